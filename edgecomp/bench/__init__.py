@@ -1,0 +1,1 @@
+"""Run, check and time bundles on devices."""

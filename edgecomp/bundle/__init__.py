@@ -1,0 +1,1 @@
+"""Write a plan as a bundle, build it with a toolchain, read it back."""

@@ -1,0 +1,1 @@
+"""Calibration: read samples, observe activations, choose ranges."""

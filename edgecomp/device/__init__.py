@@ -1,0 +1,1 @@
+"""Targets: data files in ``targets/`` read into dataclasses. No device is named in code."""

@@ -1,0 +1,94 @@
+"""The facts about a device that selection and code generation read."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Core:
+    """The processor core.
+
+    Attributes:
+        isa: ``x86_64``, ``aarch64`` or ``armv7``.
+        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni avxvnni``
+            (``avx512`` means F+BW+DQ+VL), ``neon dotprod i8mm fp16``.
+        vector_bits: width of one vector register.
+        vector_registers: how many there are.
+        in_order: whether the core issues in order (loads must be scheduled by the compiler).
+        l1_data_bytes, l2_bytes: caches that one core has to itself.
+    """
+
+    isa: str
+    features: frozenset[str]
+    vector_bits: int
+    vector_registers: int
+    in_order: bool = False
+    l1_data_bytes: int
+    l2_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """How C is compiled and linked for the target.
+
+    Attributes:
+        triple: LLVM triple (``aarch64-linux-gnu``); empty is the host's own.
+        compilers: commands to try in order (``aarch64-linux-gnu-gcc``).
+        zig_target: ``-target`` of ``python -m ziglang cc``, or "".
+        flags: for compile and link.
+    """
+
+    triple: str
+    compilers: tuple[str, ...]
+    zig_target: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Emulator:
+    """How the host can run the target's programs, when it is not one itself.
+
+    Attributes:
+        command: program (``qemu-aarch64``).
+        arguments: before the program (``-cpu cortex-a72``).
+        sysroot: folder with the target's shared libraries (``/usr/aarch64-linux-gnu``).
+    """
+
+    command: str
+    arguments: tuple[str, ...] = ()
+    sysroot: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """One device.
+
+    Attributes:
+        name: as given to ``--target``.
+        summary: one line for ``edgecomp targets``.
+        tvm: target dictionary for ``tvm.target.Target``; without a host, so that functions
+            keep their plain C signature.
+        activation_dtype: how 8-bit activations are stored: ``uint8`` where the dot product
+            takes unsigned by signed, ``int8`` where it takes signed by signed. The numbers
+            are the same: int8 storage is the uint8 value minus 128.
+        sources: dotted key -> where the figure comes from.
+    """
+
+    name: str
+    summary: str
+    aliases: tuple[str, ...] = ()
+    tvm: dict[str, Any]
+    activation_dtype: str
+    core: Core
+    toolchain: Toolchain
+    emulator: Emulator | None = None
+    threads: int = 1
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def has(self, feature: str) -> bool:
+        """Whether kernels may use an instruction set."""
+        return feature in self.core.features
+
+    def lanes(self, bits: int) -> int:
+        """Elements of ``bits`` bits in one vector register."""
+        return self.core.vector_bits // bits

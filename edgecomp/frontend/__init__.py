@@ -1,0 +1,1 @@
+"""The door: torch modules, ``.pt2`` and ``.onnx`` files to checked onnx_ir models."""

@@ -1,0 +1,1 @@
+"""Walk, edit, check and print onnx_ir models."""

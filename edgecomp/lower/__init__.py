@@ -1,0 +1,1 @@
+"""From a portable ONNX model to a static plan with compiled kernels."""

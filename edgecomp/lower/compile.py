@@ -1,0 +1,135 @@
+"""Kernels to relocatable objects: one object per kernel, in parallel, cached by content."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import tvm
+from tvm import tirx
+
+from edgecomp.device.target import Target
+from edgecomp.schedules.builder import Kernel
+
+#: Raise when the lowering below changes what comes out for the same function.
+PIPELINE_VERSION = 1
+
+Progress = Callable[[int, int], None]
+
+
+def default_cache() -> pathlib.Path:
+    """Folder of the object cache: ``$EDGECOMP_CACHE_DIR`` or the user's cache folder."""
+    root = os.environ.get("EDGECOMP_CACHE_DIR")
+    if root:
+        return pathlib.Path(root)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "edgecomp"
+
+
+def compile_kernels(
+    kernels: Iterable[Kernel],
+    target: Target,
+    *,
+    cache: pathlib.Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, bytes]:
+    """Compile each distinct kernel.
+
+    Args:
+        kernels: functions; several with one symbol count once.
+        target: device the code is for.
+        cache: folder of the object cache, None for the default one.
+        workers: processes, None for one per processor.
+        progress: called with (kernels done, kernels in all).
+
+    Returns:
+        Symbol -> ELF or Mach-O object, sorted by symbol.
+    """
+    folder = (cache or default_cache()) / "objects"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {kernel.symbol: kernel for kernel in kernels}
+    paths = {symbol: folder / f"{_key(symbol, target)}.o" for symbol in sorted(wanted)}
+    missing = [wanted[symbol] for symbol, path in paths.items() if not path.exists()]
+    done = len(paths) - len(missing)
+    if progress:
+        progress(done, len(paths))
+    for _ in _compile_missing(missing, target, paths, workers or os.cpu_count() or 1):
+        done += 1
+        if progress:
+            progress(done, len(paths))
+    return {symbol: path.read_bytes() for symbol, path in paths.items()}
+
+
+def compile_to_object(kernel: Kernel, target: Target) -> bytes:
+    """Compile one kernel, without the cache."""
+    library = _build(kernel, target)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "kernel.o"
+        library.write_to_file(str(path), "o")
+        return path.read_bytes()
+
+
+def assembly(kernel: Kernel, target: Target) -> str:
+    """The target's assembly text of one kernel, for people and for tests."""
+    return str(_build(kernel, target).inspect_source("asm"))
+
+
+def _build(kernel: Kernel, target: Target) -> Any:
+    """Lower with TVM's own pass list. The target has no host, so that the function keeps its
+    raw pointer signature instead of getting a packed one."""
+    tvm_target = tvm.target.Target(target.tvm)
+    module = tvm.IRModule({kernel.symbol: kernel.function})
+    module = tirx.transform.BindTarget(tvm_target)(module)
+    pipeline, finalize_host, _ = tirx.get_tir_pipeline("s_tir")
+    with tvm.transform.PassContext(opt_level=3):
+        module = finalize_host()(pipeline(module))
+    return tvm.get_global_func("target.build.llvm")(module, tvm_target)
+
+
+def _key(symbol: str, target: Target) -> str:
+    facts = json.dumps([symbol, target.tvm, tvm.__version__, PIPELINE_VERSION], sort_keys=True)
+    return f"{symbol}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+
+
+def _compile_missing(
+    missing: Sequence[Kernel],
+    target: Target,
+    paths: dict[str, pathlib.Path],
+    workers: int,
+) -> Iterable[None]:
+    """Yield once per finished kernel."""
+    if workers == 1 or len(missing) < 3:
+        for kernel in missing:
+            _write(kernel, target, paths[kernel.symbol])
+            yield
+        return
+    # Functions are inherited through fork: they need not be pickled and TVM is not imported
+    # again (2 s). Longest first keeps the processes busy to the end.
+    global _inherited  # noqa: PLW0603
+    _inherited = [(kernel, target, paths[kernel.symbol]) for kernel in missing]
+    try:
+        with multiprocessing.get_context("fork").Pool(min(workers, len(missing))) as pool:
+            yield from pool.imap_unordered(_write_inherited, range(len(missing)))
+    finally:
+        _inherited = []
+
+
+_inherited: list[tuple[Kernel, Target, pathlib.Path]] = []
+
+
+def _write_inherited(index: int) -> None:
+    _write(*_inherited[index])
+
+
+def _write(kernel: Kernel, target: Target, path: pathlib.Path) -> None:
+    """Write beside, then rename: a killed process leaves no half object in the cache."""
+    content = compile_to_object(kernel, target)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    pathlib.Path(temporary).rename(path)

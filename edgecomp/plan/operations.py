@@ -1,0 +1,410 @@
+"""Operations: what a kernel computes, apart from how.
+
+``lower`` makes one operation from a group of ONNX nodes; a schedule makes kernels from it. The
+``kind`` is a frozen dataclass of this module; its docstring fixes the inputs, their shapes and
+the meaning. Integer meanings are those of docs/numerics.md.
+
+Shapes are ONNX order. Where an operation takes NHWC values its docstring says so; all other
+values are reached through ``Value.view`` and may lie in any order.
+"""
+
+import dataclasses
+
+from edgecomp.plan.values import Array, Value
+
+
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """An elementwise function at the end of a float operation.
+
+    Attributes:
+        name: ONNX operator in lower case: relu, clip, leakyrelu, hardswish, hardsigmoid,
+            sigmoid, silu, tanh, gelu, erf, elu, softplus, mish ...
+        alpha: first parameter (clip: minimum; leakyrelu, elu, hardsigmoid: alpha).
+        beta: second parameter (clip: maximum; hardsigmoid: beta).
+    """
+
+    name: str
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Requantize:
+    """int32 accumulator to a quantized value: see "Requantize" in docs/numerics.md.
+
+    Attributes:
+        multiplier: float32 [1] or [channels].
+        zero_point: of the result, in the result's dtype.
+        low: least result (dtype minimum, or the activation's lower bound).
+        high: greatest result.
+    """
+
+    multiplier: Array
+    zero_point: int
+    low: int
+    high: int
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerAdd:
+    """Weighted sum of two quantized values: see "Add" in docs/numerics.md.
+
+    ``acc = (a - zero_a) * weight_a + (b - zero_b) * weight_b``, then ``requantize``, whose
+    multiplier is a power of two.
+    """
+
+    weight_a: int
+    weight_b: int
+    zero_a: int
+    zero_b: int
+    requantize: Requantize
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """int32 accumulator to float32: ``float32(acc) * multiplier``.
+
+    Attributes:
+        multiplier: float32 [1] or [channels].
+    """
+
+    multiplier: Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """2-D convolution, groups and depthwise included.
+
+    inputs: x NHWC [N, C, H, W] whose halo covers ``pads``; weight constant [M, C/groups, KH, KW];
+        bias constant [M]; then, if ``residual``, a value of the output's shape, NHWC.
+    output: NHWC [N, M, OH, OW].
+
+    float: ``y = activation(conv(x) + bias + residual)``.
+    integer: x uint8 or int8, weight int8, bias int32 (already minus zero_x * sum(weight)),
+        halo filled with zero_x. ``finish`` is a Requantize (quantized output) or a Scale (float
+        output, then ``activation``). With ``residual`` the requantized result is ``a`` and the
+        residual ``b`` of ``integer_add``.
+    """
+
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
+    groups: int = 1
+    activation: Activation | None = None
+    residual: bool = False
+    finish: Requantize | Scale | None = None
+    integer_add: IntegerAdd | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatrixMultiply:
+    """Product with a constant matrix.
+
+    inputs: a row-major [..., K]; weight constant [K, N]; bias constant [N]; then, if
+        ``residual``, a row-major value of the output's shape.
+    output: row-major [..., N].
+    Everything else as Convolution: the leading dimensions are the rows.
+    """
+
+    activation: Activation | None = None
+    residual: bool = False
+    finish: Requantize | Scale | None = None
+    integer_add: IntegerAdd | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchMatrixMultiply:
+    """float32 product of two activations with numpy broadcasting of the batch dimensions.
+
+    inputs: a [..., M, K] (or [..., K, M] with transpose_a), b [..., K, N] (or [..., N, K]).
+    output: [..., M, N], times ``alpha``.
+    """
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+    alpha: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One step of an elementwise chain.
+
+    Attributes:
+        operator: ONNX operator type (Add, Mul, Sigmoid, Where, Cast ...).
+        operands: indices: 0..n-1 are the operation's inputs, n.. the results of earlier steps.
+        attributes: ONNX attributes it needs, as sorted (name, value) pairs.
+        dtype: of the result.
+    """
+
+    operator: str
+    operands: tuple[int, ...]
+    dtype: str
+    attributes: tuple[tuple[str, float | int | str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Elementwise:
+    """A chain of elementwise steps over broadcast inputs; the last step is the output.
+
+    inputs: values or constants, broadcast to the output's shape by numpy's rule.
+    """
+
+    steps: tuple[Step, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LookupTable:
+    """Any function of one 8-bit value.
+
+    inputs: x uint8 or int8.
+    output: ``table[stored x - dtype minimum]``; the table has 256 entries of the output's dtype.
+    """
+
+    table: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedAdd:
+    """Sum (or difference, by a negative weight) of two quantized values, broadcast.
+
+    inputs: a, b uint8 or int8.
+    """
+
+    integer_add: IntegerAdd
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizedMultiply:
+    """``acc = (a - zero_a) * (b - zero_b)``, then requantize; broadcast.
+
+    inputs: a, b uint8 or int8.
+    """
+
+    zero_a: int
+    zero_b: int
+    requantize: Requantize
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Maximum or average over windows.
+
+    inputs: x NHWC [N, C, H, W] (float32, uint8 or int8) whose halo covers ``pads`` and holds
+        the neutral value: -inf (float maximum), dtype minimum (integer maximum), 0 or zero_x.
+    output: NHWC.
+
+    Integer average: ``acc = sum(q - zero_x)``, then ``requantize``; refused by ``lower`` where
+    the divisor is not the same everywhere. Float average with ``count_include_pad`` false
+    divides by the number of elements inside the image.
+    """
+
+    maximum: bool
+    window: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    count_include_pad: bool = False
+    zero_x: int = 0
+    requantize: Requantize | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reduce:
+    """Reduction over axes; a global pool is a Reduce over (2, 3) with keepdims.
+
+    inputs: x. output: shape with the axes 1 (keepdims) or gone.
+    float: operator is ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceL1,
+        ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp.
+    integer (``requantize`` given): ``acc = sum(q - zero_x)``.
+    """
+
+    operator: str
+    axes: tuple[int, ...]
+    keepdims: bool = True
+    zero_x: int = 0
+    requantize: Requantize | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Softmax:
+    """Softmax (or its logarithm) along one axis of a float32 value."""
+
+    axis: int
+    logarithm: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerNorm:
+    """Layer normalisation over the dimensions from ``axis`` on.
+
+    inputs: x float32 row-major; scale constant; bias constant (zeros where the model has none).
+    """
+
+    axis: int
+    epsilon: float
+
+
+@dataclasses.dataclass(frozen=True)
+class StridedCopy:
+    """Copy of a box: transposes, slices, concatenation, split, padding, layout changes.
+
+    inputs: x; then, if ``into``, nothing more: several StridedCopy operations may write
+        disjoint parts of one output value.
+    For every index i of ``shape``: ``out[out_start + i * out_step] = x[in_start + i' * in_step]``
+    where ``i'[d]`` is ``i[permutation[d]]``: dimension d of x runs with dimension
+    permutation[d] of the box. A step of 0 repeats an element (Expand); negative steps reverse.
+
+    Attributes:
+        shape: of the box, in the output's dimensions.
+        permutation: for each dimension of x, the box dimension it follows, or -1 (stays at
+            in_start).
+        in_start, in_step: per dimension of x.
+        out_start, out_step: per dimension of the output.
+        lookup: 256 entries of the output's dtype, applied to 8-bit elements (requantization
+            during a concat), or None.
+    """
+
+    shape: tuple[int, ...]
+    permutation: tuple[int, ...]
+    in_start: tuple[int, ...]
+    in_step: tuple[int, ...]
+    out_start: tuple[int, ...]
+    out_step: tuple[int, ...]
+    lookup: Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Fill:
+    """Constant into the whole output (Pad's border before its copy). No inputs."""
+
+    value: float | int
+
+
+@dataclasses.dataclass(frozen=True)
+class FillHalo:
+    """Constant into the halo of the output, which its producer then completes. No inputs."""
+
+    value: float | int
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantize:
+    """``saturate(rint(x / scale) + zero_point)``; scale and zero point are the output's.
+
+    inputs: x float32. output: uint8 or int8 with ``quantization``; orders may differ.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Dequantize:
+    """``(x - zero_point) * scale``; scale and zero point are the input's. Output float32."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resize:
+    """Resize of the two image dimensions of an NHWC value by numpy-computed source positions.
+
+    inputs: x NHWC. output: NHWC.
+    For each output row y: ``rows[y]`` are two source rows, ``row_weights[y]`` their weights
+    (nearest: both the same row, weights 1 and 0); likewise columns.
+    Nearest works on any dtype (exact copy), linear on float32.
+    """
+
+    nearest: bool
+    rows: Array  # int32 [OH, 2]
+    row_weights: Array  # float32 [OH, 2]
+    columns: Array  # int32 [OW, 2]
+    column_weights: Array  # float32 [OW, 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gather:
+    """Rows of a table: ``out[..., :] = x`` taken at indices along ``axis``.
+
+    inputs: x row-major, any dtype; indices int32 or int64 row-major (negative counts from
+        the end).
+    """
+
+    axis: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Fallback:
+    """One ONNX node without a schedule; Relax supplies the kernels.
+
+    inputs: the node's inputs (constants included), row-major.
+
+    Attributes:
+        model: serialized ONNX ModelProto of the single node, inputs named i0, i1 ..., outputs
+            o0, o1 ...; constant inputs are initializers.
+        operator: ONNX operator type, for the coverage report.
+    """
+
+    model: bytes
+    operator: str
+
+
+Kind = (
+    Convolution
+    | MatrixMultiply
+    | BatchMatrixMultiply
+    | Elementwise
+    | LookupTable
+    | QuantizedAdd
+    | QuantizedMultiply
+    | Pool
+    | Reduce
+    | Softmax
+    | LayerNorm
+    | StridedCopy
+    | Fill
+    | FillHalo
+    | Quantize
+    | Dequantize
+    | Resize
+    | Gather
+    | Fallback
+)
+
+
+@dataclasses.dataclass(eq=False)
+class Operation:
+    """One step of the program.
+
+    Attributes:
+        kind: what it computes.
+        inputs: values it reads, in the order the kind's docstring gives.
+        outputs: values it writes. Two operations write the same value only as parts (Fill,
+            FillHalo, StridedCopy, then the producer).
+        nodes: names of the ONNX nodes it stands for.
+        source: ``file.py:line`` of the first node that has one, or "".
+    """
+
+    kind: Kind
+    inputs: list[Value]
+    outputs: list[Value]
+    nodes: tuple[str, ...] = ()
+    source: str = ""
+
+    @property
+    def output(self) -> Value:
+        """The only output."""
+        (value,) = self.outputs
+        return value
+
+
+@dataclasses.dataclass
+class Program:
+    """Operations in execution order.
+
+    Attributes:
+        name: C identifier of the model.
+        inputs: values the user fills; row-major.
+        outputs: values the user reads; row-major.
+    """
+
+    name: str
+    operations: list[Operation]
+    inputs: list[Value]
+    outputs: list[Value]

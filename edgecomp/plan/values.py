@@ -1,0 +1,151 @@
+"""Values that flow between operations, and how each lies in memory."""
+
+import dataclasses
+import enum
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+
+#: Every value is followed by this many readable bytes, so that a kernel may load a whole
+#: vector at the last element.
+SLACK_BYTES = 64
+
+
+class Order(enum.Enum):
+    """Order of the dimensions in memory."""
+
+    ROW_MAJOR = "row_major"  # as in ONNX, last dimension contiguous
+    NHWC = "nhwc"  # rank 4 only: channels contiguous, with a halo around height and width
+
+
+@dataclasses.dataclass(frozen=True)
+class Halo:
+    """Rows and columns around an NHWC image that hold the padding value of its consumers."""
+
+    top: int = 0
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+
+    def union(self, other: "Halo") -> "Halo":
+        """The smallest halo that contains both."""
+        return Halo(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.top or self.left or self.bottom or self.right)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """Addresses of a value's elements: ``offset + sum(index[d] * strides[d])``, in elements.
+
+    Attributes:
+        shape: logical shape, ONNX order.
+        strides: elements between neighbours, per logical dimension.
+        offset: elements before the one at index 0.
+        elements: elements the whole buffer holds, halo included, slack excluded.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    elements: int
+
+    def broadcast_to(self, shape: tuple[int, ...]) -> "View":
+        """The view with numpy broadcasting applied: stride 0 where a dimension repeats."""
+        pad = len(shape) - len(self.shape)
+        own = (1,) * pad + self.shape
+        strides = (0,) * pad + self.strides
+        for have, want in zip(own, shape, strict=True):
+            if have not in (1, want):
+                raise ValueError(f"shape {self.shape} does not broadcast to {shape}")
+        return View(
+            shape,
+            tuple(0 if have == 1 else s for have, s in zip(own, strides, strict=True)),
+            self.offset,
+            self.elements,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """Affine meaning of a quantized value: ``real = (stored - zero_point) * scale``.
+
+    Attributes:
+        scale: float32, per tensor.
+        zero_point: in the range of the value's dtype.
+    """
+
+    scale: float
+    zero_point: int
+
+
+@dataclasses.dataclass(eq=False)
+class Value:
+    """One tensor of the program. Identity matters: two values are equal only if the same.
+
+    Attributes:
+        name: unique in the program.
+        shape: static logical shape in ONNX order (N, C, H, W for images).
+        dtype: numpy name; bfloat16 and the float8 and int4 kinds come from ml_dtypes.
+        order: order in memory; constants are always ROW_MAJOR.
+        halo: only with NHWC.
+        quantization: scale and zero point of quantized activations, else None.
+        constant: contents of a constant, else None.
+        alias_of: value whose memory this one is another view of (a reshape), else None.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    order: Order = Order.ROW_MAJOR
+    halo: Halo = Halo()
+    quantization: Quantization | None = None
+    constant: Array | None = None
+    alias_of: "Value | None" = None
+
+    @property
+    def elements(self) -> int:
+        """Number of logical elements."""
+        return math.prod(self.shape)
+
+    @property
+    def view(self) -> View:
+        """Addresses of the elements under the current order and halo."""
+        if self.order is Order.NHWC:
+            return nhwc_view(self.shape, self.halo)
+        return row_major_view(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the buffer, halo included, slack excluded."""
+        return self.view.elements * np.dtype(self.dtype).itemsize
+
+
+def row_major_view(shape: tuple[int, ...]) -> View:
+    """The view of a contiguous array."""
+    strides = [1] * len(shape)
+    for d in range(len(shape) - 2, -1, -1):
+        strides[d] = strides[d + 1] * shape[d + 1]
+    return View(shape, tuple(strides), 0, math.prod(shape))
+
+
+def nhwc_view(shape: tuple[int, ...], halo: Halo) -> View:
+    """The view of an image (N, C, H, W) stored channels last inside ``halo``."""
+    n, c, h, w = shape
+    padded_w = halo.left + w + halo.right
+    padded_h = halo.top + h + halo.bottom
+    return View(
+        shape,
+        (padded_h * padded_w * c, 1, padded_w * c, c),
+        (halo.top * padded_w + halo.left) * c,
+        n * padded_h * padded_w * c,
+    )

@@ -1,0 +1,1 @@
+"""The integer meaning of a quantized model, in numpy: docs/numerics.md made executable."""

@@ -1,0 +1,63 @@
+"""The contract of a schedule, and what it hands over.
+
+A schedule is a module with
+
+* ``NAME``: ``<op>_<dtype>_<layout>`` (``convolution_f32_nhwc``),
+* ``match(operation, target) -> str``: "" when the operation is its own, else the reason why not,
+* ``emit(operation, target) -> list[KernelCall]``: kernels and packed constants, in call order.
+
+``emit`` is pure: the same operation and target give the same calls, symbol for symbol.
+"""
+
+import dataclasses
+from typing import Protocol
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.values import Array, Value
+from edgecomp.schedules.builder import Kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A packed array that becomes part of the weights file.
+
+    Attributes:
+        name: for reports; equal arrays are stored once whatever their names.
+        array: C-contiguous, in the order the kernel reads it.
+    """
+
+    name: str
+    array: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelCall:
+    """One call of a kernel.
+
+    Attributes:
+        kernel: the function; calls with the same symbol share it.
+        arguments: pointers in the order of its parameters.
+        work_items: extent of the range [lo, hi) that threads share; 1 for a serial kernel.
+        workspace_bytes: scratch per thread; when not 0 the kernel takes one more pointer
+            after the arguments.
+        multiply_adds: for reports.
+    """
+
+    kernel: Kernel
+    arguments: tuple[Value | Constant, ...]
+    work_items: int
+    workspace_bytes: int = 0
+    multiply_adds: int = 0
+
+
+class Schedule(Protocol):
+    """What the modules in a family's list look like."""
+
+    NAME: str
+
+    def match(self, operation: Operation, target: Target) -> str:
+        """Return "" to claim the operation, else why not."""
+
+    def emit(self, operation: Operation, target: Target) -> list[KernelCall]:
+        """Return the calls that compute a claimed operation."""

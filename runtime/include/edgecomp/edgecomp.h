@@ -1,0 +1,152 @@
+/* edgecomp runtime: run a compiled model. C99, no exceptions, no global state.
+ *
+ *   const ec_model *model = ec_model_NAME();
+ *   ec_open_options options = ec_open_options_default();
+ *   options.weights_path = "weights.bin";
+ *   ec_session *session = NULL;
+ *   if (ec_session_open(model, &options, &session) != EC_OK) ... ec_last_message(session)
+ *   ec_session_set_input(session, 0, pixels, sizeof pixels);
+ *   ec_session_run(session);
+ *   ec_session_get_output(session, 0, scores, sizeof scores);
+ *   ec_session_close(session);
+ *
+ * Every function that can fail returns an ec_status; results come through out_ parameters,
+ * which are untouched on failure unless said otherwise. After a successful open nothing
+ * allocates, opens a file or takes a lock apart from the thread pool's.
+ *
+ * A session is used by one thread at a time; different sessions are independent.
+ */
+#ifndef EDGECOMP_EDGECOMP_H
+#define EDGECOMP_EDGECOMP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edgecomp/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define EC_MUST_CHECK __attribute__((warn_unused_result))
+#define EC_API __attribute__((visibility("default")))
+#else
+#define EC_MUST_CHECK
+#define EC_API
+#endif
+
+#define EC_RUNTIME_VERSION_MAJOR 0
+#define EC_RUNTIME_VERSION_MINOR 1
+
+/* Status codes. 0x1_ caller, 0x2_ resource, 0x3_ artefact, 0x4_ device. Append only. */
+typedef enum ec_status {
+  EC_OK = 0,
+  EC_ERROR_ARGUMENT = 0x10,        /* NULL or out of range */
+  EC_ERROR_INPUT_NAME = 0x11,      /* no port of that name */
+  EC_ERROR_INPUT_BYTES = 0x12,     /* wrong number of bytes for the port */
+  EC_ERROR_MEMORY_TOO_SMALL = 0x13,/* memory given to init is too small or misaligned */
+  EC_ERROR_OUT_OF_MEMORY = 0x20,
+  EC_ERROR_FILE = 0x21,            /* weights file missing or unreadable */
+  EC_ERROR_THREAD = 0x22,          /* a worker thread could not be started */
+  EC_ERROR_DESCRIPTOR = 0x30,      /* magic, bounds or counts are wrong */
+  EC_ERROR_VERSION = 0x31,         /* descriptor of another ABI version */
+  EC_ERROR_WEIGHTS_BYTES = 0x32,   /* weights file has another size */
+  EC_ERROR_WEIGHTS_HASH = 0x33,    /* weights file has other contents */
+  EC_ERROR_CPU_FEATURE = 0x40,     /* this processor lacks what the kernels use */
+  EC_ERROR_DEVICE_ABSENT = 0x41,   /* a call needs a back end that is not built in or present */
+  EC_ERROR_DEVICE = 0x42           /* the back end failed */
+} ec_status;
+
+typedef struct ec_session ec_session; /* opaque */
+
+typedef struct ec_open_options {
+  uint64_t struct_bytes;    /* sizeof(ec_open_options) */
+  const char *weights_path; /* side file, mapped read-only; NULL: embedded weights */
+  const void *weights;      /* weights already in memory, 64-byte aligned; must outlive the
+                               session; wins over weights_path */
+  uint64_t weights_bytes;   /* of `weights` */
+  uint32_t threads;         /* including the caller; 0 means 1 */
+  uint32_t skip_hash;       /* 1: trust the weights' contents (their size is still checked) */
+  const uint32_t *thread_shares; /* `threads` weights for slicing work, or NULL for equal */
+} ec_open_options;
+
+typedef struct ec_call_profile {
+  uint64_t runs;
+  uint64_t total_ns;
+  uint64_t minimum_ns;
+} ec_call_profile;
+
+/* Defaults: embedded weights, one thread, hash checked. */
+EC_API ec_open_options ec_open_options_default(void);
+
+/* Short name of a status ("weights_hash"); never NULL. */
+EC_API const char *ec_status_name(ec_status status);
+
+/* One line about the last failure of ec_session_open or of a session's function, for people.
+ * Owned by the calling thread's storage, valid until its next ec_ call. Never NULL. */
+EC_API const char *ec_last_message(void);
+
+/* Bytes of memory that ec_session_init needs for this model and these options. */
+EC_API EC_MUST_CHECK ec_status ec_session_memory(const ec_model *model,
+                                                 const ec_open_options *options,
+                                                 uint64_t *out_bytes);
+
+/* Build a session inside `memory` (64-byte aligned, owned by the caller, live until close).
+ * Maps the weights, starts threads; allocates nothing. */
+EC_API EC_MUST_CHECK ec_status ec_session_init(const ec_model *model,
+                                               const ec_open_options *options, void *memory,
+                                               uint64_t memory_bytes, ec_session **out_session);
+
+/* The same with memory from the system, which close gives back. */
+EC_API EC_MUST_CHECK ec_status ec_session_open(const ec_model *model,
+                                               const ec_open_options *options,
+                                               ec_session **out_session);
+
+EC_API void ec_session_close(ec_session *session); /* NULL is allowed */
+
+EC_API const ec_model *ec_session_model(const ec_session *session);
+
+/* Index of a port by name. */
+EC_API EC_MUST_CHECK ec_status ec_model_input_index(const ec_model *model, const char *name,
+                                                    uint32_t *out_index);
+EC_API EC_MUST_CHECK ec_status ec_model_output_index(const ec_model *model, const char *name,
+                                                     uint32_t *out_index);
+
+/* Copy a contiguous row-major array into an input; `bytes` must be the port's size. */
+EC_API EC_MUST_CHECK ec_status ec_session_set_input(ec_session *session, uint32_t index,
+                                                    const void *data, uint64_t bytes);
+
+/* The input's own memory, for writing in place. Contents are lost by every run, so fill it
+ * before each. Valid until close. */
+EC_API EC_MUST_CHECK ec_status ec_session_input_data(ec_session *session, uint32_t index,
+                                                     void **out_data, uint64_t *out_bytes);
+
+EC_API EC_MUST_CHECK ec_status ec_session_run(ec_session *session);
+
+/* Copy an output out; `bytes` must be the port's size. */
+EC_API EC_MUST_CHECK ec_status ec_session_get_output(const ec_session *session, uint32_t index,
+                                                     void *data, uint64_t bytes);
+
+/* The output's own memory. Valid until the next run or close. */
+EC_API EC_MUST_CHECK ec_status ec_session_output_data(const ec_session *session, uint32_t index,
+                                                      const void **out_data,
+                                                      uint64_t *out_bytes);
+
+/* Run once and add each call's time to `profiles` (one per call of the model, zeroed by the
+ * caller before the first use). */
+EC_API EC_MUST_CHECK ec_status ec_session_run_profiled(ec_session *session,
+                                                       ec_call_profile *profiles,
+                                                       uint32_t profile_count);
+
+/* Run the calls before `call_count` only, then read any tensor of the plan as it then is: for
+ * finding the layer where numbers part. */
+EC_API EC_MUST_CHECK ec_status ec_session_run_prefix(ec_session *session, uint32_t call_count);
+EC_API EC_MUST_CHECK ec_status ec_session_tensor_data(const ec_session *session,
+                                                      uint32_t tensor, const void **out_data,
+                                                      uint64_t *out_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* EDGECOMP_EDGECOMP_H */

@@ -1,0 +1,109 @@
+/* The model descriptor: what a generated C source hands to the runtime.
+ *
+ * Everything is const and lives in the bundle's library. The runtime checks a descriptor once,
+ * when it is opened, and trusts it afterwards. Fields are append only; `struct_bytes` and
+ * `abi_version` let a runtime refuse a descriptor it does not understand.
+ */
+#ifndef EDGECOMP_MODEL_H
+#define EDGECOMP_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
+#define EC_MODEL_ABI_VERSION 1u
+#define EC_MAX_RANK 8
+#define EC_MAX_KERNEL_POINTERS 12
+
+/* Element types. Append only. */
+typedef enum ec_dtype {
+  EC_DTYPE_FLOAT32 = 1,
+  EC_DTYPE_UINT8 = 2,
+  EC_DTYPE_INT8 = 3,
+  EC_DTYPE_UINT16 = 4,
+  EC_DTYPE_INT16 = 5,
+  EC_DTYPE_INT32 = 6,
+  EC_DTYPE_INT64 = 7,
+  EC_DTYPE_BOOL = 9,
+  EC_DTYPE_FLOAT16 = 10,
+  EC_DTYPE_FLOAT64 = 11,
+  EC_DTYPE_UINT32 = 12,
+  EC_DTYPE_UINT64 = 13,
+  EC_DTYPE_BFLOAT16 = 16
+} ec_dtype;
+
+/* Where a tensor's bytes are. Append only. */
+typedef enum ec_storage { EC_STORAGE_ARENA = 0, EC_STORAGE_WEIGHTS = 1 } ec_storage;
+
+/* A compiled kernel is a plain C function
+ *   void kernel(void *p0, ..., void *pN, int32_t lo, int32_t hi)
+ * that computes work items [lo, hi). Pointers are the call's tensors in order, then the calling
+ * thread's workspace if `workspace_bytes` is not 0. Kernels of one call write disjoint bytes for
+ * disjoint ranges. */
+typedef void (*ec_kernel)(void);
+
+typedef struct ec_tensor {
+  const char *name;
+  uint64_t offset_bytes; /* multiple of 64 */
+  uint64_t bytes;        /* contents; 64 readable bytes follow */
+  uint32_t dtype;        /* ec_dtype */
+  uint32_t storage;      /* ec_storage */
+} ec_tensor;
+
+typedef struct ec_call {
+  ec_kernel kernel;
+  const uint32_t *tensors; /* `pointer_count` indices into ec_model.tensors */
+  uint32_t pointer_count;  /* without the workspace pointer */
+  uint32_t work_items;     /* 1: runs on the calling thread alone */
+  uint64_t workspace_bytes;
+  uint64_t multiply_adds;
+  const char *operator_name;
+  const char *schedule; /* "fallback" where no schedule claimed it */
+  const char *nodes;    /* ONNX node names, comma separated */
+  const char *source;   /* "file.py:line" or "" */
+  uint32_t device;      /* index of the back end, 0 is the CPU */
+  uint32_t reserved;
+} ec_call;
+
+/* An input or output as the user sees it: contiguous, row-major, ONNX order. */
+typedef struct ec_port {
+  const char *name;
+  uint32_t tensor;
+  uint32_t dtype; /* ec_dtype */
+  uint32_t rank;
+  uint32_t reserved;
+  int64_t shape[EC_MAX_RANK];
+} ec_port;
+
+typedef struct ec_model {
+  uint32_t magic;        /* EC_MODEL_MAGIC */
+  uint32_t abi_version;  /* EC_MODEL_ABI_VERSION */
+  uint64_t struct_bytes; /* sizeof(ec_model) */
+  const char *name;
+  const char *target;
+  const char *required_features; /* comma separated, as in the target file; checked at open */
+  const ec_tensor *tensors;
+  const ec_call *calls;
+  const ec_port *inputs;
+  const ec_port *outputs;
+  uint32_t tensor_count;
+  uint32_t call_count;
+  uint32_t input_count;
+  uint32_t output_count;
+  uint64_t arena_bytes;
+  uint64_t workspace_bytes; /* per thread */
+  uint64_t weights_bytes;
+  uint64_t weights_hash;        /* XXH64 with seed 0 of the weights */
+  const void *embedded_weights; /* NULL: a side file is given at open */
+  const char *weights_file;     /* default name of the side file, beside the library */
+  uint64_t reserved[4];         /* zero */
+} ec_model;
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* EDGECOMP_MODEL_H */

@@ -1,0 +1,46 @@
+"""Shared fixtures: seeded random numbers, one hypothesis profile, golden text."""
+
+import os
+import sys
+import pathlib
+
+import hypothesis
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # tests import `helpers.*`
+
+hypothesis.settings.register_profile(
+    "edgecomp",
+    deadline=None,  # the first example pays for imports and compilers
+    derandomize=True,
+    max_examples=int(os.environ.get("EDGECOMP_EXAMPLES", "25")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("edgecomp")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def golden(request):
+    """Compare text with tests/golden/<folder>/<file>/<test>.txt."""
+
+    def check(text):
+        here = pathlib.Path(__file__).parent
+        relative = request.path.relative_to(here).with_suffix("")
+        path = here / "golden" / relative / f"{request.node.name}.txt"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"no golden file {path}: run with --update-golden"
+        assert text == path.read_text()
+
+    return check
