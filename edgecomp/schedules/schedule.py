@@ -18,7 +18,7 @@ from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Constant:
     """A packed array that becomes part of the weights file.
 
