@@ -80,8 +80,10 @@ def assembly(kernel: Kernel, target: Target) -> str:
 
 
 def _build(kernel: Kernel, target: Target) -> Any:
-    """Lower with TVM's own pass list. The target has no host, so that the function keeps its
-    raw pointer signature instead of getting a packed one.
+    """Lower with TVM's own pass list.
+
+    The target has no host, so that the function keeps its raw pointer signature instead of
+    getting a packed one.
     """
     tvm_target = tvm.target.Target(target.tvm)
     module = tvm.IRModule({kernel.symbol: kernel.function})

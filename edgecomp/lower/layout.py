@@ -148,7 +148,7 @@ def _convert_inputs(program: Program) -> None:
     result: list[Operation] = []
     for operation in program.operations:
         for index, value in enumerate(operation.inputs):
-            wanted = _wanted_order(operation, index, value)
+            wanted = _wanted_order(operation, value)
             if wanted is not None and wanted is not value.order:
                 operation.inputs[index] = converter.convert(value, wanted, operation)
         if isinstance(operation.kind, (Convolution, Pool)):
@@ -161,7 +161,7 @@ def _convert_inputs(program: Program) -> None:
         _insert_fill(program, value, fill)
 
 
-def _wanted_order(operation: Operation, index: int, value: Value) -> Order | None:
+def _wanted_order(operation: Operation, value: Value) -> Order | None:
     """Order an operation needs an input in; None where any will do."""
     if len(value.shape) != 4 or value.constant is not None:
         return None

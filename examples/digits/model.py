@@ -29,6 +29,7 @@ class DigitsNet(nn.Module):
         self.classifier = nn.Linear(96, 10)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify a batch."""
         features = self.body(self.stem(images))
         return self.classifier(features.mean((2, 3)))
 

@@ -54,19 +54,19 @@ def _scale(node: ir.Node, axis: int, size: int, resized: int) -> float:
     return float(scales.reshape(-1)[order.index(axis)]) if axis in order else 1.0
 
 
-def _half_pixel(size: int, resized: int, scale: float) -> Positions:
+def _half_pixel(_size: int, resized: int, scale: float) -> Positions:
     return (np.arange(resized) + 0.5) / scale - 0.5
 
 
-def _asymmetric(size: int, resized: int, scale: float) -> Positions:
+def _asymmetric(_size: int, resized: int, scale: float) -> Positions:
     return np.arange(resized) / scale
 
 
-def _align_corners(size: int, resized: int, scale: float) -> Positions:
+def _align_corners(size: int, resized: int, _scale: float) -> Positions:
     return np.arange(resized) * ((size - 1) / (resized - 1) if resized > 1 else 0.0)
 
 
-def _pytorch_half_pixel(size: int, resized: int, scale: float) -> Positions:
+def _pytorch_half_pixel(_size: int, resized: int, scale: float) -> Positions:
     return _half_pixel(size, resized, scale) if resized > 1 else np.zeros(1)
 
 

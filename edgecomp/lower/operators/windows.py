@@ -17,8 +17,9 @@ def pair(numbers: Sequence[int], first: int) -> tuple[int, int]:
 
 
 def image_pads(window: Window) -> tuple[int, int, int, int]:
-    """Top, left, bottom, right: wide enough for every window, also where ``ceil_mode`` lets
-    the last ones overshoot the given padding.
+    """Top, left, bottom, right: wide enough for every window.
+
+    Where ``ceil_mode`` lets the last windows overshoot the given padding, it is widened.
     """
     ends = [
         max(end, (out - 1) * stride + (kernel - 1) * dilation + 1 - begin - extent)
