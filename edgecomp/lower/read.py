@@ -10,9 +10,10 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import is_constant
-from edgecomp.graph.qdq import find_integer_operators
+from edgecomp.graph.integer_operators import IntegerOperator
+from edgecomp.graph.qdq import recognize
 from edgecomp.graph.source import source_of
-from edgecomp.lower.fallback import fallback_reason, read_fallback
+from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     convolution,
     elementwise,
@@ -22,6 +23,7 @@ from edgecomp.lower.operators import (
     products,
     quantized,
     resize,
+    single_node,
 )
 from edgecomp.lower.reader import Reader
 from edgecomp.plan.operations import Program
@@ -68,39 +70,21 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         EdgecompError: OPERATOR_UNSUPPORTED with every node that nothing can run.
     """
     reader = Reader(c_identifier(name), target.activation_dtype)
-    groups = find_integer_operators(model)
-    last = {group.nodes[-1]: group for group in groups}
-    grouped = {node for group in groups for node in group.nodes}
-    needed = _needed_edges(model, grouped)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
     refusals: list[Refusal] = []
-    for node in model.graph:
-        if node in last:
-            quantized.emit_group(reader, last[node])
-        elif node in grouped or (node.op_type == "DequantizeLinear" and node not in needed):
-            continue
-        elif node.op_type != "Constant" and not _is_constant(node):
-            refusals += _read_node(reader, node)
+    recognition = recognize(model.graph)
+    for step in recognition.steps:
+        if isinstance(step, IntegerOperator):
+            quantized.emit_group(reader, step)
+        elif step.op_type != "Constant" and not _is_constant(step):
+            refusals += _read_node(reader, step)
     impossible = [refusal for refusal in refusals if not refusal.possible]
     if impossible:
         raise unsupported(impossible)
     for value in model.graph.outputs:
         reader.program.outputs.append(reader.value(value))
     return reader.program, refusals
-
-
-def _needed_edges(model: ir.Model, grouped: set[ir.Node]) -> set[ir.Node]:
-    """DequantizeLinear nodes whose float result somebody outside the integer groups reads."""
-    return {
-        node
-        for node in model.graph
-        if node.op_type == "DequantizeLinear"
-        and (
-            node.outputs[0].is_graph_output()
-            or any(use.node not in grouped for use in node.outputs[0].uses())
-        )
-    }
 
 
 def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
@@ -111,7 +95,7 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
     impossible = fallback_reason(node)
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
-        read_fallback(reader, node)
+        single_node.read_single_node(reader, node)
     return [
         Refusal(
             node.name or node.op_type,

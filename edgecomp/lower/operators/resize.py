@@ -66,7 +66,7 @@ def _align_corners(size: int, resized: int, _scale: float) -> Positions:
     return np.arange(resized) * ((size - 1) / (resized - 1) if resized > 1 else 0.0)
 
 
-def _pytorch_half_pixel(_size: int, resized: int, scale: float) -> Positions:
+def _pytorch_half_pixel(size: int, resized: int, scale: float) -> Positions:
     return _half_pixel(size, resized, scale) if resized > 1 else np.zeros(1)
 
 
