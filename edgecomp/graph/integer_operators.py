@@ -5,13 +5,13 @@ Arrays carry everything a kernel needs except its own packing.
 """
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecomp.graph.integer import AddWeights, Affine, AnyArray, Float32Array, Requantization
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.windows import Window
 
 Int8Array = npt.NDArray[np.int8]
@@ -35,7 +35,9 @@ class QuantizedTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Static shape."""
-        return static_shape(self.value)
+        shape = static_shape(self.value)
+        assert shape is not None
+        return shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -174,19 +176,3 @@ class StoredTable(IntegerOperator):
     """
 
     table: AnyArray
-
-
-def static_shape(value: ir.Value) -> tuple[int, ...]:
-    """The shape of a value whose dimensions are all known."""
-    shape = known_shape(value)
-    if shape is None:
-        raise ValueError(f"{value.name} has no static shape")
-    return shape
-
-
-def known_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The shape where all dimensions are known, else None."""
-    shape: Any = None if value is None else value.shape
-    if shape is None or not all(isinstance(extent, int) for extent in shape):
-        return None
-    return tuple(int(extent) for extent in shape)

@@ -21,9 +21,9 @@ from edgecomp.graph.integer_operators import (
     IntegerSum,
     QuantizedTensor,
     StoredTable,
-    known_shape,
 )
 from edgecomp.graph.qdq_tensors import Ending, Refusal, activation_of, required_ending
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.unary import unary_function, variable_input
 from edgecomp.graph.windows import Window, window_of
 
@@ -120,7 +120,7 @@ def _function(node: ir.Node) -> StoredTable:
         raise Refusal("it is no function of one variable")
     argument = variable_input(node)
     x = activation_of(argument)
-    before, after = known_shape(x.value), known_shape(node.outputs[0])
+    before, after = static_shape(x.value), static_shape(node.outputs[0])
     if before is not None and after is not None and before != after:
         raise Refusal("its constant changes the shape")
     ending = required_ending(node.outputs[0])
@@ -133,7 +133,7 @@ def _function(node: ir.Node) -> StoredTable:
 
 def _image(node: ir.Node) -> tuple[QuantizedTensor, tuple[int, ...]]:
     x = activation_of(node.inputs[0])
-    shape = known_shape(x.value) or known_shape(node.inputs[0])
+    shape = static_shape(x.value) or static_shape(node.inputs[0])
     if shape is None:
         raise Refusal("the shape of its input is not known")
     return x, shape

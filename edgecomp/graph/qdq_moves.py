@@ -13,7 +13,6 @@ from edgecomp.graph.integer_operators import (
     StoredMaximum,
     StoredMove,
     StoredTable,
-    known_shape,
 )
 from edgecomp.graph.qdq_tensors import (
     Refusal,
@@ -21,6 +20,7 @@ from edgecomp.graph.qdq_tensors import (
     quantize_affine,
     required_ending,
 )
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.windows import window_of
 
 #: Operators whose first input's values only change place.
@@ -80,7 +80,7 @@ def _pads_with_zero(node: ir.Node) -> bool:
 def _concat(node: ir.Node) -> StoredConcat:
     inputs = tuple(activation_of(value) for value in node.inputs)
     ending = required_ending(node.outputs[0])
-    shape = known_shape(inputs[0].value) or known_shape(node.inputs[0])
+    shape = static_shape(inputs[0].value) or static_shape(node.inputs[0])
     if shape is None:
         raise Refusal("the shape of its input is not known")
     tables = tuple(
@@ -97,7 +97,7 @@ def _maximum(node: ir.Node) -> StoredMaximum:
     x = activation_of(node.inputs[0])
     if any(value.uses() or value.is_graph_output() for value in node.outputs[1:]):
         raise Refusal("its indices are used")
-    shape = known_shape(x.value) or known_shape(node.inputs[0])
+    shape = static_shape(x.value) or static_shape(node.inputs[0])
     if shape is None:
         raise Refusal("the shape of its input is not known")
     ending = required_ending(node.outputs[0])

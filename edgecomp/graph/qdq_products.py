@@ -18,7 +18,6 @@ from edgecomp.graph.integer_operators import (
     Int32Array,
     IntegerProduct,
     QuantizedTensor,
-    known_shape,
 )
 from edgecomp.graph.qdq_tensors import (
     Refusal,
@@ -27,6 +26,7 @@ from edgecomp.graph.qdq_tensors import (
     ending_of,
     weight_of,
 )
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.windows import Window, window_of
 
 _INT32_MAXIMUM = 2**31 - 1
@@ -37,7 +37,7 @@ _SCALE_TOLERANCE = 1e-5
 def _convolution(node: ir.Node) -> IntegerProduct:
     x = _variable(node)
     weight, scale = weight_of(node.inputs[1], 0)
-    shape = known_shape(x.value) or known_shape(node.inputs[0])
+    shape = static_shape(x.value) or static_shape(node.inputs[0])
     if shape is None:
         raise Refusal("the shape of its input is not known")
     window = window_of(node, shape, weight.shape[2:])
@@ -66,7 +66,7 @@ def _matrix_multiply(node: ir.Node) -> IntegerProduct:
     weight, scale = weight_of(node.inputs[1], 1)
     if weight.ndim != 2:
         raise Refusal("its weights are not a matrix")
-    shape = known_shape(x.value) or known_shape(node.inputs[0])
+    shape = static_shape(x.value) or static_shape(node.inputs[0])
     if shape is None or len(shape) < 2:
         raise Refusal("its input is not known to have two dimensions or more")
     add, bias_value = _following_bias(node, weight.shape[1], len(shape))
