@@ -8,7 +8,7 @@ from tvm import tirx
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules.builder import Expr
-from edgecomp.schedules.cpu.windows import Lanes, Segment
+from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Segment
 
 #: Outputs per input channel that are held in registers at once.
 MAXIMUM_MULTIPLIER = 8
@@ -67,20 +67,61 @@ def spread(value: Expr, lanes: int, phase: int, multiplier: int) -> Expr:
     return tirx.Shuffle([value], indices)
 
 
-def pack_channels(table: Array, segment: Segment, multiplier: int) -> Array:
-    """Reorder rows per output channel into vectors per block.
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """Where per-channel numbers lie once they are in the order of the kernel.
 
-    Args:
-        table: [output channels, columns].
-        segment: input channel blocks.
+    Attributes:
+        data: [run][group][segment][block][column][lanes of all output vectors], flat.
+        run_starts: of each run.
+        columns: of the table that was packed.
         multiplier: outputs per input channel.
-
-    Returns:
-        [blocks, columns, lanes of all output vectors]; lanes without a channel hold 0.
     """
+
+    data: Array
+    run_starts: tuple[int, ...]
+    columns: int
+    multiplier: int
+
+    def block_elements(self, segment: Segment) -> int:
+        """Elements of one block."""
+        return self.columns * block_lanes(segment, self.multiplier)
+
+    def index(self, runs: tuple[GroupRun, ...], run: GroupRun, group: Expr) -> Expr:
+        """Index of the first element of a group."""
+        per_group = sum(s.blocks * self.block_elements(s) for s in run.segments)
+        return self.run_starts[runs.index(run)] + group * per_group
+
+    def segment_offset(self, run: GroupRun, segment: Segment) -> int:
+        """Elements of a group before a segment."""
+        before = run.segments[: run.segments.index(segment)]
+        return sum(s.blocks * self.block_elements(s) for s in before)
+
+
+def block_lanes(segment: Segment, multiplier: int) -> int:
+    """Lanes of all output vectors of a block."""
+    return sum(vector.place.lanes for vector in output_vectors(segment, multiplier))
+
+
+def pack(table: Array, runs: tuple[GroupRun, ...], multiplier: int) -> Packing:
+    """Reorder rows per output channel [output channels, columns] into vectors per block."""
+    parts: list[Array] = []
+    starts, size = [], 0
+    for run in runs:
+        starts.append(size)
+        for group in range(run.groups):
+            first = run.first_channel + group * run.channels
+            for segment in run.segments:
+                parts.append(_pack_segment(table, first, segment, multiplier).reshape(-1))
+                size += parts[-1].size
+    return Packing(np.concatenate(parts), tuple(starts), table.shape[1], multiplier)
+
+
+def _pack_segment(table: Array, first: int, segment: Segment, multiplier: int) -> Array:
+    """[blocks, columns, lanes of all output vectors]; lanes without a channel hold 0."""
     places = [vector.place for vector in output_vectors(segment, multiplier)]
     offsets = np.concatenate([p.offset + np.arange(p.lanes) for p in places])
     valid = np.concatenate([np.arange(p.lanes) < p.valid for p in places])
-    first = segment.first_channel + segment.channels * np.arange(segment.blocks)
-    channels = np.where(valid, first[:, None] * multiplier + offsets, 0)
+    begins = first + segment.first_channel + segment.channels * np.arange(segment.blocks)
+    channels = np.where(valid, begins[:, None] * multiplier + offsets, 0)
     return (table[channels] * valid[None, :, None].astype(table.dtype)).transpose(0, 2, 1)

@@ -1,8 +1,9 @@
 """Loops over NHWC images for kernels that keep channels apart (depthwise, pooling, resize).
 
-An image is cut into rows ``(n, oh)`` and channel blocks; a work item is one row of one block.
-Within an item the kernel walks tiles of neighbouring output columns. All shapes are static, so
-tails are separate code and full tiles carry no tests.
+Channels are cut into groups of blocks of vectors; a work item is one output row ``(n, oh)`` of
+one group. Within its rows a kernel walks tiles of neighbouring output columns, and within a
+tile the blocks of the group, so that memory is read in long runs. All shapes are static: tails
+are separate code and full tiles carry no tests.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from tvm import tirx
 
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.values import View
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
 
 
@@ -31,21 +32,43 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """Neighbouring channel blocks that share code.
+    """Equal channel blocks beside each other in a group.
 
     Attributes:
-        first_channel: of the first block.
-        first_block: blocks in earlier segments.
+        first_channel: of the first block, from the start of the group.
         blocks: how many there are.
         channels: channels of each.
         vectors: how a block is cut.
     """
 
     first_channel: int
-    first_block: int
     blocks: int
     channels: int
     vectors: tuple[Lanes, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRun:
+    """Equal channel groups beside each other.
+
+    Attributes:
+        first_channel: of the first group.
+        first_group: groups in earlier runs.
+        groups: how many there are.
+        channels: channels of each.
+        segments: blocks of each.
+    """
+
+    first_channel: int
+    first_group: int
+    groups: int
+    channels: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def single_block(self) -> bool:
+        """Whether a group is one block, whose weights can stay in registers."""
+        return len(self.segments) == 1 and self.segments[0].blocks == 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +80,47 @@ class Tile:
     width: int
 
 
-def channel_segments(channels: int, lanes: int, vectors: int) -> tuple[Segment, ...]:
-    """Cut channels into blocks of ``vectors`` full vectors and one block for the rest."""
-    block = lanes * vectors
-    full, rest = divmod(channels, block)
-    segments = []
-    if full:
-        cut = tuple(Lanes(v * lanes, lanes, lanes) for v in range(vectors))
-        segments.append(Segment(0, 0, full, block, cut))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Walk:
+    """How a kernel goes through an image.
+
+    Attributes:
+        lanes: of one vector register.
+        vectors: vectors in a channel block.
+        blocks: blocks in a channel group.
+        columns: most output columns in a tile.
+        strips: all rows of a column tile before the next tile (three rows of a tile fit the
+            L1 cache where three whole rows do not), else all tiles of a row.
+    """
+
+    lanes: int
+    vectors: int
+    blocks: int
+    columns: int
+    strips: bool
+
+
+def channel_groups(channels: int, walk: Walk) -> tuple[GroupRun, ...]:
+    """Cut channels into groups."""
+    block = walk.lanes * walk.vectors
+    per_group = block * walk.blocks
+    groups, rest = divmod(channels, per_group)
+    runs = []
+    if groups:
+        runs.append(GroupRun(0, 0, groups, per_group, _segments(per_group, walk)))
     if rest:
-        segments.append(Segment(full * block, full, 1, rest, cut_lanes(rest, lanes)))
+        runs.append(GroupRun(groups * per_group, groups, 1, rest, _segments(rest, walk)))
+    return tuple(runs)
+
+
+def _segments(channels: int, walk: Walk) -> tuple[Segment, ...]:
+    block = walk.lanes * walk.vectors
+    blocks, rest = divmod(channels, block)
+    segments = []
+    if blocks:
+        segments.append(Segment(0, blocks, block, cut_lanes(block, walk.lanes)))
+    if rest:
+        segments.append(Segment(blocks * block, 1, rest, cut_lanes(rest, walk.lanes)))
     return tuple(segments)
 
 
@@ -82,90 +136,97 @@ def cut_lanes(count: int, lanes: int) -> tuple[Lanes, ...]:
 def width_tiles(width: int, tile: int) -> tuple[Tile, ...]:
     """Cut ``width`` columns into tiles of at most ``tile``, as even as two widths allow."""
     count = -(-width // tile)
-    small, large = width // count, width % count
+    small, large = divmod(width, count)
     tiles = [Tile(0, large, small + 1)] if large else []
     return (*tiles, Tile(large * (small + 1), count - large, small))
 
 
-def block_count(segments: tuple[Segment, ...]) -> int:
-    """Channel blocks of all segments."""
-    return sum(segment.blocks for segment in segments)
-
-
-def walk_blocks(
+def walk_groups(
     builder: KernelBuilder,
-    segments: tuple[Segment, ...],
+    runs: tuple[GroupRun, ...],
     rows: int,
-    body: Callable[[Segment, Expr, Expr, Expr], None],
-    *,
-    channels_outer: bool,
+    body: Callable[[GroupRun, Expr, Expr, Expr], None],
 ) -> int:
     """Emit the loops over the work items [lo, hi); return how many items there are.
 
     Args:
         builder: kernel in the making.
-        segments: channel blocks.
+        runs: channel groups.
         rows: ``n * oh``.
-        body: called as ``body(segment, block, begin, end)`` once per segment and emits rows
-            [begin, end) of channel block ``block`` (counted within the segment).
-        channels_outer: all rows of a block before the next block (weights stay in registers,
-            the rows of one block in L1) or all blocks of a row before the next row.
+        body: called as ``body(run, group, begin, end)`` once per run; emits rows [begin, end)
+            of channel group ``group`` (counted within the run).
     """
-    blocks = block_count(segments)
-    if channels_outer:
-        for segment in segments:
-            _walk_channels_outer(builder, segment, rows, body)
-    else:
-        last = tirx.truncdiv(builder.hi + (blocks - 1), blocks)
-        with builder.loop("row", tirx.truncdiv(builder.lo, blocks), last) as row:
-            for segment in segments:
-                first = row * blocks + segment.first_block
-                begin = tirx.max(builder.lo - first, 0)
-                end = tirx.min(builder.hi - first, segment.blocks)
-                with builder.loop("block", begin, end) as block:
-                    body(segment, block, row, row + 1)
-    return blocks * rows
-
-
-def _walk_channels_outer(
-    builder: KernelBuilder,
-    segment: Segment,
-    rows: int,
-    body: Callable[[Segment, Expr, Expr, Expr], None],
-) -> None:
-    lo = builder.lo - segment.first_block * rows
-    hi = builder.hi - segment.first_block * rows
-    begin = tirx.truncdiv(tirx.max(lo, 0), rows)
-    end = tirx.min(tirx.truncdiv(hi + (rows - 1), rows), segment.blocks)
-    with builder.loop("block", begin, end) as block:
-        first_row = builder.let("first_row", tirx.max(lo - block * rows, 0))
-        end_row = builder.let("end_row", tirx.min(hi - block * rows, rows))
-        body(segment, block, first_row, end_row)
+    for run in runs:
+        lo = builder.lo - run.first_group * rows
+        hi = builder.hi - run.first_group * rows
+        begin = tirx.truncdiv(tirx.max(lo, 0), rows)
+        end = tirx.min(tirx.truncdiv(hi + (rows - 1), rows), run.groups)
+        with builder.loop("group", begin, end) as group:
+            first_row = builder.let("first_row", tirx.max(lo - group * rows, 0))
+            end_row = builder.let("end_row", tirx.min(hi - group * rows, rows))
+            body(run, group, first_row, end_row)
+    return rows * sum(run.groups for run in runs)
 
 
 def walk_tiles(
-    builder: KernelBuilder, tiles: tuple[Tile, ...], body: Callable[[int, Expr], None]
+    builder: KernelBuilder,
+    width: int,
+    walk: Walk,
+    begin: Expr,
+    end: Expr,
+    body: Callable[[Expr, Expr, int], None],
 ) -> None:
-    """Emit a loop per tile width; ``body(width, first column)`` emits one tile."""
+    """Emit the loops over rows [begin, end) and their tiles, in the order of ``walk``.
+
+    ``body(row, first column, columns)`` emits one tile.
+    """
+    tiles = width_tiles(width, walk.columns)
+
+    def rows_of(column: Expr, columns: int) -> None:
+        with builder.loop("row", begin, end) as row:
+            body(row, column, columns)
+
+    if walk.strips:
+        _each_tile(builder, tiles, rows_of)
+        return
+    with builder.loop("row", begin, end) as row:
+        _each_tile(builder, tiles, lambda column, columns: body(row, column, columns))
+
+
+def _each_tile(
+    builder: KernelBuilder, tiles: tuple[Tile, ...], body: Callable[[Expr, int], None]
+) -> None:
     for tile in tiles:
         if tile.count == 1:
-            body(tile.width, tile.start)
+            body(tile.start, tile.width)
             continue
         with builder.loop("tile", 0, tile.count) as index:
-            body(tile.width, index * tile.width + tile.start)
+            body(index * tile.width + tile.start, tile.width)
 
 
-def pixel_index(view: View, row: Expr, rows_per_image: int, image_row: Expr, column: Expr) -> Expr:
-    """Index of channel 0 of the pixel (image_row, column) of image ``row // rows_per_image``."""
-    index = view.offset + image_row * view.strides[2] + column * view.strides[3]
-    if view.shape[0] > 1:
-        index = index + tirx.truncdiv(row, rows_per_image) * view.strides[0]
-    return index
+def walk_blocks(
+    builder: KernelBuilder, segments: tuple[Segment, ...], body: Callable[[Segment, Expr], None]
+) -> None:
+    """Emit a loop over the blocks of each segment."""
+    for segment in segments:
+        if segment.blocks == 1:
+            body(segment, 0)
+            continue
+        with builder.loop("block", 0, segment.blocks) as block:
+            body(segment, block)
 
 
-def row_of_image(view: View, row: Expr) -> Expr:
-    """``row`` of all images to the row within its image, given the output's view."""
-    return row if view.shape[0] == 1 else tirx.truncmod(row, view.shape[2])
+def pixel_index(view: View, image: Expr, row: Expr, column: Expr) -> Expr:
+    """Index of channel 0 of a pixel; ``image`` is not used where there is only one."""
+    index = view.offset + row * view.strides[2] + column * view.strides[3]
+    return index + image * view.strides[0] if view.shape[0] > 1 else index
+
+
+def image_and_row(view: View, row: Expr) -> tuple[Expr, Expr]:
+    """Split a row of all images, given the output's view."""
+    if view.shape[0] == 1:
+        return 0, row
+    return tirx.truncdiv(row, view.shape[2]), tirx.truncmod(row, view.shape[2])
 
 
 def store_valid(
@@ -185,6 +246,6 @@ def lanes_of(value: Expr, first: int, count: int) -> Expr:
     return tirx.Shuffle([value], [tirx.const(first + i, "int32") for i in range(count)])
 
 
-def is_image(value: Value) -> bool:
-    """Whether a value has four dimensions and static extents above zero."""
-    return len(value.shape) == 4 and min(value.shape) > 0
+def vector_dtype(dtype: str, lanes: int) -> str:
+    """TVM's name of a vector type."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
