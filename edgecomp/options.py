@@ -5,6 +5,8 @@ its metadata holds the help text. ``tuple[str, ...]`` is a flag that may be repe
 ``tuple[float, ...]`` is written with commas, a ``bool`` is ``--flag/--no-flag``.
 """
 
+# ruff: noqa: RUF009 - the defaults that _option makes are dataclass fields.
+
 import dataclasses
 import pathlib
 from collections.abc import Sequence
