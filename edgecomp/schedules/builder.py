@@ -12,9 +12,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from tvm_ffi import structural_hash
 from tvm import tirx
 from tvm.ir import PointerType, PrimType
+from tvm_ffi import structural_hash
 
 #: TVM expressions carry no static types.
 Expr = Any
@@ -87,8 +87,11 @@ class KernelBuilder:
         self._emit(tirx.For(variable, begin, extent, tirx.ForKind.SERIAL, _sequence(body)))
 
     @contextlib.contextmanager
-    def condition(self, test: Expr) -> Iterator[None]:
-        """Statements that run only where ``test`` holds."""
+    def condition(self, test: Expr | None) -> Iterator[None]:
+        """Statements that run only where ``test`` holds; None always holds."""
+        if test is None:
+            yield
+            return
         with self._scope() as body:
             yield
         self._emit(tirx.IfThenElse(test, _sequence(body), None))

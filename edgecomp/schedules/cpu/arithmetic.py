@@ -1,0 +1,133 @@
+"""Inner steps of a matrix product: one class per pair of number formats and instruction.
+
+An arithmetic pairs the meaning (accumulator += x * weight over a group of K) with the
+instruction that does it, and says how the weights must lie for it:
+``[K / group][columns][group]``, one vector of accumulators holding ``lanes`` columns.
+"""
+
+import abc
+import dataclasses
+from typing import Any
+
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+
+#: Index in x of (tile row, element of K): the caller knows rows' addresses.
+RowIndex = Any
+
+
+@dataclasses.dataclass
+class RegisterTile:
+    """Accumulators of ``rows`` x ``vectors``.
+
+    One small array per row: LLVM keeps them in registers.
+    """
+
+    rows: int
+    vectors: int
+    lanes: int
+    sums: list[Buffer]
+
+    def get(self, row: int, vector: int) -> Expr:
+        """The accumulators of one row and vector."""
+        return load(self.sums[row], vector * self.lanes, self.lanes)
+
+    def set(self, builder: KernelBuilder, row: int, vector: int, value: Expr) -> None:
+        """Replace them."""
+        builder.store(self.sums[row], ramp(vector * self.lanes, self.lanes), value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arithmetic(abc.ABC):
+    """See the module. All counts are in elements unless named otherwise.
+
+    Attributes:
+        name: of the instruction set, the ``__`` part of kernel names.
+        x_dtype: of x as the step reads it.
+        weight_dtype: of the packed weights.
+        sum_dtype: of accumulators and bias.
+        lanes: columns that one vector of accumulators holds.
+        group: elements of K that lie side by side in the packed weights.
+        step: elements of K that one full step consumes, a multiple of group.
+        staged: x is first copied to the workspace by ``stage``.
+        row_multiple: tiles should have a multiple of this many rows.
+        multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
+        latency_cycles: of one accumulation, which bounds small tiles.
+        finish_cycles: to store one vector of results.
+    """
+
+    name: str
+    x_dtype: str
+    weight_dtype: str
+    sum_dtype: str
+    lanes: int
+    group: int = 1
+    step: int = 1
+    staged: bool = False
+    row_multiple: int = 1
+    multiplies_per_cycle: float = 2.0
+    latency_cycles: float = 4.0
+    loads_per_cycle: float = 2.0
+    finish_cycles: float = 2.0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of one weight."""
+        return {"float32": 4, "int16": 2, "int8": 1}[self.weight_dtype]
+
+    @abc.abstractmethod
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether a tile of this size stays in registers."""
+
+    @abc.abstractmethod
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        x: Buffer,
+        x_rows: list[Expr],
+        weights: Buffer,
+        weight_index: Expr,
+        groups: int,
+    ) -> None:
+        """Add ``groups`` groups of K.
+
+        Args:
+            builder: receives the statements.
+            tile: accumulators.
+            x: buffer of x, or of its staged copy.
+            x_rows: index of each row's first element of K.
+            weights: packed panel.
+            weight_index: of the panel's first element of K.
+            groups: at most ``step / group``.
+        """
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Cycles per group of K: the slowest of multiplies, loads and latency."""
+        multiplies = rows * vectors / self.multiplies_per_cycle
+        loads = (rows + vectors) / self.loads_per_cycle
+        if rows * vectors + vectors >= registers:
+            # No register is left for x: each multiply reads it from memory again.
+            loads = (rows * vectors + vectors) / self.loads_per_cycle
+        return max(multiplies, loads, self.latency_cycles)
+
+    def begin(
+        self, builder: KernelBuilder, rows: int, vectors: int, bias: list[Expr]
+    ) -> RegisterTile:
+        """Accumulators that hold the bias (one vector per column vector) in every row."""
+        sums = [
+            builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
+        ]
+        tile = RegisterTile(rows, vectors, self.lanes, sums)
+        for vector in range(vectors):
+            for row in range(rows):
+                tile.set(builder, row, vector, bias[vector])
+        return tile
+
+    def finish(self, builder: KernelBuilder, tile: RegisterTile) -> RegisterTile:
+        """Bring the accumulators into [row][column] order."""
+        del builder
+        return tile
+
+    def zero(self) -> Expr:
+        """A vector of accumulators at zero."""
+        return constant(0, self.sum_dtype, self.lanes)
