@@ -88,6 +88,8 @@ def samples(dtype, shape, rng, kind=""):
     array = (rng.standard_normal(shape) * 3).astype(dtype)
     if kind == "positive":
         return np.abs(array) + np.asarray(0.1, dtype)
+    if kind == "above one":
+        return np.abs(array) + np.float32(1.01)
     if kind == "unit":
         return np.tanh(array)
     if kind == "special":
@@ -126,6 +128,7 @@ OPERATORS = [
       ("Softsign", "HardSwish", "Mish", "Celu", "Tan", "Atan", "Sinh", "Cosh", "Asinh")],
     *[(o, 1, ("float32", "float64"), "", {}, "positive") for o in ("Log", "Sqrt")],
     *[(o, 1, ("float32",), "", {}, "unit") for o in ("Asin", "Acos", "Atanh")],
+    ("Acosh", 1, ("float32",), "", {}, "above one"),
     ("Gelu", 1, ("float32",), "", {"approximate": "none"}, ""),
     ("Gelu", 1, ("float32",), "", {"approximate": "tanh"}, ""),
     ("LeakyRelu", 1, ("float32",), "", {"alpha": 0.3}, ""),
@@ -262,11 +265,15 @@ def test_constant_exponent(exponent, rng):
     assert_close(got, np.power(x.astype(float), exponent).astype(np.float32))
 
 
-def test_division_that_would_trap():
-    a = np.array([np.iinfo(np.int32).min, 7, -7, 5], np.int32)
-    b = np.array([-1, 0, -2, -1], np.int32)
-    got = compute([Step("Div", (0, 1), "int32")], [a, b], "int32", AVX2)
-    assert list(got[[0, 2, 3]]) == [np.iinfo(np.int32).min, 3, -5]
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_division_that_would_trap(operator, dtype):
+    least = np.iinfo(dtype).min
+    a = np.array([least, 7, -7, 5, least, np.iinfo(dtype).max], dtype)
+    b = np.array([-1, 0, -2, -1, 1, 1], dtype)
+    got = compute([Step(operator, (0, 1), dtype)], [a, b], dtype, AVX2)
+    want = [least, 3, -5, least, np.iinfo(dtype).max] if operator == "Div" else [0, -1, 0, 0, 0]
+    assert list(got[[0, 2, 3, 4, 5]]) == want
 
 
 def test_negative_integer_powers():
