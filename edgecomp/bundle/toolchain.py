@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 
 from edgecomp.device.target import Target
@@ -19,12 +20,13 @@ from edgecomp.errors import Code, EdgecompError
 
 _COMPILE_FLAGS = (
     "-O2",
-    "-std=gnu99",
+    "-std=c11",
     "-fPIC",
     "-ffunction-sections",
     "-fdata-sections",
     "-fvisibility=hidden",
     "-fno-ident",
+    "-g0",  # zig adds debug information, with paths, by itself
     "-pthread",
     "-Wall",
     "-Wextra",
@@ -37,6 +39,8 @@ _LINK_FLAGS = (
     "-Wl,--build-id=none",
     "-s",
 )
+#: What a shared library shows: the C interface, nothing of the kernels.
+_EXPORTS = "{ global: ec_last_*; ec_model_*; ec_open_*; ec_session_*; ec_status_*; local: *; };"
 _COMPILER_TIMEOUT_S = 300
 
 
@@ -73,7 +77,15 @@ class Compiler:
 
     def link_shared(self, objects: Sequence[str], out: str, folder: pathlib.Path) -> None:
         """Link a stripped shared library."""
-        self._link(["-shared", f"-Wl,-soname,{pathlib.PurePath(out).name}"], objects, out, folder)
+        with tempfile.NamedTemporaryFile("w", suffix=".map") as exports:
+            exports.write(_EXPORTS)
+            exports.flush()
+            kind = [
+                "-shared",
+                f"-Wl,-soname,{pathlib.PurePath(out).name}",
+                f"-Wl,--version-script={exports.name}",
+            ]
+            self._link(kind, objects, out, folder)
 
     def link_program(
         self, objects: Sequence[str], out: str, folder: pathlib.Path, *, static: bool

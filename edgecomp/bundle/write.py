@@ -30,9 +30,8 @@ from edgecomp.bundle.rendering import render
 from edgecomp.bundle.toolchain import Compiler, find_compiler, missing_hint
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Plan, PlanPort
+from edgecomp.plan.plan import Plan, PlanPort, Storage
 from edgecomp.plan.values import SLACK_BYTES, Array
-from edgecomp.plan.plan import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def write_bundle(
         weights = padded_weights(plan)
         kernels = _write_inputs(folder, plan, target, model_bytes, weights, embed_weights)
         write_golden(folder, golden, plan.inputs, plan.outputs)
-        built = _build(folder, plan.name, compiler, kernels, target, embedded=embed_weights)
+        built = _build(folder, plan.name, compiler, kernels, target, toolchain, embedded=embed_weights)
         _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
         sizes = _sizes(folder, plan, built, len(weights))
         _write_report(folder, plan, sizes, built.facts.note, facts)
@@ -147,16 +146,20 @@ def _build(
     compiler: Compiler | None,
     kernels: Sequence[str],
     target: Target,
+    use: ToolchainUse,
     *,
     embedded: bool,
 ) -> Built:
     if compiler is not None:
         return build_libraries(folder, name, compiler, kernels, embedded=embedded)
-    note = (
-        f"lib/ and bin/ were not built: no C compiler for target '{target.name}' was used; "
-        f"{missing_hint(target)}"
-    )
-    logger.warning("%s", note)
+    if use == "none":
+        note = "lib/ and bin/ were not built, as asked"
+    else:
+        note = (
+            f"lib/ and bin/ were not built, because no C compiler for target '{target.name}' "
+            f"is installed: {missing_hint(target)}"
+        )
+        logger.warning("%s", note)
     return Built(BuildFacts(note=note), runtime_bytes=0, descriptor_bytes=0)
 
 
@@ -188,7 +191,7 @@ def _write_inputs(
     kernels = []
     for name, content in sorted(plan.objects.items()):
         kernels.append(f"objects/{name.removesuffix('.o')}.o")
-        _write(folder / kernels[-1], content)
+        _write(folder / kernels[-1], elf.own_weak_symbols(content))
     return kernels
 
 
