@@ -80,8 +80,11 @@ def assembly(kernel: Kernel, target: Target) -> str:
 
 
 def _build(kernel: Kernel, target: Target) -> Any:
-    """Lower with TVM's own pass list. The target has no host, so that the function keeps its
-    raw pointer signature instead of getting a packed one."""
+    """Lower with TVM's own pass list.
+
+    The target has no host, so that the function keeps its raw pointer signature instead of
+    getting a packed one.
+    """
     tvm_target = tvm.target.Target(target.tvm)
     module = tvm.IRModule({kernel.symbol: kernel.function})
     module = tirx.transform.BindTarget(tvm_target)(module)
@@ -110,7 +113,7 @@ def _compile_missing(
         return
     # Functions are inherited through fork: they need not be pickled and TVM is not imported
     # again (2 s). Longest first keeps the processes busy to the end.
-    global _inherited  # noqa: PLW0603
+    global _inherited
     _inherited = [(kernel, target, paths[kernel.symbol]) for kernel in missing]
     try:
         with multiprocessing.get_context("fork").Pool(min(workers, len(missing))) as pool:

@@ -1,4 +1,7 @@
-"""Activations at the end of a kernel, on one vector of float32."""
+"""Activations: elementwise float32 functions with at most two parameters.
+
+One table serves the epilogues of convolutions and products and the elementwise chains.
+"""
 
 from collections.abc import Callable
 
@@ -6,71 +9,109 @@ from tvm import tirx
 
 from edgecomp.plan.operations import Activation
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
+from edgecomp.schedules.cpu import math, math_wide
 
-#: (builder, activation, x, lanes) -> result.
-Emitter = Callable[[KernelBuilder, Activation, Expr, int], Expr]
-
-
-def refuse_activation(activation: Activation | None) -> str:
-    """Return "" when ``activate`` can emit it, else why not."""
-    if activation is None or activation.name in EMITTERS:
-        return ""
-    return f"activation {activation.name} is not fused"
+#: (builder, x, alpha, beta) -> result
+_Function = Callable[[KernelBuilder, Expr, float, float], Expr]
 
 
-def activate(
-    builder: KernelBuilder, activation: Activation | None, x: Expr, lanes: int
-) -> Expr:
-    """The activation of a float32 vector (x itself for None)."""
-    if activation is None:
-        return x
-    return EMITTERS[activation.name](builder, activation, x, lanes)
+def _number(value: float, like: Expr) -> Expr:
+    return constant(value, "float32", math.lanes_of(like))
 
 
-def clamp(x: Expr, low: float, high: float, lanes: int) -> Expr:
-    """``min(max(x, low), high)`` in float32."""
-    above = tirx.max(x, constant(low, "float32", lanes))
-    return tirx.min(above, constant(high, "float32", lanes))
+def _plain(function: Callable[[KernelBuilder, Expr], Expr]) -> _Function:
+    return lambda builder, x, _alpha, _beta: function(builder, x)
 
 
-def _name(builder: KernelBuilder, x: Expr, lanes: int) -> Expr:
-    """Bind x, which is used more than once."""
-    return builder.let("value", x, "float32" if lanes == 1 else f"float32x{lanes}")
+def _clip(_builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
+    return math.clamp(x, alpha, beta)
 
 
-def _relu(builder: KernelBuilder, activation: Activation, x: Expr, lanes: int) -> Expr:
-    del builder, activation
-    return tirx.max(x, constant(0.0, "float32", lanes))
+def _leaky_relu(_builder: KernelBuilder, x: Expr, alpha: float, _beta: float) -> Expr:
+    return tirx.Select(x < _number(0.0, x), x * _number(alpha, x), x)
 
 
-def _clip(builder: KernelBuilder, activation: Activation, x: Expr, lanes: int) -> Expr:
-    del builder
-    return clamp(x, activation.alpha, activation.beta, lanes)
+def _hard_sigmoid(_builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
+    return math.clamp(x * _number(alpha, x) + _number(beta, x), 0.0, 1.0)
 
 
-def _leaky_relu(builder: KernelBuilder, activation: Activation, x: Expr, lanes: int) -> Expr:
-    x = _name(builder, x, lanes)
-    zero = constant(0.0, "float32", lanes)
-    return tirx.max(x, zero) + tirx.min(x, zero) * constant(activation.alpha, "float32", lanes)
+def _hard_swish(_builder: KernelBuilder, x: Expr, _alpha: float, _beta: float) -> Expr:
+    return x * math.clamp(x * _number(1.0 / 6.0, x) + _number(0.5, x), 0.0, 1.0)
 
 
-def _hard_sigmoid(builder: KernelBuilder, activation: Activation, x: Expr, lanes: int) -> Expr:
-    del builder
-    scaled = x * constant(activation.alpha, "float32", lanes)
-    return clamp(scaled + constant(activation.beta, "float32", lanes), 0.0, 1.0, lanes)
+def _exp_minus_one(builder: KernelBuilder, x: Expr) -> Expr:
+    """``e^x - 1`` for x <= 0; absolute accuracy."""
+    return math.exp(builder, tirx.Min(_number(0.0, x), x)) - _number(1.0, x)
 
 
-def _hard_swish(builder: KernelBuilder, activation: Activation, x: Expr, lanes: int) -> Expr:
-    del activation
-    x = _name(builder, x, lanes)
-    gate = Activation("hardsigmoid", alpha=1.0 / 6.0, beta=0.5)
-    return x * _hard_sigmoid(builder, gate, x, lanes)
+def _elu(builder: KernelBuilder, x: Expr, alpha: float, _beta: float) -> Expr:
+    below = _exp_minus_one(builder, x) * _number(alpha, x)
+    return tirx.Select(x < _number(0.0, x), below, x)
 
 
-EMITTERS: dict[str, Emitter] = {
-    "relu": _relu,
+def _selu(builder: KernelBuilder, x: Expr, alpha: float, gamma: float) -> Expr:
+    return _elu(builder, x, alpha, 0.0) * _number(gamma, x)
+
+
+def _celu(builder: KernelBuilder, x: Expr, alpha: float, _beta: float) -> Expr:
+    below = _exp_minus_one(builder, x / _number(alpha, x)) * _number(alpha, x)
+    return tirx.Select(x < _number(0.0, x), below, x)
+
+
+def _softsign(builder: KernelBuilder, x: Expr, _alpha: float, _beta: float) -> Expr:
+    return x / (_number(1.0, x) + math.absolute(builder, x))
+
+
+def _thresholded_relu(_builder: KernelBuilder, x: Expr, alpha: float, _beta: float) -> Expr:
+    return tirx.Select(x > _number(alpha, x), x, _number(0.0, x))
+
+
+#: ONNX operator in lower case -> function of (builder, x, alpha, beta).
+FUNCTIONS: dict[str, _Function] = {
+    "abs": _plain(math.absolute),
+    "ceil": _plain(math.ceil),
+    "celu": _celu,
     "clip": _clip,
-    "leakyrelu": _leaky_relu,
+    "cos": _plain(math_wide.cos),
+    "elu": _elu,
+    "erf": _plain(math.erf),
+    "exp": _plain(math.exp),
+    "floor": _plain(math.floor),
+    "gelu": _plain(math.gelu),
+    "gelu_tanh": _plain(math.gelu_tanh),
     "hardsigmoid": _hard_sigmoid,
     "hardswish": _hard_swish,
+    "identity": _plain(lambda _builder, x: x),
+    "leakyrelu": _leaky_relu,
+    "log": _plain(math.log),
+    "mish": _plain(math.mish),
+    "neg": _plain(math.negative),
+    "reciprocal": _plain(math.reciprocal),
+    "relu": _plain(math.relu),
+    "round": _plain(math.round_half_even),
+    "selu": _selu,
+    "sigmoid": _plain(math.sigmoid),
+    "sign": _plain(math.sign),
+    "silu": _plain(math.silu),
+    "sin": _plain(math_wide.sin),
+    "softplus": _plain(math.softplus),
+    "softsign": _softsign,
+    "sqrt": _plain(math.sqrt),
+    "tanh": _plain(math.tanh),
+    "thresholdedrelu": _thresholded_relu,
 }
+
+
+def refusal(activation: Activation) -> str:
+    """Why ``apply`` cannot compute the activation, "" if it can."""
+    return "" if activation.name in FUNCTIONS else f"activation {activation.name}"
+
+
+def apply(builder: KernelBuilder, activation: Activation, x: Expr) -> Expr:
+    """The activation of a float32 scalar or vector.
+
+    Raises:
+        KeyError: unknown activation; ask ``refusal`` first.
+    """
+    value = builder.let("x", x, str(x.ty.dtype))
+    return FUNCTIONS[activation.name](builder, value, activation.alpha, activation.beta)

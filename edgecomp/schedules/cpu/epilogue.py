@@ -21,7 +21,8 @@ from edgecomp.schedules.builder import (
     ramp,
     reinterpret,
 )
-from edgecomp.schedules.cpu.activation import activate, clamp, refuse_activation
+from edgecomp.schedules.cpu import activation as activations
+from edgecomp.schedules.cpu.math import clamp
 
 #: Added to a float32 of magnitude below 2^22, it leaves no fraction bits: half to even.
 ROUNDING_MAGIC = 1.5 * 2.0**23
@@ -79,7 +80,9 @@ class Epilogue:
             value = total.astype(vector_dtype("float32", lanes)) * multiplier
         if residual is not None:
             value = value + residual
-        return activate(builder, self.activation, value, lanes)
+        if self.activation is None:
+            return value
+        return activations.apply(builder, self.activation, value)
 
     def _quantized(
         self, target: Target, total: Expr, lanes: int, multiplier: Expr, residual: Expr | None
@@ -157,7 +160,7 @@ def refuse_epilogue(
         return f"residual of dtype {residual.dtype}"
     if integer_add is not None:
         return "integer addition to a float result"
-    return refuse_activation(activation)
+    return activations.refusal(activation) if activation is not None else ""
 
 
 def requantize(
@@ -166,7 +169,7 @@ def requantize(
     """int32 accumulators to int32 quantized values: "Requantize" in docs/numerics.md."""
     zero = parameters.zero_point
     scaled = total.astype(vector_dtype("float32", lanes)) * multiplier
-    bounded = clamp(scaled, float(parameters.low - zero), float(parameters.high - zero), lanes)
+    bounded = clamp(scaled, float(parameters.low - zero), float(parameters.high - zero))
     return round_half_even(target, bounded, lanes) + constant(zero, "int32", lanes)
 
 

@@ -1,0 +1,144 @@
+"""Compile a bundle's sources and link its libraries and its runner."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+from edgecomp.bundle import elf, runtime_files
+from edgecomp.bundle.manifest import BuildFacts
+from edgecomp.bundle.toolchain import Compiler
+from edgecomp.cache import cache_folder, write_whole
+from edgecomp.errors import Code, EdgecompError
+
+#: Scratch folder inside the bundle while it is built.
+_WORK = ".build"
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What the toolchain made.
+
+    Attributes:
+        facts: for the manifest.
+        runtime_bytes: code and data of the runtime's objects.
+        descriptor_bytes: data of the model's own object, embedded weights included.
+    """
+
+    facts: BuildFacts
+    runtime_bytes: int
+    descriptor_bytes: int
+
+
+def build_libraries(
+    folder: pathlib.Path,
+    name: str,
+    compiler: Compiler,
+    kernels: Sequence[str],
+    *,
+    embedded: bool,
+) -> Built:
+    """Build ``lib/lib<name>.so``, ``lib/lib<name>.a`` and ``bin/edgecomp_run``.
+
+    Args:
+        folder: the bundle with its sources in place.
+        name: of the model.
+        compiler: for the target.
+        kernels: objects with kernels, paths in the bundle.
+        embedded: whether ``src/<name>_weights.S`` is there.
+
+    Raises:
+        EdgecompError: TOOLCHAIN_FAILED with the compiler's output.
+    """
+    runtime = runtime_files.runtime_files()
+    try:
+        jobs = [_Job(s, _object_of(s), cached=True) for s in runtime.library_sources]
+        model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
+        model_jobs = [_Job(s, _object_of(s), cached=False) for s in model_sources]
+        runner_job = _Job(runtime_files.RUNNER, _object_of(runtime_files.RUNNER), cached=True)
+        _compile_all([*jobs, *model_jobs, runner_job], compiler, runtime, folder)
+        runtime_objects = [j.out for j in jobs]
+        model_objects = [j.out for j in model_jobs]
+        objects = [*model_objects, *kernels, *runtime_objects]
+        facts = BuildFacts(
+            compiler=compiler.identity,
+            shared=f"lib/lib{name}.so",
+            static=f"lib/lib{name}.a",
+            runner="bin/edgecomp_run",
+        )
+        compiler.link_shared(objects, facts.shared, folder)
+        compiler.archive(objects, facts.static, folder)
+        _link_runner([runner_job.out, *objects], facts.runner, compiler, folder)
+        return Built(
+            facts, _loaded_bytes(folder, runtime_objects), _loaded_bytes(folder, model_objects)
+        )
+    finally:
+        shutil.rmtree(folder / _WORK, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """One source to compile; ``cached`` where it is the same in every bundle."""
+
+    source: str
+    out: str
+    cached: bool
+
+
+def _object_of(source: str) -> str:
+    """A flat name, because archives hold names without folders."""
+    flat = source.removeprefix(f"{runtime_files.SOURCES}/").removeprefix("src/")
+    return f"{_WORK}/{flat.replace('/', '_')}.o"
+
+
+def _compile_all(
+    jobs: Sequence[_Job],
+    compiler: Compiler,
+    runtime: runtime_files.RuntimeFiles,
+    folder: pathlib.Path,
+) -> None:
+    cache = cache_folder() / "runtime" / _cache_key(compiler, runtime)
+
+    def compile_one(job: _Job) -> None:
+        kept = cache / pathlib.PurePosixPath(job.out).name
+        if job.cached and kept.exists():
+            (folder / job.out).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, folder / job.out)
+            return
+        # The weights are found through the bundle's folder itself.
+        compiler.compile(job.source, job.out, (*runtime.include_folders, "."), folder)
+        if job.cached:
+            write_whole(kept, (folder / job.out).read_bytes())
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for _ in pool.map(compile_one, jobs):
+            pass
+
+
+def _cache_key(compiler: Compiler, runtime: runtime_files.RuntimeFiles) -> str:
+    digest = hashlib.sha256()
+    for part in (compiler.identity, *compiler.compile_command):
+        digest.update(part.encode() + b"\0")
+    for path, content in sorted(runtime.contents.items()):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:32]
+
+
+def _link_runner(
+    objects: Sequence[str], out: str, compiler: Compiler, folder: pathlib.Path
+) -> None:
+    """Link statically, so that the runner starts on a device with any C library; where the
+    toolchain has no static C library, dynamically."""
+    try:
+        compiler.link_program(objects, out, folder, static=True)
+    except EdgecompError as error:
+        if error.code is not Code.TOOLCHAIN_FAILED:
+            raise
+        compiler.link_program(objects, out, folder, static=False)
+
+
+def _loaded_bytes(folder: pathlib.Path, objects: Sequence[str]) -> int:
+    return sum(elf.loaded_bytes((folder / path).read_bytes()) for path in objects)

@@ -1,0 +1,127 @@
+"""What the float32 and the integer depthwise kernels share: claims, output vectors, packing."""
+
+import dataclasses
+
+import numpy as np
+from tvm import tirx
+
+from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.values import Array, Order
+from edgecomp.schedules.builder import Expr
+from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Segment
+
+#: Outputs per input channel that are held in registers at once.
+MAXIMUM_MULTIPLIER = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputVector:
+    """Output channels computed from one input vector.
+
+    Attributes:
+        source: index of the input vector in its block.
+        phase: which of the ``multiplier`` vectors made from that input vector.
+        place: output channels, from the first output channel of the block.
+    """
+
+    source: int
+    phase: int
+    place: Lanes
+
+
+def refusal(operation: Operation) -> str:
+    """Return "" for a depthwise convolution on NHWC values, else why it is none."""
+    kind = operation.kind
+    if not isinstance(kind, Convolution):
+        return "not a convolution"
+    x, weight, bias = operation.inputs[:3]
+    if any(v.order is not Order.NHWC for v in (x, *operation.inputs[3:], operation.output)):
+        return "not NHWC"
+    if kind.groups != x.shape[1] or (kind.groups == 1 and weight.shape[0] > 1):
+        return f"{kind.groups} groups for {x.shape[1]} channels"
+    if weight.shape[0] // kind.groups > MAXIMUM_MULTIPLIER:
+        return f"{weight.shape[0] // kind.groups} outputs per channel"
+    if weight.constant is None or bias.constant is None:
+        return "weights are not constant"
+    return ""
+
+
+def output_vectors(segment: Segment, multiplier: int) -> tuple[OutputVector, ...]:
+    """The output vectors of a block, in memory order: output channel m reads m // multiplier."""
+    outputs = []
+    for source, vector in enumerate(segment.vectors):
+        for phase in range(multiplier):
+            valid = min(vector.valid * multiplier - phase * vector.lanes, vector.lanes)
+            if valid > 0:
+                offset = vector.offset * multiplier + phase * vector.lanes
+                outputs.append(OutputVector(source, phase, Lanes(offset, vector.lanes, valid)))
+    return tuple(outputs)
+
+
+def spread(value: Expr, lanes: int, phase: int, multiplier: int) -> Expr:
+    """Lanes of an input vector, each repeated ``multiplier`` times: vector ``phase`` of them."""
+    if multiplier == 1 or lanes == 1:
+        return value
+    first = phase * lanes
+    indices = [tirx.const((first + lane) // multiplier, "int32") for lane in range(lanes)]
+    return tirx.Shuffle([value], indices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """Where per-channel numbers lie once they are in the order of the kernel.
+
+    Attributes:
+        data: [run][group][segment][block][column][lanes of all output vectors], flat.
+        run_starts: of each run.
+        columns: of the table that was packed.
+        multiplier: outputs per input channel.
+    """
+
+    data: Array
+    run_starts: tuple[int, ...]
+    columns: int
+    multiplier: int
+
+    def block_elements(self, segment: Segment) -> int:
+        """Elements of one block."""
+        return self.columns * block_lanes(segment, self.multiplier)
+
+    def index(self, runs: tuple[GroupRun, ...], run: GroupRun, group: Expr) -> Expr:
+        """Index of the first element of a group."""
+        per_group = sum(s.blocks * self.block_elements(s) for s in run.segments)
+        return self.run_starts[runs.index(run)] + group * per_group
+
+    def segment_offset(self, run: GroupRun, segment: Segment) -> int:
+        """Elements of a group before a segment."""
+        before = run.segments[: run.segments.index(segment)]
+        return sum(s.blocks * self.block_elements(s) for s in before)
+
+
+def block_lanes(segment: Segment, multiplier: int) -> int:
+    """Lanes of all output vectors of a block."""
+    return sum(vector.place.lanes for vector in output_vectors(segment, multiplier))
+
+
+def pack(table: Array, runs: tuple[GroupRun, ...], multiplier: int) -> Packing:
+    """Reorder rows per output channel [output channels, columns] into vectors per block."""
+    parts: list[Array] = []
+    starts, size = [], 0
+    for run in runs:
+        starts.append(size)
+        for group in range(run.groups):
+            first = run.first_channel + group * run.channels
+            for segment in run.segments:
+                parts.append(_pack_segment(table, first, segment, multiplier).reshape(-1))
+                size += parts[-1].size
+    return Packing(np.concatenate(parts), tuple(starts), table.shape[1], multiplier)
+
+
+def _pack_segment(table: Array, first: int, segment: Segment, multiplier: int) -> Array:
+    """[blocks, columns, lanes of all output vectors]; lanes without a channel hold 0."""
+    places = [vector.place for vector in output_vectors(segment, multiplier)]
+    offsets = np.concatenate([p.offset + np.arange(p.lanes) for p in places])
+    valid = np.concatenate([np.arange(p.lanes) < p.valid for p in places])
+    begins = first + segment.first_channel + segment.channels * np.arange(segment.blocks)
+    channels = np.where(valid, begins[:, None] * multiplier + offsets, 0)
+    return (table[channels] * valid[None, :, None].astype(table.dtype)).transpose(0, 2, 1)

@@ -1,0 +1,251 @@
+"""Loops over NHWC images for kernels that keep channels apart (depthwise, pooling, resize).
+
+Channels are cut into groups of blocks of vectors; a work item is one output row ``(n, oh)`` of
+one group. Within its rows a kernel walks tiles of neighbouring output columns, and within a
+tile the blocks of the group, so that memory is read in long runs. All shapes are static: tails
+are separate code and full tiles carry no tests.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from tvm import tirx
+
+from edgecomp.plan.values import View
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
+
+
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """One vector of a channel block.
+
+    Attributes:
+        offset: first channel, from the start of the block.
+        lanes: elements computed, a power of two; loads may run into what follows the channels.
+        valid: elements that exist and are stored.
+    """
+
+    offset: int
+    lanes: int
+    valid: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """Equal channel blocks beside each other in a group.
+
+    Attributes:
+        first_channel: of the first block, from the start of the group.
+        blocks: how many there are.
+        channels: channels of each.
+        vectors: how a block is cut.
+    """
+
+    first_channel: int
+    blocks: int
+    channels: int
+    vectors: tuple[Lanes, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRun:
+    """Equal channel groups beside each other.
+
+    Attributes:
+        first_channel: of the first group.
+        first_group: groups in earlier runs.
+        groups: how many there are.
+        channels: channels of each.
+        segments: blocks of each.
+    """
+
+    first_channel: int
+    first_group: int
+    groups: int
+    channels: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def single_block(self) -> bool:
+        """Whether a group is one block, whose weights can stay in registers."""
+        return len(self.segments) == 1 and self.segments[0].blocks == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """``count`` runs of ``width`` output columns, from column ``start`` on."""
+
+    start: int
+    count: int
+    width: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Walk:
+    """How a kernel goes through an image.
+
+    Attributes:
+        lanes: of one vector register.
+        vectors: vectors in a channel block.
+        blocks: blocks in a channel group.
+        columns: most output columns in a tile.
+        strips: all rows of a column tile before the next tile (three rows of a tile fit the
+            L1 cache where three whole rows do not), else all tiles of a row.
+    """
+
+    lanes: int
+    vectors: int
+    blocks: int
+    columns: int
+    strips: bool
+
+
+def channel_groups(channels: int, walk: Walk) -> tuple[GroupRun, ...]:
+    """Cut channels into groups."""
+    block = walk.lanes * walk.vectors
+    per_group = block * walk.blocks
+    groups, rest = divmod(channels, per_group)
+    runs = []
+    if groups:
+        runs.append(GroupRun(0, 0, groups, per_group, _segments(per_group, walk)))
+    if rest:
+        runs.append(GroupRun(groups * per_group, groups, 1, rest, _segments(rest, walk)))
+    return tuple(runs)
+
+
+def _segments(channels: int, walk: Walk) -> tuple[Segment, ...]:
+    block = walk.lanes * walk.vectors
+    blocks, rest = divmod(channels, block)
+    segments = []
+    if blocks:
+        segments.append(Segment(0, blocks, block, cut_lanes(block, walk.lanes)))
+    if rest:
+        segments.append(Segment(blocks * block, 1, rest, cut_lanes(rest, walk.lanes)))
+    return tuple(segments)
+
+
+def cut_lanes(count: int, lanes: int) -> tuple[Lanes, ...]:
+    """Cut ``count`` elements into full vectors and a last one rounded up to a power of two."""
+    full, rest = divmod(count, lanes)
+    cut = [Lanes(v * lanes, lanes, lanes) for v in range(full)]
+    if rest:
+        cut.append(Lanes(full * lanes, 1 << (rest - 1).bit_length(), rest))
+    return tuple(cut)
+
+
+def width_tiles(width: int, tile: int) -> tuple[Tile, ...]:
+    """Cut ``width`` columns into tiles of at most ``tile``, as even as two widths allow."""
+    count = -(-width // tile)
+    small, large = divmod(width, count)
+    tiles = [Tile(0, large, small + 1)] if large else []
+    return (*tiles, Tile(large * (small + 1), count - large, small))
+
+
+def walk_groups(
+    builder: KernelBuilder,
+    runs: tuple[GroupRun, ...],
+    rows: int,
+    body: Callable[[GroupRun, Expr, Expr, Expr], None],
+) -> int:
+    """Emit the loops over the work items [lo, hi); return how many items there are.
+
+    Args:
+        builder: kernel in the making.
+        runs: channel groups.
+        rows: ``n * oh``.
+        body: called as ``body(run, group, begin, end)`` once per run; emits rows [begin, end)
+            of channel group ``group`` (counted within the run).
+    """
+    for run in runs:
+        lo = builder.lo - run.first_group * rows
+        hi = builder.hi - run.first_group * rows
+        begin = tirx.truncdiv(tirx.max(lo, 0), rows)
+        end = tirx.min(tirx.truncdiv(hi + (rows - 1), rows), run.groups)
+        with builder.loop("group", begin, end) as group:
+            first_row = builder.let("first_row", tirx.max(lo - group * rows, 0))
+            end_row = builder.let("end_row", tirx.min(hi - group * rows, rows))
+            body(run, group, first_row, end_row)
+    return rows * sum(run.groups for run in runs)
+
+
+def walk_tiles(
+    builder: KernelBuilder,
+    width: int,
+    walk: Walk,
+    begin: Expr,
+    end: Expr,
+    body: Callable[[Expr, Expr, int], None],
+) -> None:
+    """Emit the loops over rows [begin, end) and their tiles, in the order of ``walk``.
+
+    ``body(row, first column, columns)`` emits one tile.
+    """
+    tiles = width_tiles(width, walk.columns)
+
+    def rows_of(column: Expr, columns: int) -> None:
+        with builder.loop("row", begin, end) as row:
+            body(row, column, columns)
+
+    if walk.strips:
+        _each_tile(builder, tiles, rows_of)
+        return
+    with builder.loop("row", begin, end) as row:
+        _each_tile(builder, tiles, lambda column, columns: body(row, column, columns))
+
+
+def _each_tile(
+    builder: KernelBuilder, tiles: tuple[Tile, ...], body: Callable[[Expr, int], None]
+) -> None:
+    for tile in tiles:
+        if tile.count == 1:
+            body(tile.start, tile.width)
+            continue
+        with builder.loop("tile", 0, tile.count) as index:
+            body(index * tile.width + tile.start, tile.width)
+
+
+def walk_blocks(
+    builder: KernelBuilder, segments: tuple[Segment, ...], body: Callable[[Segment, Expr], None]
+) -> None:
+    """Emit a loop over the blocks of each segment."""
+    for segment in segments:
+        if segment.blocks == 1:
+            body(segment, 0)
+            continue
+        with builder.loop("block", 0, segment.blocks) as block:
+            body(segment, block)
+
+
+def pixel_index(view: View, image: Expr, row: Expr, column: Expr) -> Expr:
+    """Index of channel 0 of a pixel; ``image`` is not used where there is only one."""
+    index = view.offset + row * view.strides[2] + column * view.strides[3]
+    return index + image * view.strides[0] if view.shape[0] > 1 else index
+
+
+def image_and_row(view: View, row: Expr) -> tuple[Expr, Expr]:
+    """Split a row of all images, given the output's view."""
+    if view.shape[0] == 1:
+        return 0, row
+    return tirx.truncdiv(row, view.shape[2]), tirx.truncmod(row, view.shape[2])
+
+
+def store_valid(
+    builder: KernelBuilder, buffer: Buffer, index: Expr, value: Expr, vector: Lanes
+) -> None:
+    """Store the valid elements of a vector, in pieces whose lengths are powers of two."""
+    done = 0
+    while done < vector.valid:
+        piece = 1 << ((vector.valid - done).bit_length() - 1)
+        part = value if piece == vector.lanes else lanes_of(value, done, piece)
+        builder.store(buffer, ramp(index + done, piece), part)
+        done += piece
+
+
+def lanes_of(value: Expr, first: int, count: int) -> Expr:
+    """``count`` neighbouring lanes of a vector (a scalar for one)."""
+    return tirx.Shuffle([value], [tirx.const(first + i, "int32") for i in range(count)])
+
+
+def vector_dtype(dtype: str, lanes: int) -> str:
+    """TVM's name of a vector type."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
