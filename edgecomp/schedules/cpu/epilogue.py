@@ -21,7 +21,7 @@ from edgecomp.schedules.builder import (
     ramp,
     reinterpret,
 )
-from edgecomp.schedules.cpu import activation as activations
+from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.math import clamp
 
 #: Added to a float32 of magnitude below 2^22, it leaves no fraction bits: half to even.
@@ -82,7 +82,7 @@ class Epilogue:
             value = value + residual
         if self.activation is None:
             return value
-        return activations.apply(builder, self.activation, value)
+        return functions.apply(builder, self.activation, value)
 
     def _quantized(
         self, target: Target, total: Expr, lanes: int, multiplier: Expr, residual: Expr | None
@@ -160,7 +160,7 @@ def refuse_epilogue(
         return f"residual of dtype {residual.dtype}"
     if integer_add is not None:
         return "integer addition to a float result"
-    return activations.refusal(activation) if activation is not None else ""
+    return functions.refusal(activation) if activation is not None else ""
 
 
 def requantize(
