@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edgecomp.bench import runner
 from edgecomp.bench.files import BundleFiles
-from edgecomp.bench.runner import MeasureOptions, Measurement
+from edgecomp.bench.runner import Measurement, MeasureOptions
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.values import Array
 

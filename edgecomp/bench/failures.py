@@ -14,7 +14,10 @@ _MEANINGS = {
         "it met an instruction that this processor does not have",
         "build for a target whose features the processor has; see 'edgecomp targets'",
     ),
-    signal.SIGSEGV: ("it touched memory that is not its own", "please report it: this is a bug"),
+    signal.SIGSEGV: (
+        "it touched memory that is not its own",
+        "please report it: this is a bug",
+    ),
     signal.SIGBUS: (
         "it read a mapped file past its end, or an address that is not aligned",
         "copy the weights file again",

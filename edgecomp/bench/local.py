@@ -33,14 +33,17 @@ class ProcessPlace(Place):
         self._timeout_s = timeout_s
 
     def send(self, local: pathlib.Path, name: str) -> str:
+        """Copy a file into the scratch folder."""
         path = pathlib.Path(self.folder) / name
         shutil.copyfile(local, path)
         return str(path)
 
     def fetch(self, name: str, local: pathlib.Path) -> None:
+        """Copy a file of the scratch folder."""
         shutil.copyfile(pathlib.Path(self.folder) / name, local)
 
     def execute(self, arguments: Sequence[str]) -> str:
+        """Run the runner; return what it wrote."""
         command = [*self._prefix, self.runner, *arguments]
         try:
             done = subprocess.run(
@@ -79,6 +82,7 @@ class ProcessDevice(Device):
 
     @contextlib.contextmanager
     def place(self, bundle: BundleFiles) -> Iterator[Place]:
+        """Use the bundle where it is, with a scratch folder."""
         runner = require_runner(bundle)
         with tempfile.TemporaryDirectory(prefix="edgecomp-") as name:
             yield ProcessPlace(

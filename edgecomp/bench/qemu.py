@@ -24,7 +24,7 @@ def qemu_device(target: Target) -> ProcessDevice:
         raise EdgecompError(
             Code.DEVICE_UNREACHABLE,
             f"{emulator.command} is not installed",
-            hint="install qemu's user mode emulation (apt install qemu-user)",
+            hint=emulator.install or f"install {emulator.command}",
         )
     sysroot = ("-L", emulator.sysroot) if emulator.sysroot else ()
     return ProcessDevice("qemu", (emulator.command, *emulator.arguments, *sysroot))

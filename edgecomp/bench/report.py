@@ -186,7 +186,9 @@ def _profile_table(calls: Sequence[CallTime], rows: int) -> Table:
 
 
 def _rate(row: ProfileRow) -> str:
-    return f"{row.multiply_adds / row.mean_ns:.1f}" if row.multiply_adds and row.mean_ns else ""
+    return (
+        f"{row.multiply_adds / row.mean_ns:.1f}" if row.multiply_adds and row.mean_ns else ""
+    )
 
 
 def _summary_cells(summary: Summary) -> list[str]:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
 import numpy as np
 
 from edgecomp.bench.files import BundleFiles, Port
@@ -137,7 +138,7 @@ def check_inputs(bundle: BundleFiles, inputs: Mapping[str, Array]) -> dict[str, 
 
 
 def _checked(port: Port, array: Array) -> Array:
-    if array.shape != tuple(port.shape) or array.dtype != _dtype(port):
+    if array.shape != tuple(port.shape) or array.dtype != np.dtype(port.dtype):
         raise EdgecompError(
             Code.INPUT_MISMATCH,
             f"input '{port.name}' is {array.dtype}{list(array.shape)}, the model takes "
@@ -149,7 +150,7 @@ def _checked(port: Port, array: Array) -> Array:
 
 def read_output(path: pathlib.Path, port: Port) -> Array:
     """A file that the runner wrote, as an array."""
-    dtype = _dtype(port)
+    dtype = np.dtype(port.dtype)
     content = path.read_bytes()
     wanted = dtype.itemsize * math.prod(port.shape)
     if len(content) != wanted:
@@ -198,11 +199,3 @@ def _call(index: int, content: Mapping[str, Any]) -> CallTime:
         mean_ns=int(content["total_ns"]) / runs,
         minimum_ns=float(content["minimum_ns"]),
     )
-
-
-def _dtype(port: Port) -> np.dtype[np.generic]:
-    if port.dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(port.dtype)

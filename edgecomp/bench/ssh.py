@@ -105,23 +105,24 @@ class Connection:
 class SshPlace(Place):
     """Runner and weights in the other machine's cache, scratch in a temporary folder."""
 
-    def __init__(
-        self, connection: Connection, runner: str, weights: str, folder: str
-    ) -> None:
+    def __init__(self, connection: Connection, runner: str, weights: str, folder: str) -> None:
         self.runner = runner
         self.weights = weights
         self.folder = folder
         self._connection = connection
 
     def send(self, local: pathlib.Path, name: str) -> str:
+        """Copy a file into the scratch folder."""
         path = f"{self.folder}/{name}"
         self._connection.upload(local, path)
         return path
 
     def fetch(self, name: str, local: pathlib.Path) -> None:
+        """Copy a file of the scratch folder."""
         self._connection.download(f"{self.folder}/{name}", local)
 
     def execute(self, arguments: Sequence[str]) -> str:
+        """Run the runner; return what it wrote."""
         done = self._connection.shell(shlex.join([self.runner, *arguments]))
         if done.returncode:
             device = f"ssh:{self._connection.host}"
@@ -143,6 +144,7 @@ class SshDevice(Device):
 
     @contextlib.contextmanager
     def place(self, bundle: BundleFiles) -> Iterator[Place]:
+        """Copy what the other machine lacks, and make a scratch folder there."""
         runner = require_runner(bundle)
         # A socket's path is short: the system's temporary folder, not the user's cache.
         with tempfile.TemporaryDirectory(prefix="ec-") as control:
@@ -162,9 +164,7 @@ class SshDevice(Device):
                 connection.close()
 
 
-def _keep(
-    connection: Connection, cache: str, local: pathlib.Path, *, executable: bool
-) -> str:
+def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable: bool) -> str:
     """Copy a file unless the other machine has one of the same contents."""
     remote = f"{cache}/{_digest(local)}"
     quoted = shlex.quote(remote)

@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from edgecomp.bench.device import Device
 from edgecomp.bench.files import BundleFiles
@@ -55,8 +57,10 @@ def verify(bundle: BundleFiles, device: Device, *, threads: int = 1) -> list[Out
 
 
 def tolerance_of(expected: Array) -> float:
-    """Largest difference allowed: 0 for integers, else by range and magnitude of the output,
-    and never less than the last place of its dtype."""
+    """Largest difference allowed: 0 for integers, else by range and magnitude of the output.
+
+    It is never less than the last place of the dtype at that magnitude.
+    """
     if not _is_float(expected):
         return 0.0
     values = expected.astype(np.float64)
@@ -97,7 +101,7 @@ def check_output(
     return OutputCheck(vector, name, largest, tolerance)
 
 
-def _difference(expected: Array, found: Array) -> Array:
+def _difference(expected: Array, found: Array) -> npt.NDArray[np.float64]:
     """Magnitudes in float64; a NaN or infinity on one side only counts as infinitely far.
 
     Integers that differ are at least 1 apart, also where float64 cannot tell them apart.
@@ -117,8 +121,4 @@ def _is_float(array: Array) -> bool:
 
 
 def _epsilon(array: Array) -> float:
-    if array.dtype.kind == "f":
-        return float(np.finfo(array.dtype).eps)  # type: ignore[arg-type]
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(array.dtype).eps)
+    return float(ml_dtypes.finfo(array.dtype).eps)  # type: ignore[no-untyped-call]

@@ -11,6 +11,12 @@ from edgecomp.bundle.directory import staged_directory
 from edgecomp.errors import Code, EdgecompError
 
 
+def _fail(final, error):
+    with staged_directory(final, force=False) as folder:
+        (folder / "half").write_text("x")
+        raise error
+
+
 def _write(final, text="new", force=False):
     with staged_directory(final, force=force) as folder:
         (folder / "manifest.json").write_text(text)
@@ -33,9 +39,8 @@ def test_result_appears_at_the_end(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, EdgecompError])
 def test_nothing_is_left_of_a_failed_build(tmp_path, error):
     raised = error(Code.INTERNAL, "x") if error is EdgecompError else error("x")
-    with pytest.raises(error), staged_directory(tmp_path / "model", force=False) as folder:
-        (folder / "half").write_text("x")
-        raise raised
+    with pytest.raises(error):
+        _fail(tmp_path / "model", raised)
     assert _names(tmp_path) == []
 
 
@@ -134,8 +139,7 @@ def test_a_living_build_is_not_cleaned_away(tmp_path):
         assert (folder / "manifest.json").read_text() == "first"
         assert (final / "manifest.json").read_text() == "second"
         with pytest.raises(EdgecompError):
-            with staged_directory(final, force=False):
-                pass
+            _write(final)
         # Leaving the block finds the output taken.
         (final / "manifest.json").unlink()
         final.rmdir()
@@ -143,13 +147,8 @@ def test_a_living_build_is_not_cleaned_away(tmp_path):
 
 
 def test_disk_errors_are_explained(tmp_path):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     with pytest.raises(EdgecompError) as caught:
-        with staged_directory(tmp_path / "model", force=False) as folder:
-            (folder / "half").write_text("x")
-            full()
+        _fail(tmp_path / "model", OSError(28, "No space left on device"))
     assert caught.value.code is Code.OUTPUT_UNWRITABLE
     assert "No space left" in caught.value.cause
     assert _names(tmp_path) == []

@@ -35,9 +35,9 @@ def test_the_compiler_reads_the_same_text(tmp_path):
         pytest.skip("no C compiler on this machine")
     rows = ",".join(c_string(t) for t in NASTY)
     (tmp_path / "p.c").write_text(
-        "#include <stdio.h>\nstatic const char *const rows[] = {%s};\n"
-        "int main(void) { for (int i = 0; i < %d; i++) fwrite(rows[i], 1, "
-        "__builtin_strlen(rows[i]) + 1, stdout); return 0; }\n" % (rows, len(NASTY))
+        f"#include <stdio.h>\nstatic const char *const rows[] = {{ {rows} }};\n"
+        f"int main(void) {{ for (int i = 0; i < {len(NASTY)}; i++) fwrite(rows[i], 1, "
+        "__builtin_strlen(rows[i]) + 1, stdout); return 0; }\n"
     )
     program = str(tmp_path / "p")
     subprocess.run(
