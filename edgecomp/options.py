@@ -5,6 +5,8 @@ its metadata holds the help text. ``tuple[str, ...]`` is a flag that may be repe
 ``tuple[float, ...]`` is written with commas, a ``bool`` is ``--flag/--no-flag``.
 """
 
+# ruff: noqa: RUF009 - the defaults that _option makes are dataclass fields.
+
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ PRECISIONS = {
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
 }
 CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
-TOOLCHAINS = ("auto", "zig", "none")
+TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime",)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -95,8 +97,8 @@ class ImageOptions(_Options):
     )
     resize: int | None = _option(
         None,
-        "pixels of an image's shorter side before its centre is cropped; without it, 8/7 of "
-        "the input's shorter side",
+        "pixels of an image's shorter side before its centre is cropped; by default the input "
+        "is 7/8 of it, and an image that has the input's size is taken as it is",
         metavar="PIXELS",
     )
 
@@ -181,8 +183,8 @@ class BuildOptions(QuantizeOptions):
     )
     toolchain: str = _option(
         "auto",
-        "what links the library: the target's C compiler or else zig; zig; or none: sources "
-        "and objects only",
+        "auto: link libraries where a C compiler for the target is found; require: fail "
+        "without one; none: sources and objects only",
         choices=TOOLCHAINS,
     )
     cache_dir: pathlib.Path | None = _option(
