@@ -1,11 +1,11 @@
 """edgecomp: compile a trained model into a small native program for a device.
 
-    import edgecomp
+import edgecomp
 
-    model = edgecomp.export(module, (example,))
-    quantized = edgecomp.quantize(model, "images/")
-    bundle = edgecomp.compile(quantized, "raspberry-pi-5", output="bundle")
-    edgecomp.verify(bundle, "qemu")
+model = edgecomp.export(module, (example,))
+quantized = edgecomp.quantize(model, "images/")
+bundle = edgecomp.compile(quantized, "raspberry-pi-5", output="bundle")
+edgecomp.verify(bundle, "qemu")
 """
 
 import importlib

@@ -47,9 +47,7 @@ def build(folder: pathlib.Path, precision: str) -> edgecomp.Bundle:
         precision=precision, name=f"efficientnet_lite0_{precision}", output=folder / precision
     )
     calibration = list(samples()) if precision == "w8a8" else None
-    return edgecomp.build(
-        network, options, say, args=example, calibration_dataset=calibration
-    )
+    return edgecomp.build(network, options, say, args=example, calibration_dataset=calibration)
 
 
 def describe(bundle: edgecomp.Bundle, photo: pathlib.Path) -> str:
