@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.entry import call_entry, is_entry
@@ -181,7 +182,7 @@ def _inline_functions(model: ir.Model) -> None:
     if not model.functions:
         return
     try:
-        ir.passes.common.InlinePass()(model)
+        InlinePass()(model)
     except (ir.passes.PassError, ValueError) as error:
         cause = str(error.__cause__ or error)
         raise EdgecompError(

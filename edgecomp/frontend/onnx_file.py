@@ -5,7 +5,7 @@ import pathlib
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.onnx_structure import check_structure

@@ -30,7 +30,7 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
         return False
     sources = {
         value.name: source_of(node)
-        for node in model.graph
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
         for value in node.outputs
         if value.name
     }
@@ -45,10 +45,11 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
             hint=f"export again with opset {version}",
         ) from error
     _move_weights(model, converted)
-    for node in converted.graph:
+    for node in ir.traversal.RecursiveGraphIterator(converted.graph):
         for value in node.outputs:
-            if sources.get(value.name):
-                node.metadata_props[SOURCE_KEY] = sources[value.name]
+            source = sources.get(value.name or "")
+            if source:
+                node.metadata_props[SOURCE_KEY] = source
     if given <= 10:
         _keep_old_resize_rule(converted)
     model.graph = converted.graph

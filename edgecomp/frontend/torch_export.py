@@ -123,7 +123,7 @@ def compare_with_eager(model: ir.Model, traced: Traced) -> float:
         for value in model.graph.inputs
         if value.name in traced.feeds
     }
-    actual = run_model(model, feeds)  # type: ignore[arg-type]
+    actual = run_model(model, feeds)
     worst = 0.0
     for name, expected in zip(names, traced.expected, strict=True):
         difference = relative_difference(actual[name], expected)
@@ -177,7 +177,7 @@ def _example(source: Any, inputs: Mapping[str, InputSpec]) -> tuple[tuple[Any, .
     torch = _torch()
     saved = getattr(source, "example_inputs", None)
     if saved is not None:
-        return saved
+        return tuple(saved[0]), saved[1]
     if not inputs:
         raise EdgecompError(
             Code.USAGE,

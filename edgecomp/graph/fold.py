@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
-from edgecomp.graph.edit import remove_unused
+from edgecomp.graph.edit import remove_unused, replace_node
 from edgecomp.graph.shapes import infer_node, static_shape
 from edgecomp.graph.source import copy_source
 
@@ -77,6 +77,8 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
             for inner in _inline_branch(node, bool(taken.reshape(-1)[0])):
                 _visit(inner, model, result)
             return
+    if node.op_type == "CastLike" and node.domain == "":
+        node = _as_cast(node)
     arrays = None
     if node.op_type == "Constant" and node.domain == "":
         array = constant_array(node.outputs[0])
@@ -122,6 +124,21 @@ def _evaluate_shape(node: ir.Node) -> list[AnyArray] | None:
     return [np.array(shape[start:end], np.int64)]
 
 
+def _as_cast(node: ir.Node) -> ir.Node:
+    """CastLike reads its second input for the dtype only, which is known."""
+    wanted = node.inputs[1]
+    if wanted is None or wanted.dtype is None:
+        return node
+    cast = ir.node(
+        "Cast", [node.inputs[0]], attributes={"to": wanted.dtype.value}, name=node.name
+    )
+    saturate = node.attributes.get("saturate")
+    if saturate is not None:
+        cast.attributes["saturate"] = saturate
+    replace_node(node, cast)
+    return cast
+
+
 def _result_bytes(node: ir.Node) -> int:
     total = 0
     for value in node.outputs:
@@ -134,7 +151,9 @@ def _result_bytes(node: ir.Node) -> int:
 
 def _run_reference(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
     proto = ir.serde.serialize_node(node)
-    feeds = {value.name: constant_array(value) for value in node.inputs if value is not None}
+    feeds = {
+        value.name or "": constant_array(value) for value in node.inputs if value is not None
+    }
     try:
         evaluator = ReferenceEvaluator(proto, opsets=dict(model.opset_imports))
         with np.errstate(all="ignore"):  # inf and nan are results here, not accidents

@@ -4,8 +4,13 @@ import onnx_ir as ir
 
 
 def name_everything(model: ir.Model) -> None:
-    """Name unnamed nodes and values and make node names unique; graph inputs, outputs and
-    initializers keep theirs. Scope: main graph and subgraphs."""
+    """Name unnamed nodes and values, make node names unique.
+
+    Graph inputs, outputs and
+    initializers keep theirs.
+
+    Scope: main graph and subgraphs.
+    """
     values = _taken_values(model.graph)
     nodes: set[str] = set()
     for node in ir.traversal.RecursiveGraphIterator(model.graph):

@@ -11,8 +11,10 @@ import dataclasses
 import onnx_ir as ir
 
 from edgecomp.graph.integer_operators import IntegerOperator
+from edgecomp.graph.integer_rules import integer_refusal
 from edgecomp.graph.qdq_elementwise import BUILDERS as ELEMENTWISE_BUILDERS
 from edgecomp.graph.qdq_moves import BUILDERS as MOVE_BUILDERS
+from edgecomp.graph.qdq_moves import change_scale
 from edgecomp.graph.qdq_products import BUILDERS as PRODUCT_BUILDERS
 from edgecomp.graph.qdq_tensors import Refusal
 
@@ -47,12 +49,9 @@ def recognize(graph: ir.Graph) -> Recognition:
         if node in taken or not _reads_dequantized(node):
             continue
         try:
-            group = _BUILDERS[node.op_type](node) if _is_known(node) else None
+            group = _build(node)
         except (Refusal, OverflowError) as refusal:
             refusals[node.name or ""] = str(refusal)
-            continue
-        if group is None:
-            refusals[node.name or ""] = f"{node.op_type} has no integer form"
             continue
         groups[node] = group
         taken.update(group.nodes)
@@ -64,8 +63,13 @@ def recognize(graph: ir.Graph) -> Recognition:
     return Recognition(tuple(steps), refusals)
 
 
-def _is_known(node: ir.Node) -> bool:
-    return node.domain == "" and node.op_type in _BUILDERS
+def _build(node: ir.Node) -> IntegerOperator:
+    if node.domain == "" and node.op_type == "QuantizeLinear":
+        return change_scale(node)
+    reason = integer_refusal(node)
+    if reason:
+        raise Refusal(reason)
+    return _BUILDERS[node.op_type](node)
 
 
 def _reads_dequantized(node: ir.Node) -> bool:

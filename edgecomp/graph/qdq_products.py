@@ -37,9 +37,8 @@ _SCALE_TOLERANCE = 1e-5
 def _convolution(node: ir.Node) -> IntegerProduct:
     x = _variable(node)
     weight, scale = weight_of(node.inputs[1], 0)
-    shape = static_shape(x.value) or static_shape(node.inputs[0])
-    if shape is None:
-        raise Refusal("the shape of its input is not known")
+    shape = static_shape(node.inputs[0])
+    assert shape is not None
     window = window_of(node, shape, weight.shape[2:])
     bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, len(weight))
     groups = node.attributes.get_int("group", 1)
@@ -47,11 +46,6 @@ def _convolution(node: ir.Node) -> IntegerProduct:
 
 
 def _gemm(node: ir.Node) -> IntegerProduct:
-    if node.attributes.get_int("transA", 0):
-        raise Refusal("its activation is transposed")
-    for name in ("alpha", "beta"):
-        if node.attributes.get_float(name, 1.0) != 1.0:
-            raise Refusal(f"its {name} is not 1")
     x = _variable(node)
     transposed = bool(node.attributes.get_int("transB", 0))
     weight, scale = weight_of(node.inputs[1], 0 if transposed else 1)
@@ -64,31 +58,31 @@ def _gemm(node: ir.Node) -> IntegerProduct:
 def _matrix_multiply(node: ir.Node) -> IntegerProduct:
     x = _variable(node)
     weight, scale = weight_of(node.inputs[1], 1)
-    if weight.ndim != 2:
-        raise Refusal("its weights are not a matrix")
-    shape = static_shape(x.value) or static_shape(node.inputs[0])
-    if shape is None or len(shape) < 2:
-        raise Refusal("its input is not known to have two dimensions or more")
-    add, bias_value = _following_bias(node, weight.shape[1], len(shape))
+    add, bias_value = following_bias(node, weight.shape[1])
     bias = _bias(bias_value, x, scale, weight.shape[1])
     nodes = (node,) if add is None else (node, add)
     return _product(node, nodes, x, weight, scale, bias)
 
 
-def _following_bias(
-    node: ir.Node, channels: int, rank: int
-) -> tuple[ir.Node | None, ir.Value | None]:
-    """The Add of a constant [channels] that alone reads a MatMul's result, and the constant."""
-    add = only_reader(node.outputs[0])
+def following_bias(
+    node: ir.Node, channels: int
+) -> tuple[ir.Node, ir.Value] | tuple[None, None]:
+    """The Add of a constant [channels] that alone reads a MatMul's result, and the constant.
+
+    The constant is float, or int32 behind a DequantizeLinear; leading dimensions of 1 count.
+    """
+    product = node.outputs[0]
+    add = only_reader(product)
     if add is None or add.op_type != "Add" or add.domain != "" or add.graph is not node.graph:
         return None, None
-    other = add.inputs[1] if add.inputs[0] is node.outputs[0] else add.inputs[0]
+    other = add.inputs[1] if add.inputs[0] is product else add.inputs[0]
     assert other is not None
     stored = dequantized_constant(other)
     array = constant_array(other) if stored is None else stored[0]
-    if array is None or array.ndim > rank or array.shape[-1:] != (channels,):
+    if array is None or array.shape[-1:] != (channels,) or array.size != channels:
         return None, None
-    return (add, other) if array.size == channels else (None, None)
+    rank = len(static_shape(node.inputs[0]) or ())
+    return (add, other) if array.ndim <= rank else (None, None)
 
 
 def _variable(node: ir.Node) -> QuantizedTensor:

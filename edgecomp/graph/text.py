@@ -43,10 +43,9 @@ def _without_weights(model: ir.Model) -> onnx.ModelProto:
             )
     for node in model.graph:
         proto = ir.serde.serialize_node(node)
-        for index in reversed(range(len(proto.metadata_props))):
-            if proto.metadata_props[index].key != SOURCE_KEY:
-                continue
-            del proto.metadata_props[index]
+        attributes = sorted(proto.attribute, key=lambda each: each.name)
+        del proto.attribute[:]
+        proto.attribute.extend(attributes)
         graph.node.append(proto)
     result = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
     for domain, version in model.opset_imports.items():

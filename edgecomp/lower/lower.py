@@ -12,7 +12,7 @@ from edgecomp.lower.assemble import assemble
 from edgecomp.lower.compile import compile_kernels
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.read import Refusal, read_program
+from edgecomp.lower.read import Refusal, read_program, require_possible
 from edgecomp.lower.select import select
 from edgecomp.plan.plan import Plan
 
@@ -55,6 +55,7 @@ def lower(
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE.
     """
     program, fallbacks = read_program(model, target, name)
+    require_possible(fallbacks)
     if require_full_target and fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
         raise EdgecompError(

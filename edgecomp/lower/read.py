@@ -64,10 +64,8 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
     """Read a model whose shapes are static.
 
     Returns:
-        The program, and the nodes that went to the fallback with the reason for each.
-
-    Raises:
-        EdgecompError: OPERATOR_UNSUPPORTED with every node that nothing can run.
+        The program, and the nodes that no schedule's operation can express. Those that are
+        not ``possible`` either are missing from the program.
     """
     reader = Reader(c_identifier(name), target.activation_dtype)
     for value in model.graph.inputs:
@@ -79,9 +77,6 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
             quantized.emit_group(reader, step)
         elif step.op_type != "Constant" and not _is_constant(step):
             refusals += _read_node(reader, step)
-    impossible = [refusal for refusal in refusals if not refusal.possible]
-    if impossible:
-        raise unsupported(impossible)
     for value in model.graph.outputs:
         reader.program.outputs.append(reader.value(value))
     return reader.program, refusals
@@ -114,13 +109,16 @@ def find_reader(node: ir.Node) -> Callable[[Reader, ir.Node], str] | None:
     return next((table[node.op_type] for table in TABLES if node.op_type in table), None)
 
 
-def unsupported(refusals: list[Refusal]) -> EdgecompError:
-    """One error that lists every operator nothing can run."""
+def require_possible(refusals: list[Refusal]) -> None:
+    """Raise OPERATOR_UNSUPPORTED with every node that nothing can run, if there is one."""
+    refusals = [refusal for refusal in refusals if not refusal.possible]
+    if not refusals:
+        return
     lines = [
         f"{r.operator} '{r.node}'{' at ' + r.source if r.source else ''}: {r.reason}"
         for r in refusals
     ]
-    return EdgecompError(
+    raise EdgecompError(
         Code.OPERATOR_UNSUPPORTED,
         "\n  ".join([f"{len(refusals)} operators have no implementation", *lines]),
         node=refusals[0].node,

@@ -9,7 +9,8 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.integer import Affine
-from edgecomp.graph.integer_operators import QuantizedTensor, known_shape
+from edgecomp.graph.integer_operators import QuantizedTensor
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
 from edgecomp.plan.values import Array, Quantization, Value
@@ -149,7 +150,7 @@ class Reader:
 
 def static_type(value: ir.Value) -> tuple[tuple[int, ...], str]:
     """Shape and numpy dtype name of a value; an error where either is not known."""
-    shape = known_shape(value)
+    shape = static_shape(value)
     if shape is None or value.dtype is None:
         node = value.producer()
         raise EdgecompError(

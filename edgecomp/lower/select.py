@@ -7,7 +7,10 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.schedule import KernelCall
+from edgecomp.schedules.schedule import KernelCall, Schedule
+
+#: What the coverage report calls an operation that no schedule claimed.
+FALLBACK = "fallback"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +39,30 @@ def select(program: Program, target: Target) -> list[Selected]:
 
 def _select_one(operation: Operation, target: Target) -> Selected:
     if isinstance(operation.kind, Fallback):
-        return Selected(operation, "fallback", emit_fallback(operation, target), ())
-    refusals = []
+        return Selected(operation, FALLBACK, emit_fallback(operation, target), ())
+    schedule, refusals = find_schedule(operation, target)
+    if schedule is None:
+        raise _unclaimed(operation, target, refusals)
+    calls = schedule.emit(operation, target)
+    return Selected(operation, schedule.NAME, calls, tuple(refusals))
+
+
+def find_schedule(operation: Operation, target: Target) -> tuple[Schedule | None, list[str]]:
+    """The first schedule that claims an operation, and why those before it did not."""
+    refusals: list[str] = []
     for schedule in SCHEDULES:
         reason = schedule.match(operation, target)
         if not reason:
-            calls = schedule.emit(operation, target)
-            return Selected(operation, schedule.NAME, calls, tuple(refusals))
+            return schedule, refusals
         refusals.append(f"{schedule.NAME}: {reason}")
+    return None, refusals
+
+
+def _unclaimed(operation: Operation, target: Target, refusals: list[str]) -> EdgecompError:
     name = type(operation.kind).__name__
-    raise EdgecompError(
+    return EdgecompError(
         Code.OPERATOR_UNSUPPORTED,
-        f"no schedule takes this {name} on {target.name}\n  " + "\n  ".join(refusals),
+        "\n  ".join([f"no schedule takes this {name} on {target.name}", *refusals]),
         node=operation.nodes[0] if operation.nodes else "",
         source=operation.source,
         hint="this is a gap in edgecomp: please report it with the model's shapes",
