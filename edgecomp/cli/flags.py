@@ -12,7 +12,7 @@ import click
 
 from edgecomp.cli.config import read_config
 from edgecomp.cli.talk import Talk
-from edgecomp.options import TalkOptions, facts_of, flag_of
+from edgecomp.options import TalkOptions, facts_of, fields_of, flag_of
 
 Function = Callable[..., Any]
 
@@ -42,7 +42,7 @@ _TYPES: dict[Any, Any] = {
 
 
 def flags_of(cls: type, presets: Mapping[str, Any] | None = None) -> list[click.Option]:
-    """One click option per field, in the order of the fields.
+    """One click option per field, in the order of ``fields_of``.
 
     Args:
         cls: an options class.
@@ -52,7 +52,7 @@ def flags_of(cls: type, presets: Mapping[str, Any] | None = None) -> list[click.
     presets = presets or {}
     return [
         _flag(field, kinds[field.name], presets.get(field.name, field.default))
-        for field in dataclasses.fields(cls)
+        for field in fields_of(cls)
     ]
 
 

@@ -8,7 +8,7 @@ from edgecomp.cli.build import require_calibration
 from edgecomp.cli.bundles import default_output
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
-from edgecomp.options import QuantizeOptions
+from edgecomp.options import VERB_DEFAULTS, QuantizeOptions
 
 _HELP = f"""Write the portable quantized model (QDQ ONNX).
 
@@ -20,7 +20,7 @@ Any ONNX runtime runs it; 'edgecomp build' compiles it as it is.
 
 @click.command("quantize", help=_HELP)
 @model_argument
-@with_options(QuantizeOptions, presets={"precision": "w8a8"})
+@with_options(QuantizeOptions, presets=VERB_DEFAULTS["quantize"])
 def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     """Write the quantized model."""
     source = require_model(model)
