@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
     from edgecomp.lower.check import CheckReport
+    from edgecomp.passes.fold_low_rank import FoldLowRankPass
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +237,9 @@ def save(model: "ir.Model", path: pathlib.Path) -> None:
     from edgecomp.cache import write_whole
 
     try:
-        write_whole(path, ir.serde.serialize_model(model).SerializeToString(deterministic=True))
+        write_whole(
+            path, ir.serde.serialize_model(model).SerializeToString(deterministic=True)
+        )
     except OSError as error:
         raise EdgecompError(
             Code.OUTPUT_UNWRITABLE, f"cannot write: {error.strerror}", path=str(path)
@@ -396,9 +399,21 @@ def golden_outputs(model: "ir.Model", feeds: Mapping[str, Array]) -> dict[str, A
     return run_model(model, feeds)
 
 
-def _low_rank(target: Target | None) -> Any:
-    """The pass that folds low-rank pairs, with the target's cost where there is one."""
-    return None
+def _low_rank(target: Target | None) -> "FoldLowRankPass":
+    """The pass that folds low-rank pairs, by the target's modelled cost where there is one."""
+    from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
+
+    if target is None:
+        return FoldLowRankPass()
+    from edgecomp.schedules.cpu.product_cost import product_cost
+
+    def cost(layer: FactoredLayer) -> tuple[float, float]:
+        first = product_cost(layer.first_rows or layer.rows, layer.inputs, layer.rank, target)
+        second = product_cost(layer.rows, layer.rank * layer.window, layer.outputs, target)
+        one = product_cost(layer.rows, layer.inputs * layer.window, layer.outputs, target)
+        return first + second, one
+
+    return FoldLowRankPass(cost)
 
 
 def _input_specs(texts: Sequence[str]) -> dict[str, Any]:

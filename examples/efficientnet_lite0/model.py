@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 with its ImageNet weights, from the packages of the ``examples`` extra.
 
-    edgecomp build examples/efficientnet_lite0/model.py:efficientnet_lite0 -o bundle
+edgecomp build examples/efficientnet_lite0/model.py:efficientnet_lite0 -o bundle
 """
 
 import contextlib

@@ -163,3 +163,25 @@ def small_plan(target, name="small"):
 
 def changed(plan, **fields):
     return dataclasses.replace(plan, **fields)
+
+
+def write_small(target, folder, **options):
+    """The plan as a bundle."""
+    from edgecomp.bundle.write import write_bundle
+
+    facts = {
+        "passes": ["FoldConstantsPass"],
+        "quantization": {"activations": "uint8"},
+        "accuracy": {"top1": 0.5},
+        "refused": ["layer 3: too small"],
+    }
+    values = {"model_bytes": portable_model(), "golden": golden(), "facts": facts, **options}
+    return write_bundle(small_plan(target), target, folder, **values)
+
+
+def without_compiler(target):
+    """The target on a machine where nothing compiles for it."""
+    toolchain = dataclasses.replace(
+        target.toolchain, compilers=("no-such-cc",), zig_target="", install="install no-such-cc"
+    )
+    return dataclasses.replace(target, toolchain=toolchain)

@@ -82,16 +82,33 @@ class TableLookup:
     def __call__(self, index: Expr) -> Expr:
         """Entries for a uint8 vector or scalar."""
         lanes = lanes_of(index)
+        if self._by_vector:
+            return self._by_pieces(index, lanes)
         if lanes == 1:
             return load(self._table, tirx.Cast("int32", index))
         index = named(self._builder, "bytes", index)
-        if self._by_vector and lanes == self._target.lanes(8):
-            return self._tbl(index) if self._target.core.isa == "aarch64" else self._pshufb(index)
         elements = [
             load(self._table, tirx.Cast("int32", tirx.Shuffle([index], [lane])))
             for lane in range(lanes)
         ]
         return tirx.Shuffle(elements, list(range(lanes)))
+
+    def _by_pieces(self, index: Expr, lanes: int) -> Expr:
+        """Cut or repeat the index to vectors that the instructions take."""
+        whole = self._pshufb if self._target.core.isa == "x86_64" else self._tbl
+        if lanes in _PSHUFB and lanes <= self._target.lanes(8):
+            return whole(named(self._builder, "bytes", index))
+        if lanes < _BLOCK:
+            copies = tirx.Shuffle([index] * _BLOCK, list(range(_BLOCK)))
+            found = whole(named(self._builder, "bytes", copies))
+            return tirx.Shuffle([found], list(range(lanes)))
+        index = named(self._builder, "bytes", index)
+        starts = range(0, lanes, _BLOCK)
+        pieces = [
+            tirx.Shuffle([index], [min(s + i, lanes - 1) for i in range(_BLOCK)]) for s in starts
+        ]
+        found = [whole(named(self._builder, "bytes", piece)) for piece in pieces]
+        return tirx.Shuffle(found, list(range(lanes)))
 
     def _pshufb(self, index: Expr) -> Expr:
         lanes = lanes_of(index)

@@ -34,7 +34,8 @@ def reference(kind, x, out):
 def check(kind, x, y, target, slices=3, seed=0):
     rng = np.random.default_rng(seed)
     dtype = np.dtype(x.dtype)
-    raw = rng.integers(0, 256, x.elements * dtype.itemsize, np.uint8)
+    top = 2 if dtype == bool else 256
+    raw = rng.integers(0, top, x.elements * dtype.itemsize, np.uint8)
     array = raw.view(dtype).reshape(x.shape)
     before = rng.integers(0, 100, y.shape).astype(y.dtype)
     operation = Operation(kind, [x], [y])
