@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: A sign that an interval of ratios from fewer rounds would be a guess.
+#: From fewer rounds an interval would be a guess.
 MINIMUM_ROUNDS = 5
 _RESAMPLES = 2000
 _CONFIDENCE = 0.95

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from edgecomp.bundle import elf, runtime_files
 from edgecomp.bundle.manifest import BuildFacts
 from edgecomp.bundle.toolchain import Compiler
-from edgecomp.cache import cache_folder, write_whole
+from edgecomp.cache import write_whole
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.progress import Progress
 
 #: Scratch folder inside the bundle while it is built.
 _WORK = ".build"
@@ -40,6 +41,8 @@ def build_libraries(
     kernels: Sequence[str],
     *,
     embedded: bool,
+    cache: pathlib.Path,
+    progress: Progress,
 ) -> Built:
     """Build ``lib/lib<name>.so``, ``lib/lib<name>.a`` and ``bin/edgecomp_run``.
 
@@ -49,6 +52,8 @@ def build_libraries(
         compiler: for the target.
         kernels: objects with kernels, paths in the bundle.
         embedded: whether ``src/<name>_weights.S`` is there.
+        cache: where the runtime's objects are kept between builds.
+        progress: called with the sources compiled so far.
 
     Raises:
         EdgecompError: TOOLCHAIN_FAILED with the compiler's output.
@@ -59,7 +64,8 @@ def build_libraries(
         model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
         model_jobs = [_Job(s, _object_of(s), cached=False) for s in model_sources]
         runner_job = _Job(runtime_files.RUNNER, _object_of(runtime_files.RUNNER), cached=True)
-        _compile_all([*jobs, *model_jobs, runner_job], compiler, runtime, folder)
+        kept = cache / "runtime" / _cache_key(compiler, runtime)
+        _compile_all([*jobs, *model_jobs, runner_job], compiler, folder, kept, progress)
         runtime_objects = [j.out for j in jobs]
         model_objects = [j.out for j in model_jobs]
         objects = [*model_objects, *kernels, *runtime_objects]
@@ -97,10 +103,11 @@ def _object_of(source: str) -> str:
 def _compile_all(
     jobs: Sequence[_Job],
     compiler: Compiler,
-    runtime: runtime_files.RuntimeFiles,
     folder: pathlib.Path,
+    cache: pathlib.Path,
+    progress: Progress,
 ) -> None:
-    cache = cache_folder() / "runtime" / _cache_key(compiler, runtime)
+    includes = (*runtime_files.runtime_files().include_folders, ".")
 
     def compile_one(job: _Job) -> None:
         kept = cache / pathlib.PurePosixPath(job.out).name
@@ -108,14 +115,14 @@ def _compile_all(
             (folder / job.out).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(kept, folder / job.out)
             return
-        # The weights are found through the bundle's folder itself.
-        compiler.compile(job.source, job.out, (*runtime.include_folders, "."), folder)
+        # ".": the assembler finds the weights in the bundle's own folder.
+        compiler.compile(job.source, job.out, includes, folder)
         if job.cached:
             write_whole(kept, (folder / job.out).read_bytes())
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for _ in pool.map(compile_one, jobs):
-            pass
+        for done, _ in enumerate(pool.map(compile_one, jobs), 1):
+            progress("compile the runtime", done, len(jobs))
 
 
 def _cache_key(compiler: Compiler, runtime: runtime_files.RuntimeFiles) -> str:
@@ -130,8 +137,10 @@ def _cache_key(compiler: Compiler, runtime: runtime_files.RuntimeFiles) -> str:
 def _link_runner(
     objects: Sequence[str], out: str, compiler: Compiler, folder: pathlib.Path
 ) -> None:
-    """Link statically, so that the runner starts on a device with any C library; where the
-    toolchain has no static C library, dynamically."""
+    """Link statically, so that the runner starts on a device with any C library.
+
+    Where the toolchain has no static C library, link dynamically.
+    """
     try:
         compiler.link_program(objects, out, folder, static=True)
     except EdgecompError as error:

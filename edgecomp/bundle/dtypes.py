@@ -1,6 +1,4 @@
-"""Element types: numpy name -> the numpy dtype and the C enumerator of ``edgecomp/model.h``."""
-
-import numpy as np
+"""Element types: numpy name -> the C enumerator of ``edgecomp/model.h``."""
 
 from edgecomp.errors import Code, EdgecompError
 
@@ -28,12 +26,3 @@ def enumerator(dtype: str, tensor: str) -> str:
             Code.INTERNAL, f"the runtime has no element type '{dtype}'", node=tensor
         )
     return _ENUMERATORS[dtype]
-
-
-def numpy_dtype(name: str) -> np.dtype[np.generic]:
-    """The dtype of a numpy or ml_dtypes name."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)

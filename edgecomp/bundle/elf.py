@@ -13,6 +13,7 @@ _SECTION_SYMBOLS = 2
 _SECTION_NO_BITS = 8
 _SECTION_ALLOCATED = 0x2
 _EXECUTABLE = 0x1
+_WEAK = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,23 @@ class Segment:
     kind: int
     flags: int
     alignment: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Symbol:
+    """One entry of a symbol table.
+
+    Attributes:
+        name: as linked.
+        name_offset: where the name is in the file.
+        binding: 0 local, 1 global, 2 weak.
+        defined: whether this file defines it.
+    """
+
+    name: str
+    name_offset: int
+    binding: int
+    defined: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,21 +107,21 @@ class Elf:
 
     def undefined_symbols(self) -> set[str]:
         """Symbols of an object that the linker must find elsewhere."""
-        return {name for name, section in self._symbols() if section == 0 and name}
+        return {s.name for s in self.symbols() if not s.defined and s.name}
 
-    def _symbols(self) -> Iterator[tuple[str, int]]:
+    def symbols(self) -> Iterator["Symbol"]:
+        """Symbols of the file, in order."""
         layout = "<" + _LAYOUTS[self.word_bits // 32].symbol
         for section in self.sections:
             if section.kind != _SECTION_SYMBOLS:
                 continue
-            names = self._bytes_of(self.sections[section.link])
-            for fields in struct.iter_unpack(layout, self._bytes_of(section)):
-                index = fields[5] if self.word_bits == 32 else fields[3]
-                start = fields[0]
-                yield names[start : names.index(b"\0", start)].decode(), index
-
-    def _bytes_of(self, section: Section) -> bytes:
-        return self.content[section.offset : section.offset + section.bytes]
+            names = self.sections[section.link]
+            table = self.content[section.offset : section.offset + section.bytes]
+            for fields in struct.iter_unpack(layout, table):
+                start = names.offset + fields[0]
+                name = self.content[start : self.content.index(b"\0", start)].decode()
+                binding, index = (3, 5) if self.word_bits == 32 else (1, 3)
+                yield Symbol(name, start, fields[binding] >> 4, fields[index] != 0)
 
 
 def parse(content: bytes) -> Elf | None:
@@ -133,6 +151,23 @@ def loaded_bytes(content: bytes) -> int:
     """Code and data of an object, or its whole size where the format is not ELF."""
     elf = parse(content)
     return len(content) if elf is None else elf.loaded_bytes
+
+
+def own_weak_symbols(content: bytes) -> bytes:
+    """Rename the weak ``__names`` that an object defines to ``ecnames``.
+
+    TVM's LLVM back end puts its own ``__truncsfhf2`` and ``__extendhfsf2`` into every object.
+    They pass halves in another register than the compiler's own functions of these names do on
+    x86-64, so an app that links the kernels statically must not find them.
+    """
+    elf = parse(content)
+    if elf is None:
+        return content
+    changed = bytearray(content)
+    for symbol in elf.symbols():
+        if symbol.defined and symbol.binding == _WEAK and symbol.name.startswith("__"):
+            changed[symbol.name_offset : symbol.name_offset + 2] = b"ec"
+    return bytes(changed)
 
 
 def _section(content: bytes, layout: _Layout, offset: int) -> Section:

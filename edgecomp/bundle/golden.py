@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
 import numpy as np
 
-from edgecomp.bundle.dtypes import numpy_dtype
 from edgecomp.bundle.manifest import Port
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.values import Array
@@ -43,7 +43,7 @@ def write_golden(
                 _bin_path(directory, index, kind, i).write_bytes(array.tobytes())
                 everything[f"{index}/{kind}/{port.name}"] = array
     if vectors:
-        np.savez(directory / FOLDER / "golden.npz", **everything)
+        np.savez(directory / FOLDER / "golden.npz", allow_pickle=False, **everything)
 
 
 def read_golden(
@@ -58,13 +58,14 @@ def read_golden(
         }
 
     return [
-        GoldenVector(load(k, "input", inputs), load(k, "output", outputs)) for k in range(count)
+        GoldenVector(load(k, "input", inputs), load(k, "output", outputs))
+        for k in range(count)
     ]
 
 
 def read_array(path: pathlib.Path, port: Port) -> Array:
     """A ``.bin`` file as an array of the port's dtype and shape."""
-    dtype = numpy_dtype(port.dtype)
+    dtype = np.dtype(port.dtype)
     content = path.read_bytes()
     if len(content) != dtype.itemsize * int(np.prod(port.shape, dtype=np.int64)):
         raise EdgecompError(
@@ -85,7 +86,7 @@ def _checked(arrays: Mapping[str, Array], port: Port, what: str) -> Array:
     array = np.ascontiguousarray(arrays[port.name])
     # ascontiguousarray turns a scalar into one element of rank 1.
     array = array.reshape(np.shape(arrays[port.name]))
-    if array.shape != tuple(port.shape) or array.dtype != numpy_dtype(port.dtype):
+    if array.shape != tuple(port.shape) or array.dtype != np.dtype(port.dtype):
         raise EdgecompError(
             Code.INTERNAL,
             f"{what}: '{port.name}' is {array.dtype}{list(array.shape)}, the model has "

@@ -159,7 +159,7 @@ def read_manifest(directory: pathlib.Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise _invalid(f"its manifest cannot be read: {error}", path) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _invalid(f"its manifest does not say \"format\": \"{FORMAT}\"", path)
+        raise _invalid(f'its manifest does not say "format": "{FORMAT}"', path)
     if content.get("schema") != SCHEMA:
         raise EdgecompError(
             Code.BUNDLE_VERSION,
@@ -209,7 +209,9 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
 
 def _port(content: Mapping[str, Any]) -> Port:
     return Port(
-        _text(content["name"]), _text(content["dtype"]), tuple(int(d) for d in content["shape"])
+        _text(content["name"]),
+        _text(content["dtype"]),
+        tuple(int(d) for d in content["shape"]),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from edgecomp import native
 from edgecomp.bundle import manifest
@@ -34,7 +34,7 @@ class Bundle:
     def __repr__(self) -> str:
         return f"Bundle({self.name!r}, target={self.manifest.target.name!r}, {self.directory})"
 
-    def __enter__(self) -> "Bundle":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

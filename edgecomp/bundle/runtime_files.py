@@ -1,11 +1,9 @@
-"""The runtime's C files: where this installation keeps them, and where a bundle puts them."""
+"""The runtime's C files, and where a bundle puts them."""
 
 import dataclasses
 import functools
-import pathlib
 
-import edgecomp
-from edgecomp.errors import Code, EdgecompError
+from edgecomp.resources import resource_folder
 
 #: Folders of a bundle: public headers, and everything else of the runtime.
 HEADERS = "include"
@@ -32,21 +30,9 @@ class RuntimeFiles:
 
 
 @functools.cache
-def runtime_folder() -> pathlib.Path:
-    """``edgecomp/data/runtime`` in a wheel, ``runtime/`` beside the package in a checkout."""
-    package = pathlib.Path(edgecomp.__file__).parent
-    for folder in (package / "data" / "runtime", package.parent / "runtime"):
-        if (folder / "include" / "edgecomp" / "model.h").is_file():
-            return folder
-    raise EdgecompError(
-        Code.INTERNAL, "the runtime's sources are missing from this installation of edgecomp"
-    )
-
-
-@functools.cache
 def runtime_files() -> RuntimeFiles:
     """Read the runtime's files."""
-    folder = runtime_folder()
+    folder = resource_folder("runtime")
     listed = _source_list((folder / "sources.txt").read_text(encoding="utf-8"))
     contents = {}
     for path in sorted((folder / "include").rglob("*.h")):

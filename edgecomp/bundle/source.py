@@ -2,7 +2,10 @@
 
 import math
 
-from edgecomp.bundle.dtypes import enumerator, numpy_dtype
+import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
+import numpy as np
+
+from edgecomp.bundle.dtypes import enumerator
 from edgecomp.bundle.rendering import render
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
@@ -72,7 +75,7 @@ def _port(port: PlanPort) -> tuple[PlanPort, str]:
 
 
 def _port_bytes(port: PlanPort) -> int:
-    return math.prod(port.shape) * numpy_dtype(port.dtype).itemsize
+    return math.prod(port.shape) * np.dtype(port.dtype).itemsize
 
 
 def _check_limits(plan: Plan) -> None:

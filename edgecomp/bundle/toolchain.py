@@ -12,19 +12,22 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from typing import Literal
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 
 _COMPILE_FLAGS = (
     "-O2",
-    "-std=gnu99",
+    "-std=c11",
     "-fPIC",
     "-ffunction-sections",
     "-fdata-sections",
     "-fvisibility=hidden",
     "-fno-ident",
+    "-g0",  # zig adds debug information, with paths, by itself
     "-pthread",
     "-Wall",
     "-Wextra",
@@ -37,7 +40,16 @@ _LINK_FLAGS = (
     "-Wl,--build-id=none",
     "-s",
 )
+#: What a shared library shows: the C interface, nothing of the kernels.
+_EXPORTS = (
+    "{ global: ec_last_*; ec_model_*; ec_open_*; ec_session_*; ec_status_*; local: *; };"
+)
 _COMPILER_TIMEOUT_S = 300
+
+
+#: ``auto``: the target's own compilers, then zig; ``zig``: only that; ``none``: sources and
+#: objects, no libraries.
+ToolchainUse = Literal["auto", "zig", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +85,15 @@ class Compiler:
 
     def link_shared(self, objects: Sequence[str], out: str, folder: pathlib.Path) -> None:
         """Link a stripped shared library."""
-        self._link(["-shared", f"-Wl,-soname,{pathlib.PurePath(out).name}"], objects, out, folder)
+        with tempfile.NamedTemporaryFile("w", suffix=".map") as exports:
+            exports.write(_EXPORTS)
+            exports.flush()
+            kind = [
+                "-shared",
+                f"-Wl,-soname,{pathlib.PurePath(out).name}",
+                f"-Wl,--version-script={exports.name}",
+            ]
+            self._link(kind, objects, out, folder)
 
     def link_program(
         self, objects: Sequence[str], out: str, folder: pathlib.Path, *, static: bool
@@ -125,9 +145,11 @@ def _start(
         ) from error
 
 
-def find_compiler(target: Target) -> Compiler | None:
+def find_compiler(target: Target, use: ToolchainUse = "auto") -> Compiler | None:
     """The first compiler of the target that is installed and answers, or None."""
-    for name in target.toolchain.compilers:
+    if use == "none":
+        return None
+    for name in target.toolchain.compilers if use == "auto" else ():
         if shutil.which(name):
             compiler = _compiler((name,), _archiver_of(name), target)
             if compiler:
@@ -141,8 +163,9 @@ def find_compiler(target: Target) -> Compiler | None:
 
 def missing_hint(target: Target) -> str:
     """What to install for a target without a compiler."""
-    names = " or ".join(target.toolchain.compilers)
-    parts = [f"install {names}"] if names else []
+    parts = [target.toolchain.install] if target.toolchain.install else []
+    if not parts and target.toolchain.compilers:
+        parts = [f"install {' or '.join(target.toolchain.compilers)}"]
     if target.toolchain.zig_target:
         parts.append("'pip install ziglang'")
     return ", or ".join(parts) or "build the bundle's CMakeLists.txt with the device's own SDK"

@@ -6,7 +6,7 @@ import logging
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -27,18 +27,16 @@ from edgecomp.bundle.manifest import (
 )
 from edgecomp.bundle.reader import Bundle, open_bundle
 from edgecomp.bundle.rendering import render
-from edgecomp.bundle.toolchain import Compiler, find_compiler, missing_hint
+from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
+from edgecomp.cache import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Plan, PlanPort
+from edgecomp.plan.plan import Plan, PlanPort, Storage
 from edgecomp.plan.values import SLACK_BYTES, Array
-from edgecomp.plan.plan import Storage
+from edgecomp.progress import Progress, silent
 
 logger = logging.getLogger(__name__)
 
-#: ``auto`` builds libraries where a compiler is found, ``require`` fails without one, ``none``
-#: writes sources and objects only.
-ToolchainUse = Literal["auto", "require", "none"]
 GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 WEIGHTS = "weights.bin"
@@ -56,8 +54,11 @@ def write_bundle(
     golden: Sequence[GoldenPair],
     facts: Mapping[str, Any],
     toolchain: ToolchainUse = "auto",
+    require_library: bool = False,
     embed_weights: bool = False,
     force: bool = False,
+    cache: pathlib.Path | None = None,
+    progress: Progress = silent,
 ) -> Bundle:
     """Write a bundle and open it.
 
@@ -70,21 +71,35 @@ def write_bundle(
         facts: what the steps before found; ``passes`` (list of names), ``quantization`` and
             ``accuracy`` (dicts) go into the manifest, all of it into the report. Values are
             JSON; no times and no paths of this machine.
-        toolchain: whether libraries are built.
+        toolchain: what builds the libraries.
+        require_library: fail when no compiler is found, instead of leaving the libraries out.
         embed_weights: put the weights into the libraries as well.
         force: replace an existing bundle.
+        cache: where compiled runtime objects are kept, None for the default folder.
+        progress: called with the sources compiled so far.
 
     Raises:
         EdgecompError: OUTPUT_EXISTS, OUTPUT_UNWRITABLE, TOOLCHAIN_MISSING, TOOLCHAIN_FAILED.
     """
     _check_name(plan.name)
     final = pathlib.Path(directory).absolute()
-    compiler = _choose_compiler(target, toolchain)
+    compiler = _choose_compiler(target, toolchain, required=require_library)
     with staged_directory(final, force=force) as folder:
         weights = padded_weights(plan)
         kernels = _write_inputs(folder, plan, target, model_bytes, weights, embed_weights)
-        write_golden(folder, golden, plan.inputs, plan.outputs)
-        built = _build(folder, plan.name, compiler, kernels, target, embedded=embed_weights)
+        write_golden(folder, golden, _ports(plan.inputs), _ports(plan.outputs))
+        if compiler is None:
+            built = _not_built(target, toolchain)
+        else:
+            built = build_libraries(
+                folder,
+                plan.name,
+                compiler,
+                kernels,
+                embedded=embed_weights,
+                cache=cache or cache_folder(),
+                progress=progress,
+            )
         _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
         sizes = _sizes(folder, plan, built, len(weights))
         _write_report(folder, plan, sizes, built.facts.note, facts)
@@ -128,11 +143,9 @@ def _check_name(name: str) -> None:
         )
 
 
-def _choose_compiler(target: Target, use: ToolchainUse) -> Compiler | None:
-    if use == "none":
-        return None
-    compiler = find_compiler(target)
-    if compiler is None and use == "require":
+def _choose_compiler(target: Target, use: ToolchainUse, *, required: bool) -> Compiler | None:
+    compiler = find_compiler(target, use)
+    if compiler is None and required:
         raise EdgecompError(
             Code.TOOLCHAIN_MISSING,
             f"no C compiler for target '{target.name}' is installed",
@@ -141,22 +154,15 @@ def _choose_compiler(target: Target, use: ToolchainUse) -> Compiler | None:
     return compiler
 
 
-def _build(
-    folder: pathlib.Path,
-    name: str,
-    compiler: Compiler | None,
-    kernels: Sequence[str],
-    target: Target,
-    *,
-    embedded: bool,
-) -> Built:
-    if compiler is not None:
-        return build_libraries(folder, name, compiler, kernels, embedded=embedded)
-    note = (
-        f"lib/ and bin/ were not built: no C compiler for target '{target.name}' was used; "
-        f"{missing_hint(target)}"
-    )
-    logger.warning("%s", note)
+def _not_built(target: Target, use: ToolchainUse) -> Built:
+    if use == "none":
+        note = "lib/ and bin/ were not built, as asked"
+    else:
+        note = (
+            f"lib/ and bin/ were not built, because no C compiler for target '{target.name}' "
+            f"is installed: {missing_hint(target)}"
+        )
+        logger.warning("%s", note)
     return Built(BuildFacts(note=note), runtime_bytes=0, descriptor_bytes=0)
 
 
@@ -166,7 +172,7 @@ def _write_inputs(
     target: Target,
     model_bytes: bytes,
     weights: bytes,
-    embedded: bool,  # noqa: FBT001
+    embedded: bool,
 ) -> list[str]:
     """Write what the toolchain reads; return the paths of the kernel objects."""
     runtime = runtime_files.runtime_files()
@@ -188,7 +194,7 @@ def _write_inputs(
     kernels = []
     for name, content in sorted(plan.objects.items()):
         kernels.append(f"objects/{name.removesuffix('.o')}.o")
-        _write(folder / kernels[-1], content)
+        _write(folder / kernels[-1], elf.own_weak_symbols(content))
     return kernels
 
 

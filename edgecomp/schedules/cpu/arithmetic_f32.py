@@ -26,12 +26,11 @@ class BroadcastFma(Arithmetic):
         groups: int,
     ) -> None:
         """One element of K at a time."""
-        width = tile.vectors * self.lanes
         for k in range(groups):
             for row in range(tile.rows):
                 value = splat(load(x, x_rows[row] + k), self.lanes)
                 for vector in range(tile.vectors):
-                    at = weight_index + k * width + vector * self.lanes
+                    at = self.weight_at(tile, weight_index, k, vector)
                     product = value * load(weights, at, self.lanes)
                     tile.set(builder, row, vector, tile.get(row, vector) + product)
 
@@ -58,7 +57,6 @@ class LaneFma(Arithmetic):
         groups: int,
     ) -> None:
         """Four elements of K: a vector load of x per row, then by element."""
-        width = tile.vectors * self.lanes
         elements = []
         for row in range(tile.rows):
             values = builder.array("x_row", "float32", self.step)
@@ -68,7 +66,7 @@ class LaneFma(Arithmetic):
             elements.append(values)
         for k in range(groups):
             for vector in range(tile.vectors):
-                at = weight_index + k * width + vector * self.lanes
+                at = self.weight_at(tile, weight_index, k, vector)
                 for row in range(tile.rows):
                     value = splat(load(elements[row], k), self.lanes)
                     product = value * load(weights, at, self.lanes)

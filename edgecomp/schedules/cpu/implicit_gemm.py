@@ -169,7 +169,7 @@ def pack_weights(weights: Array, vectors: Split, arithmetic: Arithmetic) -> Arra
     for g in range(groups):
         for start, size in vectors.starts():
             block = full[g, start * lanes : (start + size) * lanes]
-            parts.append(block.transpose(1, 2, 0, 3).reshape(-1))
+            parts.append(arithmetic.arrange(block.transpose(1, 2, 0, 3)))
     return np.concatenate(parts)
 
 
@@ -447,8 +447,7 @@ class _Emitter:
         builder, arithmetic = self.builder, self.arithmetic
         lanes = arithmetic.lanes
         column = builder.let("column", (group * self.vectors + first_vector) * lanes)
-        bias = [load(pointers.bias, column + v * lanes, lanes) for v in range(vectors)]
-        tile = arithmetic.begin(builder, len(addresses.x), vectors, bias)
+        tile = arithmetic.begin(builder, len(addresses.x), vectors, pointers.bias, column)
         panel = builder.let("panel", column * self.depth)
         self._runs(pointers, tile, addresses.x, panel, list(self.runs), 0)
         return arithmetic.finish(builder, tile)

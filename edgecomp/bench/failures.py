@@ -1,0 +1,66 @@
+"""Why a program on a device ended: statuses and signals in words."""
+
+import signal
+from collections.abc import Sequence
+
+from edgecomp.errors import Code, EdgecompError
+
+#: A shell reports "killed by signal n" as this plus n.
+_SHELL_SIGNAL_BASE = 128
+_LAST_SIGNAL = 64
+
+_MEANINGS = {
+    signal.SIGILL: (
+        "it met an instruction that this processor does not have",
+        "build for a target whose features the processor has; see 'edgecomp targets'",
+    ),
+    signal.SIGSEGV: (
+        "it touched memory that is not its own",
+        "please report it: this is a bug",
+    ),
+    signal.SIGBUS: (
+        "it read a mapped file past its end, or an address that is not aligned",
+        "copy the weights file again",
+    ),
+    signal.SIGFPE: ("it divided by zero", "please report it: this is a bug"),
+    signal.SIGABRT: ("it stopped itself", "please report it: this is a bug"),
+    signal.SIGKILL: (
+        "the system stopped it, most often because memory ran out",
+        "look at the memory figures of report.md",
+    ),
+}
+
+
+def signal_of(returncode: int) -> int:
+    """The signal that ended a process, 0 when it ended by itself."""
+    if returncode < 0:
+        return -returncode
+    if _SHELL_SIGNAL_BASE < returncode <= _SHELL_SIGNAL_BASE + _LAST_SIGNAL:
+        return returncode - _SHELL_SIGNAL_BASE
+    return 0
+
+
+def program_failed(
+    device: str, command: Sequence[str], returncode: int, output: str
+) -> EdgecompError:
+    """The error for a program that ended with a status or a signal.
+
+    Args:
+        device: as given to ``--device``.
+        command: what was run.
+        returncode: of ``subprocess`` (negative: a signal) or of a shell (128 + signal).
+        output: what it wrote to stderr.
+    """
+    number = signal_of(returncode)
+    detail = f"\n{output.strip()}" if output.strip() else ""
+    program = command[0] if command else "the program"
+    if not number:
+        cause = f"{program} ended with status {returncode} on {device}{detail}"
+        return EdgecompError(Code.DEVICE_FAILED, cause)
+    meaning, hint = _MEANINGS.get(number, ("", ""))  # type: ignore[call-overload]
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    cause = f"{program} was ended by {name} on {device}" + (f": {meaning}" if meaning else "")
+    return EdgecompError(Code.DEVICE_FAILED, cause + detail, hint=hint)
