@@ -53,8 +53,12 @@ def _exported():
     import torch
 
     program = torch.onnx.export(
-        torch_lite0(), (torch.zeros(1, 3, 224, 224),), input_names=["image"],
-        output_names=["scores"], dynamo=True, verbose=False,
+        torch_lite0(),
+        (torch.zeros(1, 3, 224, 224),),
+        input_names=["image"],
+        output_names=["scores"],
+        dynamo=True,
+        verbose=False,
     )
     return ir.to_proto(program.model)
 
