@@ -77,6 +77,15 @@ class KernelBuilder:
         """Evaluate a call for its effect."""
         self._emit(tirx.Evaluate(value))
 
+    def prefetch(self, buffer: Buffer, index: Expr, *, near: bool) -> None:
+        """Ask for a cache line to be read soon, into the level-1 (near) or level-2 cache.
+
+        The address may lie outside the buffer: a prefetch never faults.
+        """
+        address = tirx.address_of(tirx.BufferLoad(buffer, [index]))
+        options = [tirx.const(value, "int32") for value in (0, 3 if near else 2, 1)]
+        self.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch.p0", address, *options))
+
     @contextlib.contextmanager
     def loop(self, name: str, begin: Expr, end: Expr) -> Iterator[Expr]:
         """Serial loop over [begin, end)."""

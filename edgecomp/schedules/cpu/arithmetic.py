@@ -50,7 +50,6 @@ class Arithmetic(abc.ABC):
         group: elements of K that lie side by side in the packed weights.
         step: elements of K that one full step consumes, a multiple of group.
         loads_per_cycle: vector loads the core starts per cycle.
-        row_multiple: tiles should have a multiple of this many rows.
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
         finish_cycles: to store one vector of results.
@@ -63,7 +62,6 @@ class Arithmetic(abc.ABC):
     lanes: int
     group: int = 1
     step: int = 1
-    row_multiple: int = 1
     multiplies_per_cycle: float = 2.0
     latency_cycles: float = 4.0
     loads_per_cycle: float = 2.0
@@ -72,7 +70,12 @@ class Arithmetic(abc.ABC):
     @property
     def weight_bytes(self) -> int:
         """Bytes of one weight."""
-        return {"float32": 4, "int16": 2, "int8": 1}[self.weight_dtype]
+        return 4 if self.weight_dtype == "float32" else 1
+
+    @property
+    def x_bytes(self) -> int:
+        """Bytes of one element of x."""
+        return 4 if self.x_dtype == "float32" else 1
 
     @abc.abstractmethod
     def fits(self, rows: int, vectors: int, registers: int) -> bool:

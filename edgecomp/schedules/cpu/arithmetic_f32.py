@@ -12,8 +12,8 @@ class BroadcastFma(Arithmetic):
     """x86: one element of x in all lanes (``vbroadcastss`` or a memory operand of the FMA)."""
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators and one vector of weights per column vector."""
-        return rows * vectors + vectors <= registers - (0 if registers > 16 else 1)
+        """Accumulators, one vector of weights per column vector, one broadcast of x."""
+        return rows * vectors + vectors + 1 <= registers
 
     def accumulate(
         self,
@@ -83,6 +83,7 @@ def arithmetic_f32(target: Target) -> Arithmetic:
             weight_dtype="float32",
             sum_dtype="float32",
             lanes=lanes,
+            step=4,
         )
     return LaneFma(
         name="neon",

@@ -77,7 +77,6 @@ class MatrixDot(Signed):
     name: str = "i8mm"
     group: int = 8
     step: int = 8
-    row_multiple: int = 2
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
         """Accumulators of whole row pairs, x of each pair, two registers of weights."""

@@ -131,7 +131,7 @@ def arithmetic_s8_x86(target: Target) -> Arithmetic:
             sum_dtype="int32",
             lanes=lanes if target.has("avx512vnni") else 8,
             group=4,
-            step=4,
+            step=16,
             latency_cycles=5.0,
             finish_cycles=6.0,
         )
@@ -142,6 +142,6 @@ def arithmetic_s8_x86(target: Target) -> Arithmetic:
         sum_dtype="int32",
         lanes=lanes,
         group=4,
-        step=4,
+        step=16,
         finish_cycles=6.0,
     )

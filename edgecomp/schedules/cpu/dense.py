@@ -13,7 +13,8 @@ from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
 )
-from edgecomp.schedules.cpu.implicit_gemm import Product, emit_product
+from edgecomp.schedules.cpu.implicit_gemm import emit_product
+from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 Dense = Convolution | MatrixMultiply
@@ -82,7 +83,6 @@ def emit_dense(
         kernel=gemm.kernel,
         arguments=tuple(arguments),
         work_items=gemm.work_items,
-        workspace_bytes=gemm.workspace_bytes,
         multiply_adds=product.multiply_adds,
     )
 

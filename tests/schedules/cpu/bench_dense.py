@@ -82,7 +82,9 @@ def ours(operation, buffers, target, folder):
             pointers.append(ctypes.c_void_p(memory[argument].ctypes.data))
         function = getattr(library, call.kernel.symbol)
         function.restype = None
-        prepared.append((function, [*pointers, ctypes.c_int32(0), ctypes.c_int32(call.work_items)]))
+        prepared.append(
+            (function, [*pointers, ctypes.c_int32(0), ctypes.c_int32(call.work_items)])
+        )
 
     def run():
         for function, arguments in prepared:
@@ -144,11 +146,13 @@ def onnxruntime_operator(case, dtype):
     shape, out_shape = (case.n, case.c, case.h, case.w), case.out_shape
     weight_shape = (case.m, case.c // case.g, *case.k)
     attributes = {
-        "pads": list(case.p), "strides": list(case.s), "dilations": list(case.d),
+        "pads": list(case.p),
+        "strides": list(case.s),
+        "dilations": list(case.d),
         "group": case.g,
     }
     if dtype == "float32":
-        weight = (rng.standard_normal(weight_shape) / np.sqrt(np.prod(weight_shape[1:])))
+        weight = rng.standard_normal(weight_shape) / np.sqrt(np.prod(weight_shape[1:]))
         constants = {"w": weight.astype(np.float32), "b": np.zeros(case.m, np.float32)}
         nodes = [helper.make_node("Conv", ["x", "w", "b"], ["c"], **attributes)]
         element, inputs = TensorProto.FLOAT, {"x": shape}
@@ -168,17 +172,22 @@ def onnxruntime_operator(case, dtype):
         arrays = {n: rng.standard_normal(s).astype(np.float32) for n, s in inputs.items()}
     else:
         constants = {
-            "sx": np.float32(0.02), "zx": np.uint8(128),
+            "sx": np.float32(0.02),
+            "zx": np.uint8(128),
             "w": rng.integers(-127, 128, weight_shape).astype(np.int8),
-            "sw": np.full(case.m, 0.01, np.float32), "zw": np.zeros(case.m, np.int8),
-            "sy": np.float32(0.05), "zy": np.uint8(120), "b": np.zeros(case.m, np.int32),
+            "sw": np.full(case.m, 0.01, np.float32),
+            "zw": np.zeros(case.m, np.int8),
+            "sy": np.float32(0.05),
+            "zy": np.uint8(120),
+            "b": np.zeros(case.m, np.int32),
         }
         names = ["x", "sx", "zx", "w", "sw", "zw", "sy", "zy", "b"]
         nodes = [helper.make_node("QLinearConv", names, ["y"], **attributes)]
         element, inputs = TensorProto.UINT8, {"x": shape}
         arrays = {"x": rng.integers(0, 256, shape).astype(np.uint8)}
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info(n, element, s) for n, s in inputs.items()],
         [helper.make_tensor_value_info("y", element, out_shape)],
         [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
@@ -243,7 +252,9 @@ def main():
             if arguments.dtype == "float32":
                 operation, buffers, _ = make_float(case, rng)
             else:
-                case = dataclasses.replace(case, finish="add" if case.residual else "requantize")
+                case = dataclasses.replace(
+                    case, finish="add" if case.residual else "requantize"
+                )
                 operation, buffers, _ = make_integer(case, target, rng)
             run, calls = ours(operation, buffers, target, folder)
             functions = {"ours": run, "peak": peak}
@@ -257,7 +268,7 @@ def main():
             totals["ideal"] += count * ideal
             tile = calls[0].kernel.symbol.split("_")[-4]
             print(
-                f"{count} x {str(case):44} {tile:>7} {calls[0].work_items:4} items "
+                f"{count} x {case!s:44} {tile:>7} {calls[0].work_items:4} items "
                 f"{times['ours'] * 1e6:8.1f} us {2e-9 * multiplies / times['ours']:7.1f} GOP/s "
                 f"{100 * ideal / times['ours']:5.1f} % of peak, onnxruntime / ours "
                 f"{times.get('ort', 0.0) / times['ours']:.2f}",

@@ -122,7 +122,7 @@ REFUSALS = {
     "weight is not a constant": lambda op: replace_input(op, 1, constant=None),
     "bias is not constant": lambda op: replace_input(op, 2, constant=None),
     "float16": lambda op: replace_input(op, 0, dtype="float16"),
-    "round": lambda op: replace_kind(op, activation=Activation("round")),
+    "unknown": lambda op: replace_kind(op, activation=Activation("unknown")),
 }
 
 
