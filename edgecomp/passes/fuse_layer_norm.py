@@ -106,7 +106,7 @@ def _divided(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:
 
 
 def _match_centred(value: ir.Value) -> tuple[ir.Value, list[int]] | None:
-    """x and the axes of ``x - ReduceMean(x)``."""
+    """Find x and the axes of ``x - ReduceMean(x)``."""
     node = producer(value, "Sub")
     if node is None or node.inputs[0] is None:
         return None
@@ -129,7 +129,7 @@ def _mean_axes(node: ir.Node) -> list[int] | None:
 
 
 def _squared(value: ir.Value | None) -> ir.Value | None:
-    """v of v ** 2 or v * v."""
+    """Find v of v ** 2 or v * v."""
     power = with_scalar(producer(value, "Pow"), "Pow")
     if power is not None:
         return power[0] if power[1] == 2.0 else None
