@@ -53,7 +53,12 @@ def test_defaults_are_valid(cls):
     [
         (BuildOptions, {"precision": "w8a9"}, "--precision", "'w8a8'"),
         (BuildOptions, {"calibration_data": "x"}, "--calibration-data", "--precision w8a8"),
-        (QuantizeOptions, {"calibration_method": "entrophy"}, "--calibration-method", "'entropy'"),
+        (
+            QuantizeOptions,
+            {"calibration_method": "entrophy"},
+            "--calibration-method",
+            "'entropy'",
+        ),
         (QuantizeOptions, {"calibration_percentile": 101.0}, "--calibration-percentile", ""),
         (QuantizeOptions, {"num_samples": 0}, "--num-samples", ""),
         (QuantizeOptions, {"seed": -1}, "--seed", ""),

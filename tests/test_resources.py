@@ -28,9 +28,13 @@ def test_a_broken_installation(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    hatchling = pytest.importorskip("hatchling.builders.wheel", reason="hatchling builds wheels")
+    hatchling = pytest.importorskip(
+        "hatchling.builders.wheel", reason="hatchling builds wheels"
+    )
     folder = tmp_path_factory.mktemp("wheel")
-    (path,) = hatchling.WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    (path,) = hatchling.WheelBuilder(str(ROOT)).build(
+        directory=str(folder), versions=["standard"]
+    )
     return pathlib.Path(path)
 
 
