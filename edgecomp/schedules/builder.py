@@ -9,12 +9,12 @@ buffer per row (under 1024 bytes, which TVM keeps on the stack and LLVM then in 
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 from tvm import tirx
-from tvm.ir import PointerType, PrimType
-from tvm_ffi import structural_hash
+from tvm.ir import PointerType, PrimType, save_json
 
 #: TVM expressions carry no static types.
 Expr = Any
@@ -102,8 +102,9 @@ class KernelBuilder:
         function = tirx.PrimFunc(
             [*self._parameters, self.lo, self.hi], _sequence(self._declarations + body)
         ).with_attr("tirx.noalias", True)
-        digest = structural_hash(function, map_free_vars=True) & 0xFFFFFFFFFFFFFFFF
-        symbol = f"ec_{name}_{digest:016x}"
+        # Not tvm_ffi.structural_hash: kernels that differ in two small constants collide in it.
+        digest = hashlib.sha256(save_json(function).encode()).hexdigest()[:16]
+        symbol = f"ec_{name}_{digest}"
         return Kernel(symbol, function.with_attr("global_symbol", symbol))
 
     def _unique(self, name: str) -> str:
