@@ -60,6 +60,21 @@ def test_a_grey_picture_fills_three_channels(tmp_path):
     np.testing.assert_allclose(found, 0.2, rtol=1e-6)
 
 
+def test_stretching_keeps_the_border(tmp_path):
+    pixels = np.zeros((16, 64, 3), np.uint8)
+    pixels[:, 32:] = 255
+    options = ImageOptions(resize=0)
+    found = read_image(save(tmp_path, pixels), (1, 3, 16, 16), "uint8", options)
+    assert (found[..., :6] == 0).all()
+    assert (found[..., 10:] == 255).all()
+
+
+def test_transparency_is_a_fourth_channel(tmp_path, rng):
+    pixels = rng.integers(0, 256, (8, 8, 4), np.uint8)
+    found = read_image(save(tmp_path, pixels), (1, 8, 8, 4), "uint8", ImageOptions())
+    np.testing.assert_array_equal(found[0], pixels)
+
+
 def test_the_centre_is_cropped(tmp_path):
     pixels = np.zeros((64, 128, 3), np.uint8)
     pixels[:, 40:88] = 200
@@ -102,14 +117,14 @@ def test_any_picture_fits_any_input(tmp_path_factory, size, wanted):
 @pytest.mark.parametrize(
     ("shape", "dtype", "options", "code", "cause"),
     [
-        ((1, 10), "float32", {}, Code.INPUT_MISMATCH, "shape 1x10 takes no picture"),
+        ((1, 10), "float32", {}, Code.INPUT_MISMATCH, "float32 1x10 takes no picture"),
         ((2, 3, 8, 8), "float32", {}, Code.INPUT_MISMATCH, "takes no picture"),
-        ((1, 4, 8, 8), "float32", {}, Code.INPUT_MISMATCH, "takes no picture"),
-        ((1, 3, 8, 8), "int64", {}, Code.INPUT_MISMATCH, "int64 cannot hold"),
-        ((1, 3, 8, 8), "uint8", {"mean": (0.5,)}, Code.INPUT_MISMATCH, "uint8 cannot hold"),
+        ((1, 5, 8, 8), "float32", {}, Code.INPUT_MISMATCH, "takes no picture"),
+        ((1, 3, 8, 8), "int64", {}, Code.INPUT_MISMATCH, "takes no picture"),
+        ((1, 3, 8, 8), "uint8", {"mean": (0.5,)}, Code.USAGE, "takes pixels (uint8)"),
         ((1, 3, 8, 8), "float32", {"mean": (0.1,) * 4}, Code.USAGE, "--mean has 4 numbers"),
         ((1, 1, 8, 8), "float32", {"std": (0.1,) * 3}, Code.USAGE, "--std has 3 numbers"),
-        ((1, 3, 8, 8), "float32", {"resize": 7}, Code.USAGE, "smaller than the input's 8x8"),
+        ((1, 3, 8, 8), "float32", {"resize": 7}, Code.USAGE, "smaller than the input, 8x8"),
     ],
 )
 def test_refusals(tmp_path, pixels, shape, dtype, options, code, cause):
@@ -118,7 +133,6 @@ def test_refusals(tmp_path, pixels, shape, dtype, options, code, cause):
         read_image(path, shape, dtype, ImageOptions(**options))
     assert info.value.code is code
     assert cause in info.value.cause
-    assert info.value.path == str(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\x89PNG\r\n\x1a\n\0\0"])
