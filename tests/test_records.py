@@ -90,9 +90,11 @@ def test_the_hint_has_the_nearest_key_and_all_of_them():
 
 _JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["name", "inner", "depth", "tags", "on", "notes", "zzz"]), inner
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "inner", "depth", "tags", "on", "notes", "zzz"]), inner
+        )
     ),
     max_leaves=12,
 )

@@ -28,9 +28,13 @@ def test_a_broken_installation(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    hatchling = pytest.importorskip("hatchling.builders.wheel", reason="hatchling builds wheels")
+    hatchling = pytest.importorskip(
+        "hatchling.builders.wheel", reason="hatchling builds wheels"
+    )
     folder = tmp_path_factory.mktemp("wheel")
-    (path,) = hatchling.WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    (path,) = hatchling.WheelBuilder(str(ROOT)).build(
+        directory=str(folder), versions=["standard"]
+    )
     return pathlib.Path(path)
 
 
@@ -45,7 +49,11 @@ def test_the_wheel_carries_everything_once(wheel):
             if p.is_file() and "build" not in p.parts
         }
         assert own <= {n.removeprefix("edgecomp/data/") for n in names}
-    package = {p.relative_to(ROOT).as_posix() for p in (ROOT / "edgecomp").rglob("*.py")}
+    package = {
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / "edgecomp").rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
     assert package <= set(names)
     assert not [n for n in names if n.startswith(("tests/", "docs/")) or "__pycache__" in n]
     assert any(n.endswith("licenses/LICENSE") for n in names)
