@@ -8,6 +8,7 @@ its metadata holds the help text. ``tuple[str, ...]`` is a flag that may be repe
 # ruff: noqa: RUF009 - the defaults that _option makes are dataclass fields.
 
 import dataclasses
+import inspect
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ PRECISIONS = {
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
 }
 CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
-TOOLCHAINS = ("auto", "zig", "none")
+TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime",)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -97,8 +98,8 @@ class ImageOptions(_Options):
     )
     resize: int | None = _option(
         None,
-        "pixels of an image's shorter side before its centre is cropped; without it, 8/7 of "
-        "the input's shorter side",
+        "pixels of an image's shorter side before its centre is cropped; 0 stretches it to the "
+        "input; by default the crop keeps 7/8, and an image of the input's size is taken as it is",
         metavar="PIXELS",
     )
 
@@ -107,16 +108,24 @@ class ImageOptions(_Options):
             values = getattr(self, name)
             if len(values) not in (0, 1, 3, 4):
                 raise _usage(name, f"expected 1, 3 or 4 numbers, found {len(values)}")
-        if any(value <= 0 for value in self.std):
+        if any(abs(value) > 1 for value in self.mean):
+            raise _usage(
+                "mean", "pixels are 0..1 before it", hint="divide mean and std by 255"
+            )
+        if not all(value > 0 for value in self.std):
             raise _usage("std", "expected positive numbers")
         if self.resize is not None:
-            _check_range("resize", self.resize, 1, 16384)
+            _check_range("resize", self.resize, 0, 16384)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizeOptions(ModelOptions, ImageOptions):
     """How a float model becomes a quantized one."""
 
+    output: pathlib.Path | None = _option(
+        None, "where the result is written", flags=("-o",), metavar="PATH"
+    )
+    force: bool = _option(False, "replace an output that exists")
     precision: str = _option(
         "fp32",
         "fp32: as trained; w8a8: 8-bit weights and activations",
@@ -146,10 +155,6 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         None, "write the model after each pass into this folder", metavar="DIR"
     )
     verify_passes: bool = _option(False, "compare the model's numbers around each pass")
-    output: pathlib.Path | None = _option(
-        None, "where the result is written", flags=("-o",), metavar="PATH"
-    )
-    force: bool = _option(False, "replace an output that exists")
 
     def _check(self) -> None:
         _set(self, "precision", _resolve("precision", self.precision, PRECISIONS))
@@ -172,7 +177,9 @@ class BuildOptions(QuantizeOptions):
     """The whole way from a model to a bundle."""
 
     target: str = _option(
-        "host", "device to compile for: a name of 'edgecomp targets', or a .toml file"
+        "host",
+        "device to compile for: a name of 'edgecomp targets', or a .toml file",
+        flags=("-t",),
     )
     name: str = _option("", "C name of the model, by default that of its file")
     require_full_target: bool = _option(
@@ -183,8 +190,8 @@ class BuildOptions(QuantizeOptions):
     )
     toolchain: str = _option(
         "auto",
-        "what links the library: the target's C compiler or else zig; zig; or none: sources "
-        "and objects only",
+        "auto: link libraries where a C compiler for the target is found; require: fail "
+        "without one; none: sources and objects only",
         choices=TOOLCHAINS,
     )
     cache_dir: pathlib.Path | None = _option(
@@ -313,6 +320,20 @@ VERBS: dict[str, type] = {
     "verify": VerifyOptions,
     "check": CheckOptions,
 }
+
+#: Verb -> defaults that are other than the class's.
+VERB_DEFAULTS: dict[str, dict[str, Any]] = {"quantize": {"precision": "w8a8"}}
+
+
+def fields_of(cls: type) -> "list[dataclasses.Field[Any]]":
+    """The fields of an options class, its own before those of its bases."""
+    by_name = {field.name: field for field in dataclasses.fields(cls)}
+    return [
+        by_name[name]
+        for part in cls.__mro__
+        for name in inspect.get_annotations(part)
+        if name in by_name
+    ]
 
 
 def facts_of(field: "dataclasses.Field[Any]") -> OptionFacts:

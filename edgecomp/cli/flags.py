@@ -5,20 +5,20 @@ import functools
 import pathlib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
 from edgecomp.cli.config import read_config
 from edgecomp.cli.talk import Talk
-from edgecomp.options import TalkOptions, facts_of, flag_of
+from edgecomp.options import TalkOptions, facts_of, fields_of, flag_of
 
 Function = Callable[..., Any]
 
 
-class _Numbers(click.ParamType):
-    """``0.485,0.456,0.406``."""
+class _Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Numbers with commas between them; click's class is generic since 8.2 only."""
 
     name = "number,..."
 
@@ -41,13 +41,24 @@ _TYPES: dict[Any, Any] = {
 }
 
 
-def flags_of(cls: type) -> list[click.Option]:
-    """One click option per field, in the order of the fields."""
+def flags_of(cls: type, presets: Mapping[str, Any] | None = None) -> list[click.Option]:
+    """One click option per field, in the order of ``fields_of``.
+
+    Args:
+        cls: an options class.
+        presets: field name -> default of this verb, where it is another than the field's.
+    """
     kinds = typing.get_type_hints(cls)
-    return [_flag(field, kinds[field.name]) for field in dataclasses.fields(cls)]
+    presets = presets or {}
+    return [
+        _flag(field, kinds[field.name], presets.get(field.name, field.default))
+        for field in fields_of(cls)
+    ]
 
 
-def with_options(cls: type | None, *, config: bool = False) -> Callable[[Function], Function]:
+def with_options(
+    cls: type | None, *, config: bool = False, presets: Mapping[str, Any] | None = None
+) -> Callable[[Function], Function]:
     """Give a verb the flags of an options class, and those of ``TalkOptions``.
 
     The decorated function gets ``options`` (an instance of ``cls``, left out when that is None)
@@ -57,6 +68,7 @@ def with_options(cls: type | None, *, config: bool = False) -> Callable[[Functio
         cls: the options class, or None for a verb without options.
         config: whether the verb also takes ``-c FILE``, from which options come that are not
             given as flags. A key ``model`` there fills the argument ``model``.
+        presets: as in ``flags_of``.
     """
 
     def decorate(function: Function) -> Function:
@@ -71,7 +83,7 @@ def with_options(cls: type | None, *, config: bool = False) -> Callable[[Functio
                 values["options"] = cls(**taken)
             return function(talk=talk, **values)
 
-        flags = [*(flags_of(cls) if cls else []), *flags_of(TalkOptions)]
+        flags = [*(flags_of(cls, presets) if cls else []), *flags_of(TalkOptions)]
         if config:
             flags.insert(0, _CONFIG_FLAG)
         for flag in reversed(flags):
@@ -109,17 +121,17 @@ _CONFIG_FLAG = click.Option(
 )
 
 
-def _flag(field: "dataclasses.Field[Any]", kind: Any) -> click.Option:
+def _flag(field: "dataclasses.Field[Any]", kind: Any, default: Any) -> click.Option:
     facts = facts_of(field)
     long = flag_of(field.name)
-    settings: dict[str, Any] = {"help": facts.help, "default": field.default}
+    settings: dict[str, Any] = {"help": facts.help, "default": default}
     inner = _without_none(kind)
     if inner is bool:
-        names = f"{long}/--no-{long[2:]}" if field.default else long
-        settings |= {"is_flag": True, "show_default": bool(field.default)}
+        names = f"{long}/--no-{long[2:]}" if default else long
+        settings |= {"is_flag": True, "show_default": bool(default)}
         return click.Option([field.name, *facts.flags, names], **settings)
     metavar = facts.metavar or ("|".join(facts.choices) if facts.choices else None)
-    settings |= {"metavar": metavar, "show_default": _worth_showing(field.default)}
+    settings |= {"metavar": metavar, "show_default": _worth_showing(default)}
     if typing.get_origin(inner) is tuple:
         of_numbers = typing.get_args(inner)[0] is float
         settings |= {"type": _Numbers()} if of_numbers else {"multiple": True}

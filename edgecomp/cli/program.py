@@ -1,5 +1,7 @@
 """The ``edgecomp`` program: finds the verb, turns every error into a message and a status."""
 
+# ruff: noqa: ARG002 - click gives the methods more than they need.
+
 import contextlib
 import importlib
 import os
@@ -33,13 +35,13 @@ _BROKEN_PIPE = 141
 
 
 class Program(click.Group):
-    """The group of verbs. The arguments' names are click's."""
+    """The group of verbs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order of a model's way."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb's module, ``edgecomp.cli.<verb>``."""
         if cmd_name not in VERBS:
             return None
@@ -56,7 +58,7 @@ class Program(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
@@ -77,7 +79,7 @@ class Program(click.Group):
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
-        **extra: Any,  # noqa: ARG002
+        **extra: Any,
     ) -> NoReturn:
         """Run and end the process with the status of ``ExitCode``."""
         arguments = list(sys.argv[1:] if args is None else args)

@@ -92,6 +92,7 @@ class Target:
     Attributes:
         name: as given to ``--target``.
         summary: one line for ``edgecomp targets``.
+        aliases: other names for ``--target``.
         tvm: target dictionary for ``tvm.target.Target``; without a host, so that functions
             keep their plain C signature.
         activation_dtype: how 8-bit activations are stored: ``uint8`` where the dot product

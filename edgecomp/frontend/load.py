@@ -23,9 +23,9 @@ from edgecomp.frontend.torch_export import (
     compare_with_eager,
     is_torch_object,
     load_pt2,
-    relative_difference,
     trace,
 )
+from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model

@@ -1,6 +1,5 @@
 """An ONNX file to a protobuf and then to onnx_ir, with every way it can be bad named."""
 
-import os
 import pathlib
 
 import onnx
@@ -121,7 +120,11 @@ def _check_external_data(proto: onnx.ModelProto, folder: pathlib.Path) -> None:
         entry = {each.key: each.value for each in tensor.external_data}
         location = entry.get("location", "")
         path = folder / location
-        if not location or os.path.isabs(location) or not _is_inside(path, folder):
+        if (
+            not location
+            or pathlib.PurePath(location).is_absolute()
+            or not _is_inside(path, folder)
+        ):
             raise EdgecompError(
                 Code.EXTERNAL_DATA,
                 f"initializer '{tensor.name}' has its data at '{location}', outside the "

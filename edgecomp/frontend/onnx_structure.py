@@ -81,7 +81,7 @@ def _check_graph(graph: onnx.GraphProto, outer: set[str]) -> None:
             hint="store the weights densely",
         )
     _check_producers(graph, defined)
-    order = _sort(graph, defined)
+    order = _sort(graph)
     if order is not None:
         nodes = [graph.node[index] for index in order]
         copies = []
@@ -138,7 +138,7 @@ def _check_producers(graph: onnx.GraphProto, defined: set[str]) -> None:
                 )
 
 
-def _sort(graph: onnx.GraphProto, defined: set[str]) -> list[int] | None:
+def _sort(graph: onnx.GraphProto) -> list[int] | None:
     """Indices in execution order, None where the order is right already.
 
     Raises:

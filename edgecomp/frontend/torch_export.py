@@ -15,13 +15,11 @@ import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.input_spec import InputSpec
+from edgecomp.graph.compare import MODEL_TOLERANCE, relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import run_model
 
 logger = logging.getLogger(__name__)
-
-#: Largest difference from eager torch, as a part of the output's range.
-TRACE_TOLERANCE = 1e-4
 
 
 @dataclasses.dataclass
@@ -106,7 +104,7 @@ def trace(
 
 
 def compare_with_eager(model: ir.Model, traced: Traced) -> float:
-    """Largest difference between the ONNX model and eager torch, relative to each output's range.
+    """Largest difference between the ONNX model and eager torch, in parts of the range.
 
     Raises:
         EdgecompError: TRACE_MISMATCH naming the output.
@@ -127,37 +125,17 @@ def compare_with_eager(model: ir.Model, traced: Traced) -> float:
     worst = 0.0
     for name, expected in zip(names, traced.expected, strict=True):
         difference = relative_difference(actual[name], expected)
-        if not difference <= TRACE_TOLERANCE:
+        if not difference <= MODEL_TOLERANCE:
             raise EdgecompError(
                 Code.TRACE_MISMATCH,
                 f"output '{name}' of the traced model differs from eager torch by "
-                f"{difference:.3g} of its range (allowed {TRACE_TOLERANCE:g})",
+                f"{difference:.3g} of its range (allowed {MODEL_TOLERANCE:g})",
                 node=name,
                 hint="look for randomness, in-place changes of inputs, or data-dependent "
                 "Python control flow in forward()",
             )
         worst = max(worst, difference)
     return worst
-
-
-def relative_difference(actual: AnyArray, expected: AnyArray) -> float:
-    """Largest absolute difference over the range of ``expected``; inf where shapes, dtypes or
-    the places of inf and nan differ. Integers count as different or not."""
-    if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        return float("inf")
-    if actual.size == 0:
-        return 0.0
-    if expected.dtype.kind not in "fV":
-        return 0.0 if np.array_equal(actual, expected) else float("inf")
-    one, other = actual.astype(np.float64), expected.astype(np.float64)
-    finite = np.isfinite(other)
-    if not np.array_equal(one[~finite], other[~finite], equal_nan=True):
-        return float("inf")
-    if not finite.any():
-        return 0.0
-    one, other = one[finite], other[finite]
-    extent = float(other.max() - other.min()) or float(np.abs(other).max()) or 1.0
-    return float(np.abs(one - other).max()) / extent
 
 
 def _torch() -> Any:
@@ -297,7 +275,7 @@ def _evaluation_mode(module: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _weights_only() -> Iterator[None]:
-    """torch falls back to full unpickling, which runs code from the file: forbid it."""
+    """Forbid what torch falls back to: full unpickling, which runs code from the file."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"

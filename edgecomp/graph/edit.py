@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecomp.graph.constants import new_initializer, unused_name
@@ -35,6 +37,7 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
     producer = old.producer()
     assert producer is not None
     identity = new_node(graph, "Identity", [new], like=producer, output=name)
+    identity.name = f"{producer.name}_identity"
     producer.append(identity)
     for index, output in enumerate(graph.outputs):
         if output is new:
@@ -96,15 +99,31 @@ def replace_node(old: ir.Node, new: ir.Node, *, origins: Iterable[ir.Node] = ())
     graph.remove(old, safe=True)
 
 
-def replace_input_with_array(node: ir.Node, index: int, name: str, array: object) -> ir.Value:
-    """Give input ``index`` of a node a new constant; returns it. Adds missing inputs before."""
-    import numpy as np
+def set_constant_input(
+    node: ir.Node, index: int, array: npt.ArrayLike, *, name: str = ""
+) -> ir.Value:
+    """Give input ``index`` of a node a constant; returns its value.
 
+    An initializer that only this input reads keeps its name; a shared one is left alone.
+
+    Args:
+        node: a node of a graph.
+        index: of the input; missing inputs before it become absent ones.
+        array: the constant, in its final dtype.
+        name: for a new initializer where the input has none yet.
+    """
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    value = new_initializer(graph, name, np.asarray(array))
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
+    old = node.inputs[index]
+    wanted = name or f"{node.outputs[0].name}_input{index}"
+    if old is not None and old.is_initializer() and old.name:
+        wanted = old.name
+        if len(list(old.uses())) == 1 and not old.is_graph_output():
+            node.replace_input_with(index, None)
+            del graph.initializers[old.name]
+    value = new_initializer(graph, wanted, np.asarray(array))
     node.replace_input_with(index, value)
     return value
 

@@ -9,7 +9,8 @@ import abc
 import dataclasses
 from typing import Any
 
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+from edgecomp.plan.values import Array
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, ramp
 
 #: Index in x of (tile row, element of K): the caller knows rows' addresses.
 RowIndex = Any
@@ -48,8 +49,7 @@ class Arithmetic(abc.ABC):
         lanes: columns that one vector of accumulators holds.
         group: elements of K that lie side by side in the packed weights.
         step: elements of K that one full step consumes, a multiple of group.
-        staged: x is first copied to the workspace by ``stage``.
-        row_multiple: tiles should have a multiple of this many rows.
+        loads_per_cycle: vector loads the core starts per cycle.
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
         finish_cycles: to store one vector of results.
@@ -62,8 +62,6 @@ class Arithmetic(abc.ABC):
     lanes: int
     group: int = 1
     step: int = 1
-    staged: bool = False
-    row_multiple: int = 1
     multiplies_per_cycle: float = 2.0
     latency_cycles: float = 4.0
     loads_per_cycle: float = 2.0
@@ -72,7 +70,12 @@ class Arithmetic(abc.ABC):
     @property
     def weight_bytes(self) -> int:
         """Bytes of one weight."""
-        return {"float32": 4, "int16": 2, "int8": 1}[self.weight_dtype]
+        return 4 if self.weight_dtype == "float32" else 1
+
+    @property
+    def x_bytes(self) -> int:
+        """Bytes of one element of x."""
+        return 4 if self.x_dtype == "float32" else 1
 
     @abc.abstractmethod
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
@@ -110,24 +113,34 @@ class Arithmetic(abc.ABC):
             loads = (rows * vectors + vectors) / self.loads_per_cycle
         return max(multiplies, loads, self.latency_cycles)
 
+    def arrange(self, block: Array) -> Array:
+        """Order of one column block's weights [runs, groups of K, columns, group], flat."""
+        return block.reshape(-1)
+
+    def weight_at(self, tile: RegisterTile, index: Expr, group: int, vector: int) -> Expr:
+        """Index of one vector of weights in a panel that starts at ``index``."""
+        return index + (group * tile.vectors + vector) * self.lanes * self.group
+
     def begin(
-        self, builder: KernelBuilder, rows: int, vectors: int, bias: list[Expr]
+        self,
+        builder: KernelBuilder,
+        rows: int,
+        vectors: int,
+        bias: Buffer,
+        bias_index: Expr,
     ) -> RegisterTile:
-        """Accumulators that hold the bias (one vector per column vector) in every row."""
+        """Accumulators that hold the bias, from ``bias_index`` on, in every row."""
         sums = [
             builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
         ]
         tile = RegisterTile(rows, vectors, self.lanes, sums)
         for vector in range(vectors):
             for row in range(rows):
-                tile.set(builder, row, vector, bias[vector])
+                start = load(bias, bias_index + vector * self.lanes, self.lanes)
+                tile.set(builder, row, vector, start)
         return tile
 
     def finish(self, builder: KernelBuilder, tile: RegisterTile) -> RegisterTile:
         """Bring the accumulators into [row][column] order."""
         del builder
         return tile
-
-    def zero(self) -> Expr:
-        """A vector of accumulators at zero."""
-        return constant(0, self.sum_dtype, self.lanes)

@@ -12,8 +12,8 @@ class BroadcastFma(Arithmetic):
     """x86: one element of x in all lanes (``vbroadcastss`` or a memory operand of the FMA)."""
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators and one vector of weights per column vector."""
-        return rows * vectors + vectors <= registers - (0 if registers > 16 else 1)
+        """Accumulators, one vector of weights per column vector, one broadcast of x."""
+        return rows * vectors + vectors + 1 <= registers
 
     def accumulate(
         self,
@@ -26,12 +26,11 @@ class BroadcastFma(Arithmetic):
         groups: int,
     ) -> None:
         """One element of K at a time."""
-        width = tile.vectors * self.lanes
         for k in range(groups):
             for row in range(tile.rows):
                 value = splat(load(x, x_rows[row] + k), self.lanes)
                 for vector in range(tile.vectors):
-                    at = weight_index + k * width + vector * self.lanes
+                    at = self.weight_at(tile, weight_index, k, vector)
                     product = value * load(weights, at, self.lanes)
                     tile.set(builder, row, vector, tile.get(row, vector) + product)
 
@@ -58,7 +57,6 @@ class LaneFma(Arithmetic):
         groups: int,
     ) -> None:
         """Four elements of K: a vector load of x per row, then by element."""
-        width = tile.vectors * self.lanes
         elements = []
         for row in range(tile.rows):
             values = builder.array("x_row", "float32", self.step)
@@ -68,7 +66,7 @@ class LaneFma(Arithmetic):
             elements.append(values)
         for k in range(groups):
             for vector in range(tile.vectors):
-                at = weight_index + k * width + vector * self.lanes
+                at = self.weight_at(tile, weight_index, k, vector)
                 for row in range(tile.rows):
                     value = splat(load(elements[row], k), self.lanes)
                     product = value * load(weights, at, self.lanes)
@@ -85,6 +83,7 @@ def arithmetic_f32(target: Target) -> Arithmetic:
             weight_dtype="float32",
             sum_dtype="float32",
             lanes=lanes,
+            step=4,
         )
     return LaneFma(
         name="neon",

@@ -5,13 +5,16 @@ from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
+from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.epilogue import (
     Epilogue,
     float_epilogue,
     integer_epilogue,
     refuse_epilogue,
 )
-from edgecomp.schedules.cpu.implicit_gemm import Product, emit_product
+from edgecomp.schedules.cpu.implicit_gemm import emit_product
+from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 Dense = Convolution | MatrixMultiply
@@ -80,7 +83,6 @@ def emit_dense(
         kernel=gemm.kernel,
         arguments=tuple(arguments),
         work_items=gemm.work_items,
-        workspace_bytes=gemm.workspace_bytes,
         multiply_adds=product.multiply_adds,
     )
 
@@ -90,9 +92,11 @@ def _residual(operation: Operation) -> Value | None:
 
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
-    assert kind.finish is None
-    del weight
-    return arithmetic_f32(target)
+    if kind.finish is None:
+        return arithmetic_f32(target)
+    if target.core.isa == "x86_64":
+        return arithmetic_s8_x86(target)
+    return arithmetic_s8_arm(target, weight)
 
 
 def _epilogue(kind: Dense, output: Value, residual: Value | None) -> Epilogue:

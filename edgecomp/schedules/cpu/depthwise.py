@@ -8,7 +8,7 @@ from tvm import tirx
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules.builder import Expr
-from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Segment
+from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Segment, Window
 
 #: Outputs per input channel that are held in registers at once.
 MAXIMUM_MULTIPLIER = 8
@@ -43,7 +43,25 @@ def refusal(operation: Operation) -> str:
         return f"{weight.shape[0] // kind.groups} outputs per channel"
     if weight.constant is None or bias.constant is None:
         return "weights are not constant"
-    return ""
+    return window_of(operation).refusal(x, operation.output)
+
+
+def window_of(operation: Operation) -> Window:
+    """The window of a convolution."""
+    kind, weight = operation.kind, operation.inputs[1]
+    assert isinstance(kind, Convolution)
+    top, left = kind.pads[:2]
+    return Window(
+        (weight.shape[2], weight.shape[3]), kind.strides, kind.dilations, (top, left)
+    )
+
+
+def constants_of(operation: Operation) -> tuple[Array, Array]:
+    """Weight [outputs, taps] and bias [outputs, 1] of a claimed operation."""
+    weight, bias = operation.inputs[1].constant, operation.inputs[2].constant
+    assert weight is not None
+    assert bias is not None
+    return weight.reshape(len(weight), -1), bias.reshape(-1, 1)
 
 
 def output_vectors(segment: Segment, multiplier: int) -> tuple[OutputVector, ...]:

@@ -8,20 +8,25 @@ import dataclasses
 import math
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Activation, Convolution, Operation
-from edgecomp.plan.values import Value
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, constant, load, ramp
+from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu import depthwise, windows
-from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk, vector_dtype
+from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
+from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_f32_nhwc"
 
 #: Above this many multiply-adds in a tile the kernel rows stay a loop: code size.
 _MAXIMUM_UNROLLED = 512
+#: Output columns of a tile: more save few loads and cost code.
+_MAXIMUM_COLUMNS = 8
+#: Fewer columns than this are better served by one vector per block.
+_ENOUGH_COLUMNS = 7
+#: Part of the L1 cache that the data of a channel group may take.
+_L1_SHARE = 0.75
 
 
 def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
@@ -29,38 +34,50 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
     reason = depthwise.refusal(operation)
     if reason:
         return reason
-    x, weight = operation.inputs[:2]
-    if x.dtype != "float32" or weight.dtype != "float32" or operation.kind.finish is not None:
+    kind, (x, weight, _, *residual) = operation.kind, operation.inputs
+    assert isinstance(kind, Convolution)
+    if x.dtype != "float32" or weight.dtype != "float32" or kind.finish is not None:
         return "not float32"
-    return ""
+    return refuse_epilogue(
+        None, kind.activation, None, operation.output, residual[0] if residual else None
+    )
 
 
 def params_for(target: Target, operation: Operation) -> Walk:
-    """Choose the tile from registers and caches.
+    """Choose the tile from registers and the L1 cache.
 
-    A tile holds one accumulator per column and output vector, the weights of the kernel (or of
-    one kernel row), and a loaded input vector.
+    Registers hold the sums of a tile, the taps of one kernel row and an input vector. Eight
+    sums and more hide the latency of the multiply-adds; two vectors per block also halve the
+    number of address computations. A channel group is what fits the L1 cache together: its
+    weights and the input rows of a tile.
     """
-    weight = operation.inputs[1]
-    kernel, output = weight.shape[2:], operation.output
-    multiplier = weight.shape[0] // operation.inputs[0].shape[1]
-    registers = target.core.vector_registers
-    resident = math.prod(kernel) * multiplier + 4 * multiplier + 1 <= registers
-    held = (math.prod(kernel) if resident else kernel[1]) * multiplier
-    columns = max(2, min(8, (registers - held - 1) // multiplier))
-    columns = min(columns, output.shape[3])
-    return Walk(lanes=target.lanes(32), vectors=1, blocks=16, columns=columns, strips=True)
+    x, weight = operation.inputs[:2]
+    window = depthwise.window_of(operation)
+    rows, taps = window.size
+    multiplier = weight.shape[0] // x.shape[1]
+    lanes, registers = target.lanes(32), target.core.vector_registers
+    room = {v: (registers - v - 1) // (v * multiplier) - taps for v in (1, 2)}
+    vectors = 2 if room[2] >= _ENOUGH_COLUMNS and x.shape[1] > lanes else 1
+    columns = min(max(room[vectors], 2), _MAXIMUM_COLUMNS, operation.output.shape[3])
+    channel_bytes = 4 * (multiplier * (rows * taps + 1) + rows * window.span(columns))
+    channels = _L1_SHARE * target.core.l1_data_bytes / channel_bytes
+    return Walk(
+        lanes=lanes,
+        vectors=vectors,
+        blocks=windows.even_blocks(x.shape[1], lanes * vectors, channels),
+        columns=columns,
+    )
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is an output row of a channel group."""
-    return emit_with(operation, params_for(target, operation))
+    return emit_with(operation, target, params_for(target, operation))
 
 
-def emit_with(operation: Operation, walk: Walk) -> list[KernelCall]:
+def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCall]:
     """``emit`` with given parameters."""
     x, weight, _, *residual = operation.inputs
-    emitter = _Emitter(operation, walk)
+    emitter = _Emitter(operation, target, walk)
     kernel, items = emitter.build()
     packed = Constant(f"{weight.name}.packed", emitter.packing.data)
     return [
@@ -93,17 +110,20 @@ class _Block:
 class _Emitter:
     """Emits one kernel."""
 
-    def __init__(self, operation: Operation, walk: Walk) -> None:
-        self.kind: Convolution = operation.kind
-        self.walk = walk
-        self.x, weight, bias, *residual = operation.inputs
+    def __init__(self, operation: Operation, target: Target, walk: Walk) -> None:
+        kind = operation.kind
+        assert isinstance(kind, Convolution)
+        self.target, self.walk = target, walk
+        self.window = depthwise.window_of(operation)
+        self.x, weight, _, *residual = operation.inputs
         self.output = operation.output
         self.residual = residual[0] if residual else None
-        self.taps = (weight.shape[2], weight.shape[3])
         self.multiplier = weight.shape[0] // self.x.shape[1]
         self.runs = windows.channel_groups(self.x.shape[1], walk)
-        rows = (bias.constant.reshape(-1, 1), weight.constant.reshape(weight.shape[0], -1))
-        self.packing = depthwise.pack(np.concatenate(rows, axis=1), self.runs, self.multiplier)
+        taps, bias = depthwise.constants_of(operation)
+        table = np.concatenate([bias, taps], axis=1)
+        self.packing = depthwise.pack(table, self.runs, self.multiplier)
+        self.epilogue = float_epilogue(kind.activation, self.residual)
         self.builder = KernelBuilder()
 
     def build(self) -> tuple[Kernel, int]:
@@ -116,7 +136,9 @@ class _Emitter:
                 "residual", "float32", self.residual.view.elements
             )
         self.out_buffer = builder.pointer("out", "float32", view.elements)
-        items = windows.walk_groups(builder, self.runs, view.shape[0] * view.shape[2], self._group)
+        items = windows.walk_groups(
+            builder, self.runs, view.shape[0] * view.shape[2], self._group
+        )
         return builder.finish(NAME), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
@@ -159,33 +181,30 @@ class _Emitter:
         sums: list[list[Buffer]] = [[] for _ in range(columns)]
         for index, vector in enumerate(block.outputs):
             lanes = vector.place.lanes
-            bias = builder.let("bias", block.weights.bias(index), vector_dtype("float32", lanes))
+            bias = builder.let(
+                "bias", block.weights.bias(index), vector_dtype("float32", lanes)
+            )
             for column in sums:
                 column.append(builder.array("sum", "float32", lanes))
                 builder.store(column[index], ramp(0, lanes), bias)
-        if self.taps[0] * self.taps[1] * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
-            for tap_row in range(self.taps[0]):
+        if math.prod(self.window.size) * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
+            for tap_row in range(self.window.size[0]):
                 self._kernel_row(block, place, sums, tap_row)
         else:
-            with builder.loop("tap_row", 0, self.taps[0]) as tap_row:
+            with builder.loop("tap_row", 0, self.window.size[0]) as tap_row:
                 self._kernel_row(block, place, sums, tap_row)
-        for column in range(columns):
+        for position in range(columns):
             for index, vector in enumerate(block.outputs):
-                value = load(sums[column][index], 0, vector.place.lanes)
-                self._finish(value, place, block, column, vector)
+                value = load(sums[position][index], 0, vector.place.lanes)
+                self._finish(value, place, block, position, vector)
 
     def _kernel_row(
         self, block: _Block, place: "_Place", sums: list[list[Buffer]], tap_row: Expr
     ) -> None:
         """Add the taps of one kernel row to a tile."""
-        builder, kind = self.builder, self.kind
+        builder = self.builder
         taps = block.weights.row(tap_row)
-        users: dict[int, list[tuple[int, int]]] = {}
-        for column in range(len(sums)):
-            for tap in range(self.taps[1]):
-                position = column * kind.strides[1] + tap * kind.dilations[1]
-                users.setdefault(position, []).append((column, tap))
-        for position in sorted(users):
+        for position, users in self.window.users(len(sums)).items():
             at = place.x_index(block.channel, position, tap_row)
             values = [
                 builder.let(
@@ -200,7 +219,7 @@ class _Emitter:
                 value = depthwise.spread(
                     values[vector.source], lanes, vector.phase, self.multiplier
                 )
-                for column, tap in users[position]:
+                for column, tap in users:
                     total = load(sums[column][index], 0, lanes) + value * taps[tap][index]
                     builder.store(sums[column][index], ramp(0, lanes), total)
 
@@ -212,22 +231,16 @@ class _Emitter:
         column: int,
         vector: depthwise.OutputVector,
     ) -> None:
-        value = _activate(value, self.kind.activation, vector.place.lanes)
-        at = place.out_index(block.channel * self.multiplier, column) + vector.place.offset
-        windows.store_valid(self.builder, self.out_buffer, at, value, vector.place)
-
-
-def _activate(value, activation: Activation | None, lanes):
-    if activation is None:
-        return value
-    if activation.name == "relu":
-        return tirx.max(value, constant(0.0, "float32", lanes))
-    if activation.name == "clip":
-        return tirx.min(
-            tirx.max(value, constant(activation.alpha, "float32", lanes)),
-            constant(activation.beta, "float32", lanes),
-        )
-    raise NotImplementedError
+        builder, lanes = self.builder, vector.place.lanes
+        channel = block.channel * self.multiplier + vector.place.offset
+        residual = None
+        if self.residual:
+            at = place.residual_index(channel, column)
+            residual = load(self.residual_buffer, at, lanes)
+        result = self.epilogue.apply(builder, self.target, value, lanes, None, residual)
+        result = builder.let("result", result, vector_dtype("float32", lanes))
+        at = place.out_index(channel, column)
+        windows.store_valid(builder, self.out_buffer, at, result, vector.place)
 
 
 class _Weights:
@@ -247,16 +260,18 @@ class _Weights:
     def load_all(self) -> None:
         """Name every tap once, so that it stays in a register or on the stack."""
         self._start = self._emitter.builder.let("weights", self._start)
-        for tap in range(math.prod(self._emitter.taps)):
+        for tap in range(math.prod(self._emitter.window.size)):
             for index in range(len(self._outputs)):
                 self._resident[tap, index] = self._named(tap, index)
 
     def row(self, tap_row: Expr) -> list[list[Expr]]:
         """Taps of one kernel row: [column][output vector]."""
-        columns = self._emitter.taps[1]
-        get = self._named
-        if self._resident and isinstance(tap_row, int):
-            get = lambda tap, index: self._resident[tap, index]  # noqa: E731
+        columns = self._emitter.window.size[1]
+        resident = self._resident if isinstance(tap_row, int) else {}
+
+        def get(tap: Expr, index: int) -> Expr:
+            return resident[tap, index] if resident else self._named(tap, index)
+
         return [
             [get(tap_row * columns + column, index) for index in range(len(self._outputs))]
             for column in range(columns)
@@ -275,15 +290,21 @@ class _Place:
     """Addresses of one tile."""
 
     def __init__(self, emitter: _Emitter, row: Expr, first: Expr) -> None:
-        builder, kind = emitter.builder, emitter.kind
-        self._kind = kind
+        builder, window = emitter.builder, emitter.window
+        self._window = window
         view, self._x_view = emitter.output.view, emitter.x.view
         self._out_stride = view.strides[3]
         image, out_row = windows.image_and_row(view, row)
-        top = out_row * kind.strides[0] - kind.pads[0]
-        left = first * kind.strides[1] - kind.pads[1]
+        top = out_row * window.strides[0] - window.pads[0]
+        left = first * window.strides[1] - window.pads[1]
         self._x = builder.let("x_at", windows.pixel_index(self._x_view, image, top, left))
         self._out = builder.let("out_at", windows.pixel_index(view, image, out_row, first))
+        if emitter.residual:
+            view = emitter.residual.view
+            self._residual_stride = view.strides[3]
+            self._residual = builder.let(
+                "residual_at", windows.pixel_index(view, image, out_row, first)
+            )
 
     def x_index(self, channel: Expr, position: int, tap_row: Expr) -> Expr:
         """Input element ``position`` columns right of the tile's first one."""
@@ -291,9 +312,13 @@ class _Place:
         return (
             self._x
             + channel
-            + (tap_row * (self._kind.dilations[0] * strides[2]) + position * strides[3])
+            + (tap_row * (self._window.dilations[0] * strides[2]) + position * strides[3])
         )
 
     def out_index(self, channel: Expr, column: int) -> Expr:
         """Output element."""
         return self._out + channel + column * self._out_stride
+
+    def residual_index(self, channel: Expr, column: int) -> Expr:
+        """Element of the residual."""
+        return self._residual + channel + column * self._residual_stride

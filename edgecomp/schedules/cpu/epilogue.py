@@ -19,12 +19,14 @@ from edgecomp.schedules.builder import (
     intrinsic,
     load,
     ramp,
+    reinterpret,
 )
-from edgecomp.schedules.cpu import activation as activations
+from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.math import clamp
 
-#: Adding and subtracting it rounds a float32 of magnitude below 2^22 half to even.
+#: Added to a float32 of magnitude below 2^22, it leaves no fraction bits: half to even.
 ROUNDING_MAGIC = 1.5 * 2.0**23
+ROUNDING_MAGIC_BITS = 0x4B400000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ class Epilogue:
             value = value + residual
         if self.activation is None:
             return value
-        return activations.apply(builder, self.activation, value)
+        return functions.apply(builder, self.activation, value)
 
     def _quantized(
         self, target: Target, total: Expr, lanes: int, multiplier: Expr, residual: Expr | None
@@ -158,7 +160,7 @@ def refuse_epilogue(
         return f"residual of dtype {residual.dtype}"
     if integer_add is not None:
         return "integer addition to a float result"
-    return activations.refusal(activation) if activation is not None else ""
+    return functions.refusal(activation) if activation is not None else ""
 
 
 def requantize(
@@ -178,8 +180,9 @@ def round_half_even(target: Target, x: Expr, lanes: int) -> Expr:
         return _X86_ROUND[lanes](dtype, x)
     if target.core.isa == "aarch64" and lanes == 4:
         return intrinsic(dtype, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", x)
-    magic = constant(ROUNDING_MAGIC, "float32", lanes)
-    return ((x + magic) - magic).astype(dtype)
+    # The sum's last bit is worth 1: its bits, less those of the number added, are the result.
+    shifted = x + constant(ROUNDING_MAGIC, "float32", lanes)
+    return reinterpret(dtype, shifted) - constant(ROUNDING_MAGIC_BITS, "int32", lanes)
 
 
 _X86_ROUND = {

@@ -17,6 +17,7 @@ each gives the interval and the error of the fit before float32 rounding.
 from tvm import tirx
 
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, reinterpret
+from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
 _SIGN = -(1 << 31)
 _INFINITY_BITS = 0x7F800000
@@ -83,20 +84,6 @@ _ERF_Q = (
     3.78318481558011e-05,
 )
 _SQRT_HALF_BITS = 0x3F3504F3
-
-
-def lanes_of(x: Expr) -> int:
-    """Number of lanes of an expression."""
-    return int(x.ty.dtype.lanes)
-
-
-def typed(dtype: str, lanes: int) -> str:
-    """Name of a vector type: ``float32x8``, or the scalar's for one lane."""
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
-
-
-def _name(builder: KernelBuilder, name: str, value: Expr) -> Expr:
-    return builder.let(name, value, str(value.ty.dtype))
 
 
 def _float(value: float, like: Expr) -> Expr:
@@ -183,7 +170,7 @@ def reciprocal(_builder: KernelBuilder, x: Expr) -> Expr:
 
 def round_half_even(builder: KernelBuilder, x: Expr) -> Expr:
     """Nearest integer, halves to even. armv7 has no such vector instruction."""
-    magnitude = _name(builder, "magnitude", absolute(builder, x))
+    magnitude = named(builder, "magnitude", absolute(builder, x))
     shift = _float(8388608.0, x)
     rounded = _opaque(magnitude + shift) - shift
     return tirx.Select(magnitude < shift, copy_sign(rounded, x), x)
@@ -191,20 +178,20 @@ def round_half_even(builder: KernelBuilder, x: Expr) -> Expr:
 
 def floor(builder: KernelBuilder, x: Expr) -> Expr:
     """Greatest integer not above x."""
-    rounded = _name(builder, "rounded", round_half_even(builder, x))
+    rounded = named(builder, "rounded", round_half_even(builder, x))
     return tirx.Select(rounded > x, rounded - _float(1.0, x), rounded)
 
 
 def ceil(builder: KernelBuilder, x: Expr) -> Expr:
     """Least integer not below x; the sign of a zero is x's."""
-    rounded = _name(builder, "rounded", round_half_even(builder, x))
+    rounded = named(builder, "rounded", round_half_even(builder, x))
     up = from_bits(bits_of(rounded + _float(1.0, x)) | (bits_of(x) & _integer(_SIGN, x)))
     return tirx.Select(rounded < x, up, rounded)
 
 
 def truncate(builder: KernelBuilder, x: Expr) -> Expr:
     """Nearest integer towards zero."""
-    magnitude = _name(builder, "positive", absolute(builder, x))
+    magnitude = named(builder, "positive", absolute(builder, x))
     return copy_sign(floor(builder, magnitude), x)
 
 
@@ -213,30 +200,30 @@ def exp(builder: KernelBuilder, x: Expr) -> Expr:
     # 2^(n-1) is built in the exponent bits: n = -126 gives 0, n = 128 then overflows by the
     # final doubling. The bias of 126 is part of the rounding constant.
     rounding = _float(_ROUND + 126.0, x)
-    clamped = _name(builder, "exponent", clamp(x, -87.33, 89.0))
-    shifted = _name(builder, "shifted", clamped * _float(1.4426950408889634, x) + rounding)
-    n = _name(builder, "n", _opaque(shifted) - rounding)
+    clamped = named(builder, "exponent", clamp(x, -87.33, 89.0))
+    shifted = named(builder, "shifted", clamped * _float(1.4426950408889634, x) + rounding)
+    n = named(builder, "n", _opaque(shifted) - rounding)
     scale = from_bits(bits_of(shifted) << _integer(23, x))
-    r = _name(builder, "r", (clamped - n * _float(_LN2_HIGH, x)) - n * _float(_LN2_LOW, x))
-    value = _name(builder, "value", _float(1.0, x) + r * _horner(r, _EXP))
+    r = named(builder, "r", (clamped - n * _float(_LN2_HIGH, x)) - n * _float(_LN2_LOW, x))
+    value = named(builder, "value", _float(1.0, x) + r * _horner(r, _EXP))
     return (value + value) * scale
 
 
 def log(builder: KernelBuilder, x: Expr) -> Expr:
     """Natural logarithm, subnormal x included."""
-    bits = _name(builder, "bits", bits_of(x))
+    bits = named(builder, "bits", bits_of(x))
     # The integer m of a subnormal number m * 2^-149 as a float is an exact normal number.
     small = bits < _integer(0x00800000, x)
     lifted = tirx.Cast(typed("float32", lanes_of(x)), bits)
-    normal = _name(builder, "normal", tirx.Select(small, bits_of(lifted), bits))
+    normal = named(builder, "normal", tirx.Select(small, bits_of(lifted), bits))
     lift = tirx.Select(small, _integer(-149, x), _integer(0, x))
     power = (normal - _integer(_SQRT_HALF_BITS, x)) >> _integer(23, x)
-    power = _name(builder, "power", power)
+    power = named(builder, "power", power)
     e = tirx.Cast(typed("float32", lanes_of(x)), power + lift)
-    e = _name(builder, "e", e)
+    e = named(builder, "e", e)
     f = from_bits(normal - (power << _integer(23, x))) - _float(1.0, x)
-    f = _name(builder, "f", f)
-    square = _name(builder, "square", f * f)
+    f = named(builder, "f", f)
+    square = named(builder, "square", f * f)
     tail = square * f * _horner(f, _LOG) + e * _float(_LN2_LOW, x)
     finite = ((tail - _float(0.5, x) * square) + f) + e * _float(_LN2_HIGH, x)
     # x + inf is inf for +inf and NaN for NaN; negative numbers give NaN, both zeros -inf.
@@ -251,14 +238,14 @@ def log(builder: KernelBuilder, x: Expr) -> Expr:
 
 def _log1p_of_fraction(builder: KernelBuilder, u: Expr) -> Expr:
     """``log(1 + u)`` for u in [0, 1], relative accuracy kept near 0."""
-    s = _name(builder, "s", u / (_float(2.0, u) + u))
-    z = _name(builder, "z", s * s)
+    s = named(builder, "s", u / (_float(2.0, u) + u))
+    z = named(builder, "z", s * s)
     return s * (_float(2.0, u) + z * _horner(z, _ATANH))
 
 
 def softplus(builder: KernelBuilder, x: Expr) -> Expr:
     """``log(1 + e^x)``."""
-    decay = _name(builder, "decay", exp(builder, negative(builder, absolute(builder, x))))
+    decay = named(builder, "decay", exp(builder, negative(builder, absolute(builder, x))))
     return relu(builder, x) + _log1p_of_fraction(builder, decay)
 
 
@@ -275,15 +262,15 @@ def silu(builder: KernelBuilder, x: Expr) -> Expr:
 
 def tanh(builder: KernelBuilder, x: Expr) -> Expr:
     """Hyperbolic tangent, relative accuracy kept near 0."""
-    bounded = _name(builder, "bounded", clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
-    z = _name(builder, "z", bounded * bounded)
+    bounded = named(builder, "bounded", clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
+    z = named(builder, "z", bounded * bounded)
     return bounded * _horner(z, _TANH_P) / _horner(z, _TANH_Q)
 
 
 def erf(builder: KernelBuilder, x: Expr) -> Expr:
     """Error function, exactly 1 in magnitude from 3.95 on, so that gelu vanishes there."""
-    bounded = _name(builder, "bounded", clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
-    z = _name(builder, "z", bounded * bounded)
+    bounded = named(builder, "bounded", clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
+    z = named(builder, "z", bounded * bounded)
     inside = bounded * _horner(z, _ERF_P) / _horner(z, _ERF_Q)
     beyond = tirx.EQ(absolute(builder, bounded), _float(_ERF_LIMIT, x))
     return tirx.Select(beyond, copy_sign(_float(1.0, x), x), inside)
@@ -297,16 +284,16 @@ def gelu(builder: KernelBuilder, x: Expr) -> Expr:
 
 def gelu_tanh(builder: KernelBuilder, x: Expr) -> Expr:
     """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))``; -inf gives 0."""
-    bounded = _name(builder, "finite", tirx.Max(_float(-3.0e38, x), x))
+    bounded = named(builder, "finite", tirx.Max(_float(-3.0e38, x), x))
     # Beyond 11 in magnitude tanh is +-1; the cube would overflow.
-    inner = _name(builder, "inner", clamp(x, -11.0, 11.0))
+    inner = named(builder, "inner", clamp(x, -11.0, 11.0))
     cube = inner * inner * inner
     angle = _float(0.7978845608028654, x) * (inner + _float(0.044715, x) * cube)
     # tanh rounds to +-1 only within an ulp; a large negative x would show the difference.
     area = tirx.Select(
         inner < _float(-8.0, x),
         _float(0.0, x),
-        _float(1.0, x) + tanh(builder, _name(builder, "angle", angle)),
+        _float(1.0, x) + tanh(builder, named(builder, "angle", angle)),
     )
     return bounded * _float(0.5, x) * area
 
@@ -316,6 +303,6 @@ def mish(builder: KernelBuilder, x: Expr) -> Expr:
 
     With w = e^x, tanh(log(1 + w)) = (w^2 + 2 w) / (w^2 + 2 w + 2); 1 from x = 20 on.
     """
-    w = _name(builder, "w", exp(builder, tirx.Min(_float(20.0, x), x)))
-    upper = _name(builder, "upper", w * (w + _float(2.0, x)))
+    w = named(builder, "w", exp(builder, tirx.Min(_float(20.0, x), x)))
+    upper = named(builder, "upper", w * (w + _float(2.0, x)))
     return tirx.Max(_float(-3.0e38, x), x) * (upper / (upper + _float(2.0, x)))

@@ -20,10 +20,9 @@ from edgecomp.schedules.cpu.math import (
     from_bits,
     is_infinite,
     is_nan,
-    lanes_of,
     truncate,
-    typed,
 )
+from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
 #: 1.5 * 2^52: adding it rounds to an integer, which then stands in the low mantissa bits.
 _ROUND = 6755399441055744.0
@@ -46,10 +45,6 @@ def _double(value: float, like: Expr) -> Expr:
 
 def _long(value: int, like: Expr) -> Expr:
     return constant(value, "int64", lanes_of(like))
-
-
-def _name(builder: KernelBuilder, name: str, value: Expr) -> Expr:
-    return builder.let(name, value, str(value.ty.dtype))
 
 
 def _widen(x: Expr) -> Expr:
@@ -77,24 +72,24 @@ def _horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
 
 def _log2(builder: KernelBuilder, x: Expr) -> Expr:
     """Binary logarithm of a positive, finite, normal float64."""
-    bits = _name(builder, "bits", _bits(x))
+    bits = named(builder, "bits", _bits(x))
     # The exponent is biased so that the shift sees a positive number: AVX2 has no arithmetic
     # 64-bit shift.
     biased = (bits - _long(_SQRT_HALF_BITS, x) + _long(1024 << 52, x)) >> _long(52, x)
-    biased = _name(builder, "biased", biased)
+    biased = named(builder, "biased", biased)
     mantissa = _from_bits(bits - ((biased - _long(1024, x)) << _long(52, x)))
-    mantissa = _name(builder, "mantissa", mantissa)
+    mantissa = named(builder, "mantissa", mantissa)
     power = _from_bits(biased + _long(0x4338000000000000, x)) - _double(_ROUND + 1024.0, x)
     s = (mantissa - _double(1.0, x)) / (mantissa + _double(1.0, x))
-    s = _name(builder, "s", s)
-    return power + s * _horner(_name(builder, "z", s * s), _LOG2)
+    s = named(builder, "s", s)
+    return power + s * _horner(named(builder, "z", s * s), _LOG2)
 
 
 def _exp2(builder: KernelBuilder, x: Expr) -> Expr:
     """``2^x`` for a float64 in [-1000, 1000]."""
-    shifted = _name(builder, "shifted", x + _double(_ROUND, x))
+    shifted = named(builder, "shifted", x + _double(_ROUND, x))
     n = _from_bits(_bits(shifted)) - _double(_ROUND, x)
-    fraction = _name(builder, "fraction", x - n)
+    fraction = named(builder, "fraction", x - n)
     scale = _from_bits((_bits(shifted) + _long(1023, x)) << _long(52, x))
     return _horner(fraction, _EXP2) * scale
 
@@ -104,22 +99,22 @@ def power(builder: KernelBuilder, x: Expr, y: Expr) -> Expr:
     lanes = lanes_of(x)
     zero, one = constant(0.0, "float32", lanes), constant(1.0, "float32", lanes)
     infinity = constant(float("inf"), "float32", lanes)
-    magnitude = _name(builder, "base", absolute(builder, x))
-    wide = _name(builder, "wide", _widen(magnitude))
+    magnitude = named(builder, "base", absolute(builder, x))
+    wide = named(builder, "wide", _widen(magnitude))
     logarithm = _log2(builder, wide)
     logarithm = tirx.Select(tirx.EQ(magnitude, zero), _double(float("-inf"), wide), logarithm)
     logarithm = tirx.Select(
         tirx.EQ(magnitude, infinity), _double(float("inf"), wide), logarithm
     )
-    product = _name(builder, "product", _widen(y) * logarithm)
+    product = named(builder, "product", _widen(y) * logarithm)
     low, high = _double(-300.0, wide), _double(300.0, wide)
     result = _narrow(_exp2(builder, tirx.Min(high, tirx.Max(low, product))))
-    result = _name(builder, "result", result)
+    result = named(builder, "result", result)
 
     whole = tirx.EQ(truncate(builder, y), y)
     # From 2^24 on every float32 is even, and infinity counts as even.
     half = y * constant(0.5, "float32", lanes)
-    half = _name(builder, "half", half)
+    half = named(builder, "half", half)
     odd = tirx.And(whole, tirx.NE(truncate(builder, half), half))
     result = tirx.Select(odd, copy_sign(result, x), result)
     undefined = tirx.And(tirx.And(x < zero, tirx.Not(is_infinite(x))), tirx.Not(whole))
@@ -132,14 +127,14 @@ def power(builder: KernelBuilder, x: Expr, y: Expr) -> Expr:
 
 def _sine(builder: KernelBuilder, x: Expr, quarter: int) -> Expr:
     """``sin(x + quarter * pi / 2)``."""
-    wide = _name(builder, "angle", _widen(x))
+    wide = named(builder, "angle", _widen(x))
     shifted = wide * _double(2.0 / math.pi, wide) + _double(_ROUND, wide)
-    shifted = _name(builder, "shifted", shifted)
-    n = _name(builder, "n", _from_bits(_bits(shifted)) - _double(_ROUND, wide))
+    shifted = named(builder, "shifted", shifted)
+    n = named(builder, "n", _from_bits(_bits(shifted)) - _double(_ROUND, wide))
     r = (wide - n * _double(_HALF_PI_HIGH, wide)) - n * _double(_HALF_PI_LOW, wide)
-    r = _name(builder, "r", r)
-    z = _name(builder, "z", r * r)
-    quadrant = _name(builder, "quadrant", _bits(shifted) + _long(quarter, wide))
+    r = named(builder, "r", r)
+    z = named(builder, "z", r * r)
+    quadrant = named(builder, "quadrant", _bits(shifted) + _long(quarter, wide))
     odd = tirx.EQ(quadrant & _long(1, wide), _long(1, wide))
     value = tirx.Select(odd, _horner(z, _COS), r * _horner(z, _SIN))
     flip = (quadrant & _long(2, wide)) << _long(62, wide)

@@ -4,7 +4,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Order
 from edgecomp.schedules.cpu.dense import emit_dense, refuse_dense
-from edgecomp.schedules.cpu.implicit_gemm import Product, RowDimension, RunDimension
+from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "matrix_multiply"

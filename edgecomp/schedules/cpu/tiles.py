@@ -3,7 +3,8 @@
 A product of ``rows`` x ``vectors`` accumulators stays in registers while K runs. Which tile is
 best depends on the shape (a tile that divides it wastes nothing), on the registers, and on how
 many loads it needs per multiply. Costs are in cycles of one core and only ever compared with
-each other.
+each other. Constants without a source were fitted to runs on a Xeon of the Sapphire Rapids
+generation.
 """
 
 import dataclasses
@@ -15,8 +16,12 @@ from edgecomp.schedules.cpu.arithmetic import Arithmetic
 
 #: Part of a cache that one operand may take while the others stream through.
 CACHE_SHARE = 0.5
-#: Bytes per cycle that a core sustains from its level-2 cache.
-L2_BYTES_PER_CYCLE = 32
+#: Weights that stay in the level-2 cache, whatever else passes, take at most this part of it.
+RESIDENT_SHARE = 0.25
+#: Cycles that a byte costs which comes from the level-2 instead of the level-1 cache.
+L2_CYCLES_PER_BYTE = 0.01
+#: The same for a panel of weights that does not stay in the level-2 cache beside the next one.
+L3_CYCLES_PER_BYTE = 0.04
 #: Fixed cycles of a tile: addresses, branches, the pipeline's start and end.
 TILE_OVERHEAD_CYCLES = 24
 #: Work items to aim at, so that a pool of up to 8 threads finds equal shares.
@@ -25,6 +30,10 @@ WORK_ITEMS_WANTED = 32
 MAX_VECTORS = 8
 #: Most rows of a tile.
 MAX_ROWS = 16
+#: How far ahead of its use a panel in the level-2 cache is asked for.
+PREFETCH_BYTES = 1024
+#: Tiles under one column block above which its panel's first read does not matter.
+PREFETCH_TILES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +91,22 @@ class TileParams:
     """How a product is cut.
 
     Attributes:
-        rows: of one line into register tiles.
+        axis: row dimension that is cut; a tile holds all of the dimensions inside it.
+        rows: how it is cut into register tiles.
         vectors: of the columns into column blocks.
-        chunk_tiles: row tiles that run under one column block before the next one starts;
-            their part of x stays in the level-2 cache.
+        chunk_tiles: row tiles that run under one column block before the next one starts.
         chunk_blocks: column blocks of one work item.
+        prefetch_bytes: how far ahead of its use the panel of weights is asked for, 0 for not.
+        prefetch_next: whether tiles ask for parts of the next column block's panel.
     """
 
+    axis: int
     rows: Split
     vectors: Split
     chunk_tiles: int
     chunk_blocks: int
+    prefetch_bytes: int = 0
+    prefetch_next: bool = False
 
     def __post_init__(self) -> None:
         if self.chunk_tiles < 1 or self.chunk_blocks < 1:
@@ -104,16 +118,14 @@ class ProductShape:
     """What the choice depends on.
 
     Attributes:
-        lines: independent runs of rows; a tile does not cross from one to the next.
-        line_rows: rows of a line.
+        rows: sizes of the row dimensions, outermost first.
         vectors: vectors of accumulators that hold the columns of one group.
         groups: independent products.
         depth: K, padding included, in elements.
-        row_bytes: distance of neighbouring rows of x that a tile brings into the cache.
+        row_bytes: bytes of x that one more row brings into the cache.
     """
 
-    lines: int
-    line_rows: int
+    rows: tuple[int, ...]
     vectors: int
     groups: int
     depth: int
@@ -122,76 +134,110 @@ class ProductShape:
 
 def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> TileParams:
     """The cheapest tile under the cost model, and the blocks around it."""
-    row_split, vector_split = min(
+    axis, rows, vectors = min(
         _candidates(shape, arithmetic, target),
-        key=lambda pair: (
-            product_cycles(shape, pair[0], pair[1], arithmetic, target),
-            pair[0].count * pair[1].count,
-        ),
+        key=lambda cut: _product_cycles(shape, *cut, arithmetic, target),
     )
-    chunk_tiles = _chunk_tiles(shape, row_split, target)
-    tiles = row_split.count * shape.lines
+    tiles = math.prod(shape.rows[:axis]) * rows.count
+    tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
+    panel_bytes = _panel_bytes(shape.depth, vectors.large, arithmetic)
+    chunk_tiles = _chunk_tiles(tiles, tile_bytes, panel_bytes * vectors.count, target)
     chunks = -(-tiles // chunk_tiles) * shape.groups
-    chunk_blocks = max(1, vector_split.count * chunks // WORK_ITEMS_WANTED)
-    items = chunks * -(-vector_split.count // chunk_blocks)
-    if items < WORK_ITEMS_WANTED:
-        chunk_tiles = max(1, chunk_tiles * items // WORK_ITEMS_WANTED)
+    chunk_blocks = min(vectors.count, max(1, vectors.count * chunks // WORK_ITEMS_WANTED))
+    items = chunks * -(-vectors.count // chunk_blocks)
+    if items < WORK_ITEMS_WANTED and not shape.groups * vectors.count > 1:
+        chunk_tiles = max(1, -(-chunk_tiles * items // WORK_ITEMS_WANTED))
+    # Only measured on x86: in-order cores would pay an issue slot for each.
+    prefetches = target.core.isa == "x86_64"
     return TileParams(
-        rows=row_split,
-        vectors=vector_split,
+        axis=axis,
+        rows=rows,
+        vectors=vectors,
         chunk_tiles=chunk_tiles,
-        chunk_blocks=min(chunk_blocks, vector_split.count),
+        chunk_blocks=chunk_blocks,
+        prefetch_bytes=(
+            PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
+        ),
+        prefetch_next=prefetches and 4 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
     )
-
-
-def product_cycles(
-    shape: ProductShape, rows: Split, vectors: Split, arithmetic: Arithmetic, target: Target
-) -> float:
-    """Modelled cycles of the whole product."""
-    total = 0.0
-    for row_size, row_count in rows.classes():
-        for vector_size, vector_count in vectors.classes():
-            cycles = _tile_cycles(shape.depth, row_size, vector_size, arithmetic, target)
-            total += row_count * vector_count * cycles
-    return total * shape.lines * shape.groups
 
 
 def _candidates(
     shape: ProductShape, arithmetic: Arithmetic, target: Target
-) -> Iterator[tuple[Split, Split]]:
-    """Splits whose largest tile fits the registers."""
+) -> Iterator[tuple[int, Split, Split]]:
+    """Cuts whose largest tile fits the registers."""
     seen = set()
-    for vectors in range(1, min(MAX_VECTORS, shape.vectors) + 1):
-        for rows in range(1, min(MAX_ROWS, shape.line_rows) + 1):
-            if rows % arithmetic.row_multiple and rows != shape.line_rows:
-                continue
-            if not arithmetic.fits(rows, vectors, target.core.vector_registers):
-                continue
-            pair = (
-                Split.by_size(shape.line_rows, rows),
-                Split.by_size(shape.vectors, vectors),
+    inner = 1
+    for axis in range(len(shape.rows) - 1, -1, -1):
+        size = shape.rows[axis]
+        for most in range(1, min(MAX_ROWS // inner, size) + 1):
+            rows = Split.by_size(size, most)
+            for width in range(1, min(MAX_VECTORS, shape.vectors) + 1):
+                vectors = Split.by_size(shape.vectors, width)
+                cut = (axis, rows, vectors)
+                registers = target.core.vector_registers
+                fits = arithmetic.fits(rows.large * inner, vectors.large, registers)
+                if cut not in seen and (fits or (most == 1 and width == 1)):
+                    seen.add(cut)
+                    yield cut
+        inner *= size
+        if inner > MAX_ROWS:
+            break
+
+
+def _product_cycles(
+    shape: ProductShape,
+    axis: int,
+    rows: Split,
+    vectors: Split,
+    arithmetic: Arithmetic,
+    target: Target,
+) -> float:
+    """Modelled cycles of the whole product."""
+    inner = math.prod(shape.rows[axis + 1 :])
+    total = 0.0
+    for row_size, row_count in rows.classes():
+        for vector_size, vector_count in vectors.classes():
+            cycles = _tile_cycles(
+                shape.depth, row_size * inner, vector_size, arithmetic, target
             )
-            if pair not in seen:
-                seen.add(pair)
-                yield pair
+            total += row_count * vector_count * cycles
+    return total * math.prod(shape.rows[:axis]) * shape.groups
 
 
 def _tile_cycles(
     depth: int, rows: int, vectors: int, arithmetic: Arithmetic, target: Target
 ) -> float:
-    """One register tile: the inner loop, bounded by multiplies, loads, latency or the cache."""
+    """One register tile: the inner loop, bounded by multiplies, loads or latency; memory."""
     step = arithmetic.step_cycles(rows, vectors, target.core.vector_registers)
-    vector_bytes = arithmetic.lanes * arithmetic.group * arithmetic.weight_bytes
-    panel_bytes = depth * vectors * vector_bytes // arithmetic.group
-    if panel_bytes > target.core.l1_data_bytes * CACHE_SHARE:
-        step = max(step, vectors * vector_bytes / L2_BYTES_PER_CYCLE)
-    steps = -(-depth // arithmetic.group)
-    return steps * step + rows * vectors * arithmetic.finish_cycles + TILE_OVERHEAD_CYCLES
+    panel_bytes = _panel_bytes(depth, vectors, arithmetic)
+    cycles = depth / arithmetic.group * step
+    cycles += rows * vectors * arithmetic.finish_cycles + TILE_OVERHEAD_CYCLES
+    if not _in_level1(panel_bytes, target):
+        twice_fits = 2 * panel_bytes < target.core.l2_bytes * CACHE_SHARE
+        cycles += panel_bytes * (L2_CYCLES_PER_BYTE if twice_fits else L3_CYCLES_PER_BYTE)
+    return cycles
 
 
-def _chunk_tiles(shape: ProductShape, rows: Split, target: Target) -> int:
-    """Row tiles whose part of x fits beside a panel of weights in the level-2 cache."""
-    tiles = rows.count * shape.lines
-    tile_bytes = max(1, rows.large * shape.row_bytes)
-    most = max(1, math.floor(target.core.l2_bytes * CACHE_SHARE / tile_bytes))
-    return -(-tiles // -(-tiles // most))
+def _panel_bytes(depth: int, vectors: int, arithmetic: Arithmetic) -> int:
+    """Weights of one column block."""
+    return depth * vectors * arithmetic.lanes * arithmetic.weight_bytes
+
+
+def _in_level1(panel_bytes: int, target: Target) -> bool:
+    return panel_bytes <= target.core.l1_data_bytes * CACHE_SHARE
+
+
+def _chunk_tiles(tiles: int, tile_bytes: int, weight_bytes: int, target: Target) -> int:
+    """Row tiles under one column block before the next.
+
+    Where all weights stay in the level-2 cache, a few tiles whose x stays in the level-1
+    cache: results then leave in whole rows. Else as many as leave x in the level-2 cache.
+    """
+    core = target.core
+    if weight_bytes <= core.l2_bytes * RESIDENT_SHARE:
+        most = core.l1_data_bytes * CACHE_SHARE / max(1, tile_bytes)
+    else:
+        most = core.l2_bytes * CACHE_SHARE / max(1, tile_bytes)
+    chunks = -(-tiles // max(1, math.floor(most)))
+    return -(-tiles // chunks)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tvm import tirx
 
-from edgecomp.plan.values import View
+from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
 
 
@@ -89,15 +89,59 @@ class Walk:
         vectors: vectors in a channel block.
         blocks: blocks in a channel group.
         columns: most output columns in a tile.
-        strips: all rows of a column tile before the next tile (three rows of a tile fit the
-            L1 cache where three whole rows do not), else all tiles of a row.
     """
 
     lanes: int
     vectors: int
     blocks: int
     columns: int
-    strips: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Geometry of a sliding window, each pair (height, width).
+
+    Attributes:
+        size: elements of the window.
+        strides: between neighbouring windows.
+        dilations: between neighbouring elements.
+        pads: top and left padding.
+    """
+
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int]
+
+    def span(self, columns: int) -> int:
+        """Input columns that ``columns`` neighbouring windows touch."""
+        return (columns - 1) * self.strides[1] + (self.size[1] - 1) * self.dilations[1] + 1
+
+    def users(self, columns: int) -> dict[int, list[tuple[int, int]]]:
+        """Input column -> (window, tap) pairs that read it, for neighbouring windows."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for column in range(columns):
+            for tap in range(self.size[1]):
+                position = column * self.strides[1] + tap * self.dilations[1]
+                found.setdefault(position, []).append((column, tap))
+        return dict(sorted(found.items()))
+
+    def refusal(self, x: Value, output: Value) -> str:
+        """Return "" when the halo of ``x`` holds all windows, else what is missing."""
+        ends = [
+            (extent - 1) * stride + (size - 1) * dilation - pad + 1 - width
+            for extent, stride, size, dilation, pad, width in zip(
+                output.shape[2:],
+                self.strides,
+                self.size,
+                self.dilations,
+                self.pads,
+                x.shape[2:],
+                strict=True,
+            )
+        ]
+        need = Halo(*self.pads, max(0, ends[0]), max(0, ends[1]))
+        return "" if need.union(x.halo) == x.halo else f"x has {x.halo}, windows need {need}"
 
 
 def channel_groups(channels: int, walk: Walk) -> tuple[GroupRun, ...]:
@@ -111,6 +155,13 @@ def channel_groups(channels: int, walk: Walk) -> tuple[GroupRun, ...]:
     if rest:
         runs.append(GroupRun(groups * per_group, groups, 1, rest, _segments(rest, walk)))
     return tuple(runs)
+
+
+def even_blocks(channels: int, block: int, most: float) -> int:
+    """Blocks per group so that groups are about equal and hold at most ``most`` channels."""
+    total = -(-channels // block)
+    groups = -(-total // max(1, int(most // block)))
+    return -(-total // groups)
 
 
 def _segments(channels: int, walk: Walk) -> tuple[Segment, ...]:
@@ -176,36 +227,29 @@ def walk_tiles(
     end: Expr,
     body: Callable[[Expr, Expr, int], None],
 ) -> None:
-    """Emit the loops over rows [begin, end) and their tiles, in the order of ``walk``.
+    """Emit the loops over rows [begin, end) and their tiles.
 
+    All rows of a column tile come before the next tile: the input rows that neighbouring
+    output rows share are then still in the L1 cache, which whole rows would overflow.
     ``body(row, first column, columns)`` emits one tile.
     """
-    tiles = width_tiles(width, walk.columns)
 
     def rows_of(column: Expr, columns: int) -> None:
         with builder.loop("row", begin, end) as row:
             body(row, column, columns)
 
-    if walk.strips:
-        _each_tile(builder, tiles, rows_of)
-        return
-    with builder.loop("row", begin, end) as row:
-        _each_tile(builder, tiles, lambda column, columns: body(row, column, columns))
-
-
-def _each_tile(
-    builder: KernelBuilder, tiles: tuple[Tile, ...], body: Callable[[Expr, int], None]
-) -> None:
-    for tile in tiles:
+    for tile in width_tiles(width, walk.columns):
         if tile.count == 1:
-            body(tile.start, tile.width)
+            rows_of(tile.start, tile.width)
             continue
         with builder.loop("tile", 0, tile.count) as index:
-            body(index * tile.width + tile.start, tile.width)
+            rows_of(index * tile.width + tile.start, tile.width)
 
 
 def walk_blocks(
-    builder: KernelBuilder, segments: tuple[Segment, ...], body: Callable[[Segment, Expr], None]
+    builder: KernelBuilder,
+    segments: tuple[Segment, ...],
+    body: Callable[[Segment, Expr], None],
 ) -> None:
     """Emit a loop over the blocks of each segment."""
     for segment in segments:
@@ -244,8 +288,3 @@ def store_valid(
 def lanes_of(value: Expr, first: int, count: int) -> Expr:
     """``count`` neighbouring lanes of a vector (a scalar for one)."""
     return tirx.Shuffle([value], [tirx.const(first + i, "int32") for i in range(count)])
-
-
-def vector_dtype(dtype: str, lanes: int) -> str:
-    """TVM's name of a vector type."""
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"

@@ -1,10 +1,11 @@
-/* edgecomp runtime: run a compiled model. C99, no exceptions, no global state.
+/* edgecomp runtime: run a compiled model. C99, no exceptions, no global state apart from the
+ * last message of each thread.
  *
  *   const ec_model *model = ec_model_NAME();
  *   ec_open_options options = ec_open_options_default();
  *   options.weights_path = "weights.bin";
  *   ec_session *session = NULL;
- *   if (ec_session_open(model, &options, &session) != EC_OK) ... ec_last_message(session)
+ *   if (ec_session_open(model, &options, &session) != EC_OK) ... ec_last_message()
  *   ec_session_set_input(session, 0, pixels, sizeof pixels);
  *   ec_session_run(session);
  *   ec_session_get_output(session, 0, scores, sizeof scores);
@@ -39,36 +40,41 @@ extern "C" {
 #define EC_RUNTIME_VERSION_MAJOR 0
 #define EC_RUNTIME_VERSION_MINOR 1
 
+#define EC_MAX_THREADS 256
+
 /* Status codes. 0x1_ caller, 0x2_ resource, 0x3_ artefact, 0x4_ device. Append only. */
 typedef enum ec_status {
   EC_OK = 0,
-  EC_ERROR_ARGUMENT = 0x10,        /* NULL or out of range */
-  EC_ERROR_INPUT_NAME = 0x11,      /* no port of that name */
-  EC_ERROR_INPUT_BYTES = 0x12,     /* wrong number of bytes for the port */
-  EC_ERROR_MEMORY_TOO_SMALL = 0x13,/* memory given to init is too small or misaligned */
+  EC_ERROR_ARGUMENT = 0x10,         /* NULL or out of range */
+  EC_ERROR_INPUT_NAME = 0x11,       /* no port of that name */
+  EC_ERROR_INPUT_BYTES = 0x12,      /* wrong number of bytes for the port */
+  EC_ERROR_MEMORY_TOO_SMALL = 0x13, /* memory given to init is too small or misaligned */
   EC_ERROR_OUT_OF_MEMORY = 0x20,
-  EC_ERROR_FILE = 0x21,            /* weights file missing or unreadable */
-  EC_ERROR_THREAD = 0x22,          /* a worker thread could not be started */
-  EC_ERROR_DESCRIPTOR = 0x30,      /* magic, bounds or counts are wrong */
-  EC_ERROR_VERSION = 0x31,         /* descriptor of another ABI version */
-  EC_ERROR_WEIGHTS_BYTES = 0x32,   /* weights file has another size */
-  EC_ERROR_WEIGHTS_HASH = 0x33,    /* weights file has other contents */
-  EC_ERROR_CPU_FEATURE = 0x40,     /* this processor lacks what the kernels use */
-  EC_ERROR_DEVICE_ABSENT = 0x41,   /* a call needs a back end that is not built in or present */
-  EC_ERROR_DEVICE = 0x42           /* the back end failed */
+  EC_ERROR_FILE = 0x21,          /* weights file missing or unreadable */
+  EC_ERROR_THREAD = 0x22,        /* a worker thread could not be started */
+  EC_ERROR_DESCRIPTOR = 0x30,    /* magic, bounds or counts are wrong */
+  EC_ERROR_VERSION = 0x31,       /* descriptor of another ABI version */
+  EC_ERROR_WEIGHTS_BYTES = 0x32, /* weights file has another size */
+  EC_ERROR_WEIGHTS_HASH = 0x33,  /* weights file has other contents */
+  EC_ERROR_CPU_FEATURE = 0x40,   /* this processor lacks what the kernels use */
+  EC_ERROR_DEVICE_ABSENT = 0x41, /* a call needs a back end that is not built in or present */
+  EC_ERROR_DEVICE = 0x42         /* the back end failed */
 } ec_status;
 
 typedef struct ec_session ec_session; /* opaque */
 
 typedef struct ec_open_options {
   uint64_t struct_bytes;    /* sizeof(ec_open_options) */
-  const char *weights_path; /* side file, mapped read-only; NULL: embedded weights */
+  const char *weights_path; /* side file, mapped read-only; NULL: embedded weights. The string
+                               is not kept; the file must not be shortened until close */
   const void *weights;      /* weights already in memory, 64-byte aligned; must outlive the
                                session; wins over weights_path */
   uint64_t weights_bytes;   /* of `weights` */
-  uint32_t threads;         /* including the caller; 0 means 1 */
+  uint32_t threads;         /* including the caller, at most EC_MAX_THREADS; 0 means 1 */
   uint32_t skip_hash;       /* 1: trust the weights' contents (their size is still checked) */
-  const uint32_t *thread_shares; /* `threads` weights for slicing work, or NULL for equal */
+  const uint32_t
+      *thread_shares; /* `threads` weights for slicing work, the caller's first, whose
+                         sum is 1 to UINT32_MAX; or NULL for equal. Not kept */
 } ec_open_options;
 
 typedef struct ec_call_profile {
@@ -83,31 +89,38 @@ EC_API ec_open_options ec_open_options_default(void);
 /* Short name of a status ("weights_hash"); never NULL. */
 EC_API const char *ec_status_name(ec_status status);
 
-/* One line about the last failure of ec_session_open or of a session's function, for people.
- * Owned by the calling thread's storage, valid until its next ec_ call. Never NULL. */
+/* One line about the calling thread's last failure, for people. In the thread's own storage,
+ * valid until its next failing ec_ call. Never NULL; "" before any failure and in builds with
+ * EC_NO_MESSAGES. */
 EC_API const char *ec_last_message(void);
 
-/* Bytes of memory that ec_session_init needs for this model and these options. */
+/* Bytes of memory that ec_session_init needs for this model and these options (NULL:
+ * defaults). Looks neither at the weights nor at the machine. */
 EC_API EC_MUST_CHECK ec_status ec_session_memory(const ec_model *model,
                                                  const ec_open_options *options,
                                                  uint64_t *out_bytes);
 
 /* Build a session inside `memory` (64-byte aligned, owned by the caller, live until close).
- * Maps the weights, starts threads; allocates nothing. */
+ * Checks the descriptor, the processor and the weights, maps the weights' file and starts the
+ * threads; takes no other memory. `model` must stay valid until close. */
 EC_API EC_MUST_CHECK ec_status ec_session_init(const ec_model *model,
                                                const ec_open_options *options, void *memory,
-                                               uint64_t memory_bytes, ec_session **out_session);
+                                               uint64_t memory_bytes,
+                                               ec_session **out_session);
 
 /* The same with memory from the system, which close gives back. */
 EC_API EC_MUST_CHECK ec_status ec_session_open(const ec_model *model,
                                                const ec_open_options *options,
                                                ec_session **out_session);
 
-EC_API void ec_session_close(ec_session *session); /* NULL is allowed */
+/* Stop the threads, unmap the weights, give back the memory of ec_session_open. NULL is
+ * allowed. Not while another thread uses the session. */
+EC_API void ec_session_close(ec_session *session);
 
+/* The descriptor that the session was opened with; NULL for NULL. */
 EC_API const ec_model *ec_session_model(const ec_session *session);
 
-/* Index of a port by name. */
+/* Index of a port by name; EC_ERROR_INPUT_NAME when there is none. */
 EC_API EC_MUST_CHECK ec_status ec_model_input_index(const ec_model *model, const char *name,
                                                     uint32_t *out_index);
 EC_API EC_MUST_CHECK ec_status ec_model_output_index(const ec_model *model, const char *name,
@@ -117,20 +130,22 @@ EC_API EC_MUST_CHECK ec_status ec_model_output_index(const ec_model *model, cons
 EC_API EC_MUST_CHECK ec_status ec_session_set_input(ec_session *session, uint32_t index,
                                                     const void *data, uint64_t bytes);
 
-/* The input's own memory, for writing in place. Contents are lost by every run, so fill it
- * before each. Valid until close. */
+/* The input's own memory (64-byte aligned), for writing in place. Contents are lost by every
+ * run, so fill it before each. Valid until close. */
 EC_API EC_MUST_CHECK ec_status ec_session_input_data(ec_session *session, uint32_t index,
                                                      void **out_data, uint64_t *out_bytes);
 
+/* Compute the outputs from the inputs. */
 EC_API EC_MUST_CHECK ec_status ec_session_run(ec_session *session);
 
 /* Copy an output out; `bytes` must be the port's size. */
 EC_API EC_MUST_CHECK ec_status ec_session_get_output(const ec_session *session, uint32_t index,
                                                      void *data, uint64_t bytes);
 
-/* The output's own memory. Valid until the next run or close. */
-EC_API EC_MUST_CHECK ec_status ec_session_output_data(const ec_session *session, uint32_t index,
-                                                      const void **out_data,
+/* The output's own memory (64-byte aligned). Contents hold until the next run, the next write
+ * to an input, or close. */
+EC_API EC_MUST_CHECK ec_status ec_session_output_data(const ec_session *session,
+                                                      uint32_t index, const void **out_data,
                                                       uint64_t *out_bytes);
 
 /* Run once and add each call's time to `profiles` (one per call of the model, zeroed by the

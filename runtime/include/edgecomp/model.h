@@ -39,43 +39,52 @@ typedef enum ec_dtype {
 /* Where a tensor's bytes are. Append only. */
 typedef enum ec_storage { EC_STORAGE_ARENA = 0, EC_STORAGE_WEIGHTS = 1 } ec_storage;
 
+/* Back ends, by ec_call.device. Append only. */
+typedef enum ec_device_kind {
+  EC_DEVICE_CPU = 0,
+  EC_DEVICE_OPENCL = 1,
+  EC_DEVICE_CUDA = 2
+} ec_device_kind;
+#define EC_DEVICE_COUNT 3u
+
 /* A compiled kernel is a plain C function
  *   void kernel(void *p0, ..., void *pN, int32_t lo, int32_t hi)
- * that computes work items [lo, hi). Pointers are the call's tensors in order, then the calling
- * thread's workspace if `workspace_bytes` is not 0. Kernels of one call write disjoint bytes for
- * disjoint ranges. */
+ * that computes work items [lo, hi). Pointers are the call's tensors in order, then the
+ * calling thread's workspace if `workspace_bytes` is not 0. Kernels of one call write disjoint
+ * bytes for disjoint ranges. */
 typedef void (*ec_kernel)(void);
 
 typedef struct ec_tensor {
   const char *name;
   uint64_t offset_bytes; /* multiple of 64 */
-  uint64_t bytes;        /* contents; 64 readable bytes follow */
+  uint64_t bytes;        /* contents; 64 more bytes follow inside the same storage */
   uint32_t dtype;        /* ec_dtype */
   uint32_t storage;      /* ec_storage */
 } ec_tensor;
 
 typedef struct ec_call {
   ec_kernel kernel;
-  const uint32_t *tensors; /* `pointer_count` indices into ec_model.tensors */
-  uint32_t pointer_count;  /* without the workspace pointer */
-  uint32_t work_items;     /* 1: runs on the calling thread alone */
-  uint64_t workspace_bytes;
+  const uint32_t *tensors;  /* `pointer_count` indices into ec_model.tensors */
+  uint32_t pointer_count;   /* without the workspace pointer */
+  uint32_t work_items;      /* 1 to INT32_MAX; 1: runs on the calling thread alone */
+  uint64_t workspace_bytes; /* of each thread, at most ec_model.workspace_bytes */
   uint64_t multiply_adds;
   const char *operator_name;
   const char *schedule; /* "fallback" where no schedule claimed it */
   const char *nodes;    /* ONNX node names, comma separated */
   const char *source;   /* "file.py:line" or "" */
-  uint32_t device;      /* index of the back end, 0 is the CPU */
-  uint32_t reserved;
+  uint32_t device;      /* ec_device_kind */
+  uint32_t reserved;    /* zero */
 } ec_call;
 
-/* An input or output as the user sees it: contiguous, row-major, ONNX order. */
+/* An input or output as the user sees it: contiguous, row-major, ONNX order. dtype and bytes
+ * are those of its tensor. Inputs lie in the arena and do not overlap. */
 typedef struct ec_port {
   const char *name;
   uint32_t tensor;
-  uint32_t dtype; /* ec_dtype */
-  uint32_t rank;
-  uint32_t reserved;
+  uint32_t dtype;    /* ec_dtype */
+  uint32_t rank;     /* at most EC_MAX_RANK; 0 is a scalar */
+  uint32_t reserved; /* zero */
   int64_t shape[EC_MAX_RANK];
 } ec_port;
 
@@ -95,10 +104,10 @@ typedef struct ec_model {
   uint32_t input_count;
   uint32_t output_count;
   uint64_t arena_bytes;
-  uint64_t workspace_bytes; /* per thread */
-  uint64_t weights_bytes;
+  uint64_t workspace_bytes;     /* per thread */
+  uint64_t weights_bytes;       /* slack after the last tensor included */
   uint64_t weights_hash;        /* XXH64 with seed 0 of the weights */
-  const void *embedded_weights; /* NULL: a side file is given at open */
+  const void *embedded_weights; /* 64-byte aligned, or NULL: given at open */
   const char *weights_file;     /* default name of the side file, beside the library */
   uint64_t reserved[4];         /* zero */
 } ec_model;

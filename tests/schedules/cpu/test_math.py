@@ -7,7 +7,7 @@ import scipy.special
 from edgecomp.plan.operations import Activation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
-from edgecomp.schedules.cpu import activation, math_wide
+from edgecomp.schedules.cpu import functions, math_wide
 from edgecomp.schedules.schedule import KernelCall
 from helpers.kernels import run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
@@ -134,7 +134,7 @@ def _check(got, want, arguments, target):
 
 
 def test_every_activation_has_a_reference():
-    assert set(REFERENCES) == set(activation.FUNCTIONS)
+    assert set(REFERENCES) == set(functions.FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCES))
@@ -158,7 +158,7 @@ def test_any_number_of_lanes(name, lanes):
 def _check_activation(name, target, lanes):
     kind = Activation(name, 1.5, 6.0)
     x = _arguments(name)
-    got = _run(target, lanes, lambda b, v: activation.apply(b, kind, v), [x])
+    got = _run(target, lanes, lambda b, v: functions.apply(b, kind, v), [x])
     with np.errstate(all="ignore"):
         want = REFERENCES[name](x.astype(np.float64))
     _check(got, want, [x], target)
@@ -182,5 +182,5 @@ def test_power(target):
 
 
 def test_unknown_activation_is_refused():
-    assert activation.refusal(Activation("nonsense")) == "activation nonsense"
-    assert activation.refusal(Activation("relu")) == ""
+    assert functions.refusal(Activation("nonsense")) == "activation nonsense"
+    assert functions.refusal(Activation("relu")) == ""

@@ -1,4 +1,4 @@
-"""Activations: elementwise float32 functions with at most two parameters.
+"""Elementwise float32 functions with at most two parameters.
 
 One table serves the epilogues of convolutions and products and the elementwise chains.
 """
@@ -10,13 +10,14 @@ from tvm import tirx
 from edgecomp.plan.operations import Activation
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math, math_wide
+from edgecomp.schedules.cpu.vectors import lanes_of, named
 
 #: (builder, x, alpha, beta) -> result
 _Function = Callable[[KernelBuilder, Expr, float, float], Expr]
 
 
 def _number(value: float, like: Expr) -> Expr:
-    return constant(value, "float32", math.lanes_of(like))
+    return constant(value, "float32", lanes_of(like))
 
 
 def _plain(function: Callable[[KernelBuilder, Expr], Expr]) -> _Function:
@@ -113,5 +114,5 @@ def apply(builder: KernelBuilder, activation: Activation, x: Expr) -> Expr:
     Raises:
         KeyError: unknown activation; ask ``refusal`` first.
     """
-    value = builder.let("x", x, str(x.ty.dtype))
+    value = named(builder, "x", x)
     return FUNCTIONS[activation.name](builder, value, activation.alpha, activation.beta)

@@ -1,0 +1,123 @@
+/* The CPU back end: kernels are functions of the program, sliced over the session's pool. */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/features.h"
+#include "core/message.h"
+#include "device/backends.h"
+#include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
+#include "exec/device.h"
+#include "exec/invoke.h"
+#include "exec/pool.h"
+#include "platform/clock.h"
+#include "platform/cpu_features.h"
+
+/* Followed in memory by the calls' pointers: EC_MAX_KERNEL_POINTERS for each call. */
+typedef struct cpu_state {
+  ec_device_context context;
+  void *pointers[];
+} cpu_state;
+
+/* One call while the pool slices it. */
+typedef struct cpu_launch {
+  const cpu_state *state;
+  const ec_call *call;
+  void *const *pointers;
+} cpu_launch;
+
+static ec_status cpu_probe(const ec_model *model) {
+  const char *name = NULL;
+  size_t length = ec_feature_missing(model->required_features, ec_cpu_features(), &name);
+  if (length != 0) {
+    return EC_FAIL(EC_ERROR_CPU_FEATURE,
+                   "this processor has no '%.*s', which model '%s' for target '%s' uses",
+                   (int)length, name, model->name, model->target);
+  }
+  return EC_OK;
+}
+
+static uint64_t cpu_state_bytes(const ec_model *model) {
+  return sizeof(cpu_state) +
+         (uint64_t)model->call_count * EC_MAX_KERNEL_POINTERS * sizeof(void *);
+}
+
+static ec_status cpu_open(const ec_device_context *context, void *state) {
+  ((cpu_state *)state)->context = *context;
+  return EC_OK;
+}
+
+static void **call_pointers(cpu_state *state, uint32_t call) {
+  return &state->pointers[(size_t)call * EC_MAX_KERNEL_POINTERS];
+}
+
+/* Address of a tensor. Kernels take plain pointers and only read those to weights. */
+static void *tensor_address(const ec_device_context *context, uint32_t index) {
+  const ec_tensor *tensor = &context->model->tensors[index];
+  size_t offset = (size_t)tensor->offset_bytes;
+  if (tensor->storage == EC_STORAGE_WEIGHTS) {
+    return (void *)(uintptr_t)(context->weights + offset);
+  }
+  return context->arena + offset;
+}
+
+static ec_status cpu_prepare(void *opaque, uint32_t index) {
+  cpu_state *state = opaque;
+  const ec_call *call = &state->context.model->calls[index];
+  void **pointers = call_pointers(state, index);
+  for (uint32_t i = 0; i < call->pointer_count; ++i) {
+    pointers[i] = tensor_address(&state->context, call->tensors[i]);
+  }
+  return EC_OK;
+}
+
+static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_launch *launch = opaque;
+  const ec_call *call = launch->call;
+  if (call->workspace_bytes == 0) {
+    ec_invoke(call->kernel, launch->pointers, call->pointer_count, lo, hi);
+    return;
+  }
+  const ec_device_context *context = &launch->state->context;
+  void *pointers[EC_MAX_INVOKE_POINTERS];
+  memcpy(pointers, launch->pointers, call->pointer_count * sizeof pointers[0]);
+  pointers[call->pointer_count] =
+      context->workspaces + (size_t)(thread * context->workspace_stride_bytes);
+  ec_invoke(call->kernel, pointers, call->pointer_count + 1, lo, hi);
+}
+
+static ec_status cpu_launch_call(void *opaque, uint32_t index) {
+  cpu_state *state = opaque;
+  const ec_call *call = &state->context.model->calls[index];
+  cpu_launch launch = {state, call, call_pointers(state, index)};
+  ec_pool_run(state->context.pool, (int32_t)call->work_items, run_slice, &launch);
+  return EC_OK;
+}
+
+static ec_status cpu_sync(void *state) {
+  (void)state; /* ec_pool_run returns when all is done */
+  return EC_OK;
+}
+
+static ec_status cpu_profile(void *state, uint32_t call, uint64_t *out_ns) {
+  uint64_t start_ns = ec_clock_ns();
+  ec_status status = cpu_launch_call(state, call);
+  *out_ns = ec_clock_ns() - start_ns;
+  return status;
+}
+
+static void cpu_close(void *state) { (void)state; }
+
+const ec_device_backend ec_device_cpu = {
+    .name = "cpu",
+    .probe = cpu_probe,
+    .state_bytes = cpu_state_bytes,
+    .open = cpu_open,
+    .prepare = cpu_prepare,
+    .launch = cpu_launch_call,
+    .sync = cpu_sync,
+    .profile = cpu_profile,
+    .close = cpu_close,
+};

@@ -1,0 +1,54 @@
+/* What a device back end is: the functions that run.c calls.
+ *
+ * A back end owns the calls of a model whose `device` is its index. Its life in a session:
+ *
+ *   probe        can this machine run the model's calls? (load a driver, look at features)
+ *   state_bytes  how much of the session's memory it wants for itself
+ *   open         set up `state`; on failure it has undone what it did
+ *   prepare      once per call: resolve pointers, build the program, record arguments
+ *   launch       start a call; may return before it is finished
+ *   sync         wait until everything launched is finished and its results are in the arena
+ *   profile      run a call to its end and measure it with the device's own clock
+ *   close        undo open
+ *
+ * launch, sync and profile allocate nothing. A back end whose `probe` always fails (one that
+ * is not built in) may leave the other functions NULL.
+ */
+#ifndef EDGECOMP_SRC_EXEC_DEVICE_H
+#define EDGECOMP_SRC_EXEC_DEVICE_H
+
+#include <stdint.h>
+
+#include "edgecomp/edgecomp.h"
+#include "exec/pool.h"
+
+/* What a session lends to its back ends, for as long as it is open. */
+typedef struct ec_device_context {
+  const ec_model *model;
+  uint8_t *arena;
+  const uint8_t *weights; /* NULL when the model has none */
+  ec_pool *pool;
+  uint8_t *workspaces; /* one per thread of the pool */
+  uint64_t workspace_stride_bytes;
+} ec_device_context;
+
+/* All return EC_OK, or a status with the message set. */
+typedef struct ec_device_backend {
+  const char *name;
+  ec_status (*probe)(const ec_model *model);
+  uint64_t (*state_bytes)(const ec_model *model);
+  ec_status (*open)(const ec_device_context *context, void *state);
+  ec_status (*prepare)(void *state, uint32_t call);
+  ec_status (*launch)(void *state, uint32_t call);
+  ec_status (*sync)(void *state);
+  ec_status (*profile)(void *state, uint32_t call, uint64_t *out_ns);
+  void (*close)(void *state);
+} ec_device_backend;
+
+/* A back end that a session has opened; `backend` is NULL where no call needs it. */
+typedef struct ec_device {
+  const ec_device_backend *backend;
+  void *state; /* 64-byte aligned, state_bytes long */
+} ec_device;
+
+#endif /* EDGECOMP_SRC_EXEC_DEVICE_H */

@@ -1,0 +1,31 @@
+/* The thread pool: slices a range of work over threads, the caller among them.
+ *
+ * Workers wait for the next job by spinning briefly and then sleeping, so that the many short
+ * calls of one inference do not each pay for waking them. Running a job allocates nothing.
+ */
+#ifndef EDGECOMP_SRC_EXEC_POOL_H
+#define EDGECOMP_SRC_EXEC_POOL_H
+
+#include <stdint.h>
+
+typedef struct ec_pool ec_pool; /* opaque */
+
+/* Work items [lo, hi), on thread `thread` of the pool (0 is the caller of ec_pool_run). */
+typedef void (*ec_slice_function)(void *context, uint32_t thread, int32_t lo, int32_t hi);
+
+/* Bytes of 64-byte aligned memory that a pool of `threads` takes. */
+uint64_t ec_pool_bytes(uint32_t threads);
+
+/* Start `threads - 1` workers; the pool is `memory` itself. `shares` are `threads` weights
+ * whose sum is 1 to UINT32_MAX, or NULL for equal ones, read only here. NULL when the system
+ * has no more threads. */
+ec_pool *ec_pool_start(void *memory, uint32_t threads, const uint32_t *shares);
+
+/* Call `function` on contiguous slices that together are [0, items), each in proportion to its
+ * thread's share; returns when all are done. One item runs on the caller. Not re-entrant. */
+void ec_pool_run(ec_pool *pool, int32_t items, ec_slice_function function, void *context);
+
+/* End the workers. NULL is allowed. */
+void ec_pool_stop(ec_pool *pool);
+
+#endif /* EDGECOMP_SRC_EXEC_POOL_H */

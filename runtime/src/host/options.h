@@ -1,0 +1,11 @@
+/* Open options, checked and filled in. */
+#ifndef EDGECOMP_SRC_HOST_OPTIONS_H
+#define EDGECOMP_SRC_HOST_OPTIONS_H
+
+#include "edgecomp/edgecomp.h"
+
+/* Copy the options (NULL: defaults) with `threads` at least 1. EC_ERROR_ARGUMENT or
+ * EC_ERROR_VERSION when they cannot be used. */
+ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *out_options);
+
+#endif /* EDGECOMP_SRC_HOST_OPTIONS_H */

@@ -1,0 +1,213 @@
+/* Opening and closing sessions. */
+#include "host/session.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/checked.h"
+#include "core/message.h"
+#include "core/model_check.h"
+#include "device/backends.h"
+#include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
+#include "exec/device.h"
+#include "exec/pool.h"
+#include "host/layout.h"
+#include "host/options.h"
+#include "host/weights.h"
+#include "platform/memory.h"
+
+/* A request to open a session, once checked. */
+typedef struct request {
+  const ec_model *model;
+  ec_open_options options;
+  ec_layout layout;
+} request;
+
+static ec_status check_request(const ec_model *model, const ec_open_options *options,
+                               request *out_request) {
+  out_request->model = model;
+  ec_status status = ec_model_check(model);
+  if (status == EC_OK) {
+    status = ec_options_resolve(options, &out_request->options);
+  }
+  if (status == EC_OK) {
+    status = ec_layout_make(model, out_request->options.threads, &out_request->layout);
+  }
+  return status;
+}
+
+static ec_status open_pool(const request *asked, uint8_t *block, ec_session *session) {
+  const ec_open_options *options = &asked->options;
+  session->pool =
+      ec_pool_start(block + asked->layout.pool, options->threads, options->thread_shares);
+  if (session->pool == NULL) {
+    return EC_FAIL(EC_ERROR_THREAD, "the system does not give %" PRIu32 " threads",
+                   options->threads);
+  }
+  return EC_OK;
+}
+
+static ec_status prepare_calls(const ec_model *model, uint32_t kind, const ec_device *device) {
+  ec_status status = EC_OK;
+  for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
+    if (model->calls[i].device == kind) {
+      status = device->backend->prepare(device->state, i);
+    }
+  }
+  return status;
+}
+
+static ec_status open_device(const request *asked, uint8_t *block, uint32_t kind,
+                             ec_session *session) {
+  const ec_layout *layout = &asked->layout;
+  const ec_device_backend *backend = ec_device_backend_of(kind);
+  ec_device_context context = {
+      .model = asked->model,
+      .arena = session->arena,
+      .weights = session->weights.data,
+      .pool = session->pool,
+      .workspaces = block + layout->workspaces,
+      .workspace_stride_bytes = layout->workspace_stride_bytes,
+  };
+  void *state = block + layout->states[kind];
+  ec_status status = backend->open(&context, state);
+  if (status != EC_OK) {
+    return status;
+  }
+  session->devices[kind].backend = backend; /* from here on, close undoes it */
+  session->devices[kind].state = state;
+  return prepare_calls(asked->model, kind, &session->devices[kind]);
+}
+
+/* Before anything costly: a model that cannot run here fails at once. */
+static ec_status probe_devices(const request *asked) {
+  ec_status status = EC_OK;
+  for (uint32_t kind = 0; status == EC_OK && kind < EC_DEVICE_COUNT; ++kind) {
+    if (asked->layout.uses_device[kind]) {
+      status = ec_device_backend_of(kind)->probe(asked->model);
+    }
+  }
+  return status;
+}
+
+/* Fill in a zeroed session; on failure it is to be released. */
+static ec_status build(const request *asked, uint8_t *block, ec_session *session) {
+  session->model = asked->model;
+  session->arena = block + asked->layout.arena;
+  ec_status status = probe_devices(asked);
+  if (status == EC_OK) {
+    status = ec_weights_open(asked->model, &asked->options, &session->weights);
+  }
+  if (status == EC_OK) {
+    status = open_pool(asked, block, session);
+  }
+  for (uint32_t kind = 0; status == EC_OK && kind < EC_DEVICE_COUNT; ++kind) {
+    if (asked->layout.uses_device[kind]) {
+      status = open_device(asked, block, kind, session);
+    }
+  }
+  return status;
+}
+
+static void release(ec_session *session) {
+  for (uint32_t kind = 0; kind < EC_DEVICE_COUNT; ++kind) {
+    const ec_device *device = &session->devices[kind];
+    if (device->backend != NULL) {
+      device->backend->close(device->state);
+    }
+  }
+  ec_pool_stop(session->pool);
+  ec_weights_close(&session->weights);
+}
+
+/* Build a session in a block of the layout's size. The block is zeroed: what a kernel reads
+ * without its being written (slack) is the same in every session, and its pages are there
+ * before the first run. */
+static ec_status build_in(const request *asked, void *block, ec_session **out_session) {
+  memset(block, 0, (size_t)asked->layout.total_bytes);
+  ec_session *session = block;
+  ec_status status = build(asked, block, session);
+  if (status != EC_OK) {
+    release(session);
+    return status;
+  }
+  *out_session = session;
+  return EC_OK;
+}
+
+ec_status ec_session_memory(const ec_model *model, const ec_open_options *options,
+                            uint64_t *out_bytes) {
+  if (out_bytes == NULL) {
+    return EC_FAIL(EC_ERROR_ARGUMENT, "out_bytes is NULL");
+  }
+  request asked;
+  ec_status status = check_request(model, options, &asked);
+  if (status == EC_OK) {
+    *out_bytes = asked.layout.total_bytes;
+  }
+  return status;
+}
+
+ec_status ec_session_init(const ec_model *model, const ec_open_options *options, void *memory,
+                          uint64_t memory_bytes, ec_session **out_session) {
+  if (memory == NULL || out_session == NULL) {
+    return EC_FAIL(EC_ERROR_ARGUMENT, "memory or out_session is NULL");
+  }
+  request asked;
+  ec_status status = check_request(model, options, &asked);
+  if (status != EC_OK) {
+    return status;
+  }
+  if (!ec_is_aligned(memory)) {
+    return EC_FAIL(EC_ERROR_MEMORY_TOO_SMALL, "the memory is not aligned to %u bytes",
+                   EC_ALIGNMENT_BYTES);
+  }
+  if (memory_bytes < asked.layout.total_bytes) {
+    return EC_FAIL(EC_ERROR_MEMORY_TOO_SMALL,
+                   "model '%s' needs %" PRIu64 " bytes of memory, %" PRIu64 " were given",
+                   model->name, asked.layout.total_bytes, memory_bytes);
+  }
+  return build_in(&asked, memory, out_session);
+}
+
+ec_status ec_session_open(const ec_model *model, const ec_open_options *options,
+                          ec_session **out_session) {
+  if (out_session == NULL) {
+    return EC_FAIL(EC_ERROR_ARGUMENT, "out_session is NULL");
+  }
+  request asked;
+  ec_status status = check_request(model, options, &asked);
+  if (status != EC_OK) {
+    return status;
+  }
+  void *memory = ec_memory_allocate((size_t)asked.layout.total_bytes, EC_ALIGNMENT_BYTES);
+  if (memory == NULL) {
+    return EC_FAIL(EC_ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes",
+                   asked.layout.total_bytes);
+  }
+  ec_session *session = NULL;
+  status = build_in(&asked, memory, &session);
+  if (status != EC_OK) {
+    ec_memory_release(memory);
+    return status;
+  }
+  session->owned_memory = memory;
+  *out_session = session;
+  return EC_OK;
+}
+
+void ec_session_close(ec_session *session) {
+  if (session != NULL) {
+    release(session);
+    ec_memory_release(session->owned_memory);
+  }
+}
+
+ec_status ec_no_session(void) { return EC_FAIL(EC_ERROR_ARGUMENT, "no session was given"); }
+
+const ec_model *ec_session_model(const ec_session *session) {
+  return session != NULL ? session->model : NULL;
+}

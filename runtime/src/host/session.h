@@ -1,0 +1,24 @@
+/* A session: everything that one opened model needs, in one block of memory. */
+#ifndef EDGECOMP_SRC_HOST_SESSION_H
+#define EDGECOMP_SRC_HOST_SESSION_H
+
+#include <stdint.h>
+
+#include "edgecomp/edgecomp.h"
+#include "exec/device.h"
+#include "exec/pool.h"
+#include "host/weights.h"
+
+struct ec_session {
+  const ec_model *model;
+  uint8_t *arena;
+  ec_weights weights;
+  ec_pool *pool;
+  ec_device devices[EC_DEVICE_COUNT];
+  void *owned_memory; /* the block itself, when ec_session_open took it */
+};
+
+/* The failure of a function that was given no session. */
+ec_status ec_no_session(void);
+
+#endif /* EDGECOMP_SRC_HOST_SESSION_H */
