@@ -77,8 +77,15 @@ def test_engine_package_missing(host_bundle, monkeypatch):
     "exit 8", "kill -ILL $$", "echo no json; cat", "echo '{\"error\": 1}'; cat",
     "echo '{}'; read line; exit 1", "echo '[]'; cat",
 ])
-def test_a_runner_that_fails(fake_bundle, script):
+def test_a_runner_that_fails(fake_bundle, tmp_path, script):
+    from helpers.small_plan import portable_model, small_inputs
+
+    class Golden:
+        inputs = small_inputs()
+
     bundle = fake_bundle(script)
+    bundle.model_path.write_bytes(portable_model())
+    bundle.golden = (Golden,)
     assert _code(lambda: compare(bundle, LOCAL, "onnxruntime", SHORT)) is Code.DEVICE_FAILED
 
 
