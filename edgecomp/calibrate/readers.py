@@ -10,9 +10,10 @@ import numpy as np
 from edgecomp.calibrate import arrays, images
 from edgecomp.calibrate.arrays import ArrayFiles, ArrayRows, NpzRows, load_array
 from edgecomp.calibrate.feeds import Feed, FeedBuilder, InputLike
-from edgecomp.calibrate.images import ImageFolder, ImageForm
+from edgecomp.calibrate.images import ImageFolder
 from edgecomp.calibrate.iterables import ItemSource, load_script
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.options import ImageOptions
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +89,9 @@ def open_calibration(
         inputs: name, shape and dtype of the graph inputs, in order.
         num_samples: most feeds to use; where a source has more and can be indexed they are
             spread evenly over it, else its first ones.
-        mean: see ``images.ImageForm``; only for images.
-        std: see ``images.ImageForm``; only for images.
-        resize: see ``images.ImageForm``; only for images.
+        mean: see ``options.ImageOptions``; only for images.
+        std: see ``options.ImageOptions``; only for images.
+        resize: see ``options.ImageOptions``; only for images.
         transform: function of an item (a PIL image, a row, what an iterable yields) that
             returns what is fed; for images it replaces resizing and normalization.
 
@@ -100,13 +101,13 @@ def open_calibration(
     """
     if num_samples < 1:
         raise EdgecompError(Code.USAGE, "num_samples must be 1 or more")
-    form = ImageForm(mean=tuple(mean or ()), std=tuple(std or ()), resize=resize)
+    form = ImageOptions(mean=tuple(mean or ()), std=tuple(std or ()), resize=resize)
     items: _Items
     if isinstance(source, (str, pathlib.Path)):
         items = _from_path(pathlib.Path(source), inputs, num_samples, form, transform)
     else:
         items = _from_object(source, inputs, num_samples, transform)
-    if form != ImageForm() and not isinstance(items, ImageFolder):
+    if form != ImageOptions() and not isinstance(items, ImageFolder):
         raise EdgecompError(
             Code.USAGE,
             "mean, std and resize are for folders of images",
@@ -119,7 +120,7 @@ def _from_path(
     path: pathlib.Path,
     inputs: Sequence[InputLike],
     samples: int,
-    form: ImageForm,
+    form: ImageOptions,
     transform: Transform | None,
 ) -> _Items:
     if not path.exists():
@@ -148,7 +149,7 @@ def _from_folder(
     path: pathlib.Path,
     inputs: Sequence[InputLike],
     samples: int,
-    form: ImageForm,
+    form: ImageOptions,
     transform: Transform | None,
 ) -> _Items:
     files = sorted(file for file in path.rglob("*") if file.is_file())
