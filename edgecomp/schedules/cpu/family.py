@@ -3,8 +3,15 @@
 from edgecomp.schedules.cpu import (
     convolution,
     depthwise_f32,
+    elementwise,
+    fill,
+    gather,
+    layer_norm,
     lookup_table,
     matrix_multiply,
+    quantize,
+    quantized_binary,
+    softmax,
     strided_copy,
 )
 from edgecomp.schedules.schedule import Schedule
@@ -13,6 +20,13 @@ SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
     convolution,
     matrix_multiply,
+    quantized_binary,
+    elementwise,
     lookup_table,
+    quantize,
+    softmax,
+    layer_norm,
+    gather,
     strided_copy,
+    fill,
 )
