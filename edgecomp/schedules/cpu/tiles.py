@@ -162,6 +162,12 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     )
 
 
+def least_cycles(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> float:
+    """Modelled cycles of the product under its cheapest tile."""
+    cuts = _candidates(shape, arithmetic, target)
+    return min(_product_cycles(shape, *cut, arithmetic, target) for cut in cuts)
+
+
 def _candidates(
     shape: ProductShape, arithmetic: Arithmetic, target: Target
 ) -> Iterator[tuple[int, Split, Split]]:
