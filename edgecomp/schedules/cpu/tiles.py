@@ -142,7 +142,7 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     """The cheapest tile under the cost model, and the blocks around it."""
     axis, rows, vectors = min(
         _candidates(shape, arithmetic, target),
-        key=lambda cut: _product_cycles(shape, *cut, arithmetic, target),
+        key=lambda cut: _cut_cycles(shape, cut, arithmetic, target),
     )
     tiles = math.prod(shape.rows[:axis]) * rows.count
     tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
@@ -192,15 +192,22 @@ def _candidates(
             break
 
 
-def _product_cycles(
+def product_cycles(
+    shape: ProductShape, params: TileParams, arithmetic: Arithmetic, target: Target
+) -> float:
+    """Modelled cycles of the whole product on one core."""
+    cut = (params.axis, params.rows, params.vectors)
+    return _cut_cycles(shape, cut, arithmetic, target)
+
+
+def _cut_cycles(
     shape: ProductShape,
-    axis: int,
-    rows: Split,
-    vectors: Split,
+    cut: tuple[int, Split, Split],
     arithmetic: Arithmetic,
     target: Target,
 ) -> float:
-    """Modelled cycles of the whole product."""
+    """Modelled cycles of all tiles."""
+    axis, rows, vectors = cut
     inner = math.prod(shape.rows[axis + 1 :])
     total = 0.0
     for row_size, row_count in rows.classes():
