@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions, VerifyOptions
+from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -165,17 +165,19 @@ def open(path: pathlib.Path | str) -> "Bundle":  # noqa: A001 - the word of the 
 
 
 def run(
-    bundle: "Bundle", inputs: Mapping[str, Array], device: str = "local", threads: int = 1
+    bundle: "Bundle",
+    inputs: Mapping[str, Array],
+    device: str = "local",
+    *,
+    num_threads: int = 1,
 ) -> dict[str, Array]:
     """Run a bundle once; on ``local`` in this process."""
     if device == "local":
-        return bundle.run(inputs, threads=threads)
-    return _device(bundle, device).run(bundle, inputs, threads=threads)
+        return bundle.run(inputs, threads=num_threads)
+    return _device(bundle, device).run(bundle, inputs, threads=num_threads)
 
 
-def verify(
-    bundle: "Bundle", device: str = "local", options: VerifyOptions | None = None
-) -> "VerifyResult":
+def verify(bundle: "Bundle", device: str = "local", *, num_threads: int = 1) -> "VerifyResult":
     """Compare a bundle's results on a device with its golden vectors.
 
     Raises:
@@ -184,12 +186,9 @@ def verify(
     from edgecomp.bench.result import VerifyResult
     from edgecomp.bench.verify import verify as compare_golden
 
-    options = options or VerifyOptions(device=device)
     bundle.check()
-    checks = compare_golden(
-        bundle, _device(bundle, options.device), threads=options.num_threads
-    )
-    return VerifyResult(bundle.name, options.device, checks)
+    checks = compare_golden(bundle, _device(bundle, device), threads=num_threads)
+    return VerifyResult(bundle.name, device, checks)
 
 
 def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "BenchmarkResult":
@@ -215,19 +214,24 @@ def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "Ben
 
 
 def check(
-    model: Any, targets: Sequence[str] = (), inputs: Sequence[str] = ()
+    model: Any, targets: Sequence[Target | str], inputs: Sequence[str] = ()
 ) -> "CheckReport":
-    """Say which operators of a model run how on which target; compiles nothing."""
-    from edgecomp.device.load import list_targets
+    """Say which operators of a model run how on which target; compiles nothing.
+
+    Args:
+        model: as for ``build``.
+        targets: names or targets.
+        inputs: shapes as for ``--input``.
+    """
     from edgecomp.frontend.load import load_model
     from edgecomp.lower.check import check_model
     from edgecomp.passes.pipeline import float_passes, run_passes
 
-    names = list(targets) or ["host", *(target.name for target in list_targets())]
     loaded = load_model(model, inputs=_input_specs(inputs))
     if not _is_quantized(loaded):
         run_passes(loaded, float_passes())
-    return check_model(loaded, [load_target(name) for name in names])
+    wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
+    return check_model(loaded, wanted)
 
 
 def save(model: "ir.Model", path: pathlib.Path) -> None:

@@ -37,8 +37,8 @@ EXPLANATIONS: dict[Code, str] = {
     "Rewrite the model without them.",
     Code.OPSET_UNSUPPORTED: "The model's operator set or IR version is too old or too new. "
     "Export it with a version between the ones named.",
-    Code.FALLBACK_REFUSED: "--require-full-target was given and an operator has no schedule of "
-    "its own. Leave the flag out to accept slow operators.",
+    Code.FALLBACK_REFUSED: "An operator has no schedule of its own and "
+    "--require-full-target was given. Leave the flag out to accept slow operators.",
     Code.ACCURACY_GATE: "The compiled model loses more accuracy than was allowed.",
     Code.LATENCY_GATE: "The compiled model takes longer than was allowed.",
     Code.POLICY_GATE: "A limit on size, memory or packaging is broken.",
@@ -49,7 +49,7 @@ EXPLANATIONS: dict[Code, str] = {
     Code.PASS_MISMATCH: "A pass changed the model's numbers (--verify-passes). Report the model.",
     Code.DEVICE_UNREACHABLE: "The device does not answer: no emulator, no ssh connection.",
     Code.DEVICE_FAILED: "The program on the device failed. Its last words are in the message.",
-    Code.TOOLCHAIN_MISSING: "No C compiler for the target. 'edgecomp doctor' says how to get "
+    Code.TOOLCHAIN_MISSING: "There is no C compiler for the target. 'edgecomp doctor' says how to get "
     "one.",
     Code.TOOLCHAIN_FAILED: "The C compiler or linker failed. Its output is in the message.",
     Code.BUNDLE_VERSION: "The bundle was made by a version of edgecomp that this one does not "

@@ -98,8 +98,8 @@ class ImageOptions(_Options):
     )
     resize: int | None = _option(
         None,
-        "pixels of an image's shorter side before its centre is cropped; by default the input "
-        "is 7/8 of it, and an image that has the input's size is taken as it is",
+        "pixels of an image's shorter side before its centre is cropped; 0 stretches it to the "
+        "input; by default the crop keeps 7/8, and an image of the input's size is taken as it is",
         metavar="PIXELS",
     )
 
@@ -108,10 +108,14 @@ class ImageOptions(_Options):
             values = getattr(self, name)
             if len(values) not in (0, 1, 3, 4):
                 raise _usage(name, f"expected 1, 3 or 4 numbers, found {len(values)}")
-        if any(value <= 0 for value in self.std):
+        if any(abs(value) > 1 for value in self.mean):
+            raise _usage(
+                "mean", "pixels are 0..1 before it", hint="divide mean and std by 255"
+            )
+        if not all(value > 0 for value in self.std):
             raise _usage("std", "expected positive numbers")
         if self.resize is not None:
-            _check_range("resize", self.resize, 1, 16384)
+            _check_range("resize", self.resize, 0, 16384)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

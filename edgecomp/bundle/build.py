@@ -63,9 +63,9 @@ def build_libraries(
         jobs = [_Job(s, _object_of(s), cached=True) for s in runtime.library_sources]
         model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
         model_jobs = [_Job(s, _object_of(s), cached=False) for s in model_sources]
-        runner_job = _Job(runtime_files.RUNNER, _object_of(runtime_files.RUNNER), cached=True)
+        runner_jobs = [_Job(s, _object_of(s), cached=True) for s in runtime.runner_sources]
         kept = cache / "runtime" / _cache_key(compiler, runtime)
-        _compile_all([*jobs, *model_jobs, runner_job], compiler, folder, kept, progress)
+        _compile_all([*jobs, *model_jobs, *runner_jobs], compiler, folder, kept, progress)
         runtime_objects = [j.out for j in jobs]
         model_objects = [j.out for j in model_jobs]
         objects = [*model_objects, *kernels, *runtime_objects]
@@ -77,7 +77,7 @@ def build_libraries(
         )
         compiler.link_shared(objects, facts.shared, folder)
         compiler.archive(objects, facts.static, folder)
-        _link_runner([runner_job.out, *objects], facts.runner, compiler, folder)
+        _link_runner([*(j.out for j in runner_jobs), *objects], facts.runner, compiler, folder)
         return Built(
             facts, _loaded_bytes(folder, runtime_objects), _loaded_bytes(folder, model_objects)
         )

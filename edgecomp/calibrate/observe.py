@@ -136,7 +136,9 @@ def _within(
     progress: Progress | None, samples: Iterable[Sample], index: int, parts: int
 ) -> Callable[[int], None]:
     """A progress function for one of several rounds over the samples."""
-    total = len(samples) if isinstance(samples, Sized) else None
+    total: int | None = getattr(samples, "total", None)
+    if isinstance(samples, Sized):
+        total = len(samples)
 
     def report(count: int) -> None:
         if progress is None:

@@ -4,7 +4,7 @@ import click
 
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
-from edgecomp.device.load import HOST, list_targets, load_target
+from edgecomp.errors import ExitCode
 from edgecomp.options import CheckOptions
 
 _HELP = f"""Say which operators of a model run how on which target.
@@ -18,11 +18,14 @@ Nothing is compiled. Ends with status 3 when a target cannot run the model.
 @click.command("check", help=_HELP)
 @model_argument
 @with_options(CheckOptions)
-def command(model: str | None, options: CheckOptions, talk: Talk) -> None:
+@click.pass_context
+def command(
+    context: click.Context, model: str | None, options: CheckOptions, talk: Talk
+) -> None:
     """Say which operators run how."""
-    source = require_model(model)
-    names = options.target or (HOST, *(target.name for target in list_targets()))
-    targets = [load_target(name) for name in names]
     from edgecomp import api
 
-    talk.render(api.check(source, targets, options.input))
+    report = api.check(require_model(model), options.target, options.input)
+    talk.render(report)
+    if not report.possible:
+        context.exit(int(ExitCode.UNSUPPORTED))

@@ -17,9 +17,9 @@ from edgecomp.errors import EdgecompError
 @click.argument("name", required=False)
 @with_options(None)
 def command(name: str | None, talk: Talk) -> None:
-    """List the devices, or print the facts about one with their sources.
+    """List the devices, or print the facts about one.
 
-    NAME is a target, an alias, 'host', or the path of a target file.
+    Every figure is printed with its source. NAME is a target, an alias, 'host', or the path of a target file.
     """
     if name:
         target = load_target(name)

@@ -21,6 +21,4 @@ def command(bundle_path: pathlib.Path, options: VerifyOptions, talk: Talk) -> No
     """
     from edgecomp import api
 
-    bundle = api.open(bundle_path)
-    bundle.check()
-    talk.render(api.verify(bundle, device=options.device, num_threads=options.num_threads))
+    talk.render(api.verify(api.open(bundle_path), options.device, options))

@@ -10,13 +10,14 @@ from edgecomp.device.target import Target
 from edgecomp.doctor.finding import Finding, State
 from edgecomp.errors import EdgecompError
 
-#: Needs the C library's headers, libm and threads, as the runtime does.
+#: Needs the C library's headers, libm and threads, as the runtime does. The name is one of those
+#: that a bundle's library exports.
 _PROBE = """\
 #include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
-__attribute__((visibility("default"))) int32_t edgecomp_probe(int32_t x) {
+__attribute__((visibility("default"))) int32_t ec_model_probe(int32_t x) {
   pthread_t self = pthread_self();
   (void)self;
   return (int32_t)lrint(sqrt((double)x));
@@ -40,7 +41,7 @@ def _find(target: Target) -> Finding:
         return _finding(target, State.MISSING, f"none of {_names(target)}")
     try:
         _probe(compiler, load=target.name == HOST)
-    except (EdgecompError, OSError) as error:
+    except (EdgecompError, OSError, AttributeError) as error:
         cause = error.cause if isinstance(error, EdgecompError) else str(error)
         return _finding(target, State.WRONG, " ".join(cause.split()))
     return _finding(target, State.OK, f"{' '.join(compiler.command)}: {compiler.identity}")
@@ -54,7 +55,7 @@ def _probe(compiler: Compiler, *, load: bool) -> None:
         compiler.compile("probe.c", "probe.o", (), folder)
         compiler.link_shared(["probe.o"], "probe.so", folder)
         if load:
-            answer = ctypes.CDLL(str(folder / "probe.so")).edgecomp_probe(_ARGUMENT)
+            answer = ctypes.CDLL(str(folder / "probe.so")).ec_model_probe(_ARGUMENT)
             if answer != _ANSWER:
                 raise OSError(f"the compiled program answers {answer} instead of {_ANSWER}")
 

@@ -10,10 +10,10 @@ import logging
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
 from edgecomp.graph.edit import remove_unused, replace_node
+from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.shapes import infer_node, static_shape
 from edgecomp.graph.source import copy_source
 
@@ -110,7 +110,7 @@ def _evaluate(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
     if _result_bytes(node) > max(given_bytes, _FREE_BYTES):
         logger.debug("%s not folded: the result is larger than its inputs", node.name)
         return None
-    return _run_reference(node, model)
+    return _compute(node, model)
 
 
 def _evaluate_shape(node: ir.Node) -> list[AnyArray] | None:
@@ -149,26 +149,16 @@ def _result_bytes(node: ir.Node) -> int:
     return total
 
 
-def _run_reference(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
-    proto = ir.serde.serialize_node(node)
-    feeds = {
-        value.name or "": constant_array(value) for value in node.inputs if value is not None
-    }
-    try:
-        evaluator = ReferenceEvaluator(proto, opsets=dict(model.opset_imports))
-        with np.errstate(all="ignore"):  # inf and nan are results here, not accidents
-            outputs = evaluator.run(None, feeds)
-    except Exception as error:  # the evaluator raises whatever its numpy code raises
-        logger.debug("%s not folded: %s", node.name, error)
+def _compute(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
+    """The node's results, None where they cannot be computed or have another dtype."""
+    inputs = [constant_array(value) for value in node.inputs]
+    arrays = evaluate_node(node, inputs, model.opset_imports)
+    named = [value for value in node.outputs if value.name]
+    if arrays is None or len(named) != len(node.outputs):
         return None
-    arrays = [np.asarray(output) for output in outputs]
-    if len(arrays) != len(node.outputs) or any(
-        not isinstance(output, (np.ndarray, np.generic)) for output in outputs
-    ):
-        return None
-    wanted = [None if value.dtype is None else value.dtype for value in node.outputs]
-    for array, dtype in zip(arrays, wanted, strict=True):
-        if dtype is not None and ir.DataType.from_numpy(array.dtype) != dtype:
+    for array, value in zip(arrays, named, strict=True):
+        if value.dtype is not None and ir.DataType.from_numpy(array.dtype) != value.dtype:
+            logger.debug("%s not folded: evaluated as %s", node.name, array.dtype)
             return None
     return arrays
 

@@ -3,7 +3,7 @@
 import onnx
 import onnx_ir as ir
 
-from edgecomp.graph.source import SOURCE_KEY, source_of
+from edgecomp.graph.source import source_of
 
 # Shapes, axes and scales are shown, weights are not.
 _SHOWN_ELEMENTS = 8

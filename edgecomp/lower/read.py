@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
@@ -31,7 +31,7 @@ from edgecomp.plan.operations import Program
 logger = logging.getLogger(__name__)
 
 #: Operator type -> reader, one table per family.
-TABLES: tuple[dict[str, Callable[[Reader, ir.Node], str]], ...] = (
+TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     convolution.TABLE,
     pooling.TABLE,
     products.TABLE,

@@ -47,6 +47,12 @@ class Reader:
         self._values[source] = known
         return known
 
+    def input(self, node: ir.Node, index: int) -> Value:
+        """The value of an input that the operator requires."""
+        source = node.inputs[index]
+        assert source is not None, f"{node.op_type} without input {index}"
+        return self.value(source)
+
     def stored(self, tensor: QuantizedTensor) -> Value:
         """The value of a quantized tensor in the target's storage dtype."""
         source = tensor.value

@@ -21,7 +21,8 @@ def product_roots(value: ir.Value, factor: float) -> list[tuple[ir.Node, ir.Valu
     else reads the steps between.
     """
     found: list[tuple[ir.Node, ir.Value]] = []
-    number, others, current = 1.0, [], value
+    others: list[tuple[ir.Value, float]] = []
+    number, current = 1.0, value
     for _ in range(_DEEPEST):
         node = only_reader(current)
         if node is None or not is_operator(node, "Mul", "Div"):

@@ -280,7 +280,7 @@ def _merge_attributes(first: ir.Node, second: ir.Node) -> None:
 
 
 def _fold_lora(total: ir.Node, notes: list[str]) -> int:
-    """x W + s (x A) B to x (W + s A B); returns 1 where it was done."""
+    """Rewrite x W + s (x A) B as x (W + s A B); returns 1 where it was done."""
     if static_shape(total.inputs[0]) != static_shape(total.inputs[1]):
         return 0
     for at in (0, 1):

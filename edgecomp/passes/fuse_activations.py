@@ -76,7 +76,7 @@ def _fuse_relu(node: ir.Node) -> int:
 
 
 def _fuse_hard_swish(node: ir.Node) -> int:
-    """x times a hard sigmoid of x, in whatever order the factor 1/6 comes."""
+    """Match x times a hard sigmoid of x, in whatever order the factor 1/6 comes."""
     if is_operator(node, "HardSigmoid"):
         inner, slope, offset, top = node.inputs[0], *_hard_sigmoid(node), 1.0
     else:

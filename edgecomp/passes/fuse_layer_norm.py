@@ -106,7 +106,7 @@ def _divided(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:
 
 
 def _match_centred(value: ir.Value) -> tuple[ir.Value, list[int]] | None:
-    """x and the axes of ``x - ReduceMean(x)``."""
+    """Find x and the axes of ``x - ReduceMean(x)``."""
     node = producer(value, "Sub")
     if node is None or node.inputs[0] is None:
         return None
@@ -129,7 +129,7 @@ def _mean_axes(node: ir.Node) -> list[int] | None:
 
 
 def _squared(value: ir.Value | None) -> ir.Value | None:
-    """v of v ** 2 or v * v."""
+    """Find v of v ** 2 or v * v."""
     power = with_scalar(producer(value, "Pow"), "Pow")
     if power is not None:
         return power[0] if power[1] == 2.0 else None
@@ -180,12 +180,12 @@ def _constant_behind(
     if found is None:
         return None
     array = found[1]
-    trimmed = array.reshape(array.shape[max(0, array.ndim - len(inner)) :])
-    if trimmed.size != array.size or static_shape(reader.outputs[0]) != static_shape(
-        node.outputs[0]
-    ):
+    if static_shape(reader.outputs[0]) != static_shape(node.outputs[0]):
+        return None
+    leading = array.shape[: max(0, array.ndim - len(inner))]
+    if any(extent != 1 for extent in leading):
         return None
     try:
-        return reader, np.broadcast_to(trimmed, inner)
+        return reader, np.broadcast_to(array.reshape(array.shape[len(leading) :]), inner)
     except ValueError:
         return None

@@ -40,13 +40,18 @@ from edgecomp.passes.strip_pruned_channels import StripPrunedChannelsPass
 
 
 def float_passes(
-    *, low_rank: FoldLowRankPass | None = None, strip: bool = True
+    *,
+    low_rank: FoldLowRankPass | None = None,
+    strip: bool = True,
+    channel_multiple: int = 8,
 ) -> list[ir.passes.InPlacePass]:
     """The passes of a float model, in order.
 
     Args:
         low_rank: the pass with the target's cost, or None for its default.
         strip: whether channels that are all zero are removed.
+        channel_multiple: stripped values keep a multiple of this many channels: the vector
+            length, below which a channel saves no time.
     """
     passes: list[ir.passes.InPlacePass] = [
         FoldConstantsPass(),
@@ -69,7 +74,7 @@ def float_passes(
     ]
     if strip:
         # After folding low-rank pairs: a merged layer has channels of its own.
-        passes.append(StripPrunedChannelsPass())
+        passes.append(StripPrunedChannelsPass(channel_multiple))
     # Stripping leaves biases behind MatMul and Concats of one side.
     passes += [CanonicalizeProductsPass(), FoldConstantsPass(), RemoveIdentitiesPass()]
     return passes

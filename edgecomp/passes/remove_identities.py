@@ -123,8 +123,8 @@ def _elements_stay(node: ir.Node, value: ir.Value) -> bool:
         return len(shape) > 0
     if operator in ("MaxPool", "AveragePool"):
         window = node.attributes["kernel_shape"].as_ints()
-        pads = node.attributes.get_ints("pads", [])
-        return all(extent == 1 for extent in window) and not any(pads)
+        padded = any(node.attributes.get_ints("pads", []))
+        return all(extent == 1 for extent in window) and not padded
     if operator == "Resize":
         mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
         return mode not in ("tf_crop_and_resize", "align_corners")

@@ -44,7 +44,7 @@ class ResolveAutoPadPass(ir.passes.InPlacePass):
 
 def _explicit_pads(node: ir.Node, mode: str) -> list[int] | None:
     shape = static_shape(node.inputs[0])
-    if shape is None or node.attributes.get_int("ceil_mode", 0):
+    if shape is None or node.attributes.get_int("ceil_mode", 0) != 0:
         return None
     extents = shape[2:]
     rank = len(extents)

@@ -20,10 +20,11 @@ Infinite values are not considered: 0 times a computed value counts as 0.
 from collections import defaultdict
 from collections.abc import Callable
 
-import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.edit import remove_unused
+from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.channels import rules_elementwise as elementwise
 from edgecomp.passes.channels import rules_moves as moves
 from edgecomp.passes.channels import rules_products as products
@@ -65,24 +66,58 @@ _RULES: dict[str, Rule] = {
 }
 
 
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
 class StripPrunedChannelsPass(ir.passes.InPlacePass):
     """Remove channels that are all zero, or say what holds them.
 
     Scope: main graph (values that subgraphs read stay whole).
     Numerics: float-reassociated.
+
+    Args:
+        multiple: channels of a value are kept up to a multiple of this (of its own number if
+            that is smaller): 31 channels take as long as 32 where vectors hold 8.
     """
 
     numerics = Numerics.REASSOCIATED
 
+    def __init__(self, multiple: int = 1) -> None:
+        self.multiple = multiple
+
     def call(self, model: ir.Model) -> Outcome:
-        """Analyse, solve, rewrite."""
-        state = analyse(model.graph)
-        dropped = _solve(state)
-        refusals, notes = _report(state, dropped)
-        if dropped:
+        """Analyse, solve, rewrite, until nothing goes: a stripped layer frees what it read."""
+        before = {
+            node.name: extent
+            for node in model.graph
+            if (extent := _channels_of(node)) is not None
+        }
+        total = 0
+        while True:
+            state = analyse(model.graph)
+            dropped = _solve(state, self.multiple)
+            if not dropped:
+                break
+            total += len(dropped)
             _apply(state, Kept(state, dropped))
             remove_unused(model)
-        return finish(type(self).__name__, model, len(dropped), refusals, notes)
+        notes = [
+            f"{node.name}: {before[node.name] - extent} of {before[node.name]} channels stripped"
+            for node in model.graph
+            if (extent := _channels_of(node)) is not None
+            and extent < before.get(node.name, extent)
+        ]
+        return finish(type(self).__name__, model, total, _held(state), notes)
+
+
+def _channels_of(node: ir.Node) -> int | None:
+    """Output channels of a product."""
+    if node.op_type not in _PRODUCTS or node.domain != "":
+        return None
+    shape = static_shape(node.outputs[0])
+    if shape is None:
+        return None
+    return shape[-1] if node.op_type in ("Gemm", "MatMul") else shape[1]
 
 
 def analyse(graph: ir.Graph) -> State:
@@ -115,8 +150,8 @@ def _reason(node: ir.Node) -> str:
     return f"{node.op_type} needs all channels"
 
 
-def _solve(state: State) -> set[int]:
-    """Roots of the groups to drop: nothing pins them, and one of every value stays."""
+def _solve(state: State, multiple: int) -> set[int]:
+    """Roots of the groups to drop: nothing pins them, and no value becomes empty."""
     held = {state.root(element) for element in state.pins}
     dropped = {
         int(root)
@@ -124,43 +159,40 @@ def _solve(state: State) -> set[int]:
         for root in state.roots(ids)
         if int(root) not in held
     }
-    # Constants in a Concat may go as well, but nothing else is worth a change by itself.
-    changed = True
-    while changed:
-        changed = False
-        for ids in state.nonempty:
-            roots = state.roots(ids)
-            if len(roots) and all(int(root) in dropped for root in roots):
-                dropped.discard(int(roots[0]))
-                changed = True
+    # Keeping more is always right, so this only ever takes groups out again.
+    whole = [state.roots(ids) for ids in state.nonempty]
+    stable = False
+    while not stable:
+        returned = {root for roots in whole for root in _to_return(roots, dropped, multiple)}
+        dropped -= returned
+        stable = not returned
     return dropped
 
 
-def _report(state: State, dropped: set[int]) -> tuple[list[Refusal], list[str]]:
-    """Per producer: how many channels went, and what held the pruned ones that did not."""
-    notes: list[str] = []
+def _to_return(roots: AnyArray, dropped: set[int], multiple: int) -> list[int]:
+    """Groups to keep after all, so that a value has a multiple of channels and at least one."""
+    gone = [root for root in roots.tolist() if root in dropped]
+    kept = len(roots) - len(gone)
+    wanted = min(max(-(-kept // multiple), 1) * multiple, len(roots))
+    return gone[: wanted - kept]
+
+
+def _held(state: State) -> list[Refusal]:
+    """What holds the channels that are all zero and still there, per producer and reason."""
     refusals: list[Refusal] = []
     pins = {state.root(element): pin for element, pin in reversed(state.pins.items())}
     for node, ids, zeros in state.seeds:
-        roots = state.roots(ids)
-        gone = np.array([int(root) in dropped for root in roots], bool)
-        if gone.any():
-            notes.append(f"{node.name}: {int(gone.sum())} of {len(ids)} channels stripped")
         reasons: dict[str, int] = defaultdict(int)
-        for root, zero, went in zip(
-            roots.tolist(), zeros.tolist(), gone.tolist(), strict=True
-        ):
-            if not zero or went:
-                continue
+        for root in state.roots(ids[zeros]).tolist():
             pin = pins.get(root)
             if pin is None:
-                reasons["one channel of a value has to stay"] += 1
+                reasons["they fill up a vector, or a value would be empty"] += 1
                 continue
             at = f" (at {pin.node.name})" if pin.node is not None else ""
             reasons[f"{pin.reason}{at}"] += 1
         for reason, count in reasons.items():
             refusals.append(refuse(node, f"{count} zero channels stay: {reason}"))
-    return refusals, notes
+    return refusals
 
 
 def _apply(state: State, kept: Kept) -> None:

@@ -17,7 +17,7 @@ def read_convolution(reader: Reader, node: ir.Node) -> str:
     bias = constant_input(node, 2)
     if bias is None and optional_input(node, 2) is not None:
         return "bias is computed at run time"
-    x = reader.value(node.inputs[0])
+    x = reader.input(node, 0)
     if x.dtype != "float32":
         return f"element type {x.dtype}"
     window = window_of(node, x.shape, weight.shape[2:])

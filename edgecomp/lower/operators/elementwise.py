@@ -108,10 +108,8 @@ def read_clip(reader: Reader, node: ir.Node) -> str:
             return "bounds are computed at run time"
         elif name in node.attributes:
             bounds[name] = node.attributes[name].as_float()
-    source = node.inputs[0]
-    assert source is not None
     step = Step("Clip", (0,), output.dtype, tuple(sorted(bounds.items())))
-    reader.emit(Elementwise((step,)), [reader.value(source)], [output], [node])
+    reader.emit(Elementwise((step,)), [reader.input(node, 0)], [output], [node])
     return ""
 
 

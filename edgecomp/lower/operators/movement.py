@@ -133,7 +133,7 @@ def read_concat(reader: Reader, node: ir.Node) -> str:
 
 def read_split(reader: Reader, node: ir.Node) -> str:
     """Split: one copy per output; the sizes are the outputs' shapes."""
-    source = reader.value(_first(node))
+    source = reader.input(node, 0)
     rank = len(source.shape)
     axis = normalize_axis(attribute_int(node, "axis", 0), rank)
     position = 0
@@ -209,9 +209,7 @@ def read_gather(reader: Reader, node: ir.Node) -> str:
     axis = normalize_axis(attribute_int(node, "axis", 0), rank)
     flat = _evenly_spaced(constant_input(node, 1), source.shape[axis])
     if flat is None or source.constant is not None:
-        indices = node.inputs[1]
-        assert indices is not None
-        reader.emit(Gather(axis), [source, reader.value(indices)], [result], [node])
+        reader.emit(Gather(axis), [source, reader.input(node, 1)], [result], [node])
         return ""
     step = int(flat[1] - flat[0]) if flat.size > 1 else 1
     box = [*source.shape[:axis], flat.size, *source.shape[axis + 1 :]]
@@ -272,14 +270,8 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     return shape
 
 
-def _first(node: ir.Node) -> ir.Value:
-    value = node.inputs[0]
-    assert value is not None
-    return value
-
-
 def _ends(reader: Reader, node: ir.Node) -> tuple[Value, Value]:
-    return reader.value(_first(node)), reader.value(node.outputs[0])
+    return reader.input(node, 0), reader.value(node.outputs[0])
 
 
 def _evenly_spaced(indices: Array | None, extent: int) -> Array | None:

@@ -30,9 +30,7 @@ REDUCTIONS = [
 
 def read_reduce(reader: Reader, node: ir.Node) -> str:
     """Reduce operators of float32 over constant axes."""
-    source = node.inputs[0]
-    assert source is not None
-    x = reader.value(source)
+    x = reader.input(node, 0)
     if x.dtype != "float32":
         return f"element type {x.dtype}"
     if optional_input(node, 1) is not None and constant_input(node, 1) is None:
@@ -54,9 +52,7 @@ def read_reduce(reader: Reader, node: ir.Node) -> str:
 
 def read_softmax(reader: Reader, node: ir.Node) -> str:
     """Softmax and LogSoftmax; before opset 13 they flattened from ``axis`` on."""
-    source = node.inputs[0]
-    assert source is not None
-    x = reader.value(source)
+    x = reader.input(node, 0)
     if x.dtype != "float32":
         return f"element type {x.dtype}"
     version = node.version or 13
@@ -73,9 +69,7 @@ def read_layer_norm(reader: Reader, node: ir.Node) -> str:
     """LayerNormalization with its first output only."""
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return "mean or inverse deviation is used"
-    source = node.inputs[0]
-    assert source is not None
-    x = reader.value(source)
+    x = reader.input(node, 0)
     if x.dtype != "float32":
         return f"element type {x.dtype}"
     scale, bias = constant_input(node, 1), constant_input(node, 2)

@@ -12,7 +12,7 @@ def read_pool(reader: Reader, node: ir.Node) -> str:
     """MaxPool with one output, AveragePool."""
     if len(node.outputs) > 1 and node.outputs[1].uses():
         return "indices output"
-    x = reader.value(node.inputs[0])
+    x = reader.input(node, 0)
     maximum = node.op_type == "MaxPool"
     if x.dtype not in (("float32", "uint8", "int8") if maximum else ("float32",)):
         return f"element type {x.dtype}"
@@ -37,7 +37,7 @@ def read_pool(reader: Reader, node: ir.Node) -> str:
 
 def read_global_pool(reader: Reader, node: ir.Node) -> str:
     """GlobalAveragePool and GlobalMaxPool as reductions."""
-    x = reader.value(node.inputs[0])
+    x = reader.input(node, 0)
     if x.dtype != "float32":
         return f"element type {x.dtype}"
     operator = "ReduceMax" if node.op_type == "GlobalMaxPool" else "ReduceMean"

@@ -21,7 +21,7 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
         return "B is computed at run time"
     if bias is None and optional_input(node, 2) is not None:
         return "C is computed at run time"
-    a = reader.value(node.inputs[0])
+    a = reader.input(node, 0)
     if a.dtype != "float32":
         return f"element type {a.dtype}"
     if attribute_int(node, "transB", 0):
@@ -47,10 +47,7 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
 
 def read_matmul(reader: Reader, node: ir.Node) -> str:
     """MatMul by numpy's rules."""
-    left, right = node.inputs[0], node.inputs[1]
-    assert left is not None
-    assert right is not None
-    a, b = reader.value(left), reader.value(right)
+    a, b = reader.input(node, 0), reader.input(node, 1)
     if a.dtype != "float32":
         return f"element type {a.dtype}"
     output = reader.value(node.outputs[0])

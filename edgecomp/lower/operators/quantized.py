@@ -237,9 +237,7 @@ def read_quantize(reader: Reader, node: ir.Node) -> str:
     affine, reason = _edge_affine(node, node.outputs[0])
     if affine is None:
         return reason
-    source = node.inputs[0]
-    assert source is not None
-    x = reader.value(source)
+    x = reader.input(node, 0)
     if x.dtype != "float32":
         return f"element type {x.dtype}"
     output = reader.stored(QuantizedTensor(node.outputs[0], affine))

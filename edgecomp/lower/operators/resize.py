@@ -1,5 +1,8 @@
 """Resize and Upsample: source positions and weights are computed here, in float64."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -7,14 +10,12 @@ import onnx_ir as ir
 from edgecomp.lower.reader import Reader, attribute_int, attribute_string, constant_input
 from edgecomp.plan.operations import Resize
 
-Positions = npt.NDArray[np.float64]
+Positions = npt.NDArray[Any]
 
 
 def read_resize(reader: Reader, node: ir.Node) -> str:
     """Resize of images, nearest or linear over height and width."""
-    source = node.inputs[0]
-    assert source is not None
-    x, output = reader.value(source), reader.value(node.outputs[0])
+    x, output = reader.input(node, 0), reader.value(node.outputs[0])
     mode = attribute_string(node, "mode", "nearest")
     if len(x.shape) != 4 or x.shape[:2] != output.shape[:2]:
         return "not a resize of height and width"
@@ -85,7 +86,7 @@ TRANSFORMS = {
 }
 
 #: ONNX Resize, attribute nearest_mode.
-ROUNDINGS = {
+ROUNDINGS: dict[str, Callable[[Positions], Positions]] = {
     "round_prefer_floor": lambda p: np.ceil(p - 0.5),
     "round_prefer_ceil": lambda p: np.floor(p + 0.5),
     "floor": np.floor,

@@ -31,8 +31,8 @@ def single_node_model(node: ir.Node) -> onnx.ModelProto:
             graph.initializer.append(onnx.numpy_helper.from_array(contents, name))
         else:
             graph.input.append(_value_info(value, name))
-    for position, value in enumerate(node.inputs):
-        proto.input[position] = names[value.name] if value is not None else ""
+    for position, source in enumerate(node.inputs):
+        proto.input[position] = names[source.name] if source is not None else ""
     written = [value for value in node.outputs if value.name]
     for index, value in enumerate(written):
         proto.output[node.outputs.index(value)] = f"o{index}"

@@ -2,10 +2,10 @@
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.edit import set_constant_input
+from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.channels.state import Channels, Kept, State
 
@@ -22,7 +22,7 @@ BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu"})
 
 
 def visit_unary(node: ir.Node, state: State) -> bool:
-    """y = f(x): a constant channel becomes f of the constant."""
+    """Let a constant channel become f of the constant."""
     found = state.of(node.inputs[0])
     if found is None:
         return True
@@ -30,12 +30,12 @@ def visit_unary(node: ir.Node, state: State) -> bool:
         return False
     if any(value.uses() for value in node.outputs[1:]):
         return False
-    state.set(node.outputs[0], found.axis, found.ids, _evaluate(node, found.constant, state))
+    state.set(node.outputs[0], found.axis, found.ids, _evaluate(node, found.constant))
     return True
 
 
 def visit_binary(node: ir.Node, state: State) -> bool:
-    """y = f(a, b), broadcast: channels at the same position belong together."""
+    """Broadcast f(a, b): channels at the same position belong together."""
     if len(node.inputs) != 2:
         return len(node.inputs) == 1 and visit_unary(node, state)
     shape = static_shape(node.outputs[0])
@@ -67,7 +67,7 @@ def visit_binary(node: ir.Node, state: State) -> bool:
         _constant_of(value, operand, shape, axis)
         for value, operand in zip(node.inputs, operands, strict=True)
     ]
-    state.set(node.outputs[0], axis, ids, _combine(node, constants, state))
+    state.set(node.outputs[0], axis, ids, _combine(node, constants))
     _slice_constants(node, state, ids, shape, axis)
     return True
 
@@ -108,19 +108,18 @@ def _constant_of(
     return np.broadcast_to(np.where(same, rows[:, 0], np.nan), (extent,))
 
 
-def _combine(node: ir.Node, constants: list[AnyArray], state: State) -> AnyArray:
+def _combine(node: ir.Node, constants: list[AnyArray]) -> AnyArray:
     first, second = constants
     known = ~np.isnan(first) & ~np.isnan(second)
     result = np.full(len(first), np.nan)
     if known.any():
-        result[known] = run_on_vectors(node, [first[known], second[known]])
+        result[known] = _run_on_vectors(node, [first[known], second[known]])
     if node.op_type == "Mul":
         # 0 times anything finite; weights that were pruned rely on the same.
         result[(first == 0) | (second == 0)] = 0.0
     elif node.op_type == "Div":
         # 0 by a computed value: taken as 0 only where the divisor is known, 0 / 0 is not.
         result[known & (second == 0)] = np.nan
-    del state
     return result
 
 
@@ -153,7 +152,11 @@ def visit_batch_normalization(node: ir.Node, state: State) -> bool:
 
 
 def visit_instance_normalization(node: ir.Node, state: State) -> bool:
-    """A constant channel has no spread: it becomes its bias."""
+    """A channel of zeros has no spread: it becomes its bias.
+
+    True of any constant, but its mean is rounded and then divided by sqrt(epsilon): what comes
+    out at run time is noise around the bias.
+    """
     arrays = [constant_array(value) for value in node.inputs[1:3]]
     found = state.of(node.inputs[0])
     if any(each is None for each in arrays):
@@ -163,7 +166,7 @@ def visit_instance_normalization(node: ir.Node, state: State) -> bool:
     if found.axis != 1:
         return False
     gamma, beta = (np.asarray(each, np.float64) for each in arrays)
-    known = np.where(np.isnan(found.constant) & (gamma != 0), np.nan, beta)
+    known = np.where((found.constant == 0) | (gamma == 0), beta, np.nan)
     state.set(node.outputs[0], 1, found.ids, known)
     _slice_vectors(node, state, found.ids)
     return True
@@ -196,34 +199,28 @@ def _slice_vectors(node: ir.Node, state: State, ids: AnyArray) -> None:
     state.applies.append(apply)
 
 
-def _evaluate(node: ir.Node, constant: AnyArray, state: State) -> AnyArray:
-    del state
+def _evaluate(node: ir.Node, constant: AnyArray) -> AnyArray:
     if node.op_type in ("Identity", "Dropout"):
         return constant
     known = ~np.isnan(constant)
     result = np.full(len(constant), np.nan)
     if known.any():
-        result[known] = run_on_vectors(node, [constant[known]])
+        result[known] = _run_on_vectors(node, [constant[known]])
     return result
 
 
-def run_on_vectors(node: ir.Node, vectors: list[AnyArray]) -> AnyArray:
-    """An elementwise node on vectors in place of its computed inputs; float64 result."""
+def _run_on_vectors(node: ir.Node, vectors: list[AnyArray]) -> AnyArray:
+    """An elementwise node on vectors in place of its first inputs; float64, nan if unknown."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    proto = ir.serde.serialize_node(node)
-    feeds: dict[str, AnyArray] = {}
+    arrays: list[AnyArray | None] = []
     for index, value in enumerate(node.inputs):
-        if value is None:
+        if value is None or index >= len(vectors):
+            arrays.append(constant_array(value))
             continue
         assert value.dtype is not None
-        name = f"i{index}"
-        proto.input[index] = name
-        if index < len(vectors):
-            feeds[name] = vectors[index].astype(value.dtype.numpy())
-        else:
-            feeds[name] = np.asarray(constant_array(value))
-    with np.errstate(all="ignore"):
-        evaluator = ReferenceEvaluator(proto, opsets=dict(graph.opset_imports))
-        outputs = evaluator.run(None, feeds)
+        arrays.append(vectors[index].astype(value.dtype.numpy()))
+    outputs = evaluate_node(node, arrays, graph.opset_imports)
+    if outputs is None:
+        return np.full(len(vectors[0]), np.nan)
     return np.asarray(outputs[0], np.float64)

@@ -8,7 +8,7 @@ from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.match import is_operator
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.add_bias import add_bias, bias_of_matmul
-from edgecomp.passes.channels.state import Kept, State
+from edgecomp.passes.channels.state import Channels, Kept, State
 
 
 def visit_convolution(node: ir.Node, state: State) -> bool:
@@ -19,11 +19,14 @@ def visit_convolution(node: ir.Node, state: State) -> bool:
     groups = node.attributes.get_int("group", 1)
     if groups > 1:
         return _visit_grouped(node, state, weight, groups)
-    ignored = ~weight.any(axis=(0, *range(2, weight.ndim)))
-    constant = state.consume(node.inputs[0], node, ignored, foldable=_has_no_padding(node))
+    ignored = _all_zero(np.swapaxes(weight, 0, 1))
+    constant = None
+    if _input_channels(node, state, 1) is not None:
+        foldable = _has_no_padding(node)
+        constant = state.consume(node.inputs[0], node, ignored, foldable=foldable)
     taps = weight.reshape(*weight.shape[:2], -1).astype(np.float64)
     known = _known_outputs(node, state, taps, padded=not _has_no_padding(node))
-    state.seed(node, 1, known, ~weight.reshape(len(weight), -1).any(axis=1))
+    state.seed(node, 1, known, _all_zero(weight))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -48,7 +51,7 @@ def _visit_grouped(node: ir.Node, state: State, weight: AnyArray, groups: int) -
     shape = static_shape(node.outputs[0])
     if shape is None:
         return False
-    source = state.of(node.inputs[0])
+    source = _input_channels(node, state, 1)
     if source is None:
         source_ids = state.new_ids(groups * per_in)
         state.pin(source_ids, node, "the channels of the input are not known")
@@ -66,7 +69,7 @@ def _visit_grouped(node: ir.Node, state: State, weight: AnyArray, groups: int) -
         )
     if bias is not None:
         known = known + bias
-    zeros = ~weight.reshape(len(weight), -1).any(axis=1)
+    zeros = _all_zero(weight)
     ids = state.seed(node, 1, known, zeros)
     for group in range(groups):
         first = source_ids[group * per_in]
@@ -99,11 +102,12 @@ def visit_transposed_convolution(node: ir.Node, state: State) -> bool:
         or node.attributes.get_int("group", 1) != 1
     ):
         return False
-    ignored = ~weight.reshape(len(weight), -1).any(axis=1)
-    state.consume(node.inputs[0], node, ignored, foldable=False)
+    ignored = _all_zero(weight)
+    if _input_channels(node, state, 1) is not None:
+        state.consume(node.inputs[0], node, ignored, foldable=False)
     taps = np.swapaxes(weight, 0, 1).reshape(weight.shape[1], weight.shape[0], -1)
     known = _known_outputs(node, state, taps.astype(np.float64), padded=True)
-    state.seed(node, 1, known, ~taps.any(axis=(1, 2)))
+    state.seed(node, 1, known, _all_zero(taps))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -128,28 +132,20 @@ def visit_matrix_product(node: ir.Node, state: State) -> bool:
     if is_operator(node, "Gemm") and not _is_plain_gemm(node, weight):
         return False
     last = len(shape) - 1
-    found = state.of(node.inputs[0])
-    if found is not None and found.axis != len(static_shape(node.inputs[0]) or ()) - 1:
-        state.pin(
-            found.ids, node, "the product runs along another dimension than the channels"
-        )
-        found = None
-    ignored = ~weight.any(axis=1)
+    found = _input_channels(node, state, len(static_shape(node.inputs[0]) or ()) - 1)
     constant = None
     if found is not None:
-        constant = state.consume(node.inputs[0], node, ignored, foldable=True)
+        constant = state.consume(node.inputs[0], node, _all_zero(weight), foldable=True)
     values = found.constant if found is not None else np.full(len(weight), np.nan)
     taps = weight.T.astype(np.float64)[:, :, None]
     known = _sum_of_constants(taps, values, padded=False)
     own = _bias(node)
     if own is not None:
         known = known + own
-    state.seed(node, last, known, ~weight.any(axis=0))
+    state.seed(node, last, known, _all_zero(weight.T))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
-        if found is None:
-            inputs = None
         matrix, passed = weight, None
         if inputs is not None:
             assert constant is not None
@@ -188,7 +184,7 @@ def _add_behind_matmul(node: ir.Node, passed: AnyArray, kept: Kept) -> None:
 
 def _known_outputs(node: ir.Node, state: State, taps: AnyArray, *, padded: bool) -> AnyArray:
     """Constant of each output channel, bias included."""
-    found = state.of(node.inputs[0])
+    found = _input_channels(node, state, 1)
     values = found.constant if found is not None else np.full(taps.shape[1], np.nan)
     known = _sum_of_constants(taps, values, padded=padded)
     bias = _bias(node)
@@ -202,6 +198,20 @@ def _sum_of_constants(taps: AnyArray, values: AnyArray, *, padded: bool) -> AnyA
     total = np.where(live, taps.sum(axis=2) * np.where(np.isnan(usable), 0.0, usable), 0.0)
     blocked = (live & np.isnan(usable)).any(axis=1)
     return np.where(blocked, np.nan, total.sum(axis=1))
+
+
+def _input_channels(node: ir.Node, state: State, axis: int) -> Channels | None:
+    """Channels of a product's input; held where the product runs along another dimension."""
+    found = state.of(node.inputs[0])
+    if found is None or found.axis == axis:
+        return found
+    state.pin(found.ids, node, "the product runs along another dimension than the channels")
+    return None
+
+
+def _all_zero(weight: AnyArray) -> AnyArray:
+    """Bool [rows]: rows of a weight without any other number than 0."""
+    return np.logical_not(weight.reshape(len(weight), -1).any(axis=1))
 
 
 def _is_plain_gemm(node: ir.Node, weight: AnyArray) -> bool:

@@ -64,7 +64,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         }
         chain = [loaded.get(value) or _immediate(value, lanes) for value in operation.inputs]
         for step in kind.steps:
-            context = Context(builder, step, lanes)
+            context = Context(builder, step, lanes, target.core.isa)
             chain.append(emit_step(context, [chain[k] for k in step.operands]))
         stored = _stored(chain[-1], output.dtype, lanes)
         builder.store(result, ramp(offsets[0], lanes, space.inner_stride(0)), stored)

@@ -2,7 +2,7 @@
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
-from edgecomp.schedules.cpu.tiles import ProductShape, params_for, product_cycles
+from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
 
 
 def product_cost(rows: int, depth: int, columns: int, target: Target) -> float:
@@ -15,5 +15,4 @@ def product_cost(rows: int, depth: int, columns: int, target: Target) -> float:
         depth=depth,
         row_bytes=4 * depth,
     )
-    params = params_for(shape, arithmetic, target)
-    return product_cycles(shape, params, arithmetic, target)
+    return least_cycles(shape, arithmetic, target)

@@ -154,7 +154,8 @@ class _Emitter:
     def _emit_across(self) -> int:
         """Lanes are neighbouring outputs."""
         *outer, inner = self.shape.kept
-        vectors = min(_VECTORS, -(-inner.size // self.lanes))
+        most = 1 if self.steps.shifted else _VECTORS
+        vectors = min(most, -(-inner.size // self.lanes))
         walk = Walk(lanes=self.lanes, vectors=vectors, blocks=1, columns=1)
 
         def body(run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

@@ -64,7 +64,9 @@ class Loops:
             One result per vector.
         """
         *outer, inner = runs
-        sets = max(1, min(ACCUMULATORS // len(self.vectors), inner.size))
+        # An exponential per step is no chain of additions: one more set is enough.
+        accumulators = 2 if self.steps.shifted else ACCUMULATORS
+        sets = max(1, min(accumulators // len(self.vectors), inner.size))
         totals = self._start(1)
         flat = math.prod(run.size for run in runs) <= 2 * CHUNK_STEPS * sets
         if flat:

@@ -16,10 +16,10 @@ from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import functions, math, math_wide
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
-INTEGERS = frozenset(
-    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
-)
+INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 FLOATS = frozenset({"float16", "float32", "float64"})
+_LONG_BYTES = 8
+_LONG = frozenset({"int64", "uint64"})
 DTYPES = INTEGERS | FLOATS | {"bool"}
 
 
@@ -45,8 +45,9 @@ class Context:
     builder: KernelBuilder
     step: Step
     lanes: int
+    isa: str
 
-    def attribute(self, name: str, default: float | int | str) -> float | int | str:
+    def attribute(self, name: str, default: float | str) -> float | int | str:
         """An attribute, with ONNX's default."""
         return dict(self.step.attributes).get(name, default)
 
@@ -75,6 +76,8 @@ def convert(context: Context, value: Expr, source: str, target: str) -> Expr:
         return tirx.NE(value, context.number(0, source))
     if source == "bool":
         return tirx.Select(value, context.number(1, target), context.number(0, target))
+    if context.isa == "armv7" and {source, target} & _LONG and {source, target} & FLOATS:
+        return _convert_long(context, value, source, target)
     if source in FLOATS and target in INTEGERS:
         # Narrow and unsigned results wrap: C leaves a negative float to unsigned undefined.
         bits = np.dtype(target).itemsize * 8
@@ -82,6 +85,38 @@ def convert(context: Context, value: Expr, source: str, target: str) -> Expr:
         value = tirx.Cast(typed(wide, lanes), value)
         source = wide
     return value if source == target else tirx.Cast(typed(target, lanes), value)
+
+
+def _convert_long(context: Context, value: Expr, source: str, target: str) -> Expr:
+    """64-bit integers from and to floats in two halves.
+
+    Instructions of armv7 convert 32 bits; the library functions for 64 bits take their float
+    arguments in core registers, while LLVM 22 passes them in vector registers.
+    """
+    lanes = context.lanes
+    high_unit = constant(2.0**32, "float64", lanes)
+
+    def wide(half: Expr) -> Expr:
+        return tirx.Cast(typed("float64", lanes), half)
+
+    if source in _LONG:
+        high_type = "int32" if source == "int64" else "uint32"
+        shifted = value >> constant(32, source, lanes)
+        high = wide(tirx.Cast(typed(high_type, lanes), shifted))
+        low = wide(tirx.Cast(typed("uint32", lanes), value))
+        total = high * high_unit + low
+        return total if target == "float64" else tirx.Cast(typed(target, lanes), total)
+    x = named(context.builder, "wide", value if source == "float64" else wide(value))
+    zero = constant(0.0, "float64", lanes)
+    magnitude = named(context.builder, "magnitude", tirx.Select(x < zero, zero - x, x))
+    high = tirx.Cast(typed("uint32", lanes), magnitude * constant(2.0**-32, "float64", lanes))
+    high = named(context.builder, "high", high)
+    low = tirx.Cast(typed("uint32", lanes), magnitude - wide(high) * high_unit)
+    joined = (tirx.Cast(typed(target, lanes), high) << constant(32, target, lanes)) | (
+        tirx.Cast(typed(target, lanes), low)
+    )
+    joined = named(context.builder, "joined", joined)
+    return tirx.Select(x < zero, constant(0, target, lanes) - joined, joined)
 
 
 def refusal(step: Step, dtypes: list[str]) -> str:
@@ -107,7 +142,7 @@ def emit_step(context: Context, operands: list[Operand]) -> Operand:
 # --- functions of one float
 
 
-def _by_lane(function: Callable[[Expr], Expr], *vectors: Expr) -> Expr:
+def _by_lane(function: Callable[..., Expr], *vectors: Expr) -> Expr:
     """A scalar function (a call of libm) for each lane."""
     lanes = lanes_of(vectors[0])
     if lanes == 1:
@@ -134,7 +169,8 @@ def _parameters(context: Context) -> tuple[str, float, float]:
         "thresholdedrelu": (("alpha", 1.0),),
     }
     values = [float(context.attribute(k, d)) for k, d in defaults.get(name, ())]
-    return name, *(values + [0.0, 0.0])[:2]
+    alpha, beta = [*values, 0.0, 0.0][:2]
+    return name, alpha, beta
 
 
 def _unary(context: Context, operands: list[Operand]) -> Expr:
@@ -295,22 +331,25 @@ def _prelu(context: Context, operands: list[Operand]) -> Expr:
     return tirx.Select(x.value < zero, x.value * slope.value, x.value)
 
 
-def _safe_divisor(context: Context, divisor: Operand) -> Expr:
-    """1 for 0, which would trap on x86; ONNX leaves the quotient open."""
-    zero, one = context.number(0, divisor.dtype), context.number(1, divisor.dtype)
-    safe = tirx.Select(tirx.EQ(divisor.value, zero), one, divisor.value)
-    return named(context.builder, "divisor", safe)
-
-
-def _truncating_division(context: Context, a: Operand, divisor: Expr) -> Expr:
+def _quotient(context: Context, a: Operand, b: Operand) -> Expr:
+    """Integer quotient rounded towards zero; a division by 0 gives any number, no trap."""
+    if np.dtype(a.dtype).itemsize < _LONG_BYTES:
+        # Exact in float64 for 32-bit numbers, and a vector instruction.
+        quotient = convert(context, a.value, a.dtype, "float64") / convert(
+            context, b.value, b.dtype, "float64"
+        )
+        return convert(context, quotient, "float64", a.dtype)
+    # x86 traps on 0, and on the least integer by -1: both divisors become 1. The sign is put
+    # back by a product, not by Select: TVM lets the branches of a Select assume its condition,
+    # as if they were lazy, and would take the guard away.
+    zero, one = context.number(0, a.dtype), context.number(1, a.dtype)
+    divisor = tirx.Select(tirx.EQ(b.value, zero), one, b.value)
     if a.dtype.startswith("uint"):
         return tirx.truncdiv(a.value, divisor)
-    # The least integer by -1 would trap: negate instead.
     minus_one = context.number(-1, a.dtype)
-    by_minus_one = named(context.builder, "negate", tirx.EQ(divisor, minus_one))
-    divisor = tirx.Select(by_minus_one, context.number(1, a.dtype), divisor)
-    quotient = tirx.truncdiv(a.value, named(context.builder, "divisor", divisor))
-    return tirx.Select(by_minus_one, context.number(0, a.dtype) - a.value, quotient)
+    negative = tirx.EQ(b.value, minus_one)
+    sign = tirx.Select(negative, minus_one, one)
+    return tirx.truncdiv(a.value, tirx.Select(negative, one, divisor)) * sign
 
 
 def _divide(context: Context, operands: list[Operand]) -> Expr:
@@ -318,16 +357,22 @@ def _divide(context: Context, operands: list[Operand]) -> Expr:
     a, b = operands
     if a.dtype in FLOATS:
         return a.value / b.value
-    return _truncating_division(context, a, _safe_divisor(context, b))
+    return _quotient(context, a, b)
 
 
 def _modulo(context: Context, operands: list[Operand]) -> Expr:
-    """fmod 1: the sign of the dividend, as C; fmod 0: of the divisor, as Python."""
+    """Fmod 1: the sign of the dividend, as C; fmod 0: of the divisor, as Python."""
     a, b = operands
     if a.dtype in FLOATS:
-        return _by_lane(tirx.fmod, a.value, b.value)
-    divisor = _safe_divisor(context, b)
-    quotient = named(context.builder, "quotient", _truncating_division(context, a, divisor))
+        scalar = held_as(a.dtype)
+        name = "fmod" if scalar == "float64" else "fmodf"
+
+        def remainder(x: Expr, y: Expr) -> Expr:
+            return tirx.call_pure_extern(scalar, name, x, y)
+
+        return _by_lane(remainder, a.value, b.value)
+    divisor = b.value
+    quotient = named(context.builder, "quotient", _quotient(context, a, b))
     rest = named(context.builder, "rest", a.value - quotient * divisor)
     if a.dtype.startswith("uint") or context.attribute("fmod", 0):
         return rest
@@ -526,6 +571,4 @@ STEPS: dict[str, _Emit] = {
 }
 
 _FLOAT_ONLY = frozenset({*_UNARY, *_LIBRARY, "IsInf", "IsNaN", "Mean", "Swish"})
-_INTEGER_ONLY = frozenset(
-    {"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}
-)
+_INTEGER_ONLY = frozenset({"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"})

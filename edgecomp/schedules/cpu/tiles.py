@@ -169,6 +169,12 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     )
 
 
+def least_cycles(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> float:
+    """Modelled cycles of the product under its cheapest tile."""
+    cuts = _candidates(shape, arithmetic, target)
+    return min(_cut_cycles(shape, cut, arithmetic, target) for cut in cuts)
+
+
 def _candidates(
     shape: ProductShape, arithmetic: Arithmetic, target: Target
 ) -> Iterator[tuple[int, Split, Split]]:
@@ -190,14 +196,6 @@ def _candidates(
         inner *= size
         if inner > MAX_ROWS:
             break
-
-
-def product_cycles(
-    shape: ProductShape, params: TileParams, arithmetic: Arithmetic, target: Target
-) -> float:
-    """Modelled cycles of the whole product on one core."""
-    cut = (params.axis, params.rows, params.vectors)
-    return _cut_cycles(shape, cut, arithmetic, target)
 
 
 def _cut_cycles(

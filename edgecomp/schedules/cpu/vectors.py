@@ -14,5 +14,11 @@ def typed(dtype: str, lanes: int) -> str:
 
 
 def named(builder: KernelBuilder, name: str, value: Expr) -> Expr:
-    """A name for a scalar or vector, so that it is computed once."""
+    """A name for a scalar or vector, so that it is computed once.
+
+    A vector of bool keeps no name: TVM's simplifier fails on variables of that type, and LLVM
+    joins equal comparisons anyway.
+    """
+    if value.ty.dtype.is_bool:
+        return value
     return builder.let(name, value, str(value.ty.dtype))

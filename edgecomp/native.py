@@ -1,0 +1,464 @@
+"""A compiled model in this process: the C interface of the runtime, typed, through ctypes.
+
+A library of another descriptor version is refused before anything else of it is read.
+"""
+
+import ctypes
+import dataclasses
+import math
+import threading
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.native_abi import (
+    DTYPE_NAMES,
+    MODEL_ABI_VERSION,
+    MODEL_MAGIC,
+    EcCall,
+    EcCallProfile,
+    EcModel,
+    EcOpenOptions,
+    EcPort,
+    EcTensor,
+    Status,
+    declare,
+)
+
+Array = np.typing.NDArray[Any]
+
+_REBUILD = "build the bundle again, or copy it again from where it was built"
+
+#: Status -> code of the error and what to try.
+_ERRORS = {
+    Status.ARGUMENT: (Code.USAGE, ""),
+    Status.INPUT_NAME: (Code.INPUT_MISMATCH, ""),
+    Status.INPUT_BYTES: (Code.INPUT_MISMATCH, ""),
+    Status.MEMORY_TOO_SMALL: (Code.INTERNAL, ""),
+    Status.OUT_OF_MEMORY: (Code.DEVICE_FAILED, "close other programs, or use fewer threads"),
+    Status.FILE: (Code.FILE_MISSING, "the weights belong beside the library"),
+    Status.THREAD: (Code.DEVICE_FAILED, "use fewer threads"),
+    Status.DESCRIPTOR: (Code.BUNDLE_INVALID, _REBUILD),
+    Status.VERSION: (Code.BUNDLE_VERSION, "build the bundle with this version of edgecomp"),
+    Status.WEIGHTS_BYTES: (Code.BUNDLE_CORRUPT, _REBUILD),
+    Status.WEIGHTS_HASH: (Code.BUNDLE_CORRUPT, _REBUILD),
+    Status.CPU_FEATURE: (
+        Code.DEVICE_FAILED,
+        "build for a target that this machine satisfies, such as --target host",
+    ),
+    Status.DEVICE_ABSENT: (Code.DEVICE_FAILED, "build for a target without that device"),
+    Status.DEVICE: (Code.DEVICE_FAILED, ""),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PortInfo:
+    """An input or output: ``dtype`` is numpy's name, ``shape`` in ONNX order."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the plan.
+
+    Attributes:
+        name: of the value.
+        dtype: numpy's name.
+        bytes: contents, halo included.
+        offset_bytes: from the start of its storage.
+        is_weight: whether it lies in the weights, else in the arena.
+    """
+
+    name: str
+    dtype: str
+    bytes: int
+    offset_bytes: int
+    is_weight: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class CallInfo:
+    """One kernel call: see ``edgecomp.plan.plan.PlanCall``; ``tensors`` are indices."""
+
+    operator: str
+    schedule: str
+    nodes: tuple[str, ...]
+    source: str
+    multiply_adds: int
+    work_items: int
+    workspace_bytes: int
+    tensors: tuple[int, ...]
+    device: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CallProfile:
+    """Times of one call over ``runs`` runs."""
+
+    call: CallInfo
+    runs: int
+    total_ns: int
+    minimum_ns: int
+
+
+class Session:
+    """An opened model.
+
+    Calls from several threads are served one after the other. Use it as a context manager, or
+    call ``close``.
+    """
+
+    def __init__(
+        self,
+        library: Path,
+        *,
+        weights: Path | None = None,
+        threads: int = 1,
+        skip_hash: bool = False,
+        thread_shares: Sequence[int] | None = None,
+    ) -> None:
+        """Open the model of a shared library.
+
+        Args:
+            library: the bundle's shared library, which exports ``ec_model_default``.
+            weights: file with the weights; None for the embedded ones or, where the model has
+                none, the file it names beside the library.
+            threads: threads that compute, the calling one included.
+            skip_hash: trust the contents of the weights.
+            thread_shares: one weight per thread for slicing the work, None for equal.
+
+        Raises:
+            EdgecompError: FILE_MISSING, BUNDLE_INVALID, BUNDLE_VERSION, BUNDLE_CORRUPT,
+                DEVICE_FAILED (the processor lacks a feature) or USAGE.
+        """
+        self._handle = ctypes.c_void_p()
+        self._lock = threading.Lock()
+        self._path = library
+        self._library = _load(library)
+        self._model = _read_model(self._library, library)
+        options, kept = self._options(weights, threads, skip_hash, thread_shares)
+        self._check(
+            self._library.ec_session_open(
+                ctypes.byref(self._model), ctypes.byref(options), ctypes.byref(self._handle)
+            )
+        )
+        del kept  # the runtime keeps none of the options' memory
+        # The descriptor is checked now: everything in it can be read.
+        model = self._model
+        self.name = _text(model.name)
+        self.target = _text(model.target)
+        self.inputs = [_port(model.inputs[i]) for i in range(model.input_count)]
+        self.outputs = [_port(model.outputs[i]) for i in range(model.output_count)]
+        self.tensors = [_tensor(model.tensors[i]) for i in range(model.tensor_count)]
+        self.calls = [_call(model.calls[i]) for i in range(model.call_count)]
+        self.arena_bytes = int(model.arena_bytes)
+        self.weights_bytes = int(model.weights_bytes)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the outputs.
+
+        Args:
+            inputs: name -> array of the input's shape and dtype, in any memory order.
+
+        Returns:
+            Output name -> new array.
+
+        Raises:
+            EdgecompError: INPUT_MISMATCH for a missing, unknown or unfitting input.
+        """
+        with self._lock:
+            self._set_inputs(inputs)
+            self._check(self._library.ec_session_run(self._handle))
+            return self._read_outputs()
+
+    def run_profiled(
+        self, inputs: Mapping[str, Array], runs: int = 1
+    ) -> tuple[dict[str, Array], list[CallProfile]]:
+        """Compute the outputs ``runs`` times and measure each call.
+
+        Returns:
+            The outputs and one profile per call.
+        """
+        if runs < 1:
+            raise EdgecompError(Code.USAGE, f"{runs} profiled runs: at least 1 is needed")
+        profiles = (EcCallProfile * len(self.calls))()
+        with self._lock:
+            for _ in range(runs):
+                self._set_inputs(inputs)
+                self._check(
+                    self._library.ec_session_run_profiled(
+                        self._handle, profiles, len(self.calls)
+                    )
+                )
+            outputs = self._read_outputs()
+        measured = [
+            CallProfile(call, int(p.runs), int(p.total_ns), int(p.minimum_ns))
+            for call, p in zip(self.calls, profiles, strict=True)
+        ]
+        return outputs, measured
+
+    def run_prefix(self, inputs: Mapping[str, Array], call_count: int) -> None:
+        """Run the first ``call_count`` calls only, for reading tensors as they then are."""
+        if not 0 <= call_count <= len(self.calls):
+            raise EdgecompError(
+                Code.USAGE, f"the first {call_count} of {len(self.calls)} calls cannot be run"
+            )
+        with self._lock:
+            self._set_inputs(inputs)
+            self._check(self._library.ec_session_run_prefix(self._handle, call_count))
+
+    def tensor(self, index: int) -> Array:
+        """A copy of a tensor of the plan as it is now: 1-D, in memory order, halo included."""
+        if not 0 <= index < len(self.tensors):
+            raise EdgecompError(Code.USAGE, f"tensor {index} of {len(self.tensors)}")
+        with self._lock:
+            self._require_open()
+            data = ctypes.c_void_p()
+            count = ctypes.c_uint64()
+            self._check(
+                self._library.ec_session_tensor_data(
+                    self._handle, index, ctypes.byref(data), ctypes.byref(count)
+                )
+            )
+            raw = ctypes.string_at(data.value or 0, count.value)
+        return np.frombuffer(raw, _numpy_dtype(self.tensors[index].dtype)).copy()
+
+    def close(self) -> None:
+        """Give everything back; more than once is allowed."""
+        with self._lock:
+            handle, self._handle = self._handle, ctypes.c_void_p()
+        if handle:
+            self._library.ec_session_close(handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def _options(
+        self,
+        weights: Path | None,
+        threads: int,
+        skip_hash: bool,
+        thread_shares: Sequence[int] | None,
+    ) -> tuple[EcOpenOptions, list[object]]:
+        """The options and what must stay alive while they are used."""
+        if not 1 <= threads <= 0xFFFFFFFF:
+            raise EdgecompError(Code.USAGE, f"{threads} threads: at least 1 is needed")
+        options = EcOpenOptions(struct_bytes=ctypes.sizeof(EcOpenOptions), threads=threads)
+        options.skip_hash = int(skip_hash)
+        kept: list[object] = []
+        path = weights or self._default_weights()
+        if path is not None:
+            encoded = bytes(path)
+            options.weights_path = encoded
+            kept.append(encoded)
+        if thread_shares is not None:
+            if len(thread_shares) != threads:
+                raise EdgecompError(
+                    Code.USAGE, f"{len(thread_shares)} thread shares for {threads} threads"
+                )
+            if any(not 0 <= share <= 0xFFFFFFFF for share in thread_shares):
+                raise EdgecompError(Code.USAGE, f"thread shares {list(thread_shares)}")
+            shares = (ctypes.c_uint32 * threads)(*thread_shares)
+            options.thread_shares = ctypes.cast(shares, ctypes.POINTER(ctypes.c_uint32))
+            kept.append(shares)
+        return options, kept
+
+    def _default_weights(self) -> Path | None:
+        """The side file that the model names, beside the library."""
+        if self._model.embedded_weights or not self._model.weights_file:
+            return None
+        return self._path.parent / _text(self._model.weights_file)
+
+    def _require_open(self) -> None:
+        if not self._handle:
+            raise EdgecompError(Code.USAGE, f"the session of '{self.name}' is closed")
+
+    def _set_inputs(self, inputs: Mapping[str, Array]) -> None:
+        self._require_open()
+        known = [port.name for port in self.inputs]
+        for name in inputs:
+            if name not in known:
+                raise EdgecompError(
+                    Code.INPUT_MISMATCH,
+                    f"the model has no input '{name}'",
+                    hint=nearest_hint(name, known),
+                )
+        for index, port in enumerate(self.inputs):
+            array = _fitting(port, inputs)
+            self._check(
+                self._library.ec_session_set_input(
+                    self._handle, index, array.ctypes.data, array.nbytes
+                )
+            )
+
+    def _read_outputs(self) -> dict[str, Array]:
+        outputs: dict[str, Array] = {}
+        for index, port in enumerate(self.outputs):
+            array = np.empty(port.shape, _numpy_dtype(port.dtype))
+            self._check(
+                self._library.ec_session_get_output(
+                    self._handle, index, array.ctypes.data, array.nbytes
+                )
+            )
+            outputs[port.name] = array
+        return outputs
+
+    def _check(self, status: int) -> None:
+        """Raise what a status stands for, unless it is OK."""
+        if status == Status.OK:
+            return
+        message = _text(self._library.ec_last_message())
+        try:
+            code, hint = _ERRORS[Status(status)]
+        except ValueError:  # a library newer than this file
+            code, hint = Code.BUNDLE_VERSION, ""
+        raise EdgecompError(
+            code,
+            message or f"the runtime failed with status {status}",
+            hint=hint,
+            path=str(self._path),
+        )
+
+
+def _fitting(port: PortInfo, inputs: Mapping[str, Array]) -> Array:
+    """The contiguous array for an input, after looking at its shape and dtype."""
+    wanted = f"{port.dtype}{list(port.shape)}"
+    if port.name not in inputs:
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{port.name}' is missing",
+            hint=f"give '{port.name}' as {wanted}",
+        )
+    array = inputs[port.name]
+    if not isinstance(array, np.ndarray):
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{port.name}' is a {type(array).__name__}, not a numpy array",
+            hint=f"numpy.asarray(..., dtype='{port.dtype}')",
+        )
+    if array.dtype != _numpy_dtype(port.dtype):
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{port.name}' is {array.dtype}{list(array.shape)}, the model takes {wanted}",
+            hint=f"array.astype('{port.dtype}')",
+        )
+    if array.shape != port.shape:
+        same_size = math.prod(array.shape) == math.prod(port.shape)
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{port.name}' is {array.dtype}{list(array.shape)}, the model takes {wanted}",
+            hint="reshape or transpose it"
+            if same_size
+            else "the shape is fixed at build time",
+        )
+    return np.ascontiguousarray(array).reshape(port.shape)
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    """Load a library and declare its functions."""
+    if not path.is_file():
+        raise EdgecompError(Code.FILE_MISSING, "no such library", path=str(path))
+    try:
+        library = ctypes.CDLL(str(path.resolve()))
+        declare(library)
+    except OSError as error:
+        raise EdgecompError(
+            Code.BUNDLE_INVALID,
+            f"the library cannot be loaded: {error}",
+            path=str(path),
+            hint="it may be built for another kind of machine, or be damaged",
+        ) from error
+    except AttributeError as error:
+        raise EdgecompError(
+            Code.BUNDLE_INVALID,
+            f"the library is not a compiled model: {error}",
+            path=str(path),
+            hint="give the shared library of a bundle",
+        ) from error
+    return library
+
+
+def _read_model(library: ctypes.CDLL, path: Path) -> EcModel:
+    """The descriptor, if it is of the version that the structures here repeat."""
+    address = library.ec_model_default()
+    if not address:
+        raise EdgecompError(Code.BUNDLE_INVALID, "the library has no model", path=str(path))
+    model: EcModel = address.contents
+    if model.magic != MODEL_MAGIC:
+        raise EdgecompError(
+            Code.BUNDLE_INVALID, "the library's model is not a descriptor", path=str(path)
+        )
+    if model.abi_version != MODEL_ABI_VERSION or model.struct_bytes != ctypes.sizeof(EcModel):
+        raise EdgecompError(
+            Code.BUNDLE_VERSION,
+            f"the model has descriptor version {model.abi_version} "
+            f"({model.struct_bytes} bytes), this edgecomp reads {MODEL_ABI_VERSION} "
+            f"({ctypes.sizeof(EcModel)} bytes)",
+            path=str(path),
+            hint="build the bundle with this version of edgecomp",
+        )
+    return model
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    if name == "bfloat16":
+        import ml_dtypes
+
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return np.dtype(name)
+
+
+def _port(port: EcPort) -> PortInfo:
+    return PortInfo(
+        _text(port.name),
+        DTYPE_NAMES[port.dtype],
+        tuple(port.shape[d] for d in range(port.rank)),
+    )
+
+
+def _tensor(tensor: EcTensor) -> TensorInfo:
+    return TensorInfo(
+        _text(tensor.name),
+        DTYPE_NAMES[tensor.dtype],
+        int(tensor.bytes),
+        int(tensor.offset_bytes),
+        tensor.storage == 1,
+    )
+
+
+def _call(call: EcCall) -> CallInfo:
+    return CallInfo(
+        operator=_text(call.operator_name),
+        schedule=_text(call.schedule),
+        nodes=tuple(filter(None, _text(call.nodes).split(","))),
+        source=_text(call.source),
+        multiply_adds=int(call.multiply_adds),
+        work_items=int(call.work_items),
+        workspace_bytes=int(call.workspace_bytes),
+        tensors=tuple(call.tensors[i] for i in range(call.pointer_count)),
+        device=int(call.device),
+    )

@@ -1,0 +1,166 @@
+"""The C interface of the runtime as ctypes sees it.
+
+Repeats runtime/include/edgecomp/model.h and edgecomp.h, field by field and in their order.
+"""
+
+import ctypes
+import enum
+from typing import Any
+
+MODEL_MAGIC = 0x4C444D45
+MODEL_ABI_VERSION = 1
+MAX_RANK = 8
+
+#: ec_dtype -> numpy name.
+DTYPE_NAMES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    16: "bfloat16",
+}
+
+
+class Status(enum.IntEnum):
+    """ec_status."""
+
+    OK = 0
+    ARGUMENT = 0x10
+    INPUT_NAME = 0x11
+    INPUT_BYTES = 0x12
+    MEMORY_TOO_SMALL = 0x13
+    OUT_OF_MEMORY = 0x20
+    FILE = 0x21
+    THREAD = 0x22
+    DESCRIPTOR = 0x30
+    VERSION = 0x31
+    WEIGHTS_BYTES = 0x32
+    WEIGHTS_HASH = 0x33
+    CPU_FEATURE = 0x40
+    DEVICE_ABSENT = 0x41
+    DEVICE = 0x42
+
+
+class EcTensor(ctypes.Structure):
+    """ec_tensor."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("offset_bytes", ctypes.c_uint64),
+        ("bytes", ctypes.c_uint64),
+        ("dtype", ctypes.c_uint32),
+        ("storage", ctypes.c_uint32),
+    )
+
+
+class EcCall(ctypes.Structure):
+    """ec_call."""
+
+    _fields_ = (
+        ("kernel", ctypes.c_void_p),
+        ("tensors", ctypes.POINTER(ctypes.c_uint32)),
+        ("pointer_count", ctypes.c_uint32),
+        ("work_items", ctypes.c_uint32),
+        ("workspace_bytes", ctypes.c_uint64),
+        ("multiply_adds", ctypes.c_uint64),
+        ("operator_name", ctypes.c_char_p),
+        ("schedule", ctypes.c_char_p),
+        ("nodes", ctypes.c_char_p),
+        ("source", ctypes.c_char_p),
+        ("device", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    )
+
+
+class EcPort(ctypes.Structure):
+    """ec_port."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("tensor", ctypes.c_uint32),
+        ("dtype", ctypes.c_uint32),
+        ("rank", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("shape", ctypes.c_int64 * MAX_RANK),
+    )
+
+
+class EcModel(ctypes.Structure):
+    """ec_model."""
+
+    _fields_ = (
+        ("magic", ctypes.c_uint32),
+        ("abi_version", ctypes.c_uint32),
+        ("struct_bytes", ctypes.c_uint64),
+        ("name", ctypes.c_char_p),
+        ("target", ctypes.c_char_p),
+        ("required_features", ctypes.c_char_p),
+        ("tensors", ctypes.POINTER(EcTensor)),
+        ("calls", ctypes.POINTER(EcCall)),
+        ("inputs", ctypes.POINTER(EcPort)),
+        ("outputs", ctypes.POINTER(EcPort)),
+        ("tensor_count", ctypes.c_uint32),
+        ("call_count", ctypes.c_uint32),
+        ("input_count", ctypes.c_uint32),
+        ("output_count", ctypes.c_uint32),
+        ("arena_bytes", ctypes.c_uint64),
+        ("workspace_bytes", ctypes.c_uint64),
+        ("weights_bytes", ctypes.c_uint64),
+        ("weights_hash", ctypes.c_uint64),
+        ("embedded_weights", ctypes.c_void_p),
+        ("weights_file", ctypes.c_char_p),
+        ("reserved", ctypes.c_uint64 * 4),
+    )
+
+
+class EcOpenOptions(ctypes.Structure):
+    """ec_open_options."""
+
+    _fields_ = (
+        ("struct_bytes", ctypes.c_uint64),
+        ("weights_path", ctypes.c_char_p),
+        ("weights", ctypes.c_void_p),
+        ("weights_bytes", ctypes.c_uint64),
+        ("threads", ctypes.c_uint32),
+        ("skip_hash", ctypes.c_uint32),
+        ("thread_shares", ctypes.POINTER(ctypes.c_uint32)),
+    )
+
+
+class EcCallProfile(ctypes.Structure):
+    """ec_call_profile."""
+
+    _fields_ = (
+        ("runs", ctypes.c_uint64),
+        ("total_ns", ctypes.c_uint64),
+        ("minimum_ns", ctypes.c_uint64),
+    )
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Set the types of the functions; AttributeError for a library that lacks one."""
+    pointer, index, count = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "ec_model_default": (ctypes.POINTER(EcModel), []),
+        "ec_last_message": (ctypes.c_char_p, []),
+        "ec_session_open": (ctypes.c_int, [pointer, pointer, pointer]),
+        "ec_session_close": (None, [pointer]),
+        "ec_session_set_input": (ctypes.c_int, [pointer, index, pointer, count]),
+        "ec_session_get_output": (ctypes.c_int, [pointer, index, pointer, count]),
+        "ec_session_run": (ctypes.c_int, [pointer]),
+        "ec_session_run_prefix": (ctypes.c_int, [pointer, index]),
+        "ec_session_run_profiled": (ctypes.c_int, [pointer, pointer, index]),
+        "ec_session_tensor_data": (ctypes.c_int, [pointer, index, pointer, pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments

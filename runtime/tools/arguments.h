@@ -1,0 +1,37 @@
+/* The runner's command line. */
+#ifndef EDGECOMP_TOOLS_ARGUMENTS_H
+#define EDGECOMP_TOOLS_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct input_argument {
+  const char *name; /* not NUL-terminated: `name_bytes` long */
+  size_t name_bytes;
+  const char *path;
+} input_argument;
+
+typedef struct arguments {
+  const char *program;
+  const char *weights_path; /* NULL: not given */
+  const char *output_folder;
+  input_argument *inputs;
+  uint32_t input_count;
+  bool random_inputs;
+  uint32_t threads;
+  uint32_t warmup_runs;
+  uint32_t timed_runs;
+  double longest_seconds; /* of the timed runs; 0: no limit */
+  bool skip_hash;
+  bool profile;
+  bool json;
+  bool info;
+  bool serve;
+} arguments;
+
+/* Read the command line; ends the process for --help and for anything that is wrong. The
+ * strings point into argv. */
+arguments arguments_parse(int argc, char **argv);
+
+#endif /* EDGECOMP_TOOLS_ARGUMENTS_H */

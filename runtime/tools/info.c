@@ -1,0 +1,106 @@
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "edgecomp/model.h"
+#include "json.h"
+#include "report.h"
+
+/* numpy's name of an element type. */
+static const char *dtype_name(uint32_t dtype) {
+  switch ((ec_dtype)dtype) {
+    case EC_DTYPE_FLOAT32:
+      return "float32";
+    case EC_DTYPE_UINT8:
+      return "uint8";
+    case EC_DTYPE_INT8:
+      return "int8";
+    case EC_DTYPE_UINT16:
+      return "uint16";
+    case EC_DTYPE_INT16:
+      return "int16";
+    case EC_DTYPE_INT32:
+      return "int32";
+    case EC_DTYPE_INT64:
+      return "int64";
+    case EC_DTYPE_BOOL:
+      return "bool";
+    case EC_DTYPE_FLOAT16:
+      return "float16";
+    case EC_DTYPE_FLOAT64:
+      return "float64";
+    case EC_DTYPE_UINT32:
+      return "uint32";
+    case EC_DTYPE_UINT64:
+      return "uint64";
+    case EC_DTYPE_BFLOAT16:
+      return "bfloat16";
+  }
+  return "unknown";
+}
+
+static uint64_t multiply_adds(const ec_model *model) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < model->call_count; ++i) {
+    sum += model->calls[i].multiply_adds;
+  }
+  return sum;
+}
+
+static void ports_json(const char *key, const ec_model *model, const ec_port *ports,
+                       uint32_t count) {
+  json_open(key, '[');
+  for (uint32_t i = 0; i < count; ++i) {
+    json_open(NULL, '{');
+    json_text("name", ports[i].name);
+    json_text("dtype", dtype_name(ports[i].dtype));
+    json_open("shape", '[');
+    for (uint32_t d = 0; d < ports[i].rank; ++d) {
+      json_signed(NULL, ports[i].shape[d]);
+    }
+    json_close(']');
+    json_unsigned("bytes", model->tensors[ports[i].tensor].bytes);
+    json_close('}');
+  }
+  json_close(']');
+}
+
+void info_json(const ec_model *model, uint64_t session_bytes) {
+  json_open(NULL, '{');
+  json_text("model", model->name);
+  json_text("target", model->target);
+  json_text("required_features", model->required_features);
+  json_unsigned("abi_version", model->abi_version);
+  ports_json("inputs", model, model->inputs, model->input_count);
+  ports_json("outputs", model, model->outputs, model->output_count);
+  json_unsigned("calls", model->call_count);
+  json_unsigned("multiply_adds", multiply_adds(model));
+  json_unsigned("arena_bytes", model->arena_bytes);
+  json_unsigned("workspace_bytes", model->workspace_bytes);
+  json_unsigned("weights_bytes", model->weights_bytes);
+  json_text("weights_file", model->weights_file != NULL ? model->weights_file : "");
+  json_unsigned("session_bytes", session_bytes);
+  json_close('}');
+  json_end();
+}
+
+static void ports_text(const char *label, const ec_port *ports, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    (void)printf("%-8s%s: %s [", label, ports[i].name, dtype_name(ports[i].dtype));
+    for (uint32_t d = 0; d < ports[i].rank; ++d) {
+      (void)printf("%s%" PRId64, d == 0 ? "" : ", ", ports[i].shape[d]);
+    }
+    (void)printf("]\n");
+  }
+}
+
+void info_text(const ec_model *model, uint64_t session_bytes) {
+  (void)printf("%s for %s (%s)\n", model->name, model->target, model->required_features);
+  ports_text("input", model->inputs, model->input_count);
+  ports_text("output", model->outputs, model->output_count);
+  (void)printf("%" PRIu32 " calls, %" PRIu64 " multiply-adds\n", model->call_count,
+               multiply_adds(model));
+  (void)printf("memory: arena %" PRIu64 ", session %" PRIu64 ", weights %" PRIu64 " bytes\n",
+               model->arena_bytes, session_bytes, model->weights_bytes);
+}

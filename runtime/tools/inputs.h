@@ -1,0 +1,22 @@
+/* Contents of the model's inputs, kept to fill them in again before each run. */
+#ifndef EDGECOMP_TOOLS_INPUTS_H
+#define EDGECOMP_TOOLS_INPUTS_H
+
+#include "arguments.h"
+#include "edgecomp/edgecomp.h"
+
+/* One buffer per input, from malloc. */
+typedef struct input_set {
+  void **data;
+} input_set;
+
+/* Read or make up every input; ends the process when one is missing, unknown or of the wrong
+ * size. */
+input_set inputs_load(const ec_model *model, const arguments *from);
+
+/* Copy all of them into the session. */
+void inputs_set(const input_set *inputs, ec_session *session);
+
+void inputs_free(input_set *inputs, const ec_model *model);
+
+#endif /* EDGECOMP_TOOLS_INPUTS_H */
