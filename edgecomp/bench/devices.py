@@ -7,14 +7,14 @@ from edgecomp.bench.ssh import SshDevice
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 
-FORMS = ("local", "qemu", "ssh:user@host")
+FORMS = ("local", "qemu", "ssh:user@host[:port]")
 
 
 def open_device(spec: str, target: Target) -> Device:
     """The device that ``--device`` names.
 
     Args:
-        spec: ``local``, ``qemu`` or ``ssh:user@host``.
+        spec: ``local``, ``qemu`` or ``ssh:user@host[:port]``.
         target: of the bundle that is to run; it names the emulator.
 
     Raises:

@@ -39,21 +39,33 @@ def compile_plain(output, sources, *flags, cc=None):
 
 
 @functools.cache
+def _runtime_objects(cc):
+    """Objects of the runtime, and those of the runner, compiled once per compiler."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    objects = {}
+    for name in ("sources.txt", "runner_sources.txt"):
+        objects[name] = [folder / f"{pathlib.Path(p).stem}.o" for p in listed(name)]
+        for source, output in zip(listed(name), objects[name], strict=True):
+            compile_plain(output, [source], "-c", "-fPIC", cc=cc)
+    return objects["sources.txt"], objects["runner_sources.txt"]
+
+
+@functools.cache
 def demo_library(*defines):
     """Shared library of the demo model and the runtime, built once per set of defines."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
-    flags = [f"-D{define}" for define in defines]
-    sources = [*listed("sources.txt"), DEMO]
-    return compile_plain(folder / "libdemo.so", sources, "-shared", "-fPIC", *flags)
+    runtime, _ = _runtime_objects(None)
+    flags = ["-shared", "-fPIC", *(f"-D{define}" for define in defines)]
+    return compile_plain(folder / "libdemo.so", [*runtime, DEMO], *flags)
 
 
 @functools.cache
 def demo_runner(*defines, cc=None, static=False):
     """Program of the runner and the demo model."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    runtime, runner = _runtime_objects(cc)
     flags = [f"-D{define}" for define in defines] + (["-static"] if static else [])
-    sources = [*listed("sources.txt"), *listed("runner_sources.txt"), DEMO]
-    return compile_plain(folder / "demo", sources, *flags, cc=cc)
+    return compile_plain(folder / "demo", [*runtime, *runner, DEMO], *flags, cc=cc)
 
 
 def demo_weights():

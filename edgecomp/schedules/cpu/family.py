@@ -3,16 +3,36 @@
 from edgecomp.schedules.cpu import (
     convolution,
     depthwise_f32,
+    depthwise_int8,
+    elementwise,
+    fill,
+    gather,
+    layer_norm,
     lookup_table,
     matrix_multiply,
+    pool,
+    quantize,
+    quantized_binary,
+    reduce,
+    softmax,
     strided_copy,
 )
 from edgecomp.schedules.schedule import Schedule
 
 SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
+    depthwise_int8,
     convolution,
     matrix_multiply,
+    pool,
+    reduce,
+    quantized_binary,
+    elementwise,
     lookup_table,
+    quantize,
+    softmax,
+    layer_norm,
+    gather,
     strided_copy,
+    fill,
 )
