@@ -1,6 +1,7 @@
 """The CPU's schedules, the more special ones first: the first that claims an operation has it."""
 
 from edgecomp.schedules.cpu import (
+    batch_matrix_multiply,
     convolution,
     depthwise_f32,
     depthwise_int8,
@@ -24,6 +25,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     depthwise_int8,
     convolution,
     matrix_multiply,
+    batch_matrix_multiply,
     pool,
     reduce,
     quantized_binary,
