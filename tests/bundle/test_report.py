@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from edgecomp.bundle import report
@@ -49,3 +50,10 @@ def test_markdown_without_fallbacks(plan):
     )
     assert "nothing runs through the fallback" in text
     assert "Note" not in text
+
+
+def test_numbers_of_numpy_are_written(plan):
+    content = report.build_report(plan, {}, "", {"accuracy": {"top1": np.float32(0.5)}})
+    assert json.loads(report.report_json(content))["facts"]["accuracy"]["top1"] == 0.5
+    with pytest.raises(TypeError, match="JSON"):
+        report.report_json({"x": object()})

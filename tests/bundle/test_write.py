@@ -96,7 +96,6 @@ def test_two_builds_give_the_same_bytes(bundle, target, tmp_path):
     assert _contents(again.directory) == _contents(bundle.directory)
     for name, data in _contents(again.directory).items():
         assert str(tmp_path).encode() not in data, name
-        assert os.path.expanduser("~").encode() not in data or "~" == os.path.expanduser("~")
 
 
 def test_weights_end_with_readable_bytes():
@@ -139,7 +138,7 @@ def test_a_library_can_be_required(tmp_path):
 def test_nothing_is_left_when_linking_fails(tmp_path):
     plan = small_plan(AVX2)
     broken = dataclasses.replace(plan, objects=dict(list(plan.objects.items())[1:]))
-    with pytest.raises(EdgecompError, match="undefined|unresolved") as caught:
+    with pytest.raises(EdgecompError, match=r"undefined|unresolved") as caught:
         write_bundle(
             broken, AVX2, tmp_path / "small", model_bytes=b"x", golden=golden(), facts={}
         )

@@ -16,6 +16,10 @@ from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, ramp
 RowIndex = Any
 
 
+#: Cycles that a load costs beyond its slot: some wait for a bank or a line (fitted).
+LOAD_PRESSURE = 0.1
+
+
 @dataclasses.dataclass
 class RegisterTile:
     """Accumulators of ``rows`` x ``vectors``.
@@ -106,12 +110,10 @@ class Arithmetic(abc.ABC):
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Cycles per group of K: the slowest of multiplies, loads and latency."""
+        del registers
         multiplies = rows * vectors / self.multiplies_per_cycle
         loads = (rows + vectors) / self.loads_per_cycle
-        if rows * vectors + vectors >= registers:
-            # No register is left for x: each multiply reads it from memory again.
-            loads = (rows * vectors + vectors) / self.loads_per_cycle
-        return max(multiplies, loads, self.latency_cycles)
+        return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
 
     def arrange(self, block: Array) -> Array:
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""

@@ -145,7 +145,7 @@ class _Emitter:
         """Rows [begin, end) of one channel group."""
         builder = self.builder
         channel = builder.let("channel", run.first_channel + group * run.channels)
-        base = builder.let("base", self.packing.index(self.runs, run, group))
+        base = builder.let("base", self.packing.group_index(run, group))
         resident = None
         if run.single_block:
             resident = self._block(run, run.segments[0], 0, channel, base)
@@ -175,8 +175,7 @@ class _Emitter:
     ) -> _Block:
         outputs = depthwise.output_vectors(segment, self.multiplier)
         first = channel + segment.first_channel + block * segment.channels
-        start = base + self.packing.segment_offset(run, segment)
-        start = start + block * self.packing.block_elements(segment)
+        start = base + self.packing.block_offset(run, segment, block)
         return _Block(segment, outputs, first, _Weights(self, outputs, start))
 
     def _tile(self, block: _Block, place: windows.Place, columns: int) -> None:
@@ -209,7 +208,7 @@ class _Emitter:
         builder = self.builder
         taps = block.weights.row(tap_row)
         for position, users in self.window.users(len(sums)).items():
-            at = place.x_index(block.channel, position, tap_row)
+            at = place.x_index(block.channel, tap_row * self.window.dilations[0], position)
             values = [
                 builder.let(
                     "x",

@@ -3,14 +3,17 @@
 from edgecomp.schedules.cpu import (
     convolution,
     depthwise_f32,
+    depthwise_int8,
     elementwise,
     fill,
     gather,
     layer_norm,
     lookup_table,
     matrix_multiply,
+    pool,
     quantize,
     quantized_binary,
+    reduce,
     softmax,
     strided_copy,
 )
@@ -18,8 +21,11 @@ from edgecomp.schedules.schedule import Schedule
 
 SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
+    depthwise_int8,
     convolution,
     matrix_multiply,
+    pool,
+    reduce,
     quantized_binary,
     elementwise,
     lookup_table,

@@ -231,7 +231,7 @@ class _Emitter:
     def _element(
         self, place: Place, channel: Expr, vector: Lanes, position: Expr, row: Expr
     ) -> Expr:
-        at = place.x_index(channel, position, row)
+        at = place.x_index(channel, row * self.window.dilations[0], position)
         value = load(self.x_buffer, at, vector.lanes)
         if self.accumulator == self.x.dtype:
             return value

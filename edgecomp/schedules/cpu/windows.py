@@ -278,7 +278,7 @@ class Place:
         row: Expr,
         first: Expr,
     ) -> None:
-        self._builder, self._window, self._x_view = builder, window, x_view
+        self._builder, self._x_view = builder, x_view
         self._first = first
         if out_view.shape[0] == 1:
             self._image, self.out_row = 0, row
@@ -288,24 +288,23 @@ class Place:
         top = self.out_row * window.strides[0] - window.pads[0]
         left = first * window.strides[1] - window.pads[1]
         self._x = self._pixel("x_at", x_view, top, left)
-        self._at: dict[str, tuple[Expr, int]] = {}
+        self._at: dict[str, tuple[Expr, View]] = {}
         self.add("out", out_view)
 
     def add(self, name: str, view: View) -> None:
         """Add a tensor of the output's shape."""
         at = self._pixel(f"{name}_at", view, self.out_row, self._first)
-        self._at[name] = (at, view.strides[3])
+        self._at[name] = (at, view)
 
-    def x_index(self, channel: Expr, position: Expr, tap_row: Expr) -> Expr:
-        """Input element ``position`` columns right of the tile's first one."""
+    def x_index(self, channel: Expr, row: Expr, column: Expr) -> Expr:
+        """Input element ``row`` and ``column`` from the corner of the first window."""
         strides = self._x_view.strides
-        row = tap_row * (self._window.dilations[0] * strides[2])
-        return self._x + channel + (row + position * strides[3])
+        return self._x + channel + (row * strides[2] + column * strides[3])
 
-    def index(self, name: str, channel: Expr, column: int) -> Expr:
+    def index(self, name: str, channel: Expr, column: int, row: int = 0) -> Expr:
         """Element of an added tensor, ``column`` columns into the tile."""
-        at, stride = self._at[name]
-        return at + channel + column * stride
+        at, view = self._at[name]
+        return at + channel + (row * view.strides[2] + column * view.strides[3])
 
     def _pixel(self, name: str, view: View, row: Expr, column: Expr) -> Expr:
         at = view.offset + row * view.strides[2] + column * view.strides[3]

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from helpers.graphs import Graph, normal
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.input_spec import InputSpec
+from edgecomp.frontend.load import load_model
+
+
+def network(rng):
+    g = Graph()
+    x, z = g.input("x", ("batch", 3, "height", 8)), g.input("z", ("batch", 4))
+    y = g("Conv", x, normal(rng, 4, 3, 3, 3))
+    shape = g("Concat", g("Shape", y, end=2), np.array([-1]), axis=0)
+    y = g("ReduceMean", g("Reshape", y, shape), np.array([2]), keepdims=0)
+    return g.proto(g("Add", y, z))
+
+
+def test_a_name_set_once_holds_everywhere(rng):
+    model = load_model(network(rng), inputs={"x": InputSpec("x", (2, 3, 6, 8))})
+    assert [tuple(value.shape) for value in model.graph.inputs] == [(2, 3, 6, 8), (2, 4)]
+    assert [node.op_type for node in model.graph] == ["Conv", "Reshape", "ReduceMean", "Add"]
+    assert tuple(model.graph.outputs[0].shape) == (2, 4)
+
+
+def test_free_dimensions_are_all_listed(rng):
+    with pytest.raises(EdgecompError) as caught:
+        load_model(network(rng))
+    assert caught.value.code is Code.DIMENSION_FREE
+    assert "x [batch,3,height,8], z [batch,4]" in caught.value.cause
+    assert caught.value.hint == "give --input x:1x3x1x8 --input z:1x4"
+
+
+@pytest.mark.parametrize(
+    ("specs", "code", "part"),
+    [
+        ([("x", (2, 4, 6, 8))], Code.SHAPE_CONFLICT, "its shape is"),
+        ([("x", (2, 3, 6))], Code.SHAPE_CONFLICT, "4 dimensions"),
+        (
+            [("x", (2, 3, 6, 8)), ("z", (3, 4))],
+            Code.SHAPE_CONFLICT,
+            "'batch' is 2 by input 'x'",
+        ),
+        ([("y", (2,))], Code.USAGE, "no such input"),
+        ([("x", (2, 3, 2, 8))], Code.SHAPE_CONFLICT, "would have shape [2,4,0,6]"),
+    ],
+)
+def test_bad(rng, specs, code, part):
+    inputs = {name: InputSpec(name, shape) for name, shape in specs}
+    if "x" not in inputs:
+        inputs["x"] = InputSpec("x", (1, 3, 6, 8))
+    with pytest.raises(EdgecompError) as caught:
+        load_model(network(rng), inputs=inputs)
+    assert caught.value.code is code
+    assert part in caught.value.cause
+    assert caught.value.hint
+
+
+def test_dtype(rng):
+    with pytest.raises(EdgecompError, match="its dtype is float32"):
+        load_model(network(rng), inputs={"x": InputSpec("x", (2, 3, 6, 8), "int8")})
+
+
+def test_sizes_that_depend_on_data(rng):
+    g = Graph()
+    y = g("NonZero", g.input("x", (3, 4)))
+    with pytest.raises(EdgecompError, match="from NonZero") as caught:
+        load_model(g.proto(g("Cast", y, to=1)))
+    assert caught.value.code is Code.DIMENSION_FREE
