@@ -278,7 +278,9 @@ def _prepare(
     progress("optimize the graph")
     reports = run_passes(
         model,
-        float_passes(low_rank=_low_rank(target)),
+        float_passes(
+            low_rank=_low_rank(target), channel_multiple=target.lanes(32) if target else 8
+        ),
         dump_dir=options.dump_passes,
         verify_feeds=feeds if options.verify_passes else None,
     )
