@@ -1,3 +1,62 @@
-"""edgecomp: compile a trained model into a small native program for a device."""
+"""edgecomp: compile a trained model into a small native program for a device.
+
+import edgecomp
+
+model = edgecomp.export(module, (example,))
+quantized = edgecomp.quantize(model, "images/")
+bundle = edgecomp.compile(quantized, "raspberry-pi-5", output="bundle")
+edgecomp.verify(bundle, "qemu")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edgecomp.api import (
+        benchmark,
+        build,
+        check,
+        compile,
+        export,
+        open,
+        quantize,
+        run,
+        verify,
+    )
+    from edgecomp.bundle.reader import Bundle
+    from edgecomp.errors import EdgecompError
+    from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions
+
+__all__ = [
+    "BenchmarkOptions",
+    "BuildOptions",
+    "Bundle",
+    "EdgecompError",
+    "QuantizeOptions",
+    "benchmark",
+    "build",
+    "check",
+    "compile",
+    "export",
+    "open",
+    "quantize",
+    "run",
+    "verify",
+]
+
+#: Public name -> module, imported when it is first used: ``edgecomp --help`` comes through here.
+_MODULES = {
+    "Bundle": "edgecomp.bundle.reader",
+    "EdgecompError": "edgecomp.errors",
+    "BenchmarkOptions": "edgecomp.options",
+    "BuildOptions": "edgecomp.options",
+    "QuantizeOptions": "edgecomp.options",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'edgecomp' has no attribute '{name}'")
+    return getattr(importlib.import_module(_MODULES.get(name, "edgecomp.api")), name)

@@ -44,3 +44,40 @@ def golden(request):
         assert text == path.read_text()
 
     return check
+
+
+_figures = []
+
+
+@pytest.fixture
+def figure(request):
+    """Record a measured figure; all are printed at the end of the run.
+
+    ``figure("arena of EfficientNet-Lite0", "1.01 x bound", "at most 1.05")``
+    """
+
+    def record(what, found, wanted=""):
+        _figures.append((what, found, wanted))
+        request.node.user_properties.append((what, f"{found} (wanted: {wanted})"))
+
+    return record
+
+
+def pytest_runtest_logreport(report):
+    # Under pytest-xdist the figures of a worker travel with its reports.
+    if report.when == "call":
+        for what, text in report.user_properties:
+            found, _, wanted = text.rpartition(" (wanted: ")
+            entry = (what, found, wanted.removesuffix(")"))
+            if entry not in _figures:
+                _figures.append(entry)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not _figures:
+        return
+    terminalreporter.section("figures")
+    width = max(len(what) for what, _, _ in _figures)
+    for what, found, wanted in _figures:
+        suffix = f"   (wanted: {wanted})" if wanted else ""
+        terminalreporter.write_line(f"{what:<{width}}  {found}{suffix}")

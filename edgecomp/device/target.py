@@ -15,7 +15,8 @@ class Core:
         vector_bits: width of one vector register.
         vector_registers: how many there are.
         in_order: whether the core issues in order (loads must be scheduled by the compiler).
-        l1_data_bytes, l2_bytes: caches that one core has to itself.
+        l1_data_bytes, l2_bytes: caches that one core has to itself; of a shared one its part.
+        name: of the core, for people.
     """
 
     isa: str
@@ -25,6 +26,27 @@ class Core:
     in_order: bool = False
     l1_data_bytes: int
     l2_bytes: int
+    name: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Board:
+    """What is around the cores. None and "" are unknown.
+
+    Attributes:
+        soc: name of the chip.
+        cores: how many the system has.
+        clock_mhz: highest clock of a core.
+        memory_bytes: main memory.
+        l2_shared_bytes, l3_shared_bytes: caches that several cores share.
+    """
+
+    soc: str = ""
+    cores: int | None = None
+    clock_mhz: int | None = None
+    memory_bytes: int | None = None
+    l2_shared_bytes: int | None = None
+    l3_shared_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,12 +58,14 @@ class Toolchain:
         compilers: commands to try in order (``aarch64-linux-gnu-gcc``).
         zig_target: ``-target`` of ``python -m ziglang cc``, or "".
         flags: for compile and link.
+        install: how to get the first compiler, for the hint where none is found.
     """
 
     triple: str
     compilers: tuple[str, ...]
     zig_target: str = ""
     flags: tuple[str, ...] = ()
+    install: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,11 +76,13 @@ class Emulator:
         command: program (``qemu-aarch64``).
         arguments: before the program (``-cpu cortex-a72``).
         sysroot: folder with the target's shared libraries (``/usr/aarch64-linux-gnu``).
+        install: how to get it.
     """
 
     command: str
     arguments: tuple[str, ...] = ()
     sysroot: str = ""
+    install: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,11 +92,13 @@ class Target:
     Attributes:
         name: as given to ``--target``.
         summary: one line for ``edgecomp targets``.
+        aliases: other names for ``--target``.
         tvm: target dictionary for ``tvm.target.Target``; without a host, so that functions
             keep their plain C signature.
         activation_dtype: how 8-bit activations are stored: ``uint8`` where the dot product
             takes unsigned by signed, ``int8`` where it takes signed by signed. The numbers
             are the same: int8 storage is the uint8 value minus 128.
+        threads: to use when the user does not say.
         sources: dotted key -> where the figure comes from.
     """
 
@@ -82,6 +110,7 @@ class Target:
     core: Core
     toolchain: Toolchain
     emulator: Emulator | None = None
+    board: Board = dataclasses.field(default_factory=Board)
     threads: int = 1
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 

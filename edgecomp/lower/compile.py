@@ -12,6 +12,7 @@ from typing import Any
 import tvm
 from tvm import tirx
 
+from edgecomp.cache import cache_folder, write_whole
 from edgecomp.device.target import Target
 from edgecomp.schedules.builder import Kernel
 
@@ -19,15 +20,6 @@ from edgecomp.schedules.builder import Kernel
 PIPELINE_VERSION = 1
 
 Progress = Callable[[int, int], None]
-
-
-def default_cache() -> pathlib.Path:
-    """Folder of the object cache: ``$EDGECOMP_CACHE_DIR`` or the user's cache folder."""
-    root = os.environ.get("EDGECOMP_CACHE_DIR")
-    if root:
-        return pathlib.Path(root)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "edgecomp"
 
 
 def compile_kernels(
@@ -50,8 +42,7 @@ def compile_kernels(
     Returns:
         Symbol -> ELF or Mach-O object, sorted by symbol.
     """
-    folder = (cache or default_cache()) / "objects"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (cache or cache_folder()) / "objects"
     wanted = {kernel.symbol: kernel for kernel in kernels}
     paths = {symbol: folder / f"{_key(symbol, target)}.o" for symbol in sorted(wanted)}
     missing = [wanted[symbol] for symbol, path in paths.items() if not path.exists()]
@@ -80,8 +71,11 @@ def assembly(kernel: Kernel, target: Target) -> str:
 
 
 def _build(kernel: Kernel, target: Target) -> Any:
-    """Lower with TVM's own pass list. The target has no host, so that the function keeps its
-    raw pointer signature instead of getting a packed one."""
+    """Lower with TVM's own pass list.
+
+    The target has no host, so that the function keeps its raw pointer signature instead of
+    getting a packed one.
+    """
     tvm_target = tvm.target.Target(target.tvm)
     module = tvm.IRModule({kernel.symbol: kernel.function})
     module = tirx.transform.BindTarget(tvm_target)(module)
@@ -110,7 +104,7 @@ def _compile_missing(
         return
     # Functions are inherited through fork: they need not be pickled and TVM is not imported
     # again (2 s). Longest first keeps the processes busy to the end.
-    global _inherited  # noqa: PLW0603
+    global _inherited
     _inherited = [(kernel, target, paths[kernel.symbol]) for kernel in missing]
     try:
         with multiprocessing.get_context("fork").Pool(min(workers, len(missing))) as pool:
@@ -127,9 +121,4 @@ def _write_inherited(index: int) -> None:
 
 
 def _write(kernel: Kernel, target: Target, path: pathlib.Path) -> None:
-    """Write beside, then rename: a killed process leaves no half object in the cache."""
-    content = compile_to_object(kernel, target)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    pathlib.Path(temporary).rename(path)
+    write_whole(path, compile_to_object(kernel, target))

@@ -289,6 +289,14 @@ class FillHalo:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reinterpret:
+    """The same elements under another shape: Reshape, Flatten, Squeeze, Unsqueeze.
+
+    inputs: x row-major. output: row-major, an alias of x. Makes no kernel call.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
 class Quantize:
     """``saturate(rint(x / scale) + zero_point)``; scale and zero point are the output's.
 
@@ -360,6 +368,7 @@ Kind = (
     | StridedCopy
     | Fill
     | FillHalo
+    | Reinterpret
     | Quantize
     | Dequantize
     | Resize
@@ -402,9 +411,11 @@ class Program:
         name: C identifier of the model.
         inputs: values the user fills; row-major.
         outputs: values the user reads; row-major.
+        output_names: what the user calls them.
     """
 
     name: str
     operations: list[Operation]
     inputs: list[Value]
     outputs: list[Value]
+    output_names: list[str] = dataclasses.field(default_factory=list)

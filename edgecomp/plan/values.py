@@ -3,11 +3,12 @@
 import dataclasses
 import enum
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 #: Every value is followed by this many readable bytes, so that a kernel may load a whole
 #: vector at the last element.

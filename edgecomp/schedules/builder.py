@@ -9,12 +9,12 @@ buffer per row (under 1024 bytes, which TVM keeps on the stack and LLVM then in 
 
 import contextlib
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from tvm_ffi import structural_hash
 from tvm import tirx
-from tvm.ir import PointerType, PrimType
+from tvm.ir import PointerType, PrimType, save_json
 
 #: TVM expressions carry no static types.
 Expr = Any
@@ -77,6 +77,15 @@ class KernelBuilder:
         """Evaluate a call for its effect."""
         self._emit(tirx.Evaluate(value))
 
+    def prefetch(self, buffer: Buffer, index: Expr, *, near: bool) -> None:
+        """Ask for a cache line to be read soon, into the level-1 (near) or level-2 cache.
+
+        The address may lie outside the buffer: a prefetch never faults.
+        """
+        address = tirx.address_of(tirx.BufferLoad(buffer, [index]))
+        options = [tirx.const(value, "int32") for value in (0, 3 if near else 2, 1)]
+        self.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch.p0", address, *options))
+
     @contextlib.contextmanager
     def loop(self, name: str, begin: Expr, end: Expr) -> Iterator[Expr]:
         """Serial loop over [begin, end)."""
@@ -87,8 +96,11 @@ class KernelBuilder:
         self._emit(tirx.For(variable, begin, extent, tirx.ForKind.SERIAL, _sequence(body)))
 
     @contextlib.contextmanager
-    def condition(self, test: Expr) -> Iterator[None]:
-        """Statements that run only where ``test`` holds."""
+    def condition(self, test: Expr | None) -> Iterator[None]:
+        """Statements that run only where ``test`` holds; None always holds."""
+        if test is None:
+            yield
+            return
         with self._scope() as body:
             yield
         self._emit(tirx.IfThenElse(test, _sequence(body), None))
@@ -99,8 +111,9 @@ class KernelBuilder:
         function = tirx.PrimFunc(
             [*self._parameters, self.lo, self.hi], _sequence(self._declarations + body)
         ).with_attr("tirx.noalias", True)
-        digest = structural_hash(function, map_free_vars=True) & 0xFFFFFFFFFFFFFFFF
-        symbol = f"ec_{name}_{digest:016x}"
+        # Not tvm_ffi.structural_hash: kernels that differ in two small constants collide in it.
+        digest = hashlib.sha256(save_json(function).encode()).hexdigest()[:16]
+        symbol = f"ec_{name}_{digest}"
         return Kernel(symbol, function.with_attr("global_symbol", symbol))
 
     def _unique(self, name: str) -> str:

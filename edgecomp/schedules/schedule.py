@@ -18,9 +18,9 @@ from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Constant:
-    """A packed array that becomes part of the weights file.
+    """A packed array that becomes part of the weights file. Compared by identity.
 
     Attributes:
         name: for reports; equal arrays are stored once whatever their names.

@@ -1,0 +1,71 @@
+"""What the benchmark needs to know of a bundle: files and ports."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from edgecomp.plan.values import Array
+
+
+class Port(Protocol):
+    """An input or output: contiguous, ONNX order."""
+
+    @property
+    def name(self) -> str:
+        """ONNX name."""
+
+    @property
+    def dtype(self) -> str:
+        """Numpy name."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Static shape."""
+
+
+class Vector(Protocol):
+    """Golden inputs and outputs, arrays by port name."""
+
+    @property
+    def inputs(self) -> dict[str, Array]:
+        """What to run."""
+
+    @property
+    def outputs(self) -> dict[str, Array]:
+        """What must come out."""
+
+
+class BundleFiles(Protocol):
+    """A bundle on disk, as ``edgecomp.bundle`` reads it."""
+
+    @property
+    def name(self) -> str:
+        """C identifier of the model."""
+
+    @property
+    def directory(self) -> pathlib.Path:
+        """The bundle's folder."""
+
+    @property
+    def inputs(self) -> Sequence[Port]:
+        """What the model takes."""
+
+    @property
+    def outputs(self) -> Sequence[Port]:
+        """What it gives."""
+
+    @property
+    def model_path(self) -> pathlib.Path:
+        """The portable ONNX model."""
+
+    @property
+    def weights_path(self) -> pathlib.Path:
+        """The weights file."""
+
+    @property
+    def runner_path(self) -> pathlib.Path | None:
+        """The command-line runner, None where none was built."""
+
+    @property
+    def golden(self) -> Sequence[Vector]:
+        """Golden vectors."""

@@ -1,0 +1,214 @@
+"""The command-line runner ``edgecomp_run``: its arguments and what it writes."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
+import numpy as np
+
+from edgecomp.bench.files import BundleFiles, Port
+from edgecomp.bench.statistics import Summary, summarize
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.plan.values import Array
+
+_ASCII_END = 128
+#: Longest time the runner takes.
+MAX_SECONDS = 1_000_000
+
+
+class Paths(Protocol):
+    """Where the device has the weights and the scratch folder."""
+
+    weights: str
+    folder: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """How to time a model.
+
+    Attributes:
+        threads: for kernels.
+        warmup_runs: runs that are not counted, after the first.
+        num_runs: runs that are, at most.
+        max_secs: no run begins after this many seconds of them.
+        profile: time each call as well, in further runs.
+    """
+
+    threads: int = 1
+    warmup_runs: int = 3
+    num_runs: int = 100
+    max_secs: float = 30.0
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("threads", 1), ("warmup_runs", 0), ("num_runs", 1)):
+            if getattr(self, name) < least:
+                raise EdgecompError(Code.USAGE, f"{name} has to be at least {least}")
+        if not 0 < self.max_secs <= MAX_SECONDS:
+            raise EdgecompError(Code.USAGE, f"max_secs has to be in 0..{MAX_SECONDS}")
+
+
+@dataclasses.dataclass(frozen=True)
+class CallTime:
+    """One kernel call's time over the profiled runs.
+
+    Attributes:
+        index: in execution order.
+        operator, schedule, nodes, source, multiply_adds: as in the plan.
+        mean_ns: of one run.
+        minimum_ns: of one run.
+    """
+
+    index: int
+    operator: str
+    schedule: str
+    nodes: str
+    source: str
+    multiply_adds: int
+    mean_ns: float
+    minimum_ns: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One process on one device.
+
+    Attributes:
+        device: as given to ``--device``.
+        emulated: whether the times are those of an emulator, which say nothing of the device.
+        options: how it was measured.
+        load_ns: opening the session: mapping and hashing the weights, starting threads.
+        first_run_ns: the first run, caches cold.
+        wall: runs after the warm-up, by the clock.
+        cpu: the same runs, processor time of all threads.
+        peak_rss_bytes: largest resident memory of the process, 0 where unknown.
+        calls: profile, empty unless asked for.
+    """
+
+    device: str
+    emulated: bool
+    options: MeasureOptions
+    load_ns: int
+    first_run_ns: int
+    wall: Summary
+    cpu: Summary
+    peak_rss_bytes: int
+    calls: tuple[CallTime, ...]
+
+
+def run_arguments(place: Paths, *, threads: int) -> list[str]:
+    """Arguments for one run whose outputs are kept."""
+    return [
+        *("--weights", place.weights),
+        *("--threads", str(threads)),
+        *("--output-dir", place.folder),
+    ]
+
+
+def measure_arguments(place: Paths, options: MeasureOptions) -> list[str]:
+    """Arguments for timing."""
+    return [
+        *("--weights", place.weights),
+        *("--threads", str(options.threads)),
+        *("--warmup-runs", str(options.warmup_runs)),
+        *("--num-runs", str(options.num_runs)),
+        *("--max-secs", str(options.max_secs)),
+        *(["--profile"] if options.profile else []),
+        "--json",
+    ]
+
+
+def output_file(name: str) -> str:
+    """The runner's file for an output: anything but ASCII letters and digits becomes ``_``."""
+    plain = (chr(b) if chr(b).isalnum() and b < _ASCII_END else "_" for b in name.encode())
+    return "".join(plain) + ".bin"
+
+
+def check_inputs(bundle: BundleFiles, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Contiguous arrays for every input.
+
+    Raises:
+        EdgecompError: INPUT_MISMATCH for a wrong name, shape or dtype.
+    """
+    ports = {port.name: port for port in bundle.inputs}
+    for name in inputs:
+        if name not in ports:
+            raise EdgecompError(
+                Code.INPUT_MISMATCH, f"no input named '{name}'", hint=nearest_hint(name, ports)
+            )
+    missing = [name for name in ports if name not in inputs]
+    if missing:
+        raise EdgecompError(Code.INPUT_MISMATCH, f"input '{missing[0]}' is not given")
+    return {name: _checked(port, inputs[name]) for name, port in ports.items()}
+
+
+def _checked(port: Port, array: Array) -> Array:
+    if array.shape != tuple(port.shape) or array.dtype != np.dtype(port.dtype):
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{port.name}' is {array.dtype}{list(array.shape)}, the model takes "
+            f"{port.dtype}{list(port.shape)}",
+            node=port.name,
+        )
+    return np.ascontiguousarray(array).reshape(port.shape)
+
+
+def read_output(path: pathlib.Path, port: Port) -> Array:
+    """A file that the runner wrote, as an array."""
+    dtype = np.dtype(port.dtype)
+    content = path.read_bytes()
+    wanted = dtype.itemsize * math.prod(port.shape)
+    if len(content) != wanted:
+        raise EdgecompError(
+            Code.DEVICE_FAILED,
+            f"the runner wrote {len(content)} bytes of output '{port.name}', not {wanted}",
+        )
+    return np.frombuffer(content, dtype).reshape(port.shape)
+
+
+def parse_measurement(
+    text: str, device: str, options: MeasureOptions, *, emulated: bool = False
+) -> Measurement:
+    """Read the runner's ``--json``.
+
+    Raises:
+        EdgecompError: DEVICE_FAILED when it is not what the runner writes.
+    """
+    try:
+        content = json.loads(text)
+        return Measurement(
+            device=device,
+            emulated=emulated,
+            options=options,
+            load_ns=int(content["load_ns"]),
+            first_run_ns=int(content["first_run_ns"]),
+            wall=summarize(content["run_ns"]),
+            cpu=summarize(content["cpu_ns"]),
+            peak_rss_bytes=int(content["peak_rss_bytes"]),
+            calls=tuple(_call(i, c) for i, c in enumerate(content.get("profile") or ())),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgecompError(
+            Code.DEVICE_FAILED,
+            f"the runner's answer on {device} cannot be read ({error!r}): {text[:200]}",
+            hint="was the bundle built by another version of edgecomp?",
+        ) from None
+
+
+def _call(index: int, content: Mapping[str, Any]) -> CallTime:
+    runs = max(1, int(content["runs"]))
+    return CallTime(
+        index=index,
+        operator=content["operator"],
+        schedule=content["schedule"],
+        nodes=content["nodes"],
+        source=content["source"],
+        multiply_adds=int(content["multiply_adds"]),
+        mean_ns=int(content["total_ns"]) / runs,
+        minimum_ns=float(content["minimum_ns"]),
+    )

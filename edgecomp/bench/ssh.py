@@ -1,0 +1,195 @@
+"""A machine behind ssh: the runner and the weights are copied once, by their contents.
+
+Only ``ssh`` and ``scp`` of this machine and a POSIX shell of the other are needed. BatchMode
+keeps ssh from asking: keys have to be set up before.
+"""
+
+import contextlib
+import hashlib
+import pathlib
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from edgecomp.bench.device import Device, Place, require_runner
+from edgecomp.bench.failures import program_failed
+from edgecomp.bench.files import BundleFiles
+from edgecomp.errors import Code, EdgecompError
+
+#: ssh itself ends with this when it cannot connect.
+_UNREACHABLE_STATUS = 255
+_CONNECT_TIMEOUT_S = 10
+_CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgecomp/device"'
+_CHUNK_BYTES = 1 << 20
+
+
+class Connection:
+    """ssh and scp to one host, sharing one connection."""
+
+    def __init__(self, host: str, port: str, control: pathlib.Path, timeout_s: float) -> None:
+        self.host = host
+        self._timeout_s = timeout_s
+        self._options = [
+            *("-o", "BatchMode=yes"),
+            *("-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"),
+            *("-o", "ControlMaster=auto"),
+            *("-o", f"ControlPath={control}/%C"),
+            *("-o", "ControlPersist=30"),
+            *(["-o", f"Port={port}"] if port else []),
+        ]
+
+    def shell(self, script: str) -> "subprocess.CompletedProcess[str]":
+        """Run a script in the other machine's shell; its status is not looked at."""
+        return self._start(["ssh", *self._options, self.host, script])
+
+    def checked_shell(self, script: str) -> str:
+        """Run a script that must succeed; return what it wrote."""
+        done = self.shell(script)
+        if done.returncode:
+            raise program_failed(f"ssh:{self.host}", ["sh"], done.returncode, done.stderr)
+        return done.stdout
+
+    def upload(self, local: pathlib.Path, remote: str) -> None:
+        """Copy a file there."""
+        self._copy(str(local), f"{self.host}:{remote}")
+
+    def download(self, remote: str, local: pathlib.Path) -> None:
+        """Copy a file here."""
+        self._copy(f"{self.host}:{remote}", str(local))
+
+    def _copy(self, source: str, destination: str) -> None:
+        done = self._start(["scp", "-q", *self._options, source, destination])
+        if done.returncode:
+            raise EdgecompError(
+                Code.DEVICE_FAILED,
+                f"copying a file to or from {self.host} failed: {done.stderr.strip()}",
+                hint="is there space left on the device?",
+            )
+
+    def close(self) -> None:
+        """End the shared connection."""
+        with contextlib.suppress(EdgecompError):
+            self._start(["ssh", *self._options, "-O", "exit", self.host])
+
+    def _start(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=self._timeout_s,
+            )
+        except OSError as error:
+            raise EdgecompError(
+                Code.DEVICE_UNREACHABLE,
+                f"{command[0]} could not be started: {error.strerror or error}",
+                hint="install an ssh client (apt install openssh-client)",
+            ) from error
+        except subprocess.TimeoutExpired:
+            raise EdgecompError(
+                Code.DEVICE_FAILED,
+                f"{self.host} did not answer within {self._timeout_s:.0f} s",
+            ) from None
+        if done.returncode == _UNREACHABLE_STATUS and "-O" not in command:
+            raise EdgecompError(
+                Code.DEVICE_UNREACHABLE,
+                f"{self.host} cannot be reached: {done.stderr.strip()}",
+                hint=f"does 'ssh -o BatchMode=yes {self.host} true' work? it needs a key",
+            )
+        return done
+
+
+class SshPlace(Place):
+    """Runner and weights in the other machine's cache, scratch in a temporary folder."""
+
+    def __init__(self, connection: Connection, runner: str, weights: str, folder: str) -> None:
+        self.runner = runner
+        self.weights = weights
+        self.folder = folder
+        self._connection = connection
+
+    def send(self, local: pathlib.Path, name: str) -> str:
+        """Copy a file into the scratch folder."""
+        path = f"{self.folder}/{name}"
+        self._connection.upload(local, path)
+        return path
+
+    def fetch(self, name: str, local: pathlib.Path) -> None:
+        """Copy a file of the scratch folder."""
+        self._connection.download(f"{self.folder}/{name}", local)
+
+    def execute(self, arguments: Sequence[str]) -> str:
+        """Run the runner; return what it wrote."""
+        done = self._connection.shell(shlex.join([self.runner, *arguments]))
+        if done.returncode:
+            device = f"ssh:{self._connection.host}"
+            raise program_failed(device, [self.runner], done.returncode, done.stderr)
+        return done.stdout
+
+
+class SshDevice(Device):
+    """``ssh:user@host`` or ``ssh:user@host:port``."""
+
+    def __init__(self, address: str, timeout_s: float = 1800) -> None:
+        host, separator, port = address.rpartition(":")
+        if not separator:
+            host, port = address, ""
+        if not host or host.startswith("-") or (separator and not port.isdecimal()):
+            raise EdgecompError(
+                Code.USAGE,
+                f"'{address}' is not a machine",
+                hint="--device ssh:user@host, or ssh:user@host:port",
+            )
+        self.spec = f"ssh:{address}"
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
+
+    @contextlib.contextmanager
+    def place(self, bundle: BundleFiles) -> Iterator[Place]:
+        """Copy what the other machine lacks, and make a scratch folder there."""
+        runner = require_runner(bundle)
+        # A socket's path is short: the system's temporary folder, not the user's cache.
+        with tempfile.TemporaryDirectory(prefix="ec-") as control:
+            connection = Connection(
+                self._host, self._port, pathlib.Path(control), self._timeout_s
+            )
+            try:
+                cache = connection.checked_shell(f"mkdir -p {_CACHE} && cd {_CACHE} && pwd")
+                cache = cache.strip()
+                program = _keep(connection, cache, runner, executable=True)
+                weights = _keep(connection, cache, bundle.weights_path, executable=False)
+                folder = connection.checked_shell("mktemp -d").strip()
+                try:
+                    yield SshPlace(connection, program, weights, folder)
+                finally:
+                    with contextlib.suppress(EdgecompError):
+                        connection.shell(f"rm -rf {shlex.quote(folder)}")
+            finally:
+                connection.close()
+
+
+def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable: bool) -> str:
+    """Copy a file unless the other machine has one of the same contents."""
+    remote = f"{cache}/{_digest(local)}"
+    quoted = shlex.quote(remote)
+    if connection.shell(f"test -f {quoted}").returncode:
+        part = f"{remote}.part"
+        connection.upload(local, part)
+        mode = "chmod 755" if executable else "chmod 644"
+        connection.checked_shell(
+            f"{mode} {shlex.quote(part)} && mv {shlex.quote(part)} {quoted}"
+        )
+    return remote
+
+
+def _digest(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,95 @@
+"""Golden vectors: inputs with the outputs that the portable model gives for them."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
+import numpy as np
+
+from edgecomp.bundle.manifest import Port
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.plan.values import Array
+
+FOLDER = "golden"
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenVector:
+    """One run: arrays by the names of the ports."""
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+
+
+def write_golden(
+    directory: pathlib.Path,
+    vectors: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+) -> None:
+    """Write ``golden/<k>/input_<i>.bin``, ``output_<i>.bin`` and ``golden.npz``.
+
+    The ``.bin`` files are what the runner reads on a device: contiguous, little-endian. The
+    ``.npz`` holds the same under ``<k>/input/<name>`` and ``<k>/output/<name>``.
+    """
+    everything: dict[str, Array] = {}
+    for index, (given, expected) in enumerate(vectors):
+        folder = directory / FOLDER / str(index)
+        folder.mkdir(parents=True)
+        for kind, ports, arrays in (("input", inputs, given), ("output", outputs, expected)):
+            for i, port in enumerate(ports):
+                array = _checked(arrays, port, f"golden vector {index}")
+                _bin_path(directory, index, kind, i).write_bytes(array.tobytes())
+                everything[f"{index}/{kind}/{port.name}"] = array
+    if vectors:
+        np.savez(directory / FOLDER / "golden.npz", allow_pickle=False, **everything)
+
+
+def read_golden(
+    directory: pathlib.Path, count: int, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> list[GoldenVector]:
+    """Read ``count`` vectors back."""
+
+    def load(index: int, kind: str, ports: Sequence[Port]) -> dict[str, Array]:
+        return {
+            port.name: read_array(_bin_path(directory, index, kind, i), port)
+            for i, port in enumerate(ports)
+        }
+
+    return [
+        GoldenVector(load(k, "input", inputs), load(k, "output", outputs))
+        for k in range(count)
+    ]
+
+
+def read_array(path: pathlib.Path, port: Port) -> Array:
+    """A ``.bin`` file as an array of the port's dtype and shape."""
+    dtype = np.dtype(port.dtype)
+    content = path.read_bytes()
+    if len(content) != dtype.itemsize * int(np.prod(port.shape, dtype=np.int64)):
+        raise EdgecompError(
+            Code.BUNDLE_CORRUPT,
+            f"{len(content)} bytes where '{port.name}' is {port.dtype}{list(port.shape)}",
+            path=str(path),
+        )
+    return np.frombuffer(content, dtype).reshape(port.shape)
+
+
+def _bin_path(directory: pathlib.Path, index: int, kind: str, i: int) -> pathlib.Path:
+    return directory / FOLDER / str(index) / f"{kind}_{i}.bin"
+
+
+def _checked(arrays: Mapping[str, Array], port: Port, what: str) -> Array:
+    if port.name not in arrays:
+        raise EdgecompError(Code.INTERNAL, f"{what} lacks '{port.name}'")
+    array = np.ascontiguousarray(arrays[port.name])
+    # ascontiguousarray turns a scalar into one element of rank 1.
+    array = array.reshape(np.shape(arrays[port.name]))
+    if array.shape != tuple(port.shape) or array.dtype != np.dtype(port.dtype):
+        raise EdgecompError(
+            Code.INTERNAL,
+            f"{what}: '{port.name}' is {array.dtype}{list(array.shape)}, the model has "
+            f"{port.dtype}{list(port.shape)}",
+        )
+    return array

@@ -1,0 +1,106 @@
+"""The plan as C source: one const descriptor that the runtime reads in place."""
+
+import math
+
+import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
+import numpy as np
+
+from edgecomp.bundle.dtypes import enumerator
+from edgecomp.bundle.rendering import render
+from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.plan.plan import Plan, PlanCall, PlanPort
+
+#: Limits of edgecomp/model.h.
+MAX_RANK = 8
+MAX_KERNEL_POINTERS = 12
+
+
+def required_features(target: Target) -> str:
+    """Instruction sets that the runtime looks for before it runs a kernel."""
+    return ",".join(sorted(target.core.features))
+
+
+def model_source(
+    plan: Plan, target: Target, *, weights_bytes: int, weights_hash: int, embedded: bool
+) -> str:
+    """``src/<name>.c``: tables of tensors, calls and ports, and the functions that return them.
+
+    Args:
+        plan: what to write.
+        target: gives the features that the kernels need.
+        weights_bytes: length of the weights.
+        weights_hash: XXH64 of the weights.
+        embedded: whether the weights are linked in (``model_weights_source``).
+    """
+    _check_limits(plan)
+    return render(
+        "model.c.j2",
+        plan=plan,
+        kernels=_kernel_signatures(plan),
+        tensors=[(t, enumerator(t.dtype, t.name)) for t in plan.tensors],
+        calls=plan.calls,
+        inputs=[_port(p) for p in plan.inputs],
+        outputs=[_port(p) for p in plan.outputs],
+        features=required_features(target),
+        weights_bytes=weights_bytes,
+        weights_hash=f"0x{weights_hash:016x}",
+        embedded=embedded,
+    )
+
+
+def model_header(plan: Plan) -> str:
+    """``include/<name>.h``: the function an app calls, and the model's facts as macros."""
+    return render(
+        "model.h.j2",
+        plan=plan,
+        prefix=plan.name.upper(),
+        inputs=[(p, _port_bytes(p)) for p in plan.inputs],
+        outputs=[(p, _port_bytes(p)) for p in plan.outputs],
+    )
+
+
+def weights_source(plan: Plan) -> str:
+    """``src/<name>_weights.S``: the weights file as read-only data."""
+    return render("weights.S.j2", plan=plan)
+
+
+def _kernel_signatures(plan: Plan) -> list[str]:
+    """Each kernel once, in order of first use."""
+    return list(dict.fromkeys(call.kernel for call in plan.calls))
+
+
+def _port(port: PlanPort) -> tuple[PlanPort, str]:
+    return port, enumerator(port.dtype, port.name)
+
+
+def _port_bytes(port: PlanPort) -> int:
+    return math.prod(port.shape) * np.dtype(port.dtype).itemsize
+
+
+def _check_limits(plan: Plan) -> None:
+    for port in (*plan.inputs, *plan.outputs):
+        if len(port.shape) > MAX_RANK:
+            raise EdgecompError(
+                Code.OPERATOR_UNSUPPORTED,
+                f"'{port.name}' has {len(port.shape)} dimensions, the runtime takes {MAX_RANK}",
+                node=port.name,
+            )
+    for call in plan.calls:
+        _check_call(call, len(plan.tensors))
+
+
+def _check_call(call: PlanCall, tensors: int) -> None:
+    pointers = len(call.arguments) + bool(call.workspace_bytes)
+    if pointers > MAX_KERNEL_POINTERS:
+        raise EdgecompError(
+            Code.OPERATOR_UNSUPPORTED,
+            f"{call.operator} takes {pointers} pointers, the runtime passes at most "
+            f"{MAX_KERNEL_POINTERS}",
+            node=", ".join(call.nodes),
+            source=call.source,
+        )
+    if any(not 0 <= index < tensors for index in call.arguments):
+        raise EdgecompError(
+            Code.INTERNAL, f"call of {call.kernel} names a tensor that is not in the plan"
+        )

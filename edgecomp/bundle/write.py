@@ -1,0 +1,290 @@
+"""Write a plan as a bundle: everything beside the final place, then one rename."""
+
+import hashlib
+import importlib.metadata
+import logging
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xxhash
+
+import edgecomp
+from edgecomp.bundle import elf, manifest, report, runtime_files, source
+from edgecomp.bundle.build import Built, build_libraries
+from edgecomp.bundle.directory import staged_directory
+from edgecomp.bundle.golden import write_golden
+from edgecomp.bundle.manifest import (
+    BuildFacts,
+    FileFacts,
+    Manifest,
+    MemoryFacts,
+    Port,
+    TargetFacts,
+    WeightsFacts,
+)
+from edgecomp.bundle.reader import Bundle, open_bundle
+from edgecomp.bundle.rendering import render
+from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
+from edgecomp.cache import cache_folder
+from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.plan.plan import Plan, PlanPort, Storage
+from edgecomp.plan.values import SLACK_BYTES, Array
+from edgecomp.progress import Progress, silent
+
+logger = logging.getLogger(__name__)
+
+GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
+
+WEIGHTS = "weights.bin"
+MODEL = "model.onnx"
+#: Entries of ``facts`` with their own place in the manifest.
+_MANIFEST_FACTS = ("passes", "quantization", "accuracy")
+
+
+def write_bundle(
+    plan: Plan,
+    target: Target,
+    directory: pathlib.Path | str,
+    *,
+    model_bytes: bytes,
+    golden: Sequence[GoldenPair],
+    facts: Mapping[str, Any],
+    toolchain: ToolchainUse = "auto",
+    require_library: bool = False,
+    embed_weights: bool = False,
+    force: bool = False,
+    cache: pathlib.Path | None = None,
+    progress: Progress = silent,
+) -> Bundle:
+    """Write a bundle and open it.
+
+    Args:
+        plan: calls, tensors, weights and kernel objects; its name is a C identifier.
+        target: device the kernels are for.
+        directory: where the bundle goes.
+        model_bytes: the portable ONNX model.
+        golden: pairs of inputs and expected outputs, arrays by port name.
+        facts: what the steps before found; ``passes`` (list of names), ``quantization`` and
+            ``accuracy`` (dicts) go into the manifest, all of it into the report. Values are
+            JSON; no times and no paths of this machine.
+        toolchain: what builds the libraries.
+        require_library: fail when no compiler is found, instead of leaving the libraries out.
+        embed_weights: put the weights into the libraries as well.
+        force: replace an existing bundle.
+        cache: where compiled runtime objects are kept, None for the default folder.
+        progress: called with the sources compiled so far.
+
+    Raises:
+        EdgecompError: OUTPUT_EXISTS, OUTPUT_UNWRITABLE, TOOLCHAIN_MISSING, TOOLCHAIN_FAILED.
+    """
+    _check_name(plan.name)
+    final = pathlib.Path(directory).absolute()
+    compiler = _choose_compiler(target, toolchain, required=require_library)
+    with staged_directory(final, force=force) as folder:
+        weights = padded_weights(plan)
+        kernels = _write_inputs(folder, plan, target, model_bytes, weights, embed_weights)
+        write_golden(folder, golden, _ports(plan.inputs), _ports(plan.outputs))
+        if compiler is None:
+            built = _not_built(target, toolchain)
+        else:
+            built = build_libraries(
+                folder,
+                plan.name,
+                compiler,
+                kernels,
+                embedded=embed_weights,
+                cache=cache or cache_folder(),
+                progress=progress,
+            )
+        _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
+        sizes = _sizes(folder, plan, built, len(weights))
+        _write_report(folder, plan, sizes, built.facts.note, facts)
+        text = manifest.to_json(
+            Manifest(
+                name=plan.name,
+                versions=_versions(),
+                target=_target_facts(target),
+                inputs=_ports(plan.inputs),
+                outputs=_ports(plan.outputs),
+                weights=_weights_facts(weights, embedded=embed_weights),
+                build=built.facts,
+                memory=MemoryFacts(
+                    plan.arena_bytes, plan.arena_bound_bytes, plan.workspace_bytes
+                ),
+                sizes=sizes,
+                golden_vectors=len(golden),
+                passes=tuple(facts.get("passes", ())),
+                quantization=dict(facts.get("quantization", {})),
+                accuracy=dict(facts.get("accuracy", {})),
+                files=_file_facts(folder),
+            )
+        )
+        _write(folder / manifest.NAME, text.encode())
+    return open_bundle(final)
+
+
+def padded_weights(plan: Plan) -> bytes:
+    """The weights with the readable bytes that must follow the last tensor."""
+    ends = [t.offset_bytes + t.bytes for t in plan.tensors if t.storage is Storage.WEIGHTS]
+    needed = max(ends, default=0) + SLACK_BYTES
+    return plan.weights + bytes(max(0, needed - len(plan.weights)))
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise EdgecompError(
+            Code.USAGE,
+            f"the model's name '{name}' is not a C identifier",
+            hint="give one with --name: letters, digits and '_', not beginning with a digit",
+        )
+
+
+def _choose_compiler(target: Target, use: ToolchainUse, *, required: bool) -> Compiler | None:
+    compiler = find_compiler(target, use)
+    if compiler is None and required:
+        raise EdgecompError(
+            Code.TOOLCHAIN_MISSING,
+            f"no C compiler for target '{target.name}' is installed",
+            hint=missing_hint(target),
+        )
+    return compiler
+
+
+def _not_built(target: Target, use: ToolchainUse) -> Built:
+    if use == "none":
+        note = "lib/ and bin/ were not built, as asked"
+    else:
+        note = (
+            f"lib/ and bin/ were not built, because no C compiler for target '{target.name}' "
+            f"is installed: {missing_hint(target)}"
+        )
+        logger.warning("%s", note)
+    return Built(BuildFacts(note=note), runtime_bytes=0, descriptor_bytes=0)
+
+
+def _write_inputs(
+    folder: pathlib.Path,
+    plan: Plan,
+    target: Target,
+    model_bytes: bytes,
+    weights: bytes,
+    embedded: bool,
+) -> list[str]:
+    """Write what the toolchain reads; return the paths of the kernel objects."""
+    runtime = runtime_files.runtime_files()
+    for path, content in runtime.contents.items():
+        _write(folder / path, content)
+    _write(folder / WEIGHTS, weights)
+    _write(folder / MODEL, model_bytes)
+    _write(folder / "include" / f"{plan.name}.h", source.model_header(plan).encode())
+    text = source.model_source(
+        plan,
+        target,
+        weights_bytes=len(weights),
+        weights_hash=xxhash.xxh64_intdigest(weights),
+        embedded=embedded,
+    )
+    _write(folder / "src" / f"{plan.name}.c", text.encode())
+    if embedded:
+        _write(folder / "src" / f"{plan.name}_weights.S", source.weights_source(plan).encode())
+    kernels = []
+    for name, content in sorted(plan.objects.items()):
+        kernels.append(f"objects/{name.removesuffix('.o')}.o")
+        _write(folder / kernels[-1], elf.own_weak_symbols(content))
+    return kernels
+
+
+def _write_cmake(
+    folder: pathlib.Path,
+    plan: Plan,
+    built: BuildFacts,
+    kernels: Sequence[str],
+    *,
+    embedded: bool,
+) -> None:
+    config = render(
+        "config.cmake.j2", name=plan.name, static=built.static, shared=built.shared
+    )
+    _write(folder / "cmake" / f"{plan.name}Config.cmake", config.encode())
+    lists = render(
+        "CMakeLists.txt.j2",
+        name=plan.name,
+        embedded=embedded,
+        sources=runtime_files.runtime_files().library_sources,
+        runner_sources=runtime_files.runtime_files().runner_sources,
+        objects=kernels,
+    )
+    _write(folder / "CMakeLists.txt", lists.encode())
+
+
+def _write_report(
+    folder: pathlib.Path,
+    plan: Plan,
+    sizes: Mapping[str, int],
+    note: str,
+    facts: Mapping[str, Any],
+) -> None:
+    content = report.build_report(plan, sizes, note, facts)
+    _write(folder / "report.json", report.report_json(content).encode())
+    _write(folder / "report.md", report.report_markdown(content).encode())
+
+
+def _sizes(
+    folder: pathlib.Path, plan: Plan, built: Built, weights_bytes: int
+) -> dict[str, int]:
+    """Kind -> bytes. Kernels, runtime and descriptor count code and data, not object files."""
+    sizes = {
+        "weights": weights_bytes,
+        "kernels": sum(elf.loaded_bytes(content) for content in plan.objects.values()),
+        "portable_model": (folder / MODEL).stat().st_size,
+    }
+    if built.facts.shared:
+        sizes["runtime"] = built.runtime_bytes
+        sizes["descriptor"] = built.descriptor_bytes
+        sizes["shared_library"] = (folder / built.facts.shared).stat().st_size
+        sizes["static_library"] = (folder / built.facts.static).stat().st_size
+        sizes["runner"] = (folder / built.facts.runner).stat().st_size
+    return sizes
+
+
+def _versions() -> dict[str, str]:
+    """Versions that decide what comes out; read from the installed packages' metadata."""
+    packages = ("apache-tvm", "onnx", "onnx-ir")
+    found = {package: importlib.metadata.version(package) for package in packages}
+    return {"edgecomp": edgecomp.__version__, **found}
+
+
+def _target_facts(target: Target) -> TargetFacts:
+    return TargetFacts(
+        name=target.name,
+        isa=target.core.isa,
+        features=tuple(sorted(target.core.features)),
+        triple=target.toolchain.triple,
+    )
+
+
+def _ports(ports: Sequence[PlanPort]) -> tuple[Port, ...]:
+    return tuple(Port(p.name, np.dtype(p.dtype).name, tuple(p.shape)) for p in ports)
+
+
+def _weights_facts(weights: bytes, *, embedded: bool) -> WeightsFacts:
+    return WeightsFacts(WEIGHTS, len(weights), xxhash.xxh64_hexdigest(weights), embedded)
+
+
+def _file_facts(folder: pathlib.Path) -> dict[str, FileFacts]:
+    return {
+        path.relative_to(folder).as_posix(): FileFacts(
+            path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

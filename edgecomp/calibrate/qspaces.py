@@ -1,0 +1,151 @@
+"""Named quantization spaces, and the scales that map real numbers into them."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from edgecomp.calibrate.ranges import Range
+from edgecomp.graph.integer import Affine, AnyArray, Float32Array
+
+#: Ranges narrower than this hold a value that is always zero.
+_SMALLEST_RANGE = 2.0**-40
+#: int32 biases keep two bits free for the sum they are added to.
+_LARGEST_BIAS = 2.0**29
+#: Weights of channels below this times 127 are stored as zero. With the smallest activation
+#: scale it keeps the scale of a bias a normal float32.
+_SMALLEST_WEIGHT_SCALE = 2.0**-64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizationSpace:
+    """How real numbers are stored as integers.
+
+    Attributes:
+        name: as reports print it.
+        dtype: of the stored numbers.
+        low: least stored number that is used.
+        high: greatest stored number that is used.
+        symmetric: whether the zero point is 0.
+        per_channel: one scale per output channel rather than one per tensor.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    low: int
+    high: int
+    symmetric: bool
+    per_channel: bool
+
+    @property
+    def bits(self) -> int:
+        """Bits of a stored number."""
+        return self.dtype.itemsize * 8
+
+
+ACTIVATION_UINT8 = QuantizationSpace(
+    name="uint8-asymmetric",
+    dtype=np.dtype(np.uint8),
+    low=0,
+    high=255,
+    symmetric=False,
+    per_channel=False,
+)
+WEIGHT_INT8_PER_CHANNEL = QuantizationSpace(
+    name="int8-symmetric-per-channel",
+    dtype=np.dtype(np.int8),
+    low=-127,
+    high=127,
+    symmetric=True,
+    per_channel=True,
+)
+WEIGHT_INT8 = dataclasses.replace(
+    WEIGHT_INT8_PER_CHANNEL, name="int8-symmetric", per_channel=False
+)
+BIAS_INT32 = QuantizationSpace(
+    name="int32-bias",
+    dtype=np.dtype(np.int32),
+    low=-(2**31) + 1,
+    high=2**31 - 1,
+    symmetric=True,
+    per_channel=True,
+)
+
+
+def activation_affine(limits: Range, space: QuantizationSpace = ACTIVATION_UINT8) -> Affine:
+    """Scale and zero point that cover a range, which is widened to contain zero.
+
+    Zero is stored exactly. A range without extent gets scale 1.
+    """
+    low, high = min(0.0, limits.low), max(0.0, limits.high)
+    if space.symmetric:
+        high = max(-low, high)
+        low = -high
+    if high - low < _SMALLEST_RANGE:
+        return Affine(np.float32(1.0), 0 if space.symmetric else space.low, space.dtype)
+    scale = np.float32((high - low) / (space.high - space.low))
+    zero_point = np.rint(space.low - low / np.float64(scale))
+    return Affine(scale, int(np.clip(zero_point, space.low, space.high)), space.dtype)
+
+
+def weight_scales(
+    weight: AnyArray,
+    channel_axis: int,
+    space: QuantizationSpace,
+    *,
+    bias: AnyArray | None = None,
+    activation_scale: np.float32 | None = None,
+) -> Float32Array:
+    """Scales of weights: float32 [channels], or [1] for a space per tensor.
+
+    The largest magnitude of each channel becomes the greatest stored number. Where a bias in
+    units of ``activation_scale * scale`` would not fit in int32 beside the products, as with
+    channels of almost no weight, the scale grows until it does.
+
+    Args:
+        weight: finite, any shape.
+        channel_axis: dimension of the output channels.
+        space: where the weights go.
+        bias: real numbers [channels], None without one.
+        activation_scale: of the product's other operand; needed with a bias.
+    """
+    moved = np.moveaxis(weight.astype(np.float64), channel_axis, 0).reshape(
+        weight.shape[channel_axis], -1
+    )
+    magnitude = np.abs(moved).max(axis=1, initial=0.0)
+    scales = magnitude / space.high
+    if bias is not None and activation_scale is not None:
+        least = np.abs(bias.astype(np.float64)) / (
+            np.float64(activation_scale) * _LARGEST_BIAS
+        )
+        scales = np.maximum(scales, least)
+    if not space.per_channel:
+        scales = scales.max(keepdims=True, initial=0.0)
+    negligible = scales < _SMALLEST_WEIGHT_SCALE
+    rounded: Float32Array = np.where(negligible, 1.0, scales).astype(np.float32)
+    return rounded
+
+
+def store_weights(
+    weight: AnyArray, scales: Float32Array, channel_axis: int, space: QuantizationSpace
+) -> AnyArray:
+    """Weights as stored numbers: ``rint(w / scale)``, saturated."""
+    shape = [-1 if d == channel_axis and scales.size > 1 else 1 for d in range(weight.ndim)]
+    steps = np.rint(weight.astype(np.float64) / scales.astype(np.float64).reshape(shape))
+    stored: AnyArray = np.clip(steps, space.low, space.high).astype(space.dtype)
+    return stored
+
+
+def store_bias(bias: AnyArray, activation_scale: np.float32, scales: Float32Array) -> AnyArray:
+    """Bias as int32 in units of ``activation_scale * scales``."""
+    unit = np.float64(activation_scale) * scales.astype(np.float64)
+    steps = np.rint(bias.astype(np.float64) / unit)
+    stored: AnyArray = np.clip(steps, BIAS_INT32.low, BIAS_INT32.high).astype(np.int32)
+    return stored
+
+
+def store_constant(constant: AnyArray, affine: Affine) -> AnyArray:
+    """A constant operand as stored numbers."""
+    steps = np.rint(constant.astype(np.float64) / np.float64(affine.scale)) + affine.zero_point
+    stored: AnyArray = np.clip(steps, affine.lowest, affine.highest).astype(affine.dtype)
+    return stored

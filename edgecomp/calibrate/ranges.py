@@ -1,0 +1,163 @@
+"""Choose the range of real numbers that a tensor's 256 stored numbers cover.
+
+A wide range clips nothing and rounds coarsely, a narrow one the other way around. The methods
+differ in what they weigh:
+
+* minmax: nothing is clipped.
+* percentile: a fixed share of the values is clipped.
+* entropy: the distribution of the stored numbers loses least information (Kullback-Leibler
+  divergence), after Migacz, "8-bit inference with TensorRT", 2017.
+* mse: the squared error is least.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecomp.calibrate.histogram import Histogram
+
+Real = npt.NDArray[np.float64]
+
+METHODS = ("minmax", "percentile", "entropy", "mse")
+#: Other names of methods.
+ALIASES = {"kl": "entropy"}
+DEFAULT_PERCENTILE = 99.99
+
+_LEVELS = 256
+# Thresholds that entropy and mse try, as shares of the full range.
+_SHARES = np.linspace(0.02, 1.0, 99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Real numbers from ``low`` to ``high``; contains zero unless it is not finite."""
+
+    low: float
+    high: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether both ends are finite numbers."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def union(self, other: "Range") -> "Range":
+        """The smallest range that contains both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+    def clipped(self, low: float, high: float) -> "Range":
+        """What of the range lies in [low, high], and zero."""
+        return Range(min(0.0, max(self.low, low)), max(0.0, min(self.high, high)))
+
+
+NOT_FINITE = Range(math.nan, math.nan)
+
+
+def minmax_range(low: float, high: float) -> Range:
+    """The range of everything seen, widened to contain zero."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return NOT_FINITE
+    return Range(min(0.0, low), max(0.0, high))
+
+
+def percentile_range(histogram: Histogram, percentile: float = DEFAULT_PERCENTILE) -> Range:
+    """The range that contains ``percentile`` per cent; half of the rest on each side."""
+    full = minmax_range(histogram.low, histogram.high)
+    if histogram.reach == 0.0 or not histogram.finite:
+        return full if histogram.finite else NOT_FINITE
+    centres, counts = histogram.dense()
+    edges = np.append(centres - histogram.width / 2, centres[-1] + histogram.width / 2)
+    counts[np.searchsorted(centres, 0.0).clip(0, len(counts) - 1)] += histogram.zeros
+    share = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+    tail = (100.0 - percentile) / 200.0
+    low, high = np.interp([tail, 1.0 - tail], share, edges)
+    return full.clipped(float(low), float(high))
+
+
+def entropy_range(histogram: Histogram) -> Range:
+    """The threshold, the same on both sides, that keeps most of the distribution."""
+    return _search(histogram, _divergence)
+
+
+def mse_range(histogram: Histogram) -> Range:
+    """The ends of least squared error, found one after the other, twice."""
+    full = minmax_range(histogram.low, histogram.high)
+    if histogram.reach == 0.0 or not histogram.finite:
+        return full if histogram.finite else NOT_FINITE
+    centres, counts = histogram.dense()
+    low, high = full.low, full.high
+    for _ in range(2):
+        if full.high > 0.0:
+            errors = [_squared_error(centres, counts, low, s * full.high) for s in _SHARES]
+            high = float(_SHARES[int(np.argmin(errors))] * full.high)
+        if full.low < 0.0:
+            errors = [_squared_error(centres, counts, s * full.low, high) for s in _SHARES]
+            low = float(_SHARES[int(np.argmin(errors))] * full.low)
+    return Range(low, high)
+
+
+def range_of(
+    histogram: Histogram, method: str, percentile: float = DEFAULT_PERCENTILE
+) -> Range:
+    """The range of a histogram by a method's name."""
+    if not histogram.finite:
+        return NOT_FINITE
+    if method == "percentile":
+        return percentile_range(histogram, percentile)
+    if method == "entropy":
+        return entropy_range(histogram)
+    if method == "mse":
+        return mse_range(histogram)
+    return minmax_range(histogram.low, histogram.high)
+
+
+def _search(histogram: Histogram, cost: Callable[[Real, Real, float, float], float]) -> Range:
+    full = minmax_range(histogram.low, histogram.high)
+    if histogram.reach == 0.0 or not histogram.finite:
+        return full if histogram.finite else NOT_FINITE
+    centres, counts = histogram.dense()
+    largest = max(-full.low, full.high)
+    candidates = [full.clipped(-share * largest, share * largest) for share in _SHARES]
+    costs = [cost(centres, counts, c.low, c.high) for c in candidates]
+    # Among equal costs the widest range.
+    best = len(costs) - 1 - int(np.argmin(costs[::-1]))
+    return candidates[best]
+
+
+def _squared_error(centres: Real, counts: Real, low: float, high: float) -> float:
+    """Sum of squared differences between values and what is stored of them."""
+    scale = (high - low) / (_LEVELS - 1)
+    if scale <= 0.0:
+        return math.inf
+    zero = np.rint(-low / scale)
+    level = np.clip(np.rint(centres / scale) + zero, 0, _LEVELS - 1)
+    return float((counts * (centres - (level - zero) * scale) ** 2).sum())
+
+
+def _divergence(centres: Real, counts: Real, low: float, high: float) -> float:
+    """Kullback-Leibler divergence of the stored distribution from the clipped one.
+
+    Both are over the bins inside the range. The clipped one has what lies outside added at its
+    ends; the stored one spreads each level's count evenly over the level's bins in use, and
+    does not know what was clipped.
+    """
+    inside = (centres > low) & (centres < high)
+    if inside.sum() < 2 or high <= low:
+        return math.inf
+    kept = counts[inside]
+    if not kept.any():
+        return math.inf
+    clipped = kept.copy()
+    clipped[0] += counts[centres <= low].sum()
+    clipped[-1] += counts[centres >= high].sum()
+    level = np.rint((centres[inside] - low) / ((high - low) / (_LEVELS - 1))).astype(np.int64)
+    used = kept > 0
+    per_level = np.bincount(level, kept, _LEVELS)
+    bins_per_level = np.bincount(level, used.astype(np.float64), _LEVELS)
+    spread = np.where(used, per_level[level] / np.maximum(bins_per_level[level], 1.0), 0.0)
+    p, q = clipped / clipped.sum(), spread / spread.sum()
+    # Smooth: a bin with mass in p and none in q would make the divergence infinite.
+    mass = p > 0
+    return float((p[mass] * np.log(p[mass] / np.maximum(q[mass], 1e-12))).sum())

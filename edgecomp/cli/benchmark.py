@@ -1,0 +1,31 @@
+"""``edgecomp benchmark``."""
+
+import json
+import pathlib
+
+import click
+
+from edgecomp.cli.bundles import bundle_argument
+from edgecomp.cli.files import writable
+from edgecomp.cli.flags import with_options
+from edgecomp.cli.talk import Talk
+from edgecomp.options import BenchmarkOptions
+
+
+@click.command("benchmark")
+@bundle_argument
+@with_options(BenchmarkOptions)
+def command(bundle_path: pathlib.Path, options: BenchmarkOptions, talk: Talk) -> None:
+    """Measure a bundle on a device.
+
+    Ends with status 12 when --compare cannot tell which one is faster.
+    """
+    from edgecomp import api
+
+    result = api.benchmark(api.open(bundle_path), options)
+    if options.result_json is not None:
+        with writable(options.result_json):
+            options.result_json.parent.mkdir(parents=True, exist_ok=True)
+            options.result_json.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+    talk.render(result)
+    result.require_conclusive()

@@ -1,0 +1,52 @@
+"""``edgecomp build``."""
+
+import dataclasses
+
+import click
+
+from edgecomp.cli.bundles import default_output, summary, summary_text
+from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
+from edgecomp.cli.talk import Talk
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.options import BuildOptions, QuantizeOptions
+
+_HELP = f"""Compile a model into a bundle for a device.
+
+The whole way: read or trace, optimize, quantize (with --precision w8a8), compile for the target,
+link, and write a folder that a program or 'edgecomp run' can use.
+
+{MODEL_HELP}
+"""
+
+
+@click.command("build", help=_HELP)
+@model_argument
+@with_options(BuildOptions, config=True)
+def command(model: str | None, options: BuildOptions, talk: Talk) -> None:
+    """Compile a model into a bundle."""
+    source = require_model(model)
+    require_calibration(options)
+    if options.output is None:
+        suffix = f".{options.target.rpartition('/')[2].removesuffix('.toml')}.bundle"
+        options = dataclasses.replace(options, output=default_output(source, suffix))
+    from edgecomp import api
+
+    with talk.progress() as progress:
+        bundle = api.build(source, options, progress)
+    facts = summary(bundle)
+    talk.result(facts, summary_text(facts))
+
+
+def require_calibration(options: QuantizeOptions) -> None:
+    """Quantized activations need ranges, ranges need data.
+
+    Raises:
+        EdgecompError: ``USAGE``.
+    """
+    if options.precision != "fp32" and options.calibration_data is None:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--precision {options.precision} needs --calibration-data",
+            hint="give a folder of typical images, an .npy or .npz file, or a script.py with "
+            "get_calibration_data()",
+        )

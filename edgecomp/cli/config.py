@@ -1,0 +1,85 @@
+"""Configuration files: the options of a verb as YAML, TOML or JSON."""
+
+import json
+import pathlib
+import tomllib
+import typing
+from typing import Any
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.records import RecordError, convert
+
+
+def read_config(path: pathlib.Path, cls: type) -> dict[str, Any]:
+    """Read the options of a class, and ``model``.
+
+    Args:
+        path: file whose suffix says how it is written.
+        cls: options class; its field names are the keys, with ``-`` or ``_``.
+
+    Returns:
+        Field name (or ``model``) -> value of the field's type. Values are checked when the
+        options object is made from them.
+
+    Raises:
+        EdgecompError: ``FILE_MISSING``, or ``USAGE`` for what cannot be read, an unknown key or
+            a value of another type.
+    """
+    table = _read(path)
+    if not isinstance(table, dict):
+        raise _bad(path, "expected keys and values at the top")
+    kinds = {"model": str, **typing.get_type_hints(cls)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = str(key).replace("-", "_")
+        if name not in kinds:
+            raise _bad(path, f"unknown key '{key}'", nearest_hint(name, kinds))
+        if name in values:
+            raise _bad(path, f"'{name}' is given twice")
+        try:
+            values[name] = convert(kinds[name], _as_sequence(kinds[name], value), str(key))
+        except RecordError as error:
+            raise _bad(path, str(error), error.hint) from error
+    return values
+
+
+def _read(path: pathlib.Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise EdgecompError(
+            Code.FILE_MISSING, "the configuration file does not exist", path=str(path)
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _bad(path, f"cannot be read: {error}") from error
+    try:
+        return _parse(path, text)
+    except ValueError as error:
+        raise _bad(path, f"cannot be read: {error}") from error
+
+
+def _parse(path: pathlib.Path, text: str) -> Any:
+    """Parse by suffix. Every parser's error becomes a ``ValueError``."""
+    if path.suffix == ".toml":
+        return tomllib.loads(text)
+    if path.suffix == ".json":
+        return json.loads(text)
+    if path.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"the suffix '{path.suffix}' is not .yaml, .toml or .json")
+    import yaml
+
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _as_sequence(kind: Any, value: Any) -> Any:
+    """One item may stand for a list of one, as a flag given once does."""
+    if typing.get_origin(kind) is tuple and isinstance(value, str | int | float):
+        return [value]
+    return value
+
+
+def _bad(path: pathlib.Path, cause: str, hint: str = "") -> EdgecompError:
+    return EdgecompError(Code.USAGE, f"configuration file: {cause}", path=str(path), hint=hint)

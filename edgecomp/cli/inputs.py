@@ -1,0 +1,169 @@
+"""Files that the user gives as inputs of a model."""
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.images import SUFFIXES, read_image
+from edgecomp.options import ImageOptions
+from edgecomp.plan.values import Array
+
+
+class Port(Protocol):
+    """What an input takes."""
+
+    @property
+    def name(self) -> str:
+        """ONNX name."""
+
+    @property
+    def dtype(self) -> str:
+        """Element type, as numpy names it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Static shape."""
+
+
+def read_inputs(
+    texts: Sequence[str], ports: Sequence[Port], images: ImageOptions
+) -> dict[str, Array]:
+    """Read ``[NAME=]FILE`` for every input.
+
+    Args:
+        texts: as given to ``--input-file``.
+        ports: the model's inputs.
+        images: how pictures are prepared.
+
+    Returns:
+        Input name -> array. Shapes and dtypes of ``.npy`` and ``.npz`` contents are left to the
+        device to check.
+
+    Raises:
+        EdgecompError: ``USAGE`` or ``INPUT_MISMATCH`` that names the input, ``FILE_MISSING``.
+    """
+    known = {port.name: port for port in ports}
+    arrays: dict[str, Array] = {}
+    for text in texts:
+        for name, array in _read(text, known, images).items():
+            if name in arrays:
+                raise EdgecompError(Code.USAGE, f"--input-file: '{name}' is given twice")
+            arrays[name] = array
+    missing = [port for port in ports if port.name not in arrays]
+    if missing:
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            "no contents for " + ", ".join(_describe(port) for port in missing),
+            hint=f"add --input-file {missing[0].name}=FILE.npy",
+        )
+    return arrays
+
+
+def _read(text: str, known: Mapping[str, Port], images: ImageOptions) -> dict[str, Array]:
+    name, path = _split(text, known)
+    if not path.is_file():
+        raise EdgecompError(Code.FILE_MISSING, "no such input file", path=str(path))
+    if path.suffix == ".npz" and not name:
+        return _load_npz(path)
+    if not name and len(known) != 1:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--input-file {text}: the model has {len(known)} inputs, say which",
+            hint="the form is NAME=FILE; names: " + ", ".join(known),
+        )
+    port = known[name] if name else next(iter(known.values()))
+    return {port.name: _load(path, port, images)}
+
+
+def _split(text: str, known: Mapping[str, Port]) -> tuple[str, pathlib.Path]:
+    """Name ("" when left out) and path; both may hold ``=`` themselves."""
+    for name in known:
+        if text.startswith(f"{name}="):
+            return name, pathlib.Path(text[len(name) + 1 :])
+    name, equals, rest = text.partition("=")
+    if equals and not pathlib.Path(text).exists() and pathlib.Path(rest).exists():
+        raise EdgecompError(
+            Code.INPUT_MISMATCH, f"no input named '{name}'", hint=nearest_hint(name, known)
+        )
+    return "", pathlib.Path(text)
+
+
+def _load(path: pathlib.Path, port: Port, images: ImageOptions) -> Array:
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return read_image(path, tuple(port.shape), port.dtype, images)
+    if suffix == ".npy":
+        return _load_npy(path)
+    if suffix == ".npz":
+        return _pick(_load_npz(path), port, path)
+    if suffix in (".bin", ".raw"):
+        return _load_raw(path, port)
+    raise EdgecompError(
+        Code.USAGE,
+        f"the suffix '{path.suffix}' is not known",
+        path=str(path),
+        hint="known: .npy .npz .bin .raw " + " ".join(sorted(SUFFIXES)),
+    )
+
+
+def _load_npy(path: pathlib.Path) -> Array:
+    try:
+        # Never pickles: a file of inputs must not run code.
+        array: Array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+    return array
+
+
+def _load_npz(path: pathlib.Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # zip, zlib and numpy each have their own
+        raise _unreadable(path, error) from error
+
+
+def _pick(arrays: Mapping[str, Array], port: Port, path: pathlib.Path) -> Array:
+    if port.name in arrays:
+        return arrays[port.name]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise EdgecompError(
+        Code.INPUT_MISMATCH,
+        f"the file has no array '{port.name}'",
+        path=str(path),
+        hint=nearest_hint(port.name, arrays),
+    )
+
+
+def _load_raw(path: pathlib.Path, port: Port) -> Array:
+    dtype = _dtype(port.dtype)
+    wanted = dtype.itemsize * math.prod(port.shape)
+    content = path.read_bytes()
+    if len(content) != wanted:
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"the file has {len(content)} bytes, {_describe(port)} takes {wanted}",
+            path=str(path),
+        )
+    return np.frombuffer(content, dtype).reshape(port.shape)
+
+
+def _dtype(name: str) -> np.dtype[np.generic]:
+    """A dtype of numpy, or one of those that ml_dtypes adds (bfloat16)."""
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def _describe(port: Port) -> str:
+    dims = "x".join(str(d) for d in port.shape) or "scalar"
+    return f"input '{port.name}' ({port.dtype} {dims})"
+
+
+def _unreadable(path: pathlib.Path, error: Exception) -> EdgecompError:
+    return EdgecompError(Code.USAGE, f"cannot be read as numpy file: {error}", path=str(path))

@@ -1,0 +1,36 @@
+"""``edgecomp quantize``."""
+
+import dataclasses
+
+import click
+
+from edgecomp.cli.build import require_calibration
+from edgecomp.cli.bundles import default_output
+from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
+from edgecomp.cli.talk import Talk
+from edgecomp.options import VERB_DEFAULTS, QuantizeOptions
+
+_HELP = f"""Write the portable quantized model (QDQ ONNX).
+
+Any ONNX runtime runs it; 'edgecomp build' compiles it as it is.
+
+{MODEL_HELP}
+"""
+
+
+@click.command("quantize", help=_HELP)
+@model_argument
+@with_options(QuantizeOptions, presets=VERB_DEFAULTS["quantize"])
+def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
+    """Write the quantized model."""
+    source = require_model(model)
+    require_calibration(options)
+    if options.output is None:
+        output = default_output(source, f".{options.precision}.onnx")
+        options = dataclasses.replace(options, output=output)
+    from edgecomp import api
+
+    with talk.progress() as progress:
+        api.quantize(source, options.calibration_data, options=options, progress=progress)
+    facts = {"model": str(options.output), "precision": options.precision}
+    talk.result(facts, str(options.output))

@@ -1,0 +1,35 @@
+"""``edgecomp report``."""
+
+import pathlib
+
+import click
+
+from edgecomp.cli.bundles import bundle_argument, summary, summary_text
+from edgecomp.cli.flags import with_options
+from edgecomp.cli.table import size, table
+from edgecomp.cli.talk import Talk
+
+
+@click.command("report")
+@bundle_argument
+@with_options(None)
+def command(bundle_path: pathlib.Path, talk: Talk) -> None:
+    """Print what a bundle holds and what was found while it was built."""
+    from edgecomp import api
+
+    bundle = api.open(bundle_path)
+    calls = bundle.report["calls"]
+    rows = [
+        (
+            call["index"],
+            call["operator"],
+            "fallback" if call["fallback"] else call["schedule"],
+            round(call["multiply_adds"] / 1e6, 2),
+            size(call["weights_bytes"]),
+            call["source"] or " ".join(call["nodes"]),
+        )
+        for call in calls
+    ]
+    header = ("call", "operator", "schedule", "million MACs", "weights", "from")
+    text = f"{summary_text(summary(bundle))}\n\n{table(header, rows)}"
+    talk.result({**summary(bundle), "report": bundle.report}, text)

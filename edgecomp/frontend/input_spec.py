@@ -1,0 +1,115 @@
+"""What the user says about a graph input: ``name:1x3x224x224[:dtype]``."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+
+_DTYPES = {
+    "f16": "float16",
+    "f32": "float32",
+    "f64": "float64",
+    "i8": "int8",
+    "i16": "int16",
+    "i32": "int32",
+    "i64": "int64",
+    "u8": "uint8",
+    "u16": "uint16",
+    "u32": "uint32",
+    "u64": "uint64",
+    "bool": "bool",
+}
+_NAMES = {**_DTYPES, **{name: name for name in _DTYPES.values()}, "float": "float32"}
+_FORM = "the form is name:1x3x224x224 or name:1x3x224x224:f32"
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """Shape and dtype of one graph input.
+
+    Attributes:
+        name: of the graph input.
+        shape: extents, all fixed.
+        dtype: numpy name (``float32``), or "" to keep what the model declares.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = ""
+
+    @property
+    def text(self) -> str:
+        """As given on the command line."""
+        dims = "x".join(str(extent) for extent in self.shape) or "scalar"
+        return f"{self.name}:{dims}" + (f":{self.dtype}" if self.dtype else "")
+
+    def random(self, seed: int = 0) -> np.ndarray:
+        """A seeded array of this shape; floats are standard normal, integers 0 or 1."""
+        rng = np.random.default_rng(seed)
+        dtype = np.dtype(self.dtype or "float32")
+        if dtype.kind in "iub":
+            return rng.integers(0, 2, self.shape).astype(dtype)
+        return rng.standard_normal(self.shape).astype(dtype)
+
+
+def parse_input_spec(text: str) -> InputSpec:
+    """Read ``name:1x3x224x224[:dtype]``; ``name:scalar`` is a tensor without dimensions.
+
+    The name may hold colons itself: the shape is the last part that looks like one.
+
+    Raises:
+        EdgecompError: USAGE with the form to give.
+    """
+    parts = text.split(":")
+    dtype = ""
+    if len(parts) > 2 and not _looks_like_shape(parts[-1]):
+        dtype = _dtype(parts.pop(), text)
+    if len(parts) < 2 or not parts[0]:
+        raise _bad(text, "a shape is missing")
+    name, dims = ":".join(parts[:-1]), parts[-1].lower()
+    if "[" in dims or ".." in dims:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--input {text}: bounded dimensions ([a..b]) cannot be compiled yet",
+            hint="give the largest size as a number, and pad smaller inputs to it",
+        )
+    if dims == "scalar":
+        return InputSpec(name, (), dtype)
+    if not _looks_like_shape(dims):
+        raise _bad(text, f"'{parts[-1]}' is no shape")
+    shape = tuple(int(extent) for extent in re.split("[x,]", dims))
+    if 0 in shape:
+        raise _bad(text, "an extent is 0")
+    return InputSpec(name, shape, dtype)
+
+
+def parse_input_specs(texts: Iterable[str]) -> dict[str, InputSpec]:
+    """Several of them, by input name. A name given twice is an error."""
+    specs: dict[str, InputSpec] = {}
+    for text in texts:
+        spec = parse_input_spec(text)
+        if spec.name in specs:
+            raise EdgecompError(Code.USAGE, f"--input {spec.name} is given twice")
+        specs[spec.name] = spec
+    return specs
+
+
+def _looks_like_shape(text: str) -> bool:
+    return bool(re.fullmatch(r"\d+([x,]\d+)*|scalar", text.lower())) or "[" in text
+
+
+def _dtype(text: str, whole: str) -> str:
+    if text.lower() not in _NAMES:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--input {whole}: '{text}' is neither a shape nor a dtype",
+            hint=nearest_hint(text.lower(), _NAMES),
+        )
+    return _NAMES[text.lower()]
+
+
+def _bad(text: str, why: str) -> EdgecompError:
+    return EdgecompError(Code.USAGE, f"--input {text}: {why}", hint=_FORM)

@@ -1,0 +1,89 @@
+"""One operator set inside: older models are converted up to it, newer ones stay as they are."""
+
+import logging
+
+import onnx
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.skeleton import skeleton_proto
+from edgecomp.graph.source import SOURCE_KEY, inherit_sources, source_of
+
+logger = logging.getLogger(__name__)
+
+#: Gelu, GroupNormalization and blocked QuantizeLinear are in it, and onnxruntime 1.18 runs it.
+INTERNAL_OPSET = 21
+
+
+def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
+    """Bring the standard domain up to ``version``; returns whether anything was done.
+
+    Scope: main graph and subgraphs; functions must be inlined before.
+    Numerics: exact (Resize and Upsample of opset 10 and older keep their own coordinate rule,
+    which onnx's converter loses).
+
+    Raises:
+        EdgecompError: OPSET_UNSUPPORTED with onnx's reason.
+    """
+    given = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+    if given >= version:
+        return False
+    sources = {
+        value.name: source_of(node)
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        for value in node.outputs
+        if value.name
+    }
+    try:
+        converted = ir.from_proto(
+            onnx.version_converter.convert_version(skeleton_proto(model), version)
+        )
+    except Exception as error:  # the C++ converter raises RuntimeError and its own types
+        raise EdgecompError(
+            Code.OPSET_UNSUPPORTED,
+            f"opset {given} cannot be converted to {version}: {_reason(error)}",
+            hint=f"export again with opset {version}",
+        ) from error
+    _move_weights(model, converted)
+    for node in ir.traversal.RecursiveGraphIterator(converted.graph):
+        for value in node.outputs:
+            source = sources.get(value.name or "")
+            if source:
+                node.metadata_props[SOURCE_KEY] = source
+    if given <= 10:
+        _keep_old_resize_rule(converted)
+    model.graph = converted.graph
+    model.opset_imports[""] = version
+    model.opset_imports.pop("ai.onnx", None)
+    inherit_sources(model)
+    logger.info("converted from opset %d to %d", given, version)
+    return True
+
+
+def _move_weights(old: ir.Model, new: ir.Model) -> None:
+    """Give the converted graph the weights that the skeleton left out."""
+    inputs = {value.name for value in old.graph.inputs}
+    for value in list(new.graph.inputs):
+        before = old.graph.initializers.get(value.name or "")
+        if before is None:
+            continue
+        if value.name not in inputs:
+            new.graph.inputs.remove(value)
+        value.const_value = before.const_value
+        value.shape, value.type = before.shape, before.type
+        new.graph.register_initializer(value)
+
+
+def _keep_old_resize_rule(model: ir.Model) -> None:
+    """Before opset 11 pixel i came from ``floor(i / scale)``; the default is another rule now."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.op_type in ("Resize", "Upsample") and node.domain == "":
+            node.attributes["coordinate_transformation_mode"] = ir.AttrString(
+                "coordinate_transformation_mode", "asymmetric"
+            )
+            node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "floor")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].split("/onnx/")[-1] if lines else type(error).__name__

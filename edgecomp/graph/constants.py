@@ -1,0 +1,81 @@
+"""Constants of a graph: read them as numpy arrays, make new ones."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+AnyArray = npt.NDArray[Any]
+
+
+def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor of an initializer or of a Constant node's output, None for anything else.
+
+    An initializer that is also a graph input is a default that the caller may replace, hence
+    not constant.
+    """
+    if value is None:
+        return None
+    if value.producer() is None:
+        if value.is_graph_input() or not value.is_initializer():
+            return None
+        return value.const_value
+    return ir.convenience.get_const_tensor(value)
+
+
+def constant_array(value: ir.Value | None) -> AnyArray | None:
+    """The constant as a numpy array in ONNX shape, None where the value is not constant."""
+    tensor = constant_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether the value is known before the model runs."""
+    return constant_tensor(value) is not None
+
+
+def scalar(value: ir.Value | None) -> float | None:
+    """The single element of a constant, None where it is not constant or has more elements."""
+    tensor = constant_tensor(value)
+    if tensor is None or tensor.size != 1:
+        return None
+    return float(tensor.numpy().reshape(()))
+
+
+def new_initializer(graph: ir.Graph, name: str, array: AnyArray) -> ir.Value:
+    """Register an array as an initializer.
+
+    Args:
+        graph: the graph that gets it.
+        name: wanted name; a number is appended where it is taken.
+        array: any dtype that ONNX knows, any shape.
+    """
+    array = np.ascontiguousarray(array).reshape(np.shape(array))
+    unique = unused_name(graph, name)
+    tensor = ir.Tensor(array, name=unique)
+    value = ir.Value(
+        name=unique,
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def unused_name(graph: ir.Graph, name: str) -> str:
+    """``name``, or ``name_1``, ``name_2`` ... where it is taken by a value of the graph."""
+    taken = set(graph.initializers)
+    taken.update(value.name for value in graph.inputs if value.name)
+    taken.update(
+        value.name
+        for node in ir.traversal.RecursiveGraphIterator(graph)
+        for value in node.outputs
+        if value.name
+    )
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate

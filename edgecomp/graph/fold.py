@@ -1,0 +1,242 @@
+"""Forward sweep over a graph: infer shapes, fold what is constant, take decided branches.
+
+One sweep in topological order is enough: when a node is reached, everything it reads has its
+final shape, so shape arithmetic (Shape, Gather, Concat, Reshape ...) turns into constants on
+the way.
+"""
+
+import dataclasses
+import logging
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
+from edgecomp.graph.edit import remove_unused, replace_node
+from edgecomp.graph.evaluate import evaluate_node
+from edgecomp.graph.shapes import infer_node, static_shape
+from edgecomp.graph.source import copy_source
+
+logger = logging.getLogger(__name__)
+
+# Folding must not make the file much bigger: results beyond this stay computed, unless they
+# are no larger than the constants they are made from.
+_FREE_BYTES = 1 << 20
+
+_RANDOM = frozenset(
+    {
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+    }
+)
+# Folding a quantized weight's DequantizeLinear would undo the quantization.
+_KEPT = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+
+
+@dataclasses.dataclass
+class FoldResult:
+    """What a sweep changed.
+
+    Attributes:
+        folded: nodes replaced by constants.
+        branches: If nodes replaced by the branch their constant condition takes.
+        inferred: values whose type or shape became better known.
+    """
+
+    folded: int = 0
+    branches: int = 0
+    inferred: int = 0
+
+
+def infer_and_fold(model: ir.Model) -> FoldResult:
+    """Sweep the main graph once, then drop what is no longer read.
+
+    Scope: main graph; the branch of an If with a constant condition becomes part of it.
+    Numerics: exact (onnx's reference evaluator computes what is folded).
+
+    Raises:
+        EdgecompError: SHAPE_CONFLICT, see ``infer_node``.
+    """
+    result = FoldResult()
+    for node in list(model.graph):
+        _visit(node, model, result)
+    if result.folded or result.branches:
+        remove_unused(model)
+    return result
+
+
+def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
+    if node.op_type == "If" and node.domain == "":
+        taken = constant_array(node.inputs[0])
+        if taken is not None:
+            result.branches += 1
+            for inner in _inline_branch(node, bool(taken.reshape(-1)[0])):
+                _visit(inner, model, result)
+            return
+    if node.op_type == "CastLike" and node.domain == "":
+        node = _as_cast(node)
+    arrays = None
+    if node.op_type == "Constant" and node.domain == "":
+        array = constant_array(node.outputs[0])
+        arrays = None if array is None else [array]
+    else:
+        result.inferred += infer_node(node, model.opset_imports)
+        arrays = _evaluate(node, model)
+    if arrays is None or any(value.is_graph_output() for value in node.outputs):
+        return
+    _replace_by_constants(node, arrays)
+    result.folded += 1
+
+
+def _evaluate(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
+    """Results of a node whose inputs are all known, None where it is not to be folded."""
+    if node.domain != "" or node.op_type in _RANDOM or node.op_type in _KEPT:
+        return None
+    if node.op_type in ("Shape", "Size"):
+        return _evaluate_shape(node)
+    if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+        return None
+    tensors = [constant_tensor(value) for value in node.inputs]
+    if any(
+        tensor is None and value is not None
+        for tensor, value in zip(tensors, node.inputs, strict=True)
+    ):
+        return None
+    given_bytes = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    if _result_bytes(node) > max(given_bytes, _FREE_BYTES):
+        logger.debug("%s not folded: the result is larger than its inputs", node.name)
+        return None
+    return _compute(node, model)
+
+
+def _evaluate_shape(node: ir.Node) -> list[AnyArray] | None:
+    shape = static_shape(node.inputs[0])
+    if shape is None:
+        return None
+    if node.op_type == "Size":
+        return [np.array(int(np.prod(shape)), np.int64)]
+    start = node.attributes.get_int("start", 0)
+    end = node.attributes.get_int("end", len(shape))
+    return [np.array(shape[start:end], np.int64)]
+
+
+def _as_cast(node: ir.Node) -> ir.Node:
+    """CastLike reads its second input for the dtype only, which is known."""
+    wanted = node.inputs[1]
+    if wanted is None or wanted.dtype is None:
+        return node
+    cast = ir.node(
+        "Cast", [node.inputs[0]], attributes={"to": wanted.dtype.value}, name=node.name
+    )
+    saturate = node.attributes.get("saturate")
+    if saturate is not None:
+        cast.attributes["saturate"] = saturate
+    replace_node(node, cast)
+    return cast
+
+
+def _result_bytes(node: ir.Node) -> int:
+    total = 0
+    for value in node.outputs:
+        shape = static_shape(value)
+        if shape is None or value.dtype is None:
+            continue
+        total += int(np.prod(shape)) * (value.dtype.bitwidth + 7) // 8
+    return total
+
+
+def _compute(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
+    """The node's results, None where they cannot be computed or have another dtype."""
+    inputs = [constant_array(value) for value in node.inputs]
+    arrays = evaluate_node(node, inputs, model.opset_imports)
+    named = [value for value in node.outputs if value.name]
+    if arrays is None or len(named) != len(node.outputs):
+        return None
+    for array, value in zip(arrays, named, strict=True):
+        if value.dtype is not None and ir.DataType.from_numpy(array.dtype) != value.dtype:
+            logger.debug("%s not folded: evaluated as %s", node.name, array.dtype)
+            return None
+    return arrays
+
+
+def _replace_by_constants(node: ir.Node, arrays: list[AnyArray]) -> None:
+    """Give each output's name to an initializer and remove the node."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    for old, array in zip(node.outputs, arrays, strict=True):
+        if not old.uses():
+            continue
+        name = old.name
+        old.name = None
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(array.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        graph.register_initializer(value)
+        old.replace_all_uses_with(value)
+    graph.remove(node, safe=True)
+
+
+def _inline_branch(node: ir.Node, condition: bool) -> list[ir.Node]:
+    """Move the nodes of the taken branch before the If and let its readers read them."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    branch = node.attributes["then_branch" if condition else "else_branch"].as_graph()
+    taken = set(graph.initializers) | {value.name for value in graph.inputs}
+    taken |= {
+        value.name
+        for each in ir.traversal.RecursiveGraphIterator(graph)
+        if each.graph is not branch
+        for value in each.outputs
+    }
+    for value in list(branch.initializers.values()):
+        branch.initializers.pop(value.name)  # type: ignore[arg-type]
+        value.name = _free(value.name or "constant", taken)
+        graph.register_initializer(value)
+    results = list(branch.outputs)
+    branch.outputs.clear()
+    nodes = list(branch)
+    branch.remove(nodes)
+    for each in nodes:
+        for value in each.outputs:
+            value.name = _free(value.name or "value", taken)
+        copy_source(node, each)
+    node.prepend(nodes)
+    moved = _connect(node, results)
+    graph.remove(node, safe=True)
+    return nodes + moved
+
+
+def _connect(node: ir.Node, results: list[ir.Value]) -> list[ir.Node]:
+    """Identity nodes named like the If's outputs; a later pass removes those not needed."""
+    identities = []
+    for old, new in zip(node.outputs, results, strict=True):
+        identity = ir.node("Identity", [new], name=f"{node.name}_{old.name}")
+        copy_source(node, identity)
+        after = identity.outputs[0]
+        after.type, after.shape = old.type, old.shape
+        name, old_shape_declared = old.name, old.shape
+        node.prepend(identity)
+        old.replace_all_uses_with(after, replace_graph_outputs=True)
+        old.name = None
+        after.name = name
+        # What the file declares for an If covers both branches: the taken one knows better.
+        after.shape = new.shape if new.shape is not None else old_shape_declared
+        identities.append(identity)
+    return identities
+
+
+def _free(name: str, taken: set[str | None]) -> str:
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate

@@ -1,0 +1,109 @@
+"""Recognize sums, products of activations, averages and functions of one value."""
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from edgecomp.graph.integer import (
+    Float32Array,
+    Requantization,
+    add_weights,
+    average_multiplier,
+    lookup_table,
+    requantize_multiplier,
+)
+from edgecomp.graph.integer_operators import (
+    IntegerAverage,
+    IntegerMultiply,
+    IntegerOperator,
+    IntegerSum,
+    StoredTable,
+)
+from edgecomp.graph.integer_rules import (
+    AVERAGES,
+    FUNCTIONS,
+    average_axes,
+    average_count,
+    is_function,
+)
+from edgecomp.graph.qdq_tensors import Ending, Refusal, activation_of, required_ending
+from edgecomp.graph.shapes import static_shape
+from edgecomp.graph.unary import unary_function, variable_input
+from edgecomp.graph.windows import window_of
+
+
+def _sum(node: ir.Node) -> IntegerOperator:
+    if is_function(node):
+        return _function(node)
+    a, b = (activation_of(value) for value in node.inputs)
+    ending = required_ending(node.outputs[0])
+    weights = add_weights(
+        a.affine.scale, b.affine.scale, ending.output.affine.scale,
+        subtract=node.op_type == "Sub",
+    )  # fmt: skip
+    return IntegerSum(
+        node=node, nodes=(node, *ending.nodes), inputs=(a, b), output=ending.output,
+        result=ending.output.value, weights=weights,
+        requantization=_requantization(ending, weights.multiplier),
+    )  # fmt: skip
+
+
+def _multiply(node: ir.Node) -> IntegerOperator:
+    if is_function(node):
+        return _function(node)
+    a, b = (activation_of(value) for value in node.inputs)
+    ending = required_ending(node.outputs[0])
+    multiplier = requantize_multiplier(
+        a.affine.scale, b.affine.scale, ending.output.affine.scale
+    )
+    return IntegerMultiply(
+        node=node, nodes=(node, *ending.nodes), inputs=(a, b), output=ending.output,
+        result=ending.output.value, requantization=_requantization(ending, multiplier),
+    )  # fmt: skip
+
+
+def _average(node: ir.Node) -> IntegerAverage:
+    x = activation_of(node.inputs[0])
+    shape = static_shape(node.inputs[0])
+    assert shape is not None
+    count = average_count(node)
+    ending = required_ending(node.outputs[0])
+    multiplier = average_multiplier(x.affine.scale, count, ending.output.affine.scale)
+    window, axes = None, None
+    if node.op_type == "AveragePool":
+        window = window_of(node, shape, tuple(node.attributes.get_ints("kernel_shape")))
+    else:
+        axes = average_axes(node)
+    return IntegerAverage(
+        node=node, nodes=(node, *ending.nodes), inputs=(x,), output=ending.output,
+        result=ending.output.value, axes=axes or (), window=window, count=count,
+        keep_dimensions=node.attributes.get_int("keepdims", 1) != 0,
+        requantization=_requantization(ending, multiplier),
+    )  # fmt: skip
+
+
+def _function(node: ir.Node) -> StoredTable:
+    function = unary_function(node)
+    if function is None:
+        raise Refusal("it is no function of one variable")
+    x = activation_of(variable_input(node))
+    ending = required_ending(node.outputs[0])
+    table = lookup_table(function, x.affine, ending.output.affine, ending.low, ending.high)
+    return StoredTable(
+        node=node, nodes=(node, *ending.nodes), inputs=(x,), output=ending.output,
+        result=ending.output.value, table=table,
+    )  # fmt: skip
+
+
+def _requantization(ending: Ending, multiplier: Float32Array) -> Requantization:
+    affine = ending.output.affine
+    return Requantization(multiplier, affine.zero_point, ending.low, ending.high, affine.dtype)
+
+
+BUILDERS: dict[str, Callable[[ir.Node], IntegerOperator]] = {
+    **dict.fromkeys(FUNCTIONS, _function),
+    **dict.fromkeys(AVERAGES, _average),
+    "Add": _sum,
+    "Mul": _multiply,
+    "Sub": _sum,
+}

@@ -1,0 +1,171 @@
+"""Recognize Conv, Gemm and MatMul with constant weights as integer products."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.graph.constants import constant_array
+from edgecomp.graph.edit import only_reader
+from edgecomp.graph.integer import (
+    Float32Array,
+    Requantization,
+    float_multiplier,
+    requantize_multiplier,
+)
+from edgecomp.graph.integer_operators import (
+    Int8Array,
+    Int32Array,
+    IntegerProduct,
+    QuantizedTensor,
+)
+from edgecomp.graph.qdq_tensors import (
+    Refusal,
+    activation_of,
+    dequantized_constant,
+    ending_of,
+    weight_of,
+)
+from edgecomp.graph.shapes import static_shape
+from edgecomp.graph.windows import Window, window_of
+
+_INT32_MAXIMUM = 2**31 - 1
+# A bias scale this close to s_x * s_w was computed as their product in another order.
+_SCALE_TOLERANCE = 1e-5
+
+
+def _convolution(node: ir.Node) -> IntegerProduct:
+    x = _variable(node)
+    weight, scale = weight_of(node.inputs[1], 0)
+    shape = static_shape(node.inputs[0])
+    assert shape is not None
+    window = window_of(node, shape, weight.shape[2:])
+    bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, len(weight))
+    groups = node.attributes.get_int("group", 1)
+    return _product(node, (node,), x, weight, scale, bias, groups=groups, window=window)
+
+
+def _gemm(node: ir.Node) -> IntegerProduct:
+    x = _variable(node)
+    transposed = bool(node.attributes.get_int("transB", 0))
+    weight, scale = weight_of(node.inputs[1], 0 if transposed else 1)
+    if transposed:
+        weight = np.ascontiguousarray(weight.T)
+    bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, weight.shape[1])
+    return _product(node, (node,), x, weight, scale, bias)
+
+
+def _matrix_multiply(node: ir.Node) -> IntegerProduct:
+    x = _variable(node)
+    weight, scale = weight_of(node.inputs[1], 1)
+    add, bias_value = following_bias(node, weight.shape[1])
+    bias = _bias(bias_value, x, scale, weight.shape[1])
+    nodes = (node,) if add is None else (node, add)
+    return _product(node, nodes, x, weight, scale, bias)
+
+
+def following_bias(
+    node: ir.Node, channels: int
+) -> tuple[ir.Node, ir.Value] | tuple[None, None]:
+    """The Add of a constant [channels] that alone reads a MatMul's result, and the constant.
+
+    The constant is float, or int32 behind a DequantizeLinear; leading dimensions of 1 count.
+    """
+    product = node.outputs[0]
+    add = only_reader(product)
+    if add is None or add.op_type != "Add" or add.domain != "" or add.graph is not node.graph:
+        return None, None
+    other = add.inputs[1] if add.inputs[0] is product else add.inputs[0]
+    assert other is not None
+    stored = dequantized_constant(other)
+    array = constant_array(other) if stored is None else stored[0]
+    if array is None or array.shape[-1:] != (channels,) or array.size != channels:
+        return None, None
+    rank = len(static_shape(node.inputs[0]) or ())
+    return (add, other) if array.ndim <= rank else (None, None)
+
+
+def _variable(node: ir.Node) -> QuantizedTensor:
+    x = activation_of(node.inputs[0])
+    if x.constant is not None:
+        raise Refusal("its activation is constant")
+    return x
+
+
+def _bias(
+    value: ir.Value | None, x: QuantizedTensor, scale: Float32Array, channels: int
+) -> Int32Array:
+    """int32 [channels] in units of ``s_x * s_w``; a bias in other units is rounded to them."""
+    if value is None:
+        return np.zeros(channels, np.int32)
+    unit = np.float64(x.affine.scale) * scale.astype(np.float64)
+    stored = dequantized_constant(value)
+    if stored is None:
+        real = constant_array(value)
+        if real is None:
+            raise Refusal("its bias is not constant")
+        steps = np.rint(real.astype(np.float64).reshape(-1) / unit)
+    elif np.allclose(stored[1], unit, rtol=_SCALE_TOLERANCE, atol=0.0):
+        steps = stored[0].astype(np.float64).reshape(-1)
+    else:
+        real = stored[0].astype(np.float64).reshape(-1) * stored[1].astype(np.float64)
+        steps = np.rint(real / unit)
+    if steps.size not in (1, channels):
+        raise Refusal("its bias is not one number per channel")
+    if not np.isfinite(steps).all() or (np.abs(steps) > _INT32_MAXIMUM).any():
+        raise Refusal("its bias does not fit in int32")
+    return np.broadcast_to(steps, (channels,)).astype(np.int32)
+
+
+def _product(
+    node: ir.Node,
+    nodes: tuple[ir.Node, ...],
+    x: QuantizedTensor,
+    weight: Int8Array,
+    scale: Float32Array,
+    bias: Int32Array,
+    *,
+    groups: int = 1,
+    window: Window | None = None,
+) -> IntegerProduct:
+    """Bring the parts together with what follows ``nodes``.
+
+    ``nodes`` are the operator and, for a MatMul, the Add of its bias; ``weight`` is [M, ...]
+    with a window, else [K, N]; ``scale`` is the weights'.
+    """
+    _check_range(weight, bias, channel_axis=0 if window else 1)
+    real = nodes[-1].outputs[0]
+    ending = ending_of(real)
+    if ending is None:
+        return IntegerProduct(
+            node=node, nodes=nodes, inputs=(x,), output=None, result=real, weight=weight,
+            bias=bias, groups=groups, window=window, requantization=None,
+            multiplier=float_multiplier(x.affine.scale, scale),
+        )  # fmt: skip
+    affine = ending.output.affine
+    multiplier = requantize_multiplier(x.affine.scale, scale, affine.scale)
+    return IntegerProduct(
+        node=node, nodes=nodes + ending.nodes, inputs=(x,), output=ending.output,
+        result=ending.output.value, weight=weight, bias=bias, groups=groups, window=window,
+        requantization=Requantization(
+            multiplier, affine.zero_point, ending.low, ending.high, affine.dtype
+        ),
+        multiplier=multiplier,
+    )  # fmt: skip
+
+
+def _check_range(weight: Int8Array, bias: Int32Array, channel_axis: int) -> None:
+    """Refuse where an accumulator, with or without its zero point term, could leave int32."""
+    others = tuple(d for d in range(weight.ndim) if d != channel_axis)
+    reach = np.abs(weight.astype(np.int64)).sum(axis=others) * 255 + np.abs(
+        bias.astype(np.int64)
+    )
+    if reach.size and int(reach.max()) > _INT32_MAXIMUM:
+        raise Refusal("its accumulator could overflow int32")
+
+
+BUILDERS: dict[str, Callable[[ir.Node], IntegerProduct]] = {
+    "Conv": _convolution,
+    "Gemm": _gemm,
+    "MatMul": _matrix_multiply,
+}

@@ -1,0 +1,129 @@
+"""Run a model with onnxruntime: the independent reference of float models."""
+
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.constants import AnyArray
+
+# A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
+_EMBEDDED_BYTES = 1 << 30
+
+
+class Runner:
+    """An onnxruntime session over a model, for one or many feeds.
+
+    Args:
+        model: the model, copied; later changes do not show.
+        values: names of values to return instead of the graph outputs; ``"*"`` for every
+            float, integer or boolean value that a node of the main graph computes.
+        optimize: let onnxruntime rewrite the graph; off, so that each operator is computed as
+            the file says.
+        threads: of onnxruntime, 0 for its own choice.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        values: Iterable[str] | str | None = None,
+        *,
+        optimize: bool = False,
+        threads: int = 0,
+    ) -> None:
+        self.names = _wanted(model, values)
+        self._session = _session(model, self.names, optimize=optimize, threads=threads)
+
+    def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """Results by name, for one feed of every graph input."""
+        outputs = self._session.run(self.names, dict(feeds))
+        return dict(zip(self.names, outputs, strict=True))
+
+
+def run_model(
+    model: ir.Model,
+    feeds: Mapping[str, AnyArray],
+    values: Iterable[str] | str | None = None,
+) -> dict[str, AnyArray]:
+    """Run once; see ``Runner``."""
+    return Runner(model, values)(feeds)
+
+
+def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
+    """Seeded inputs of the right shapes and dtypes: standard normal floats, small integers.
+
+    Integers are 0 or 1: valid as indices into any table, as masks and as lengths.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, AnyArray] = {}
+    for value in model.graph.inputs:
+        assert value.shape is not None
+        assert value.dtype is not None
+        shape, dtype = value.shape.numpy(), value.dtype.numpy()
+        if np.issubdtype(dtype, np.integer) or dtype == np.bool_:
+            feeds[value.name or ""] = rng.integers(0, 2, shape).astype(dtype)
+        else:
+            feeds[value.name or ""] = rng.standard_normal(shape).astype(dtype)
+    return feeds
+
+
+def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
+    if values is None:
+        return [value.name or "" for value in model.graph.outputs]
+    if values != "*":
+        return list(values)
+    return [
+        value.name
+        for node in model.graph
+        for value in node.outputs
+        if value.name and value.dtype is not None and isinstance(value.type, ir.TensorType)
+    ]
+
+
+def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    providers = ["CPUExecutionProvider"]
+    try:
+        if _weight_bytes(model) < _EMBEDDED_BYTES:
+            proto = _with_outputs(ir.serde.serialize_model(model), names)
+            return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "model.onnx"
+            ir.save(model, path, external_data="model.onnx.data")
+            proto = _with_outputs(onnx.load(path, load_external_data=False), names)
+            path.write_bytes(proto.SerializeToString())
+            return onnxruntime.InferenceSession(str(path), options, providers)
+    except Exception as error:  # onnxruntime's own exception types share no public base
+        raise EdgecompError(
+            Code.OPERATOR_UNSUPPORTED,
+            f"onnxruntime cannot run the model: {str(error).splitlines()[0]}",
+            hint="the reference run needs operators that onnxruntime implements",
+        ) from error
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def _with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    given = {value.name for value in proto.graph.output}
+    known = {value.name: value for value in proto.graph.value_info}
+    for name in names:
+        if name not in given:
+            proto.graph.output.append(known.get(name, onnx.ValueInfoProto(name=name)))
+    return proto

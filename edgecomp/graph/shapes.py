@@ -1,0 +1,183 @@
+"""Shapes and types of one node from its inputs, with onnx's own inference rules."""
+
+import functools
+
+import onnx
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.constants import constant_tensor
+from edgecomp.graph.source import source_of
+
+# Constants up to this many elements are shown to the inference rules (shapes, axes, scales).
+_SHOWN_ELEMENTS = 256
+
+_WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """Extents of a value, None where the value is absent or any extent is unknown."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return value.shape.numpy()
+
+
+def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
+    """Set types and shapes of a node's outputs from its inputs; returns whether any changed.
+
+    Unknown extents that the file names stay where inference does not know better.
+
+    Raises:
+        EdgecompError: SHAPE_CONFLICT where the inputs do not fit together or the result
+            disagrees with what the model declares, naming the node.
+    """
+    inferred = _infer(node, opset_imports)
+    changed = False
+    for value in node.outputs:
+        proto = inferred.get(value.name or "")
+        if proto is None or proto.WhichOneof("value") is None:
+            continue
+        changed |= _merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
+        changed |= _merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
+        _refuse_empty_windows(node, value)
+    return changed
+
+
+def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeProto]:
+    schema = _schema(node.op_type, node.domain, opset_imports.get(node.domain, 0))
+    visible = [value for value in node.inputs if value is not None]
+    visible += _captured_values(node)
+    types = {value.name: _type_proto(value) for value in visible}
+    if schema is None or any(proto is None for proto in types.values()):
+        return {}
+    data = {}
+    for value in visible:
+        tensor = constant_tensor(value)
+        if tensor is not None and tensor.size <= _SHOWN_ELEMENTS:
+            shown = ir.serde.serialize_tensor(tensor)
+            shown.name = value.name or ""
+            data[value.name] = shown
+    opsets = [onnx.helper.make_opsetid(*item) for item in opset_imports.items()]
+    try:
+        return onnx.shape_inference.infer_node_outputs(
+            schema,
+            ir.serde.serialize_node(node),
+            types,  # type: ignore[arg-type]
+            data,  # type: ignore[arg-type]
+            opset_imports=opsets,
+        )
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        shapes = ", ".join(f"{value.name} {value.shape or '?'}" for value in visible)
+        raise EdgecompError(
+            Code.SHAPE_CONFLICT,
+            f"{node.op_type} cannot take its inputs: {_first_line(error)}; inputs: {shapes}",
+            node=node.name or _first_output(node),
+            source=source_of(node),
+            hint="run `python -m onnx.checker` on the file, or export the model again",
+        ) from error
+
+
+@functools.cache
+def _schema(operator: str, domain: str, version: int) -> onnx.defs.OpSchema | None:
+    try:
+        return onnx.defs.get_schema(operator, version, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _captured_values(node: ir.Node) -> list[ir.Value]:
+    """Values of outer graphs that the node's subgraphs read."""
+    found: dict[str, ir.Value] = {}
+    for attribute in node.attributes.values():
+        if attribute.type != ir.AttributeType.GRAPH:
+            continue
+        inner = attribute.as_graph()
+        own = {id(value) for value in inner.inputs}
+        own.update(id(value) for value in inner.initializers.values())
+        nodes = list(ir.traversal.RecursiveGraphIterator(inner))
+        for each in nodes:
+            own.update(id(value) for value in each.outputs)
+        for value in [*(v for each in nodes for v in each.inputs), *inner.outputs]:
+            if value is not None and id(value) not in own and value.name:
+                found[value.name] = value
+    return list(found.values())
+
+
+def _type_proto(value: ir.Value) -> onnx.TypeProto | None:
+    if value.type is None:
+        return None
+    proto: onnx.TypeProto = ir.serde.serialize_type(value.type)
+    if value.shape is not None:
+        ir.serde.serialize_shape_into(proto, value.shape)
+    return proto
+
+
+def _merge_type(node: ir.Node, value: ir.Value, inferred: ir.TypeProtocol | None) -> bool:
+    if inferred is None or value.type == inferred:
+        return False
+    if value.type is not None and value.dtype not in (None, ir.DataType.UNDEFINED):
+        raise EdgecompError(
+            Code.SHAPE_CONFLICT,
+            f"'{value.name}' is declared as {value.type}, but {node.op_type} gives {inferred}",
+            node=node.name or _first_output(node),
+            source=source_of(node),
+            hint="remove the declared types (value_info), or export the model again",
+        )
+    value.type = inferred
+    return True
+
+
+def _merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> bool:
+    if inferred is None:
+        return False
+    declared = value.shape
+    if declared is None:
+        value.shape = inferred
+        return True
+    if len(declared) != len(inferred) or any(
+        isinstance(one, int) and isinstance(other, int) and one != other
+        for one, other in zip(declared, inferred, strict=True)
+    ):
+        raise EdgecompError(
+            Code.SHAPE_CONFLICT,
+            f"'{value.name}' is declared with shape {declared}, but {node.op_type} gives {inferred}",
+            node=node.name or _first_output(node),
+            source=source_of(node),
+            hint="remove the declared shapes (value_info), or export the model again",
+        )
+    merged = [
+        other if isinstance(other, int) else one
+        for one, other in zip(declared, inferred, strict=True)
+    ]
+    if list(declared) == merged:
+        return False
+    value.shape = ir.Shape(merged)
+    return True
+
+
+def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
+    """A window larger than its padded image gives an extent below 1, which onnx lets pass."""
+    shape = static_shape(value)
+    if shape is None:
+        return
+    least = 1 if node.op_type in _WINDOWED else 0
+    if all(extent >= least for extent in shape):
+        return
+    source = node.inputs[0] if node.inputs else None
+    taken = f", its input is {source.shape}" if source is not None else ""
+    raise EdgecompError(
+        Code.SHAPE_CONFLICT,
+        f"the result of {node.op_type} would have shape {value.shape}{taken}",
+        node=node.name or _first_output(node),
+        source=source_of(node),
+        hint="the window is larger than the image: give a larger input",
+    )
+
+
+def _first_output(node: ir.Node) -> str:
+    return next((value.name for value in node.outputs if value.name), "")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0].split("] ")[-1].rstrip(".") if text else type(error).__name__

@@ -1,0 +1,25 @@
+"""Multiply-adds of an operation: what its share of a model is measured by before it runs."""
+
+import math
+
+from edgecomp.plan.operations import (
+    BatchMatrixMultiply,
+    Convolution,
+    MatrixMultiply,
+    Operation,
+)
+
+
+def multiply_adds(operation: Operation) -> int:
+    """Multiply-adds, 0 for operations that are not made of them."""
+    kind = operation.kind
+    if isinstance(kind, (Convolution, MatrixMultiply)):
+        weight, outputs = operation.inputs[1], operation.output.elements
+        depth = (
+            math.prod(weight.shape[1:]) if isinstance(kind, Convolution) else weight.shape[0]
+        )
+        return outputs * depth
+    if isinstance(kind, BatchMatrixMultiply):
+        a = operation.inputs[0]
+        return operation.output.elements * a.shape[-2 if kind.transpose_a else -1]
+    return 0

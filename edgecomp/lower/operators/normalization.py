@@ -1,0 +1,95 @@
+"""Reductions, softmax and layer normalisation."""
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.lower.reader import (
+    Reader,
+    attribute_float,
+    attribute_int,
+    attribute_ints,
+    constant_input,
+    normalize_axis,
+    optional_input,
+)
+from edgecomp.plan.operations import LayerNorm, Reduce, Softmax
+
+REDUCTIONS = [
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceSumSquare",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+]
+
+
+def read_reduce(reader: Reader, node: ir.Node) -> str:
+    """Reduce operators of float32 over constant axes."""
+    x = reader.input(node, 0)
+    if x.dtype != "float32":
+        return f"element type {x.dtype}"
+    if optional_input(node, 1) is not None and constant_input(node, 1) is None:
+        return "axes are computed at run time"
+    given = constant_input(node, 1)
+    axes = attribute_ints(node, "axes", ()) if given is None else tuple(given.reshape(-1))
+    if not axes:
+        if attribute_int(node, "noop_with_empty_axes", 0):
+            return "no axes"
+        axes = tuple(range(len(x.shape)))
+    kind = Reduce(
+        operator=node.op_type,
+        axes=tuple(sorted(normalize_axis(int(a), len(x.shape)) for a in axes)),
+        keepdims=bool(attribute_int(node, "keepdims", 1)),
+    )
+    reader.emit(kind, [x], [reader.value(node.outputs[0])], [node])
+    return ""
+
+
+def read_softmax(reader: Reader, node: ir.Node) -> str:
+    """Softmax and LogSoftmax; before opset 13 they flattened from ``axis`` on."""
+    x = reader.input(node, 0)
+    if x.dtype != "float32":
+        return f"element type {x.dtype}"
+    version = node.version or 13
+    rank = len(x.shape)
+    axis = normalize_axis(attribute_int(node, "axis", -1 if version >= 13 else 1), rank)
+    if version < 13 and any(extent != 1 for extent in x.shape[axis + 1 :]):
+        return "flattening softmax of opset 12 or earlier"
+    kind = Softmax(axis, node.op_type == "LogSoftmax")
+    reader.emit(kind, [x], [reader.value(node.outputs[0])], [node])
+    return ""
+
+
+def read_layer_norm(reader: Reader, node: ir.Node) -> str:
+    """LayerNormalization with its first output only."""
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return "mean or inverse deviation is used"
+    x = reader.input(node, 0)
+    if x.dtype != "float32":
+        return f"element type {x.dtype}"
+    scale, bias = constant_input(node, 1), constant_input(node, 2)
+    if scale is None or (bias is None and optional_input(node, 2) is not None):
+        return "scale or bias is computed at run time"
+    axis = normalize_axis(attribute_int(node, "axis", -1), len(x.shape))
+    shape = x.shape[axis:]
+    bias = np.zeros(shape, np.float32) if bias is None else bias
+    constants = [
+        reader.new_constant(f"{node.name}.scale", np.broadcast_to(scale, shape).copy()),
+        reader.new_constant(f"{node.name}.bias", np.broadcast_to(bias, shape).copy()),
+    ]
+    kind = LayerNorm(axis, attribute_float(node, "epsilon", 1e-5))
+    reader.emit(kind, [x, *constants], [reader.value(node.outputs[0])], [node])
+    return ""
+
+
+TABLE = {
+    **dict.fromkeys(REDUCTIONS, read_reduce),
+    "Softmax": read_softmax,
+    "LogSoftmax": read_softmax,
+    "LayerNormalization": read_layer_norm,
+}

@@ -1,0 +1,69 @@
+"""Gemm and MatMul: products with a constant matrix, and of two activations."""
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.lower.operators.movement import transpose_last_two
+from edgecomp.lower.reader import (
+    Reader,
+    attribute_float,
+    attribute_int,
+    constant_input,
+    optional_input,
+)
+from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply
+
+
+def read_gemm(reader: Reader, node: ir.Node) -> str:
+    """``alpha * A' * B' + beta * C`` with B and C constant."""
+    weight, bias = constant_input(node, 1), constant_input(node, 2)
+    if weight is None:
+        return "B is computed at run time"
+    if bias is None and optional_input(node, 2) is not None:
+        return "C is computed at run time"
+    a = reader.input(node, 0)
+    if a.dtype != "float32":
+        return f"element type {a.dtype}"
+    if attribute_int(node, "transB", 0):
+        weight = weight.T
+    columns = weight.shape[1]
+    beta = np.float32(attribute_float(node, "beta", 1.0))
+    bias = np.zeros(columns, np.float32) if bias is None else beta * bias
+    if bias.ndim == 2 and bias.shape[0] != 1:
+        return "C has one row per row of A"
+    if attribute_int(node, "transA", 0):
+        a = transpose_last_two(reader, a, node)
+    alpha = np.float32(attribute_float(node, "alpha", 1.0))
+    inputs = [
+        a,
+        reader.new_constant(f"{node.name}.weight", alpha * weight),
+        reader.new_constant(
+            f"{node.name}.bias", np.broadcast_to(bias.reshape(-1), (columns,)).copy()
+        ),
+    ]
+    reader.emit(MatrixMultiply(), inputs, [reader.value(node.outputs[0])], [node])
+    return ""
+
+
+def read_matmul(reader: Reader, node: ir.Node) -> str:
+    """MatMul by numpy's rules."""
+    a, b = reader.input(node, 0), reader.input(node, 1)
+    if a.dtype != "float32":
+        return f"element type {a.dtype}"
+    output = reader.value(node.outputs[0])
+    weight = constant_input(node, 1)
+    if weight is not None and weight.ndim == 2 and len(a.shape) >= 2:
+        bias = np.zeros(weight.shape[1], np.float32)
+        constants = [
+            reader.new_constant(f"{node.name}.weight", weight),
+            reader.new_constant(f"{node.name}.bias", bias),
+        ]
+        reader.emit(MatrixMultiply(), [a, *constants], [output], [node])
+        return ""
+    if len(a.shape) < 2 or len(b.shape) < 2:
+        return "vector operand"
+    reader.emit(BatchMatrixMultiply(), [a, b], [output], [node])
+    return ""
+
+
+TABLE = {"Gemm": read_gemm, "MatMul": read_matmul}

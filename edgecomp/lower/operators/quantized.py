@@ -1,0 +1,298 @@
+"""Groups of QuantizeLinear, DequantizeLinear and float nodes to integer operations."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.graph.constants import constant_array
+from edgecomp.graph.integer import Affine, AnyArray, Requantization, dequantize
+from edgecomp.graph.integer_operators import (
+    IntegerAverage,
+    IntegerMultiply,
+    IntegerOperator,
+    IntegerProduct,
+    IntegerSum,
+    QuantizedTensor,
+    StoredConcat,
+    StoredMaximum,
+    StoredMove,
+    StoredTable,
+)
+from edgecomp.lower.operators import movement, resize
+from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
+from edgecomp.lower.reader import Reader, attribute_int, optional_input
+from edgecomp.plan.operations import (
+    Convolution,
+    Dequantize,
+    IntegerAdd,
+    LookupTable,
+    MatrixMultiply,
+    Pool,
+    Quantize,
+    QuantizedAdd,
+    QuantizedMultiply,
+    Reduce,
+    Requantize,
+    Scale,
+    StridedCopy,
+)
+from edgecomp.plan.values import Value
+
+
+def emit_group(reader: Reader, group: IntegerOperator) -> None:
+    """Emit the operations of one group."""
+    EMITTERS[type(group)](reader, group)
+
+
+def _emit_product(reader: Reader, group: IntegerProduct) -> None:
+    (tensor,) = group.inputs
+    x = reader.stored(tensor)
+    assert x.quantization is not None
+    weight = group.weight
+    # Sums over everything but the output channel: axis 0 of a Conv, the last of a matrix.
+    summed = tuple(range(1, weight.ndim)) if group.window else (0,)
+    sums = weight.astype(np.int64).sum(axis=summed)
+    bias = (group.bias - x.quantization.zero_point * sums).astype(np.int32)
+    finish: Requantize | Scale = Scale(group.multiplier)
+    if group.requantization is not None:
+        finish = _requantize(reader, group.requantization)
+    output = reader.stored(group.output) if group.output else reader.value(group.result)
+    name = group.node.name
+    if group.window is None:
+        constants = [
+            reader.new_constant(f"{name}.weight", weight),
+            reader.new_constant(f"{name}.bias", bias),
+        ]
+        reader.emit(MatrixMultiply(finish=finish), [x, *constants], [output], group.nodes)
+        return
+    image_weight = weight[:, :, None, :] if weight.ndim == 3 else weight
+    constants = [
+        reader.new_constant(f"{name}.weight", image_weight),
+        reader.new_constant(f"{name}.bias", bias),
+    ]
+    kind = Convolution(
+        strides=pair(group.window.strides, 1),
+        dilations=pair(group.window.dilations, 1),
+        pads=image_pads(group.window),
+        groups=group.groups,
+        finish=finish,
+    )
+    emit_on_image(reader, group.node, x, constants, kind, group.nodes, output)
+
+
+def _emit_sum(reader: Reader, group: IntegerSum) -> None:
+    a, b = (reader.stored(tensor) for tensor in group.inputs)
+    assert a.quantization is not None
+    assert b.quantization is not None
+    kind = QuantizedAdd(
+        IntegerAdd(
+            group.weights.weight_a,
+            group.weights.weight_b,
+            a.quantization.zero_point,
+            b.quantization.zero_point,
+            _requantize(reader, group.requantization),
+        )
+    )
+    reader.emit(kind, [a, b], [reader.stored(group.quantized_output)], group.nodes)
+
+
+def _emit_multiply(reader: Reader, group: IntegerMultiply) -> None:
+    a, b = (reader.stored(tensor) for tensor in group.inputs)
+    assert a.quantization is not None
+    assert b.quantization is not None
+    kind = QuantizedMultiply(
+        a.quantization.zero_point,
+        b.quantization.zero_point,
+        _requantize(reader, group.requantization),
+    )
+    reader.emit(kind, [a, b], [reader.stored(group.quantized_output)], group.nodes)
+
+
+def _emit_average(reader: Reader, group: IntegerAverage) -> None:
+    x = reader.stored(group.inputs[0])
+    assert x.quantization is not None
+    requantize = _requantize(reader, group.requantization)
+    output = reader.stored(group.quantized_output)
+    if group.window is None:
+        kind = Reduce(
+            operator="ReduceMean",
+            axes=tuple(sorted(group.axes)),
+            keepdims=group.keep_dimensions,
+            zero_x=x.quantization.zero_point,
+            requantize=requantize,
+        )
+        reader.emit(kind, [x], [output], group.nodes)
+        return
+    pool = Pool(
+        maximum=False,
+        window=pair(group.window.kernel, 1),
+        strides=pair(group.window.strides, 1),
+        dilations=pair(group.window.dilations, 1),
+        pads=image_pads(group.window),
+        count_include_pad=True,
+        zero_x=x.quantization.zero_point,
+        requantize=requantize,
+    )
+    emit_on_image(reader, group.node, x, [], pool, group.nodes, output)
+
+
+def _emit_maximum(reader: Reader, group: StoredMaximum) -> None:
+    kind = Pool(
+        maximum=True,
+        window=pair(group.window.kernel, 1),
+        strides=pair(group.window.strides, 1),
+        dilations=pair(group.window.dilations, 1),
+        pads=image_pads(group.window),
+    )
+    output = reader.stored(group.quantized_output)
+    x = reader.stored(group.inputs[0])
+    emit_on_image(reader, group.node, x, [], kind, group.nodes, output)
+
+
+def _emit_move(reader: Reader, group: StoredMove) -> None:
+    """The reader of the float operator moves the stored values; tables follow."""
+    (source,) = (v for v in group.node.inputs[:1] if v is not None)
+    x = reader.stored(group.inputs[0])
+    substitutes = {source: x}
+    tabled: list[tuple[Value, Value, AnyArray]] = []
+    for declared, tensor, table in zip(
+        group.node.outputs, group.outputs, group.tables, strict=True
+    ):
+        if tensor is None:
+            shape = movement.shape_of(declared)
+            substitutes[declared] = reader.new_value(f"{declared.name}.unused", shape, x.dtype)
+            continue
+        result = reader.stored(tensor)
+        moved = result
+        if table is not None:
+            moved = reader.new_value(f"{result.name}.moved", result.shape, x.dtype)
+            moved.quantization = x.quantization
+            tabled.append((moved, result, _table(reader, table)))
+        substitutes[declared] = moved
+    with reader.substituted(substitutes):
+        if group.node.op_type == "Pad":
+            fill = group.fill + reader.storage_shift(group.inputs[0].affine)
+            reason = movement.read_pad(reader, group.node, fill)
+        else:
+            tables = {**movement.TABLE, **resize.TABLE}
+            reason = tables[group.node.op_type](reader, group.node)
+    assert not reason, f"{group.node.name}: {reason}"
+    for moved, result, table in tabled:
+        reader.emit(LookupTable(table), [moved], [result], group.nodes)
+
+
+def _emit_concat(reader: Reader, group: StoredConcat) -> None:
+    output = reader.stored(group.quantized_output)
+    rank, position = len(output.shape), 0
+    for tensor, table in zip(group.inputs, group.tables, strict=True):
+        x = reader.stored(tensor)
+        start = tuple(position if d == group.axis else 0 for d in range(rank))
+        kind = StridedCopy(
+            shape=x.shape,
+            permutation=tuple(range(rank)),
+            in_start=(0,) * rank,
+            in_step=(1,) * rank,
+            out_start=start,
+            out_step=(1,) * rank,
+            lookup=None if table is None else _table(reader, table),
+        )
+        reader.emit(kind, [x], [output], group.nodes)
+        position += x.shape[group.axis]
+
+
+def _emit_table(reader: Reader, group: StoredTable) -> None:
+    kind = LookupTable(_table(reader, group.table))
+    x = reader.stored(group.inputs[0])
+    reader.emit(kind, [x], [reader.stored(group.quantized_output)], group.nodes)
+
+
+def _requantize(reader: Reader, r: Requantization) -> Requantize:
+    """The rule with its numbers in the target's storage dtype."""
+    shift = int(np.iinfo(reader.activation_dtype).min) - int(np.iinfo(r.dtype).min)
+    return Requantize(r.multiplier, r.zero_point + shift, r.low + shift, r.high + shift)
+
+
+def _table(reader: Reader, table: AnyArray) -> AnyArray:
+    """A table's results in the target's storage dtype; its order stays."""
+    shift = int(np.iinfo(reader.activation_dtype).min) - int(np.iinfo(table.dtype).min)
+    return (table.astype(np.int32) + shift).astype(reader.activation_dtype)
+
+
+EMITTERS: dict[type[IntegerOperator], Callable[[Reader, Any], None]] = {
+    IntegerProduct: _emit_product,
+    IntegerSum: _emit_sum,
+    IntegerMultiply: _emit_multiply,
+    IntegerAverage: _emit_average,
+    StoredMaximum: _emit_maximum,
+    StoredMove: _emit_move,
+    StoredConcat: _emit_concat,
+    StoredTable: _emit_table,
+}
+
+
+def read_quantize(reader: Reader, node: ir.Node) -> str:
+    """A QuantizeLinear on the edge: float32 to 8 bits, per tensor."""
+    affine, reason = _edge_affine(node, node.outputs[0])
+    if affine is None:
+        return reason
+    x = reader.input(node, 0)
+    if x.dtype != "float32":
+        return f"element type {x.dtype}"
+    output = reader.stored(QuantizedTensor(node.outputs[0], affine))
+    reader.emit(Quantize(), [x], [output], [node])
+    return ""
+
+
+def read_dequantize(reader: Reader, node: ir.Node) -> str:
+    """A DequantizeLinear on the edge; one of a constant is computed now."""
+    source = node.inputs[0]
+    assert source is not None
+    contents = constant_array(source)
+    if contents is not None:
+        return _fold_dequantize(reader, node, contents)
+    affine, reason = _edge_affine(node, source)
+    if affine is None:
+        return reason
+    output = reader.value(node.outputs[0])
+    if output.dtype != "float32":
+        return f"element type {output.dtype}"
+    x = reader.stored(QuantizedTensor(source, affine))
+    x.quantization = x.quantization or reader.quantization(affine)
+    reader.emit(Dequantize(), [x], [output], [node])
+    return ""
+
+
+def _edge_affine(node: ir.Node, stored: ir.Value) -> tuple[Affine | None, str]:
+    """Scale and zero point of an edge, or why there are none that a kernel takes."""
+    scale = constant_array(node.inputs[1])
+    if scale is None or scale.size != 1 or scale.dtype != np.float32:
+        return None, "scale is not one constant float32"
+    zero = optional_input(node, 2)
+    contents = constant_array(zero)
+    if zero is not None and contents is None:
+        return None, "zero point is computed at run time"
+    if stored.dtype not in (ir.DataType.UINT8, ir.DataType.INT8):
+        return None, f"stored type {stored.dtype}"
+    zero_point = 0 if contents is None else int(contents.reshape(-1)[0])
+    return Affine(scale.reshape(-1)[0], zero_point, stored.dtype.numpy()), ""
+
+
+def _fold_dequantize(reader: Reader, node: ir.Node, contents: AnyArray) -> str:
+    if attribute_int(node, "block_size", 0):
+        return "blocked scales"
+    scale, zero = constant_array(node.inputs[1]), constant_array(optional_input(node, 2))
+    if scale is None or scale.dtype != np.float32:
+        return "scale is not a constant float32"
+    shape: Sequence[int] = ()
+    if scale.size > 1:
+        axis = attribute_int(node, "axis", 1) % contents.ndim
+        shape = [-1 if d == axis else 1 for d in range(contents.ndim)]
+    zero = np.zeros_like(scale, np.int32) if zero is None else zero
+    real = dequantize(contents, scale.reshape(shape), zero.reshape(shape))
+    reader.value(node.outputs[0]).constant = real
+    return ""
+
+
+TABLE = {"QuantizeLinear": read_quantize, "DequantizeLinear": read_dequantize}

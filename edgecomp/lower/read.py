@@ -1,0 +1,139 @@
+"""ONNX model to program: every node through its family's reader, the rest to the fallback."""
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
+
+from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.constants import is_constant
+from edgecomp.graph.integer_operators import IntegerOperator
+from edgecomp.graph.qdq import recognize
+from edgecomp.graph.source import source_of
+from edgecomp.lower.fallback import fallback_reason
+from edgecomp.lower.operators import (
+    convolution,
+    elementwise,
+    movement,
+    normalization,
+    pooling,
+    products,
+    quantized,
+    resize,
+    single_node,
+)
+from edgecomp.lower.reader import Reader
+from edgecomp.plan.operations import Program
+
+logger = logging.getLogger(__name__)
+
+#: Operator type -> reader, one table per family.
+TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
+    convolution.TABLE,
+    pooling.TABLE,
+    products.TABLE,
+    elementwise.TABLE,
+    movement.TABLE,
+    normalization.TABLE,
+    resize.TABLE,
+    quantized.TABLE,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """A node that no schedule's operation can express.
+
+    Attributes:
+        node: name. operator: type. source: line of Python. reason: why the fallback has to run
+            it, or why nothing can.
+        possible: whether the fallback can run it.
+    """
+
+    node: str
+    operator: str
+    source: str
+    reason: str
+    possible: bool
+
+
+def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, list[Refusal]]:
+    """Read a model whose shapes are static.
+
+    Returns:
+        The program, and the nodes that no schedule's operation can express. Those that are
+        not ``possible`` either are missing from the program.
+    """
+    reader = Reader(c_identifier(name), target.activation_dtype)
+    for value in model.graph.inputs:
+        reader.program.inputs.append(reader.value(value))
+    refusals: list[Refusal] = []
+    recognition = recognize(model.graph)
+    for step in recognition.steps:
+        if isinstance(step, IntegerOperator):
+            quantized.emit_group(reader, step)
+        elif step.op_type != "Constant" and not _is_constant(step):
+            refusals += _read_node(reader, step)
+    for value in model.graph.outputs:
+        reader.program.outputs.append(reader.value(value))
+        reader.program.output_names.append(value.name or "")
+    return reader.program, refusals
+
+
+def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
+    read = find_reader(node)
+    reason = read(reader, node) if read else "no schedule for this operator"
+    if not reason:
+        return []
+    impossible = fallback_reason(node)
+    if not impossible:
+        logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
+        single_node.read_single_node(reader, node)
+    return [
+        Refusal(
+            node.name or node.op_type,
+            node.op_type,
+            source_of(node),
+            impossible or reason,
+            not impossible,
+        )
+    ]
+
+
+def find_reader(node: ir.Node) -> Callable[[Reader, ir.Node], str] | None:
+    """The reader of a node's operator type, None where no family has one."""
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    return next((table[node.op_type] for table in TABLES if node.op_type in table), None)
+
+
+def require_possible(refusals: list[Refusal]) -> None:
+    """Raise OPERATOR_UNSUPPORTED with every node that nothing can run, if there is one."""
+    refusals = [refusal for refusal in refusals if not refusal.possible]
+    if not refusals:
+        return
+    lines = [
+        f"{r.operator} '{r.node}'{' at ' + r.source if r.source else ''}: {r.reason}"
+        for r in refusals
+    ]
+    raise EdgecompError(
+        Code.OPERATOR_UNSUPPORTED,
+        "\n  ".join([f"{len(refusals)} operators have no implementation", *lines]),
+        node=refusals[0].node,
+        source=refusals[0].source,
+        hint="run 'edgecomp check' for the whole model against all targets",
+    )
+
+
+def c_identifier(name: str) -> str:
+    """A name that C accepts."""
+    text = re.sub(r"\W", "_", name)
+    return text if text and not text[0].isdigit() else f"m_{text}"
+
+
+def _is_constant(node: ir.Node) -> bool:
+    """Folded away already: every output carries its contents."""
+    return all(is_constant(output) for output in node.outputs)

@@ -1,0 +1,56 @@
+"""Who makes and who reads each value of a program."""
+
+from collections.abc import Iterable
+
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.values import Value
+
+
+class Uses:
+    """Producers and consumers, as the program was when this was made.
+
+    Attributes:
+        outputs: values the user reads.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.outputs = set(program.outputs)
+        self._consumers: dict[Value, list[Operation]] = {}
+        self._producers: dict[Value, list[Operation]] = {}
+        self._position: dict[Operation, int] = {}
+        for position, operation in enumerate(program.operations):
+            self._position[operation] = position
+            for value in operation.inputs:
+                self._consumers.setdefault(value, []).append(operation)
+            for value in operation.outputs:
+                self._producers.setdefault(value, []).append(operation)
+
+    def consumers(self, value: Value) -> list[Operation]:
+        """Operations that read the value, once per reading."""
+        return self._consumers.get(value, [])
+
+    def producers(self, value: Value) -> list[Operation]:
+        """Operations that write the value or parts of it."""
+        return self._producers.get(value, [])
+
+    def only_consumer(self, value: Value) -> Operation | None:
+        """The operation that alone reads the value, once, and nobody else sees it."""
+        readers = self.consumers(value)
+        if len(readers) == 1 and value not in self.outputs:
+            return readers[0]
+        return None
+
+    def position(self, operation: Operation) -> int:
+        """Index in the program."""
+        return self._position[operation]
+
+    def written_before(self, value: Value, operation: Operation) -> bool:
+        """Whether the value is complete when ``operation`` runs."""
+        here = self._position[operation]
+        return all(self._position[p] < here for p in self.producers(value))
+
+
+def replace(program: Program, gone: Iterable[Operation]) -> None:
+    """Remove operations."""
+    dead = set(gone)
+    program.operations = [o for o in program.operations if o not in dead]

@@ -1,0 +1,351 @@
+"""Decide what of a float model is computed in integers, and which values are stored in 8 bits.
+
+A product with constant weights is always worth it. Any other operator joins only where it lies
+between integers: something it reads comes from an integer operator and something that reads it
+is one. So a residual stream between float normalisations stays float, and the sums of a
+convolutional network do not.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.graph.constants import constant_array, is_constant
+from edgecomp.graph.edit import only_reader
+from edgecomp.graph.integer_rules import (
+    AVERAGES,
+    BINARY,
+    FUNCTIONS,
+    MAXIMUMS,
+    MOVES,
+    PRODUCTS,
+    integer_refusal,
+    is_function,
+)
+from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.qdq_products import following_bias
+from edgecomp.graph.unary import variable_input
+from edgecomp.passes.outcome import Refusal, refuse
+
+#: Why a value's range cannot be used, "" where it can.
+RangeRefusal = Callable[[ir.Value], str]
+
+_KNOWN_TYPES = (*PRODUCTS, *BINARY, *AVERAGES, *MAXIMUMS, *MOVES, *FUNCTIONS, "Concat")
+_LARGEST_SUM = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InsertQdqOptions:
+    """What is quantized, and how.
+
+    Attributes:
+        nodes_to_exclude: names of nodes that stay float; ``re:`` and a regular expression that
+            matches whole names.
+        op_types_to_quantize: only these ONNX operators, () for all that have an integer form.
+        per_channel: one weight scale per output channel.
+        quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
+    """
+
+    nodes_to_exclude: tuple[str, ...] = ()
+    op_types_to_quantize: tuple[str, ...] = ()
+    per_channel: bool = True
+    quantize_outputs: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """A float operator with what is computed together with it.
+
+    Attributes:
+        node: the operator.
+        add: Add of a MatMul's constant bias, or None.
+        activation: Relu or Clip whose bounds become bounds of the stored result, or None.
+        inputs: values that are stored in 8 bits, as indices of the node's inputs.
+        outputs: results, after the activation.
+    """
+
+    node: ir.Node
+    add: ir.Node | None
+    activation: ir.Node | None
+    inputs: tuple[int, ...]
+    outputs: tuple[ir.Value, ...]
+
+    @property
+    def input_values(self) -> tuple[ir.Value, ...]:
+        """The values behind ``inputs``."""
+        return tuple(v for i in self.inputs if (v := self.node.inputs[i]) is not None)
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it multiplies with constant weights."""
+        return self.node.op_type in PRODUCTS
+
+    @property
+    def shares_scale(self) -> bool:
+        """Whether both sides have the same scale, so that stored numbers stay as they are."""
+        return self.node.op_type in (*MOVES, *MAXIMUMS, "Concat")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """The decision.
+
+    Attributes:
+        blocks: integer blocks in execution order.
+        stored: float values that are stored in 8 bits, constants among them, in order.
+        refusals: operators with an integer form that stay float, with the reason.
+    """
+
+    blocks: tuple[Block, ...]
+    stored: tuple[ir.Value, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def decide_scope(
+    graph: ir.Graph, options: InsertQdqOptions, range_refusal: RangeRefusal
+) -> Scope:
+    """Choose the integer blocks of a topologically sorted float graph.
+
+    Raises:
+        EdgecompError: USAGE where the options name a node or type that is not there.
+    """
+    _check_options(graph, options)
+    refusals: dict[ir.Node, str] = {}
+    blocks = _find_blocks(graph, options, refusals)
+    blocks = _usable_blocks(blocks, range_refusal, refusals)
+    integer, stored = _choose(blocks, options, range_refusal)
+    for block in blocks:
+        if block not in integer:
+            refusals[block.node] = "no integer operator lies on both sides of it"
+    kept = tuple(block for block in blocks if block in integer)
+    reasons = tuple(refuse(node, reason) for node, reason in refusals.items())
+    return Scope(kept, tuple(stored), reasons)
+
+
+def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
+    """Names of the variable values whose ranges decide the scales."""
+    scope = decide_scope(graph, options, lambda _: "")
+    follows = {v for block in scope.blocks if block.shares_scale for v in block.outputs}
+    return [v.name or "" for v in scope.stored if not is_constant(v) and v not in follows]
+
+
+def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
+    names = {node.name or "" for node in graph}
+    for name in options.nodes_to_exclude:
+        pattern = _pattern(name)
+        if pattern and not any(pattern.fullmatch(known) for known in names):
+            raise EdgecompError(Code.USAGE, f"no node matches '{name}'")
+        if not pattern and name not in names:
+            raise EdgecompError(
+                Code.USAGE, f"no node is named '{name}'", hint=nearest_hint(name, names)
+            )
+    for operator in options.op_types_to_quantize:
+        if operator not in _KNOWN_TYPES:
+            raise EdgecompError(
+                Code.USAGE,
+                f"operator '{operator}' has no integer form",
+                hint=nearest_hint(operator, _KNOWN_TYPES),
+            )
+
+
+def _pattern(name: str) -> re.Pattern[str] | None:
+    if not name.startswith("re:"):
+        return None
+    try:
+        return re.compile(name[3:])
+    except re.error as error:
+        raise EdgecompError(
+            Code.USAGE, f"'{name}' is not a regular expression: {error}"
+        ) from error
+
+
+def _excluded(node: ir.Node, options: InsertQdqOptions) -> bool:
+    name = node.name or ""
+    for given in options.nodes_to_exclude:
+        pattern = _pattern(given)
+        if pattern.fullmatch(name) if pattern else given == name:
+            return True
+    return False
+
+
+def _find_blocks(
+    graph: ir.Graph, options: InsertQdqOptions, refusals: dict[ir.Node, str]
+) -> list[Block]:
+    """Every block that could be integer by its own structure."""
+    taken: set[ir.Node] = set()
+    blocks = []
+    for node in graph:
+        if node in taken or node.domain != "" or node.op_type not in _KNOWN_TYPES:
+            continue
+        if not _reads_float(node):
+            continue
+        reason = _node_refusal(node, options)
+        if reason:
+            refusals[node] = reason
+            continue
+        block = _block_of(node, options)
+        taken.update(n for n in (block.add, block.activation) if n is not None)
+        blocks.append(block)
+    return blocks
+
+
+def _reads_float(node: ir.Node) -> bool:
+    value = node.inputs[0] if node.inputs else None
+    return value is not None and value.dtype == ir.DataType.FLOAT and not _all_constant(node)
+
+
+def _all_constant(node: ir.Node) -> bool:
+    return all(value is None or is_constant(value) for value in node.inputs)
+
+
+def _node_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
+    if _excluded(node, options):
+        return "it is excluded by name"
+    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
+        return "its operator type is not among those to quantize"
+    reason = integer_refusal(node)
+    if reason or node.op_type not in PRODUCTS:
+        return reason
+    return _product_refusal(node)
+
+
+def _product_refusal(node: ir.Node) -> str:
+    if is_constant(node.inputs[0]):
+        return "its first operand is constant"
+    weight = constant_array(node.inputs[1])
+    if weight is None:
+        return "its weights are not constant"
+    if weight.dtype != np.float32 or not np.isfinite(weight).all():
+        return "its weights are not finite float32 numbers"
+    bias = constant_array(node.inputs[2]) if _has_input(node, 2) else None
+    if _has_input(node, 2) and bias is None:
+        return "its bias is not constant"
+    channel_axis = weight_channel_axis(node)
+    channels = weight.shape[channel_axis]
+    if bias is not None and (bias.size not in (1, channels) or not np.isfinite(bias).all()):
+        return "its bias is not one finite number per channel"
+    products = weight.size // max(1, channels)
+    if products * 255 * 127 > _LARGEST_SUM:
+        return f"a sum of {products} products could overflow int32"
+    return ""
+
+
+def weight_channel_axis(node: ir.Node) -> int:
+    """Dimension of a product's weights that holds the output channels."""
+    if node.op_type == "Conv":
+        return 0
+    return 0 if node.attributes.get_int("transB", 0) != 0 else 1
+
+
+def _has_input(node: ir.Node, index: int) -> bool:
+    return len(node.inputs) > index and node.inputs[index] is not None
+
+
+def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
+    add = None
+    if node.op_type == "MatMul":
+        channels = constant_array(node.inputs[1])
+        assert channels is not None
+        add, _ = following_bias(node, channels.shape[1])
+        if add is not None and _excluded(add, options):
+            add = None
+    outputs = (add or node).outputs
+    activation = None
+    if node.op_type not in (*MOVES, *MAXIMUMS, "Concat"):
+        reader = only_reader(outputs[0])
+        if reader is not None and _is_activation(reader, node, options):
+            activation, outputs = reader, reader.outputs
+    return Block(node, add, activation, _stored_inputs(node), tuple(outputs))
+
+
+def _is_activation(reader: ir.Node, node: ir.Node, options: InsertQdqOptions) -> bool:
+    in_graph = reader.graph is node.graph
+    return in_graph and clip_bounds(reader) is not None and not _excluded(reader, options)
+
+
+def _stored_inputs(node: ir.Node) -> tuple[int, ...]:
+    if node.op_type == "Concat":
+        return tuple(range(len(node.inputs)))
+    if node.op_type in (*BINARY, *FUNCTIONS) and is_function(node):
+        return (list(node.inputs).index(variable_input(node)),)
+    return (0, 1) if node.op_type in BINARY else (0,)
+
+
+def _usable_blocks(
+    blocks: Sequence[Block], range_refusal: RangeRefusal, refusals: dict[ir.Node, str]
+) -> list[Block]:
+    """Blocks whose inputs can be stored, and whose outputs can unless they may stay float.
+
+    Where both sides share a scale the ranges of the results are not needed.
+    """
+    usable: list[Block] = []
+    follows: set[ir.Value] = set()
+    broken: set[ir.Value] = set()
+    for block in blocks:
+        reasons = [
+            "its input follows one without a usable range" if v in broken else range_refusal(v)
+            for v in block.input_values
+            if v not in follows
+        ]
+        if not block.shares_scale and not block.is_product:
+            reasons += [range_refusal(v) for v in block.outputs]
+        reason = next((r for r in reasons if r), "")
+        if reason:
+            refusals[block.node] = reason
+            broken.update(block.outputs if block.shares_scale else ())
+            continue
+        usable.append(block)
+        if block.shares_scale:
+            follows.update(block.outputs)
+    return usable
+
+
+def _choose(
+    blocks: Sequence[Block], options: InsertQdqOptions, range_refusal: RangeRefusal
+) -> tuple[set[Block], dict[ir.Value, None]]:
+    """The integer blocks and the values they store."""
+    between = _blocks_after_integers(blocks)
+    integer: set[Block] = set()
+    wanted: set[ir.Value] = set()
+    for block in reversed(blocks):
+        kept = options.quantize_outputs and any(v.is_graph_output() for v in block.outputs)
+        read = kept or any(v in wanted for v in block.outputs)
+        if block.is_product or (block in between and read):
+            integer.add(block)
+            wanted.update(block.input_values)
+            if kept or not block.is_product:
+                wanted.update(v for v in block.outputs if v.uses() or v.is_graph_output())
+    stored: dict[ir.Value, None] = {}
+    for block in (b for b in blocks if b in integer):
+        stored.update(dict.fromkeys(block.input_values))
+        stored.update(
+            dict.fromkeys(
+                v
+                for v in block.outputs
+                if v in wanted and not (block.is_product and range_refusal(v))
+            )
+        )
+    return integer, stored
+
+
+def _blocks_after_integers(blocks: Sequence[Block]) -> set[Block]:
+    """Blocks that read something an integer operator made.
+
+    Where a block only moves values, storing them before the move (a graph input) counts too.
+    """
+    made: set[ir.Value] = set()
+    movable: set[ir.Value] = set()
+    result: set[Block] = set()
+    for block in blocks:
+        inputs = block.input_values
+        if block.is_product or any(v in made for v in inputs):
+            result.add(block)
+            made.update(block.outputs)
+        elif block.shares_scale and any(v in movable or v.is_graph_input() for v in inputs):
+            result.add(block)
+            movable.update(block.outputs)
+    return result

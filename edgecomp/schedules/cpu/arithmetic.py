@@ -1,0 +1,164 @@
+"""Inner steps of a matrix product: one class per pair of number formats and instruction.
+
+An arithmetic pairs the meaning (accumulator += x * weight over a group of K) with the
+instruction that does it, and says how the weights must lie for it:
+``[K / group][columns][group]``, one vector of accumulators holding ``lanes`` columns.
+"""
+
+import abc
+import dataclasses
+
+from edgecomp.plan.values import Array
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+
+#: Cycles that a load costs beyond its slot: some wait for a bank or a line (fitted).
+LOAD_PRESSURE = 0.1
+
+
+@dataclasses.dataclass
+class RegisterTile:
+    """Accumulators of ``rows`` x ``vectors``.
+
+    One small array per row: LLVM keeps them in registers.
+    """
+
+    rows: int
+    vectors: int
+    lanes: int
+    sums: list[Buffer]
+
+    def get(self, row: int, vector: int) -> Expr:
+        """The accumulators of one row and vector."""
+        return load(self.sums[row], vector * self.lanes, self.lanes)
+
+    def set(self, builder: KernelBuilder, row: int, vector: int, value: Expr) -> None:
+        """Replace them."""
+        builder.store(self.sums[row], ramp(vector * self.lanes, self.lanes), value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operands:
+    """Where a step reads.
+
+    Attributes:
+        x: buffer of x.
+        x_rows: index of each row's first element of K.
+        x_stride: elements of x between neighbours in K; only float32 takes others than 1.
+        weights: buffer of the weights.
+        weight_index: of the first group of K.
+        weight_stride: elements between groups of K; 0 is a packed panel.
+    """
+
+    x: Buffer
+    x_rows: list[Expr]
+    x_stride: int = 1
+    weights: Buffer
+    weight_index: Expr
+    weight_stride: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arithmetic(abc.ABC):
+    """See the module. All counts are in elements unless named otherwise.
+
+    Attributes:
+        name: of the instruction set, the ``__`` part of kernel names.
+        x_dtype: of x as the step reads it.
+        weight_dtype: of the packed weights.
+        sum_dtype: of accumulators and bias.
+        lanes: columns that one vector of accumulators holds.
+        group: elements of K that lie side by side in the packed weights.
+        step: elements of K that one full step consumes, a multiple of group.
+        loads_per_cycle: vector loads the core starts per cycle.
+        multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
+        latency_cycles: of one accumulation, which bounds small tiles.
+        finish_cycles: to store one vector of results.
+    """
+
+    name: str
+    x_dtype: str
+    weight_dtype: str
+    sum_dtype: str
+    lanes: int
+    group: int = 1
+    step: int = 1
+    multiplies_per_cycle: float = 2.0
+    latency_cycles: float = 4.0
+    loads_per_cycle: float = 2.0
+    finish_cycles: float = 2.0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of one weight."""
+        return 4 if self.weight_dtype == "float32" else 1
+
+    @property
+    def x_bytes(self) -> int:
+        """Bytes of one element of x."""
+        return 4 if self.x_dtype == "float32" else 1
+
+    @abc.abstractmethod
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether a tile of this size stays in registers."""
+
+    @abc.abstractmethod
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """Add ``groups`` groups of K.
+
+        Args:
+            builder: receives the statements.
+            tile: accumulators.
+            operands: where x and the weights of the first group lie.
+            groups: at most ``step / group``.
+        """
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Cycles per group of K: the slowest of multiplies, loads and latency."""
+        del registers
+        multiplies = rows * vectors / self.multiplies_per_cycle
+        loads = (rows + vectors) / self.loads_per_cycle
+        return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
+
+    def arrange(self, block: Array) -> Array:
+        """Order of one column block's weights [runs, groups of K, columns, group], flat."""
+        return block.reshape(-1)
+
+    def weight_at(
+        self, tile: RegisterTile, operands: Operands, group: int, vector: int
+    ) -> Expr:
+        """Index of one vector of weights."""
+        size = self.lanes * self.group
+        stride = operands.weight_stride or tile.vectors * size
+        return operands.weight_index + group * stride + vector * size
+
+    def begin(
+        self,
+        builder: KernelBuilder,
+        rows: int,
+        vectors: int,
+        bias: Buffer | None,
+        bias_index: Expr,
+    ) -> RegisterTile:
+        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row."""
+        sums = [
+            builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
+        ]
+        tile = RegisterTile(rows, vectors, self.lanes, sums)
+        for vector in range(vectors):
+            for row in range(rows):
+                start = constant(0, self.sum_dtype, self.lanes)
+                if bias is not None:
+                    start = load(bias, bias_index + vector * self.lanes, self.lanes)
+                tile.set(builder, row, vector, start)
+        return tile
+
+    def finish(self, builder: KernelBuilder, tile: RegisterTile) -> RegisterTile:
+        """Bring the accumulators into [row][column] order."""
+        del builder
+        return tile

@@ -1,0 +1,94 @@
+"""float32 products by fused multiply-add."""
+
+import dataclasses
+
+from edgecomp.device.target import Target
+from edgecomp.schedules.builder import KernelBuilder, load, ramp, splat
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BroadcastFma(Arithmetic):
+    """x86: one element of x in all lanes (``vbroadcastss`` or a memory operand of the FMA)."""
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators, one vector of weights per column vector, one broadcast of x."""
+        return rows * vectors + vectors + 1 <= registers
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """One element of K at a time."""
+        for k in range(groups):
+            for row in range(tile.rows):
+                value = splat(
+                    load(operands.x, operands.x_rows[row] + k * operands.x_stride), self.lanes
+                )
+                for vector in range(tile.vectors):
+                    at = self.weight_at(tile, operands, k, vector)
+                    product = value * load(operands.weights, at, self.lanes)
+                    tile.set(builder, row, vector, tile.get(row, vector) + product)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LaneFma(Arithmetic):
+    """NEON: four elements of x in a register, multiplied by element (``fmla v, v, v.s[i]``).
+
+    In-order cores reach their peak only so: a broadcast per element takes a load slot each.
+    """
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators, one register of x per row, two of weights that follow each other."""
+        return rows * vectors + rows + 2 <= registers
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """Four elements of K: a vector load of x per row, then by element."""
+        elements = []
+        for row in range(tile.rows):
+            values = builder.array("x_row", "float32", self.step)
+            whole = groups == self.step and operands.x_stride == 1
+            lanes = groups if whole else 1
+            for k in range(0, groups, lanes):
+                at = operands.x_rows[row] + k * operands.x_stride
+                builder.store(values, ramp(k, lanes), load(operands.x, at, lanes))
+            elements.append(values)
+        for k in range(groups):
+            for vector in range(tile.vectors):
+                at = self.weight_at(tile, operands, k, vector)
+                for row in range(tile.rows):
+                    value = splat(load(elements[row], k), self.lanes)
+                    product = value * load(operands.weights, at, self.lanes)
+                    tile.set(builder, row, vector, tile.get(row, vector) + product)
+
+
+def arithmetic_f32(target: Target) -> Arithmetic:
+    """The float32 arithmetic of a target."""
+    lanes = target.lanes(32)
+    if target.core.isa == "x86_64":
+        return BroadcastFma(
+            name="avx512" if lanes == 16 else "avx2",
+            x_dtype="float32",
+            weight_dtype="float32",
+            sum_dtype="float32",
+            lanes=lanes,
+            step=4,
+        )
+    return LaneFma(
+        name="neon",
+        x_dtype="float32",
+        weight_dtype="float32",
+        sum_dtype="float32",
+        lanes=lanes,
+        step=4,
+        multiplies_per_cycle=1.0 if target.core.in_order else 2.0,
+    )

@@ -1,0 +1,244 @@
+"""int8 by int8 products on ARM, exact in int32."""
+
+import dataclasses
+
+from edgecomp.device.target import Target
+from edgecomp.plan.values import Array
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    KernelBuilder,
+    intrinsic,
+    load,
+    ramp,
+    reinterpret,
+    splat,
+)
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signed(Arithmetic):
+    """What they have in common."""
+
+    x_dtype: str = "int8"
+    weight_dtype: str = "int8"
+    sum_dtype: str = "int32"
+    lanes: int = 4
+    finish_cycles: float = 8.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LaneDot(Signed):
+    """dotprod: ``sdot`` by element, 16 elements of x in one register."""
+
+    name: str = "dotprod"
+    group: int = 4
+    step: int = 16
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators, one register of x per row, two of weights that follow each other."""
+        return rows * vectors + rows + 2 <= registers
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """Load 16 (or 4 at a time) elements of each row, then multiply by element."""
+        quads = load_row_words(builder, operands, "int32", groups, 4)
+        for group in range(groups):
+            for vector in range(tile.vectors):
+                at = self.weight_at(tile, operands, group, vector)
+                for row in range(tile.rows):
+                    total = intrinsic(
+                        "int32x4",
+                        "llvm.aarch64.neon.sdot.v4i32.v16i8",
+                        tile.get(row, vector),
+                        load(operands.weights, at, 16),
+                        reinterpret("int8x16", splat(load(quads[row], group), 4)),
+                    )
+                    tile.set(builder, row, vector, total)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MatrixDot(Signed):
+    """i8mm: ``smmla`` multiplies two rows by two columns over eight elements of K.
+
+    A vector of four columns takes two registers per pair of rows, each holding
+    [row 0: column 0, 1][row 1: column 0, 1].
+    """
+
+    name: str = "i8mm"
+    group: int = 8
+    step: int = 8
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators of whole row pairs, x of each pair, two registers of weights."""
+        pairs = -(-rows // 2)
+        return pairs * 4 * vectors // 2 + pairs + 2 <= registers
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Two registers per pair of rows and vector; two loads for x of a pair."""
+        del registers
+        pairs = -(-rows // 2)
+        multiplies = pairs * 2 * vectors / self.multiplies_per_cycle
+        loads = (2 * pairs + 2 * vectors) / self.loads_per_cycle
+        return max(multiplies, loads, self.latency_cycles)
+
+    def begin(
+        self,
+        builder: KernelBuilder,
+        rows: int,
+        vectors: int,
+        bias: Buffer | None,
+        bias_index: Expr,
+    ) -> RegisterTile:
+        """Bias of two columns, repeated for the two rows of a pair."""
+        assert bias is not None
+        pairs = -(-rows // 2)
+        sums = [builder.array("sum", "int32", vectors * 8) for _ in range(pairs)]
+        for part in range(2 * vectors):
+            two = reinterpret("int64", load(bias, bias_index + part * 2, 2))
+            for pair in range(pairs):
+                builder.store(
+                    sums[pair], ramp(part * 4, 4), reinterpret("int32x4", splat(two, 2))
+                )
+        return RegisterTile(rows, vectors, self.lanes, sums)
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """One group of eight elements at a time."""
+        for group in range(groups):
+            for pair, sums in enumerate(tile.sums):
+                rows = (2 * pair, min(2 * pair + 1, tile.rows - 1))
+                both = builder.array("x_pair", "int8", 16)
+                for place, row in enumerate(rows):
+                    part = load(operands.x, operands.x_rows[row] + group * 8, 8)
+                    builder.store(both, ramp(place * 8, 8), part)
+                for part in range(2 * tile.vectors):
+                    at = operands.weight_index + (group * 4 * tile.vectors + 2 * part) * 8
+                    total = intrinsic(
+                        "int32x4",
+                        "llvm.aarch64.neon.smmla.v4i32.v16i8",
+                        load(sums, part * 4, 4),
+                        load(both, 0, 16),
+                        load(operands.weights, at, 16),
+                    )
+                    builder.store(sums, ramp(part * 4, 4), total)
+
+    def finish(self, builder: KernelBuilder, tile: RegisterTile) -> RegisterTile:
+        """Rows of a pair apart."""
+        rows = []
+        for row in range(tile.rows):
+            sums = builder.array("row", "int32", tile.vectors * 4)
+            for part in range(2 * tile.vectors):
+                two = load(tile.sums[row // 2], part * 4 + row % 2 * 2, 2)
+                builder.store(sums, ramp(part * 2, 2), two)
+            rows.append(sums)
+        return RegisterTile(tile.rows, tile.vectors, tile.lanes, rows)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WidenedPairs(Signed):
+    """Plain NEON: 16-bit products of element pairs, added in pairs to 32 bits.
+
+    ``smull`` multiplies 4 columns x 2 elements to 16 bits, ``smlal`` adds the next two
+    elements, ``sadalp`` adds neighbours to the accumulators: 3 instructions for 16 products.
+    Two products fit 16 bits only while no weight is -128: 2 * 128 * 127 = 32512.
+
+    Attributes:
+        products: that are added in 16 bits, 1 or 2.
+    """
+
+    name: str = "neon"
+    group: int = 2
+    step: int = 16
+    products: int = 2
+    arm32: bool = False
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators, two vectors of weights, two of x, two products."""
+        return rows * vectors + 6 <= registers
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per pair: a copy of x per row, the product, its share of the pairwise addition."""
+        del registers
+        operations = rows * (1 + vectors * (1 + 1 / self.products)) + vectors / 2
+        return operations / self.multiplies_per_cycle
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """Load the step's elements of each row, then go through their pairs."""
+        pairs = load_row_words(builder, operands, "int16", groups, 2)
+        for first in range(0, groups, self.products):
+            used = range(first, min(groups, first + self.products))
+            for row in range(tile.rows):
+                for vector in range(tile.vectors):
+                    product: Expr = None
+                    for group in used:
+                        at = self.weight_at(tile, operands, group, vector)
+                        value = reinterpret("int8x8", splat(load(pairs[row], group), 4))
+                        one = self._multiply(value, load(operands.weights, at, 8))
+                        product = one if product is None else product + one
+                    total = self._add_pairs(tile.get(row, vector), product)
+                    tile.set(builder, row, vector, total)
+
+    def _multiply(self, x: Expr, weights: Expr) -> Expr:
+        name = "llvm.arm.neon.vmulls.v8i16" if self.arm32 else "llvm.aarch64.neon.smull.v8i16"
+        return intrinsic("int16x8", name, x, weights)
+
+    def _add_pairs(self, total: Expr, product: Expr) -> Expr:
+        if self.arm32:
+            name = "llvm.arm.neon.vpadals.v4i32.v8i16"
+            return intrinsic("int32x4", name, total, product)
+        name = "llvm.aarch64.neon.saddlp.v4i32.v8i16"
+        return total + intrinsic("int32x4", name, product)
+
+
+def load_row_words(
+    builder: KernelBuilder,
+    operands: Operands,
+    dtype: str,
+    groups: int,
+    group_bytes: int,
+) -> list[Buffer]:
+    """The next ``groups`` groups of every row as words of ``dtype``, in registers."""
+    found = []
+    for index in operands.x_rows:
+        words = builder.array("x_row", dtype, groups)
+        at = 0
+        while at < groups:
+            piece = 1 << (groups - at).bit_length() - 1
+            bytes_ = load(operands.x, index + at * group_bytes, piece * group_bytes)
+            word = dtype if piece == 1 else f"{dtype}x{piece}"
+            builder.store(words, ramp(at, piece), reinterpret(word, bytes_))
+            at += piece
+        found.append(words)
+    return found
+
+
+def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
+    """The int8 arithmetic of an ARM target."""
+    per_cycle = 1.0 if target.core.in_order else 2.0
+    if target.has("i8mm"):
+        return MatrixDot(multiplies_per_cycle=per_cycle)
+    if target.has("dotprod"):
+        return LaneDot(multiplies_per_cycle=per_cycle)
+    return WidenedPairs(
+        products=1 if weight.size and weight.min() == -128 else 2,
+        arm32=target.core.isa == "armv7",
+        multiplies_per_cycle=per_cycle,
+    )

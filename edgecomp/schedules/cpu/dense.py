@@ -1,0 +1,105 @@
+"""What convolution and matrix product share: inputs to check, arithmetic and epilogue to pick."""
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.values import Array, Value
+from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
+from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.epilogue import (
+    Epilogue,
+    float_epilogue,
+    integer_epilogue,
+    refuse_epilogue,
+)
+from edgecomp.schedules.cpu.implicit_gemm import emit_product
+from edgecomp.schedules.cpu.product import Product
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+Dense = Convolution | MatrixMultiply
+
+
+def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
+    """Return "" when dtypes and epilogue are supported, else why not."""
+    x, weight, bias = operation.inputs[:3]
+    if bias.constant is None:
+        return "bias is not constant"
+    wanted = (
+        ("float32", "float32", "float32")
+        if kind.finish is None
+        else (target.activation_dtype, "int8", "int32")
+    )
+    found = (x.dtype, weight.dtype, bias.dtype)
+    if found != wanted:
+        return f"dtypes of x, weight and bias are {found}, not {wanted}"
+    return refuse_epilogue(
+        kind.finish, kind.activation, kind.integer_add, operation.output, _residual(operation)
+    )
+
+
+def emit_dense(
+    name: str,
+    kind: Dense,
+    product: Product,
+    operation: Operation,
+    target: Target,
+    weight: Array,
+) -> KernelCall:
+    """Emit the kernel of a claimed operation.
+
+    Args:
+        name: of the kind.
+        kind: of the operation.
+        product: addresses.
+        operation: gives x, bias, residual and output.
+        target: the device.
+        weight: [output channels, K], K in the order of ``product.depth``.
+    """
+    x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
+    assert bias is not None
+    arithmetic = _arithmetic(kind, target, weight)
+    gemm = emit_product(
+        f"{name}_{x.dtype}",
+        product,
+        arithmetic,
+        _epilogue(kind, operation.output, residual),
+        target,
+        weight,
+        bias,
+    )
+    label = operation.inputs[1].name
+    arguments: list[Value | Constant] = [
+        x,
+        Constant(f"{label}.packed", gemm.weights),
+        Constant(f"{label}.bias", gemm.bias),
+    ]
+    if gemm.multiplier is not None:
+        arguments.append(Constant(f"{label}.multiplier", gemm.multiplier))
+    if residual is not None:
+        arguments.append(residual)
+    arguments.append(operation.output)
+    return KernelCall(
+        kernel=gemm.kernel,
+        arguments=tuple(arguments),
+        work_items=gemm.work_items,
+        multiply_adds=product.multiply_adds,
+    )
+
+
+def _residual(operation: Operation) -> Value | None:
+    return operation.inputs[3] if len(operation.inputs) > 3 else None
+
+
+def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
+    if kind.finish is None:
+        return arithmetic_f32(target)
+    if target.core.isa == "x86_64":
+        return arithmetic_s8_x86(target)
+    return arithmetic_s8_arm(target, weight)
+
+
+def _epilogue(kind: Dense, output: Value, residual: Value | None) -> Epilogue:
+    if kind.finish is None:
+        return float_epilogue(kind.activation, residual)
+    return integer_epilogue(kind.finish, kind.activation, kind.integer_add, output, residual)

@@ -1,0 +1,128 @@
+"""Chains of elementwise operators over broadcast inputs, in one pass over memory."""
+
+import numpy as np
+from tvm import tirx
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Elementwise, Operation
+from edgecomp.plan.values import Value
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
+from edgecomp.schedules.cpu.iteration import space_of_views
+from edgecomp.schedules.cpu.move import load_strided
+from edgecomp.schedules.cpu.nest import emit_nest
+from edgecomp.schedules.cpu.steps import (
+    Context,
+    Operand,
+    emit_step,
+    held_as,
+    refusal,
+)
+from edgecomp.schedules.cpu.vectors import named, typed
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "elementwise"
+#: Pointers a kernel may take (EC_MAX_KERNEL_POINTERS of the runtime), the output's included.
+MAX_POINTERS = 12
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Any chain whose operators and dtypes steps.py knows."""
+    del target
+    kind = operation.kind
+    if not isinstance(kind, Elementwise):
+        return "not an elementwise chain"
+    if len(_distinct(operation)) + 1 > MAX_POINTERS:
+        return f"{len(operation.inputs)} inputs"
+    dtypes = [value.dtype for value in operation.inputs]
+    for step in kind.steps:
+        reason = refusal(step, [dtypes[k] for k in step.operands])
+        if reason:
+            return reason
+        dtypes.append(step.dtype)
+    return ""
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel. Constants of one element become part of its code."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, Elementwise)
+    if not output.elements:
+        return []
+    builder = KernelBuilder()
+    pointers = _distinct(operation)
+    buffers = {value: _pointer(builder, f"x{k}", value) for k, value in enumerate(pointers)}
+    result = _pointer(builder, "y", output)
+    views = [value.view.broadcast_to(output.shape) for value in pointers]
+    space = space_of_views([output.view, *views])
+
+    def body(offsets: list[Expr], lanes: int) -> None:
+        loaded = {
+            value: _load(builder, buffers[value], value, offset, space.inner_stride(k), lanes)
+            for k, (value, offset) in enumerate(
+                zip(pointers, offsets[1:], strict=True), start=1
+            )
+        }
+        chain = [loaded.get(value) or _immediate(value, lanes) for value in operation.inputs]
+        for step in kind.steps:
+            context = Context(builder, step, lanes, target.core.isa)
+            chain.append(emit_step(context, [chain[k] for k in step.operands]))
+        stored = _stored(chain[-1], output.dtype, lanes)
+        builder.store(result, ramp(offsets[0], lanes, space.inner_stride(0)), stored)
+
+    items = emit_nest(builder, space, target.lanes(_widest_bits(operation)), body)
+    return [KernelCall(builder.finish("elementwise"), (*pointers, output), items)]
+
+
+def _distinct(operation: Operation) -> list[Value]:
+    """Inputs that need a pointer, each once."""
+    wanted = [value for value in operation.inputs if _scalar(value) is None]
+    return list(dict.fromkeys(wanted))
+
+
+def _scalar(value: Value) -> float | int | None:
+    if value.constant is None or value.constant.size != 1:
+        return None
+    number = value.constant.reshape(-1)[0].item()
+    assert isinstance(number, float | int)
+    return number
+
+
+def _widest_bits(operation: Operation) -> int:
+    kind = operation.kind
+    assert isinstance(kind, Elementwise)
+    dtypes = [value.dtype for value in operation.inputs] + [step.dtype for step in kind.steps]
+    return 8 * max(np.dtype(held_as(dtype)).itemsize for dtype in dtypes)
+
+
+def _pointer(builder: KernelBuilder, name: str, value: Value) -> Buffer:
+    dtype = "uint8" if value.dtype == "bool" else value.dtype
+    return builder.pointer(name, dtype, value.view.elements)
+
+
+def _load(
+    builder: KernelBuilder, buffer: Buffer, value: Value, offset: Expr, stride: int, lanes: int
+) -> Operand:
+    vector = load_strided(buffer, offset, stride, lanes)
+    if value.dtype == "bool":
+        vector = tirx.NE(vector, constant(0, "uint8", lanes))
+    elif value.dtype == "float16":
+        vector = tirx.Cast(typed("float32", lanes), vector)
+    return Operand(named(builder, "x", vector), value.dtype)
+
+
+def _immediate(value: Value, lanes: int) -> Operand:
+    scalar = _scalar(value)
+    assert scalar is not None
+    if value.dtype == "bool":
+        return Operand(constant(bool(scalar), "bool", lanes), "bool", scalar)
+    return Operand(constant(scalar, held_as(value.dtype), lanes), value.dtype, scalar)
+
+
+def _stored(operand: Operand, dtype: str, lanes: int) -> Expr:
+    """The result in its memory form."""
+    if dtype == "bool":
+        one, zero = constant(1, "uint8", lanes), constant(0, "uint8", lanes)
+        return tirx.Select(operand.value, one, zero)
+    if dtype == "float16":
+        return tirx.Cast(typed("float16", lanes), operand.value)
+    return operand.value

@@ -1,0 +1,157 @@
+"""Functions of float32 vectors that need float64 inside: pow, sin, cos.
+
+``x^y = 2^(y log2 x)`` loses log2(y log2 x) bits in the product; float64 has them to spare, and
+costs less than double-float arithmetic. Sine and cosine reduce their argument in float64, which
+is right to 1e-6 up to 2^31 in magnitude.
+
+Integers are converted through the bits of float64 (int64 <-> float64 conversions are not in
+AVX2).
+"""
+
+import math
+
+from tvm import tirx
+
+from edgecomp.schedules.builder import Expr, KernelBuilder, constant, reinterpret
+from edgecomp.schedules.cpu.math import (
+    absolute,
+    bits_of,
+    copy_sign,
+    from_bits,
+    is_infinite,
+    is_nan,
+    truncate,
+)
+from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
+
+#: 1.5 * 2^52: adding it rounds to an integer, which then stands in the low mantissa bits.
+_ROUND = 6755399441055744.0
+_SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+#: log2(m) = s * sum(c_k s^(2k)), s = (m - 1) / (m + 1), |s| <= 0.1716: the series, error 1e-12.
+_LOG2 = tuple(2.0 / math.log(2.0) / (2 * k + 1) for k in range(7))
+#: 2^f = sum((f ln 2)^k / k!), |f| <= 1/2: the series, error 7e-12.
+_EXP2 = tuple(math.log(2.0) ** k / math.factorial(k) for k in range(10))
+#: Taylor series of sin(r) / r and cos(r) in r^2, |r| <= pi/4: errors 1e-9 and 2e-10.
+_SIN = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(5))
+_COS = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(6))
+#: pi/2 in two parts; the first has 21 bits, so that its product with a 32-bit integer is exact.
+_HALF_PI_HIGH = math.ldexp(round(math.ldexp(math.pi / 2, 20)), -20)
+_HALF_PI_LOW = 1.5707963267948966 - _HALF_PI_HIGH + 6.123233995736766e-17
+
+
+def _double(value: float, like: Expr) -> Expr:
+    return constant(value, "float64", lanes_of(like))
+
+
+def _long(value: int, like: Expr) -> Expr:
+    return constant(value, "int64", lanes_of(like))
+
+
+def _widen(x: Expr) -> Expr:
+    return tirx.Cast(typed("float64", lanes_of(x)), x)
+
+
+def _narrow(x: Expr) -> Expr:
+    return tirx.Cast(typed("float32", lanes_of(x)), x)
+
+
+def _bits(x: Expr) -> Expr:
+    return reinterpret(typed("int64", lanes_of(x)), x)
+
+
+def _from_bits(bits: Expr) -> Expr:
+    return reinterpret(typed("float64", lanes_of(bits)), bits)
+
+
+def _horner(x: Expr, coefficients: tuple[float, ...]) -> Expr:
+    total = _double(coefficients[-1], x)
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + _double(coefficient, x)
+    return total
+
+
+def _log2(builder: KernelBuilder, x: Expr) -> Expr:
+    """Binary logarithm of a positive, finite, normal float64."""
+    bits = named(builder, "bits", _bits(x))
+    # The exponent is biased so that the shift sees a positive number: AVX2 has no arithmetic
+    # 64-bit shift.
+    biased = (bits - _long(_SQRT_HALF_BITS, x) + _long(1024 << 52, x)) >> _long(52, x)
+    biased = named(builder, "biased", biased)
+    mantissa = _from_bits(bits - ((biased - _long(1024, x)) << _long(52, x)))
+    mantissa = named(builder, "mantissa", mantissa)
+    power = _from_bits(biased + _long(0x4338000000000000, x)) - _double(_ROUND + 1024.0, x)
+    s = (mantissa - _double(1.0, x)) / (mantissa + _double(1.0, x))
+    s = named(builder, "s", s)
+    return power + s * _horner(named(builder, "z", s * s), _LOG2)
+
+
+def _exp2(builder: KernelBuilder, x: Expr) -> Expr:
+    """``2^x`` for a float64 in [-1000, 1000]."""
+    shifted = named(builder, "shifted", x + _double(_ROUND, x))
+    n = _from_bits(_bits(shifted)) - _double(_ROUND, x)
+    fraction = named(builder, "fraction", x - n)
+    scale = _from_bits((_bits(shifted) + _long(1023, x)) << _long(52, x))
+    return _horner(fraction, _EXP2) * scale
+
+
+def power(builder: KernelBuilder, x: Expr, y: Expr) -> Expr:
+    """``x^y`` with the special cases of C99's pow."""
+    lanes = lanes_of(x)
+    zero, one = constant(0.0, "float32", lanes), constant(1.0, "float32", lanes)
+    infinity = constant(float("inf"), "float32", lanes)
+    magnitude = named(builder, "base", absolute(builder, x))
+    wide = named(builder, "wide", _widen(magnitude))
+    logarithm = _log2(builder, wide)
+    logarithm = tirx.Select(tirx.EQ(magnitude, zero), _double(float("-inf"), wide), logarithm)
+    logarithm = tirx.Select(
+        tirx.EQ(magnitude, infinity), _double(float("inf"), wide), logarithm
+    )
+    product = named(builder, "product", _widen(y) * logarithm)
+    low, high = _double(-300.0, wide), _double(300.0, wide)
+    result = _narrow(_exp2(builder, tirx.Min(high, tirx.Max(low, product))))
+    result = named(builder, "result", result)
+
+    whole = tirx.EQ(truncate(builder, y), y)
+    # From 2^24 on every float32 is even, and infinity counts as even.
+    half = y * constant(0.5, "float32", lanes)
+    half = named(builder, "half", half)
+    odd = tirx.And(whole, tirx.NE(truncate(builder, half), half))
+    result = tirx.Select(odd, copy_sign(result, x), result)
+    undefined = tirx.And(tirx.And(x < zero, tirx.Not(is_infinite(x))), tirx.Not(whole))
+    undefined = tirx.Or(undefined, tirx.Or(is_nan(x), is_nan(y)))
+    result = tirx.Select(undefined, from_bits(constant(0x7FC00000, "int32", lanes)), result)
+    unit = tirx.Or(tirx.EQ(y, zero), tirx.EQ(x, one))
+    unit = tirx.Or(unit, tirx.And(tirx.EQ(magnitude, one), is_infinite(y)))
+    return tirx.Select(unit, one, result)
+
+
+def _sine(builder: KernelBuilder, x: Expr, quarter: int) -> Expr:
+    """``sin(x + quarter * pi / 2)``."""
+    wide = named(builder, "angle", _widen(x))
+    shifted = wide * _double(2.0 / math.pi, wide) + _double(_ROUND, wide)
+    shifted = named(builder, "shifted", shifted)
+    n = named(builder, "n", _from_bits(_bits(shifted)) - _double(_ROUND, wide))
+    r = (wide - n * _double(_HALF_PI_HIGH, wide)) - n * _double(_HALF_PI_LOW, wide)
+    r = named(builder, "r", r)
+    z = named(builder, "z", r * r)
+    quadrant = named(builder, "quadrant", _bits(shifted) + _long(quarter, wide))
+    odd = tirx.EQ(quadrant & _long(1, wide), _long(1, wide))
+    value = tirx.Select(odd, _horner(z, _COS), r * _horner(z, _SIN))
+    flip = (quadrant & _long(2, wide)) << _long(62, wide)
+    narrow = _narrow(_from_bits(_bits(value) ^ flip))
+    # inf and NaN give NaN.
+    special = (bits_of(x) & constant(0x7FFFFFFF, "int32", lanes_of(x))) >= constant(
+        0x7F800000, "int32", lanes_of(x)
+    )
+    nan = from_bits(constant(0x7FC00000, "int32", lanes_of(x)))
+    return tirx.Select(special, nan, narrow)
+
+
+def sin(builder: KernelBuilder, x: Expr) -> Expr:
+    """Sine, for ``|x| <= 2^31``."""
+    return _sine(builder, x, 0)
+
+
+def cos(builder: KernelBuilder, x: Expr) -> Expr:
+    """Cosine, for ``|x| <= 2^31``."""
+    return _sine(builder, x, 1)

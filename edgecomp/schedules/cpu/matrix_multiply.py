@@ -1,0 +1,43 @@
+"""Product of a row-major value with a constant matrix."""
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.values import Order
+from edgecomp.schedules.cpu.dense import emit_dense, refuse_dense
+from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "matrix_multiply"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim products whose right side is constant."""
+    kind = operation.kind
+    if not isinstance(kind, MatrixMultiply):
+        return "not a matrix product with a constant"
+    weight = operation.inputs[1].constant
+    if weight is None or weight.ndim != 2:
+        return "weight is not a constant [K, N]"
+    values = [operation.inputs[0], operation.output, *operation.inputs[3:]]
+    if any(value.order is not Order.ROW_MAJOR for value in values):
+        return "a value is not row-major"
+    return refuse_dense(kind, operation, target)
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind = operation.kind
+    assert isinstance(kind, MatrixMultiply)
+    x, weight = operation.inputs[:2]
+    assert weight.constant is not None
+    depth, columns = weight.constant.shape
+    rows = x.elements // depth
+    product = Product(
+        rows=(RowDimension(rows, depth, columns, columns),),
+        depth=(RunDimension(depth, 1),),
+        columns=columns,
+        x_elements=x.elements,
+        output_elements=rows * columns,
+        residual_elements=rows * columns if kind.residual else 0,
+    )
+    return [emit_dense("matrix_multiply", kind, product, operation, target, weight.constant.T)]

@@ -1,0 +1,98 @@
+"""Where the rows of a register tile lie in x, output and residual."""
+
+import dataclasses
+import itertools
+import math
+
+from tvm import tirx
+
+from edgecomp.schedules.builder import Expr, KernelBuilder
+from edgecomp.schedules.cpu.product import Product, RowDimension
+from edgecomp.schedules.cpu.tiles import Split, TileParams
+
+
+@dataclasses.dataclass(frozen=True)
+class TileAddresses:
+    """Index of each row of one tile in each tensor."""
+
+    x: list[Expr]
+    output: list[Expr]
+    residual: list[Expr]
+
+
+@dataclasses.dataclass(frozen=True)
+class RowTiles:
+    """All row tiles of a product.
+
+    Attributes:
+        product: addresses.
+        dimensions: of the rows, collapsed.
+        params: which of them is cut, and how.
+    """
+
+    product: Product
+    dimensions: tuple[RowDimension, ...]
+    params: TileParams
+
+    @property
+    def count(self) -> int:
+        """Number of tiles."""
+        outer = self.dimensions[: self.params.axis]
+        return math.prod(d.size for d in outer) * self.params.rows.count
+
+    def place(self, builder: KernelBuilder, tile: Expr) -> tuple[Expr, Expr]:
+        """(index over the dimensions outside the cut one, part of the cut dimension)."""
+        if self.params.axis == 0:
+            return 0, tile
+        outer = builder.let("outer", tirx.truncdiv(tile, self.params.rows.count))
+        return outer, builder.let("part", tile - outer * self.params.rows.count)
+
+    def addresses(
+        self, builder: KernelBuilder, group: Expr, outer: Expr, part: Expr, size: int
+    ) -> TileAddresses:
+        """Of the tile with ``size`` elements of the cut dimension.
+
+        Only the first row's address is computed; the others are a constant away.
+        """
+        product, axis = self.product, self.params.axis
+        index = self._outer_index(builder, outer)
+        index.append((part_start(part, self.params.rows, size), self.dimensions[axis]))
+        x = product.x_offset + group * product.x_group_stride
+        output = product.output_offset + group * product.columns
+        residual = product.residual_offset + group * product.columns
+        sizes = [size, *(d.size for d in self.dimensions[axis + 1 :])]
+        found = TileAddresses([], [], [])
+        bases = [("x", x, found.x), ("output", output, found.output)]
+        if product.residual_elements:
+            bases.append(("residual", residual, found.residual))
+        for tensor, start, rows in bases:
+            strides = [getattr(d, tensor) for d in self.dimensions[axis:]]
+            total = start
+            for position, dimension in index:
+                total = total + position * getattr(dimension, tensor)
+            first = builder.let(f"{tensor}_tile", total)
+            for place in itertools.product(*map(range, sizes)):
+                shift = sum(i * s for i, s in zip(place, strides, strict=True))
+                rows.append(first + shift)
+        return found
+
+    def _outer_index(
+        self, builder: KernelBuilder, number: Expr
+    ) -> list[tuple[Expr, RowDimension]]:
+        """Index along each dimension outside the cut one."""
+        found: list[tuple[Expr, RowDimension]] = []
+        outer = self.dimensions[: self.params.axis]
+        for dimension in reversed(outer[1:]):
+            quotient = builder.let("quotient", tirx.truncdiv(number, dimension.size))
+            found.append((number - quotient * dimension.size, dimension))
+            number = quotient
+        if outer:
+            found.append((number, outer[0]))
+        return found
+
+
+def part_start(part: Expr, split: Split, size: int) -> Expr:
+    """First element of a part, given which of the two sizes it has."""
+    if size == split.large:
+        return part * size
+    return split.large_count * split.large + (part - split.large_count) * size

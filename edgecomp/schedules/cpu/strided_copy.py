@@ -1,0 +1,83 @@
+"""Copies of a box: transposes, slices, concatenation, split, padding, layout changes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Operation, StridedCopy
+from edgecomp.plan.values import Value
+from edgecomp.schedules.builder import Expr, KernelBuilder
+from edgecomp.schedules.cpu.iteration import Space, collapse
+from edgecomp.schedules.cpu.move import Convert, bits_dtype, emit_move
+from edgecomp.schedules.cpu.table import TableLookup, table_lanes
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+NAME = "strided_copy"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Any copy between values of one element width (any width with a lookup)."""
+    del target
+    kind = operation.kind
+    if not isinstance(kind, StridedCopy):
+        return "not a copy"
+    source, output = np.dtype(operation.inputs[0].dtype), np.dtype(operation.output.dtype)
+    if kind.lookup is not None:
+        if source.itemsize != 1:
+            return f"table of {source}"
+    elif source != output:
+        return f"copy from {source} to {output}"
+    return ""
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, StridedCopy)
+    (source,) = operation.inputs
+    if 0 in kind.shape:
+        return []
+    space = space_of(kind, source, output)
+    builder = KernelBuilder()
+    x = builder.pointer("x", bits_dtype(source.dtype), source.view.elements)
+    arguments: list[Value | Constant] = [source]
+    if kind.lookup is None:
+        convert: Convert = _same
+        lanes = target.lanes(8 * np.dtype(output.dtype).itemsize)
+    else:
+        table = kind.lookup.astype(output.dtype)
+        lookup = TableLookup(builder, target, table, source.dtype)
+        arguments.append(lookup.constant)
+        lanes, convert = table_lanes(target, output.dtype), lookup
+    y = builder.pointer("y", bits_dtype(output.dtype), output.view.elements)
+    items = emit_move(builder, target, space, y, x, lanes, convert)
+    return [KernelCall(builder.finish("copy"), (*arguments, output), items)]
+
+
+def _same(x: Expr) -> Expr:
+    return x
+
+
+def space_of(kind: StridedCopy, source: Value, output: Value) -> Space:
+    """Strides of both sides along the box's dimensions."""
+    rank = len(kind.shape)
+    source_strides = [0] * rank
+    for stride, step, follows in zip(
+        source.view.strides, kind.in_step, kind.permutation, strict=True
+    ):
+        if follows >= 0:
+            source_strides[follows] += stride * step
+    output_strides = [
+        stride * step for stride, step in zip(output.view.strides, kind.out_step, strict=True)
+    ]
+    return collapse(
+        kind.shape,
+        [output_strides, source_strides],
+        [_start(output, kind.out_start), _start(source, kind.in_start)],
+    )
+
+
+def _start(value: Value, index: Sequence[int]) -> int:
+    strides = value.view.strides
+    return value.view.offset + sum(i * s for i, s in zip(index, strides, strict=True))

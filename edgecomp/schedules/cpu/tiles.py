@@ -1,0 +1,253 @@
+"""Register tiles, cache blocks and work items of a matrix product: a small cost model.
+
+A product of ``rows`` x ``vectors`` accumulators stays in registers while K runs. Which tile is
+best depends on the shape (a tile that divides it wastes nothing), on the registers, and on how
+many loads it needs per multiply. Costs are in cycles of one core and only ever compared with
+each other. Constants without a source were fitted to runs on a Xeon of the Sapphire Rapids
+generation.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from edgecomp.device.target import Target
+from edgecomp.schedules.cpu.arithmetic import Arithmetic
+
+#: Part of a cache that one operand may take while the others stream through.
+CACHE_SHARE = 0.5
+#: Weights that stay in the level-2 cache, whatever else passes, take at most this part of it.
+RESIDENT_SHARE = 0.25
+#: Part of the level-2 cache for x of a chunk of tiles under such weights.
+CHUNK_SHARE = 1 / 16
+#: Cycles that a byte costs which comes from the level-2 instead of the level-1 cache.
+L2_CYCLES_PER_BYTE = 0.001
+#: The same for a panel of weights that does not stay in the level-2 cache beside the next one.
+L3_CYCLES_PER_BYTE = 0.012
+#: Fixed cycles of a tile: addresses, branches, the pipeline's start and end.
+TILE_OVERHEAD_CYCLES = 24
+#: Work items to aim at, so that a pool of up to 8 threads finds equal shares.
+WORK_ITEMS_WANTED = 32
+#: Most vectors of a column block: longer ones only cost code.
+MAX_VECTORS = 8
+#: Most rows of a tile.
+MAX_ROWS = 16
+#: How far ahead of its use a panel in the level-2 cache is asked for.
+PREFETCH_BYTES = 1024
+#: Tiles under one column block above which its panel's first read does not matter.
+PREFETCH_TILES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """``extent`` elements in ``count`` parts whose sizes differ by one at most.
+
+    The first ``large_count`` parts have ``large`` elements, the others ``small``: only two
+    sizes, so a kernel needs at most two bodies and no tail code.
+    """
+
+    extent: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= self.extent:
+            raise ValueError(f"cannot split {self.extent} elements in {self.count} parts")
+
+    @classmethod
+    def by_size(cls, extent: int, most: int) -> "Split":
+        """Parts of at most ``most`` elements."""
+        return cls(extent, -(-extent // most))
+
+    @property
+    def small(self) -> int:
+        """Size of the later parts."""
+        return self.extent // self.count
+
+    @property
+    def large(self) -> int:
+        """Size of the first parts."""
+        return -(-self.extent // self.count)
+
+    @property
+    def large_count(self) -> int:
+        """How many parts have the larger size; all when the sizes are equal."""
+        return self.extent % self.count or self.count
+
+    def classes(self) -> Iterator[tuple[int, int]]:
+        """(size, how many) of each distinct size."""
+        yield self.large, self.large_count
+        if self.large_count < self.count:
+            yield self.small, self.count - self.large_count
+
+    def starts(self) -> Iterator[tuple[int, int]]:
+        """(first element, size) of each part."""
+        start = 0
+        for size, count in self.classes():
+            for _ in range(count):
+                yield start, size
+                start += size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TileParams:
+    """How a product is cut.
+
+    Attributes:
+        axis: row dimension that is cut; a tile holds all of the dimensions inside it.
+        rows: how it is cut into register tiles.
+        vectors: of the columns into column blocks.
+        chunk_tiles: row tiles that run under one column block before the next one starts.
+        part_tiles: row tiles of one work item: a part of the chunk's.
+        chunk_blocks: column blocks of one work item.
+        prefetch_bytes: how far ahead of its use the panel of weights is asked for, 0 for not.
+        prefetch_next: whether tiles ask for parts of the next column block's panel.
+    """
+
+    axis: int
+    rows: Split
+    vectors: Split
+    chunk_tiles: int
+    part_tiles: int
+    chunk_blocks: int
+    prefetch_bytes: int = 0
+    prefetch_next: bool = False
+
+    def __post_init__(self) -> None:
+        if self.chunk_blocks < 1 or not 1 <= self.part_tiles <= self.chunk_tiles:
+            raise ValueError("a work item holds at least one tile of a chunk")
+        if self.chunk_blocks > 1 and self.part_tiles < self.chunk_tiles:
+            raise ValueError("parts of a chunk would read each column block again")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProductShape:
+    """What the choice depends on.
+
+    Attributes:
+        rows: sizes of the row dimensions, outermost first.
+        vectors: vectors of accumulators that hold the columns of one group.
+        groups: independent products.
+        depth: K, padding included, in elements.
+        row_bytes: bytes of x that one more row brings into the cache.
+    """
+
+    rows: tuple[int, ...]
+    vectors: int
+    groups: int
+    depth: int
+    row_bytes: int
+
+
+def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> TileParams:
+    """The cheapest tile under the cost model, and the blocks around it."""
+    axis, rows, vectors = min(
+        _candidates(shape, arithmetic, target),
+        key=lambda cut: _cut_cycles(shape, cut, arithmetic, target),
+    )
+    tiles = math.prod(shape.rows[:axis]) * rows.count
+    tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
+    panel_bytes = _panel_bytes(shape.depth, vectors.large, arithmetic)
+    chunk_tiles = _chunk_tiles(tiles, tile_bytes, panel_bytes * vectors.count, target)
+    chunks = -(-tiles // chunk_tiles) * shape.groups
+    chunk_blocks = min(vectors.count, max(1, vectors.count * chunks // WORK_ITEMS_WANTED))
+    items = chunks * -(-vectors.count // chunk_blocks)
+    # Finer items than a column block leave the order of work as it is.
+    parts = min(chunk_tiles, max(1, WORK_ITEMS_WANTED // items)) if chunk_blocks == 1 else 1
+    # Only measured on x86: in-order cores would pay an issue slot for each.
+    prefetches = target.core.isa == "x86_64"
+    return TileParams(
+        axis=axis,
+        rows=rows,
+        vectors=vectors,
+        chunk_tiles=chunk_tiles,
+        part_tiles=-(-chunk_tiles // parts),
+        chunk_blocks=chunk_blocks,
+        prefetch_bytes=(
+            PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
+        ),
+        prefetch_next=prefetches and 4 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
+    )
+
+
+def least_cycles(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> float:
+    """Modelled cycles of the product under its cheapest tile."""
+    cuts = _candidates(shape, arithmetic, target)
+    return min(_cut_cycles(shape, cut, arithmetic, target) for cut in cuts)
+
+
+def _candidates(
+    shape: ProductShape, arithmetic: Arithmetic, target: Target
+) -> Iterator[tuple[int, Split, Split]]:
+    """Cuts whose largest tile fits the registers."""
+    seen = set()
+    inner = 1
+    for axis in range(len(shape.rows) - 1, -1, -1):
+        size = shape.rows[axis]
+        for most in range(1, min(MAX_ROWS // inner, size) + 1):
+            rows = Split.by_size(size, most)
+            for width in range(1, min(MAX_VECTORS, shape.vectors) + 1):
+                vectors = Split.by_size(shape.vectors, width)
+                cut = (axis, rows, vectors)
+                registers = target.core.vector_registers
+                fits = arithmetic.fits(rows.large * inner, vectors.large, registers)
+                if cut not in seen and (fits or (most == 1 and width == 1)):
+                    seen.add(cut)
+                    yield cut
+        inner *= size
+        if inner > MAX_ROWS:
+            break
+
+
+def _cut_cycles(
+    shape: ProductShape,
+    cut: tuple[int, Split, Split],
+    arithmetic: Arithmetic,
+    target: Target,
+) -> float:
+    """Modelled cycles of all tiles."""
+    axis, rows, vectors = cut
+    inner = math.prod(shape.rows[axis + 1 :])
+    total = 0.0
+    for row_size, row_count in rows.classes():
+        for vector_size, vector_count in vectors.classes():
+            cycles = _tile_cycles(
+                shape.depth, row_size * inner, vector_size, arithmetic, target
+            )
+            total += row_count * vector_count * cycles
+    return total * math.prod(shape.rows[:axis]) * shape.groups
+
+
+def _tile_cycles(
+    depth: int, rows: int, vectors: int, arithmetic: Arithmetic, target: Target
+) -> float:
+    """One register tile: the inner loop, bounded by multiplies, loads or latency; memory."""
+    step = arithmetic.step_cycles(rows, vectors, target.core.vector_registers)
+    panel_bytes = _panel_bytes(depth, vectors, arithmetic)
+    cycles = depth / arithmetic.group * step
+    cycles += rows * vectors * arithmetic.finish_cycles + TILE_OVERHEAD_CYCLES
+    if not _in_level1(panel_bytes, target):
+        twice_fits = 2 * panel_bytes < target.core.l2_bytes * CACHE_SHARE
+        cycles += panel_bytes * (L2_CYCLES_PER_BYTE if twice_fits else L3_CYCLES_PER_BYTE)
+    return cycles
+
+
+def _panel_bytes(depth: int, vectors: int, arithmetic: Arithmetic) -> int:
+    """Weights of one column block."""
+    return depth * vectors * arithmetic.lanes * arithmetic.weight_bytes
+
+
+def _in_level1(panel_bytes: int, target: Target) -> bool:
+    return panel_bytes <= target.core.l1_data_bytes * CACHE_SHARE
+
+
+def _chunk_tiles(tiles: int, tile_bytes: int, weight_bytes: int, target: Target) -> int:
+    """Row tiles under one column block before the next.
+
+    Where all weights stay in the level-2 cache, so few that their results leave in whole
+    rows before they are out of it. Else as many as leave x there.
+    """
+    core = target.core
+    resident = weight_bytes <= core.l2_bytes * RESIDENT_SHARE
+    most = core.l2_bytes * (CHUNK_SHARE if resident else CACHE_SHARE) / max(1, tile_bytes)
+    chunks = -(-tiles // max(1, math.floor(most)))
+    return -(-tiles // chunks)

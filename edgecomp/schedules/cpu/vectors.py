@@ -1,0 +1,24 @@
+"""Small things about vector expressions that every elementwise kernel needs."""
+
+from edgecomp.schedules.builder import Expr, KernelBuilder
+
+
+def lanes_of(x: Expr) -> int:
+    """Number of lanes of an expression."""
+    return int(x.ty.dtype.lanes)
+
+
+def typed(dtype: str, lanes: int) -> str:
+    """Name of a vector type: ``float32x8``, or the scalar's for one lane."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def named(builder: KernelBuilder, name: str, value: Expr) -> Expr:
+    """A name for a scalar or vector, so that it is computed once.
+
+    A vector of bool keeps no name: TVM's simplifier fails on variables of that type, and LLVM
+    joins equal comparisons anyway.
+    """
+    if value.ty.dtype.is_bool:
+        return value
+    return builder.let(name, value, str(value.ty.dtype))
