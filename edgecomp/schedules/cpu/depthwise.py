@@ -1,6 +1,7 @@
 """What the float32 and the integer depthwise kernels share: claims, output vectors, packing."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from tvm import tirx
@@ -90,30 +91,33 @@ class Packing:
     """Where per-channel numbers lie once they are in the order of the kernel.
 
     Attributes:
-        data: [run][group][segment][block][column][lanes of all output vectors], flat.
+        data: [run][group][segment][block], flat; each block as the kernel wants it.
+        runs: channel groups it was packed for.
         run_starts: of each run.
-        columns: of the table that was packed.
+        per_lane: elements per lane of a block.
         multiplier: outputs per input channel.
     """
 
     data: Array
+    runs: tuple[GroupRun, ...]
     run_starts: tuple[int, ...]
-    columns: int
-    multiplier: int
+    per_lane: int
+    multiplier: int = 1
 
     def block_elements(self, segment: Segment) -> int:
         """Elements of one block."""
-        return self.columns * block_lanes(segment, self.multiplier)
+        return self.per_lane * block_lanes(segment, self.multiplier)
 
-    def index(self, runs: tuple[GroupRun, ...], run: GroupRun, group: Expr) -> Expr:
+    def group_index(self, run: GroupRun, group: Expr) -> Expr:
         """Index of the first element of a group."""
         per_group = sum(s.blocks * self.block_elements(s) for s in run.segments)
-        return self.run_starts[runs.index(run)] + group * per_group
+        return self.run_starts[self.runs.index(run)] + group * per_group
 
-    def segment_offset(self, run: GroupRun, segment: Segment) -> int:
-        """Elements of a group before a segment."""
+    def block_offset(self, run: GroupRun, segment: Segment, block: Expr) -> Expr:
+        """Elements of a group before a block."""
         before = run.segments[: run.segments.index(segment)]
-        return sum(s.blocks * self.block_elements(s) for s in before)
+        start = sum(s.blocks * self.block_elements(s) for s in before)
+        return start + block * self.block_elements(segment)
 
 
 def block_lanes(segment: Segment, multiplier: int) -> int:
@@ -121,25 +125,40 @@ def block_lanes(segment: Segment, multiplier: int) -> int:
     return sum(vector.place.lanes for vector in output_vectors(segment, multiplier))
 
 
-def pack(table: Array, runs: tuple[GroupRun, ...], multiplier: int) -> Packing:
-    """Reorder rows per output channel [output channels, columns] into vectors per block."""
+def pack_blocks(
+    runs: tuple[GroupRun, ...],
+    make: Callable[[int, Segment], Array],
+    per_lane: int,
+    multiplier: int = 1,
+) -> Packing:
+    """Concatenate ``make(first input channel, segment)`` of every block."""
     parts: list[Array] = []
     starts, size = [], 0
     for run in runs:
         starts.append(size)
         for group in range(run.groups):
-            first = run.first_channel + group * run.channels
             for segment in run.segments:
-                parts.append(_pack_segment(table, first, segment, multiplier).reshape(-1))
-                size += parts[-1].size
-    return Packing(np.concatenate(parts), tuple(starts), table.shape[1], multiplier)
+                first = run.first_channel + group * run.channels + segment.first_channel
+                for block in range(segment.blocks):
+                    parts.append(make(first + block * segment.channels, segment).reshape(-1))
+                    size += parts[-1].size
+    return Packing(np.concatenate(parts), runs, tuple(starts), per_lane, multiplier)
 
 
-def _pack_segment(table: Array, first: int, segment: Segment, multiplier: int) -> Array:
-    """[blocks, columns, lanes of all output vectors]; lanes without a channel hold 0."""
-    places = [vector.place for vector in output_vectors(segment, multiplier)]
+def rows_of_channels(table: Array, first: int, places: tuple[Lanes, ...]) -> Array:
+    """Rows of a table per channel for the lanes of vectors; zeros where a lane has none."""
     offsets = np.concatenate([p.offset + np.arange(p.lanes) for p in places])
     valid = np.concatenate([np.arange(p.lanes) < p.valid for p in places])
-    begins = first + segment.first_channel + segment.channels * np.arange(segment.blocks)
-    channels = np.where(valid, begins[:, None] * multiplier + offsets, 0)
-    return (table[channels] * valid[None, :, None].astype(table.dtype)).transpose(0, 2, 1)
+    rows = table[np.where(valid, first + offsets, 0)]
+    rows[~valid] = 0
+    return rows
+
+
+def pack(table: Array, runs: tuple[GroupRun, ...], multiplier: int) -> Packing:
+    """Reorder rows per output channel [output channels, columns] into [column][lanes]."""
+
+    def make(first: int, segment: Segment) -> Array:
+        places = tuple(vector.place for vector in output_vectors(segment, multiplier))
+        return rows_of_channels(table, first * multiplier, places).T
+
+    return pack_blocks(runs, make, table.shape[1], multiplier)

@@ -145,14 +145,18 @@ class _Emitter:
         """Rows [begin, end) of one channel group."""
         builder = self.builder
         channel = builder.let("channel", run.first_channel + group * run.channels)
-        base = builder.let("base", self.packing.index(self.runs, run, group))
+        base = builder.let("base", self.packing.group_index(run, group))
         resident = None
         if run.single_block:
             resident = self._block(run, run.segments[0], 0, channel, base)
             resident.weights.load_all()
 
         def tile(row: Expr, first: Expr, columns: int) -> None:
-            place = _Place(self, row, first)
+            place = windows.Place(
+                builder, self.window, self.x.view, self.output.view, row, first
+            )
+            if self.residual:
+                place.add("residual", self.residual.view)
             if resident:
                 self._tile(resident, place, columns)
                 return
@@ -171,11 +175,10 @@ class _Emitter:
     ) -> _Block:
         outputs = depthwise.output_vectors(segment, self.multiplier)
         first = channel + segment.first_channel + block * segment.channels
-        start = base + self.packing.segment_offset(run, segment)
-        start = start + block * self.packing.block_elements(segment)
+        start = base + self.packing.block_offset(run, segment, block)
         return _Block(segment, outputs, first, _Weights(self, outputs, start))
 
-    def _tile(self, block: _Block, place: "_Place", columns: int) -> None:
+    def _tile(self, block: _Block, place: windows.Place, columns: int) -> None:
         """A few columns of a block: accumulators start at the bias."""
         builder = self.builder
         sums: list[list[Buffer]] = [[] for _ in range(columns)]
@@ -199,13 +202,13 @@ class _Emitter:
                 self._finish(value, place, block, position, vector)
 
     def _kernel_row(
-        self, block: _Block, place: "_Place", sums: list[list[Buffer]], tap_row: Expr
+        self, block: _Block, place: windows.Place, sums: list[list[Buffer]], tap_row: Expr
     ) -> None:
         """Add the taps of one kernel row to a tile."""
         builder = self.builder
         taps = block.weights.row(tap_row)
         for position, users in self.window.users(len(sums)).items():
-            at = place.x_index(block.channel, position, tap_row)
+            at = place.x_index(block.channel, tap_row * self.window.dilations[0], position)
             values = [
                 builder.let(
                     "x",
@@ -226,7 +229,7 @@ class _Emitter:
     def _finish(
         self,
         value: Expr,
-        place: "_Place",
+        place: windows.Place,
         block: _Block,
         column: int,
         vector: depthwise.OutputVector,
@@ -235,11 +238,11 @@ class _Emitter:
         channel = block.channel * self.multiplier + vector.place.offset
         residual = None
         if self.residual:
-            at = place.residual_index(channel, column)
+            at = place.index("residual", channel, column)
             residual = load(self.residual_buffer, at, lanes)
         result = self.epilogue.apply(builder, self.target, value, lanes, None, residual)
         result = builder.let("result", result, vector_dtype("float32", lanes))
-        at = place.out_index(channel, column)
+        at = place.index("out", channel, column)
         windows.store_valid(builder, self.out_buffer, at, result, vector.place)
 
 
@@ -284,41 +287,3 @@ class _Weights:
     def _load(self, entry: Expr, index: int) -> Expr:
         offset = entry * sum(self._lanes) + sum(self._lanes[:index])
         return load(self._emitter.packed_buffer, self._start + offset, self._lanes[index])
-
-
-class _Place:
-    """Addresses of one tile."""
-
-    def __init__(self, emitter: _Emitter, row: Expr, first: Expr) -> None:
-        builder, window = emitter.builder, emitter.window
-        self._window = window
-        view, self._x_view = emitter.output.view, emitter.x.view
-        self._out_stride = view.strides[3]
-        image, out_row = windows.image_and_row(view, row)
-        top = out_row * window.strides[0] - window.pads[0]
-        left = first * window.strides[1] - window.pads[1]
-        self._x = builder.let("x_at", windows.pixel_index(self._x_view, image, top, left))
-        self._out = builder.let("out_at", windows.pixel_index(view, image, out_row, first))
-        if emitter.residual:
-            view = emitter.residual.view
-            self._residual_stride = view.strides[3]
-            self._residual = builder.let(
-                "residual_at", windows.pixel_index(view, image, out_row, first)
-            )
-
-    def x_index(self, channel: Expr, position: int, tap_row: Expr) -> Expr:
-        """Input element ``position`` columns right of the tile's first one."""
-        strides = self._x_view.strides
-        return (
-            self._x
-            + channel
-            + (tap_row * (self._window.dilations[0] * strides[2]) + position * strides[3])
-        )
-
-    def out_index(self, channel: Expr, column: int) -> Expr:
-        """Output element."""
-        return self._out + channel + column * self._out_stride
-
-    def residual_index(self, channel: Expr, column: int) -> Expr:
-        """Element of the residual."""
-        return self._residual + channel + column * self._residual_stride

@@ -2,19 +2,17 @@
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
-from edgecomp.schedules.cpu.tiles import ProductShape, params_for, product_cycles
+from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
 
 
 def product_cost(rows: int, depth: int, columns: int, target: Target) -> float:
     """Modelled cycles of [rows, depth] x [depth, columns] on one core of the target."""
     arithmetic = arithmetic_f32(target)
     shape = ProductShape(
-        lines=1,
-        line_rows=rows,
+        rows=(rows,),
         vectors=-(-columns // arithmetic.lanes),
         groups=1,
         depth=depth,
         row_bytes=4 * depth,
     )
-    params = params_for(shape, arithmetic, target)
-    return product_cycles(shape, params.rows, params.vectors, arithmetic, target)
+    return least_cycles(shape, arithmetic, target)

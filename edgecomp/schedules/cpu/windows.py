@@ -89,12 +89,14 @@ class Walk:
         vectors: vectors in a channel block.
         blocks: blocks in a channel group.
         columns: most output columns in a tile.
+        least_lanes: of the vector at the end of the channels.
     """
 
     lanes: int
     vectors: int
     blocks: int
     columns: int
+    least_lanes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,18 +171,19 @@ def _segments(channels: int, walk: Walk) -> tuple[Segment, ...]:
     blocks, rest = divmod(channels, block)
     segments = []
     if blocks:
-        segments.append(Segment(0, blocks, block, cut_lanes(block, walk.lanes)))
+        segments.append(Segment(0, blocks, block, _cut_lanes(block, walk)))
     if rest:
-        segments.append(Segment(blocks * block, 1, rest, cut_lanes(rest, walk.lanes)))
+        segments.append(Segment(blocks * block, 1, rest, _cut_lanes(rest, walk)))
     return tuple(segments)
 
 
-def cut_lanes(count: int, lanes: int) -> tuple[Lanes, ...]:
-    """Cut ``count`` elements into full vectors and a last one rounded up to a power of two."""
-    full, rest = divmod(count, lanes)
-    cut = [Lanes(v * lanes, lanes, lanes) for v in range(full)]
+def _cut_lanes(count: int, walk: Walk) -> tuple[Lanes, ...]:
+    """Cut ``count`` channels into full vectors and a last one rounded up to a power of two."""
+    full, rest = divmod(count, walk.lanes)
+    cut = [Lanes(v * walk.lanes, walk.lanes, walk.lanes) for v in range(full)]
     if rest:
-        cut.append(Lanes(full * lanes, 1 << (rest - 1).bit_length(), rest))
+        lanes = max(walk.least_lanes, 1 << (rest - 1).bit_length())
+        cut.append(Lanes(full * walk.lanes, lanes, rest))
     return tuple(cut)
 
 
@@ -260,17 +263,52 @@ def walk_blocks(
             body(segment, block)
 
 
-def pixel_index(view: View, image: Expr, row: Expr, column: Expr) -> Expr:
-    """Index of channel 0 of a pixel; ``image`` is not used where there is only one."""
-    index = view.offset + row * view.strides[2] + column * view.strides[3]
-    return index + image * view.strides[0] if view.shape[0] > 1 else index
+class Place:
+    """Addresses of one tile: output row ``row`` of all images, columns from ``first`` on.
 
+    Tensors of the output's shape (the output itself is ``out``) are added by name.
+    """
 
-def image_and_row(view: View, row: Expr) -> tuple[Expr, Expr]:
-    """Split a row of all images, given the output's view."""
-    if view.shape[0] == 1:
-        return 0, row
-    return tirx.truncdiv(row, view.shape[2]), tirx.truncmod(row, view.shape[2])
+    def __init__(
+        self,
+        builder: KernelBuilder,
+        window: Window,
+        x_view: View,
+        out_view: View,
+        row: Expr,
+        first: Expr,
+    ) -> None:
+        self._builder, self._x_view = builder, x_view
+        self._first = first
+        if out_view.shape[0] == 1:
+            self._image, self.out_row = 0, row
+        else:
+            self._image = builder.let("image", tirx.truncdiv(row, out_view.shape[2]))
+            self.out_row = builder.let("out_row", row - self._image * out_view.shape[2])
+        top = self.out_row * window.strides[0] - window.pads[0]
+        left = first * window.strides[1] - window.pads[1]
+        self._x = self._pixel("x_at", x_view, top, left)
+        self._at: dict[str, tuple[Expr, View]] = {}
+        self.add("out", out_view)
+
+    def add(self, name: str, view: View) -> None:
+        """Add a tensor of the output's shape."""
+        at = self._pixel(f"{name}_at", view, self.out_row, self._first)
+        self._at[name] = (at, view)
+
+    def x_index(self, channel: Expr, row: Expr, column: Expr) -> Expr:
+        """Input element ``row`` and ``column`` from the corner of the first window."""
+        strides = self._x_view.strides
+        return self._x + channel + (row * strides[2] + column * strides[3])
+
+    def index(self, name: str, channel: Expr, column: int, row: int = 0) -> Expr:
+        """Element of an added tensor, ``column`` columns into the tile."""
+        at, view = self._at[name]
+        return at + channel + (row * view.strides[2] + column * view.strides[3])
+
+    def _pixel(self, name: str, view: View, row: Expr, column: Expr) -> Expr:
+        at = view.offset + row * view.strides[2] + column * view.strides[3]
+        return self._builder.let(name, at + self._image * view.strides[0])
 
 
 def store_valid(
