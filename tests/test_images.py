@@ -1,5 +1,7 @@
 """Pictures as inputs: size, channels, layout, normalization."""
 
+import types
+
 import hypothesis
 import numpy as np
 import PIL.Image
@@ -157,3 +159,18 @@ def test_a_missing_picture(tmp_path):
     with pytest.raises(EdgecompError) as info:
         read_image(tmp_path / "none.png", (1, 3, 8, 8), "float32", ImageOptions())
     assert info.value.code is Code.FILE_MISSING
+
+
+def test_calibration_sees_what_run_sees(tmp_path, rng):
+    from edgecomp.calibrate.readers import open_calibration
+
+    for index in range(3):
+        save(tmp_path, rng.integers(0, 256, (40 + index, 60, 3), np.uint8), f"{index}.png")
+    spec = types.SimpleNamespace(name="x", shape=(1, 3, 32, 32), dtype="float32")
+    options = ImageOptions(mean=(0.4, 0.5, 0.6), std=(0.2,), resize=36)
+    feeds = open_calibration(
+        tmp_path, [spec], num_samples=3, mean=options.mean, std=options.std, resize=36
+    )
+    for index, feed in enumerate(feeds):
+        expected = read_image(tmp_path / f"{index}.png", spec.shape, spec.dtype, options)
+        np.testing.assert_array_equal(feed["x"], expected)

@@ -51,9 +51,11 @@ class Device(abc.ABC):
 
     Attributes:
         spec: as given to ``--device``.
+        emulated: whether its times say nothing of the device.
     """
 
     spec: str
+    emulated: bool = False
 
     def __str__(self) -> str:
         return self.spec
@@ -84,9 +86,10 @@ class Device(abc.ABC):
             arguments += _send_inputs(place, bundle, arrays, here)
             place.execute(arguments)
             outputs = {}
-            for index, port in enumerate(bundle.outputs):
-                local = here / runner.output_file(index)
-                place.fetch(runner.output_file(index), local)
+            for port in bundle.outputs:
+                name = runner.output_file(port.name)
+                local = here / name
+                place.fetch(name, local)
                 outputs[port.name] = runner.read_output(local, port)
             return outputs
 
@@ -96,8 +99,10 @@ class Device(abc.ABC):
             arguments = runner.measure_arguments(place, options)
             if bundle.golden:
                 arguments += _send_inputs(place, bundle, bundle.golden[0].inputs, here)
+            else:
+                arguments += ["--random-inputs"]
             text = place.execute(arguments)
-            return runner.parse_measurement(text, self.spec, options)
+            return runner.parse_measurement(text, self.spec, options, emulated=self.emulated)
 
 
 def require_runner(bundle: BundleFiles) -> pathlib.Path:

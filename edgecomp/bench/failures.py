@@ -1,13 +1,25 @@
 """Why a program on a device ended: statuses and signals in words."""
 
+import pathlib
 import signal
 from collections.abc import Sequence
 
-from edgecomp.errors import Code, EdgecompError
+from edgecomp.errors import Code, EdgecompError, ExitCode
 
 #: A shell reports "killed by signal n" as this plus n.
 _SHELL_SIGNAL_BASE = 128
 _LAST_SIGNAL = 64
+
+#: How the runner's messages begin.
+_RUNNER_PREFIX = "edgecomp_run: error: "
+#: Statuses of the runner (runtime/tools/failure.h) that are not the device's fault.
+_CODES = {int(ExitCode.VERSION): Code.BUNDLE_CORRUPT}
+#: What qemu says when a program needs shared libraries that the sysroot lacks.
+_NO_LIBRARIES = "Could not open '/lib"
+_NO_LIBRARIES_HINT = (
+    "install the target's C library for the emulator (apt install libc6-arm64-cross or "
+    "libc6-armhf-cross), or build with a cross compiler, which links the runner statically"
+)
 
 _MEANINGS = {
     signal.SIGILL: (
@@ -52,15 +64,17 @@ def program_failed(
         output: what it wrote to stderr.
     """
     number = signal_of(returncode)
-    detail = f"\n{output.strip()}" if output.strip() else ""
-    program = command[0] if command else "the program"
+    program = pathlib.PurePath(command[0]).name if command else "the program"
     if not number:
-        cause = f"{program} ended with status {returncode} on {device}{detail}"
-        return EdgecompError(Code.DEVICE_FAILED, cause)
+        said = output.strip().removeprefix(_RUNNER_PREFIX) or f"status {returncode}"
+        code = _CODES.get(returncode, Code.DEVICE_FAILED)
+        hint = _NO_LIBRARIES_HINT if _NO_LIBRARIES in said else ""
+        return EdgecompError(code, f"{program} failed on {device}: {said}", hint=hint)
     meaning, hint = _MEANINGS.get(number, ("", ""))  # type: ignore[call-overload]
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = f"signal {number}"
     cause = f"{program} was ended by {name} on {device}" + (f": {meaning}" if meaning else "")
+    detail = f"\n{output.strip()}" if output.strip() else ""
     return EdgecompError(Code.DEVICE_FAILED, cause + detail, hint=hint)

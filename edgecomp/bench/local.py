@@ -78,6 +78,7 @@ class ProcessDevice(Device):
     def __init__(self, spec: str, prefix: Sequence[str] = (), timeout_s: float = 1800) -> None:
         self.spec = spec
         self.prefix = tuple(prefix)
+        self.emulated = bool(prefix)
         self._timeout_s = timeout_s
 
     @contextlib.contextmanager

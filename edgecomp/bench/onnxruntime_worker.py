@@ -1,8 +1,8 @@
 """Run an ONNX model in onnxruntime, in a process of its own, on request.
 
 ``python -m edgecomp.bench.onnxruntime_worker MODEL.onnx INPUTS.npz THREADS`` writes one JSON
-line when it is ready; then each line ``N`` on stdin makes N runs and writes one line with their
-times. The end of stdin ends it.
+line when it is ready; then each line ``SECONDS`` on stdin runs for that long, at least once, and
+writes one line with the runs' times. The end of stdin ends it.
 """
 
 import json
@@ -22,11 +22,11 @@ def main(arguments: list[str]) -> None:
     loaded = time.perf_counter_ns() - begin
     with np.load(inputs, allow_pickle=False) as file:
         feed = {i.name: file[i.name] for i in session.get_inputs()}
-    first = _timed(session, feed, 1)
+    first = _timed(session, feed, 0)
     version = _module().__version__
     _say({"load_ns": loaded, "first_run_ns": first["run_ns"][0], "version": version})
     for line in sys.stdin:
-        _say(_timed(session, feed, int(line)))
+        _say(_timed(session, feed, float(line)))
 
 
 def _open(model: pathlib.Path, threads: int) -> Any:
@@ -49,9 +49,11 @@ def _module() -> Any:
     return onnxruntime
 
 
-def _timed(session: Any, feed: dict[str, Any], runs: int) -> dict[str, list[int]]:
-    wall, cpu = [], []
-    for _ in range(runs):
+def _timed(session: Any, feed: dict[str, Any], seconds: float) -> dict[str, list[int]]:
+    wall: list[int] = []
+    cpu: list[int] = []
+    end = time.perf_counter_ns() + seconds * 1e9
+    while not wall or time.perf_counter_ns() < end:
         cpu_begin, begin = time.process_time_ns(), time.perf_counter_ns()
         session.run(None, feed)
         wall.append(time.perf_counter_ns() - begin)

@@ -93,6 +93,8 @@ def measurement_view(measurement: Measurement, *, rows: int = 20) -> RenderableT
     )
     if measurement.peak_rss_bytes:
         facts.append(f", peak memory {measurement.peak_rss_bytes / _MIB:.1f} MiB")
+    if measurement.emulated:
+        facts.append("\nemulated: these are not the times of a device", style="bold")
     parts: list[RenderableType] = [table, facts]
     if measurement.calls:
         parts.append(_profile_table(measurement.calls, rows))
@@ -197,4 +199,6 @@ def _summary_cells(summary: Summary) -> list[str]:
 
 
 def _ms(ns: float) -> str:
-    return f"{ns / _NS_PER_MS:.3f}"
+    """Milliseconds: three decimals, or three digits where that would leave none."""
+    ms = ns / _NS_PER_MS
+    return f"{ms:.3f}" if ms >= 1 or not ms else f"{ms:.3g}"

@@ -15,6 +15,10 @@ from edgecomp.bench.statistics import Summary, summarize
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.plan.values import Array
 
+_ASCII_END = 128
+#: Longest time the runner takes.
+MAX_SECONDS = 1_000_000
+
 
 class Paths(Protocol):
     """Where the device has the weights and the scratch folder."""
@@ -30,19 +34,23 @@ class MeasureOptions:
     Attributes:
         threads: for kernels.
         warmup_runs: runs that are not counted, after the first.
-        num_runs: runs that are.
+        num_runs: runs that are, at most.
+        max_secs: no run begins after this many seconds of them.
         profile: time each call as well, in further runs.
     """
 
     threads: int = 1
     warmup_runs: int = 3
-    num_runs: int = 50
+    num_runs: int = 100
+    max_secs: float = 30.0
     profile: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 1), ("warmup_runs", 0), ("num_runs", 1)):
             if getattr(self, name) < least:
                 raise EdgecompError(Code.USAGE, f"{name} has to be at least {least}")
+        if not 0 < self.max_secs <= MAX_SECONDS:
+            raise EdgecompError(Code.USAGE, f"max_secs has to be in 0..{MAX_SECONDS}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Measurement:
 
     Attributes:
         device: as given to ``--device``.
+        emulated: whether the times are those of an emulator, which say nothing of the device.
         options: how it was measured.
         load_ns: opening the session: mapping and hashing the weights, starting threads.
         first_run_ns: the first run, caches cold.
@@ -82,6 +91,7 @@ class Measurement:
     """
 
     device: str
+    emulated: bool
     options: MeasureOptions
     load_ns: int
     first_run_ns: int
@@ -97,8 +107,6 @@ def run_arguments(place: Paths, *, threads: int) -> list[str]:
         *("--weights", place.weights),
         *("--threads", str(threads)),
         *("--output-dir", place.folder),
-        *("--warmup-runs", "0"),
-        *("--num-runs", "1"),
     ]
 
 
@@ -109,14 +117,16 @@ def measure_arguments(place: Paths, options: MeasureOptions) -> list[str]:
         *("--threads", str(options.threads)),
         *("--warmup-runs", str(options.warmup_runs)),
         *("--num-runs", str(options.num_runs)),
+        *("--max-secs", str(options.max_secs)),
         *(["--profile"] if options.profile else []),
         "--json",
     ]
 
 
-def output_file(index: int) -> str:
-    """Name of an output in the runner's output folder."""
-    return f"output_{index}.bin"
+def output_file(name: str) -> str:
+    """The runner's file for an output: anything but ASCII letters and digits becomes ``_``."""
+    plain = (chr(b) if chr(b).isalnum() and b < _ASCII_END else "_" for b in name.encode())
+    return "".join(plain) + ".bin"
 
 
 def check_inputs(bundle: BundleFiles, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -161,7 +171,9 @@ def read_output(path: pathlib.Path, port: Port) -> Array:
     return np.frombuffer(content, dtype).reshape(port.shape)
 
 
-def parse_measurement(text: str, device: str, options: MeasureOptions) -> Measurement:
+def parse_measurement(
+    text: str, device: str, options: MeasureOptions, *, emulated: bool = False
+) -> Measurement:
     """Read the runner's ``--json``.
 
     Raises:
@@ -171,6 +183,7 @@ def parse_measurement(text: str, device: str, options: MeasureOptions) -> Measur
         content = json.loads(text)
         return Measurement(
             device=device,
+            emulated=emulated,
             options=options,
             load_ns=int(content["load_ns"]),
             first_run_ns=int(content["first_run_ns"]),

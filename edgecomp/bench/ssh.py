@@ -27,7 +27,7 @@ _CHUNK_BYTES = 1 << 20
 class Connection:
     """ssh and scp to one host, sharing one connection."""
 
-    def __init__(self, host: str, control: pathlib.Path, timeout_s: float) -> None:
+    def __init__(self, host: str, port: str, control: pathlib.Path, timeout_s: float) -> None:
         self.host = host
         self._timeout_s = timeout_s
         self._options = [
@@ -36,6 +36,7 @@ class Connection:
             *("-o", "ControlMaster=auto"),
             *("-o", f"ControlPath={control}/%C"),
             *("-o", "ControlPersist=30"),
+            *(["-o", f"Port={port}"] if port else []),
         ]
 
     def shell(self, script: str) -> "subprocess.CompletedProcess[str]":
@@ -131,15 +132,21 @@ class SshPlace(Place):
 
 
 class SshDevice(Device):
-    """``ssh:user@host``."""
+    """``ssh:user@host`` or ``ssh:user@host:port``."""
 
-    def __init__(self, host: str, timeout_s: float = 1800) -> None:
-        if not host or host.startswith("-"):
+    def __init__(self, address: str, timeout_s: float = 1800) -> None:
+        host, separator, port = address.rpartition(":")
+        if not separator:
+            host, port = address, ""
+        if not host or host.startswith("-") or (separator and not port.isdecimal()):
             raise EdgecompError(
-                Code.USAGE, f"'{host}' is not a host", hint="--device ssh:user@host"
+                Code.USAGE,
+                f"'{address}' is not a machine",
+                hint="--device ssh:user@host, or ssh:user@host:port",
             )
-        self.spec = f"ssh:{host}"
+        self.spec = f"ssh:{address}"
         self._host = host
+        self._port = port
         self._timeout_s = timeout_s
 
     @contextlib.contextmanager
@@ -148,7 +155,9 @@ class SshDevice(Device):
         runner = require_runner(bundle)
         # A socket's path is short: the system's temporary folder, not the user's cache.
         with tempfile.TemporaryDirectory(prefix="ec-") as control:
-            connection = Connection(self._host, pathlib.Path(control), self._timeout_s)
+            connection = Connection(
+                self._host, self._port, pathlib.Path(control), self._timeout_s
+            )
             try:
                 cache = connection.checked_shell(f"mkdir -p {_CACHE} && cd {_CACHE} && pwd")
                 cache = cache.strip()

@@ -1,10 +1,13 @@
 """Open a bundle: check it, read what is in it, run it in this process."""
 
+import atexit
 import contextlib
 import functools
 import hashlib
 import json
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -16,6 +19,8 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.values import Array
 
 _CHUNK_BYTES = 1 << 20
+#: Libraries this process has loaded: path -> SHA-256 of what was there then.
+_loaded: dict[pathlib.Path, str] = {}
 
 
 class Bundle:
@@ -134,10 +139,26 @@ class Bundle:
 
     def _session(self, threads: int) -> native.Session:
         if threads not in self._sessions:
-            self._sessions[threads] = native.Session(
-                self._require_library(), self.weights_path, threads=threads
-            )
+            weights = None if self.manifest.weights.embedded else self.weights_path
+            library = self._loadable_library()
+            self._sessions[threads] = native.Session(library, weights=weights, threads=threads)
         return self._sessions[threads]
+
+    def _loadable_library(self) -> pathlib.Path:
+        """The library, or a copy where this process has loaded an older file of that name.
+
+        The system's loader knows a library by its path: after a bundle was built again in the
+        same place it would give back the old code.
+        """
+        library = self._require_library()
+        digest = self.manifest.files[self.manifest.build.shared].sha256
+        if _loaded.setdefault(library, digest) == digest:
+            return library
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        copy = folder / library.name
+        shutil.copyfile(library, copy)
+        return copy
 
     def _require_library(self) -> pathlib.Path:
         if self.library_path is None:

@@ -215,7 +215,7 @@ def _write_cmake(
         name=plan.name,
         embedded=embedded,
         sources=runtime_files.runtime_files().library_sources,
-        runner=runtime_files.RUNNER,
+        runner_sources=runtime_files.runtime_files().runner_sources,
         objects=kernels,
     )
     _write(folder / "CMakeLists.txt", lists.encode())

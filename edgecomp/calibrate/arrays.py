@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecomp.calibrate.feeds import InputLike
+from edgecomp.calibrate.feeds import InputLike, shape_and_dtype
 from edgecomp.calibrate.select import spread
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray
@@ -107,14 +107,14 @@ def load_array(path: pathlib.Path, *, mapped: bool = False) -> Any:
 
 def _rows_per_feed(shapes: Mapping[str, tuple[int, ...]], inputs: Sequence[InputLike]) -> int:
     """1 where a row has an input's whole shape, else the model's batch."""
-    whole = {spec.name: tuple(spec.shape) for spec in inputs}
+    whole = {spec.name: shape_and_dtype(spec)[0] for spec in inputs}
     if any(shape[1:] == whole.get(name) for name, shape in shapes.items()):
         return 1
     return _batch(inputs)
 
 
 def _batch(inputs: Sequence[InputLike]) -> int:
-    shape = inputs[0].shape if inputs else ()
+    shape = shape_and_dtype(inputs[0])[0] if inputs else ()
     return max(1, shape[0]) if shape else 1
 
 
@@ -128,7 +128,7 @@ def _array_names(path: pathlib.Path, inputs: Sequence[InputLike]) -> dict[str, s
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
-    wanted = [spec.name for spec in inputs]
+    wanted = [spec.name or "" for spec in inputs]
     if len(wanted) == 1 and len(members) == 1:
         return {wanted[0]: next(iter(members.values()))}
     for name in wanted:

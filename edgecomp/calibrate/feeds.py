@@ -12,19 +12,27 @@ Feed = dict[str, AnyArray]
 
 
 class InputLike(Protocol):
-    """One graph input: name, fixed shape, numpy dtype name ("" is float32)."""
+    """One graph input: an onnx_ir value, or what a user says about one."""
 
     @property
-    def name(self) -> str:
+    def name(self) -> str | None:
         """Of the graph input."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Extents."""
+    def shape(self) -> Any:
+        """Iterable of fixed extents."""
 
     @property
-    def dtype(self) -> str:
-        """Numpy name."""
+    def dtype(self) -> Any:
+        """onnx_ir data type, numpy dtype or its name; "" is float32."""
+
+
+def shape_and_dtype(spec: InputLike) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and numpy dtype of an input."""
+    shape = tuple(int(extent) for extent in spec.shape)
+    if hasattr(spec.dtype, "numpy"):
+        return shape, np.dtype(spec.dtype.numpy())
+    return shape, np.dtype(spec.dtype or "float32")
 
 
 class FeedBuilder:
@@ -36,9 +44,14 @@ class FeedBuilder:
     """
 
     def __init__(self, inputs: Sequence[InputLike]) -> None:
-        self._inputs = {spec.name: spec for spec in inputs}
-        first = next(iter(inputs), None)
-        self._batch = first.shape[0] if first is not None and first.shape else 1
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._dtypes: dict[str, np.dtype[Any]] = {}
+        for spec in inputs:
+            self._shapes[spec.name or ""], self._dtypes[spec.name or ""] = shape_and_dtype(
+                spec
+            )
+        first = next(iter(self._shapes.values()), ())
+        self._batch = first[0] if first else 1
 
     def feeds(self, items: Iterable[object]) -> Iterator[Feed]:
         """One feed after the other; rows that do not fill the last batch are dropped.
@@ -50,7 +63,7 @@ class FeedBuilder:
         made = 0
         for index, item in enumerate(items):
             arrays = self._bind(item, index)
-            if all(a.shape == tuple(self._inputs[n].shape) for n, a in arrays.items()):
+            if all(a.shape == self._shapes[n] for n, a in arrays.items()):
                 yield self._checked(arrays, index)
                 made += 1
                 continue
@@ -69,7 +82,7 @@ class FeedBuilder:
 
     def _bind(self, item: object, index: int) -> Feed:
         """Arrays by input name, of the inputs' dtypes."""
-        names = list(self._inputs)
+        names = list(self._shapes)
         if isinstance(item, Mapping):
             given = {str(name): value for name, value in item.items()}
         elif isinstance(item, (tuple, list)) and not _is_numbers(item):
@@ -85,7 +98,7 @@ class FeedBuilder:
         else:
             raise _invalid(index, f"is one array, the model has {len(names)} inputs", "")
         for name in given:
-            if name not in self._inputs:
+            if name not in self._shapes:
                 raise _invalid(
                     index, f"names an input '{name}' that the model has not",
                     nearest_hint(name, names),
@@ -97,7 +110,7 @@ class FeedBuilder:
 
     def _converted(self, value: object, name: str, index: int) -> AnyArray:
         array = as_array(value)
-        wanted = np.dtype(self._inputs[name].dtype or "float32")
+        wanted = self._dtypes[name]
         if array.dtype == wanted:
             return array
         # float64 to float32 and int64 to int32 are how numpy scripts write; 8-bit pixels for
@@ -117,7 +130,7 @@ class FeedBuilder:
 
     def _rows(self, arrays: Feed, index: int) -> Iterator[Feed]:
         """The rows of a batch of another size, or of a sample without a batch dimension."""
-        shapes = {name: tuple(self._inputs[name].shape) for name in arrays}
+        shapes = self._shapes
         if all(shapes[n] and a.shape == shapes[n][1:] for n, a in arrays.items()):
             yield arrays
             return

@@ -147,6 +147,8 @@ def _divergence(centres: Real, counts: Real, low: float, high: float) -> float:
     if inside.sum() < 2 or high <= low:
         return math.inf
     kept = counts[inside]
+    if not kept.any():
+        return math.inf
     clipped = kept.copy()
     clipped[0] += counts[centres <= low].sum()
     clipped[-1] += counts[centres >= high].sum()

@@ -9,10 +9,11 @@ import numpy as np
 
 from edgecomp.calibrate import arrays, images
 from edgecomp.calibrate.arrays import ArrayFiles, ArrayRows, NpzRows, load_array
-from edgecomp.calibrate.feeds import Feed, FeedBuilder, InputLike
-from edgecomp.calibrate.images import ImageFolder, ImageForm
+from edgecomp.calibrate.feeds import Feed, FeedBuilder, InputLike, shape_and_dtype
+from edgecomp.calibrate.images import ImageFolder
 from edgecomp.calibrate.iterables import ItemSource, load_script
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.options import ImageOptions
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +86,12 @@ def open_calibration(
             (rows are samples; one array per input), or of a script with
             ``get_calibration_data()``; an array, a mapping of arrays; or whatever
             ``iterables.ItemSource`` reads.
-        inputs: name, shape and dtype of the graph inputs, in order.
+        inputs: the graph inputs in order, or anything with their names, shapes and dtypes.
         num_samples: most feeds to use; where a source has more and can be indexed they are
             spread evenly over it, else its first ones.
-        mean: see ``images.ImageForm``; only for images.
-        std: see ``images.ImageForm``; only for images.
-        resize: see ``images.ImageForm``; only for images.
+        mean: see ``options.ImageOptions``; only for images.
+        std: see ``options.ImageOptions``; only for images.
+        resize: see ``options.ImageOptions``; only for images.
         transform: function of an item (a PIL image, a row, what an iterable yields) that
             returns what is fed; for images it replaces resizing and normalization.
 
@@ -100,13 +101,13 @@ def open_calibration(
     """
     if num_samples < 1:
         raise EdgecompError(Code.USAGE, "num_samples must be 1 or more")
-    form = ImageForm(mean=tuple(mean or ()), std=tuple(std or ()), resize=resize)
+    form = ImageOptions(mean=tuple(mean or ()), std=tuple(std or ()), resize=resize)
     items: _Items
     if isinstance(source, (str, pathlib.Path)):
         items = _from_path(pathlib.Path(source), inputs, num_samples, form, transform)
     else:
         items = _from_object(source, inputs, num_samples, transform)
-    if form != ImageForm() and not isinstance(items, ImageFolder):
+    if form != ImageOptions() and not isinstance(items, ImageFolder):
         raise EdgecompError(
             Code.USAGE,
             "mean, std and resize are for folders of images",
@@ -119,7 +120,7 @@ def _from_path(
     path: pathlib.Path,
     inputs: Sequence[InputLike],
     samples: int,
-    form: ImageForm,
+    form: ImageOptions,
     transform: Transform | None,
 ) -> _Items:
     if not path.exists():
@@ -148,7 +149,7 @@ def _from_folder(
     path: pathlib.Path,
     inputs: Sequence[InputLike],
     samples: int,
-    form: ImageForm,
+    form: ImageOptions,
     transform: Transform | None,
 ) -> _Items:
     files = sorted(file for file in path.rglob("*") if file.is_file())
@@ -194,10 +195,13 @@ def _from_array(
             hint="use a .npz file with one array per input",
         )
     (spec,) = inputs
+    shape, _ = shape_and_dtype(spec)
     # One sample without a batch dimension, or a model without one.
-    if array.shape in (tuple(spec.shape[1:]), tuple(spec.shape)):
+    if array.shape in (shape[1:], shape):
         return _transformed(ItemSource([array]), transform)
-    return _transformed(ArrayRows({spec.name: array}, inputs, samples, bare=True), transform)
+    return _transformed(
+        ArrayRows({str(spec.name): array}, inputs, samples, bare=True), transform
+    )
 
 
 def _transformed(items: _Items, transform: Transform | None) -> _Items:

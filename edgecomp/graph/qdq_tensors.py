@@ -10,7 +10,7 @@ from edgecomp.graph.constants import constant_array
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer import Affine, AnyArray, Float32Array, clamp_bounds
 from edgecomp.graph.integer_operators import Int8Array, QuantizedTensor
-from edgecomp.graph.unary import clip_limits
+from edgecomp.graph.match import clip_bounds
 
 _STORED = (np.dtype(np.uint8), np.dtype(np.int8))
 
@@ -47,7 +47,7 @@ def ending_of(value: ir.Value) -> Ending | None:
     if reader is None or reader.graph is not value.graph:
         return None
     activation = None
-    limits = clip_limits(reader)
+    limits = clip_bounds(reader)
     if limits is not None:
         activation, reader = reader, only_reader(reader.outputs[0])
     if reader is None or reader.domain != "" or reader.op_type != "QuantizeLinear":

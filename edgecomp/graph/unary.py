@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecomp.graph.constants import scalar
+from edgecomp.graph.match import clip_bounds
 
 Real = npt.NDArray[np.float64]
 Unary = Callable[[Real], Real]
@@ -49,30 +50,8 @@ def variable_input(node: ir.Node) -> ir.Value | None:
     return node.inputs[0]
 
 
-def clip_limits(node: ir.Node) -> tuple[float, float] | None:
-    """Bounds of a Relu or of a Clip with constant bounds, None for anything else."""
-    if node.domain != "":
-        return None
-    if node.op_type == "Relu":
-        return 0.0, math.inf
-    if node.op_type != "Clip":
-        return None
-    limits = [
-        node.attributes.get_float("min", -math.inf),
-        node.attributes.get_float("max", math.inf),
-    ]
-    for index, value in enumerate(node.inputs[1:3]):
-        if value is None:
-            continue
-        limit = scalar(value)
-        if limit is None:
-            return None
-        limits[index] = limit
-    return float(np.float32(limits[0])), float(np.float32(limits[1]))
-
-
 def _clip(node: ir.Node) -> Unary | None:
-    limits = clip_limits(node)
+    limits = clip_bounds(node)
     if limits is None:
         return None
     low, high = limits

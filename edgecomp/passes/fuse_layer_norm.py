@@ -180,12 +180,12 @@ def _constant_behind(
     if found is None:
         return None
     array = found[1]
-    trimmed = array.reshape(array.shape[max(0, array.ndim - len(inner)) :])
-    if trimmed.size != array.size or static_shape(reader.outputs[0]) != static_shape(
-        node.outputs[0]
-    ):
+    if static_shape(reader.outputs[0]) != static_shape(node.outputs[0]):
+        return None
+    leading = array.shape[: max(0, array.ndim - len(inner))]
+    if any(extent != 1 for extent in leading):
         return None
     try:
-        return reader, np.broadcast_to(trimmed, inner)
+        return reader, np.broadcast_to(array.reshape(array.shape[len(leading) :]), inner)
     except ValueError:
         return None

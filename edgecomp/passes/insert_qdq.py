@@ -15,7 +15,6 @@ Not quantized: what ``passes.quantization_scope`` refuses, with its reason.
 """
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -35,8 +34,9 @@ from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.edit import remove_unused
 from edgecomp.graph.integer import Affine
+from edgecomp.graph.match import clip_bounds
 from edgecomp.graph.source import copy_source
-from edgecomp.graph.unary import clip_limits
+from edgecomp.passes.outcome import Numerics, Outcome, finish
 from edgecomp.passes.quantization_scope import (
     Block,
     InsertQdqOptions,
@@ -44,8 +44,6 @@ from edgecomp.passes.quantization_scope import (
     decide_scope,
     weight_channel_axis,
 )
-
-logger = logging.getLogger(__name__)
 
 #: The first version whose QuantizeLinear has an axis.
 _LEAST_OPSET = 13
@@ -65,6 +63,8 @@ class InsertQdqPass(ir.passes.InPlacePass):
         refusals: after a run, node name -> why an operator with an integer form stays float.
     """
 
+    numerics = Numerics.QUANTIZED
+
     def __init__(
         self, ranges: Mapping[str, Range], options: InsertQdqOptions | None = None
     ) -> None:
@@ -78,24 +78,17 @@ class InsertQdqPass(ir.passes.InPlacePass):
         if model.opset_imports.get("", 0) < _LEAST_OPSET:
             raise ir.passes.PreconditionError(f"InsertQdqPass needs opset >= {_LEAST_OPSET}")
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def call(self, model: ir.Model) -> Outcome:
         """Insert the nodes."""
         if any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph):
-            return ir.passes.PassResult(model, modified=False)
+            return finish(type(self).__name__, model, 0)
         scope = decide_scope(model.graph, self._options, self._range_refusal)
-        self.refusals = scope.refusals
-        for name, reason in scope.refusals.items():
-            logger.debug("%s stays float: %s", name, reason)
+        self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
             affines = _affines(scope, self._ranges)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
-        logger.info(
-            "InsertQdqPass made %d operators integer, %d stay float",
-            len(scope.blocks),
-            len(scope.refusals),
-        )
-        return ir.passes.PassResult(model, modified=bool(scope.blocks))
+        return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
 
     def _range_refusal(self, value: ir.Value) -> str:
         array = constant_array(value)
@@ -136,7 +129,7 @@ def _affines(scope: Scope, ranges: Mapping[str, Range]) -> dict[ir.Value, Affine
 def _activation_limits(scope: Scope) -> dict[ir.Value, tuple[float, float]]:
     found = {}
     for block in scope.blocks:
-        limits = clip_limits(block.activation or block.node)
+        limits = clip_bounds(block.activation or block.node)
         if limits is not None:
             found[block.outputs[0]] = limits
     return found

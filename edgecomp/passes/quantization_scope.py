@@ -26,8 +26,10 @@ from edgecomp.graph.integer_rules import (
     integer_refusal,
     is_function,
 )
+from edgecomp.graph.match import clip_bounds
 from edgecomp.graph.qdq_products import following_bias
-from edgecomp.graph.unary import clip_limits, variable_input
+from edgecomp.graph.unary import variable_input
+from edgecomp.passes.outcome import Refusal, refuse
 
 #: Why a value's range cannot be used, "" where it can.
 RangeRefusal = Callable[[ir.Value], str]
@@ -95,12 +97,12 @@ class Scope:
     Attributes:
         blocks: integer blocks in execution order.
         stored: float values that are stored in 8 bits, constants among them, in order.
-        refusals: node name -> why an operator with an integer form stays float.
+        refusals: operators with an integer form that stay float, with the reason.
     """
 
     blocks: tuple[Block, ...]
     stored: tuple[ir.Value, ...]
-    refusals: dict[str, str]
+    refusals: tuple[Refusal, ...]
 
 
 def decide_scope(
@@ -112,15 +114,16 @@ def decide_scope(
         EdgecompError: USAGE where the options name a node or type that is not there.
     """
     _check_options(graph, options)
-    refusals: dict[str, str] = {}
+    refusals: dict[ir.Node, str] = {}
     blocks = _find_blocks(graph, options, refusals)
     blocks = _usable_blocks(blocks, range_refusal, refusals)
     integer, stored = _choose(blocks, options, range_refusal)
     for block in blocks:
         if block not in integer:
-            refusals[block.node.name or ""] = "no integer operator lies on both sides of it"
+            refusals[block.node] = "no integer operator lies on both sides of it"
     kept = tuple(block for block in blocks if block in integer)
-    return Scope(kept, tuple(stored), refusals)
+    reasons = tuple(refuse(node, reason) for node, reason in refusals.items())
+    return Scope(kept, tuple(stored), reasons)
 
 
 def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
@@ -170,7 +173,7 @@ def _excluded(node: ir.Node, options: InsertQdqOptions) -> bool:
 
 
 def _find_blocks(
-    graph: ir.Graph, options: InsertQdqOptions, refusals: dict[str, str]
+    graph: ir.Graph, options: InsertQdqOptions, refusals: dict[ir.Node, str]
 ) -> list[Block]:
     """Every block that could be integer by its own structure."""
     taken: set[ir.Node] = set()
@@ -182,7 +185,7 @@ def _find_blocks(
             continue
         reason = _node_refusal(node, options)
         if reason:
-            refusals[node.name or ""] = reason
+            refusals[node] = reason
             continue
         block = _block_of(node, options)
         taken.update(n for n in (block.add, block.activation) if n is not None)
@@ -261,7 +264,7 @@ def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
 
 def _is_activation(reader: ir.Node, node: ir.Node, options: InsertQdqOptions) -> bool:
     in_graph = reader.graph is node.graph
-    return in_graph and clip_limits(reader) is not None and not _excluded(reader, options)
+    return in_graph and clip_bounds(reader) is not None and not _excluded(reader, options)
 
 
 def _stored_inputs(node: ir.Node) -> tuple[int, ...]:
@@ -273,7 +276,7 @@ def _stored_inputs(node: ir.Node) -> tuple[int, ...]:
 
 
 def _usable_blocks(
-    blocks: Sequence[Block], range_refusal: RangeRefusal, refusals: dict[str, str]
+    blocks: Sequence[Block], range_refusal: RangeRefusal, refusals: dict[ir.Node, str]
 ) -> list[Block]:
     """Blocks whose inputs can be stored, and whose outputs can unless they may stay float.
 
@@ -292,7 +295,7 @@ def _usable_blocks(
             reasons += [range_refusal(v) for v in block.outputs]
         reason = next((r for r in reasons if r), "")
         if reason:
-            refusals[block.node.name or ""] = reason
+            refusals[block.node] = reason
             broken.update(block.outputs if block.shares_scale else ())
             continue
         usable.append(block)

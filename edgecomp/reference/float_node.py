@@ -7,8 +7,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import constant_array
+from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.integer import AnyArray, dequantize, quantize
+from edgecomp.graph.source import source_of
 from edgecomp.graph.windows import window_of
 from edgecomp.reference.windows import convolve
 
@@ -33,7 +36,21 @@ def evaluate(
         )
         if result is not None:
             return [result]
-    return _evaluate_onnx(node, arrays, opset_imports, functions)
+    if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+        return _evaluate_with_context(node, arrays, opset_imports, functions)
+    if any(function.domain == node.domain for function in functions):
+        return _evaluate_with_context(node, arrays, opset_imports, functions)
+    inputs = [_contents(value, arrays) for value in node.inputs]
+    outputs = evaluate_node(node, inputs, opset_imports)
+    if outputs is None:
+        raise EdgecompError(
+            Code.OPERATOR_UNSUPPORTED,
+            f"neither onnx nor onnxruntime can compute {node.op_type}",
+            node=node.name or "",
+            source=source_of(node),
+        )
+    results = iter(outputs)
+    return [next(results) if value.name else np.zeros(0) for value in node.outputs]
 
 
 def captured_values(node: ir.Node) -> list[ir.Value]:
@@ -52,12 +69,13 @@ def captured_values(node: ir.Node) -> list[ir.Value]:
     return list(found)
 
 
-def _evaluate_onnx(
+def _evaluate_with_context(
     node: ir.Node,
     arrays: Mapping[ir.Value, AnyArray],
     opset_imports: Mapping[str, int],
     functions: tuple[onnx.FunctionProto, ...],
 ) -> list[AnyArray]:
+    """A node that runs subgraphs or functions: a model of its own around it."""
     from onnx.reference import ReferenceEvaluator
 
     needed = dict.fromkeys([*node.inputs, *captured_values(node)])

@@ -60,8 +60,8 @@ static bool is_option(const cursor *from, const char *name) {
     return false;
   }
   for (size_t i = 0; i < from->name_length; ++i) {
-    char have = i >= 2 && from->name[i] == '_' ? '-' : from->name[i];
-    if (have != name[i]) {
+    bool is_dash = name[i] == '-' && i >= 2 && from->name[i] == '_';
+    if (from->name[i] != name[i] && !is_dash) {
       return false;
     }
   }

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
 
 #include "arguments.h"
 #include "edgecomp/edgecomp.h"
@@ -173,8 +172,7 @@ static void answer(runner *with, const char *line) {
 static void serve(runner *with) {
   char *line = NULL;
   size_t capacity = 0;
-  ssize_t length = 0;
-  while ((length = getline(&line, &capacity, stdin)) >= 0) {
+  while (getline(&line, &capacity, stdin) >= 0) {
     line[strcspn(line, "\r\n")] = '\0';
     answer(with, line);
   }

@@ -3,7 +3,6 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "json.h"
 #include "report.h"

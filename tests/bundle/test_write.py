@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import pickle
 import re
 import resource
 import shutil
@@ -16,6 +17,14 @@ import textwrap
 import numpy as np
 import pytest
 import xxhash
+from helpers.small_plan import (
+    golden,
+    portable_model,
+    small_plan,
+    without_compiler,
+    write_small,
+)
+from helpers.targets import A53, ARMV7, AVX2, reason_not_runnable
 
 import edgecomp
 from edgecomp.bundle import elf
@@ -23,8 +32,6 @@ from edgecomp.bundle.write import padded_weights, write_bundle
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.plan import Storage
 from edgecomp.plan.values import SLACK_BYTES
-from helpers.small_plan import golden, portable_model, small_plan, without_compiler, write_small
-from helpers.targets import A53, ARMV7, AVX2, reason_not_runnable
 
 MACHINES = {"avx2": 62, "a53": 183, "armv7": 40}
 
@@ -40,11 +47,24 @@ def _contents(folder):
 def test_layout_and_manifest(bundle, target):
     files = _contents(bundle.directory)
     for name in (
-        "manifest.json", "model.onnx", "weights.bin", "include/small.h",
-        "include/edgecomp/edgecomp.h", "include/edgecomp/model.h", "src/small.c",
-        "src/runtime/sources.txt", "src/runtime/tools/edgecomp_run.c", "lib/libsmall.so",
-        "lib/libsmall.a", "bin/edgecomp_run", "cmake/smallConfig.cmake", "CMakeLists.txt",
-        "golden/golden.npz", "golden/1/output_1.bin", "report.json", "report.md",
+        "manifest.json",
+        "model.onnx",
+        "weights.bin",
+        "include/small.h",
+        "include/edgecomp/edgecomp.h",
+        "include/edgecomp/model.h",
+        "src/small.c",
+        "src/runtime/sources.txt",
+        "src/runtime/tools/edgecomp_run.c",
+        "lib/libsmall.so",
+        "lib/libsmall.a",
+        "bin/edgecomp_run",
+        "cmake/smallConfig.cmake",
+        "CMakeLists.txt",
+        "golden/golden.npz",
+        "golden/1/output_1.bin",
+        "report.json",
+        "report.md",
     ):
         assert name in files, name
     content = json.loads(files.pop("manifest.json"))
@@ -95,7 +115,6 @@ def test_two_builds_give_the_same_bytes(bundle, target, tmp_path):
     assert _contents(again.directory) == _contents(bundle.directory)
     for name, data in _contents(again.directory).items():
         assert str(tmp_path).encode() not in data, name
-        assert os.path.expanduser("~").encode() not in data or "~" == os.path.expanduser("~")
 
 
 def test_weights_end_with_readable_bytes():
@@ -138,7 +157,7 @@ def test_a_library_can_be_required(tmp_path):
 def test_nothing_is_left_when_linking_fails(tmp_path):
     plan = small_plan(AVX2)
     broken = dataclasses.replace(plan, objects=dict(list(plan.objects.items())[1:]))
-    with pytest.raises(EdgecompError, match="undefined|unresolved") as caught:
+    with pytest.raises(EdgecompError, match=r"undefined|unresolved") as caught:
         write_bundle(
             broken, AVX2, tmp_path / "small", model_bytes=b"x", golden=golden(), facts={}
         )
@@ -167,43 +186,52 @@ def test_progress_reaches_the_end(tmp_path):
     assert steps[-1][1] == steps[-1][2] > 10
 
 
-def _child(script, **options):
+PRELUDE = """
+import pickle, sys
+from edgecomp.bundle.write import write_bundle
+from edgecomp.errors import EdgecompError
+plan, target, out = pickle.load(sys.stdin.buffer)
+rest = {"model_bytes": b"x", "golden": [], "facts": {}}
+"""
+
+
+def _child(out, script, **options):
+    """Run a script with the plan at hand, so that the child need not load TVM."""
     paths = os.pathsep.join(p for p in sys.path if p)
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        check=False, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": paths}, **options,
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(script)],
+        check=False,
+        capture_output=True,
+        input=pickle.dumps((small_plan(AVX2), AVX2, str(out))),
+        env={**os.environ, "PYTHONPATH": paths},
+        **options,
     )
 
 
 def test_full_disk(tmp_path):
     """A limit on the size of files stands in for a full disk: the portable model is too large."""
     done = _child(
-        f"""
-        from edgecomp.errors import EdgecompError
-        from helpers.small_plan import write_small
-        from helpers.targets import AVX2
+        tmp_path / "small",
+        """
         try:
-            write_small(AVX2, {str(tmp_path / "small")!r}, model_bytes=bytes(1 << 21))
+            write_bundle(plan, target, out, **{**rest, "model_bytes": bytes(1 << 21)})
         except EdgecompError as error:
             print(error.code.name)
         """,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
     )
-    assert done.stdout.strip() == "OUTPUT_UNWRITABLE", done.stderr
+    assert done.stdout.decode().strip() == "OUTPUT_UNWRITABLE", done.stderr.decode()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_in_the_middle(tmp_path):
-    script = f"""
+    script = """
         import os, signal
         from edgecomp.bundle import report
-        from helpers.small_plan import write_small
-        from helpers.targets import AVX2
         report.report_json = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-        write_small(AVX2, {str(tmp_path / "small")!r})
+        write_bundle(plan, target, out, **rest)
         """
-    assert _child(script).returncode == -signal.SIGKILL
+    assert _child(tmp_path / "small", script).returncode == -signal.SIGKILL
     assert not (tmp_path / "small").exists()
     assert len(list(tmp_path.iterdir())) == 1
     write_small(AVX2, tmp_path / "small").check()
@@ -267,9 +295,15 @@ def _build_app(bundle, target, folder, find, library="small"):
     (folder / "CMakeLists.txt").write_text(LISTS.format(find=find, library=library))
     compiler = next(c for c in target.toolchain.compilers if shutil.which(c))
     configure = [
-        "cmake", "-S", str(folder), "-B", str(folder / "build"),
-        f"-DCMAKE_PREFIX_PATH={bundle.directory}", f"-DCMAKE_C_COMPILER={compiler}",
-        "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=BOTH",
+        "cmake",
+        "-S",
+        str(folder),
+        "-B",
+        str(folder / "build"),
+        f"-DCMAKE_PREFIX_PATH={bundle.directory}",
+        f"-DCMAKE_C_COMPILER={compiler}",
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=BOTH",
     ]
     if target.emulator:
         machine = {"aarch64": "aarch64", "armv7": "armv7l"}[target.core.isa]
@@ -283,10 +317,15 @@ def _build_app(bundle, target, folder, find, library="small"):
 def _run_app(bundle, target, program, weights):
     vector = bundle.directory / "golden" / "0"
     emulator = target.emulator
-    prefix = [emulator.command, *emulator.arguments, "-L", emulator.sysroot] if emulator else []
+    prefix = (
+        [emulator.command, *emulator.arguments, "-L", emulator.sysroot] if emulator else []
+    )
     done = subprocess.run(
         [*prefix, program, str(vector / "input_0.bin"), str(vector / "input_1.bin"), weights],
-        check=False, capture_output=True, text=True, timeout=60,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     values = np.array(done.stdout.split(), np.float64)

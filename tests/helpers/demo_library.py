@@ -39,21 +39,39 @@ def compile_plain(output, sources, *flags, cc=None):
 
 
 @functools.cache
+def runtime_objects(cc=None):
+    """Objects of the runtime, and those of the runner, compiled once per compiler.
+
+    Returns:
+        Two dicts, path of the source -> path of the object.
+    """
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    parts = []
+    for name in ("sources.txt", "runner_sources.txt"):
+        parts.append({p: folder / f"{pathlib.Path(p).stem}.o" for p in listed(name)})
+        for source, output in parts[-1].items():
+            compile_plain(output, [source], "-c", "-fPIC", cc=cc)
+    return tuple(parts)
+
+
+@functools.cache
 def demo_library(*defines):
     """Shared library of the demo model and the runtime, built once per set of defines."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
-    flags = [f"-D{define}" for define in defines]
-    sources = [*listed("sources.txt"), DEMO]
-    return compile_plain(folder / "libdemo.so", sources, "-shared", "-fPIC", *flags)
+    runtime, _ = runtime_objects()
+    flags = ["-shared", "-fPIC", *(f"-D{define}" for define in defines)]
+    return compile_plain(folder / "libdemo.so", [*runtime.values(), DEMO], *flags)
 
 
 @functools.cache
 def demo_runner(*defines, cc=None, static=False):
     """Program of the runner and the demo model."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    runtime, runner = runtime_objects(cc)
     flags = [f"-D{define}" for define in defines] + (["-static"] if static else [])
-    sources = [*listed("sources.txt"), *listed("runner_sources.txt"), DEMO]
-    return compile_plain(folder / "demo", sources, *flags, cc=cc)
+    return compile_plain(
+        folder / "demo", [*runtime.values(), *runner.values(), DEMO], *flags, cc=cc
+    )
 
 
 def demo_weights():

@@ -31,15 +31,16 @@ def efficientnet():
 @functools.cache
 def imagenet_images():
     """The 20 ImageNet images of foolbox: float32 [20, 3, 224, 224] in [-1, 1], labels."""
-    folder = _example("efficientnet_lite0/model.py").image_folder()
-    from PIL import Image
+    from edgecomp.images import read_image
+    from edgecomp.options import ImageOptions
 
+    folder = _example("efficientnet_lite0/model.py").image_folder()
+    options = ImageOptions(mean=(0.5,), std=(0.5,))
     images, labels = [], []
     for path in sorted(folder.glob("imagenet_*.jpg")):
-        pixels = np.asarray(Image.open(path).convert("RGB"), np.float32)
-        images.append((pixels / 255 - 0.5) / 0.5)
+        images.append(read_image(path, (1, 3, 224, 224), "float32", options))
         labels.append(int(re.search(r"_(\d+)\.", path.name).group(1)))
-    return np.stack(images).transpose(0, 3, 1, 2).copy(), np.array(labels)
+    return np.concatenate(images), np.array(labels)
 
 
 @functools.cache

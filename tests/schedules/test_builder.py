@@ -4,9 +4,11 @@ from edgecomp.schedules.builder import KernelBuilder, load
 def strided(first, second):
     builder = KernelBuilder()
     x = builder.pointer("x", "float32", 4096)
-    with builder.loop("i", builder.lo, builder.hi) as i:
-        with builder.loop("j", i * first, i * first + second) as j:
-            builder.store(x, j, load(x, j) + 1.0)
+    with (
+        builder.loop("i", builder.lo, builder.hi) as i,
+        builder.loop("j", i * first, i * first + second) as j,
+    ):
+        builder.store(x, j, load(x, j) + 1.0)
     return builder.finish("strided").symbol
 
 

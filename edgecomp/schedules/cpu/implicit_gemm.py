@@ -20,7 +20,7 @@ from tvm import tirx
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
@@ -104,6 +104,15 @@ class _Pointers:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Tiles:
+    """Row tiles [first, last) of a work item, in the chunk that starts at ``chunk_start``."""
+
+    chunk_start: Expr
+    first: Expr
+    last: Expr
+
+
+@dataclasses.dataclass(frozen=True)
 class _Block:
     """One column block of one group.
 
@@ -113,7 +122,7 @@ class _Block:
         vectors: how many it has, known at build time.
         is_last: condition that it is the group's last; None where it never is.
         panel: index of its weights.
-        first_tile: of the chunk.
+        chunk_start: first tile of the chunk.
     """
 
     group: Expr
@@ -121,7 +130,7 @@ class _Block:
     vectors: int
     is_last: Expr | None
     panel: Expr
-    first_tile: Expr
+    chunk_start: Expr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +165,9 @@ class _Emitter:
         self.params = self._params(tuple(d.size for d in dimensions))
         self.row_tiles = RowTiles(product, dimensions, self.params)
         self.block_chunks = -(-self.params.vectors.count // self.params.chunk_blocks)
+        self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         chunks = -(-self.row_tiles.count // self.params.chunk_tiles)
-        self.work_items = chunks * product.groups * self.block_chunks
+        self.work_items = chunks * product.groups * self.block_chunks * self.parts
         self.builder = KernelBuilder()
 
     @property
@@ -185,17 +195,23 @@ class _Emitter:
         builder, params = self.builder, self.params
         pointers = self._declare()
         with builder.loop("item", builder.lo, builder.hi) as item:
-            block_chunk = builder.let("block_chunk", tirx.truncmod(item, self.block_chunks))
-            rest = builder.let("rest", tirx.truncdiv(item, self.block_chunks))
-            group: Expr = 0
-            if self.product.groups > 1:
-                group = builder.let("group", tirx.truncmod(rest, self.product.groups))
-                rest = builder.let("chunk", tirx.truncdiv(rest, self.product.groups))
-            first = builder.let("first_tile", rest * params.chunk_tiles)
-            last = tirx.min(first + params.chunk_tiles, self.row_tiles.count)
-            last = builder.let("last_tile", last)
-            self._column_blocks(pointers, group, block_chunk, first, last)
+            rest, part = self._divide(item, self.parts)
+            rest, block_chunk = self._divide(rest, self.block_chunks)
+            chunk, group = self._divide(rest, self.product.groups)
+            chunk_start = builder.let("chunk_start", chunk * params.chunk_tiles)
+            chunk_end = tirx.min(chunk_start + params.chunk_tiles, self.row_tiles.count)
+            first = builder.let("first_tile", chunk_start + part * params.part_tiles)
+            last = builder.let("last_tile", tirx.min(first + params.part_tiles, chunk_end))
+            tiles = _Tiles(chunk_start, first, last)
+            self._column_blocks(pointers, group, block_chunk, tiles)
         return builder.finish(name)
+
+    def _divide(self, number: Expr, by: int) -> tuple[Expr, Expr]:
+        """(quotient, remainder)."""
+        if by == 1:
+            return number, 0
+        quotient = self.builder.let("quotient", tirx.truncdiv(number, by))
+        return quotient, self.builder.let("remainder", number - quotient * by)
 
     def _declare(self) -> _Pointers:
         """Parameters, in the order of GemmKernel."""
@@ -219,8 +235,7 @@ class _Emitter:
         pointers: _Pointers,
         group: Expr,
         block_chunk: Expr,
-        first_tile: Expr,
-        last_tile: Expr,
+        tiles: _Tiles,
     ) -> None:
         """Loop over the column blocks of a work item, one loop per block size."""
         builder, split = self.builder, self.params.vectors
@@ -241,9 +256,9 @@ class _Emitter:
                     vectors,
                     number == split.count - 1 if stop == split.count else None,
                     builder.let("panel", column * self.depth),
-                    first_tile,
+                    tiles.chunk_start,
                 )
-                with builder.loop("tile", first_tile, last_tile) as tile:
+                with builder.loop("tile", tiles.first, tiles.last) as tile:
                     self._row_tile(pointers, block, tile)
             start = stop
 
@@ -282,7 +297,7 @@ class _Emitter:
         """Index of this tile's share of the next column block's weights."""
         width = block.vectors * self.arithmetic.lanes
         share = -(-width * self.depth // self.params.chunk_tiles)
-        return block.panel + width * self.depth + (tile - block.first_tile) * share
+        return block.panel + width * self.depth + (tile - block.chunk_start) * share
 
     def _runs(
         self,
@@ -323,10 +338,13 @@ class _Emitter:
 
         def emit(shift: Expr, groups: int) -> None:
             weights = block.panel + (at.depth + shift) * width
-            rows = [row + at.x + shift for row in x_rows]
-            arithmetic.accumulate(
-                builder, sums, pointers.x, rows, pointers.weights, weights, groups
+            operands = Operands(
+                x=pointers.x,
+                x_rows=[row + at.x + shift for row in x_rows],
+                weights=pointers.weights,
+                weight_index=weights,
             )
+            arithmetic.accumulate(builder, sums, operands, groups)
             self._prefetch(
                 pointers,
                 weights,

@@ -1,5 +1,4 @@
-"""Iteration spaces: which elements of several operands belong together, with as few loops as
-possible.
+"""Iteration spaces: which elements of several operands belong together, in few loops.
 
 A space is a box of sizes with one stride per dimension and operand. Dimensions of size 1 go,
 the others are ordered by the output's strides, and neighbours that every operand walks without

@@ -42,7 +42,8 @@ def emit_move(
         builder: of the kernel; its range is used up.
         target: for vector widths.
         space: operand 0 is the output, operand 1 the source.
-        output, source: buffers.
+        output: buffer that is written.
+        source: buffer that is read.
         lanes: of a full vector, a power of two.
         convert: elementwise, of any number of lanes.
 
@@ -97,8 +98,10 @@ def load_strided(buffer: Buffer, offset: Expr, stride: int, lanes: int) -> Expr:
 
 
 def _transposed_dimension(space: Space) -> int | None:
-    """The dimension along which only the input is contiguous, if the output is contiguous along
-    the last one and the input is not."""
+    """The dimension along which only the input is contiguous.
+
+    None unless the output is contiguous along the last one and the input is not.
+    """
     if space.inner_stride(0) != 1 or space.inner_stride(1) in (0, 1):
         return None
     for d, stride in enumerate(space.strides[1][:-1]):

@@ -11,13 +11,19 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from edgecomp.schedules.builder import Expr, KernelBuilder
-from edgecomp.schedules.cpu.iteration import Space, power_of_two_below, split
+from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, power_of_two_below, split
 
 #: (offset of the first element per operand, lanes)
 Body = Callable[[list[Expr], int], None]
 
 
-def emit_nest(builder: KernelBuilder, space: Space, lanes: int, body: Body) -> int:
+def emit_nest(
+    builder: KernelBuilder,
+    space: Space,
+    lanes: int,
+    body: Body,
+    grain_elements: int = GRAIN_ELEMENTS,
+) -> int:
     """Emit the loops.
 
     Args:
@@ -25,12 +31,13 @@ def emit_nest(builder: KernelBuilder, space: Space, lanes: int, body: Body) -> i
         space: what to walk.
         lanes: of a full vector, a power of two.
         body: emits the work of one vector.
+        grain_elements: least elements of a work item.
 
     Returns:
         The number of work items.
     """
     lanes = min(lanes, power_of_two_below(space.sizes[-1]))
-    cut = split(space.sizes, align=lanes)
+    cut = split(space.sizes, grain_elements, lanes)
     if len(space.sizes) == 1:
         with builder.condition(builder.lo < builder.hi):
             begin = builder.let("begin", builder.lo * cut.chunk)
@@ -50,9 +57,7 @@ def emit_nest(builder: KernelBuilder, space: Space, lanes: int, body: Body) -> i
     return cut.items
 
 
-def chunk_end(
-    builder: KernelBuilder, index: Expr, chunk: int, chunks: int, size: int
-) -> Expr:
+def chunk_end(builder: KernelBuilder, index: Expr, chunk: int, chunks: int, size: int) -> Expr:
     """End of the chunks before ``index``: the last chunk takes the remainder."""
     if chunk * chunks == size:
         return builder.let("end", index * chunk)

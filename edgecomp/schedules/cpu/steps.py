@@ -16,9 +16,7 @@ from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import functions, math, math_wide
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
-INTEGERS = frozenset(
-    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
-)
+INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 FLOATS = frozenset({"float16", "float32", "float64"})
 _LONG_BYTES = 8
 _LONG = frozenset({"int64", "uint64"})
@@ -49,7 +47,7 @@ class Context:
     lanes: int
     isa: str
 
-    def attribute(self, name: str, default: float | int | str) -> float | int | str:
+    def attribute(self, name: str, default: float | str) -> float | int | str:
         """An attribute, with ONNX's default."""
         return dict(self.step.attributes).get(name, default)
 
@@ -111,9 +109,7 @@ def _convert_long(context: Context, value: Expr, source: str, target: str) -> Ex
     x = named(context.builder, "wide", value if source == "float64" else wide(value))
     zero = constant(0.0, "float64", lanes)
     magnitude = named(context.builder, "magnitude", tirx.Select(x < zero, zero - x, x))
-    high = tirx.Cast(
-        typed("uint32", lanes), magnitude * constant(2.0**-32, "float64", lanes)
-    )
+    high = tirx.Cast(typed("uint32", lanes), magnitude * constant(2.0**-32, "float64", lanes))
     high = named(context.builder, "high", high)
     low = tirx.Cast(typed("uint32", lanes), magnitude - wide(high) * high_unit)
     joined = (tirx.Cast(typed(target, lanes), high) << constant(32, target, lanes)) | (
@@ -146,7 +142,7 @@ def emit_step(context: Context, operands: list[Operand]) -> Operand:
 # --- functions of one float
 
 
-def _by_lane(function: Callable[[Expr], Expr], *vectors: Expr) -> Expr:
+def _by_lane(function: Callable[..., Expr], *vectors: Expr) -> Expr:
     """A scalar function (a call of libm) for each lane."""
     lanes = lanes_of(vectors[0])
     if lanes == 1:
@@ -173,7 +169,8 @@ def _parameters(context: Context) -> tuple[str, float, float]:
         "thresholdedrelu": (("alpha", 1.0),),
     }
     values = [float(context.attribute(k, d)) for k, d in defaults.get(name, ())]
-    return name, *(values + [0.0, 0.0])[:2]
+    alpha, beta = [*values, 0.0, 0.0][:2]
+    return name, alpha, beta
 
 
 def _unary(context: Context, operands: list[Operand]) -> Expr:
@@ -364,14 +361,16 @@ def _divide(context: Context, operands: list[Operand]) -> Expr:
 
 
 def _modulo(context: Context, operands: list[Operand]) -> Expr:
-    """fmod 1: the sign of the dividend, as C; fmod 0: of the divisor, as Python."""
+    """Fmod 1: the sign of the dividend, as C; fmod 0: of the divisor, as Python."""
     a, b = operands
     if a.dtype in FLOATS:
-        name = "fmod" if a.dtype == "float64" else "fmodf"
         scalar = held_as(a.dtype)
-        return _by_lane(
-            lambda x, y: tirx.call_pure_extern(scalar, name, x, y), a.value, b.value
-        )
+        name = "fmod" if scalar == "float64" else "fmodf"
+
+        def remainder(x: Expr, y: Expr) -> Expr:
+            return tirx.call_pure_extern(scalar, name, x, y)
+
+        return _by_lane(remainder, a.value, b.value)
     divisor = b.value
     quotient = named(context.builder, "quotient", _quotient(context, a, b))
     rest = named(context.builder, "rest", a.value - quotient * divisor)
@@ -572,6 +571,4 @@ STEPS: dict[str, _Emit] = {
 }
 
 _FLOAT_ONLY = frozenset({*_UNARY, *_LIBRARY, "IsInf", "IsNaN", "Mean", "Swish"})
-_INTEGER_ONLY = frozenset(
-    {"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}
-)
+_INTEGER_ONLY = frozenset({"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"})

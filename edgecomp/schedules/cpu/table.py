@@ -105,7 +105,8 @@ class TableLookup:
         index = named(self._builder, "bytes", index)
         starts = range(0, lanes, _BLOCK)
         pieces = [
-            tirx.Shuffle([index], [min(s + i, lanes - 1) for i in range(_BLOCK)]) for s in starts
+            tirx.Shuffle([index], [min(s + i, lanes - 1) for i in range(_BLOCK)])
+            for s in starts
         ]
         found = [whole(named(self._builder, "bytes", piece)) for piece in pieces]
         return tirx.Shuffle(found, list(range(lanes)))
@@ -135,7 +136,8 @@ class TableLookup:
         return result
 
     def _tbl(self, index: Expr) -> Expr:
-        result = None
+        result: Expr | None = None
+        first: list[Expr]
         for quarter in range(4):
             entries = [load(self._table, quarter * 64 + 16 * k, 16) for k in range(4)]
             if result is None:

@@ -18,10 +18,12 @@ from edgecomp.schedules.cpu.arithmetic import Arithmetic
 CACHE_SHARE = 0.5
 #: Weights that stay in the level-2 cache, whatever else passes, take at most this part of it.
 RESIDENT_SHARE = 0.25
+#: Part of the level-2 cache for x of a chunk of tiles under such weights.
+CHUNK_SHARE = 1 / 16
 #: Cycles that a byte costs which comes from the level-2 instead of the level-1 cache.
-L2_CYCLES_PER_BYTE = 0.01
+L2_CYCLES_PER_BYTE = 0.001
 #: The same for a panel of weights that does not stay in the level-2 cache beside the next one.
-L3_CYCLES_PER_BYTE = 0.04
+L3_CYCLES_PER_BYTE = 0.012
 #: Fixed cycles of a tile: addresses, branches, the pipeline's start and end.
 TILE_OVERHEAD_CYCLES = 24
 #: Work items to aim at, so that a pool of up to 8 threads finds equal shares.
@@ -95,6 +97,7 @@ class TileParams:
         rows: how it is cut into register tiles.
         vectors: of the columns into column blocks.
         chunk_tiles: row tiles that run under one column block before the next one starts.
+        part_tiles: row tiles of one work item: a part of the chunk's.
         chunk_blocks: column blocks of one work item.
         prefetch_bytes: how far ahead of its use the panel of weights is asked for, 0 for not.
         prefetch_next: whether tiles ask for parts of the next column block's panel.
@@ -104,13 +107,16 @@ class TileParams:
     rows: Split
     vectors: Split
     chunk_tiles: int
+    part_tiles: int
     chunk_blocks: int
     prefetch_bytes: int = 0
     prefetch_next: bool = False
 
     def __post_init__(self) -> None:
-        if self.chunk_tiles < 1 or self.chunk_blocks < 1:
-            raise ValueError("a work item holds at least one tile")
+        if self.chunk_blocks < 1 or not 1 <= self.part_tiles <= self.chunk_tiles:
+            raise ValueError("a work item holds at least one tile of a chunk")
+        if self.chunk_blocks > 1 and self.part_tiles < self.chunk_tiles:
+            raise ValueError("parts of a chunk would read each column block again")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,7 +142,7 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     """The cheapest tile under the cost model, and the blocks around it."""
     axis, rows, vectors = min(
         _candidates(shape, arithmetic, target),
-        key=lambda cut: _product_cycles(shape, *cut, arithmetic, target),
+        key=lambda cut: _cut_cycles(shape, cut, arithmetic, target),
     )
     tiles = math.prod(shape.rows[:axis]) * rows.count
     tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
@@ -145,8 +151,8 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     chunks = -(-tiles // chunk_tiles) * shape.groups
     chunk_blocks = min(vectors.count, max(1, vectors.count * chunks // WORK_ITEMS_WANTED))
     items = chunks * -(-vectors.count // chunk_blocks)
-    if items < WORK_ITEMS_WANTED and not shape.groups * vectors.count > 1:
-        chunk_tiles = max(1, -(-chunk_tiles * items // WORK_ITEMS_WANTED))
+    # Finer items than a column block leave the order of work as it is.
+    parts = min(chunk_tiles, max(1, WORK_ITEMS_WANTED // items)) if chunk_blocks == 1 else 1
     # Only measured on x86: in-order cores would pay an issue slot for each.
     prefetches = target.core.isa == "x86_64"
     return TileParams(
@@ -154,6 +160,7 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
         rows=rows,
         vectors=vectors,
         chunk_tiles=chunk_tiles,
+        part_tiles=-(-chunk_tiles // parts),
         chunk_blocks=chunk_blocks,
         prefetch_bytes=(
             PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
@@ -165,7 +172,7 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
 def least_cycles(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> float:
     """Modelled cycles of the product under its cheapest tile."""
     cuts = _candidates(shape, arithmetic, target)
-    return min(_product_cycles(shape, *cut, arithmetic, target) for cut in cuts)
+    return min(_cut_cycles(shape, cut, arithmetic, target) for cut in cuts)
 
 
 def _candidates(
@@ -191,15 +198,14 @@ def _candidates(
             break
 
 
-def _product_cycles(
+def _cut_cycles(
     shape: ProductShape,
-    axis: int,
-    rows: Split,
-    vectors: Split,
+    cut: tuple[int, Split, Split],
     arithmetic: Arithmetic,
     target: Target,
 ) -> float:
-    """Modelled cycles of the whole product."""
+    """Modelled cycles of all tiles."""
+    axis, rows, vectors = cut
     inner = math.prod(shape.rows[axis + 1 :])
     total = 0.0
     for row_size, row_count in rows.classes():
@@ -237,13 +243,11 @@ def _in_level1(panel_bytes: int, target: Target) -> bool:
 def _chunk_tiles(tiles: int, tile_bytes: int, weight_bytes: int, target: Target) -> int:
     """Row tiles under one column block before the next.
 
-    Where all weights stay in the level-2 cache, a few tiles whose x stays in the level-1
-    cache: results then leave in whole rows. Else as many as leave x in the level-2 cache.
+    Where all weights stay in the level-2 cache, so few that their results leave in whole
+    rows before they are out of it. Else as many as leave x there.
     """
     core = target.core
-    if weight_bytes <= core.l2_bytes * RESIDENT_SHARE:
-        most = core.l1_data_bytes * CACHE_SHARE / max(1, tile_bytes)
-    else:
-        most = core.l2_bytes * CACHE_SHARE / max(1, tile_bytes)
+    resident = weight_bytes <= core.l2_bytes * RESIDENT_SHARE
+    most = core.l2_bytes * (CHUNK_SHARE if resident else CACHE_SHARE) / max(1, tile_bytes)
     chunks = -(-tiles // max(1, math.floor(most)))
     return -(-tiles // chunks)

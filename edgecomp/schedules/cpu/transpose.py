@@ -38,9 +38,7 @@ def zip_vectors(a: Expr, b: Expr, lanes: int, group: int) -> tuple[Expr, Expr]:
     return tirx.Shuffle([a, b], low), tirx.Shuffle([a, b], high)
 
 
-def transpose_tiles(
-    builder: KernelBuilder, rows: Sequence[Expr], tiles: int
-) -> list[Expr]:
+def transpose_tiles(builder: KernelBuilder, rows: Sequence[Expr], tiles: int) -> list[Expr]:
     """Transpose ``tiles`` square tiles side by side.
 
     Args:
@@ -87,8 +85,9 @@ def emit_transpose(
     fetch: Fetch,
     store: Store,
 ) -> int:
-    """Walk a space whose output is contiguous along the last dimension and whose input along
-    ``across``, in register tiles.
+    """Walk a space in register tiles.
+
+    The output is contiguous along the last dimension, the input along ``across``.
 
     Args:
         builder: of the kernel; its range is used up.
@@ -175,8 +174,10 @@ def _join(parts: Sequence[Expr], lanes: int) -> Expr:
 def emit_interleave(
     builder: KernelBuilder, space: Space, across: int, lanes: int, fetch: Fetch, store: Store
 ) -> int:
-    """As ``emit_transpose`` for a last dimension of 2 to 4 elements, where the output is
-    contiguous over (across, last): whole planes are interleaved."""
+    """As ``emit_transpose`` for a last dimension of 2 to 4 elements: planes are interleaved.
+
+    The output is contiguous over (across, last).
+    """
     last = len(space.sizes) - 1
     count = space.sizes[last]
     plane_step = space.strides[1][last]
@@ -191,8 +192,10 @@ def emit_interleave(
 def emit_deinterleave(
     builder: KernelBuilder, space: Space, across: int, lanes: int, fetch: Fetch, store: Store
 ) -> int:
-    """As ``emit_transpose`` for 2 to 4 elements along ``across``, where the input is contiguous
-    over (last, across): whole planes are split."""
+    """As ``emit_transpose`` for 2 to 4 elements along ``across``: planes are split.
+
+    The input is contiguous over (last, across).
+    """
     last = len(space.sizes) - 1
     count = space.sizes[across]
     plane_step = space.strides[0][across]
@@ -223,4 +226,3 @@ def _along(
     return emit_nest(
         builder, ordered, lanes, lambda offsets, width: body(offsets[0], offsets[1], width)
     )
-

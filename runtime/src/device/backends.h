@@ -6,7 +6,8 @@
 
 #include "exec/device.h"
 
-/* Each folder beside this file defines one; where a device is not built in, its absent.c does.
+/* Each folder beside this file defines one; where a device is not built
+ * in, its DEVICE_absent.c does.
  */
 extern const ec_device_backend ec_device_cpu;
 extern const ec_device_backend ec_device_opencl;

@@ -113,7 +113,7 @@ ec_pool *ec_pool_start(void *memory, uint32_t threads, const uint32_t *shares) {
   pool->threads = threads;
   /* Spinning with fewer processors than threads would keep the others from working. */
   pool->spin_ns = threads <= ec_processor_count() ? SPIN_NS : 0;
-  pool->share_ends = (uint32_t *)(void *)&pool->workers[threads - 1];
+  pool->share_ends = (uint32_t *)(uintptr_t)&pool->workers[threads - 1];
   set_shares(pool, shares);
   for (uint32_t i = 0; i + 1 < threads; ++i) {
     if (!start_worker(pool, i)) {

@@ -1,35 +1,30 @@
 #include "exec/run.h"
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
 
-/* Sync a device, NULL being none; an earlier failure stays the result. */
-static ec_status sync_after(ec_status status, const ec_device *device) {
-  if (device == NULL) {
-    return status;
-  }
-  ec_status synced = device->backend->sync(device->state);
-  return status != EC_OK ? status : synced;
-}
-
 ec_status ec_run_calls(const ec_model *model, const ec_device *devices, uint32_t call_count) {
-  const ec_device *last = NULL;
+  if (call_count == 0) {
+    return EC_OK;
+  }
+  const ec_device *active = &devices[model->calls[0].device];
   ec_status status = EC_OK;
   for (uint32_t i = 0; status == EC_OK && i < call_count; ++i) {
     const ec_device *device = &devices[model->calls[i].device];
-    if (device != last) { /* devices meet in the arena */
-      status = sync_after(EC_OK, last);
-      last = device;
+    if (device != active) { /* devices meet in the arena */
+      status = active->backend->sync(active->state);
+      active = device;
     }
     if (status == EC_OK) {
       status = device->backend->launch(device->state, i);
     }
   }
-  return sync_after(status, last);
+  /* Also after a failure, so that nothing is left running; the first failure is the result. */
+  ec_status synced = active->backend->sync(active->state);
+  return status != EC_OK ? status : synced;
 }
 
 static void add_time(ec_call_profile *profile, uint64_t spent_ns) {

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE /* syscall under -std=c11 */
 #include "platform/event.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +44,7 @@ static void sleep_while(ec_event *event, uint32_t seen) {
 }
 
 #else /* condition variables: macOS and anything else with POSIX threads */
+#include <pthread.h>
 
 bool ec_event_init(ec_event *event) {
   atomic_init(&event->value, 0);

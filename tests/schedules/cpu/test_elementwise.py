@@ -19,8 +19,10 @@ INTEGERS = ("int32", "int64", "uint8")
 
 def onnx_result(operator, arrays, attributes, dtype):
     """What onnxruntime computes for one node."""
-    kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name)) for name in
-             {*(str(a.dtype) for a in arrays), dtype}}
+    kinds = {
+        name: onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name))
+        for name in {*(str(a.dtype) for a in arrays), dtype}
+    }
     attributes = dict(attributes)
     extra = []
     if operator == "Clip":
@@ -35,7 +37,7 @@ def onnx_result(operator, arrays, attributes, dtype):
     ]
     constants = [
         onnx.numpy_helper.from_array(a, n)
-        for n, a in zip(names[len(arrays):], extra, strict=True)
+        for n, a in zip(names[len(arrays) :], extra, strict=True)
     ]
     output = onnx.helper.make_tensor_value_info("o", kinds[dtype], None)
     graph = onnx.helper.make_graph([node], "g", inputs, [output], constants)
@@ -52,8 +54,14 @@ def compute(step_list, arrays, dtype, target, orders=None, halos=None, constants
     orders = orders or [Order.ROW_MAJOR] * (len(arrays) + 1)
     halos = halos or [Halo()] * (len(arrays) + 1)
     values = [
-        Value(f"x{k}", a.shape, str(a.dtype), orders[k], halos[k],
-              constant=a if k in constants else None)
+        Value(
+            f"x{k}",
+            a.shape,
+            str(a.dtype),
+            orders[k],
+            halos[k],
+            constant=a if k in constants else None,
+        )
         for k, a in enumerate(arrays)
     ]
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
@@ -106,26 +114,74 @@ OPERATORS = [
     *[(o, 2, (*ARITHMETIC, "uint8", "int8"), "", {}, "special") for o in ("Max", "Min")],
     *[(o, 2, ("bool",), "bool", {}, "") for o in ("And", "Or", "Xor", "Equal")],
     ("Not", 1, ("bool",), "bool", {}, ""),
-    *[(o, 2, (*ARITHMETIC, "uint8"), "bool", {}, "") for o in
-      ("Less", "Greater", "LessOrEqual", "GreaterOrEqual")],
+    *[
+        (o, 2, (*ARITHMETIC, "uint8"), "bool", {}, "")
+        for o in ("Less", "Greater", "LessOrEqual", "GreaterOrEqual")
+    ],
     ("Equal", 2, ARITHMETIC, "bool", {}, ""),
     ("Mod", 2, ("int32", "int64", "uint8", "int8"), "", {"fmod": 0}, "nonzero"),
     ("Mod", 2, ("int32", "float32"), "", {"fmod": 1}, "nonzero"),
     ("Pow", 2, ("float32", "float64"), "", {}, "positive"),
     ("Pow", 2, ("int32", "int64"), "", {}, "small"),
-    *[(o, 2, ("uint8", "int32", "int64"), "", {}, "") for o in
-      ("BitwiseAnd", "BitwiseOr", "BitwiseXor")],
+    *[
+        (o, 2, ("uint8", "int32", "int64"), "", {}, "")
+        for o in ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+    ],
     ("BitwiseNot", 1, ("uint8", "int32"), "", {}, ""),
-    *[("BitShift", 2, ("uint8", "uint32", "uint64"), "", {"direction": d}, "small")
-      for d in ("LEFT", "RIGHT")],
-    *[(o, 1, ("float32", "float64"), "", {}, "") for o in
-      ("Exp", "Sigmoid", "Tanh", "Erf", "Abs", "Neg", "Floor", "Ceil", "Round", "Sin", "Cos",
-       "Sign", "Reciprocal", "Relu")],
-    *[(o, 1, ("float32",), "", {}, "special") for o in
-      ("Softplus", "Elu", "Selu", "LeakyRelu", "HardSigmoid", "ThresholdedRelu", "Relu",
-       "Sigmoid", "Tanh", "Exp", "Abs", "Sign")],
-    *[(o, 1, ("float32",), "", {}, "") for o in
-      ("Softsign", "HardSwish", "Mish", "Celu", "Tan", "Atan", "Sinh", "Cosh", "Asinh")],
+    *[
+        ("BitShift", 2, ("uint8", "uint32", "uint64"), "", {"direction": d}, "small")
+        for d in ("LEFT", "RIGHT")
+    ],
+    *[
+        (o, 1, ("float32", "float64"), "", {}, "")
+        for o in (
+            "Exp",
+            "Sigmoid",
+            "Tanh",
+            "Erf",
+            "Abs",
+            "Neg",
+            "Floor",
+            "Ceil",
+            "Round",
+            "Sin",
+            "Cos",
+            "Sign",
+            "Reciprocal",
+            "Relu",
+        )
+    ],
+    *[
+        (o, 1, ("float32",), "", {}, "special")
+        for o in (
+            "Softplus",
+            "Elu",
+            "Selu",
+            "LeakyRelu",
+            "HardSigmoid",
+            "ThresholdedRelu",
+            "Relu",
+            "Sigmoid",
+            "Tanh",
+            "Exp",
+            "Abs",
+            "Sign",
+        )
+    ],
+    *[
+        (o, 1, ("float32",), "", {}, "")
+        for o in (
+            "Softsign",
+            "HardSwish",
+            "Mish",
+            "Celu",
+            "Tan",
+            "Atan",
+            "Sinh",
+            "Cosh",
+            "Asinh",
+        )
+    ],
     *[(o, 1, ("float32", "float64"), "", {}, "positive") for o in ("Log", "Sqrt")],
     *[(o, 1, ("float32",), "", {}, "unit") for o in ("Asin", "Acos", "Atanh")],
     ("Acosh", 1, ("float32",), "", {}, "above one"),
@@ -143,18 +199,42 @@ OPERATORS = [
     ("IsInf", 1, ("float32",), "bool", {"detect_negative": 0}, "special"),
     ("IsInf", 1, ("float32",), "bool", {"detect_positive": 0}, "special"),
     ("PRelu", 2, ("float32",), "", {}, ""),
-    *[("Cast", 1, (s,), t, {}, "") for s, t in
-      [("float32", "int32"), ("float32", "int64"), ("float32", "bool"), ("int32", "float32"),
-       ("int64", "float32"), ("uint8", "float32"), ("int8", "float32"), ("bool", "float32"),
-       ("int64", "int32"), ("int32", "uint8"), ("bool", "int64"), ("float64", "float32"),
-       ("float32", "float64"), ("int64", "bool"), ("float32", "int8"), ("float16", "float32"),
-       ("float32", "float16"), ("int32", "int64")]],
+    *[
+        ("Cast", 1, (s,), t, {}, "")
+        for s, t in [
+            ("float32", "int32"),
+            ("float32", "int64"),
+            ("float32", "bool"),
+            ("int32", "float32"),
+            ("int64", "float32"),
+            ("uint8", "float32"),
+            ("int8", "float32"),
+            ("bool", "float32"),
+            ("int64", "int32"),
+            ("int32", "uint8"),
+            ("bool", "int64"),
+            ("float64", "float32"),
+            ("float32", "float64"),
+            ("int64", "bool"),
+            ("float32", "int8"),
+            ("float16", "float32"),
+            ("float32", "float16"),
+            ("int32", "int64"),
+        ]
+    ],
     ("Add", 2, ("float16",), "", {}, ""),
     ("Sigmoid", 1, ("float16",), "", {}, ""),
 ]
 CASES = [
-    pytest.param(operator, count, dtype, result or dtype, attributes, kind,
-                 id="-".join([operator, dtype, result, *map(str, attributes.values()), kind]))
+    pytest.param(
+        operator,
+        count,
+        dtype,
+        result or dtype,
+        attributes,
+        kind,
+        id="-".join([operator, dtype, result, *map(str, attributes.values()), kind]),
+    )
     for operator, count, dtypes, result, attributes, kind in OPERATORS
     for dtype in dtypes
 ]
@@ -182,16 +262,28 @@ def test_operator_matches_onnxruntime(operator, count, dtype, result, attributes
 def numpy_result(operator, arrays, attributes):
     """What onnxruntime's CPU provider lacks."""
     functions = {
-        "Div": lambda a, b: (np.sign(a.astype(int) * b) * (np.abs(a.astype(int)) // np.abs(
-            b.astype(int)))).astype(a.dtype),
-        "Max": np.maximum, "Min": np.minimum, "Abs": np.abs, "Neg": np.negative,
-        "Sign": np.sign, "Pow": np.power, "Erf": np.vectorize(__import__("math").erf),
-        "Relu": lambda x: np.maximum(x, 0), "Floor": np.floor, "Add": np.add,
-        "Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal,
-        "GreaterOrEqual": np.greater_equal, "Equal": np.equal,
+        "Div": lambda a, b: (
+            np.sign(a.astype(int) * b) * (np.abs(a.astype(int)) // np.abs(b.astype(int)))
+        ).astype(a.dtype),
+        "Max": np.maximum,
+        "Min": np.minimum,
+        "Abs": np.abs,
+        "Neg": np.negative,
+        "Sign": np.sign,
+        "Pow": np.power,
+        "Erf": np.vectorize(__import__("math").erf),
+        "Relu": lambda x: np.maximum(x, 0),
+        "Floor": np.floor,
+        "Add": np.add,
+        "Less": np.less,
+        "Greater": np.greater,
+        "LessOrEqual": np.less_equal,
+        "GreaterOrEqual": np.greater_equal,
+        "Equal": np.equal,
         "Sigmoid": lambda x: 1 / (1 + np.exp(-x.astype(float))),
-        "BitShift": lambda a, b: np.left_shift(a, b) if attributes["direction"] == "LEFT"
-        else np.right_shift(a, b),
+        "BitShift": lambda a, b: (
+            np.left_shift(a, b) if attributes["direction"] == "LEFT" else np.right_shift(a, b)
+        ),
         "IsNaN": np.isnan,
     }
     result = functions[operator](*arrays)
@@ -201,11 +293,20 @@ def numpy_result(operator, arrays, attributes):
 @pytest.mark.parametrize("target", [A53, A76, ARMV7], ids=lambda t: t.name)
 @pytest.mark.parametrize(
     ("operator", "dtype", "result"),
-    [("Add", "float32", "float32"), ("Mul", "int64", "int64"), ("Div", "int32", "int32"),
-     ("Less", "float32", "bool"), ("Cast", "float32", "int64"), ("Cast", "int64", "float32"),
-     ("Pow", "float32", "float32"), ("And", "bool", "bool"), ("Asin", "float32", "float32"),
-     ("Add", "float64", "float64"), ("Cast", "float16", "float32"),
-     ("Cast", "float32", "float16")],
+    [
+        ("Add", "float32", "float32"),
+        ("Mul", "int64", "int64"),
+        ("Div", "int32", "int32"),
+        ("Less", "float32", "bool"),
+        ("Cast", "float32", "int64"),
+        ("Cast", "int64", "float32"),
+        ("Pow", "float32", "float32"),
+        ("And", "bool", "bool"),
+        ("Asin", "float32", "float32"),
+        ("Add", "float64", "float64"),
+        ("Cast", "float16", "float32"),
+        ("Cast", "float32", "float16"),
+    ],
 )
 def test_operator_on_arm(operator, dtype, result, target):
     count = 1 if operator in ("Cast", "Asin") else 2
@@ -239,10 +340,16 @@ def test_chain(target, rng):
     assert_close(got, np.where(total < limit, limit, total))
 
 
-@pytest.mark.parametrize("step", [
-    Step("Sum", (0, 1, 2), "float32"), Step("Mean", (0, 1, 2), "float32"),
-    Step("Max", (0, 1, 2), "float32"), Step("Min", (2, 1, 0), "float32"),
-], ids=lambda s: s.operator)
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("Sum", (0, 1, 2), "float32"),
+        Step("Mean", (0, 1, 2), "float32"),
+        Step("Max", (0, 1, 2), "float32"),
+        Step("Min", (2, 1, 0), "float32"),
+    ],
+    ids=lambda s: s.operator,
+)
 def test_variadic(step, rng):
     arrays = [rng.standard_normal((3, 50)).astype(np.float32) for _ in range(3)]
     want = onnx_result(step.operator, [arrays[k] for k in step.operands], {}, "float32")
@@ -253,7 +360,9 @@ def test_swish_and_silu_and_identity(rng):
     x = rng.standard_normal(100).astype(np.float32)
     swish = Step("Swish", (0,), "float32", (("alpha", 1.5),))
     assert_close(compute([swish], [x], "float32", AVX2), x / (1 + np.exp(-1.5 * x)))
-    assert_close(compute([Step("Silu", (0,), "float32")], [x], "float32", AVX2), x / (1 + np.exp(-x)))
+    assert_close(
+        compute([Step("Silu", (0,), "float32")], [x], "float32", AVX2), x / (1 + np.exp(-x))
+    )
     assert_close(compute([Step("Identity", (0,), "float32")], [x], "float32", AVX2), x)
 
 
@@ -272,7 +381,9 @@ def test_division_that_would_trap(operator, dtype):
     a = np.array([least, 7, -7, 5, least, np.iinfo(dtype).max], dtype)
     b = np.array([-1, 0, -2, -1, 1, 1], dtype)
     got = compute([Step(operator, (0, 1), dtype)], [a, b], dtype, AVX2)
-    want = [least, 3, -5, least, np.iinfo(dtype).max] if operator == "Div" else [0, -1, 0, 0, 0]
+    want = (
+        [least, 3, -5, least, np.iinfo(dtype).max] if operator == "Div" else [0, -1, 0, 0, 0]
+    )
     assert list(got[[0, 2, 3, 4, 5]]) == want
 
 
@@ -303,9 +414,7 @@ def broadcasts(draw):
     operands = []
     for _ in range(2):
         kept = draw(st.integers(0, rank))
-        own = tuple(
-            size if draw(st.booleans()) else 1 for size in shape[rank - kept :]
-        )
+        own = tuple(size if draw(st.booleans()) else 1 for size in shape[rank - kept :])
         operands.append(own)
     operands.append(shape)
     orders, halos = [], []

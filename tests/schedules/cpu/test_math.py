@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import scipy.special
+from helpers.kernels import run_calls
+from helpers.targets import A53, ARMV7, AVX2, AVX512
 
 from edgecomp.plan.operations import Activation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
 from edgecomp.schedules.cpu import functions, math_wide
 from edgecomp.schedules.schedule import KernelCall
-from helpers.kernels import run_calls
-from helpers.targets import A53, ARMV7, AVX2, AVX512
 
 TARGETS = [AVX2, AVX512, A53, ARMV7]
 COUNT = 1 << 14

@@ -6,7 +6,7 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from helpers.kernels import fill, read, run_calls
+from helpers.kernels import fill, run_calls
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
 
 from edgecomp.plan.operations import Fill, Operation, StridedCopy
@@ -19,7 +19,9 @@ def reference(kind, x, out):
     for index in np.ndindex(*kind.shape):
         source = tuple(
             start + (step * index[p] if p >= 0 else 0)
-            for start, step, p in zip(kind.in_start, kind.in_step, kind.permutation, strict=True)
+            for start, step, p in zip(
+                kind.in_start, kind.in_step, kind.permutation, strict=True
+            )
         )
         place = tuple(
             s + i * t for s, i, t in zip(kind.out_start, index, kind.out_step, strict=True)
@@ -34,7 +36,7 @@ def reference(kind, x, out):
 def check(kind, x, y, target, slices=3, seed=0):
     rng = np.random.default_rng(seed)
     dtype = np.dtype(x.dtype)
-    top = 2 if dtype == bool else 256
+    top = 2 if x.dtype == "bool" else 256
     raw = rng.integers(0, top, x.elements * dtype.itemsize, np.uint8)
     array = raw.view(dtype).reshape(x.shape)
     before = rng.integers(0, 100, y.shape).astype(y.dtype)
@@ -67,55 +69,94 @@ def plain(name, shape, dtype):
 def layout_cases():
     halo = Halo(1, 2, 0, 3)
     for dtype in ("float32", "uint8", "int64", "float16"):
-        for shape in ((1, 3, 13, 37), (2, 20, 5, 7), (1, 64, 7, 9), (1, 2, 3, 5), (1, 33, 17, 19)):
+        for shape in (
+            (1, 3, 13, 37),
+            (2, 20, 5, 7),
+            (1, 64, 7, 9),
+            (1, 2, 3, 5),
+            (1, 33, 17, 19),
+        ):
             kind = whole(shape)
             name = f"{dtype}-{'x'.join(map(str, shape))}"
             yield f"{name}-to-nhwc", kind, plain("x", shape, dtype), image("y", shape, dtype)
-            yield f"{name}-to-halo", kind, plain("x", shape, dtype), image("y", shape, dtype, halo)
+            yield (
+                f"{name}-to-halo",
+                kind,
+                plain("x", shape, dtype),
+                image("y", shape, dtype, halo),
+            )
             yield f"{name}-from-nhwc", kind, image("x", shape, dtype), plain("y", shape, dtype)
-            yield f"{name}-from-halo", kind, image("x", shape, dtype, halo), plain("y", shape, dtype)
+            yield (
+                f"{name}-from-halo",
+                kind,
+                image("x", shape, dtype, halo),
+                plain("y", shape, dtype),
+            )
 
 
 def other_cases():
-    yield "flat", whole((5000,)), plain("x", (5000,), "float32"), plain("y", (5000,), "float32")
+    yield (
+        "flat",
+        whole((5000,)),
+        plain("x", (5000,), "float32"),
+        plain("y", (5000,), "float32"),
+    )
     yield "short", whole((3,)), plain("x", (3,), "uint8"), plain("y", (3,), "uint8")
     yield "scalar", whole(()), plain("x", (), "int32"), plain("y", (), "int32")
     yield "empty", whole((0, 4)), plain("x", (0, 4), "int32"), plain("y", (0, 4), "int32")
     yield (
-        "heads", whole((2, 4, 9, 16), (0, 2, 1, 3)),
-        plain("x", (2, 9, 4, 16), "float32"), plain("y", (2, 4, 9, 16), "float32"),
+        "heads",
+        whole((2, 4, 9, 16), (0, 2, 1, 3)),
+        plain("x", (2, 9, 4, 16), "float32"),
+        plain("y", (2, 4, 9, 16), "float32"),
     )
     yield (
-        "matrix", whole((45, 71), (1, 0)),
-        plain("x", (71, 45), "float32"), plain("y", (45, 71), "float32"),
+        "matrix",
+        whole((45, 71), (1, 0)),
+        plain("x", (71, 45), "float32"),
+        plain("y", (45, 71), "float32"),
     )
     yield (
-        "slice", whole((4, 5), in_start=(1, 2), in_step=(2, 3)),
-        plain("x", (9, 17), "float32"), plain("y", (4, 5), "float32"),
+        "slice",
+        whole((4, 5), in_start=(1, 2), in_step=(2, 3)),
+        plain("x", (9, 17), "float32"),
+        plain("y", (4, 5), "float32"),
     )
     yield (
-        "reverse", whole((4, 40), in_start=(3, 39), in_step=(-1, -1)),
-        plain("x", (4, 40), "int32"), plain("y", (4, 40), "int32"),
+        "reverse",
+        whole((4, 40), in_start=(3, 39), in_step=(-1, -1)),
+        plain("x", (4, 40), "int32"),
+        plain("y", (4, 40), "int32"),
     )
     yield (
-        "part", whole((3, 5), out_start=(2, 4)),
-        plain("x", (3, 5), "float32"), plain("y", (9, 11), "float32"),
+        "part",
+        whole((3, 5), out_start=(2, 4)),
+        plain("x", (3, 5), "float32"),
+        plain("y", (9, 11), "float32"),
     )
     yield (
-        "spread", whole((3, 5), out_step=(2, 2)),
-        plain("x", (3, 5), "float32"), plain("y", (6, 10), "float32"),
+        "spread",
+        whole((3, 5), out_step=(2, 2)),
+        plain("x", (3, 5), "float32"),
+        plain("y", (6, 10), "float32"),
     )
     yield (
-        "expand", whole((6, 7, 20), (-1, 1), in_start=(2, 0), in_step=(1, 1)),
-        plain("x", (3, 7), "float32"), plain("y", (6, 7, 20), "float32"),
+        "expand",
+        whole((6, 7, 20), (-1, 1), in_start=(2, 0), in_step=(1, 1)),
+        plain("x", (3, 7), "float32"),
+        plain("y", (6, 7, 20), "float32"),
     )
     concat = whole((1, 5, 6, 6), out_start=(0, 3, 0, 0))
     yield (
-        "channel-concat", concat, image("x", (1, 5, 6, 6), "uint8", Halo(1, 1, 1, 1)),
+        "channel-concat",
+        concat,
+        image("x", (1, 5, 6, 6), "uint8", Halo(1, 1, 1, 1)),
         image("y", (1, 11, 6, 6), "uint8", Halo(0, 1, 2, 0)),
     )
     yield (
-        "channel-concat-from-planes", concat, plain("x", (1, 5, 6, 6), "float32"),
+        "channel-concat-from-planes",
+        concat,
+        plain("x", (1, 5, 6, 6), "float32"),
         image("y", (1, 11, 6, 6), "float32"),
     )
 
@@ -128,21 +169,31 @@ def lookup_cases():
             shape = (1, 3, 11, 13)
             kind = whole(shape, lookup=table)
             yield (
-                f"lookup-{source}-{dtype}", kind,
-                image("x", shape, source), image("y", shape, dtype, Halo(1, 0, 0, 1)),
+                f"lookup-{source}-{dtype}",
+                kind,
+                image("x", shape, source),
+                image("y", shape, dtype, Halo(1, 0, 0, 1)),
             )
             yield (
-                f"lookup-planes-{source}-{dtype}", kind,
-                plain("x", shape, source), image("y", shape, dtype),
+                f"lookup-planes-{source}-{dtype}",
+                kind,
+                plain("x", shape, source),
+                image("y", shape, dtype),
             )
 
 
 CASES = [*other_cases(), *layout_cases(), *lookup_cases()]
 EMULATED = [
-    case for case in CASES
+    case
+    for case in CASES
     if case[0].split("-")[0] in {"flat", "heads", "matrix", "slice", "lookup"}
-    or case[0] in {"float32-1x3x13x37-to-halo", "uint8-1x33x17x19-to-nhwc",
-                   "float32-2x20x5x7-from-halo", "uint8-1x3x13x37-from-nhwc"}
+    or case[0]
+    in {
+        "float32-1x3x13x37-to-halo",
+        "uint8-1x33x17x19-to-nhwc",
+        "float32-2x20x5x7-from-halo",
+        "uint8-1x3x13x37-from-nhwc",
+    }
 ]
 
 
@@ -185,8 +236,10 @@ def copies(draw):
     images = rank == 4
     halo = Halo(*(draw(st.integers(0, 2)) for _ in range(4)))
     x_order = image if images and draw(st.booleans()) else plain
-    y = image("y", y_shape, dtype, halo) if images and draw(st.booleans()) else plain(
-        "y", y_shape, dtype
+    y = (
+        image("y", y_shape, dtype, halo)
+        if images and draw(st.booleans())
+        else plain("y", y_shape, dtype)
     )
     return kind, x_order("x", tuple(x_shape), dtype), y
 

@@ -2,6 +2,7 @@
 #include "core/message.h"
 #include "device/backends.h"
 #include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
 #include "exec/device.h"
 
 static ec_status probe(const ec_model *model) {

@@ -1,0 +1,80 @@
+"""QuantizeLinear and DequantizeLinear between float32 and 8 bits, layout change included."""
+
+import numpy as np
+from tvm import tirx
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Dequantize, Operation, Quantize
+from edgecomp.schedules.builder import Expr, KernelBuilder, constant
+from edgecomp.schedules.cpu.iteration import space_of_views
+from edgecomp.schedules.cpu.math import is_nan
+from edgecomp.schedules.cpu.move import emit_move
+from edgecomp.schedules.cpu.rounding import as_float, is_power_of_two, to_quantized
+from edgecomp.schedules.cpu.vectors import lanes_of, named
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "quantize"
+EIGHT_BITS = ("uint8", "int8")
+#: One register of bytes, several of float32: the narrowing then needs no half-filled vectors.
+LANES = 16
+
+
+def match(operation: Operation, target: Target) -> str:
+    """float32 to 8 bits or back, one scale."""
+    del target
+    kind = operation.kind
+    if isinstance(kind, Quantize):
+        wide, narrow = operation.inputs[0], operation.output
+    elif isinstance(kind, Dequantize):
+        narrow, wide = operation.inputs[0], operation.output
+    else:
+        return "neither Quantize nor Dequantize"
+    if wide.dtype != "float32" or narrow.dtype not in EIGHT_BITS:
+        return f"{operation.inputs[0].dtype} to {operation.output.dtype}"
+    if narrow.quantization is None:
+        return "no scale"
+    return ""
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    (source,) = operation.inputs
+    output = operation.output
+    if not output.elements:
+        return []
+    builder = KernelBuilder()
+    x = builder.pointer("x", source.dtype, source.view.elements)
+    y = builder.pointer("y", output.dtype, output.view.elements)
+
+    def quantize(value: Expr) -> Expr:
+        assert output.quantization is not None
+        scaled = _divided(value, output.quantization.scale)
+        scaled = named(builder, "scaled", scaled)
+        zero = constant(0.0, "float32", lanes_of(scaled))
+        number = tirx.Select(is_nan(scaled), zero, scaled)
+        limits = np.iinfo(output.dtype)
+        return to_quantized(
+            number, output.quantization.zero_point, limits.min, limits.max, output.dtype
+        )
+
+    def dequantize(value: Expr) -> Expr:
+        assert source.quantization is not None
+        lanes = lanes_of(value)
+        centred = as_float(value) - constant(
+            float(source.quantization.zero_point), "float32", lanes
+        )
+        return centred * constant(source.quantization.scale, "float32", lanes)
+
+    convert = quantize if isinstance(operation.kind, Quantize) else dequantize
+    space = space_of_views([output.view, source.view])
+    items = emit_move(builder, target, space, y, x, LANES, convert)
+    name = "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
+    return [KernelCall(builder.finish(name), (source, output), items)]
+
+
+def _divided(value: Expr, scale: float) -> Expr:
+    """The quotient as defined; by a power of two a product has the same bits."""
+    lanes = lanes_of(value)
+    if is_power_of_two(scale):
+        return value * constant(1.0 / float(np.float32(scale)), "float32", lanes)
+    return value / constant(scale, "float32", lanes)

@@ -1,0 +1,120 @@
+"""The ssh device against stand-ins for ssh and scp that work in a folder of this machine."""
+
+import os
+
+import pytest
+from helpers.small_plan import expected, small_inputs
+from helpers.targets import AVX2
+
+from edgecomp.bench.devices import open_device
+from edgecomp.bench.runner import MeasureOptions
+from edgecomp.errors import Code, EdgecompError
+
+OPTIONS = """
+while [ $# -gt 0 ]; do
+  case "$1" in
+    -o) case "$2" in BatchMode=yes) batch=1 ;; Port=*) echo "$2" >> "$FAKE_LOG" ;; esac; shift 2 ;;
+    -O) exit 0 ;;
+    -q) shift ;;
+    *) break ;;
+  esac
+done
+[ -n "$batch" ] || exit 99
+"""
+SSH = (
+    OPTIONS
+    + """
+host=$1; shift
+if [ "$host" = down@board ]; then echo "Connection refused" >&2; exit 255; fi
+echo "ssh $host" >> "$FAKE_LOG"
+cd "$FAKE_HOME" || exit 98
+HOME="$FAKE_HOME" TMPDIR="$FAKE_HOME/tmp" exec sh -c "$*"
+"""
+)
+SCP = (
+    OPTIONS
+    + """
+from=${1#*@board:}; to=${2#*@board:}
+echo "scp $(basename "$from") $(basename "$to")" >> "$FAKE_LOG"
+[ -z "$FAKE_FULL" ] || { echo "No space left on device" >&2; exit 1; }
+exec cp "$from" "$to"
+"""
+)
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch):
+    programs, home = tmp_path / "bin", tmp_path / "home"
+    (home / "tmp").mkdir(parents=True)
+    programs.mkdir()
+    for name, text in (("ssh", SSH), ("scp", SCP)):
+        (programs / name).write_text(f"#!/bin/sh\n{text}")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_HOME", str(home))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    return tmp_path
+
+
+def _log(board):
+    return (board / "log").read_text().splitlines()
+
+
+def test_run_and_measure(board, host_bundle):
+    device = open_device("ssh:pi@board", AVX2)
+    outputs = device.run(host_bundle, small_inputs())
+    assert outputs["line"].tolist() == expected(small_inputs())["line"].tolist()
+    measurement = device.measure(host_bundle, MeasureOptions(num_runs=3))
+    assert measurement.wall.runs == 3
+    assert measurement.device == "ssh:pi@board"
+    assert not measurement.emulated
+
+
+def test_runner_and_weights_are_copied_once_and_scratch_is_removed(board, host_bundle):
+    device = open_device("ssh:pi@board", AVX2)
+    for _ in range(2):
+        device.run(host_bundle, small_inputs())
+    copied = [line for line in _log(board) if line.endswith(".part")]
+    assert len(copied) == 2
+    kept = board / "home" / ".cache" / "edgecomp" / "device"
+    assert len(list(kept.iterdir())) == 2
+    assert list((board / "home" / "tmp").iterdir()) == []
+
+
+def test_port(board, host_bundle):
+    open_device("ssh:pi@board:2222", AVX2).run(host_bundle, small_inputs())
+    assert "Port=2222" in _log(board)
+
+
+def _fails(device, bundle):
+    with pytest.raises(EdgecompError) as caught:
+        device.measure(bundle, MeasureOptions(num_runs=1))
+    return caught.value
+
+
+def test_unreachable(board, host_bundle):
+    error = _fails(open_device("ssh:down@board", AVX2), host_bundle)
+    assert error.code is Code.DEVICE_UNREACHABLE
+    assert "Connection refused" in error.cause
+
+
+def test_no_ssh_client(monkeypatch, host_bundle):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    error = _fails(open_device("ssh:pi@board", AVX2), host_bundle)
+    assert error.code is Code.DEVICE_UNREACHABLE
+    assert "openssh-client" in error.hint
+
+
+def test_copy_fails(board, host_bundle, monkeypatch):
+    monkeypatch.setenv("FAKE_FULL", "1")
+    error = _fails(open_device("ssh:pi@board", AVX2), host_bundle)
+    assert error.code is Code.DEVICE_FAILED
+    assert "No space left" in error.cause
+
+
+def test_a_crash_there_is_explained(board, fake_bundle):
+    error = _fails(open_device("ssh:pi@board", AVX2), fake_bundle("kill -ILL $$"))
+    assert error.code is Code.DEVICE_FAILED
+    assert "SIGILL" in error.cause
+    assert list((board / "home" / "tmp").iterdir()) == []

@@ -1,0 +1,168 @@
+"""Configure, build and run the C tests of the runtime, in every variant that this machine can."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to build the runtime: options of CMake, and the programs it needs."""
+
+    options: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    sanitizer: str = ""
+
+
+def cross(triple, emulator):
+    """A build for another processor, whose tests run under an emulator."""
+    toolchain = ROOT / "runtime" / "cmake" / f"{triple}.cmake"
+    return Variant((f"-DCMAKE_TOOLCHAIN_FILE={toolchain}",), (f"{triple}-gcc", emulator))
+
+
+VARIANTS = {
+    "host": Variant(),
+    "no_messages": Variant(
+        ("-DEC_NO_MESSAGES=ON", "-DCMAKE_C_COMPILER=clang-19"), ("clang-19",)
+    ),
+    "address_undefined": Variant(sanitizer="address,undefined"),
+    "thread": Variant(sanitizer="thread"),
+    "thread_condition_variables": Variant(("-DEC_NO_FUTEX=ON",), sanitizer="thread"),
+    "aarch64": cross("aarch64-linux-gnu", "qemu-aarch64"),
+    "armv7": cross("arm-linux-gnueabihf", "qemu-arm"),
+}
+
+
+def require_programs(*names):
+    """Skip unless all are installed."""
+    for name in names:
+        if not shutil.which(name):
+            pytest.skip(f"{name} is not installed")
+
+
+@functools.cache
+def reason_without_sanitizer(sanitizer):
+    """Why programs with a sanitizer cannot be built or run here, or ""."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "probe.c"
+        source.write_text("int main(void) { return 0; }\n")
+        program = source.with_suffix("")
+        command = ["cc", f"-fsanitize={sanitizer}", source, "-o", program]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return f"the C compiler has no -fsanitize={sanitizer}"
+        if subprocess.run([program], capture_output=True, check=False).returncode != 0:
+            return f"programs with -fsanitize={sanitizer} do not run on this kernel"
+    return ""
+
+
+def run(command, **kwargs):
+    """Output of a command; its text is shown when it fails."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **kwargs
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@functools.cache
+def built(name):
+    """Build folder of a variant, built once."""
+    variant = VARIANTS[name]
+    require_programs("cmake", "ctest", *variant.programs)
+    options = list(variant.options)
+    if variant.sanitizer:
+        reason = reason_without_sanitizer(variant.sanitizer)
+        if reason:
+            pytest.skip(reason)
+        options += [f"-DEC_SANITIZE={variant.sanitizer}", "-DEC_BUILD_SHARED=OFF"]
+    if shutil.which("ninja"):
+        options += ["-G", "Ninja"]
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"edgecomp-runtime-{name}-"))
+    run(["cmake", "-S", ROOT, "-B", folder, *options])
+    run(["cmake", "--build", folder, "--parallel", str(os.cpu_count() or 1)])
+    return folder
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_c_tests(name):
+    folder = built(name)
+    output = run(["ctest", "--test-dir", folder, "--output-on-failure", "-V"])
+    passed = re.search(r"100% tests passed, 0 tests failed out of (\d+)", output)
+    assert passed
+    assert int(passed[1]) >= 14
+    for line in re.findall(r"\d+: (session memory .*|.* allocations in .*)", output):
+        print(f"{name}: {line}")
+
+
+@pytest.mark.parametrize(
+    ("name", "tools"), [("host", ""), ("aarch64", "aarch64-linux-gnu-"),
+                        ("armv7", "arm-linux-gnueabihf-")]
+)  # fmt: skip
+def test_stripped_size(name, tools, tmp_path):
+    """The whole runtime without kernels, as a library of its own."""
+    folder = built(name)
+    require_programs(f"{tools}strip", f"{tools}size")
+    library = tmp_path / "libedgecomp_runtime.so"
+    run([f"{tools}strip", folder / "libedgecomp_runtime.so", "-o", library])
+    text, data, bss = map(int, run([f"{tools}size", library]).splitlines()[1].split()[:3])
+    print(f"{name}: {library.stat().st_size} bytes stripped, {text + data} of them loaded, "
+          f"{bss} zeroed")  # fmt: skip
+    assert library.stat().st_size <= 64 * 1024
+    assert text + data <= 30 * 1024
+
+
+def test_exported_functions():
+    """Those of the header and nothing else."""
+    folder = built("host")
+    require_programs("nm")
+    lines = run(["nm", "-D", "--defined-only", folder / "libedgecomp_runtime.so"]).splitlines()
+    exported = {line.split()[-1] for line in lines}
+    header = (ROOT / "runtime/include/edgecomp/edgecomp.h").read_text()
+    declared = set(re.findall(r"\b(ec_\w+)\(", header.split("/* Defaults")[1]))
+    assert exported == declared
+
+
+def test_install(tmp_path):
+    """An installed runtime serves find_package(edgecomp_runtime)."""
+    folder = built("host")
+    prefix = tmp_path / "prefix"
+    run(["cmake", "--install", folder, "--prefix", prefix])
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.21)\nproject(app C)\n"
+        "find_package(edgecomp_runtime REQUIRED)\n"
+        "add_executable(app main.c)\ntarget_link_libraries(app PRIVATE edgecomp::runtime)\n"
+        "add_executable(app_shared main.c)\n"
+        "target_link_libraries(app_shared PRIVATE edgecomp::runtime_shared)\n"
+    )
+    (app / "main.c").write_text(
+        '#include <edgecomp/edgecomp.h>\n#include <stdio.h>\n'
+        "int main(void) { puts(ec_status_name(EC_ERROR_WEIGHTS_HASH)); return 0; }\n"
+    )  # fmt: skip
+    run(["cmake", "-S", app, "-B", app / "build", f"-DCMAKE_PREFIX_PATH={prefix}"])
+    run(["cmake", "--build", app / "build"])
+    for program in ("app", "app_shared"):
+        assert run([app / "build" / program]) == "weights_hash\n"
+
+
+def test_device_that_is_not_there(tmp_path):
+    """Asking for a back end without sources fails when configuring, and says why."""
+    require_programs("cmake")
+    done = subprocess.run(
+        ["cmake", "-S", ROOT, "-B", tmp_path, "-DEC_DEVICE_CUDA=ON"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if len(list((ROOT / "runtime/src/device/cuda").glob("*.c"))) > 1:
+        pytest.skip("this version has a CUDA back end")
+    assert done.returncode != 0
+    assert "has no back end in this version" in " ".join(done.stderr.split())
