@@ -27,8 +27,8 @@ class DotProduct(Arithmetic):
     """VNNI: ``vpdpbusd`` adds four products per lane."""
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, the weights of one group, one broadcast of x."""
-        return rows * vectors + vectors + 1 <= registers
+        """Accumulators, the weights of one group, one broadcast of x; one to spare."""
+        return rows * vectors + vectors + 2 <= registers
 
     def accumulate(
         self,

@@ -163,7 +163,9 @@ class _Emitter:
             for i, matrix in enumerate((self.a, self.b, self.output)):
                 totals[i] = totals[i] + index * matrix.batch[d]
             batch = quotient
-        a, b, output = (self.builder.let("place", total) for total in totals)
+        a, b, output = (
+            self.builder.let("place", total.astype("int64"), "int64") for total in totals
+        )
         return a, b, output
 
     def _block(
@@ -216,7 +218,7 @@ class _Emitter:
         steps, rest = divmod(self.depth, arithmetic.step)
         if steps:
             with builder.loop("k", 0, steps) as k:
-                emit_step(k * arithmetic.step, arithmetic.step)
+                emit_step(k.astype("int64") * arithmetic.step, arithmetic.step)
         if rest:
             emit_step(steps * arithmetic.step, rest)
         return sums
