@@ -77,9 +77,7 @@ def build_libraries(
         objects = [*(job.out for job in library), *kernels]
         compiler.link_shared(objects, facts.shared, folder)
         compiler.archive(objects, facts.static, folder)
-        _link_runner(
-            [*(job.out for job in runner), *objects], facts.runner, compiler, folder
-        )
+        _link_runner([*(job.out for job in runner), *objects], facts.runner, compiler, folder)
         return Built(
             facts,
             runtime_bytes=_loaded_bytes(folder, [job for job in library if job.cached]),

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 from helpers.graphs import Graph, normal
 
@@ -67,3 +68,37 @@ def test_sizes_that_depend_on_data(rng):
     with pytest.raises(EdgecompError, match="from NonZero") as caught:
         load_model(g.proto(g("Cast", y, to=1)))
     assert caught.value.code is Code.DIMENSION_FREE
+
+
+def test_impossible_extents_are_free(rng):
+    """Paddle writes -1, some write 0."""
+    g = Graph()
+    x = g.input("x", (-1, 3, 0, 8))
+    y = g("Conv", x, normal(rng, 4, 3, 3, 3))
+    proto = g.proto(g("Relu", y))
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info(y, 1, [-1, 4, -1, 6]))
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("v1", 1, [-1, 4, -1, 6]))
+    model = load_model(proto, inputs={"x": InputSpec("x", (2, 3, 6, 8))})
+    assert tuple(model.graph.outputs[0].shape) == (2, 4, 4, 6)
+    with pytest.raises(EdgecompError) as caught:
+        load_model(proto)
+    assert caught.value.hint == "give --input x:1x3x1x8"
+
+
+def test_a_branch_that_depends_on_an_input():
+    g = Graph()
+    x, flag = g.input("x", (4,)), g.input("flag", (), np.bool_)
+    short = onnx.helper.make_node(
+        "Slice", [x, g.constant(np.array([0])), g.constant(np.array([2]))], ["s"]
+    )
+    whole = onnx.helper.make_node("Neg", [x], ["w"])
+    branches = {
+        name: onnx.helper.make_graph(
+            [node], name, [], [onnx.helper.make_tensor_value_info(out, 1, ["n"])]
+        )
+        for name, node, out in (("then_branch", short, "s"), ("else_branch", whole, "w"))
+    }
+    with pytest.raises(EdgecompError, match="If that depends on an input") as caught:
+        load_model(g.proto(g("If", flag, **branches)))
+    assert caught.value.code is Code.OPERATOR_UNSUPPORTED
+    assert caught.value.node == "n0"

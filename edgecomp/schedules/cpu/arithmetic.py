@@ -7,14 +7,9 @@ instruction that does it, and says how the weights must lie for it:
 
 import abc
 import dataclasses
-from typing import Any
 
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, ramp
-
-#: Index in x of (tile row, element of K): the caller knows rows' addresses.
-RowIndex = Any
-
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 
 #: Cycles that a load costs beyond its slot: some wait for a bank or a line (fitted).
 LOAD_PRESSURE = 0.1
@@ -39,6 +34,27 @@ class RegisterTile:
     def set(self, builder: KernelBuilder, row: int, vector: int, value: Expr) -> None:
         """Replace them."""
         builder.store(self.sums[row], ramp(vector * self.lanes, self.lanes), value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operands:
+    """Where a step reads.
+
+    Attributes:
+        x: buffer of x.
+        x_rows: index of each row's first element of K.
+        x_stride: elements of x between neighbours in K; only float32 takes others than 1.
+        weights: buffer of the weights.
+        weight_index: of the first group of K.
+        weight_stride: elements between groups of K; 0 is a packed panel.
+    """
+
+    x: Buffer
+    x_rows: list[Expr]
+    x_stride: int = 1
+    weights: Buffer
+    weight_index: Expr
+    weight_stride: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,10 +106,7 @@ class Arithmetic(abc.ABC):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """Add ``groups`` groups of K.
@@ -101,10 +114,7 @@ class Arithmetic(abc.ABC):
         Args:
             builder: receives the statements.
             tile: accumulators.
-            x: buffer of x, or of its staged copy.
-            x_rows: index of each row's first element of K.
-            weights: packed panel.
-            weight_index: of the panel's first element of K.
+            operands: where x and the weights of the first group lie.
             groups: at most ``step / group``.
         """
 
@@ -119,26 +129,32 @@ class Arithmetic(abc.ABC):
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)
 
-    def weight_at(self, tile: RegisterTile, index: Expr, group: int, vector: int) -> Expr:
-        """Index of one vector of weights in a panel that starts at ``index``."""
-        return index + (group * tile.vectors + vector) * self.lanes * self.group
+    def weight_at(
+        self, tile: RegisterTile, operands: Operands, group: int, vector: int
+    ) -> Expr:
+        """Index of one vector of weights."""
+        size = self.lanes * self.group
+        stride = operands.weight_stride or tile.vectors * size
+        return operands.weight_index + group * stride + vector * size
 
     def begin(
         self,
         builder: KernelBuilder,
         rows: int,
         vectors: int,
-        bias: Buffer,
+        bias: Buffer | None,
         bias_index: Expr,
     ) -> RegisterTile:
-        """Accumulators that hold the bias, from ``bias_index`` on, in every row."""
+        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row."""
         sums = [
             builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
         ]
         tile = RegisterTile(rows, vectors, self.lanes, sums)
         for vector in range(vectors):
             for row in range(rows):
-                start = load(bias, bias_index + vector * self.lanes, self.lanes)
+                start = constant(0, self.sum_dtype, self.lanes)
+                if bias is not None:
+                    start = load(bias, bias_index + vector * self.lanes, self.lanes)
                 tile.set(builder, row, vector, start)
         return tile
 

@@ -3,8 +3,8 @@
 import dataclasses
 
 from edgecomp.device.target import Target
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, ramp, splat
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.builder import KernelBuilder, load, ramp, splat
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,19 +19,18 @@ class BroadcastFma(Arithmetic):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """One element of K at a time."""
         for k in range(groups):
             for row in range(tile.rows):
-                value = splat(load(x, x_rows[row] + k), self.lanes)
+                value = splat(
+                    load(operands.x, operands.x_rows[row] + k * operands.x_stride), self.lanes
+                )
                 for vector in range(tile.vectors):
-                    at = self.weight_at(tile, weight_index, k, vector)
-                    product = value * load(weights, at, self.lanes)
+                    at = self.weight_at(tile, operands, k, vector)
+                    product = value * load(operands.weights, at, self.lanes)
                     tile.set(builder, row, vector, tile.get(row, vector) + product)
 
 
@@ -50,26 +49,25 @@ class LaneFma(Arithmetic):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """Four elements of K: a vector load of x per row, then by element."""
         elements = []
         for row in range(tile.rows):
             values = builder.array("x_row", "float32", self.step)
-            lanes = groups if groups == self.step else 1
+            whole = groups == self.step and operands.x_stride == 1
+            lanes = groups if whole else 1
             for k in range(0, groups, lanes):
-                builder.store(values, ramp(k, lanes), load(x, x_rows[row] + k, lanes))
+                at = operands.x_rows[row] + k * operands.x_stride
+                builder.store(values, ramp(k, lanes), load(operands.x, at, lanes))
             elements.append(values)
         for k in range(groups):
             for vector in range(tile.vectors):
-                at = self.weight_at(tile, weight_index, k, vector)
+                at = self.weight_at(tile, operands, k, vector)
                 for row in range(tile.rows):
                     value = splat(load(elements[row], k), self.lanes)
-                    product = value * load(weights, at, self.lanes)
+                    product = value * load(operands.weights, at, self.lanes)
                     tile.set(builder, row, vector, tile.get(row, vector) + product)
 
 

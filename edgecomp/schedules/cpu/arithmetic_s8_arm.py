@@ -14,7 +14,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,23 +44,20 @@ class LaneDot(Signed):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """Load 16 (or 4 at a time) elements of each row, then multiply by element."""
-        quads = load_row_words(builder, x, x_rows, "int32", groups, 4)
+        quads = load_row_words(builder, operands, "int32", groups, 4)
         for group in range(groups):
             for vector in range(tile.vectors):
-                at = self.weight_at(tile, weight_index, group, vector)
+                at = self.weight_at(tile, operands, group, vector)
                 for row in range(tile.rows):
                     total = intrinsic(
                         "int32x4",
                         "llvm.aarch64.neon.sdot.v4i32.v16i8",
                         tile.get(row, vector),
-                        load(weights, at, 16),
+                        load(operands.weights, at, 16),
                         reinterpret("int8x16", splat(load(quads[row], group), 4)),
                     )
                     tile.set(builder, row, vector, total)
@@ -96,10 +93,11 @@ class MatrixDot(Signed):
         builder: KernelBuilder,
         rows: int,
         vectors: int,
-        bias: Buffer,
+        bias: Buffer | None,
         bias_index: Expr,
     ) -> RegisterTile:
         """Bias of two columns, repeated for the two rows of a pair."""
+        assert bias is not None
         pairs = -(-rows // 2)
         sums = [builder.array("sum", "int32", vectors * 8) for _ in range(pairs)]
         for part in range(2 * vectors):
@@ -114,10 +112,7 @@ class MatrixDot(Signed):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """One group of eight elements at a time."""
@@ -126,16 +121,16 @@ class MatrixDot(Signed):
                 rows = (2 * pair, min(2 * pair + 1, tile.rows - 1))
                 both = builder.array("x_pair", "int8", 16)
                 for place, row in enumerate(rows):
-                    part = load(x, x_rows[row] + group * 8, 8)
+                    part = load(operands.x, operands.x_rows[row] + group * 8, 8)
                     builder.store(both, ramp(place * 8, 8), part)
                 for part in range(2 * tile.vectors):
-                    at = weight_index + (group * 4 * tile.vectors + 2 * part) * 8
+                    at = operands.weight_index + (group * 4 * tile.vectors + 2 * part) * 8
                     total = intrinsic(
                         "int32x4",
                         "llvm.aarch64.neon.smmla.v4i32.v16i8",
                         load(sums, part * 4, 4),
                         load(both, 0, 16),
-                        load(weights, at, 16),
+                        load(operands.weights, at, 16),
                     )
                     builder.store(sums, ramp(part * 4, 4), total)
 
@@ -183,23 +178,20 @@ class WidenedPairs(Signed):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """Load the step's elements of each row, then go through their pairs."""
-        pairs = load_row_words(builder, x, x_rows, "int16", groups, 2)
+        pairs = load_row_words(builder, operands, "int16", groups, 2)
         for first in range(0, groups, self.products):
             used = range(first, min(groups, first + self.products))
             for row in range(tile.rows):
                 for vector in range(tile.vectors):
                     product: Expr = None
                     for group in used:
-                        at = self.weight_at(tile, weight_index, group, vector)
+                        at = self.weight_at(tile, operands, group, vector)
                         value = reinterpret("int8x8", splat(load(pairs[row], group), 4))
-                        one = self._multiply(value, load(weights, at, 8))
+                        one = self._multiply(value, load(operands.weights, at, 8))
                         product = one if product is None else product + one
                     total = self._add_pairs(tile.get(row, vector), product)
                     tile.set(builder, row, vector, total)
@@ -218,20 +210,19 @@ class WidenedPairs(Signed):
 
 def load_row_words(
     builder: KernelBuilder,
-    x: Buffer,
-    x_rows: list[Expr],
+    operands: Operands,
     dtype: str,
     groups: int,
     group_bytes: int,
 ) -> list[Buffer]:
     """The next ``groups`` groups of every row as words of ``dtype``, in registers."""
     found = []
-    for index in x_rows:
+    for index in operands.x_rows:
         words = builder.array("x_row", dtype, groups)
         at = 0
         while at < groups:
             piece = 1 << (groups - at).bit_length() - 1
-            bytes_ = load(x, index + at * group_bytes, piece * group_bytes)
+            bytes_ = load(operands.x, index + at * group_bytes, piece * group_bytes)
             word = dtype if piece == 1 else f"{dtype}x{piece}"
             builder.store(words, ramp(at, piece), reinterpret(word, bytes_))
             at += piece

@@ -19,7 +19,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,7 @@ class DotProduct(Arithmetic):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """Broadcast four bytes of x to all lanes, multiply each vector of weights by them."""
@@ -45,15 +42,17 @@ class DotProduct(Arithmetic):
         name = f"llvm.x86.avx512.vpdpbusd.{bits}"
         for group in range(groups):
             for row in range(tile.rows):
-                value = broadcast_group(x, x_rows[row] + group * 4, self.lanes)
+                value = broadcast_group(
+                    operands.x, operands.x_rows[row] + group * 4, self.lanes
+                )
                 for vector in range(tile.vectors):
-                    at = self.weight_at(tile, weight_index, group, vector)
+                    at = self.weight_at(tile, operands, group, vector)
                     total = intrinsic(
                         f"int32x{self.lanes}",
                         name,
                         tile.get(row, vector),
                         reinterpret(f"int8x{4 * self.lanes}", value),
-                        load(weights, at, 4 * self.lanes),
+                        load(operands.weights, at, 4 * self.lanes),
                     )
                     tile.set(builder, row, vector, total)
 
@@ -86,10 +85,7 @@ class WidenedPairs(Arithmetic):
         self,
         builder: KernelBuilder,
         tile: RegisterTile,
-        x: Buffer,
-        x_rows: list[Expr],
-        weights: Buffer,
-        weight_index: Expr,
+        operands: Operands,
         groups: int,
     ) -> None:
         """Even bytes of every row, then odd bytes: the widened weights are used at once."""
@@ -98,10 +94,12 @@ class WidenedPairs(Arithmetic):
         for group in range(groups):
             for odd in (0, 1):
                 for vector in range(tile.vectors):
-                    at = self.weight_at(tile, weight_index, group, vector) + odd * half
-                    pair = load(weights, at, half).astype(f"int16x{half}")
+                    at = self.weight_at(tile, operands, group, vector) + odd * half
+                    pair = load(operands.weights, at, half).astype(f"int16x{half}")
                     for row in range(tile.rows):
-                        value = broadcast_group(x, x_rows[row] + group * 4, lanes)
+                        value = broadcast_group(
+                            operands.x, operands.x_rows[row] + group * 4, lanes
+                        )
                         form = reinterpret(f"int16x{half}", _bytes(value, odd, lanes))
                         product = intrinsic(f"int32x{lanes}", name, form, pair)
                         tile.set(builder, row, vector, tile.get(row, vector) + product)

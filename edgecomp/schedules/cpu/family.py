@@ -1,6 +1,7 @@
 """The CPU's schedules, the more special ones first: the first that claims an operation has it."""
 
 from edgecomp.schedules.cpu import (
+    batch_matrix_multiply,
     convolution,
     depthwise_f32,
     depthwise_int8,
@@ -14,6 +15,7 @@ from edgecomp.schedules.cpu import (
     quantize,
     quantized_binary,
     reduce,
+    resize,
     softmax,
     strided_copy,
 )
@@ -24,8 +26,10 @@ SCHEDULES: tuple[Schedule, ...] = (
     depthwise_int8,
     convolution,
     matrix_multiply,
+    batch_matrix_multiply,
     pool,
     reduce,
+    resize,
     quantized_binary,
     elementwise,
     lookup_table,

@@ -20,7 +20,7 @@ from tvm import tirx
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
@@ -338,10 +338,13 @@ class _Emitter:
 
         def emit(shift: Expr, groups: int) -> None:
             weights = block.panel + (at.depth + shift) * width
-            rows = [row + at.x + shift for row in x_rows]
-            arithmetic.accumulate(
-                builder, sums, pointers.x, rows, pointers.weights, weights, groups
+            operands = Operands(
+                x=pointers.x,
+                x_rows=[row + at.x + shift for row in x_rows],
+                weights=pointers.weights,
+                weight_index=weights,
             )
+            arithmetic.accumulate(builder, sums, operands, groups)
             self._prefetch(
                 pointers,
                 weights,

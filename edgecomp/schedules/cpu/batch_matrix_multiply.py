@@ -1,0 +1,291 @@
+"""float32 product of two activations, each with batch dimensions.
+
+A work item is one column block of one batch: its panel of b is packed into the workspace of the
+thread (transposed in registers where K is contiguous), then all rows of a run over it. With few
+rows packing would cost more than it saves, so b is then read where it lies if its columns are
+contiguous.
+"""
+
+import dataclasses
+import itertools
+import math
+
+from tvm import tirx
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.values import Value, View
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    constant,
+    load,
+    ramp,
+)
+from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.epilogue import store_columns
+from edgecomp.schedules.cpu.row_tiles import part_start
+from edgecomp.schedules.cpu.tiles import ProductShape, params_for
+from edgecomp.schedules.cpu.transpose import transpose_tiles
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "batch_matrix_multiply_f32"
+
+#: Rows up to which b is read where it lies.
+DIRECT_ROWS = 16
+#: Elements of K and of columns that one round of the packing transposes.
+TRANSPOSED = 4
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim float32 products of two values whose columns or K are contiguous."""
+    del target
+    if not isinstance(operation.kind, BatchMatrixMultiply):
+        return "not a product of two values"
+    values = [*operation.inputs, operation.output]
+    if any(value.dtype != "float32" for value in values):
+        return f"dtypes {[value.dtype for value in values]}"
+    if any(len(value.shape) < 2 for value in values):
+        return "an operand of rank below 2"
+    if 0 in operation.output.shape or 0 in operation.inputs[0].shape:
+        return "empty"
+    if 1 not in operation.inputs[1].view.strides[-2:]:
+        return "neither columns nor K of b are contiguous"
+    if operation.output.view.strides[-1] != 1:
+        return "columns of the output are not contiguous"
+    return ""
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind = operation.kind
+    assert isinstance(kind, BatchMatrixMultiply)
+    emitter = _Emitter(operation, kind, target)
+    kernel = emitter.emit()
+    a, b = operation.inputs
+    return [
+        KernelCall(
+            kernel=kernel,
+            arguments=(a, b, operation.output),
+            work_items=emitter.work_items,
+            workspace_bytes=emitter.workspace_elements * 4,
+            multiply_adds=operation.output.elements * emitter.depth,
+        )
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Matrix:
+    """A matrix for every batch: elements between neighbours along each dimension."""
+
+    view: View
+    rows: int
+    columns: int
+    batch: tuple[int, ...]
+
+    @classmethod
+    def of(cls, value: Value, batch: tuple[int, ...], *, transposed: bool) -> "_Matrix":
+        view = value.view.broadcast_to((*batch, *value.shape[-2:]))
+        rows, columns = view.strides[-2:]
+        if transposed:
+            rows, columns = columns, rows
+        return cls(view, rows, columns, view.strides[:-2])
+
+
+class _Emitter:
+    """Emits the kernel of one operation."""
+
+    def __init__(
+        self, operation: Operation, kind: BatchMatrixMultiply, target: Target
+    ) -> None:
+        a, b = operation.inputs
+        output = operation.output
+        self.alpha = kind.alpha
+        self.rows, self.columns = output.shape[-2:]
+        self.depth = a.shape[-2] if kind.transpose_a else a.shape[-1]
+        self.batch = output.shape[:-2]
+        self.a = _Matrix.of(a, self.batch, transposed=kind.transpose_a)
+        self.b = _Matrix.of(b, self.batch, transposed=kind.transpose_b)
+        self.output = _Matrix.of(output, self.batch, transposed=False)
+        self.arithmetic = arithmetic_f32(target)
+        shape = ProductShape(
+            rows=(self.rows,),
+            vectors=-(-self.columns // self.arithmetic.lanes),
+            groups=math.prod(self.batch),
+            depth=self.depth,
+            row_bytes=4 * self.depth,
+        )
+        self.params = params_for(shape, self.arithmetic, target)
+        self.work_items = self.params.vectors.count * math.prod(self.batch)
+        self.packed = self.b.columns != 1 or self.rows > DIRECT_ROWS
+        widest = self.params.vectors.large * self.arithmetic.lanes
+        self.workspace_elements = widest * self.depth if self.packed else 0
+        self.builder = KernelBuilder()
+
+    def emit(self) -> Kernel:
+        """The whole kernel."""
+        builder, split = self.builder, self.params.vectors
+        a = builder.pointer("a", "float32", self.a.view.elements)
+        b = builder.pointer("b", "float32", self.b.view.elements)
+        output = builder.pointer("output", "float32", self.output.view.elements)
+        panel = None
+        if self.packed:
+            panel = builder.pointer("panel", "float32", self.workspace_elements)
+        with builder.loop("item", builder.lo, builder.hi) as item:
+            batch = builder.let("batch", tirx.truncdiv(item, split.count))
+            block = builder.let("block", item - batch * split.count)
+            places = self._batch_offsets(batch)
+            start = 0
+            for vectors, count in split.classes():
+                test = None
+                if split.large_count < split.count:
+                    test = block < count if start == 0 else block >= start
+                with builder.condition(test):
+                    first = builder.let("first", part_start(block, split, vectors))
+                    is_last = (
+                        block == split.count - 1 if start + count == split.count else None
+                    )
+                    self._block((a, b, output, panel), places, first, vectors, is_last)
+                start += count
+        lanes = self.arithmetic.lanes
+        tile = f"{self.params.rows.large}x{split.large * lanes}"
+        return builder.finish(f"batch_matrix_multiply_float32_{tile}__{self.arithmetic.name}")
+
+    def _batch_offsets(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
+        """Index of the first element of a, b and output in one batch."""
+        totals = [matrix.view.offset for matrix in (self.a, self.b, self.output)]
+        for d in range(len(self.batch) - 1, -1, -1):
+            quotient = batch if d == 0 else tirx.truncdiv(batch, self.batch[d])
+            index = batch if d == 0 else batch - quotient * self.batch[d]
+            for i, matrix in enumerate((self.a, self.b, self.output)):
+                totals[i] = totals[i] + index * matrix.batch[d]
+            batch = quotient
+        a, b, output = (self.builder.let("place", total) for total in totals)
+        return a, b, output
+
+    def _block(
+        self,
+        pointers: tuple[Buffer, Buffer, Buffer, Buffer | None],
+        places: tuple[Expr, Expr, Expr],
+        first: Expr,
+        vectors: int,
+        is_last: Expr | None,
+    ) -> None:
+        """One column block: pack, then all rows."""
+        builder, split = self.builder, self.params.rows
+        a, b, output, panel = pointers
+        column = builder.let("column", first * self.arithmetic.lanes)
+        weights, weight_index, weight_stride = b, places[1] + column, self.b.rows
+        if panel is not None:
+            self._pack(b, places[1], panel, column, vectors)
+            weights, weight_index, weight_stride = panel, 0, 0
+        start = 0
+        for rows, count in split.classes():
+            with builder.loop("tile", 0, count) as number:
+                row = builder.let("row", number * rows + start)
+                operands = Operands(
+                    x=a,
+                    x_rows=[places[0] + (row + i) * self.a.rows for i in range(rows)],
+                    x_stride=self.a.columns,
+                    weights=weights,
+                    weight_index=weight_index,
+                    weight_stride=weight_stride,
+                )
+                sums = self._multiply(operands, rows, vectors)
+                at = builder.let("at", places[2] + row * self.output.rows + column)
+                self._store(output, at, sums, is_last)
+            start += rows * count
+
+    def _multiply(self, operands: Operands, rows: int, vectors: int) -> RegisterTile:
+        """All of K for one tile."""
+        builder, arithmetic = self.builder, self.arithmetic
+        sums = arithmetic.begin(builder, rows, vectors, None, 0)
+        stride = operands.weight_stride or vectors * arithmetic.lanes
+
+        def emit_step(k: Expr, groups: int) -> None:
+            shifted = dataclasses.replace(
+                operands,
+                x_rows=[row + k * operands.x_stride for row in operands.x_rows],
+                weight_index=operands.weight_index + k * stride,
+            )
+            arithmetic.accumulate(builder, sums, shifted, groups)
+
+        steps, rest = divmod(self.depth, arithmetic.step)
+        if steps:
+            with builder.loop("k", 0, steps) as k:
+                emit_step(k * arithmetic.step, arithmetic.step)
+        if rest:
+            emit_step(steps * arithmetic.step, rest)
+        return sums
+
+    def _store(
+        self, output: Buffer, at: Expr, sums: RegisterTile, is_last: Expr | None
+    ) -> None:
+        """Scale and store; only the last block's last vector may be partial."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        tail = self.columns % lanes
+        for row, vector in itertools.product(range(sums.rows), range(sums.vectors)):
+            value = sums.get(row, vector)
+            if self.alpha != 1.0:
+                value = value * constant(self.alpha, "float32", lanes)
+            index = at + row * self.output.rows + vector * lanes
+            if not tail or is_last is None or vector < sums.vectors - 1:
+                store_columns(builder, output, index, value, lanes, lanes)
+                continue
+            with builder.condition(is_last):
+                store_columns(builder, output, index, value, lanes, tail)
+            if self.params.vectors.count > 1:
+                with builder.condition(tirx.Not(is_last)):
+                    store_columns(builder, output, index, value, lanes, lanes)
+
+    def _pack(self, b: Buffer, place: Expr, panel: Buffer, column: Expr, vectors: int) -> None:
+        """Copy a column block of b as [K][columns]."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        width = vectors * lanes
+        if self.b.columns == 1:
+            with builder.loop("k", 0, self.depth) as k:
+                for vector in range(vectors):
+                    at = place + k * self.b.rows + column + vector * lanes
+                    builder.store(
+                        panel, ramp(k * width + vector * lanes, lanes), load(b, at, lanes)
+                    )
+            return
+        with builder.loop("vector", 0, vectors) as vector:
+            first = builder.let("first", column + vector * lanes)
+            # Lanes beyond the last column repeat it.
+            rows = [
+                builder.let(
+                    "source",
+                    place + tirx.min(first + lane, self.columns - 1) * self.b.columns,
+                )
+                for lane in range(lanes)
+            ]
+            self._pack_transposed(b, rows, panel, vector * lanes, width)
+
+    def _pack_transposed(
+        self, b: Buffer, rows: list[Expr], panel: Buffer, target: Expr, width: int
+    ) -> None:
+        """One vector of columns, each contiguous along K."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        whole = self.depth // TRANSPOSED * TRANSPOSED
+        tiles = lanes // TRANSPOSED
+        if whole:
+            with builder.loop("k", 0, whole // TRANSPOSED) as k:
+                loaded = []
+                for r in range(TRANSPOSED):
+                    parts = [
+                        load(b, rows[t * TRANSPOSED + r] + k * TRANSPOSED, TRANSPOSED)
+                        for t in range(tiles)
+                    ]
+                    loaded.append(
+                        parts[0] if tiles == 1 else tirx.Shuffle(parts, list(range(lanes)))
+                    )
+                for c, value in enumerate(transpose_tiles(builder, loaded, tiles)):
+                    at = (k * TRANSPOSED + c) * width + target
+                    builder.store(panel, ramp(at, lanes), value)
+        for k in range(whole, self.depth):
+            for lane in range(lanes):
+                builder.store(panel, k * width + target + lane, load(b, rows[lane] + k))
