@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower import top_k
 from edgecomp.lower.operators.single_node import single_node_model
-from edgecomp.lower.relax_import import CannotImport, Imported, Tensor, import_node
+from edgecomp.lower.relax_import import Imported, ImportRefusedError, Tensor, import_node
 from edgecomp.lower.relax_kernel import make_kernel
 from edgecomp.lower.relax_refusals import refusal
 from edgecomp.plan.operations import Fallback, Operation, StridedCopy
@@ -26,12 +27,15 @@ def fallback_reason(node: ir.Node) -> str:
 
 def model_refusal(model: onnx.ModelProto) -> str:
     """Why the fallback cannot run a model of one node, "" if it can."""
+    node = model.graph.node[0]
+    if node.op_type == "TopK" and node.domain in ("", "ai.onnx"):
+        return top_k.refusal(model)
     reason = refusal(model)
     if reason:
         return reason
     try:
         imported = import_node(model.SerializeToString(deterministic=True))
-    except CannotImport as error:
+    except ImportRefusedError as error:
         return str(error)
     return _output_refusal(imported, model)
 
@@ -59,9 +63,11 @@ def emit_fallback(operation: Operation, target: Target) -> list[KernelCall]:
     """
     kind = operation.kind
     assert isinstance(kind, Fallback)
+    if kind.operator == "TopK":
+        return top_k.emit_top_k(operation, onnx.load_from_string(kind.model))
     try:
         imported = import_node(kind.model)
-    except CannotImport as error:
+    except ImportRefusedError as error:
         raise _unsupported(operation, str(error)) from error
     arguments = _arguments(imported, operation)
     calls: list[KernelCall] = []

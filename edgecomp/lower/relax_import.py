@@ -1,7 +1,9 @@
 """One ONNX node to TIR functions, through Relax's importer and legalization."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 import warnings
 from typing import Any
 
@@ -14,7 +16,7 @@ from tvm.relax.frontend.onnx import from_onnx
 from edgecomp.plan.values import Array
 
 
-class CannotImport(Exception):
+class ImportRefusedError(Exception):
     """Relax has no meaning for the node; the text says why."""
 
 
@@ -63,27 +65,31 @@ def import_node(model: bytes) -> Imported:
     """Import a model of one node (see ``plan.operations.Fallback``).
 
     Raises:
-        CannotImport: Relax does not know it, or needs shapes that depend on contents.
+        ImportRefusedError: Relax does not know it, or needs shapes that depend on contents.
     """
     proto = onnx.load_from_string(model)
     try:
         module = _legalize(proto)
-    except CannotImport:
+    except ImportRefusedError:
         raise
-    except Exception as error:  # noqa: BLE001 - the importer raises anything
-        raise CannotImport(_first_line(error)) from error
+    except Exception as error:
+        raise ImportRefusedError(_first_line(error)) from error
     return _Walk(module).imported()
 
 
 def _legalize(proto: onnx.ModelProto) -> Any:
     transform = relax.transform
-    with warnings.catch_warnings():
+    # Sorts and scans are chosen by target; any CPU gives the same loops.
+    # The importer prints what it cannot convert.
+    silence = contextlib.redirect_stdout(io.StringIO())
+    with silence, warnings.catch_warnings(), tvm.target.Target("llvm"):
         warnings.simplefilter("ignore")
-        module = from_onnx(proto)
+        module = relax.backend.DispatchSortScan()(from_onnx(proto))
         for each in (
             transform.DecomposeOpsForInference(),
             transform.CanonicalizeBindings(),
             transform.LegalizeOps(),
+            transform.FoldConstant(),
             transform.AnnotateTIROpPattern(),
             transform.FuseOps(),
             transform.FuseTIR(),
@@ -112,7 +118,7 @@ class _Walk:
         for parameter in main.params:
             name = str(parameter.name)
             if not name.startswith("i"):
-                raise CannotImport(f"unexpected parameter {name}")
+                raise ImportRefusedError(f"unexpected parameter {name}")
             self._known[parameter] = self._add(parameter.ty, input=int(name[1:]))
         for block in main.body.blocks:
             for binding in block.bindings:
@@ -125,7 +131,7 @@ class _Walk:
         shape = getattr(kind, "shape", None)
         values = getattr(shape, "values", None)
         if values is None or not all(isinstance(v, tirx.IntImm) for v in values):
-            raise CannotImport("a shape depends on the contents of a tensor")
+            raise ImportRefusedError("a shape depends on the contents of a tensor")
         dtype = str(getattr(kind.dtype, "dtype", kind.dtype))
         self._tensors.append(Tensor(tuple(int(v) for v in values), dtype, **facts))
         return len(self._tensors) - 1
@@ -136,7 +142,7 @@ class _Walk:
         if operator != "relax.call_tir":
             return self._resolve(value)
         if len(value.args) > 2:
-            raise CannotImport("a shape depends on the contents of a tensor")
+            raise ImportRefusedError("a shape depends on the contents of a tensor")
         function = self._module[value.args[0]]
         arguments = [self._resolve(argument) for argument in value.args[1].fields]
         several = isinstance(binding.var.ty, relax.TupleType)
@@ -158,4 +164,4 @@ class _Walk:
         if isinstance(value, relax.Var) and value in self._known:
             return self._known[value]
         name = getattr(getattr(value, "op", None), "name", type(value).__name__)
-        raise CannotImport(f"no kernel for {name}")
+        raise ImportRefusedError(f"no kernel for {name}")

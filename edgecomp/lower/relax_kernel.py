@@ -52,16 +52,20 @@ def make_kernel(function: Any, name: str) -> RawKernel:
 
 
 def _inline(function: Any) -> Any:
-    """Inline elementwise blocks into their readers, unless those are reductions, which would
-    compute them again for every output."""
-    schedule = s_tir.Schedule(function, error_render_level="none")
-    root = schedule.get_sblock("root")
-    for block in schedule.get_child_blocks(root):
-        readers = schedule.get_consumers(block)
-        if not readers or any(_reduces(schedule, b) for b in (block, *readers)):
-            continue
+    """Inline elementwise blocks into their readers.
+
+    Reductions are spared: they would compute an inlined block again for every output.
+    """
+    try:
+        schedule = s_tir.Schedule(function, error_render_level="none")
+        blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
+    except s_tir.ScheduleError:
+        return function  # plain loops, no blocks
+    for block in blocks:
         try:
-            schedule.compute_inline(block)
+            readers = schedule.get_consumers(block)
+            if readers and not any(_reduces(schedule, b) for b in (block, *readers)):
+                schedule.compute_inline(block)
         except s_tir.ScheduleError:
             continue  # not an elementwise block
     return schedule.mod["main"]
@@ -95,8 +99,16 @@ def _pointers(function: Any) -> tuple[list[Any], list[Any]]:
     for index, parameter in enumerate(function.params):
         pointer = tirx.Var(f"p{index}", PointerType(PrimType(str(parameter.dtype))))
         parameters.append(pointer)
+        # Tensors start where their pointer points; some of topi's functions allow an offset.
+        if isinstance(parameter.elem_offset, tirx.Var):
+            zero = tirx.const(0, str(parameter.elem_offset.ty.dtype))
+            declarations.append(tirx.stmt.Bind(parameter.elem_offset, zero))
         declarations.append(tirx.stmt.DeclBuffer(parameter, data=pointer))
     return parameters, declarations
+
+
+def _serial(kind: int) -> int:
+    return tirx.ForKind.SERIAL if kind == tirx.ForKind.PARALLEL else kind
 
 
 class _Workspace:
@@ -112,7 +124,10 @@ class _Workspace:
         return tirx.stmt.DeclBuffer(self._buffer, data=self.pointer)
 
     def move(self, statement: Any) -> Any:
-        """The statement with its large allocations replaced by places in the workspace."""
+        """The statement with its large allocations replaced by places in the workspace.
+
+        Parallel loops become serial: threads belong to the runtime.
+        """
         if isinstance(statement, tirx.SeqStmt):
             return tirx.SeqStmt([self.move(each) for each in statement.seq])
         if isinstance(statement, tirx.For):
@@ -120,7 +135,7 @@ class _Workspace:
                 statement.loop_var,
                 statement.min,
                 statement.extent,
-                statement.kind,
+                _serial(statement.kind),
                 self.move(statement.body),
                 None,
                 statement.annotations,
@@ -136,6 +151,8 @@ class _Workspace:
         if isinstance(statement, tirx.While):
             return tirx.While(statement.condition, self.move(statement.body))
         if isinstance(statement, tirx.AttrStmt):
+            if statement.attr_key.startswith("pragma"):
+                return self.move(statement.body)
             return tirx.AttrStmt(
                 statement.node, statement.attr_key, statement.value, self.move(statement.body)
             )
