@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
@@ -18,8 +18,10 @@ from edgecomp.progress import Progress, silent
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgecomp.bench.device import Device
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
+    from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.lower.check import CheckReport
     from edgecomp.passes.fold_low_rank import FoldLowRankPass
 
@@ -203,6 +205,7 @@ def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "Ben
         threads=options.num_threads,
         warmup_runs=options.warmup_runs,
         num_runs=options.num_runs,
+        max_secs=options.max_secs,
         profile=options.enable_op_profiling,
     )
     measurement = device.measure(bundle, settings)
@@ -276,7 +279,9 @@ def _prepare(
     progress("optimize the graph")
     reports = run_passes(
         model,
-        float_passes(low_rank=_low_rank(target)),
+        float_passes(
+            low_rank=_low_rank(target), channel_multiple=target.lanes(32) if target else 8
+        ),
         dump_dir=options.dump_passes,
         verify_feeds=feeds if options.verify_passes else None,
     )
@@ -305,8 +310,6 @@ def _quantize(
     facts: dict[str, Any],
 ) -> list[dict[str, Array]]:
     """Insert Quantize and Dequantize nodes in place; return samples for golden vectors."""
-    import itertools
-
     from edgecomp.calibrate.observe import collect_ranges
     from edgecomp.calibrate.readers import open_calibration
     from edgecomp.passes.insert_qdq import InsertQdqPass
@@ -347,11 +350,11 @@ def _quantize(
     facts["quantization"] = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
-        "samples": options.num_samples,
+        "samples": calibration.used,
         "stay_float": dict(sorted(insert.refusals.items())),
     }
     facts["passes"] = [*facts["passes"], "InsertQdqPass"]
-    return list(itertools.islice(iter(calibration), GOLDEN_SAMPLES))
+    return calibration.first[:GOLDEN_SAMPLES]
 
 
 def _compile(
@@ -386,9 +389,11 @@ def _compile(
         ),
         golden=golden,
         facts=prepared.facts,
-        toolchain=options.toolchain,
+        toolchain=cast("ToolchainUse", options.toolchain),
         embed_weights=options.embed_weights,
         force=options.force,
+        cache=options.cache_dir,
+        progress=progress,
     )
 
 
@@ -430,10 +435,13 @@ def _is_quantized(model: "ir.Model") -> bool:
     return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
 
 
-def _device(bundle: "Bundle", spec: str) -> Any:
+def _device(bundle: "Bundle", spec: str) -> "Device":
     from edgecomp.bench.devices import open_device
 
-    return open_device(spec, load_target(bundle.manifest.target.name))
+    # Only an emulator depends on the target; a bundle for a user's own target file must run
+    # where that file is not.
+    target = load_target(bundle.manifest.target.name) if spec == "qemu" else None
+    return open_device(spec, target)
 
 
 def _require_free(path: pathlib.Path, *, force: bool) -> None:

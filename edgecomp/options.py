@@ -137,7 +137,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         metavar="PATH",
     )
     calibration_method: str = _option(
-        "entropy", "how activation ranges are chosen", choices=tuple(CALIBRATION_METHODS)
+        "mse", "how activation ranges are chosen", choices=tuple(CALIBRATION_METHODS)
     )
     calibration_percentile: float = _option(
         99.99, "share of values inside the range, for --calibration-method percentile"

@@ -12,38 +12,21 @@ import pathlib
 from collections.abc import Callable
 from typing import Literal
 
+from edgecomp.bench.device import Device
 from edgecomp.bench.engines import BundleEngine, Engine, OnnxruntimeEngine, Times
 from edgecomp.bench.files import BundleFiles
-from edgecomp.bench.local import ProcessDevice
+from edgecomp.bench.runner import MeasureOptions
 from edgecomp.bench.statistics import Ratio, Summary, paired_ratio, summarize
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.progress import Progress, silent
 
+Clock = Literal["cpu", "wall"]
 Start = Callable[[BundleFiles, pathlib.Path, int], Engine]
 
 #: Other runtimes by name.
 ENGINES: dict[str, Start] = {"onnxruntime": OnnxruntimeEngine}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareOptions:
-    """How to compare.
-
-    Attributes:
-        threads: for both.
-        rounds: pairs of turns.
-        seconds_per_turn: each turn makes as many runs as fit, at least one.
-    """
-
-    threads: int = 1
-    rounds: int = 15
-    seconds_per_turn: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.threads < 1 or self.rounds < 1 or self.seconds_per_turn <= 0:
-            raise EdgecompError(
-                Code.USAGE, "threads, rounds and seconds_per_turn must be positive"
-            )
+#: Pairs of turns: enough for an interval, few enough for slow models.
+ROUNDS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,18 +46,19 @@ class Comparison:
     engine_version: str
     model: str
     threads: int
-    clock: Literal["cpu", "wall"]
+    clock: Clock
     own: Summary
     other: Summary
     ratio: Ratio
 
 
-def compare(
+def compare_engines(
     bundle: BundleFiles,
-    device: ProcessDevice,
+    device: Device,
     engine: str,
-    options: CompareOptions,
+    options: MeasureOptions,
     *,
+    max_seconds: float = 30.0,
     model: pathlib.Path | None = None,
     progress: Progress = silent,
 ) -> Comparison:
@@ -84,13 +68,14 @@ def compare(
         bundle: with a runner for this machine.
         device: where the bundle runs; has to be ``local``.
         engine: a name of ``ENGINES``.
-        options: how.
+        options: ``threads`` is for both.
+        max_seconds: for all turns; a turn makes as many runs as fit, at least one.
         model: what the other runtime runs; by default the bundle's portable model. The float
             model answers what the whole way gained.
         progress: called with the rounds done.
 
     Raises:
-        EdgecompError: USAGE, PACKAGE_MISSING, DEVICE_FAILED, TOOLCHAIN_MISSING.
+        EdgecompError: USAGE, FILE_MISSING, PACKAGE_MISSING, DEVICE_FAILED, TOOLCHAIN_MISSING.
     """
     if engine not in ENGINES:
         raise EdgecompError(
@@ -104,14 +89,12 @@ def compare(
         )
     path = model or bundle.model_path
     with contextlib.ExitStack() as stack:
-        own = stack.enter_context(
-            contextlib.closing(BundleEngine(bundle, device, options.threads))
-        )
+        own = stack.enter_context(contextlib.closing(BundleEngine(bundle, options.threads)))
         other = stack.enter_context(
             contextlib.closing(ENGINES[engine](bundle, path, options.threads))
         )
-        turns = _take_turns(own, other, options, progress)
-    clock: Literal["cpu", "wall"] = "cpu" if options.threads == 1 else "wall"
+        turns = _take_turns(own, other, max_seconds / (2 * (ROUNDS + 1)), progress)
+    clock: Clock = "cpu" if options.threads == 1 else "wall"
     own_rounds = [_times(a, clock) for a, _ in turns]
     other_rounds = [_times(b, clock) for _, b in turns]
     return Comparison(
@@ -127,19 +110,19 @@ def compare(
 
 
 def _take_turns(
-    own: Engine, other: Engine, options: CompareOptions, progress: Progress
+    own: Engine, other: Engine, seconds: float, progress: Progress
 ) -> list[tuple[Times, Times]]:
     """One round to warm up, then the rounds that count."""
     turns = []
-    for index in range(options.rounds + 1):
+    for index in range(ROUNDS + 1):
         pair: dict[Engine, Times] = {}
         for engine in (own, other) if index % 2 else (other, own):
-            pair[engine] = engine.time(options.seconds_per_turn)
+            pair[engine] = engine.time(seconds)
         if index:
             turns.append((pair[own], pair[other]))
-        progress("compare in turns", index, options.rounds)
+        progress("compare in turns", index, ROUNDS)
     return turns
 
 
-def _times(times: Times, clock: Literal["cpu", "wall"]) -> list[int]:
+def _times(times: Times, clock: Clock) -> list[int]:
     return times.cpu_ns if clock == "cpu" else times.wall_ns

@@ -10,12 +10,12 @@ from edgecomp.errors import Code, EdgecompError, nearest_hint
 FORMS = ("local", "qemu", "ssh:user@host[:port]")
 
 
-def open_device(spec: str, target: Target) -> Device:
+def open_device(spec: str, target: Target | None) -> Device:
     """The device that ``--device`` names.
 
     Args:
         spec: ``local``, ``qemu`` or ``ssh:user@host[:port]``.
-        target: of the bundle that is to run; it names the emulator.
+        target: of the bundle that is to run; it names the emulator. Only ``qemu`` needs it.
 
     Raises:
         EdgecompError: USAGE for another text, DEVICE_UNREACHABLE when it is not there.
@@ -23,7 +23,7 @@ def open_device(spec: str, target: Target) -> Device:
     kind, separator, rest = spec.partition(":")
     if spec == "local":
         return local_device()
-    if spec == "qemu":
+    if spec == "qemu" and target is not None:
         return qemu_device(target)
     if kind == "ssh" and separator:
         return SshDevice(rest)

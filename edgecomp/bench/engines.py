@@ -18,7 +18,6 @@ import edgecomp
 from edgecomp.bench.device import require_runner
 from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
-from edgecomp.bench.local import ProcessDevice
 from edgecomp.errors import Code, EdgecompError
 
 _CLOSE_TIMEOUT_S = 10
@@ -127,11 +126,10 @@ class BundleEngine:
 
     name = "edgecomp"
 
-    def __init__(self, bundle: BundleFiles, device: ProcessDevice, threads: int) -> None:
+    def __init__(self, bundle: BundleFiles, threads: int) -> None:
         self.version = edgecomp.__version__
         self._folder = tempfile.TemporaryDirectory(prefix="edgecomp-")
         command = [
-            *device.prefix,
             str(require_runner(bundle)),
             *("--weights", str(bundle.weights_path)),
             *("--threads", str(threads)),

@@ -14,6 +14,12 @@ _LAST_SIGNAL = 64
 _RUNNER_PREFIX = "edgecomp_run: error: "
 #: Statuses of the runner (runtime/tools/failure.h) that are not the device's fault.
 _CODES = {int(ExitCode.VERSION): Code.BUNDLE_CORRUPT}
+#: What qemu says when a program needs shared libraries that the sysroot lacks.
+_NO_LIBRARIES = "Could not open '/lib"
+_NO_LIBRARIES_HINT = (
+    "install the target's C library for the emulator (apt install libc6-arm64-cross or "
+    "libc6-armhf-cross), or build with a cross compiler, which links the runner statically"
+)
 
 _MEANINGS = {
     signal.SIGILL: (
@@ -62,7 +68,8 @@ def program_failed(
     if not number:
         said = output.strip().removeprefix(_RUNNER_PREFIX) or f"status {returncode}"
         code = _CODES.get(returncode, Code.DEVICE_FAILED)
-        return EdgecompError(code, f"{program} failed on {device}: {said}")
+        hint = _NO_LIBRARIES_HINT if _NO_LIBRARIES in said else ""
+        return EdgecompError(code, f"{program} failed on {device}: {said}", hint=hint)
     meaning, hint = _MEANINGS.get(number, ("", ""))  # type: ignore[call-overload]
     try:
         name = signal.Signals(number).name

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
@@ -59,27 +60,28 @@ def build_libraries(
         EdgecompError: TOOLCHAIN_FAILED with the compiler's output.
     """
     runtime = runtime_files.runtime_files()
+    model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
+    library = [
+        *(_Job(source, compiler, cached=False) for source in model_sources),
+        *(_Job(source, compiler, cached=True) for source in runtime.library_sources),
+    ]
+    runner = [_Job(source, compiler, cached=True) for source in runtime.runner_sources]
+    facts = BuildFacts(
+        compiler=compiler.identity,
+        shared=f"lib/lib{name}.so",
+        static=f"lib/lib{name}.a",
+        runner="bin/edgecomp_run",
+    )
     try:
-        jobs = [_Job(s, _object_of(s), cached=True) for s in runtime.library_sources]
-        model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
-        model_jobs = [_Job(s, _object_of(s), cached=False) for s in model_sources]
-        runner_jobs = [_Job(s, _object_of(s), cached=True) for s in runtime.runner_sources]
-        kept = cache / "runtime" / _cache_key(compiler, runtime)
-        _compile_all([*jobs, *model_jobs, *runner_jobs], compiler, folder, kept, progress)
-        runtime_objects = [j.out for j in jobs]
-        model_objects = [j.out for j in model_jobs]
-        objects = [*model_objects, *kernels, *runtime_objects]
-        facts = BuildFacts(
-            compiler=compiler.identity,
-            shared=f"lib/lib{name}.so",
-            static=f"lib/lib{name}.a",
-            runner="bin/edgecomp_run",
-        )
+        _compile_all([*library, *runner], folder, cache, progress)
+        objects = [*(job.out for job in library), *kernels]
         compiler.link_shared(objects, facts.shared, folder)
         compiler.archive(objects, facts.static, folder)
-        _link_runner([*(j.out for j in runner_jobs), *objects], facts.runner, compiler, folder)
+        _link_runner([*(job.out for job in runner), *objects], facts.runner, compiler, folder)
         return Built(
-            facts, _loaded_bytes(folder, runtime_objects), _loaded_bytes(folder, model_objects)
+            facts,
+            runtime_bytes=_loaded_bytes(folder, [job for job in library if job.cached]),
+            descriptor_bytes=_loaded_bytes(folder, [job for job in library if not job.cached]),
         )
     finally:
         shutil.rmtree(folder / _WORK, ignore_errors=True)
@@ -90,19 +92,18 @@ class _Job:
     """One source to compile; ``cached`` where it is the same in every bundle."""
 
     source: str
-    out: str
+    compiler: Compiler
     cached: bool
 
-
-def _object_of(source: str) -> str:
-    """A flat name, because archives hold names without folders."""
-    flat = source.removeprefix(f"{runtime_files.SOURCES}/").removeprefix("src/")
-    return f"{_WORK}/{flat.replace('/', '_')}.o"
+    @property
+    def out(self) -> str:
+        """Path of the object: a flat name, because archives hold names without folders."""
+        flat = self.source.removeprefix(f"{runtime_files.SOURCES}/").removeprefix("src/")
+        return f"{_WORK}/{flat.replace('/', '_')}.o"
 
 
 def _compile_all(
     jobs: Sequence[_Job],
-    compiler: Compiler,
     folder: pathlib.Path,
     cache: pathlib.Path,
     progress: Progress,
@@ -110,13 +111,14 @@ def _compile_all(
     includes = (*runtime_files.runtime_files().include_folders, ".")
 
     def compile_one(job: _Job) -> None:
-        kept = cache / pathlib.PurePosixPath(job.out).name
+        name = pathlib.PurePosixPath(job.out).name
+        kept = cache / "runtime" / _key(job.compiler) / name
         if job.cached and kept.exists():
             (folder / job.out).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(kept, folder / job.out)
             return
         # ".": the assembler finds the weights in the bundle's own folder.
-        compiler.compile(job.source, job.out, includes, folder)
+        job.compiler.compile(job.source, job.out, includes, folder)
         if job.cached:
             write_whole(kept, (folder / job.out).read_bytes())
 
@@ -125,11 +127,13 @@ def _compile_all(
             progress("compile the runtime", done, len(jobs))
 
 
-def _cache_key(compiler: Compiler, runtime: runtime_files.RuntimeFiles) -> str:
+@functools.cache
+def _key(compiler: Compiler) -> str:
+    """Of everything that decides what the runtime's objects are."""
     digest = hashlib.sha256()
     for part in (compiler.identity, *compiler.compile_command):
         digest.update(part.encode() + b"\0")
-    for path, content in sorted(runtime.contents.items()):
+    for path, content in runtime_files.runtime_files().contents.items():
         digest.update(path.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:32]
 
@@ -149,5 +153,5 @@ def _link_runner(
         compiler.link_program(objects, out, folder, static=False)
 
 
-def _loaded_bytes(folder: pathlib.Path, objects: Sequence[str]) -> int:
-    return sum(elf.loaded_bytes((folder / path).read_bytes()) for path in objects)
+def _loaded_bytes(folder: pathlib.Path, jobs: Sequence[_Job]) -> int:
+    return sum(elf.loaded_bytes((folder / job.out).read_bytes()) for job in jobs)

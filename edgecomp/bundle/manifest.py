@@ -9,6 +9,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from edgecomp.errors import Code, EdgecompError
 
 FORMAT = "edgecomp-bundle"
@@ -140,7 +142,16 @@ class Manifest:
 def to_json(manifest: Manifest) -> str:
     """The file's text: sorted keys, so that equal facts give equal bytes."""
     content = {"format": FORMAT, "schema": SCHEMA, **dataclasses.asdict(manifest)}
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
+    )
+
+
+def plain(value: object) -> object:
+    """A number of numpy's as one of Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} cannot be written as JSON")
 
 
 def read_manifest(directory: pathlib.Path) -> Manifest:

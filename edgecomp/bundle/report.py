@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from edgecomp.bundle.manifest import plain
 from edgecomp.bundle.rendering import render
 from edgecomp.plan.plan import Plan, PlanCall, Storage
 
@@ -75,7 +76,9 @@ def coverage(rows: Iterable[CallRow]) -> dict[str, Any]:
 
 def report_json(report: Mapping[str, Any]) -> str:
     """Sorted, so that equal facts give equal bytes."""
-    return json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
+    )
 
 
 def report_markdown(report: Mapping[str, Any]) -> str:

@@ -28,3 +28,4 @@ def command(bundle_path: pathlib.Path, options: BenchmarkOptions, talk: Talk) ->
             options.result_json.parent.mkdir(parents=True, exist_ok=True)
             options.result_json.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     talk.render(result)
+    result.require_conclusive()

@@ -4,6 +4,7 @@ import click
 
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
+from edgecomp.device.load import HOST, list_targets, load_target
 from edgecomp.errors import ExitCode
 from edgecomp.options import CheckOptions
 
@@ -23,9 +24,13 @@ def command(
     context: click.Context, model: str | None, options: CheckOptions, talk: Talk
 ) -> None:
     """Say which operators run how."""
+    source = require_model(model)
+    # Before the model is read: a wrong name is found at once.
+    names = options.target or (HOST, *(target.name for target in list_targets()))
+    targets = [load_target(name) for name in names]
     from edgecomp import api
 
-    report = api.check(require_model(model), options.target, options.input)
+    report = api.check(source, targets, options.input)
     talk.render(report)
     if not report.possible:
         context.exit(int(ExitCode.UNSUPPORTED))

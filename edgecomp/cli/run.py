@@ -32,7 +32,7 @@ def command(bundle_path: pathlib.Path, options: RunOptions, talk: Talk) -> None:
     labels = read_labels(options.labels) if options.labels else []
     bundle = api.open(bundle_path)
     inputs = read_inputs(options.input_file, bundle.inputs, options)
-    outputs = api.run(bundle, inputs, options.device, options.num_threads)
+    outputs = api.run(bundle, inputs, options.device, num_threads=options.num_threads)
     files = _save(outputs, options.output)
     facts = {"outputs": [_fact(n, a, files.get(n)) for n, a in outputs.items()]}
     if not labels:

@@ -21,4 +21,5 @@ def command(bundle_path: pathlib.Path, options: VerifyOptions, talk: Talk) -> No
     """
     from edgecomp import api
 
-    talk.render(api.verify(api.open(bundle_path), options.device, options))
+    bundle = api.open(bundle_path)
+    talk.render(api.verify(bundle, options.device, num_threads=options.num_threads))

@@ -201,8 +201,15 @@ def _drop_default_inputs(model: ir.Model) -> None:
 
 
 def _run_checker(model: ir.Model) -> None:
+    proto = skeleton_proto(model)
+    for value in proto.graph.output:
+        # The checker wants a type and a shape; they are inferred later where the file has none.
+        if not value.type.WhichOneof("value"):
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(skeleton_proto(model))
+        onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise EdgecompError(

@@ -76,7 +76,9 @@ def read_proto(path: pathlib.Path) -> onnx.ModelProto:
             Code.MODEL_UNREADABLE, f"cannot be read: {error.strerror}", path=str(path)
         ) from error
     if not content:
-        raise EdgecompError(Code.MODEL_UNREADABLE, "the file is empty", path=str(path))
+        raise EdgecompError(
+            Code.MODEL_UNREADABLE, "the file is empty", path=str(path), hint="export it again"
+        )
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(content)

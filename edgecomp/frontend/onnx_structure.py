@@ -1,6 +1,7 @@
 """Structural faults of an ONNX protobuf, found before anything is built from it."""
 
 import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from edgecomp.errors import Code, EdgecompError
 
@@ -15,8 +16,31 @@ def check_structure(proto: onnx.ModelProto) -> None:
         EdgecompError: OPERATOR_UNSUPPORTED listing every unknown operator, or MODEL_INVALID
             naming the node.
     """
+    _check_text(proto)
     _check_operators(proto)
     _check_graph(proto.graph, outer=set())
+
+
+def _check_text(message: Message, owner: str = "") -> None:
+    """Names must be text: damaged files have bytes in them that are none."""
+    owner = getattr(message, "name", "") or owner
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for each in value if _is_repeated(value) else [value]:
+            if field.type == field.TYPE_MESSAGE:
+                _check_text(each, owner if isinstance(owner, str) else "")
+            elif not isinstance(each, str):
+                raise EdgecompError(
+                    Code.MODEL_INVALID,
+                    f"the file is damaged: {field.name} {each!r} is no text",
+                    node=owner if isinstance(owner, str) and owner else "?",
+                    hint="compare its size and checksum with the original's",
+                )
+
+
+def _is_repeated(value: object) -> bool:
+    return not isinstance(value, (str, bytes, Message))
 
 
 def _check_operators(proto: onnx.ModelProto) -> None:

@@ -17,6 +17,7 @@ def set_input_shapes(model: ir.Model, inputs: Mapping[str, InputSpec]) -> None:
         EdgecompError: USAGE for an unknown input, SHAPE_CONFLICT where a given extent
             contradicts the model, DIMENSION_FREE listing what is still open.
     """
+    _free_impossible_extents(model)
     by_name = {value.name or "": value for value in model.graph.inputs}
     for name in inputs:
         if name not in by_name:
@@ -32,6 +33,22 @@ def set_input_shapes(model: ir.Model, inputs: Mapping[str, InputSpec]) -> None:
     for value in model.graph.inputs:
         _fill_by_name(value, known)
     _refuse_free(model)
+
+
+def _free_impossible_extents(model: ir.Model) -> None:
+    """Some exporters write -1 (for inputs also 0), or "?" as a name, for what is free."""
+    computed = [value for node in model.graph for value in node.outputs]
+    for values, least in ((model.graph.inputs, 1), (computed, 0)):
+        for value in values:
+            if value.shape is not None and any(_is_free(dim, least) for dim in value.shape):
+                value.shape = ir.Shape(
+                    [None if _is_free(dim, least) else dim for dim in value.shape]
+                )
+
+
+def _is_free(dim: int | ir.SymbolicDim, least: int) -> bool:
+    """Whether a dimension has neither a possible extent nor a name that others may share."""
+    return dim < least if isinstance(dim, int) else dim.value in (None, "", "?")
 
 
 def _apply(value: ir.Value, spec: InputSpec, known: dict[str, tuple[int, str]]) -> None:

@@ -12,6 +12,8 @@ from edgecomp.graph.source import source_of
 # Constants up to this many elements are shown to the inference rules (shapes, axes, scales).
 _SHOWN_ELEMENTS = 256
 
+_WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """Extents of a value, None where the value is absent or any extent is unknown."""
@@ -37,6 +39,7 @@ def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
             continue
         changed |= _merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
         changed |= _merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
+        _refuse_empty_windows(node, value)
     return changed
 
 
@@ -150,6 +153,25 @@ def _merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> b
         return False
     value.shape = ir.Shape(merged)
     return True
+
+
+def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
+    """A window larger than its padded image gives an extent below 1, which onnx lets pass."""
+    shape = static_shape(value)
+    if shape is None:
+        return
+    least = 1 if node.op_type in _WINDOWED else 0
+    if all(extent >= least for extent in shape):
+        return
+    source = node.inputs[0] if node.inputs else None
+    taken = f", its input is {source.shape}" if source is not None else ""
+    raise EdgecompError(
+        Code.SHAPE_CONFLICT,
+        f"the result of {node.op_type} would have shape {value.shape}{taken}",
+        node=node.name or _first_output(node),
+        source=source_of(node),
+        hint="the window is larger than the image: give a larger input",
+    )
 
 
 def _first_output(node: ir.Node) -> str:

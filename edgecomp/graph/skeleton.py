@@ -21,7 +21,9 @@ def skeleton_proto(model: ir.Model) -> onnx.ModelProto:
         tensor = value.const_value
         assert tensor is not None
         if tensor.nbytes <= _KEPT_BYTES:
-            graph.initializer.append(ir.serde.serialize_tensor(tensor))
+            # Small tensors may lie beside the file as well: here they are embedded.
+            embedded = tensor if tensor.dtype == ir.DataType.STRING else _embedded(tensor)
+            graph.initializer.append(ir.serde.serialize_tensor(embedded))
         if value.name in given:
             continue
         if tensor.nbytes > _KEPT_BYTES or model.ir_version < 4:
@@ -39,3 +41,7 @@ def skeleton_proto(model: ir.Model) -> onnx.ModelProto:
     for domain, version in model.opset_imports.items():
         proto.opset_import.append(onnx.helper.make_opsetid(domain, version))
     return proto
+
+
+def _embedded(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)

@@ -7,6 +7,8 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.source import source_of
 
+_CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
+
 
 def verify(model: ir.Model, *, static: bool = True) -> None:
     """Check that a model is well formed.
@@ -16,7 +18,8 @@ def verify(model: ir.Model, *, static: bool = True) -> None:
 
     Raises:
         EdgecompError: MODEL_INVALID naming the first node at fault; with ``static``
-            DIMENSION_FREE listing the values without a known shape.
+            DIMENSION_FREE listing the values without a known shape, or OPERATOR_UNSUPPORTED where
+            a branch or loop that depends on the data is the cause.
     """
     _verify_graph(model.graph, outer=set())
     if static:
@@ -79,6 +82,14 @@ def _verify_static(graph: ir.Graph) -> None:
         return
     value = unknown[0]
     node = value.producer()
+    if node is not None and node.op_type in _CONTROL_FLOW:
+        raise EdgecompError(
+            Code.OPERATOR_UNSUPPORTED,
+            f"{node.op_type} that depends on an input cannot be compiled",
+            node=node.name or "",
+            source=source_of(node),
+            hint="export the model for one branch, with the condition as a constant",
+        )
     shown = ", ".join(f"{each.name} {each.shape or '?'}" for each in unknown[:8])
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
     maker = f" (from {node.op_type})" if node is not None else ""

@@ -108,13 +108,16 @@ def assemble(
     """Join everything into the static plan."""
     _set_aliases(program)
     tensors = _Tensors()
-    inputs = [_port(value, tensors.touch(value, -1)) for value in program.inputs]
+    inputs = [_port(value, tensors.touch(value, -1), value.name) for value in program.inputs]
     calls: list[PlanCall] = []
     for choice in selected:
         for call in choice.calls:
             indices = tuple(tensors.touch(a, len(calls)) for a in call.arguments)
             calls.append(_plan_call(choice, call, indices))
-    outputs = [_port(value, tensors.touch(value, len(calls))) for value in program.outputs]
+    outputs = [
+        _port(value, tensors.touch(value, len(calls)), name)
+        for value, name in zip(program.outputs, program.output_names, strict=True)
+    ]
     placed, arena_bytes, bound_bytes = tensors.place()
     return Plan(
         name=program.name,
@@ -136,8 +139,8 @@ def _set_aliases(program: Program) -> None:
             operation.output.alias_of = operation.inputs[0]
 
 
-def _port(value: Value, tensor: int) -> PlanPort:
-    return PlanPort(value.name, tensor, value.dtype, value.shape)
+def _port(value: Value, tensor: int, name: str) -> PlanPort:
+    return PlanPort(name, tensor, value.dtype, value.shape)
 
 
 def _plan_call(choice: Selected, call: KernelCall, indices: tuple[int, ...]) -> PlanCall:

@@ -17,7 +17,7 @@ from edgecomp.device.target import Target
 from edgecomp.schedules.builder import Kernel
 
 #: Raise when the lowering below changes what comes out for the same function.
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 
 Progress = Callable[[int, int], None]
 
@@ -76,13 +76,25 @@ def _build(kernel: Kernel, target: Target) -> Any:
     The target has no host, so that the function keeps its raw pointer signature instead of
     getting a packed one.
     """
-    tvm_target = tvm.target.Target(target.tvm)
+    tvm_target = tvm.target.Target(_with_whole_triple(target.tvm))
     module = tvm.IRModule({kernel.symbol: kernel.function})
     module = tirx.transform.BindTarget(tvm_target)(module)
     pipeline, finalize_host, _ = tirx.get_tir_pipeline("s_tir")
     with tvm.transform.PassContext(opt_level=3):
         module = finalize_host()(pipeline(module))
     return tvm.get_global_func("target.build.llvm")(module, tvm_target)
+
+
+def _with_whole_triple(description: dict[str, Any]) -> dict[str, Any]:
+    """The target with the vendor that ``arch-linux-env`` leaves out.
+
+    LLVM reads the short form as vendor "linux" and no known environment: on armv7 it then
+    calls conversion functions of 64-bit integers by the wrong names and conventions.
+    """
+    parts = description.get("mtriple", "").split("-")
+    if len(parts) != len(("arch", "system", "environment")) or parts[1] != "linux":
+        return description
+    return {**description, "mtriple": "-".join([parts[0], "unknown", *parts[1:]])}
 
 
 def _key(symbol: str, target: Target) -> str:

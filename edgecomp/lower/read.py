@@ -79,6 +79,7 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
             refusals += _read_node(reader, step)
     for value in model.graph.outputs:
         reader.program.outputs.append(reader.value(value))
+        reader.program.output_names.append(value.name or "")
     return reader.program, refusals
 
 

@@ -29,6 +29,7 @@ from edgecomp.passes.fold_batch_norm import FoldBatchNormPass
 from edgecomp.passes.fold_channel_affine import FoldChannelAffinePass
 from edgecomp.passes.fold_constants import FoldConstantsPass
 from edgecomp.passes.fold_low_rank import FoldLowRankPass
+from edgecomp.passes.fold_moves import FoldMovesPass
 from edgecomp.passes.fuse_activations import FuseActivationsPass
 from edgecomp.passes.fuse_gelu import FuseGeluPass
 from edgecomp.passes.fuse_layer_norm import FuseLayerNormPass
@@ -56,6 +57,7 @@ def float_passes(
     passes: list[ir.passes.InPlacePass] = [
         FoldConstantsPass(),
         RemoveIdentitiesPass(),
+        FoldMovesPass(),
         ResolveAutoPadPass(),
         # Before the folds into weights: they know the canonical Gemm only.
         CanonicalizeProductsPass(),
@@ -75,8 +77,15 @@ def float_passes(
     if strip:
         # After folding low-rank pairs: a merged layer has channels of its own.
         passes.append(StripPrunedChannelsPass(channel_multiple))
-    # Stripping leaves biases behind MatMul and Concats of one side.
-    passes += [CanonicalizeProductsPass(), FoldConstantsPass(), RemoveIdentitiesPass()]
+    # Stripping leaves biases behind MatMul and Concats of one side; what is removed lets moves
+    # meet, and moves that undo each other are removed last.
+    passes += [
+        CanonicalizeProductsPass(),
+        FoldConstantsPass(),
+        RemoveIdentitiesPass(),
+        FoldMovesPass(),
+        RemoveIdentitiesPass(),
+    ]
     return passes
 
 

@@ -411,9 +411,11 @@ class Program:
         name: C identifier of the model.
         inputs: values the user fills; row-major.
         outputs: values the user reads; row-major.
+        output_names: what the user calls them.
     """
 
     name: str
     operations: list[Operation]
     inputs: list[Value]
     outputs: list[Value]
+    output_names: list[str] = dataclasses.field(default_factory=list)

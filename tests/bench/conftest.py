@@ -1,7 +1,6 @@
 """A bundle of the hand-made plan for each kind of machine, built once."""
 
 import pytest
-
 from helpers.small_plan import write_small
 from helpers.targets import A53, ARMV7, AVX2, reason_not_runnable
 

@@ -1,18 +1,21 @@
 """Bundles on this machine and under qemu, and what is said when that fails."""
 
 import dataclasses
+import importlib.util
+import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from helpers.small_plan import expected, small_inputs, write_small
+from helpers.targets import A53, A76, AVX2, reason_not_runnable
 
 from edgecomp.bench.devices import open_device
+from edgecomp.bench.failures import program_failed
 from edgecomp.bench.local import ProcessDevice
 from edgecomp.bench.runner import MeasureOptions
 from edgecomp.bundle.reader import open_bundle
 from edgecomp.errors import Code, EdgecompError
-from helpers.small_plan import expected, small_inputs, write_small
-from helpers.targets import A53, A76, AVX2, reason_not_runnable
 
 LOCAL = ProcessDevice("local")
 OPTIONS = MeasureOptions(num_runs=5, warmup_runs=1, profile=True)
@@ -42,6 +45,25 @@ def test_run_emulated(emulated):
     bundle, target = emulated
     inputs = small_inputs(9)
     _check(open_device("qemu", target).run(bundle, inputs, threads=2), inputs)
+
+
+def test_built_by_zig(tmp_path):
+    if importlib.util.find_spec("ziglang") is None:
+        pytest.skip("ziglang is not installed (pip install ziglang)")
+    if reason_not_runnable(A53):
+        pytest.skip(reason_not_runnable(A53))
+    bundle = write_small(A53, tmp_path / "small", toolchain="zig")
+    bundle.check()
+    inputs = small_inputs(11)
+    _check(open_device("qemu", A53).run(bundle, inputs, threads=2), inputs)
+
+
+def test_emulating_without_the_shared_libraries_of_the_target():
+    error = program_failed(
+        "qemu", ["edgecomp_run"], 255, "qemu-arm: Could not open '/lib/ld-linux-armhf.so.3'"
+    )
+    assert error.code is Code.DEVICE_FAILED
+    assert "C library" in error.hint
 
 
 def test_inputs_in_another_memory_order(host_bundle):
@@ -99,18 +121,24 @@ def test_a_bundle_built_again_in_one_place_runs_the_new_code(tmp_path):
     _check(first.run(small_inputs()), small_inputs())
     weights = bytearray(plan.weights)
     for i in range(0, len(weights), 4):
-        weights[i + 3] ^= 0x80  # negates every float: gain and weight, so scores keep their sign
-    half = changed(plan, weights=bytes(weights), calls=[plan.calls[0], *plan.calls[1:]])
-    second = write_bundle(half, AVX2, tmp_path / "small", **rest)
+        weights[i + 3] ^= (
+            0x80  # negates every float: gain and weight, so scores keep their sign
+        )
+    second = write_bundle(
+        changed(plan, weights=bytes(weights)), AVX2, tmp_path / "small", **rest
+    )
     _check(second.run(small_inputs()), small_inputs())
     assert first.manifest.weights.xxh64 != second.manifest.weights.xxh64
 
 
-@pytest.mark.parametrize("change", [
-    {"wrong": np.zeros(1, np.float32)},
-    {"pixels": np.zeros((3, 4), np.float32)},
-    {"pixels": np.zeros((3, 5), np.float64)},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"wrong": np.zeros(1, np.float32)},
+        {"pixels": np.zeros((3, 4), np.float32)},
+        {"pixels": np.zeros((3, 5), np.float64)},
+    ],
+)
 def test_inputs_that_do_not_fit(host_bundle, change):
     inputs = {**small_inputs(), **change}
     assert _code(lambda: LOCAL.run(host_bundle, inputs)) is Code.INPUT_MISMATCH
@@ -123,8 +151,6 @@ def test_missing_input(host_bundle):
 
 
 def test_damaged_weights(host_bundle, tmp_path):
-    import shutil
-
     copy = open_bundle(shutil.copytree(host_bundle.directory, tmp_path / "copy"))
     content = bytearray(copy.weights_path.read_bytes())
     content[5] ^= 1
@@ -155,15 +181,21 @@ def test_a_bundle_for_another_machine(emulated):
         pytest.skip("this machine starts programs of other processors (binfmt_misc)")
 
 
-@pytest.mark.parametrize(("script", "words"), [
-    ("kill -ILL $$", "SIGILL"),
-    ("kill -SEGV $$", "SIGSEGV"),
-    ("kill -KILL $$", "memory ran out"),
-    ("echo 'edgecomp_run: error: no such thing' >&2; exit 8", "failed on local: no such thing"),
-    ("exit 3", "status 3"),
-    ("echo this is no json", "cannot be read"),
-    ('echo "{}"', "cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -ILL $$", "SIGILL"),
+        ("kill -SEGV $$", "SIGSEGV"),
+        ("kill -KILL $$", "memory ran out"),
+        (
+            "echo 'edgecomp_run: error: no such thing' >&2; exit 8",
+            "failed on local: no such thing",
+        ),
+        ("exit 3", "status 3"),
+        ("echo this is no json", "cannot be read"),
+        ('echo "{}"', "cannot be read"),
+    ],
+)
 def test_a_runner_that_fails(fake_bundle, script, words):
     with pytest.raises(EdgecompError, match=words) as caught:
         LOCAL.measure(fake_bundle(script), OPTIONS)
@@ -183,7 +215,9 @@ def test_bundle_without_a_runner(fake_bundle):
     assert _code(lambda: LOCAL.measure(bundle, OPTIONS)) is Code.TOOLCHAIN_MISSING
 
 
-@pytest.mark.parametrize("spec", ["locale", "adb:1", "ssh", "ssh:", "ssh:-oProxyCommand=x", "ssh:u@h:x"])
+@pytest.mark.parametrize(
+    "spec", ["locale", "adb:1", "ssh", "ssh:", "ssh:-oProxyCommand=x", "ssh:u@h:x"]
+)
 def test_unknown_devices(spec):
     assert _code(lambda: open_device(spec, AVX2)) is Code.USAGE
 
@@ -197,8 +231,14 @@ def test_devices_that_are_not_there():
     assert caught.value.hint == "apt install it"
 
 
-@pytest.mark.parametrize("options", [
-    {"threads": 0}, {"num_runs": 0}, {"warmup_runs": -1}, {"max_secs": 0},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threads": 0},
+        {"num_runs": 0},
+        {"warmup_runs": -1},
+        {"max_secs": 0},
+    ],
+)
 def test_options_out_of_range(options):
     assert _code(lambda: MeasureOptions(**options)) is Code.USAGE

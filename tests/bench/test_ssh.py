@@ -3,12 +3,12 @@
 import os
 
 import pytest
+from helpers.small_plan import expected, small_inputs
+from helpers.targets import AVX2
 
 from edgecomp.bench.devices import open_device
 from edgecomp.bench.runner import MeasureOptions
 from edgecomp.errors import Code, EdgecompError
-from helpers.small_plan import expected, small_inputs
-from helpers.targets import AVX2
 
 OPTIONS = """
 while [ $# -gt 0 ]; do
@@ -21,19 +21,25 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$batch" ] || exit 99
 """
-SSH = OPTIONS + """
+SSH = (
+    OPTIONS
+    + """
 host=$1; shift
 if [ "$host" = down@board ]; then echo "Connection refused" >&2; exit 255; fi
 echo "ssh $host" >> "$FAKE_LOG"
 cd "$FAKE_HOME" || exit 98
 HOME="$FAKE_HOME" TMPDIR="$FAKE_HOME/tmp" exec sh -c "$*"
 """
-SCP = OPTIONS + """
+)
+SCP = (
+    OPTIONS
+    + """
 from=${1#*@board:}; to=${2#*@board:}
 echo "scp $(basename "$from") $(basename "$to")" >> "$FAKE_LOG"
 [ -z "$FAKE_FULL" ] || { echo "No space left on device" >&2; exit 1; }
 exec cp "$from" "$to"
 """
+)
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import hypothesis.strategies as st
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.small_plan import golden, write_small
+from helpers.targets import AVX2, reason_not_runnable
 
 from edgecomp.bench.devices import open_device
 from edgecomp.bench.verify import check_output, tolerance_of, verify
 from edgecomp.errors import Code, EdgecompError
-from helpers.small_plan import golden, write_small
-from helpers.targets import AVX2, reason_not_runnable
 
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.int8, np.uint8, np.int64, np.bool_, np.float64]),
@@ -66,10 +66,17 @@ def test_edge_of_the_tolerance(difference, good):
             check_output(0, "y", expected, found, "")
 
 
-@pytest.mark.parametrize(("a", "b", "good"), [
-    (np.nan, np.nan, True), (np.inf, np.inf, True), (np.inf, -np.inf, False),
-    (np.nan, 0.0, False), (0.0, np.nan, False), (1.0, np.inf, False),
-])
+@pytest.mark.parametrize(
+    ("a", "b", "good"),
+    [
+        (np.nan, np.nan, True),
+        (np.inf, np.inf, True),
+        (np.inf, -np.inf, False),
+        (np.nan, 0.0, False),
+        (0.0, np.nan, False),
+        (1.0, np.inf, False),
+    ],
+)
 def test_what_is_not_finite(a, b, good):
     expected, found = np.array([0.0, a], np.float32), np.array([0.0, b], np.float32)
     if good:
@@ -82,7 +89,10 @@ def test_what_is_not_finite(a, b, good):
 def test_a_good_bundle_here(host_bundle):
     checks = verify(host_bundle, open_device("local", AVX2), threads=2)
     assert [(c.vector, c.output) for c in checks] == [
-        (0, "scores"), (0, "line"), (1, "scores"), (1, "line"),
+        (0, "scores"),
+        (0, "line"),
+        (1, "scores"),
+        (1, "line"),
     ]
     assert all(c.largest_difference <= c.tolerance for c in checks)
 

@@ -110,8 +110,11 @@ def test_next_build_cleans_up_after_a_killed_one(tmp_path, step):
             "with directory.staged_directory(final, force=True) as folder:\n"
             "    (folder / 'manifest.json').write_text('never')\n"
         )
-    done = subprocess.run([sys.executable, "-c", script], check=False, env={
-        **os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
     assert done.returncode == -signal.SIGKILL
     assert len(_names(tmp_path)) >= 2 - (step != "writing")
 
@@ -134,8 +137,11 @@ def test_a_living_build_is_not_cleaned_away(tmp_path):
             f"with directory.staged_directory(pathlib.Path({str(final)!r}), force=True) as f:\n"
             "    (f / 'manifest.json').write_text('second')\n"
         )
-        subprocess.run([sys.executable, "-c", script], check=True, env={
-            **os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
+        subprocess.run(
+            [sys.executable, "-c", script],
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
         assert (folder / "manifest.json").read_text() == "first"
         assert (final / "manifest.json").read_text() == "second"
         with pytest.raises(EdgecompError):

@@ -5,10 +5,10 @@ import shutil
 import subprocess
 
 import pytest
-
-from edgecomp.bundle import elf
 from helpers.small_plan import small_plan
 from helpers.targets import A53, ARMV7, AVX2
+
+from edgecomp.bundle import elf
 
 
 @pytest.fixture(params=[AVX2, A53, ARMV7], ids=lambda t: t.name)
@@ -43,7 +43,9 @@ def test_symbols_are_those_of_readelf(kernel):
     text = _readelf("-s", str(path))
     rows = [line.split() for line in text.splitlines() if re.match(r" +\d+:", line)]
     bindings = {"LOCAL": 0, "GLOBAL": 1, "WEAK": 2}
-    expected = {(r[7], bindings[r[4]], r[6] != "UND") for r in rows if r[3] != "SECTION" and r[7:]}
+    expected = {
+        (r[7], bindings[r[4]], r[6] != "UND") for r in rows if r[3] != "SECTION" and r[7:]
+    }
     found = {(s.name, s.binding, s.defined) for s in parsed.symbols() if s.name}
     assert expected == found
     assert (name, 1, True) in found

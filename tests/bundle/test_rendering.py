@@ -10,7 +10,16 @@ import pytest
 
 from edgecomp.bundle.rendering import c_string, markdown_cell, render
 
-NASTY = ["", 'quote" \\ back', "??/ trigraph", "é中\U0001f600", "a\nb\tc", "\x010", "%s%d", "*/"]
+NASTY = [
+    "",
+    'quote" \\ back',
+    "??/ trigraph",
+    "é中\U0001f600",
+    "a\nb\tc",
+    "\x010",
+    "%s%d",
+    "*/",
+]
 
 
 @hypothesis.given(st.text())

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
-
-from edgecomp.bundle import report
 from helpers.small_plan import COLUMNS, DEPTH, ROWS, changed, small_plan
 from helpers.targets import AVX2
+
+from edgecomp.bundle import report
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +28,23 @@ def test_coverage(plan):
         },
         "fallbacks": {"Fallback(Line)": {"calls": 1, "multiply_adds": 0}},
     }
-    assert [c["weights_bytes"] for c in content["calls"]] == [DEPTH * 4, DEPTH * COLUMNS * 4, 0]
+    assert [c["weights_bytes"] for c in content["calls"]] == [
+        DEPTH * 4,
+        DEPTH * COLUMNS * 4,
+        0,
+    ]
     assert json.loads(report.report_json(content)) == json.loads(json.dumps(content))
 
 
 def test_markdown_names_the_fallback_and_its_source(plan):
-    text = report.report_markdown(report.build_report(plan, {"weights": 384}, "a note", {
-        "passes": ["A", "B"], "quantization": {"x|y": 1}, "empty": []}))
+    text = report.report_markdown(
+        report.build_report(
+            plan,
+            {"weights": 384},
+            "a note",
+            {"passes": ["A", "B"], "quantization": {"x|y": 1}, "empty": []},
+        )
+    )
     assert "| Fallback(Line) | 1 | 0 |" in text
     assert "**fallback** | 0 | 0 | model.py:20 | triple, add |" in text
     assert "**Note:** a note" in text
@@ -49,3 +60,10 @@ def test_markdown_without_fallbacks(plan):
     )
     assert "nothing runs through the fallback" in text
     assert "Note" not in text
+
+
+def test_numbers_of_numpy_are_written(plan):
+    content = report.build_report(plan, {}, "", {"accuracy": {"top1": np.float32(0.5)}})
+    assert json.loads(report.report_json(content))["facts"]["accuracy"]["top1"] == 0.5
+    with pytest.raises(TypeError, match="JSON"):
+        report.report_json({"x": object()})

@@ -5,13 +5,13 @@ import shutil
 import subprocess
 
 import pytest
+from helpers.small_plan import small_plan
+from helpers.targets import ARMV7, AVX2
 
 from edgecomp.bundle import source
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.plan import PlanCall, PlanPort, PlanTensor, Storage
 from edgecomp.resources import resource_folder
-from helpers.small_plan import small_plan
-from helpers.targets import ARMV7, AVX2
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def test_every_dtype(plan, tmp_path):
 
 def test_facts_of_the_descriptor(plan):
     text = _text(plan)
-    assert ".required_features = \"avx2,fma\"" in text
+    assert '.required_features = "avx2,fma"' in text
     assert ".weights_hash = 0xfedcba9876543210u" in text
     assert ".embedded_weights = 0," in text
-    assert text.count(".schedule = \"fallback\"") == 1
+    assert text.count('.schedule = "fallback"') == 1
     header = source.model_header(plan)
     assert "#define SMALL_INPUT_0_BYTES 60" in header
     assert "#define SMALL_OUTPUT_1_BYTES 36" in header

@@ -6,12 +6,12 @@ import shutil
 import stat
 
 import pytest
+from helpers.small_plan import without_compiler
+from helpers.targets import A53, AVX2
 
 from edgecomp.bundle import toolchain
 from edgecomp.bundle.toolchain import find_compiler, missing_hint
 from edgecomp.errors import Code, EdgecompError
-from helpers.small_plan import without_compiler
-from helpers.targets import A53, AVX2
 
 
 def _with(target, **fields):

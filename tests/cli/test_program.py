@@ -42,15 +42,18 @@ def test_help_is_quick_because_it_imports_nothing_heavy():
         "try: program.main(['--help'])\n"
         f"finally: print(sorted(set(sys.modules) & set({HEAVY!r})), file=sys.stderr)"
     )
-    begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    print(f"edgecomp --help took {time.perf_counter() - begin:.3f} s")
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        times.append(time.perf_counter() - begin)
+    print(f"edgecomp --help took {min(times):.3f} s at best, {max(times):.3f} s at worst")
     assert done.stderr.strip() == "[]"
     assert all(verb in done.stdout for verb in VERBS)
 

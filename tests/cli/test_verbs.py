@@ -73,13 +73,13 @@ def calls(api):
     def quantize(model, dataset, *, options, progress):
         seen["quantize"] = (model, dataset, options)
 
-    def run(bundle, inputs, device, threads):
-        seen["run"] = (inputs, device, threads)
+    def run(bundle, inputs, device, *, num_threads):
+        seen["run"] = (inputs, device, num_threads)
         return {"head/y": np.array([[0.5, 3, -1, 2]], np.float32)}
 
     def record(name, result):
-        def call(*arguments):
-            seen[name] = arguments
+        def call(*arguments, **named):
+            seen[name] = (*arguments, *named.values())
             return result
 
         return call
@@ -190,14 +190,17 @@ def test_benchmark(run, calls, tmp_path):
 
 def test_verify(run, calls):
     assert run("verify", "b", "-d", "ssh:pi@board").out.startswith("p50")
-    bundle, device, options = calls["verify"]
-    assert (bundle, device, options.num_threads) == (BUNDLE, "ssh:pi@board", 1)
+    assert calls["verify"] == (BUNDLE, "ssh:pi@board", 1)
 
 
 def test_check(run, calls, api):
     result = run("check", "m.onnx", "-t", "host", "-t", "rpi4", "--input", "x:1x3x8x8")
     assert result.status == 0
-    assert calls["check"] == ("m.onnx", ("host", "rpi4"), ("x:1x3x8x8",))
+    model, targets, inputs = calls["check"]
+    assert [target.name for target in targets] == ["host", "raspberry-pi-4"]
+    assert (model, inputs) == ("m.onnx", ("x:1x3x8x8",))
+    run("check", "m.onnx")
+    assert {"host", "raspberry-pi-3"} <= {target.name for target in calls["check"][1]}
     api.check = lambda *_: types.SimpleNamespace(possible=False, **methods())
     assert run("check", "m.onnx").status == 3
 
@@ -217,7 +220,7 @@ def test_an_unwritable_result_file(run, calls, tmp_path):
 
 
 def test_an_error_of_the_api_keeps_its_place(run, calls, api):
-    def fail(*_):
+    def fail(*_, **__):
         raise EdgecompError(Code.NUMERIC_MISMATCH, "differs", node="conv_3", source="net.py:9")
 
     api.verify = fail

@@ -39,33 +39,39 @@ def compile_plain(output, sources, *flags, cc=None):
 
 
 @functools.cache
-def _runtime_objects(cc):
-    """Objects of the runtime, and those of the runner, compiled once per compiler."""
+def runtime_objects(cc=None):
+    """Objects of the runtime, and those of the runner, compiled once per compiler.
+
+    Returns:
+        Two dicts, path of the source -> path of the object.
+    """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
-    objects = {}
+    parts = []
     for name in ("sources.txt", "runner_sources.txt"):
-        objects[name] = [folder / f"{pathlib.Path(p).stem}.o" for p in listed(name)]
-        for source, output in zip(listed(name), objects[name], strict=True):
+        parts.append({p: folder / f"{pathlib.Path(p).stem}.o" for p in listed(name)})
+        for source, output in parts[-1].items():
             compile_plain(output, [source], "-c", "-fPIC", cc=cc)
-    return objects["sources.txt"], objects["runner_sources.txt"]
+    return tuple(parts)
 
 
 @functools.cache
 def demo_library(*defines):
     """Shared library of the demo model and the runtime, built once per set of defines."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
-    runtime, _ = _runtime_objects(None)
+    runtime, _ = runtime_objects()
     flags = ["-shared", "-fPIC", *(f"-D{define}" for define in defines)]
-    return compile_plain(folder / "libdemo.so", [*runtime, DEMO], *flags)
+    return compile_plain(folder / "libdemo.so", [*runtime.values(), DEMO], *flags)
 
 
 @functools.cache
 def demo_runner(*defines, cc=None, static=False):
     """Program of the runner and the demo model."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
-    runtime, runner = _runtime_objects(cc)
+    runtime, runner = runtime_objects(cc)
     flags = [f"-D{define}" for define in defines] + (["-static"] if static else [])
-    return compile_plain(folder / "demo", [*runtime, *runner, DEMO], *flags, cc=cc)
+    return compile_plain(
+        folder / "demo", [*runtime.values(), *runner.values(), DEMO], *flags, cc=cc
+    )
 
 
 def demo_weights():

@@ -1,8 +1,8 @@
 """A plan made by hand: a scaled matrix product in float32 and a line in int32.
 
-    scaled = pixels * gain        (kernel "scale", one work item per row)
-    scores = scaled @ weight      (kernel "product", sums in a workspace)
-    line   = counts * 3 + 1       (kernel "line", int32)
+scaled = pixels * gain        (kernel "scale", one work item per row)
+scores = scaled @ weight      (kernel "product", sums in a workspace)
+line   = counts * 3 + 1       (kernel "line", int32)
 """
 
 import dataclasses
@@ -59,7 +59,10 @@ def portable_model():
         helper.make_node("Add", ["tripled", "one"], ["line"], "add"),
     ]
     constants = {
-        "gain": gain(), "weight": weight(), "three": np.int32(3), "one": np.int32(1),
+        "gain": gain(),
+        "weight": weight(),
+        "three": np.int32(3),
+        "one": np.int32(1),
     }
     graph = helper.make_graph(
         nodes,
@@ -128,36 +131,70 @@ def _lay_out(rows):
 def small_plan(target, name="small"):
     """The plan, compiled for a target."""
     arena, constant = Storage.ARENA, Storage.WEIGHTS
-    tensors, ends = _lay_out([
-        ("pixels", "float32", (ROWS, DEPTH), arena),
-        ("in/counts", "int32", (COUNTS,), arena),
-        ("scaled", "float32", (ROWS, DEPTH), arena),
-        ("scores", "float32", (ROWS, COLUMNS), arena),
-        ("line", "int32", (COUNTS,), arena),
-        ("gain", "float32", (DEPTH,), constant),
-        ("weight", "float32", (DEPTH, COLUMNS), constant),
-    ])
+    tensors, ends = _lay_out(
+        [
+            ("pixels", "float32", (ROWS, DEPTH), arena),
+            ("in/counts", "int32", (COUNTS,), arena),
+            ("scaled", "float32", (ROWS, DEPTH), arena),
+            ("scores", "float32", (ROWS, COLUMNS), arena),
+            ("line", "int32", (COUNTS,), arena),
+            ("gain", "float32", (DEPTH,), constant),
+            ("weight", "float32", (DEPTH, COLUMNS), constant),
+        ]
+    )
     weights = bytearray(ends[constant])
     for tensor, array in zip(tensors[5:], (gain(), weight()), strict=True):
         weights[tensor.offset_bytes : tensor.offset_bytes + tensor.bytes] = array.tobytes()
     kernels = scale_kernel(), product_kernel(), line_kernel()
     calls = [
-        PlanCall(kernels[0].symbol, (0, 5, 2), ROWS, "Elementwise(Mul)", "elementwise_f32",
-                 ("mul",), "model.py:12", ROWS * DEPTH),
-        PlanCall(kernels[1].symbol, (2, 6, 3), ROWS, "MatrixMultiply", "gemm_f32",
-                 ("matmul",), "model.py:13", ROWS * DEPTH * COLUMNS,
-                 workspace_bytes=COLUMNS * 4),
-        PlanCall(kernels[2].symbol, (1, 4), COUNTS, "Fallback(Line)", "fallback",
-                 ("triple", "add"), "model.py:20"),
+        PlanCall(
+            kernels[0].symbol,
+            (0, 5, 2),
+            ROWS,
+            "Elementwise(Mul)",
+            "elementwise_f32",
+            ("mul",),
+            "model.py:12",
+            ROWS * DEPTH,
+        ),
+        PlanCall(
+            kernels[1].symbol,
+            (2, 6, 3),
+            ROWS,
+            "MatrixMultiply",
+            "gemm_f32",
+            ("matmul",),
+            "model.py:13",
+            ROWS * DEPTH * COLUMNS,
+            workspace_bytes=COLUMNS * 4,
+        ),
+        PlanCall(
+            kernels[2].symbol,
+            (1, 4),
+            COUNTS,
+            "Fallback(Line)",
+            "fallback",
+            ("triple", "add"),
+            "model.py:20",
+        ),
     ]
     return Plan(
-        name=name, target=target.name, tensors=tensors, calls=calls,
-        inputs=[PlanPort("pixels", 0, "float32", (ROWS, DEPTH)),
-                PlanPort("in/counts", 1, "int32", (COUNTS,))],
-        outputs=[PlanPort("scores", 3, "float32", (ROWS, COLUMNS)),
-                 PlanPort("line", 4, "int32", (COUNTS,))],
-        arena_bytes=ends[arena], arena_bound_bytes=ends[arena],
-        weights=bytes(weights), objects=compile_kernels(kernels, target, workers=1),
+        name=name,
+        target=target.name,
+        tensors=tensors,
+        calls=calls,
+        inputs=[
+            PlanPort("pixels", 0, "float32", (ROWS, DEPTH)),
+            PlanPort("in/counts", 1, "int32", (COUNTS,)),
+        ],
+        outputs=[
+            PlanPort("scores", 3, "float32", (ROWS, COLUMNS)),
+            PlanPort("line", 4, "int32", (COUNTS,)),
+        ],
+        arena_bytes=ends[arena],
+        arena_bound_bytes=ends[arena],
+        weights=bytes(weights),
+        objects=compile_kernels(kernels, target, workers=1),
     )
 
 
@@ -182,6 +219,9 @@ def write_small(target, folder, **options):
 def without_compiler(target):
     """The target on a machine where nothing compiles for it."""
     toolchain = dataclasses.replace(
-        target.toolchain, compilers=("no-such-cc",), zig_target="", install="install no-such-cc"
+        target.toolchain,
+        compilers=("no-such-cc",),
+        zig_target="",
+        install="install no-such-cc",
     )
     return dataclasses.replace(target, toolchain=toolchain)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from helpers.graphs import Graph, normal
 from helpers.passes import apply, operators

@@ -1,7 +1,7 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
-from helpers.graphs import Graph, normal
+from helpers.graphs import Graph
 from helpers.passes import apply, operators
 
 from edgecomp.graph.constants import constant_array
@@ -27,7 +27,7 @@ def test_shape_arithmetic(rng):
     outcome = apply(FoldConstantsPass(), model)
     assert operators(model) == ["Reshape"]
     assert outcome.applied == 6
-    np.testing.assert_array_equal(constant_array(list(model.graph)[0].inputs[1]), [2, 60])
+    np.testing.assert_array_equal(constant_array(model.graph[0].inputs[1]), [2, 60])
 
 
 def test_range_constant_of_shape_where_and_split(rng):

@@ -57,7 +57,7 @@ def test_convolutions(rng, order, stride, bias):
         pads=pads,
     )
     model = g.model(y)
-    fold(model, cost=lambda layer: (1.0, 0.0))
+    fold(model, cost=lambda _: (1.0, 0.0))
     assert operators(model) == ["Conv"]
 
 
@@ -109,9 +109,7 @@ def test_refusals(rng, kind):
         strides=strides,
     )
     b = g("Conv", a, normal(rng, 4, 4, 3, 3), pads=[1, 1, 1, 1])
-    outcome = fold(
-        g.model(b, *([a] if kind == "elsewhere" else [])), cost=lambda layer: (1, 0)
-    )
+    outcome = fold(g.model(b, *([a] if kind == "elsewhere" else [])), cost=lambda _: (1, 0))
     assert not outcome.modified
     reason = {
         "elsewhere": "read elsewhere",

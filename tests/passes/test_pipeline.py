@@ -78,7 +78,7 @@ class Break(ir.passes.InPlacePass):
 @pytest.mark.parametrize("numerics", [Numerics.EXACT, Numerics.REASSOCIATED])
 def test_a_pass_that_changes_numbers_is_named(rng, numerics):
     model = network(rng)
-    with pytest.raises(EdgecompError, match="Break .*changed output") as caught:
+    with pytest.raises(EdgecompError, match=r"Break .*changed output") as caught:
         run_passes(model, [Break("numbers", numerics)], verify_feeds=random_feeds(model))
     assert caught.value.code is Code.PASS_MISMATCH
 

@@ -28,7 +28,7 @@ def test_pads_are_written_out(extent, window, stride, mode, pool):
         )
     model = g.model(y)
     assert apply(ResolveAutoPadPass(), model).applied == 1
-    assert "auto_pad" not in list(model.graph)[0].attributes
+    assert "auto_pad" not in model.graph[0].attributes
 
 
 def test_ceil_mode_is_refused():

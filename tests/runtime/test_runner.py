@@ -8,13 +8,13 @@ import subprocess
 import numpy as np
 import pytest
 from helpers.demo_library import (
-    RUNTIME,
+    DEMO,
     compile_plain,
     demo_library,
     demo_outputs,
     demo_runner,
     demo_weights,
-    listed,
+    runtime_objects,
 )
 
 FILES = {"y": "y.bin", "row/sum:0": "row_sum_0.bin", "total": "total.bin", "bias": "bias.bin"}
@@ -260,14 +260,18 @@ def test_links_with_the_shared_library(tmp_path, inputs):
     """The runner needs nothing of the runtime but its public functions."""
     library = demo_library()
     program = compile_plain(
-        tmp_path / "runner", [*listed("runner_sources.txt"), library],
-        f"-Wl,-rpath,{library.parent}", f"-I{RUNTIME}/tools",
+        tmp_path / "runner", [*runtime_objects()[1].values(), library],
+        f"-Wl,-rpath,{library.parent}",
     )  # fmt: skip
     report(*inputs[0], program=program)
 
 
 def test_model_function_by_name(tmp_path, inputs):
-    sources = [*listed("runner_sources.txt"), *listed("sources.txt"),
-               RUNTIME.parent / "tests/runtime/demo_model.c"]  # fmt: skip
-    program = compile_plain(tmp_path / "runner", sources, "-DEC_MODEL_FUNCTION=demo_model")
+    runtime, runner = runtime_objects()
+    main = next(p for p in runner if p.endswith("edgecomp_run.c"))
+    others = [output for source, output in runner.items() if source != main]
+    program = compile_plain(
+        tmp_path / "runner", [main, *others, *runtime.values(), DEMO],
+        "-DEC_MODEL_FUNCTION=demo_model",
+    )  # fmt: skip
     assert report(*inputs[0], program=program)["model"] == "demo"

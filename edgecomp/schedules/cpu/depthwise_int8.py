@@ -386,7 +386,7 @@ class _Emitter:
     def _add_residual(
         self, totals: list[Expr], multipliers: list[Expr], residual: Expr
     ) -> Expr:
-        """ "Add" of docs/numerics.md on the rounded result."""
+        """Add the residual to the rounded result: docs/numerics.md, Add."""
         add, finish = self.kind.integer_add, self.finish
         assert add is not None
         assert isinstance(finish, Requantize)

@@ -15,6 +15,7 @@ from edgecomp.schedules.cpu import (
     quantize,
     quantized_binary,
     reduce,
+    resize,
     softmax,
     strided_copy,
 )
@@ -28,6 +29,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     batch_matrix_multiply,
     pool,
     reduce,
+    resize,
     quantized_binary,
     elementwise,
     lookup_table,

@@ -90,8 +90,7 @@ def convert(context: Context, value: Expr, source: str, target: str) -> Expr:
 def _convert_long(context: Context, value: Expr, source: str, target: str) -> Expr:
     """64-bit integers from and to floats in two halves.
 
-    Instructions of armv7 convert 32 bits; the library functions for 64 bits take their float
-    arguments in core registers, while LLVM 22 passes them in vector registers.
+    Instructions of armv7 convert 32 bits; for 64 there are library calls only.
     """
     lanes = context.lanes
     high_unit = constant(2.0**32, "float64", lanes)
@@ -370,7 +369,12 @@ def _modulo(context: Context, operands: list[Operand]) -> Expr:
         def remainder(x: Expr, y: Expr) -> Expr:
             return tirx.call_pure_extern(scalar, name, x, y)
 
-        return _by_lane(remainder, a.value, b.value)
+        rest = named(context.builder, "rest", _by_lane(remainder, a.value, b.value))
+        if context.attribute("fmod", 0):
+            return rest
+        zero = context.number(0.0, a.dtype)
+        apart = tirx.And(tirx.NE(rest, zero), tirx.NE(rest < zero, b.value < zero))
+        return tirx.Select(apart, rest + b.value, rest)
     divisor = b.value
     quotient = named(context.builder, "quotient", _quotient(context, a, b))
     rest = named(context.builder, "rest", a.value - quotient * divisor)

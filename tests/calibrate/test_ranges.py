@@ -1,0 +1,108 @@
+"""Range choice: what each method does to known distributions."""
+
+import numpy as np
+import pytest
+
+from edgecomp.calibrate.histogram import Histogram
+from edgecomp.calibrate.ranges import METHODS, Range, minmax_range, range_of
+
+
+def histogram_of(*arrays):
+    histogram = Histogram()
+    for array in arrays:
+        histogram.add(np.asarray(array, np.float32))
+    return histogram
+
+
+def squared_error(x, limits):
+    scale = (limits.high - limits.low) / 255
+    zero = np.rint(-limits.low / scale)
+    stored = np.clip(np.rint(x / scale) + zero, 0, 255)
+    return float((((stored - zero) * scale - x) ** 2).mean())
+
+
+@pytest.fixture
+def outliers(rng):
+    """Normal numbers and a few that are far away."""
+    return np.concatenate([rng.standard_normal(200_000), [60.0, -45.0]])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", ["normal", "relu", "negative", "relu6", "constant", "zero"])
+def test_ranges_lie_in_what_was_seen_and_contain_zero(method, shape, rng):
+    x = {
+        "normal": rng.standard_normal(5000),
+        "relu": np.maximum(rng.standard_normal(5000), 0),
+        "negative": -np.abs(rng.standard_normal(5000)) - 1,
+        "relu6": np.clip(5 * rng.standard_normal(5000), 0, 6),
+        "constant": np.full(100, 3.0),
+        "zero": np.zeros(10),
+    }[shape].astype(np.float32)
+    found = range_of(histogram_of(x), method)
+    assert min(0.0, x.min()) <= found.low <= 0 <= found.high <= max(0.0, x.max())
+    assert (found.high > found.low) == (shape != "zero")
+
+
+def test_minmax_covers_everything(outliers):
+    assert range_of(histogram_of(outliers), "minmax") == Range(-45.0, 60.0)
+
+
+@pytest.mark.parametrize(("method", "most"), [("percentile", 6), ("entropy", 12), ("mse", 50)])
+def test_other_methods_clip_outliers(method, most, outliers):
+    found = range_of(histogram_of(outliers), method)
+    assert 3 < found.high < most
+    assert -most < found.low < -3
+
+
+def test_percentile_is_numpys(rng):
+    x = rng.standard_normal(100_000).astype(np.float32)
+    found = range_of(histogram_of(x), "percentile", 99.0)
+    low, high = np.percentile(x, [0.5, 99.5])
+    assert abs(found.low - low) < 5e-3
+    assert abs(found.high - high) < 5e-3
+
+
+def test_percentile_counts_zeros():
+    x = np.concatenate([np.zeros(99_000), np.full(500, 1.0), np.full(500, 8.0)])
+    assert range_of(histogram_of(x), "percentile", 98.0).high < 1.1
+    assert range_of(histogram_of(x), "percentile", 99.98).high > 7.9
+
+
+@pytest.mark.parametrize("kind", ["normal", "laplace", "relu", "shifted"])
+def test_mse_is_no_worse_than_any_of_the_others(kind, rng):
+    x = {
+        "normal": rng.standard_normal(50_000),
+        "laplace": rng.laplace(size=50_000),
+        "relu": np.maximum(rng.laplace(size=50_000), 0),
+        "shifted": rng.laplace(size=50_000) + 2,
+    }[kind].astype(np.float32)
+    histogram = histogram_of(x)
+    errors = {method: squared_error(x, range_of(histogram, method)) for method in METHODS}
+    # The search is a grid over a histogram.
+    assert errors["mse"] <= 1.02 * min(errors.values())
+
+
+def test_entropy_is_not_led_by_a_spike_of_zeros(rng):
+    """A rectifier leaves most values at zero; the rest still has to be covered."""
+    x = np.maximum(rng.standard_normal(100_000) - 1.5, 0)
+    assert range_of(histogram_of(x), "entropy").high > 1.5
+
+
+def test_entropy_keeps_a_spike_at_the_end(rng):
+    """Pixels and clipped activations pile up at their greatest value."""
+    x = np.concatenate([np.zeros(8000), rng.integers(1, 255, 900) / 255, np.ones(1100)])
+    assert range_of(histogram_of(x), "entropy").high > 0.95
+    x = np.clip(4 * rng.standard_normal(50_000), 0, 6)
+    assert range_of(histogram_of(x), "entropy").high > 5.5
+
+
+def test_a_nan_or_an_infinity_makes_the_range_not_finite():
+    for method in METHODS:
+        assert not range_of(histogram_of([1.0, np.nan]), method).finite
+        assert not range_of(histogram_of([1.0, np.inf]), method).finite
+    assert not minmax_range(0.0, float("inf")).finite
+
+
+def test_clipping_and_union():
+    assert Range(-3.0, 9.0).clipped(0.0, 6.0) == Range(0.0, 6.0)
+    assert Range(-1.0, 2.0).union(Range(0.0, 5.0)) == Range(-1.0, 5.0)
