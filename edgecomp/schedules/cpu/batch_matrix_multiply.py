@@ -156,7 +156,9 @@ class _Emitter:
 
     def _batch_offsets(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
         """Index of the first element of a, b and output in one batch."""
-        totals = [matrix.view.offset for matrix in (self.a, self.b, self.output)]
+        totals: list[Expr] = [
+            tirx.const(matrix.view.offset, "int32") for matrix in (self.a, self.b, self.output)
+        ]
         for d in range(len(self.batch) - 1, -1, -1):
             quotient = batch if d == 0 else tirx.truncdiv(batch, self.batch[d])
             index = batch if d == 0 else batch - quotient * self.batch[d]
