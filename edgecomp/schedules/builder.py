@@ -15,6 +15,7 @@ from typing import Any
 
 from tvm import tirx
 from tvm.ir import PointerType, PrimType
+from tvm_ffi import structural_hash
 
 #: TVM expressions carry no static types.
 Expr = Any
