@@ -10,10 +10,10 @@ import sys
 import onnx_ir as ir
 import PIL.Image
 import pytest
-
-from edgecomp.device.load import load_target
 from helpers.models import digits, digits_data
 from helpers.targets import reason_not_runnable
+
+from edgecomp.device.load import load_target
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 

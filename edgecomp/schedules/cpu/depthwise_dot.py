@@ -81,6 +81,7 @@ class Products(abc.ABC):
         group: input rows that it adds at once.
         interleave_cost: instructions per group and input column.
         use_cost: instructions per use and column of the window.
+        held: registers that operands and weights take beside the sums.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Products(abc.ABC):
     group: int
     interleave_cost: int
     use_cost: int
+    held: int
 
     def sums(self, lanes: int) -> int:
         """int32 vectors that hold the sums of ``lanes`` channels, in ``piece_order``."""
@@ -315,6 +317,7 @@ def products_of(target: Target) -> Products:
             group=4,
             interleave_cost=8,
             use_cost=4,
+            held=12,
         )
     lanes = 16 if core.isa == "aarch64" else 8
     return WideningRows(
@@ -326,6 +329,7 @@ def products_of(target: Target) -> Products:
         group=2,
         interleave_cost=0,
         use_cost=lanes // 2,
+        held=12 if core.isa == "aarch64" else 10,
     )
 
 
@@ -340,6 +344,7 @@ def _x86(target: Target, lanes: int, *, vnni: bool) -> Products:
             group=4,
             interleave_cost=8,
             use_cost=4,
+            held=4,
         )
     return TwoRows(
         name="maddwd",
@@ -350,4 +355,5 @@ def _x86(target: Target, lanes: int, *, vnni: bool) -> Products:
         group=2,
         interleave_cost=6,
         use_cost=8,
+        held=4,
     )

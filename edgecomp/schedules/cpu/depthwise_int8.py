@@ -93,7 +93,7 @@ def params_for(target: Target, operation: Operation) -> Params:
             continue
         plan = plan_rows(window, height, products.group)
         sums = products.sums(products.lanes)
-        room = target.core.vector_registers - sums - 2
+        room = target.core.vector_registers - products.held - 2
         columns = max(1, min(_MAXIMUM_COLUMNS, room // (sums * height), output.shape[3]))
         shared = len(window.users(columns)) * len(plan.groups) * products.interleave_cost
         own = len(plan.uses) * window.size[1] * products.use_cost

@@ -63,9 +63,9 @@ def link(kernels, target, folder):
     return ctypes.CDLL(str(path))
 
 
-def ours(operation, buffers, target, folder):
+def ours(operation, buffers, target, folder, schedule=convolution):
     """A function that runs the operation's kernels on all work items, and the calls."""
-    calls = convolution.emit(operation, target)
+    calls = schedule.emit(operation, target)
     library = link([call.kernel for call in calls], target, folder)
     memory = {}
     prepared = []
