@@ -199,7 +199,8 @@ class _Emitter:
                     weight_stride=weight_stride,
                 )
                 sums = self._multiply(operands, rows, vectors)
-                at = builder.let("at", places[2] + row * self.output.rows + column)
+                at = places[2] + row * self.output.rows + column
+                at = builder.let("at", at, "int64")
                 self._store(output, at, sums, is_last)
             start += rows * count
 
@@ -264,6 +265,7 @@ class _Emitter:
                 builder.let(
                     "source",
                     place + tirx.min(first + lane, self.columns - 1) * self.b.columns,
+                    "int64",
                 )
                 for lane in range(lanes)
             ]
