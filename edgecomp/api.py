@@ -280,7 +280,9 @@ def _prepare(
     reports = run_passes(
         model,
         float_passes(
-            low_rank=_low_rank(target), channel_multiple=target.lanes(32) if target else 8
+            low_rank=_low_rank(target),
+            strip=options.strip_pruned,
+            channel_multiple=target.lanes(32) if target else 8,
         ),
         dump_dir=options.dump_passes,
         verify_feeds=feeds if options.verify_passes else None,
