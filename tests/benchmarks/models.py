@@ -10,7 +10,7 @@ that of the bundle, with its 95 % interval over the rounds.
 
 import argparse
 import dataclasses
-import datetime
+import datetime as dt
 import functools
 import json
 import os
@@ -106,8 +106,8 @@ def markdown(result):
     """The result as docs/figures.md has it."""
     peak = result["machine"]["float32 G multiply-adds/s, one thread"]
     lines = [
-        "| model | precision | threads | edgecomp ms | onnxruntime ms | times as fast | 95 % "
-        "| G multiply-adds/s | share of float peak | peak memory MiB |",
+        "| model | precision | threads | edgecomp ms | onnxruntime ms | times as fast | 95 % | "
+        + "G multiply-adds/s | share of float peak | peak memory MiB |",
         "|---|---|---:|---:|---:|---:|---|---:|---:|---:|",
     ]
     for row in result["rows"]:
@@ -133,7 +133,7 @@ def markdown(result):
 def versions():
     """What was compared with what."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "edgecomp": edgecomp.__version__,
         "onnxruntime": onnxruntime.__version__,
         "tvm": tvm.__version__,
