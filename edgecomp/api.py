@@ -18,6 +18,7 @@ from edgecomp.progress import Progress, silent
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgecomp.bench.device import Device
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
@@ -279,7 +280,9 @@ def _prepare(
     reports = run_passes(
         model,
         float_passes(
-            low_rank=_low_rank(target), channel_multiple=target.lanes(32) if target else 8
+            low_rank=_low_rank(target),
+            strip=options.strip_pruned,
+            channel_multiple=target.lanes(32) if target else 8,
         ),
         dump_dir=options.dump_passes,
         verify_feeds=feeds if options.verify_passes else None,
@@ -309,8 +312,6 @@ def _quantize(
     facts: dict[str, Any],
 ) -> list[dict[str, Array]]:
     """Insert Quantize and Dequantize nodes in place; return samples for golden vectors."""
-    import itertools
-
     from edgecomp.calibrate.observe import collect_ranges
     from edgecomp.calibrate.readers import open_calibration
     from edgecomp.passes.insert_qdq import InsertQdqPass
@@ -351,11 +352,11 @@ def _quantize(
     facts["quantization"] = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
-        "samples": options.num_samples,
+        "samples": calibration.used,
         "stay_float": dict(sorted(insert.refusals.items())),
     }
     facts["passes"] = [*facts["passes"], "InsertQdqPass"]
-    return list(itertools.islice(iter(calibration), GOLDEN_SAMPLES))
+    return calibration.first[:GOLDEN_SAMPLES]
 
 
 def _compile(
@@ -436,7 +437,7 @@ def _is_quantized(model: "ir.Model") -> bool:
     return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
 
 
-def _device(bundle: "Bundle", spec: str) -> Any:
+def _device(bundle: "Bundle", spec: str) -> "Device":
     from edgecomp.bench.devices import open_device
 
     # Only an emulator depends on the target; a bundle for a user's own target file must run

@@ -150,6 +150,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     op_types_to_quantize: tuple[str, ...] = _option(
         (), "quantize only operators of this type", metavar="TYPE"
     )
+    strip_pruned: bool = _option(True, "remove channels whose weights are all zero")
     seed: int = _option(0, "for whatever is drawn at random")
     dump_passes: pathlib.Path | None = _option(
         None, "write the model after each pass into this folder", metavar="DIR"

@@ -1,8 +1,8 @@
 """Shared fixtures: seeded random numbers, one hypothesis profile, golden text."""
 
 import os
-import sys
 import pathlib
+import sys
 
 import hypothesis
 import numpy as np

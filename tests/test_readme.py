@@ -10,10 +10,10 @@ import sys
 import onnx_ir as ir
 import PIL.Image
 import pytest
-
-from edgecomp.device.load import load_target
 from helpers.models import digits, digits_data
 from helpers.targets import reason_not_runnable
+
+from edgecomp.device.load import load_target
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
@@ -48,7 +48,7 @@ def test_the_main_example(tmp_path, figure):
 def test_ci_runs_the_test_command():
     text = (REPOSITORY / ".ci" / "run").read_text()
     assert "readme_command.py test" in text
-    assert command("test").endswith("-m pytest")
+    assert command("test").endswith("-m pytest -n auto --dist loadscope")
 
 
 def test_the_commands_on_a_model_of_your_own(tmp_path):

@@ -12,7 +12,6 @@ differ in what they weigh:
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +77,15 @@ def percentile_range(histogram: Histogram, percentile: float = DEFAULT_PERCENTIL
 
 def entropy_range(histogram: Histogram) -> Range:
     """The threshold, the same on both sides, that keeps most of the distribution."""
-    return _search(histogram, _divergence)
+    full = minmax_range(histogram.low, histogram.high)
+    if histogram.reach == 0.0 or not histogram.finite:
+        return full if histogram.finite else NOT_FINITE
+    centres, counts = histogram.dense()
+    largest = max(-full.low, full.high)
+    candidates = [full.clipped(-share * largest, share * largest) for share in _SHARES]
+    costs = [_divergence(centres, counts, histogram.width, each) for each in candidates]
+    # Among equal costs the widest range.
+    return candidates[len(costs) - 1 - int(np.argmin(costs[::-1]))]
 
 
 def mse_range(histogram: Histogram) -> Range:
@@ -113,19 +120,6 @@ def range_of(
     return minmax_range(histogram.low, histogram.high)
 
 
-def _search(histogram: Histogram, cost: Callable[[Real, Real, float, float], float]) -> Range:
-    full = minmax_range(histogram.low, histogram.high)
-    if histogram.reach == 0.0 or not histogram.finite:
-        return full if histogram.finite else NOT_FINITE
-    centres, counts = histogram.dense()
-    largest = max(-full.low, full.high)
-    candidates = [full.clipped(-share * largest, share * largest) for share in _SHARES]
-    costs = [cost(centres, counts, c.low, c.high) for c in candidates]
-    # Among equal costs the widest range.
-    best = len(costs) - 1 - int(np.argmin(costs[::-1]))
-    return candidates[best]
-
-
 def _squared_error(centres: Real, counts: Real, low: float, high: float) -> float:
     """Sum of squared differences between values and what is stored of them."""
     scale = (high - low) / (_LEVELS - 1)
@@ -136,28 +130,27 @@ def _squared_error(centres: Real, counts: Real, low: float, high: float) -> floa
     return float((counts * (centres - (level - zero) * scale) ** 2).sum())
 
 
-def _divergence(centres: Real, counts: Real, low: float, high: float) -> float:
+def _divergence(centres: Real, counts: Real, width: float, limits: Range) -> float:
     """Kullback-Leibler divergence of the stored distribution from the clipped one.
 
-    Both are over the bins inside the range. The clipped one has what lies outside added at its
-    ends; the stored one spreads each level's count evenly over the level's bins in use, and
-    does not know what was clipped.
+    Both are over the bins that the range reaches into. The clipped one has what lies outside
+    added to its first and last bin; the stored one spreads each level's count evenly over the
+    level's bins in use, and does not know what was clipped.
     """
-    inside = (centres > low) & (centres < high)
-    if inside.sum() < 2 or high <= low:
-        return math.inf
+    inside = (centres + width / 2 > limits.low) & (centres - width / 2 < limits.high)
     kept = counts[inside]
-    if not kept.any():
+    if limits.high <= limits.low or not kept.any():
         return math.inf
     clipped = kept.copy()
-    clipped[0] += counts[centres <= low].sum()
-    clipped[-1] += counts[centres >= high].sum()
-    level = np.rint((centres[inside] - low) / ((high - low) / (_LEVELS - 1))).astype(np.int64)
-    used = kept > 0
+    clipped[0] += counts[: int(np.argmax(inside))].sum()
+    clipped[-1] += counts[len(counts) - int(np.argmax(inside[::-1])) :].sum()
+    step = (limits.high - limits.low) / (_LEVELS - 1)
+    nearest = np.rint((centres[inside] - limits.low) / step)
+    level = np.clip(nearest, 0, _LEVELS - 1).astype(np.int64)
+    used = clipped > 0
     per_level = np.bincount(level, kept, _LEVELS)
     bins_per_level = np.bincount(level, used.astype(np.float64), _LEVELS)
     spread = np.where(used, per_level[level] / np.maximum(bins_per_level[level], 1.0), 0.0)
     p, q = clipped / clipped.sum(), spread / spread.sum()
     # Smooth: a bin with mass in p and none in q would make the divergence infinite.
-    mass = p > 0
-    return float((p[mass] * np.log(p[mass] / np.maximum(q[mass], 1e-12))).sum())
+    return float((p[used] * np.log(p[used] / np.maximum(q[used], 1e-12))).sum())

@@ -18,6 +18,8 @@ from edgecomp.options import ImageOptions
 logger = logging.getLogger(__name__)
 
 DEFAULT_SAMPLES = 300
+#: How many feeds a calibration set keeps.
+FIRST_FEEDS = 4
 
 Transform = Callable[[Any], Any]
 
@@ -39,6 +41,8 @@ class CalibrationSet:
     Attributes:
         requested: most feeds an iteration gives.
         used: how many the last finished iteration gave.
+        first: the first few feeds of the latest iteration, for who needs examples of a source
+            that can be read only once.
     """
 
     def __init__(self, items: _Items, inputs: Sequence[InputLike], requested: int) -> None:
@@ -46,6 +50,7 @@ class CalibrationSet:
         self._inputs = tuple(inputs)
         self.requested = requested
         self.used = 0
+        self.first: list[Feed] = []
 
     @property
     def total(self) -> int | None:
@@ -55,7 +60,10 @@ class CalibrationSet:
 
     def __iter__(self) -> Iterator[Feed]:
         count = 0
+        self.first = []
         for feed in FeedBuilder(self._inputs).feeds(self._items):
+            if count < FIRST_FEEDS:
+                self.first.append(feed)
             yield feed
             count += 1
             if count == self.requested:

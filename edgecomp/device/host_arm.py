@@ -73,7 +73,7 @@ def read_32(cpuinfo: str) -> HostFacts:
             "mfloat-abi": "hard",
             "opt-level": 3,
         },
-        features=frozenset({"neon"} if usable else ()),
+        features=frozenset({"neon", "vfp4"} if usable else ()),
         vector_bits=128,
         vector_registers=16,
         in_order=_all_in_order(blocks),

@@ -115,15 +115,14 @@ def decide_scope(
     """
     _check_options(graph, options)
     refusals: dict[ir.Node, str] = {}
-    blocks = _find_blocks(graph, options, refusals)
+    found = _find_blocks(graph, options, refusals)
+    # First by structure: ranges were only observed where they are needed.
+    blocks = _between_integers(found, options, lambda _: "", refusals)
     blocks = _usable_blocks(blocks, range_refusal, refusals)
-    integer, stored = _choose(blocks, options, range_refusal)
-    for block in blocks:
-        if block not in integer:
-            refusals[block.node] = "no integer operator lies on both sides of it"
-    kept = tuple(block for block in blocks if block in integer)
+    blocks = _between_integers(blocks, options, range_refusal, refusals)
+    _, stored = _choose(blocks, options, range_refusal)
     reasons = tuple(refuse(node, reason) for node, reason in refusals.items())
-    return Scope(kept, tuple(stored), reasons)
+    return Scope(tuple(blocks), tuple(stored), reasons)
 
 
 def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
@@ -302,6 +301,20 @@ def _usable_blocks(
         if block.shares_scale:
             follows.update(block.outputs)
     return usable
+
+
+def _between_integers(
+    blocks: Sequence[Block],
+    options: InsertQdqOptions,
+    range_refusal: RangeRefusal,
+    refusals: dict[ir.Node, str],
+) -> list[Block]:
+    """The blocks that are chosen; notes why the others are not."""
+    integer, _ = _choose(blocks, options, range_refusal)
+    for block in blocks:
+        if block not in integer:
+            refusals[block.node] = "no integer operator lies on both sides of it"
+    return [block for block in blocks if block in integer]
 
 
 def _choose(

@@ -27,10 +27,10 @@ def photos() -> list[pathlib.Path]:
     return sorted(image_folder().glob("imagenet_*.jpg"))
 
 
-def samples() -> Iterator[dict[str, np.ndarray]]:
+def samples() -> Iterator[np.ndarray]:
     """Calibration data: one photo at a time."""
     for photo in photos():
-        yield {"x": read_image(photo, INPUT_SHAPE, "float32", NORMALIZE)}
+        yield read_image(photo, INPUT_SHAPE, "float32", NORMALIZE)
 
 
 def say(step: str, done: int = 0, total: int = 0) -> None:
@@ -46,7 +46,7 @@ def build(folder: pathlib.Path, precision: str) -> edgecomp.Bundle:
     options = BuildOptions(
         precision=precision, name=f"efficientnet_lite0_{precision}", output=folder / precision
     )
-    calibration = list(samples()) if precision == "w8a8" else None
+    calibration = samples() if precision == "w8a8" else None
     return edgecomp.build(network, options, say, args=example, calibration_dataset=calibration)
 
 
@@ -72,7 +72,7 @@ def main() -> None:
         verified = edgecomp.verify(bundle)
         print(f"{precision}: verified against {len(verified.checks)} golden outputs")
         measured = edgecomp.benchmark(bundle, BenchmarkOptions(num_runs=50))
-        times[precision] = measured.measurement.wall.median / 1e6
+        times[precision] = measured.measurement.wall.p50_ns / 1e6
         size = bundle.weights_path.stat().st_size / 1e6
         print(f"{precision}: {times[precision]:.2f} ms (median), weights {size:.1f} MB")
     print(f"int8 is {times['fp32'] / times['w8a8']:.2f} x as fast as float")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers.models import digits, digits_data
 
 from edgecomp import api
 from edgecomp.bench.device import Device  # noqa: F401 - the type of api's device
 from edgecomp.graph.run import run_model
-from helpers.models import digits, digits_data
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,11 @@ def test_int8_keeps_the_accuracy(folder, name, figure):
         accuracy(api.compile(m.clone(), output=folder / f"{name}-{kind}", name=name))
         for kind, m in (("float", model), ("int8", quantized))
     ]
-    figure(f"{name}, 2,000 test images", f"float {rates[0]:.2f} %, int8 {rates[1]:.2f} %",
-           "int8 within 0.3 points")
+    figure(
+        f"{name}, 2,000 test images",
+        f"float {rates[0]:.2f} %, int8 {rates[1]:.2f} %",
+        "int8 within 0.3 points",
+    )
     assert rates[1] >= rates[0] - 0.3
 
 

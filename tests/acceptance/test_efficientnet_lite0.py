@@ -4,14 +4,14 @@ import time
 
 import numpy as np
 import pytest
+from helpers.models import efficientnet, imagenet_images
+from helpers.targets import reason_not_runnable
 
 from edgecomp import api
 from edgecomp.device.load import load_target
 from edgecomp.graph.run import run_model
 from edgecomp.options import BuildOptions
 from edgecomp.reference.interpreter import run_reference
-from helpers.models import efficientnet, imagenet_images
-from helpers.targets import reason_not_runnable
 
 #: Core -> target that has it.
 EMULATED = {
@@ -31,9 +31,7 @@ def quantized():
     images, _ = imagenet_images()
     samples = ({"x": image[None]} for image in images)
     name = efficientnet().graph.inputs[0].name
-    return api.quantize(
-        efficientnet().clone(), [{name: sample["x"]} for sample in samples]
-    )
+    return api.quantize(efficientnet().clone(), [{name: sample["x"]} for sample in samples])
 
 
 def build(model, target, folder, name):
@@ -68,8 +66,11 @@ def test_float_equals_onnxruntime_on_the_host(float_host, figure):
     images, _ = imagenet_images()
     expected = expected_float(images[:4])
     difference = relative(outputs_of(float_host, images[:4]), expected)
-    figure("EfficientNet-Lite0 float, host against onnxruntime", f"{difference:.1e} of range",
-           "at most 1e-4")
+    figure(
+        "EfficientNet-Lite0 float, host against onnxruntime",
+        f"{difference:.1e} of range",
+        "at most 1e-4",
+    )
     assert difference <= 1e-4
 
 
@@ -80,11 +81,12 @@ def test_float_equals_onnxruntime_under_qemu(folder, core, figure):
         pytest.skip(reason)
     images, _ = imagenet_images()
     bundle = build(efficientnet(), target.name, folder, "float32")
-    difference = relative(
-        outputs_of(bundle, images[:1], "qemu"), expected_float(images[:1])
+    difference = relative(outputs_of(bundle, images[:1], "qemu"), expected_float(images[:1]))
+    figure(
+        f"EfficientNet-Lite0 float, {core} under qemu against onnxruntime",
+        f"{difference:.1e} of range",
+        "at most 1e-4",
     )
-    figure(f"EfficientNet-Lite0 float, {core} under qemu against onnxruntime",
-           f"{difference:.1e} of range", "at most 1e-4")
     assert difference <= 1e-4
 
 
@@ -97,8 +99,11 @@ def test_int8_equals_the_reference_on_the_host(int8_host, quantized, figure):
     found = outputs_of(int8_host, images[:2])
     expected = [reference_output(quantized, image) for image in images[:2]]
     different = int(np.sum(found != np.concatenate(expected)))
-    figure("EfficientNet-Lite0 int8, host against the numpy reference",
-           f"{different} of {found.size} outputs differ", "0")
+    figure(
+        "EfficientNet-Lite0 int8, host against the numpy reference",
+        f"{different} of {found.size} outputs differ",
+        "0",
+    )
     assert different == 0
 
 
@@ -117,8 +122,11 @@ def test_int8_bits_are_the_same_under_qemu(folder, int8_host, quantized, core, f
     found = outputs_of(bundle, images[:1], "qemu")
     expected = outputs_of(int8_host, images[:1])
     same = found.tobytes() == expected.tobytes()
-    figure(f"EfficientNet-Lite0 int8, {core} under qemu against the host",
-           "same bits" if same else "different bits", "same bits")
+    figure(
+        f"EfficientNet-Lite0 int8, {core} under qemu against the host",
+        "same bits" if same else "different bits",
+        "same bits",
+    )
     assert same
 
 
@@ -128,8 +136,11 @@ def test_int8_top1_of_20_images(float_host, int8_host, figure):
         name: int(np.sum(outputs_of(bundle, images).argmax(1) == labels))
         for name, bundle in (("float", float_host), ("int8", int8_host))
     }
-    figure("EfficientNet-Lite0 top-1 on 20 images", f"float {right['float']}, "
-           f"int8 {right['int8']}", "int8 within one of float")
+    figure(
+        "EfficientNet-Lite0 top-1 on 20 images",
+        f"float {right['float']}, int8 {right['int8']}",
+        "int8 within one of float",
+    )
     assert abs(right["float"] - right["int8"]) <= 1
 
 
@@ -137,8 +148,12 @@ def test_the_arena_is_near_its_bound(float_host, int8_host, figure):
     for name, bundle in (("float", float_host), ("int8", int8_host)):
         memory = bundle.manifest.memory
         ratio = memory.arena_bytes / memory.arena_bound_bytes
-        figure(f"EfficientNet-Lite0 {name} arena", f"{ratio:.3f} x the largest sum of live "
-               f"tensors ({memory.arena_bytes / 1e6:.2f} MB)", "at most 1.05")
+        figure(
+            f"EfficientNet-Lite0 {name} arena",
+            f"{ratio:.3f} x the largest sum of live "
+            f"tensors ({memory.arena_bytes / 1e6:.2f} MB)",
+            "at most 1.05",
+        )
         assert ratio <= 1.05
 
 
@@ -146,19 +161,25 @@ def test_build_from_scratch(tmp_path, figure):
     images, _ = imagenet_images()
     name = efficientnet().graph.inputs[0].name
     options = BuildOptions(
-        precision="w8a8", output=tmp_path / "bundle", name="efficientnet_lite0",
+        precision="w8a8",
+        output=tmp_path / "bundle",
+        name="efficientnet_lite0",
         cache_dir=tmp_path / "cache",
     )
     steps = []
     begin = time.perf_counter()
     bundle = api.build(
-        efficientnet().clone(), options,
+        efficientnet().clone(),
+        options,
         progress=lambda step, done=0, total=0: steps.append(step),
         calibration_dataset=[{name: image[None]} for image in images],
     )
     seconds = time.perf_counter() - begin
-    figure("build of EfficientNet-Lite0 int8, empty kernel cache", f"{seconds:.0f} s",
-           "under 60 s on 2 cores")
+    figure(
+        "build of EfficientNet-Lite0 int8, empty kernel cache",
+        f"{seconds:.0f} s",
+        "under 60 s on 2 cores",
+    )
     assert "calibrate" in steps
     assert "compile kernels" in steps
     assert api.verify(bundle).checks

@@ -88,6 +88,14 @@ def test_entropy_is_not_led_by_a_spike_of_zeros(rng):
     assert range_of(histogram_of(x), "entropy").high > 1.5
 
 
+def test_entropy_keeps_a_spike_at_the_end(rng):
+    """Pixels and clipped activations pile up at their greatest value."""
+    x = np.concatenate([np.zeros(8000), rng.integers(1, 255, 900) / 255, np.ones(1100)])
+    assert range_of(histogram_of(x), "entropy").high > 0.95
+    x = np.clip(4 * rng.standard_normal(50_000), 0, 6)
+    assert range_of(histogram_of(x), "entropy").high > 5.5
+
+
 def test_a_nan_or_an_infinity_makes_the_range_not_finite():
     for method in METHODS:
         assert not range_of(histogram_of([1.0, np.nan]), method).finite

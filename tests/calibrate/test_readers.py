@@ -222,7 +222,7 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert count == 200
-        assert peak < 12 * sample_bytes, source
+        assert peak < 12 * sample_bytes, source  # four of them in calibration.first
 
 
 def test_spread():
@@ -343,6 +343,7 @@ def test_scripts_that_fail(tmp_path):
 def test_an_iterator_is_read_once():
     calibration = open_calibration(iter([np.zeros((1, 3, 8, 8), np.float32)]), IMAGE)
     assert len(list(calibration)) == 1
+    assert len(calibration.first) == 1
     with pytest.raises(EdgecompError, match="only once"):
         list(calibration)
 

@@ -177,6 +177,9 @@ class Rendered:
     def __init__(self, value):
         self.value = value
 
+    def require_conclusive(self):
+        pass
+
     def as_dict(self):
         return {"value": self.value}
 

@@ -53,6 +53,9 @@ BUNDLE = types.SimpleNamespace(
 
 
 class Rendered:
+    def require_conclusive(self):
+        pass
+
     def as_dict(self):
         return {"p50_ms": 1.5}
 

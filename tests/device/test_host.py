@@ -41,7 +41,7 @@ def host(name, isa):
             {"neon", "dotprod", "i8mm", "fp16"}, 128, 32,
         ),
         (
-            "raspberry-pi-2", "armv7", "cortex-a15", ["+neon", "+vfp4"], {"neon"}, 128, 16,
+            "raspberry-pi-2", "armv7", "cortex-a15", ["+neon", "+vfp4"], {"neon", "vfp4"}, 128, 16,
         ),
         ("cortex-a8", "armv7", "generic", [], set(), 128, 16),
     ],

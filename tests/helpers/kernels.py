@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import hashlib
+import itertools
 import pathlib
 import shutil
 import subprocess
@@ -78,7 +79,7 @@ def run_calls(calls, target, buffers, slices=1):
 
 def _ranges(items, slices):
     cuts = [items * i // slices for i in range(slices + 1)]
-    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [(a, b) for a, b in itertools.pairwise(cuts) if b > a]
 
 
 def _aligned(array):
@@ -98,7 +99,9 @@ def _link(key, folder, compiler, flags):
 
 def _run_native(calls, target, order, arrays, objects, slices):
     compiler = next(c for c in target.toolchain.compilers if shutil.which(c))
-    key = hashlib.sha256(repr(sorted(objects)).encode() + b"".join(objects.values())).hexdigest()
+    key = hashlib.sha256(
+        repr(sorted(objects)).encode() + b"".join(objects.values())
+    ).hexdigest()
     folder = pathlib.Path(tempfile.gettempdir()) / f"edgecomp-kernels-{key[:24]}"
     folder.mkdir(exist_ok=True)
     for symbol, content in objects.items():
@@ -107,15 +110,21 @@ def _run_native(calls, target, order, arrays, objects, slices):
     raws = {a: _aligned(arrays[a]) for a in order}
     for call in calls:
         workspace = np.zeros(call.workspace_bytes + ALIGN, np.uint8)
-        pointers = [ctypes.c_void_p(raws[a][0].ctypes.data + raws[a][1]) for a in call.arguments]
+        pointers = [
+            ctypes.c_void_p(raws[a][0].ctypes.data + raws[a][1]) for a in call.arguments
+        ]
         if call.workspace_bytes:
-            pointers.append(ctypes.c_void_p(workspace.ctypes.data + -workspace.ctypes.data % ALIGN))
+            pointers.append(
+                ctypes.c_void_p(workspace.ctypes.data + -workspace.ctypes.data % ALIGN)
+            )
         function = getattr(library, call.kernel.symbol)
         for lo, hi in _ranges(call.work_items, slices):
             function(*pointers, ctypes.c_int32(lo), ctypes.c_int32(hi))
     for a in order:
         raw, start = raws[a]
-        assert (raw[start + arrays[a].nbytes :][:SLACK_BYTES] == 0x5A).all(), "wrote past the end"
+        assert (raw[start + arrays[a].nbytes :][:SLACK_BYTES] == 0x5A).all(), (
+            "wrote past the end"
+        )
         assert (raw[:start] == 0x5A).all(), "wrote before the start"
         arrays[a] = raw[start : start + arrays[a].nbytes].view(arrays[a].dtype)
 
@@ -129,11 +138,13 @@ def _run_emulated(calls, target, order, arrays, objects, slices):
         total += (arrays[a].nbytes + SLACK_BYTES + ALIGN - 1) // ALIGN * ALIGN
     scratch = max(c.workspace_bytes for c in calls)
     lines = ["#include <stdint.h>", "#include <stdio.h>", "#include <stdlib.h>"]
-    for symbol, count in sorted({(c.kernel.symbol, len(c.arguments) + bool(c.workspace_bytes))
-                                 for c in calls}):
+    for symbol, count in sorted(
+        {(c.kernel.symbol, len(c.arguments) + bool(c.workspace_bytes)) for c in calls}
+    ):
         lines.append(f"void {symbol}({', '.join(['void *'] * count)}, int32_t, int32_t);")
     lines += [
-        "int main(int argc, char **argv) {", "  (void)argc;",
+        "int main(int argc, char **argv) {",
+        "  (void)argc;",
         f"  size_t n = {total}; char *m = aligned_alloc(64, n + 64);",
         f"  char *w = aligned_alloc(64, {(scratch + 127) // 64 * 64}); (void)w;",
         '  FILE *f = fopen(argv[1], "rb"); if (!f || fread(m, 1, n, f) != n) return 2; fclose(f);',
@@ -143,8 +154,11 @@ def _run_emulated(calls, target, order, arrays, objects, slices):
         pointers += ["w"] if call.workspace_bytes else []
         for lo, hi in _ranges(call.work_items, slices):
             lines.append(f"  {call.kernel.symbol}({', '.join(pointers)}, {lo}, {hi});")
-    lines += ['  f = fopen(argv[1], "wb"); if (!f || fwrite(m, 1, n, f) != n) return 3;',
-              "  fclose(f); return 0;", "}"]
+    lines += [
+        '  f = fopen(argv[1], "wb"); if (!f || fwrite(m, 1, n, f) != n) return 3;',
+        "  fclose(f); return 0;",
+        "}",
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         paths = []
@@ -153,15 +167,30 @@ def _run_emulated(calls, target, order, arrays, objects, slices):
             paths.append(str(folder / f"{symbol}.o"))
         (folder / "main.c").write_text("\n".join(lines))
         program = str(folder / "program")
-        subprocess.run([compiler, "-O1", "-static", *target.toolchain.flags,
-                        str(folder / "main.c"), *paths, "-o", program, "-lm"], check=True)
+        subprocess.run(
+            [
+                compiler,
+                "-O1",
+                "-static",
+                *target.toolchain.flags,
+                str(folder / "main.c"),
+                *paths,
+                "-o",
+                program,
+                "-lm",
+            ],
+            check=True,
+        )
         image = np.full(total, 0x5A, np.uint8)
         for a in order:
             image[offsets[a] : offsets[a] + arrays[a].nbytes] = arrays[a].view(np.uint8)
         (folder / "memory").write_bytes(image.tobytes())
         emulator = target.emulator
-        subprocess.run([emulator.command, *emulator.arguments, program, str(folder / "memory")],
-                       check=True, timeout=300)
+        subprocess.run(
+            [emulator.command, *emulator.arguments, program, str(folder / "memory")],
+            check=True,
+            timeout=300,
+        )
         image = np.frombuffer((folder / "memory").read_bytes(), np.uint8).copy()
     for a in order:
         end = offsets[a] + arrays[a].nbytes

@@ -1,8 +1,8 @@
 """Small networks with the structures of real ones: name -> (module, example inputs)."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 
 class SqueezeExcite(nn.Module):
@@ -55,7 +55,9 @@ class VisionTransformer(nn.Module):
         x = self.patch(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.position
         n, t, c = x.shape
-        q, k, v = self.qkv(self.norm1(x)).reshape(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm1(x)).reshape(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        )
         a = torch.softmax(q @ k.transpose(2, 3) * (c // self.heads) ** -0.5, -1) @ v
         x = x + self.out(a.transpose(1, 2).reshape(n, t, c))
         return (x + self.down(F.gelu(self.up(self.norm2(x)))))[:, 0]
@@ -160,7 +162,14 @@ def networks():
     return {name: (module.eval(), args) for name, (module, args) in made.items()}
 
 
-NAMES = (
-    "squeeze_excite feature_pyramid vision_transformer conv_next grouped_and_dilated "
-    "keyword_spotter super_resolution text_encoder perceptron"
-).split()
+NAMES = [
+    "squeeze_excite",
+    "feature_pyramid",
+    "vision_transformer",
+    "conv_next",
+    "grouped_and_dilated",
+    "keyword_spotter",
+    "super_resolution",
+    "text_encoder",
+    "perceptron",
+]

@@ -23,7 +23,9 @@ class PlanRunner:
             compiler = next(c for c in ("cc", "gcc", "clang") if shutil.which(c))
             library = folder / "plan.so"
             objects = [str(folder / f"{s}.o") for s in plan.objects]
-            subprocess.run([compiler, "-shared", "-o", str(library), *objects, "-lm"], check=True)
+            subprocess.run(
+                [compiler, "-shared", "-o", str(library), *objects, "-lm"], check=True
+            )
             self._library = ctypes.CDLL(str(library))
         self._arena = _aligned(plan.arena_bytes, 0xA5)
         self._weights = _aligned(len(plan.weights), 0)
@@ -37,8 +39,10 @@ class PlanRunner:
             self._bytes(port.tensor)[: array.nbytes] = array.view(np.uint8).reshape(-1)
         for index in range(len(self.plan.calls)):
             self.call(index)
-        return {port.name: self.tensor(port.tensor, port.dtype, port.shape)
-                for port in self.plan.outputs}
+        return {
+            port.name: self.tensor(port.tensor, port.dtype, port.shape)
+            for port in self.plan.outputs
+        }
 
     def call(self, index):
         call = self.plan.calls[index]

@@ -45,7 +45,9 @@ def _value(value):
 def _kind(kind):
     name = type(kind).__name__
     if isinstance(kind, Elementwise):
-        return name + "".join(f"<{s.operator} {' '.join(map(str, s.operands))}>" for s in kind.steps)
+        return name + "".join(
+            f"<{s.operator} {' '.join(map(str, s.operands))}>" for s in kind.steps
+        )
     if isinstance(kind, StridedCopy):
         return f"{name}<{'x'.join(map(str, kind.shape))}>"
     extras = []

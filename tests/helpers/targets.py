@@ -1,6 +1,5 @@
 """Targets for kernel tests: what the tests name, independent of the files in targets/."""
 
-import dataclasses
 import functools
 import pathlib
 
@@ -59,25 +58,41 @@ def _aarch64(name, mcpu, mattr, features, *, in_order, cpu):
 
 A53 = _aarch64("a53", "cortex-a53", ["+neon"], {"neon"}, in_order=True, cpu="cortex-a53")
 A76 = _aarch64(
-    "a76", "cortex-a76", ["+neon", "+dotprod"], {"neon", "dotprod"}, in_order=False,
+    "a76",
+    "cortex-a76",
+    ["+neon", "+dotprod"],
+    {"neon", "dotprod"},
+    in_order=False,
     cpu="cortex-a76",
 )
 I8MM = _aarch64(
-    "i8mm", "neoverse-n2", ["+neon", "+dotprod", "+i8mm"], {"neon", "dotprod", "i8mm"},
-    in_order=False, cpu="max",
+    "i8mm",
+    "neoverse-n2",
+    ["+neon", "+dotprod", "+i8mm"],
+    {"neon", "dotprod", "i8mm"},
+    in_order=False,
+    cpu="max",
 )
 ARMV7 = Target(
     name="armv7",
     summary="armv7",
     # The cortex-a7 and a9 models of LLVM split a fused multiply-add: cortex-a15 does not.
     tvm={
-        "kind": "llvm", "mtriple": "armv7a-linux-gnueabihf", "mcpu": "cortex-a15",
-        "mattr": ["+neon", "+vfp4"], "mfloat-abi": "hard",
+        "kind": "llvm",
+        "mtriple": "armv7a-linux-gnueabihf",
+        "mcpu": "cortex-a15",
+        "mattr": ["+neon", "+vfp4"],
+        "mfloat-abi": "hard",
     },
     activation_dtype="int8",
     core=Core(
-        isa="armv7", features=frozenset({"neon"}), vector_bits=128, vector_registers=16,
-        in_order=False, l1_data_bytes=32768, l2_bytes=1 << 19,
+        isa="armv7",
+        features=frozenset({"neon"}),
+        vector_bits=128,
+        vector_registers=16,
+        in_order=False,
+        l1_data_bytes=32768,
+        l2_bytes=1 << 19,
     ),
     toolchain=Toolchain(
         triple="arm-linux-gnueabihf",
@@ -85,19 +100,27 @@ ARMV7 = Target(
         zig_target="arm-linux-gnueabihf.2.28",
     ),
     emulator=Emulator(
-        command="qemu-arm", arguments=("-cpu", "cortex-a15"), sysroot="/usr/arm-linux-gnueabihf"
+        command="qemu-arm",
+        arguments=("-cpu", "cortex-a15"),
+        sysroot="/usr/arm-linux-gnueabihf",
     ),
 )
 
 
 @functools.cache
 def _cpu_flags():
-    text = pathlib.Path("/proc/cpuinfo").read_text() if pathlib.Path("/proc/cpuinfo").exists() else ""
-    return set(next((l for l in text.splitlines() if l.startswith("flags")), "").split())
+    text = (
+        pathlib.Path("/proc/cpuinfo").read_text()
+        if pathlib.Path("/proc/cpuinfo").exists()
+        else ""
+    )
+    return set(
+        next((line for line in text.splitlines() if line.startswith("flags")), "").split()
+    )
 
 
 def reason_not_runnable(target):
-    """"" when this machine can run the target's code, else why not."""
+    """ "" when this machine can run the target's code, else why not."""
     import shutil
 
     if target.emulator:
@@ -106,8 +129,13 @@ def reason_not_runnable(target):
         if not any(shutil.which(c) for c in target.toolchain.compilers):
             return f"{target.toolchain.compilers[0]} is not installed"
         return ""
-    needs = {"avx2": {"avx2", "fma"}, "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"},
-             "avx512vnni": {"avx512_vnni"}, "fma": {"fma"}, "avxvnni": {"avx_vnni"}}
+    needs = {
+        "avx2": {"avx2", "fma"},
+        "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"},
+        "avx512vnni": {"avx512_vnni"},
+        "fma": {"fma"},
+        "avxvnni": {"avx_vnni"},
+    }
     for feature in sorted(target.core.features):
         missing = needs.get(feature, set()) - _cpu_flags()
         if missing:

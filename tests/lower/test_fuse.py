@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from helpers.programs import describe, program_of
 
 from edgecomp.lower.fuse import fuse
 from edgecomp.plan.operations import Convolution, Elementwise, MatrixMultiply
-from helpers.programs import describe, program_of
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 RNG = np.random.default_rng(0)

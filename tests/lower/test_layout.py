@@ -1,10 +1,10 @@
 import numpy as np
+from helpers.programs import describe, program_of
 
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.plan.operations import FillHalo, Reinterpret, StridedCopy
 from edgecomp.plan.values import Order
-from helpers.programs import describe, program_of
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 RNG = np.random.default_rng(0)

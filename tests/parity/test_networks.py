@@ -4,6 +4,9 @@ import functools
 
 import numpy as np
 import pytest
+from helpers import networks
+from helpers.plans import PlanRunner
+from helpers.targets import AVX2, reason_not_runnable
 
 from edgecomp import api
 from edgecomp.device.load import load_target
@@ -12,9 +15,6 @@ from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.lower.lower import lower
 from edgecomp.passes.pipeline import float_passes, run_passes
 from edgecomp.reference.interpreter import run_reference
-from helpers import networks
-from helpers.plans import PlanRunner
-from helpers.targets import AVX2, reason_not_runnable
 
 #: docs/numerics.md, "Tolerances": float models.
 RANGE_TOLERANCE = 1e-4

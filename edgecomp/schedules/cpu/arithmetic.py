@@ -90,7 +90,7 @@ class Arithmetic(abc.ABC):
     @property
     def weight_bytes(self) -> int:
         """Bytes of one weight."""
-        return 4 if self.weight_dtype == "float32" else 1
+        return {"float32": 4, "int16": 2, "int8": 1}[self.weight_dtype]
 
     @property
     def x_bytes(self) -> int:

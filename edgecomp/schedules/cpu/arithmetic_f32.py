@@ -42,8 +42,13 @@ class LaneFma(Arithmetic):
     """
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, one register of x per row, two of weights that follow each other."""
-        return rows * vectors + rows + 2 <= registers
+        """Accumulators, one register of x per row, two of weights that follow each other.
+
+        Without a multiply by element (32-bit ARM) copies of elements of x take the room in
+        which weights would otherwise follow each other.
+        """
+        weights = 2 if registers > 16 else vectors + 2
+        return rows * vectors + rows + weights <= registers
 
     def accumulate(
         self,
@@ -89,6 +94,6 @@ def arithmetic_f32(target: Target) -> Arithmetic:
         weight_dtype="float32",
         sum_dtype="float32",
         lanes=lanes,
-        step=4,
+        step=4 if target.core.isa == "aarch64" else 2,
         multiplies_per_cycle=1.0 if target.core.in_order else 2.0,
     )

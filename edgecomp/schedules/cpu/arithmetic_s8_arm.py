@@ -76,9 +76,9 @@ class MatrixDot(Signed):
     step: int = 8
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators of whole row pairs, x of each pair, two registers of weights."""
+        """Accumulators of whole row pairs, x of each pair, some of weights in flight."""
         pairs = -(-rows // 2)
-        return pairs * 4 * vectors // 2 + pairs + 2 <= registers
+        return pairs * 2 * vectors + pairs + 5 <= registers
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Two registers per pair of rows and vector; two loads for x of a pair."""
@@ -160,13 +160,17 @@ class WidenedPairs(Signed):
 
     name: str = "neon"
     group: int = 2
-    step: int = 16
+    step: int = 8
     products: int = 2
     arm32: bool = False
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, two vectors of weights, two of x, two products."""
-        return rows * vectors + 6 <= registers
+        """Accumulators, the weights of all vectors, a copy of x per row, a product.
+
+        With 32 registers LLVM loads the next weights ahead, which then need as many again.
+        """
+        weights = self.products * vectors * (2 if registers > 16 else 1)
+        return rows * vectors + weights + rows + 1 <= registers
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Per pair: a copy of x per row, the product, its share of the pairwise addition."""

@@ -19,7 +19,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import LOAD_PRESSURE, Arithmetic, Operands, RegisterTile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class DotProduct(Arithmetic):
     """VNNI: ``vpdpbusd`` adds four products per lane."""
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, the weights of one group, one broadcast of x."""
-        return rows * vectors + vectors + 1 <= registers
+        """Accumulators, the weights of one group, one broadcast of x; one to spare."""
+        return rows * vectors + vectors + 2 <= registers
 
     def accumulate(
         self,
@@ -63,17 +63,22 @@ class WidenedPairs(Arithmetic):
 
     Four bytes of x are broadcast as one 32-bit number; a mask leaves bytes 0 and 2 as 16-bit
     numbers, a shift leaves 1 and 3. So a vector's weights lie as [0, 2 or 1, 3][column][2].
+    They are stored with 16 bits: the multiply then takes them from memory, where widening them
+    would cost an instruction and a register each.
     """
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, the widened weights of one vector, two forms of x, one product."""
-        return rows * vectors + 4 <= registers
+        """Accumulators, two forms of x, one product."""
+        return rows * vectors + 3 < registers
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
-        """Three vector ports share multiplies, additions and the forms of x and weights."""
+        """Three vector ports share multiplies, additions and the forms of x.
+
+        Every multiply reads its weights, so wide blocks cost more loads (fitted).
+        """
         del registers
-        operations = 4 * rows * vectors + 2 * rows + 2 * vectors
-        return max(operations / 3, self.latency_cycles)
+        operations = max((4 * rows * vectors + 2 * rows) / 3, self.latency_cycles)
+        return operations + LOAD_PRESSURE * (rows + 8 * vectors)
 
     def arrange(self, block: Array) -> Array:
         """Even elements of all columns of a vector, then the odd ones."""
@@ -88,20 +93,23 @@ class WidenedPairs(Arithmetic):
         operands: Operands,
         groups: int,
     ) -> None:
-        """Even bytes of every row, then odd bytes: the widened weights are used at once."""
+        """Both forms of a row's four bytes against the weights in memory."""
         lanes, half = self.lanes, 2 * self.lanes
         name = "llvm.x86.avx2.pmadd.wd" if lanes == 8 else "llvm.x86.avx512.pmaddw.d.512"
         for group in range(groups):
-            for odd in (0, 1):
+            for row in range(tile.rows):
+                at = operands.x_rows[row] + group * 4
+                value = builder.let(
+                    "quad", broadcast_group(operands.x, at, lanes), f"int32x{lanes}"
+                )
+                forms = [
+                    reinterpret(f"int16x{half}", _bytes(value, odd, lanes)) for odd in (0, 1)
+                ]
                 for vector in range(tile.vectors):
-                    at = self.weight_at(tile, operands, group, vector) + odd * half
-                    pair = load(operands.weights, at, half).astype(f"int16x{half}")
-                    for row in range(tile.rows):
-                        value = broadcast_group(
-                            operands.x, operands.x_rows[row] + group * 4, lanes
-                        )
-                        form = reinterpret(f"int16x{half}", _bytes(value, odd, lanes))
-                        product = intrinsic(f"int32x{lanes}", name, form, pair)
+                    at = self.weight_at(tile, operands, group, vector)
+                    for odd in (0, 1):
+                        pair = load(operands.weights, at + odd * half, half)
+                        product = intrinsic(f"int32x{lanes}", name, forms[odd], pair)
                         tile.set(builder, row, vector, tile.get(row, vector) + product)
 
 
@@ -136,10 +144,10 @@ def arithmetic_s8_x86(target: Target) -> Arithmetic:
     return WidenedPairs(
         name="avx512" if lanes == 16 else "avx2",
         x_dtype="uint8",
-        weight_dtype="int8",
+        weight_dtype="int16",
         sum_dtype="int32",
         lanes=lanes,
         group=4,
-        step=16,
+        step=4,
         finish_cycles=6.0,
     )

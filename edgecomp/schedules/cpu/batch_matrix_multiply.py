@@ -156,14 +156,18 @@ class _Emitter:
 
     def _batch_offsets(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
         """Index of the first element of a, b and output in one batch."""
-        totals = [matrix.view.offset for matrix in (self.a, self.b, self.output)]
+        totals: list[Expr] = [
+            tirx.const(matrix.view.offset, "int32") for matrix in (self.a, self.b, self.output)
+        ]
         for d in range(len(self.batch) - 1, -1, -1):
             quotient = batch if d == 0 else tirx.truncdiv(batch, self.batch[d])
             index = batch if d == 0 else batch - quotient * self.batch[d]
             for i, matrix in enumerate((self.a, self.b, self.output)):
                 totals[i] = totals[i] + index * matrix.batch[d]
             batch = quotient
-        a, b, output = (self.builder.let("place", total) for total in totals)
+        a, b, output = (
+            self.builder.let("place", total.astype("int64"), "int64") for total in totals
+        )
         return a, b, output
 
     def _block(
@@ -195,7 +199,8 @@ class _Emitter:
                     weight_stride=weight_stride,
                 )
                 sums = self._multiply(operands, rows, vectors)
-                at = builder.let("at", places[2] + row * self.output.rows + column)
+                at = places[2] + row * self.output.rows + column
+                at = builder.let("at", at, "int64")
                 self._store(output, at, sums, is_last)
             start += rows * count
 
@@ -216,7 +221,7 @@ class _Emitter:
         steps, rest = divmod(self.depth, arithmetic.step)
         if steps:
             with builder.loop("k", 0, steps) as k:
-                emit_step(k * arithmetic.step, arithmetic.step)
+                emit_step(k.astype("int64") * arithmetic.step, arithmetic.step)
         if rest:
             emit_step(steps * arithmetic.step, rest)
         return sums
@@ -260,6 +265,7 @@ class _Emitter:
                 builder.let(
                     "source",
                     place + tirx.min(first + lane, self.columns - 1) * self.b.columns,
+                    "int64",
                 )
                 for lane in range(lanes)
             ]

@@ -1,5 +1,4 @@
-"""Integer depthwise products: rows of the window side by side, so that one instruction adds
-several of them.
+"""Integer depthwise products: one instruction adds several rows of the window.
 
 For one input column the bytes of up to ``group`` input rows are interleaved channel by channel;
 a dot-product instruction then multiplies them with the same column of the window. All output
@@ -82,6 +81,7 @@ class Products(abc.ABC):
         group: input rows that it adds at once.
         interleave_cost: instructions per group and input column.
         use_cost: instructions per use and column of the window.
+        held: registers that operands and weights take beside the sums.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Products(abc.ABC):
     group: int
     interleave_cost: int
     use_cost: int
+    held: int
 
     def sums(self, lanes: int) -> int:
         """int32 vectors that hold the sums of ``lanes`` channels, in ``piece_order``."""
@@ -145,10 +146,12 @@ class FourRows(Products):
     """``vpdpbusd`` and ``sdot``: four products per int32 lane."""
 
     def slots(self, use: Use) -> int:
+        """Four rows, absent ones with weights of zero."""
         del use
         return 4
 
     def pack(self, weights: Array, use: Use) -> Array:
+        """[vector][lane][row]."""
         columns = [
             weights[:, row] if row >= 0 else np.zeros(len(weights), np.int8)
             for row in (*use.kernel_rows, -1, -1, -1)[:4]
@@ -156,10 +159,12 @@ class FourRows(Products):
         return np.stack(columns, axis=1)[piece_order(self.target, len(weights))]
 
     def weight_vectors(self, lanes: int, use: Use) -> tuple[int, ...]:
+        """A register of bytes per vector of sums."""
         del use
         return (lanes,) * 4
 
     def interleave(self, builder: KernelBuilder, rows: list[Expr], lanes: int) -> list[Expr]:
+        """Unpack bytes, then pairs of them."""
         # A row that is not there has weights of zero: any bytes will do.
         rows = [*rows, *rows[-1:] * 3][:4]
         first = unpack(builder, rows[0], rows[1], 1, lanes, self.x_dtype)
@@ -179,6 +184,7 @@ class FourRows(Products):
         operands: list[Expr],
         weights: list[Expr],
     ) -> list[Expr]:
+        """One dot product per vector of sums."""
         del builder
         lanes = int(sums[0].ty.dtype.lanes)
         name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
@@ -196,10 +202,12 @@ class TwoRows(Products):
     """``vpmaddwd``: two products of 16 bits per int32 lane."""
 
     def slots(self, use: Use) -> int:
+        """Two rows, an absent one with weights of zero."""
         del use
         return 2
 
     def pack(self, weights: Array, use: Use) -> Array:
+        """[vector][lane][row], as 16 bits."""
         columns = [
             weights[:, row] if row >= 0 else np.zeros(len(weights), np.int8)
             for row in (*use.kernel_rows, -1)[:2]
@@ -208,10 +216,12 @@ class TwoRows(Products):
         return pairs.astype(np.int16)
 
     def weight_vectors(self, lanes: int, use: Use) -> tuple[int, ...]:
+        """A register of 16-bit pairs per vector of sums."""
         del use
         return (lanes // 2,) * 4
 
     def interleave(self, builder: KernelBuilder, rows: list[Expr], lanes: int) -> list[Expr]:
+        """Unpack bytes, then with zeros into 16 bits."""
         zeros = constant(0, "uint8", lanes)
         second = rows[1] if len(rows) > 1 else zeros
         return [
@@ -227,6 +237,7 @@ class TwoRows(Products):
         operands: list[Expr],
         weights: list[Expr],
     ) -> list[Expr]:
+        """Multiply pairs, add."""
         del builder
         lanes = int(sums[0].ty.dtype.lanes)
         name = {
@@ -249,16 +260,20 @@ class WideningRows(Products):
     """
 
     def slots(self, use: Use) -> int:
+        """The rows there are."""
         return len(use.kernel_rows)
 
     def pack(self, weights: Array, use: Use) -> Array:
+        """[row][lane]."""
         zeros = np.zeros(len(weights), np.int8)
         return np.stack([weights[:, row] if row >= 0 else zeros for row in use.kernel_rows])
 
     def weight_vectors(self, lanes: int, use: Use) -> tuple[int, ...]:
+        """A vector per row."""
         return (lanes,) * len(use.kernel_rows)
 
     def interleave(self, builder: KernelBuilder, rows: list[Expr], lanes: int) -> list[Expr]:
+        """Nothing to do: the multiplication widens."""
         del builder, lanes
         return rows
 
@@ -269,6 +284,7 @@ class WideningRows(Products):
         operands: list[Expr],
         weights: list[Expr],
     ) -> list[Expr]:
+        """Products of eight channels at a time, added to two vectors of sums."""
         results = []
         for piece in range(0, 4 * len(sums), 8):
             lanes = np.arange(piece, piece + 8)
@@ -301,6 +317,7 @@ def products_of(target: Target) -> Products:
             group=4,
             interleave_cost=8,
             use_cost=4,
+            held=12,
         )
     lanes = 16 if core.isa == "aarch64" else 8
     return WideningRows(
@@ -312,6 +329,7 @@ def products_of(target: Target) -> Products:
         group=2,
         interleave_cost=0,
         use_cost=lanes // 2,
+        held=12 if core.isa == "aarch64" else 10,
     )
 
 
@@ -326,6 +344,7 @@ def _x86(target: Target, lanes: int, *, vnni: bool) -> Products:
             group=4,
             interleave_cost=8,
             use_cost=4,
+            held=4,
         )
     return TwoRows(
         name="maddwd",
@@ -336,4 +355,5 @@ def _x86(target: Target, lanes: int, *, vnni: bool) -> Products:
         group=2,
         interleave_cost=6,
         use_cost=8,
+        held=4,
     )

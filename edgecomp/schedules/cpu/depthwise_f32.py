@@ -23,6 +23,7 @@ NAME = "depthwise_f32_nhwc"
 _MAXIMUM_UNROLLED = 512
 #: Output columns of a tile: more save few loads and cost code.
 _MAXIMUM_COLUMNS = 8
+_MAXIMUM_COLUMNS_ARM = 7
 #: Fewer columns than this are better served by one vector per block.
 _ENOUGH_COLUMNS = 7
 #: Part of the L1 cache that the data of a channel group may take.
@@ -46,19 +47,18 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
 def params_for(target: Target, operation: Operation) -> Walk:
     """Choose the tile from registers and the L1 cache.
 
-    Registers hold the sums of a tile, the taps of one kernel row and an input vector. Eight
-    sums and more hide the latency of the multiply-adds; two vectors per block also halve the
-    number of address computations. A channel group is what fits the L1 cache together: its
-    weights and the input rows of a tile.
+    A channel group is what fits the L1 cache together: its weights and the input rows of a
+    tile.
     """
     x, weight = operation.inputs[:2]
     window = depthwise.window_of(operation)
-    rows, taps = window.size
     multiplier = weight.shape[0] // x.shape[1]
-    lanes, registers = target.lanes(32), target.core.vector_registers
-    room = {v: (registers - v - 1) // (v * multiplier) - taps for v in (1, 2)}
-    vectors = 2 if room[2] >= _ENOUGH_COLUMNS and x.shape[1] > lanes else 1
-    columns = min(max(room[vectors], 2), _MAXIMUM_COLUMNS, operation.output.shape[3])
+    lanes = target.lanes(32)
+    vectors, columns = _register_tile(target, window, multiplier)
+    if x.shape[1] <= lanes:
+        vectors = 1
+    columns = max(1, min(columns, operation.output.shape[3]))
+    rows, taps = window.size
     channel_bytes = 4 * (multiplier * (rows * taps + 1) + rows * window.span(columns))
     channels = _L1_SHARE * target.core.l1_data_bytes / channel_bytes
     return Walk(
@@ -67,6 +67,24 @@ def params_for(target: Target, operation: Operation) -> Walk:
         blocks=windows.even_blocks(x.shape[1], lanes * vectors, channels),
         columns=columns,
     )
+
+
+def _register_tile(target: Target, window: windows.Window, multiplier: int) -> tuple[int, int]:
+    """Vectors per block and output columns: how many sums stay in registers.
+
+    x86 multiplies by operands in memory: beside the sums it needs the taps of one kernel row
+    and an input vector. ARM needs registers for input vectors on their way too, more of them
+    at greater strides. In-order cores do best with many columns of one vector, whose
+    multiplications do not wait for each other.
+    """
+    registers = target.core.vector_registers
+    if target.core.isa != "x86_64":
+        vectors = 2 if registers > 16 and not target.core.in_order else 1
+        room = (registers - 6) // ((1 + window.strides[1]) * vectors * multiplier)
+        return vectors, min(room, _MAXIMUM_COLUMNS_ARM)
+    room_of = {v: (registers - v - 1) // (v * multiplier) - window.size[1] for v in (1, 2)}
+    vectors = 2 if room_of[2] >= _ENOUGH_COLUMNS else 1
+    return vectors, min(max(room_of[vectors], 2), _MAXIMUM_COLUMNS)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:

@@ -93,7 +93,7 @@ def params_for(target: Target, operation: Operation) -> Params:
             continue
         plan = plan_rows(window, height, products.group)
         sums = products.sums(products.lanes)
-        room = target.core.vector_registers - sums - 2
+        room = target.core.vector_registers - products.held - 2
         columns = max(1, min(_MAXIMUM_COLUMNS, room // (sums * height), output.shape[3]))
         shared = len(window.users(columns)) * len(plan.groups) * products.interleave_cost
         own = len(plan.uses) * window.size[1] * products.use_cost
@@ -386,7 +386,7 @@ class _Emitter:
     def _add_residual(
         self, totals: list[Expr], multipliers: list[Expr], residual: Expr
     ) -> Expr:
-        """ "Add" of docs/numerics.md on the rounded result."""
+        """Add the residual to the rounded result: docs/numerics.md, Add."""
         add, finish = self.kind.integer_add, self.finish
         assert add is not None
         assert isinstance(finish, Requantize)

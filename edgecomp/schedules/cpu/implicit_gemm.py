@@ -356,7 +356,7 @@ class _Emitter:
         steps, rest = divmod(self.padded_run, arithmetic.step)
         if steps:
             with builder.loop("k", 0, steps) as k:
-                emit(k * arithmetic.step, arithmetic.step // arithmetic.group)
+                emit(k.astype("int64") * arithmetic.step, arithmetic.step // arithmetic.group)
         if rest:
             emit(steps * arithmetic.step, rest // arithmetic.group)
 

@@ -87,7 +87,7 @@ def narrow(
     for total, multiplier in zip(totals, multipliers, strict=True):
         scaled = total.astype(vector_dtype("float32", lanes)) * multiplier
         if magnitude >= _CONVERTIBLE[target.core.isa]:
-            scaled = clamp(scaled, float(parameters.low - zero), float(parameters.high - zero))
+            scaled = _clamp(target, scaled, parameters, lanes)
         integer = round_half_even(target, scaled, lanes)
         rounded.append(builder.let("rounded", integer, vector_dtype("int32", lanes)))
     if target.core.isa == "x86_64":
@@ -95,6 +95,20 @@ def narrow(
     else:
         result = _narrow_arm(builder, target, rounded, zero, dtype)
     return _bound(builder, result, parameters, dtype, lanes * len(totals))
+
+
+def _clamp(target: Target, scaled: Expr, parameters: Requantize, lanes: int) -> Expr:
+    low = float(parameters.low - parameters.zero_point)
+    high = float(parameters.high - parameters.zero_point)
+    if target.core.isa != "armv7" or lanes != 4:
+        return clamp(scaled, low, high)
+    # A comparison and a selection cost twice the instructions of vmax and vmin.
+    above = intrinsic(
+        "float32x4", "llvm.arm.neon.vmaxs.v4f32", scaled, constant(low, "float32", 4)
+    )
+    return intrinsic(
+        "float32x4", "llvm.arm.neon.vmins.v4f32", above, constant(high, "float32", 4)
+    )
 
 
 def _bound(

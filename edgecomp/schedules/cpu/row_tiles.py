@@ -52,7 +52,8 @@ class RowTiles:
     ) -> TileAddresses:
         """Of the tile with ``size`` elements of the cut dimension.
 
-        Only the first row's address is computed; the others are a constant away.
+        Only the first row's address is computed; the others are a constant away. It has 64
+        bits, since LLVM would otherwise extend every sum with it in the inner loop.
         """
         product, axis = self.product, self.params.axis
         index = self._outer_index(builder, outer)
@@ -70,7 +71,7 @@ class RowTiles:
             total = start
             for position, dimension in index:
                 total = total + position * getattr(dimension, tensor)
-            first = builder.let(f"{tensor}_tile", total)
+            first = builder.let(f"{tensor}_tile", total.astype("int64"), "int64")
             for place in itertools.product(*map(range, sizes)):
                 shift = sum(i * s for i, s in zip(place, strides, strict=True))
                 rows.append(first + shift)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, ALL, AVX2, AVX512, reason_not_runnable
+from helpers.targets import A53, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +44,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("target", ALL, ids=lambda t: t.name)
+@pytest.mark.parametrize("target", EMULATED, ids=lambda t: t.name)
+@pytest.mark.parametrize(("a", "b", "ta", "tb"), CASES[1:4])
+def test_product_under_emulation(a, b, ta, tb, target):
+    check(a, b, target, ta=ta, tb=tb, slices=2)
+
+
+@pytest.mark.parametrize("target", HOSTS, ids=lambda t: t.name)
 @pytest.mark.parametrize(("a", "b", "ta", "tb"), CASES)
 def test_product(a, b, ta, tb, target):
     check(a, b, target, ta=ta, tb=tb, alpha=0.125, slices=3)

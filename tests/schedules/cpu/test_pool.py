@@ -4,15 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.dense import halo_untouched, requantize
+from helpers.kernels import fill, read, run_calls
+from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.plan.operations import Operation, Pool, Requantize
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import pool
-from helpers.dense import halo_untouched, requantize
-from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,9 +53,7 @@ CASES = (
 def windows_of(x, case, fill_value):
     """[N, C, OH, OW, KH * KW] of the padded image."""
     top, left, bottom, right = case.p
-    x = np.pad(
-        x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill_value
-    )
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill_value)
     _, _, oh, ow = case.out_shape
     parts = [
         x[
@@ -107,7 +105,9 @@ def check_float(case, target, rng):
 
 def check_integer(case, dtype, target, rng):
     info = np.iinfo(dtype)
-    array = rng.integers(info.min, info.max + 1, (case.n, case.c, case.h, case.w)).astype(dtype)
+    array = rng.integers(info.min, info.max + 1, (case.n, case.c, case.h, case.w)).astype(
+        dtype
+    )
     found = run(case, kind_of(case, maximum=True), array, info.min, target)
     np.testing.assert_array_equal(found, windows_of(array, case, info.min).max(-1))
     zero = info.min + 40

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from helpers.dense import requantize
+from helpers.kernels import fill, read, run_calls
+from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.plan.operations import Operation, Reduce, Requantize
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import reduce
-from helpers.dense import requantize
-from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 
 OPERATORS = {
     "ReduceSum": lambda x, axes: x.sum(axes, keepdims=True),
@@ -48,7 +48,9 @@ SHAPES = (
 def make(kind, shape, order, dtype, output_dtype):
     axes = {a % len(shape) for a in kind.axes}
     out_shape = tuple(
-        1 if d in axes else size for d, size in enumerate(shape) if kind.keepdims or d not in axes
+        1 if d in axes else size
+        for d, size in enumerate(shape)
+        if kind.keepdims or d not in axes
     )
     x = Value("x", shape, dtype, order, Halo(1, 0, 2, 1) if order is Order.NHWC else Halo())
     out_order = order if order is Order.NHWC and len(out_shape) == 4 else Order.ROW_MAJOR
@@ -70,7 +72,11 @@ def check_float(operator, shape, order, axes, keepdims, target, rng, slices=1):
     if operator not in ("ReduceLogSum", "ReduceProd"):
         array -= np.float32(0.75)
     operation = make(
-        Reduce(operator=operator, axes=axes, keepdims=keepdims), shape, order, "float32", "float32"
+        Reduce(operator=operator, axes=axes, keepdims=keepdims),
+        shape,
+        order,
+        "float32",
+        "float32",
     )
     found = run(operation, array, target, slices)
     positive = tuple(a % len(shape) for a in axes)
@@ -139,7 +145,11 @@ def test_long_sum_of_a_constant_keeps_its_accuracy():
 
 def test_logsumexp_of_infinities():
     operation = make(
-        Reduce(operator="ReduceLogSumExp", axes=(1,)), (3, 20), Order.ROW_MAJOR, "float32", "float32"
+        Reduce(operator="ReduceLogSumExp", axes=(1,)),
+        (3, 20),
+        Order.ROW_MAJOR,
+        "float32",
+        "float32",
     )
     array = np.zeros((3, 20), np.float32)
     array[0], array[1, 3] = -np.inf, np.inf
@@ -149,11 +159,12 @@ def test_logsumexp_of_infinities():
 
 def test_refusals():
     mean = Reduce(operator="ReduceMean", axes=(1,))
-    assert "float16" in reduce.match(make(mean, (2, 3), Order.ROW_MAJOR, "float16", "float16"), AVX2)
+    assert "float16" in reduce.match(
+        make(mean, (2, 3), Order.ROW_MAJOR, "float16", "float16"), AVX2
+    )
     assert reduce.match(make(mean, (2, 0), Order.ROW_MAJOR, "float32", "float32"), AVX2)
     median = Reduce(operator="ReduceMedian", axes=(1,))
     assert reduce.match(make(median, (2, 3), Order.ROW_MAJOR, "float32", "float32"), AVX2)
-
 
 
 @given(

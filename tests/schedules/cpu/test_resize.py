@@ -3,15 +3,15 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.dense import halo_untouched
+from helpers.kernels import fill, read, run_calls
+from helpers.targets import A53, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.plan.operations import Operation, Resize
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import resize
-from helpers.dense import halo_untouched
-from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 
 SHAPES = (
     ((1, 3, 4, 5), (8, 10)),
