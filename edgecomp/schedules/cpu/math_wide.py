@@ -22,7 +22,7 @@ from edgecomp.schedules.cpu.math import (
     is_nan,
     truncate,
 )
-from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
+from edgecomp.schedules.cpu.vectors import lanes_of, named, pinned, typed
 
 #: 1.5 * 2^52: adding it rounds to an integer, which then stands in the low mantissa bits.
 _ROUND = 6755399441055744.0
@@ -76,20 +76,20 @@ def _log2(builder: KernelBuilder, x: Expr) -> Expr:
     # The exponent is biased so that the shift sees a positive number: AVX2 has no arithmetic
     # 64-bit shift.
     biased = (bits - _long(_SQRT_HALF_BITS, x) + _long(1024 << 52, x)) >> _long(52, x)
-    biased = named(builder, "biased", biased)
+    biased = pinned(builder, "biased", biased)
     mantissa = _from_bits(bits - ((biased - _long(1024, x)) << _long(52, x)))
-    mantissa = named(builder, "mantissa", mantissa)
+    mantissa = pinned(builder, "mantissa", mantissa)
     power = _from_bits(biased + _long(0x4338000000000000, x)) - _double(_ROUND + 1024.0, x)
     s = (mantissa - _double(1.0, x)) / (mantissa + _double(1.0, x))
-    s = named(builder, "s", s)
+    s = pinned(builder, "s", s)
     return power + s * _horner(named(builder, "z", s * s), _LOG2)
 
 
 def _exp2(builder: KernelBuilder, x: Expr) -> Expr:
     """``2^x`` for a float64 in [-1000, 1000]."""
-    shifted = named(builder, "shifted", x + _double(_ROUND, x))
+    shifted = pinned(builder, "shifted", x + _double(_ROUND, x))
     n = _from_bits(_bits(shifted)) - _double(_ROUND, x)
-    fraction = named(builder, "fraction", x - n)
+    fraction = pinned(builder, "fraction", x - n)
     scale = _from_bits((_bits(shifted) + _long(1023, x)) << _long(52, x))
     return _horner(fraction, _EXP2) * scale
 
@@ -100,16 +100,16 @@ def power(builder: KernelBuilder, x: Expr, y: Expr) -> Expr:
     zero, one = constant(0.0, "float32", lanes), constant(1.0, "float32", lanes)
     infinity = constant(float("inf"), "float32", lanes)
     magnitude = named(builder, "base", absolute(builder, x))
-    wide = named(builder, "wide", _widen(magnitude))
+    wide = pinned(builder, "wide", _widen(magnitude))
     logarithm = _log2(builder, wide)
     logarithm = tirx.Select(tirx.EQ(magnitude, zero), _double(float("-inf"), wide), logarithm)
     logarithm = tirx.Select(
         tirx.EQ(magnitude, infinity), _double(float("inf"), wide), logarithm
     )
-    product = named(builder, "product", _widen(y) * logarithm)
+    product = pinned(builder, "product", _widen(y) * logarithm)
     low, high = _double(-300.0, wide), _double(300.0, wide)
     result = _narrow(_exp2(builder, tirx.Min(high, tirx.Max(low, product))))
-    result = named(builder, "result", result)
+    result = pinned(builder, "result", result)
 
     whole = tirx.EQ(truncate(builder, y), y)
     # From 2^24 on every float32 is even, and infinity counts as even.

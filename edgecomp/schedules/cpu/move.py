@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu.transpose import (
     emit_interleave,
     emit_transpose,
 )
+from edgecomp.schedules.cpu.vectors import pinned
 
 #: (vector of the input's type) -> vector of the output's type
 Convert = Callable[[Expr], Expr]
@@ -51,8 +52,11 @@ def emit_move(
         The number of work items.
     """
 
+    converts = np.dtype(str(source.dtype)).itemsize > np.dtype(str(output.dtype)).itemsize
+
     def fetch(offset: Expr, width: int) -> Expr:
-        return convert(load(source, offset, width))
+        value = convert(load(source, offset, width))
+        return pinned(builder, "value", value) if converts else value
 
     def store(offset: Expr, value: Expr) -> None:
         builder.store(output, ramp(offset, int(value.ty.dtype.lanes)), value)
@@ -71,13 +75,15 @@ def emit_move(
         return emit_interleave(builder, space, across, lanes, fetch, store)
     if columns <= _FEW and space.strides[1][last] == columns:
         return emit_deinterleave(builder, space, across, lanes, fetch, store)
+    # A conversion from a wider type needs registers of its own.
+    registers = target.core.vector_registers // (2 if converts else 1)
     return emit_transpose(
         builder,
         space,
         across,
         str(output.dtype),
         target.core.vector_bits // 8,
-        target.core.vector_registers,
+        registers,
         fetch,
         store,
     )

@@ -9,7 +9,8 @@ from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.math import is_nan
 from edgecomp.schedules.cpu.move import emit_move
-from edgecomp.schedules.cpu.rounding import as_float, is_power_of_two, to_quantized
+from edgecomp.schedules.cpu.quotient import divide
+from edgecomp.schedules.cpu.rounding import as_float, to_quantized
 from edgecomp.schedules.cpu.vectors import lanes_of, named
 from edgecomp.schedules.schedule import KernelCall
 
@@ -48,14 +49,21 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 
     def quantize(value: Expr) -> Expr:
         assert output.quantization is not None
-        scaled = _divided(value, output.quantization.scale)
+        limits = np.iinfo(output.dtype)
+        least, greatest = int(limits.min), int(limits.max)
+        point = output.quantization.zero_point
+        scaled = divide(
+            builder,
+            target,
+            value,
+            output.quantization.scale,
+            least - point,
+            greatest - point,
+        )
         scaled = named(builder, "scaled", scaled)
         zero = constant(0.0, "float32", lanes_of(scaled))
         number = tirx.Select(is_nan(scaled), zero, scaled)
-        limits = np.iinfo(output.dtype)
-        return to_quantized(
-            number, output.quantization.zero_point, limits.min, limits.max, output.dtype
-        )
+        return to_quantized(number, point, least, greatest, output.dtype)
 
     def dequantize(value: Expr) -> Expr:
         assert source.quantization is not None
@@ -71,10 +79,3 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     name = "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
     return [KernelCall(builder.finish(name), (source, output), items)]
 
-
-def _divided(value: Expr, scale: float) -> Expr:
-    """The quotient as defined; by a power of two a product has the same bits."""
-    lanes = lanes_of(value)
-    if is_power_of_two(scale):
-        return value * constant(1.0 / float(np.float32(scale)), "float32", lanes)
-    return value / constant(scale, "float32", lanes)

@@ -11,7 +11,7 @@ from tvm import tirx
 
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.iteration import power_of_two_below
-from edgecomp.schedules.cpu.vectors import lanes_of, named
+from edgecomp.schedules.cpu.vectors import lanes_of, pinned
 
 #: Partial results that hide the latency of an addition.
 _PARTIALS = 4
@@ -72,14 +72,14 @@ class Row:
         total = load(sums[0], 0, lanes)
         for partial in sums[1:]:
             total = combine(total, load(partial, 0, lanes))
-        return named(builder, "total", fold_lanes(builder, total, combine))
+        return pinned(builder, "total", fold_lanes(builder, total, combine))
 
 
 def fold_lanes(builder: KernelBuilder, vector: Expr, combine: Combine) -> Expr:
     """Combine all lanes of a vector, halving it until one is left."""
     lanes = lanes_of(vector)
     while lanes > 1:
-        vector = named(builder, "vector", vector)
+        vector = pinned(builder, "vector", vector)
         half = lanes // 2
         low = tirx.Shuffle([vector], list(range(half)))
         high = tirx.Shuffle([vector], list(range(half, lanes)))

@@ -95,7 +95,7 @@ def emit_transpose(
         across: dimension along which the input has stride 1.
         dtype: of the output.
         vector_bytes: of one register.
-        registers: vector registers.
+        registers: vector registers the tile may fill.
         fetch: loads a vector of the input, converted.
         store: stores a vector.
 
@@ -160,8 +160,8 @@ def _tile(
 ) -> tuple[int, int]:
     """Size of a tile, and how many stand side by side."""
     element_bytes = np.dtype(dtype).itemsize
-    # A round holds two generations of vectors at once.
-    size = min(16 // element_bytes, registers // 2, rows, columns)
+    # A round makes two vectors of two: one register more than the tile is enough.
+    size = min(16 // element_bytes, registers, rows, columns)
     size = power_of_two_below(size)
     fit = min(vector_bytes // (size * element_bytes), rows // size)
     return size, power_of_two_below(max(1, fit))

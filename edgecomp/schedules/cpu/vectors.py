@@ -1,6 +1,6 @@
 """Small things about vector expressions that every elementwise kernel needs."""
 
-from edgecomp.schedules.builder import Expr, KernelBuilder
+from edgecomp.schedules.builder import Expr, KernelBuilder, load, ramp
 
 
 def lanes_of(x: Expr) -> int:
@@ -22,3 +22,16 @@ def named(builder: KernelBuilder, name: str, value: Expr) -> Expr:
     if value.ty.dtype.is_bool:
         return value
     return builder.let(name, value, str(value.ty.dtype))
+
+
+def pinned(builder: KernelBuilder, name: str, value: Expr) -> Expr:
+    """As ``named``, for values with many uses that are themselves used often.
+
+    TVM's simplifier puts the definition of a name back into every use, so that chains of names
+    grow exponentially before equal parts are joined again. A value in a small array stays;
+    LLVM keeps the array in registers.
+    """
+    dtype, lanes = value.ty.dtype, lanes_of(value)
+    array = builder.array(name, str(dtype.with_lanes(1)), lanes)
+    builder.store(array, ramp(0, lanes), value)
+    return load(array, 0, lanes)

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
+from helpers.targets import A53, ARMV7, AVX2, AVX512
 
 from edgecomp.plan.operations import Elementwise, Fill, Operation, Step
 from edgecomp.plan.values import Halo, Order, Value
@@ -106,7 +106,7 @@ def samples(dtype, shape, rng, kind=""):
     return array
 
 
-ARITHMETIC = ("float32", "float64", "int32", "int64")
+ARITHMETIC = ("float32", "int32", "int64")
 #: operator, operand dtypes, result dtype ("" the operands'), attributes, kind of samples
 OPERATORS = [
     *[(o, 2, ARITHMETIC, "", {}, "nonzero") for o in ("Add", "Sub", "Mul", "Div")],
@@ -255,8 +255,7 @@ def test_operator_matches_onnxruntime(operator, count, dtype, result, attributes
     except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
         want = numpy_result(operator, arrays, attributes)
     step = Step(operator, tuple(range(count)), result, tuple(sorted(attributes.items())))
-    for target in (AVX2, AVX512):
-        assert_close(compute([step], arrays, result, target), want)
+    assert_close(compute([step], arrays, result, AVX2), want)
 
 
 def numpy_result(operator, arrays, attributes):
@@ -290,7 +289,7 @@ def numpy_result(operator, arrays, attributes):
     return result if result.dtype == bool else result.astype(arrays[0].dtype)
 
 
-@pytest.mark.parametrize("target", [A53, A76, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("target", [AVX512, A53, ARMV7], ids=lambda t: t.name)
 @pytest.mark.parametrize(
     ("operator", "dtype", "result"),
     [
@@ -308,7 +307,7 @@ def numpy_result(operator, arrays, attributes):
         ("Cast", "float32", "float16"),
     ],
 )
-def test_operator_on_arm(operator, dtype, result, target):
+def test_operator_on_other_targets(operator, dtype, result, target):
     count = 1 if operator in ("Cast", "Asin") else 2
     kind = {"Pow": "positive", "Asin": "unit", "Div": "nonzero"}.get(operator, "")
     arrays = _operands(operator, count, dtype, kind)

@@ -54,6 +54,7 @@ def test_nothing_to_fill():
     assert fill_schedule.emit(Operation(Fill(0), [], [Value("y", (0, 3), "int8")]), AVX2) == []
 
 
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(
     st.tuples(*[st.integers(1, 6)] * 4),
     st.tuples(*[st.integers(0, 3)] * 4),

@@ -42,6 +42,7 @@ def test_index_outside_the_table_stays_inside():
     check((5, 8), 0, np.array([5, 100, -6, 2**31 - 1, -(2**31)], np.int32), AVX2)
 
 
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
     st.data(),

@@ -90,6 +90,7 @@ def test_exact(target, multiply):
     check(make(multiply, dtype, rng), [(4000,), (1,)], dtype, target)
 
 
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(
     st.booleans(),
     st.sampled_from(["uint8", "int8"]),

@@ -47,14 +47,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("target", [AVX2, AVX512, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize(("shape", "axis"), CASES, ids=str)
+def test_softmax(shape, axis):
+    check(shape, axis, AVX2)
+
+
+@pytest.mark.parametrize("target", [AVX512, A53, ARMV7], ids=lambda t: t.name)
 @pytest.mark.parametrize("logarithm", [False, True], ids=["softmax", "logarithm"])
-def test_softmax(target, logarithm):
-    for shape, axis in CASES:
-        check(shape, axis, target, logarithm)
+def test_on_other_targets(target, logarithm):
+    check((7, 197), 1, target, logarithm)
+    check((4, 21, 33), 1, target, logarithm)
 
 
-@pytest.mark.parametrize("axis", [1, 2, 3])
+@pytest.mark.parametrize("axis", [1, 3])
 @pytest.mark.parametrize("orders", [(a, b) for a in Order for b in Order], ids=str)
 def test_image_orders(axis, orders):
     check((2, 21, 6, 9), axis, AVX2, orders=orders)
@@ -66,6 +71,7 @@ def test_masked_and_large_entries():
     check((1, 6), 1, AVX512, array=np.array([[-np.inf, 0, 1, -np.inf, 2, -200]], np.float32))
 
 
+@hypothesis.settings(max_examples=8)
 @hypothesis.given(
     st.lists(st.integers(1, 40), min_size=1, max_size=3),
     st.data(),

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from helpers.kernels import fill, run_calls
-from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
+from helpers.targets import A53, ARMV7, AVX2, AVX512
 
 from edgecomp.plan.operations import Fill, Operation, StridedCopy
 from edgecomp.plan.values import Halo, Order, Value
@@ -69,7 +69,8 @@ def plain(name, shape, dtype):
 def layout_cases():
     halo = Halo(1, 2, 0, 3)
     for dtype in ("float32", "uint8", "int64", "float16"):
-        for shape in (
+        narrow = dtype in {"int64", "float16"}
+        for shape in ((1, 3, 13, 37), (1, 33, 17, 19)) if narrow else (
             (1, 3, 13, 37),
             (2, 20, 5, 7),
             (1, 64, 7, 9),
@@ -197,15 +198,14 @@ EMULATED = [
 ]
 
 
-@pytest.mark.parametrize("target", [AVX2, AVX512], ids=lambda t: t.name)
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c[0])
-def test_copy(case, target):
-    check(*case[1:], target)
+def test_copy(case):
+    check(*case[1:], AVX2)
 
 
-@pytest.mark.parametrize("target", [A53, A76, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("target", [AVX512, A53, ARMV7], ids=lambda t: t.name)
 @pytest.mark.parametrize("case", EMULATED, ids=lambda c: c[0])
-def test_copy_on_arm(case, target):
+def test_copy_on_other_targets(case, target):
     check(*case[1:], target)
 
 
