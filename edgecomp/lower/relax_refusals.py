@@ -153,9 +153,23 @@ def refusal(model: onnx.ModelProto) -> str:
         return f"no implementation of domain {node.domain}"
     if node.op_type not in COMPARED:
         return "no implementation of this operator"
+    if _has_empty(model):
+        return "an operand or a result has no elements"
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     check = _CHECKS.get(node.op_type)
     return check(model, node, attributes) if check else ""
+
+
+def _has_empty(model: onnx.ModelProto) -> bool:
+    """Whether a tensor has an extent of 0, by which Relax divides. Optional inputs may be empty."""
+    return any(
+        value.type.tensor_type.HasField("shape")
+        and any(
+            d.HasField("dim_value") and not d.dim_value
+            for d in value.type.tensor_type.shape.dim
+        )
+        for value in (*model.graph.input, *model.graph.output)
+    )
 
 
 _Check = Callable[[onnx.ModelProto, onnx.NodeProto, Mapping[str, Any]], str]
