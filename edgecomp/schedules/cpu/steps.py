@@ -14,7 +14,7 @@ from tvm import tirx
 from edgecomp.plan.operations import Activation, Step
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import functions, math, math_wide
-from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
+from edgecomp.schedules.cpu.vectors import lanes_of, named, pinned, typed
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 FLOATS = frozenset({"float16", "float32", "float64"})
@@ -135,7 +135,7 @@ def refusal(step: Step, dtypes: list[str]) -> str:
 def emit_step(context: Context, operands: list[Operand]) -> Operand:
     """The result of one step, named."""
     value = STEPS[context.step.operator](context, operands)
-    return Operand(named(context.builder, "step", value), context.step.dtype)
+    return Operand(pinned(context.builder, "step", value), context.step.dtype)
 
 
 # --- functions of one float
