@@ -8,6 +8,8 @@ from edgecomp.errors import Code
 EXPLANATIONS: dict[Code, str] = {
     Code.INTERNAL: "A defect of edgecomp. Run again with -v and report the traceback.",
     Code.INTERRUPTED: "Stopped by Ctrl-C. Nothing half-written is left.",
+    Code.OUT_OF_MEMORY: "This machine has not enough memory for the model. Close other programs, or "
+    "build on a larger machine: bundles are built for other machines too.",
     Code.USAGE: "The command line, a configuration file or an argument of the Python API is "
     "wrong. The message names the option.",
     Code.FILE_MISSING: "A file that was named does not exist.",
@@ -39,6 +41,7 @@ EXPLANATIONS: dict[Code, str] = {
     "Export it with a version between the ones named.",
     Code.FALLBACK_REFUSED: "An operator has no schedule of its own and "
     "--require-full-target was given. Leave the flag out to accept slow operators.",
+    Code.TENSOR_TOO_LARGE: "A tensor is larger than the kernels can address. Give smaller inputs.",
     Code.ACCURACY_GATE: "The compiled model loses more accuracy than was allowed.",
     Code.LATENCY_GATE: "The compiled model takes longer than was allowed.",
     Code.POLICY_GATE: "A limit on size, memory or packaging is broken.",

@@ -93,7 +93,7 @@ def compare_engines(
         other = stack.enter_context(
             contextlib.closing(ENGINES[engine](bundle, path, options.threads))
         )
-        turns = _take_turns(own, other, max_seconds / (2 * (ROUNDS + 1)), progress)
+        turns = take_turns(own, other, max_seconds / (2 * (ROUNDS + 1)), progress)
     clock: Clock = "cpu" if options.threads == 1 else "wall"
     own_rounds = [_times(a, clock) for a, _ in turns]
     other_rounds = [_times(b, clock) for _, b in turns]
@@ -109,18 +109,31 @@ def compare_engines(
     )
 
 
-def _take_turns(
-    own: Engine, other: Engine, seconds: float, progress: Progress
+def take_turns(
+    own: Engine,
+    other: Engine,
+    seconds: float,
+    progress: Progress = silent,
+    *,
+    rounds: int = ROUNDS,
 ) -> list[tuple[Times, Times]]:
-    """One round to warm up, then the rounds that count."""
+    """One round to warm up, then the rounds that count.
+
+    Args:
+        own: a program.
+        other: another; the order within a round alternates.
+        seconds: for each turn.
+        progress: called with the rounds done.
+        rounds: that count.
+    """
     turns = []
-    for index in range(ROUNDS + 1):
+    for index in range(rounds + 1):
         pair: dict[Engine, Times] = {}
         for engine in (own, other) if index % 2 else (other, own):
             pair[engine] = engine.time(seconds)
         if index:
             turns.append((pair[own], pair[other]))
-        progress("compare in turns", index, ROUNDS)
+        progress("compare in turns", index, rounds)
     return turns
 
 

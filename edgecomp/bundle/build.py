@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from edgecomp.bundle import elf, runtime_files
 from edgecomp.bundle.manifest import BuildFacts
 from edgecomp.bundle.toolchain import Compiler
-from edgecomp.cache import write_whole
+from edgecomp.cache import keep, kept
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.progress import Progress
 
@@ -112,15 +112,16 @@ def _compile_all(
 
     def compile_one(job: _Job) -> None:
         name = pathlib.PurePosixPath(job.out).name
-        kept = cache / "runtime" / _key(job.compiler) / name
-        if job.cached and kept.exists():
+        place = cache / "runtime" / _key(job.compiler) / name
+        content = kept(place) if job.cached else None
+        if content is not None:
             (folder / job.out).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(kept, folder / job.out)
+            (folder / job.out).write_bytes(content)
             return
         # ".": the assembler finds the weights in the bundle's own folder.
         job.compiler.compile(job.source, job.out, includes, folder)
         if job.cached:
-            write_whole(kept, (folder / job.out).read_bytes())
+            keep(place, (folder / job.out).read_bytes())
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for done, _ in enumerate(pool.map(compile_one, jobs), 1):

@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tvm
 from tvm import tirx
 
-from edgecomp.cache import cache_folder, write_whole
+from edgecomp.cache import cache_folder, keep, kept
 from edgecomp.device.target import Target
+from edgecomp.lower.workers import run_forked
 from edgecomp.schedules.builder import Kernel
 
 #: Raise when the lowering below changes what comes out for the same function.
@@ -45,15 +45,17 @@ def compile_kernels(
     folder = (cache or cache_folder()) / "objects"
     wanted = {kernel.symbol: kernel for kernel in kernels}
     paths = {symbol: folder / f"{_key(symbol, target)}.o" for symbol in sorted(wanted)}
-    missing = [wanted[symbol] for symbol, path in paths.items() if not path.exists()]
-    done = len(paths) - len(missing)
+    found = {symbol: kept(path) for symbol, path in paths.items()}
+    objects = {symbol: content for symbol, content in found.items() if content is not None}
+    missing = [kernel for symbol, kernel in wanted.items() if symbol not in objects]
     if progress:
-        progress(done, len(paths))
-    for _ in _compile_missing(missing, target, paths, workers or os.cpu_count() or 1):
-        done += 1
+        progress(len(objects), len(paths))
+    for kernel, content in _compile(missing, target, workers or os.cpu_count() or 1):
+        objects[kernel.symbol] = content
+        keep(paths[kernel.symbol], content)
         if progress:
-            progress(done, len(paths))
-    return {symbol: path.read_bytes() for symbol, path in paths.items()}
+            progress(len(objects), len(paths))
+    return {symbol: objects[symbol] for symbol in paths}
 
 
 def compile_to_object(kernel: Kernel, target: Target) -> bytes:
@@ -118,35 +120,17 @@ def _key(symbol: str, target: Target) -> str:
     return f"{symbol}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
-def _compile_missing(
-    missing: Sequence[Kernel],
-    target: Target,
-    paths: dict[str, pathlib.Path],
-    workers: int,
-) -> Iterable[None]:
-    """Yield once per finished kernel."""
-    if workers == 1 or len(missing) < 3:
-        for kernel in missing:
-            _write(kernel, target, paths[kernel.symbol])
-            yield
+def _compile(
+    kernels: Sequence[Kernel], target: Target, workers: int
+) -> Iterator[tuple[Kernel, bytes]]:
+    """Each kernel with its object, in the order in which they are ready."""
+    if workers == 1 or len(kernels) < 3:
+        for kernel in kernels:
+            yield kernel, compile_to_object(kernel, target)
         return
     # Functions are inherited through fork: they need not be pickled and TVM is not imported
-    # again (2 s). Longest first keeps the processes busy to the end.
-    global _inherited
-    _inherited = [(kernel, target, paths[kernel.symbol]) for kernel in missing]
-    try:
-        with multiprocessing.get_context("fork").Pool(min(workers, len(missing))) as pool:
-            yield from pool.imap_unordered(_write_inherited, range(len(missing)))
-    finally:
-        _inherited = []
-
-
-_inherited: list[tuple[Kernel, Target, pathlib.Path]] = []
-
-
-def _write_inherited(index: int) -> None:
-    _write(*_inherited[index])
-
-
-def _write(kernel: Kernel, target: Target, path: pathlib.Path) -> None:
-    write_whole(path, compile_to_object(kernel, target))
+    # again (2 s).
+    for index, content in run_forked(
+        lambda index: compile_to_object(kernels[index], target), len(kernels), workers
+    ):
+        yield kernels[index], content

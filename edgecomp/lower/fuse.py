@@ -90,13 +90,8 @@ def fuse_residual(program: Program) -> bool:
         add = _only_step(uses, operation, "Add")
         if add is None:
             continue
-        other = _other_input(add, operation.output)
-        if (
-            other is None
-            or other.constant is not None
-            or other.shape != operation.output.shape
-            or not uses.written_before(other, operation)
-        ):
+        other = _residual_of(uses, operation, add)
+        if other is None:
             continue
         operation.kind = dataclasses.replace(kind, residual=True)
         operation.inputs.append(other)
@@ -115,13 +110,8 @@ def fuse_quantized_residual(program: Program) -> bool:
         after = uses.only_consumer(operation.output)
         if after is None or not isinstance(after.kind, QuantizedAdd):
             continue
-        other = _other_input(after, operation.output)
-        if (
-            other is None
-            or other.constant is not None
-            or other.shape != operation.output.shape
-            or not uses.written_before(other, operation)
-        ):
+        other = _residual_of(uses, operation, after)
+        if other is None:
             continue
         add = after.kind.integer_add
         if after.inputs[0] is other:
@@ -263,6 +253,14 @@ def _other_input(step: Operation, value: Value) -> Value | None:
     """The operand of a two-operand step that is not ``value``; the shapes must agree."""
     others = [v for v in step.inputs if v is not value]
     return others[0] if len(others) == 1 and step.output.shape == value.shape else None
+
+
+def _residual_of(uses: Uses, operation: Operation, add: Operation) -> Value | None:
+    """The other operand of an addition, where it is complete before ``operation`` runs."""
+    other = _other_input(add, operation.output)
+    if other is None or other.constant is not None or other.shape != operation.output.shape:
+        return None
+    return other if uses.written_before(other, operation) else None
 
 
 def _absorb(program: Program, operation: Operation, after: Operation) -> None:

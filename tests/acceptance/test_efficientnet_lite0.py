@@ -1,13 +1,14 @@
 """EfficientNet-Lite0 with its ImageNet weights, float and int8, on every kind of CPU."""
 
-import time
-
 import numpy as np
 import pytest
 from helpers.models import efficientnet, imagenet_images
 from helpers.targets import reason_not_runnable
+from helpers.timing import Steps, ratio_text, times_as_fast
 
 from edgecomp import api
+from edgecomp.bench.local import local_device
+from edgecomp.bench.runner import MeasureOptions
 from edgecomp.device.load import load_target
 from edgecomp.graph.run import run_model
 from edgecomp.options import BuildOptions
@@ -157,6 +158,25 @@ def test_the_arena_is_near_its_bound(float_host, int8_host, figure):
         assert ratio <= 1.05
 
 
+def test_int8_is_faster_than_float(float_host, int8_host, figure):
+    figure(
+        "EfficientNet-Lite0 on the host, one thread, int8 against float",
+        ratio_text(times_as_fast(int8_host, float_host)),
+    )
+
+
+def test_memory_and_first_run(float_host, int8_host, figure):
+    for name, bundle in (("float", float_host), ("int8", int8_host)):
+        found = local_device().measure(bundle, MeasureOptions(num_runs=20))
+        figure(
+            f"EfficientNet-Lite0 {name}, a process of its own",
+            f"load {found.load_ns / 1e6:.1f} ms, first run {found.first_run_ns / 1e6:.1f} ms, "
+            f"then {found.wall.p50_ns / 1e6:.1f} ms, peak memory "
+            f"{found.peak_rss_bytes / 2**20:.1f} MiB",
+        )
+        assert found.peak_rss_bytes > bundle.manifest.memory.arena_bytes
+
+
 def test_build_from_scratch(tmp_path, figure):
     images, _ = imagenet_images()
     name = efficientnet().graph.inputs[0].name
@@ -166,20 +186,19 @@ def test_build_from_scratch(tmp_path, figure):
         name="efficientnet_lite0",
         cache_dir=tmp_path / "cache",
     )
-    steps = []
-    begin = time.perf_counter()
+    steps = Steps("trace")
+    model = efficientnet.__wrapped__()
     bundle = api.build(
-        efficientnet().clone(),
+        model,
         options,
-        progress=lambda step, done=0, total=0: steps.append(step),
+        progress=steps,
         calibration_dataset=[{name: image[None]} for image in images],
     )
-    seconds = time.perf_counter() - begin
+    steps.end()
     figure(
         "build of EfficientNet-Lite0 int8, empty kernel cache",
-        f"{seconds:.0f} s",
+        f"{sum(steps.seconds.values()):.0f} s ({steps})",
         "under 60 s on 2 cores",
     )
-    assert "calibrate" in steps
-    assert "compile kernels" in steps
+    assert {"calibrate", "compile kernels"} <= set(steps.seconds)
     assert api.verify(bundle).checks

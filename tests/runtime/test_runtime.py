@@ -93,7 +93,7 @@ def built(name):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_c_tests(name):
+def test_c_tests(name, figure):
     folder = built(name)
     output = run(["ctest", "--test-dir", folder, "--output-on-failure", "-V"])
     passed = re.search(r"100% tests passed, 0 tests failed out of (\d+)", output)
@@ -101,21 +101,26 @@ def test_c_tests(name):
     assert int(passed[1]) >= 14
     for line in re.findall(r"\d+: (session memory .*|.* allocations in .*)", output):
         print(f"{name}: {line}")
+    for threads, count in re.findall(r"(\d+) threads: (\d+) allocations in", output):
+        figure(f"allocations after open, {name}, {threads} thread(s)", count, "0")
 
 
 @pytest.mark.parametrize(
     ("name", "tools"), [("host", ""), ("aarch64", "aarch64-linux-gnu-"),
                         ("armv7", "arm-linux-gnueabihf-")]
 )  # fmt: skip
-def test_stripped_size(name, tools, tmp_path):
+def test_stripped_size(name, tools, tmp_path, figure):
     """The whole runtime without kernels, as a library of its own."""
     folder = built(name)
     require_programs(f"{tools}strip", f"{tools}size")
     library = tmp_path / "libedgecomp_runtime.so"
     run([f"{tools}strip", folder / "libedgecomp_runtime.so", "-o", library])
     text, data, bss = map(int, run([f"{tools}size", library]).splitlines()[1].split()[:3])
-    print(f"{name}: {library.stat().st_size} bytes stripped, {text + data} of them loaded, "
-          f"{bss} zeroed")  # fmt: skip
+    figure(
+        f"runtime core without kernels, stripped, {name}",
+        f"{library.stat().st_size} bytes, {text + data} of them loaded, {bss} zeroed",
+        "at most 65536",
+    )
     assert library.stat().st_size <= 64 * 1024
     assert text + data <= 30 * 1024
 

@@ -1,0 +1,80 @@
+"""Work spread over forked processes that neither hang nor outlive the one that needs them."""
+
+import concurrent.futures
+import concurrent.futures.process
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from edgecomp.errors import Code, EdgecompError
+
+Result = TypeVar("Result")
+
+#: prctl(2): the signal a process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+_function: Callable[[int], Any] | None = None
+
+
+def run_forked(
+    function: Callable[[int], Result], count: int, workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Call ``function(0)`` ... ``function(count - 1)`` in child processes.
+
+    The function is inherited through fork: only indices and results are pickled.
+
+    Args:
+        function: what to call.
+        count: how many calls.
+        workers: processes.
+
+    Yields:
+        Index and result, in the order in which they finish.
+
+    Raises:
+        EdgecompError: OUT_OF_MEMORY when the system ended a process; what the function raised.
+    """
+    global _function
+    _function = function
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(workers, count),
+        multiprocessing.get_context("fork"),
+        initializer=_start,
+        initargs=(os.getpid(),),
+    )
+    try:
+        futures = {pool.submit(_call, index): index for index in range(count)}
+        for future in concurrent.futures.as_completed(futures):
+            yield futures[future], future.result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise EdgecompError(
+            Code.OUT_OF_MEMORY,
+            "the system stopped a process that was compiling, most often because memory ran out",
+            hint="close other programs and build again: what was compiled is kept",
+        ) from error
+    finally:
+        _function = None
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _call(index: int) -> Any:
+    assert _function is not None
+    return _function(index)
+
+
+def _start(parent: int) -> None:
+    # The parent's handlers would raise in the middle of the pool's locks; Ctrl-C reaches the
+    # whole group of processes, and the parent is the one that ends the work.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # A parent that is killed cannot tell anybody: without this its children wait forever.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

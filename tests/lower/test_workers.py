@@ -1,0 +1,66 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower.workers import run_forked
+
+
+def test_results_come_with_their_index():
+    factor = 3  # inherited, not pickled
+    assert dict(run_forked(lambda i: i * factor, 7, 2)) == {i: i * 3 for i in range(7)}
+
+
+def test_an_error_of_a_worker_ends_the_work():
+    def fail(index):
+        raise FileNotFoundError(f"no {index}")
+
+    for _ in range(5):
+        with pytest.raises(FileNotFoundError):
+            list(run_forked(fail, 8, 2))
+
+
+def test_a_killed_worker_is_no_hang():
+    def die(index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(EdgecompError) as caught:
+        list(run_forked(die, 4, 2))
+    assert caught.value.code is Code.OUT_OF_MEMORY
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells children of a parent's end"
+)
+def test_workers_do_not_outlive_a_killed_parent(tmp_path):
+    script = (
+        "import os, sys, time\n"
+        "from edgecomp.lower.workers import run_forked\n"
+        "def work(index):\n"
+        "    open(sys.argv[1] + '/' + str(os.getpid()), 'w').close()\n"
+        "    time.sleep(60)\n"
+        "list(run_forked(work, 4, 2))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as parent:
+        while len(workers := [int(p.name) for p in tmp_path.iterdir()]) < 2:
+            assert parent.poll() is None
+            time.sleep(0.01)
+        parent.kill()
+    for worker in workers:
+        ended = time.monotonic() + 10
+        while _is_running(worker):
+            assert time.monotonic() < ended
+            time.sleep(0.01)
+
+
+def _is_running(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
