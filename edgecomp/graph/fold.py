@@ -145,7 +145,7 @@ def _result_bytes(node: ir.Node) -> int:
         shape = static_shape(value)
         if shape is None or value.dtype is None:
             continue
-        total += int(np.prod(shape)) * (value.dtype.bitwidth + 7) // 8
+        total += (int(np.prod(shape)) * value.dtype.bitwidth + 7) // 8
     return total
 
 

@@ -87,6 +87,8 @@ def _without_blocks(function: Any) -> Any:
         transform.LowerMatchBuffer(),
         transform.StmtSimplify(),
         transform.LowerOpaqueBlock(),
+        # A Select evaluates both sides; this makes loads that may lie outside conditional.
+        transform.RewriteUnsafeSelect(),
     ]
     module = tvm.IRModule({"main": function})
     return tvm.transform.Sequential(passes)(module)["main"]
@@ -107,10 +109,6 @@ def _pointers(function: Any) -> tuple[list[Any], list[Any]]:
     return parameters, declarations
 
 
-def _serial(kind: int) -> int:
-    return tirx.ForKind.SERIAL if kind == tirx.ForKind.PARALLEL else kind
-
-
 class _Workspace:
     """Collects the temporaries that do not fit the stack, one after the other."""
 
@@ -126,7 +124,7 @@ class _Workspace:
     def move(self, statement: Any) -> Any:
         """The statement with its large allocations replaced by places in the workspace.
 
-        Parallel loops become serial: threads belong to the runtime.
+        Every loop becomes serial: threads belong to the runtime, vectors to LLVM.
         """
         if isinstance(statement, tirx.SeqStmt):
             return tirx.SeqStmt([self.move(each) for each in statement.seq])
@@ -135,7 +133,7 @@ class _Workspace:
                 statement.loop_var,
                 statement.min,
                 statement.extent,
-                _serial(statement.kind),
+                tirx.ForKind.SERIAL,
                 self.move(statement.body),
                 None,
                 statement.annotations,

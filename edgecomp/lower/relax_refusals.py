@@ -145,6 +145,25 @@ COMPARED = frozenset(
     ]
 )
 
+#: What every target computes with: no bfloat16, nothing below 8 bits, no strings.
+_ELEMENT_TYPES = frozenset(
+    getattr(onnx.TensorProto, name)
+    for name in [
+        "FLOAT",
+        "FLOAT16",
+        "DOUBLE",
+        "BOOL",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+    ]
+)
+
 
 def refusal(model: onnx.ModelProto) -> str:
     """Why a single-node model must not be given to Relax, "" if it may."""
@@ -155,6 +174,10 @@ def refusal(model: onnx.ModelProto) -> str:
         return "no implementation of this operator"
     if _has_empty(model):
         return "an operand or a result has no elements"
+    for info in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        kind = getattr(info, "data_type", 0) or info.type.tensor_type.elem_type
+        if kind and kind not in _ELEMENT_TYPES:
+            return f"element type {onnx.TensorProto.DataType.Name(kind).lower()}"
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     check = _CHECKS.get(node.op_type)
     return check(model, node, attributes) if check else ""
@@ -181,6 +204,14 @@ def _batch_normalization(
     if attributes.get("training_mode", 0) or len([o for o in node.output if o]) > 1:
         return "batch normalisation in training mode"
     return ""
+
+
+def _bit_shift(
+    model: onnx.ModelProto, _node: onnx.NodeProto, _attributes: Mapping[str, Any]
+) -> str:
+    kind = model.graph.output[0].type.tensor_type.elem_type
+    name = onnx.TensorProto.DataType.Name(kind).lower()
+    return "" if name.startswith("uint") else "BitShift of signed integers"
 
 
 def _dropout(
@@ -247,6 +278,7 @@ def _resize(
 
 _CHECKS: dict[str, _Check] = {
     "BatchNormalization": _batch_normalization,
+    "BitShift": _bit_shift,
     "Dropout": _dropout,
     "IsInf": _is_inf,
     "LayerNormalization": _one_output,

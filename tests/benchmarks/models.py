@@ -35,6 +35,18 @@ from edgecomp.bench.local import local_device  # noqa: E402
 from edgecomp.bench.runner import MeasureOptions  # noqa: E402
 
 _CALIBRATION_SAMPLES = 8
+_HEADER = (
+    "model",
+    "precision",
+    "threads",
+    "edgecomp ms",
+    "onnxruntime ms",
+    "times as fast",
+    "95 %",
+    "G multiply-adds/s",
+    "share of float peak",
+    "peak memory MiB",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +117,7 @@ def compare(bundle, threads, seconds):
 def markdown(result):
     """The result as docs/figures.md has it."""
     peak = result["machine"]["float32 G multiply-adds/s, one thread"]
-    lines = [
-        "| model | precision | threads | edgecomp ms | onnxruntime ms | times as fast | 95 % | "
-        + "G multiply-adds/s | share of float peak | peak memory MiB |",
-        "|---|---|---:|---:|---:|---:|---|---:|---:|---:|",
-    ]
+    lines = [_HEADER, ["---"] * 3 + ["---:"] * (len(_HEADER) - 3)]
     for row in result["rows"]:
         ratio = row["ratio"]
         rate = row["multiply_adds"] / row["edgecomp_ms"] / 1e6
@@ -117,7 +125,7 @@ def markdown(result):
         cells = (
             row["model"],
             row["precision"],
-            row["threads"],
+            str(row["threads"]),
             f"{row['edgecomp_ms']:.3f}",
             f"{row['onnxruntime_ms']:.3f}",
             f"**{ratio['value']:.2f}**",
@@ -126,8 +134,8 @@ def markdown(result):
             f"{rate / peak:.0%}" if known else "",
             f"{row['peak_rss_bytes'] / 2**20:.1f}",
         )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def versions():

@@ -463,3 +463,22 @@ def test_every_operator_of_the_list_has_a_schema():
 
     known = {schema.name for schema in onnx.defs.get_all_schemas()}
     assert known >= COMPARED
+
+
+def test_refusal_of_element_types():
+    model = model_of("Hardmax", [f32(2, 3)])
+    model.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("o0", TensorProto.BFLOAT16, (2, 3))
+    )
+    assert model_refusal(model) == "element type bfloat16"
+    reason = model_refusal(_typed("BitShift", np.ones(3, np.int32), direction="LEFT"))
+    assert reason == "BitShift of signed integers"
+    reason = model_refusal(_typed("Mod", f32(3), fmod=0))
+    assert reason == "Mod of floats with fmod 0"
+
+
+def _typed(operator, array, **attributes):
+    model = model_of(operator, [array, array], **attributes)
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("o0", kind, array.shape))
+    return model

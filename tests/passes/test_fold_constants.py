@@ -90,3 +90,14 @@ def test_quantized_weights_random_and_big_results_stay(rng):
         "Add",
     ]
     assert not FoldConstantsPass()(model).modified
+
+
+def test_a_large_weight_is_transposed_once_and_for_all(rng):
+    """Moving a weight makes nothing bigger, however large it is."""
+    g = Graph()
+    x = g.input("x", (3, 4, 700))
+    weight = rng.standard_normal((600, 700)).astype(np.float32)  # more than 1 MB
+    model = unfolded(g, g("MatMul", x, g("Transpose", weight, perm=[1, 0])))
+    apply(FoldConstantsPass(), model)
+    assert operators(model) == ["MatMul"]
+    np.testing.assert_array_equal(constant_array(model.graph[0].inputs[1]), weight.T)

@@ -10,13 +10,8 @@ from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ra
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.nest import emit_nest
-from edgecomp.schedules.cpu.steps import (
-    Context,
-    Operand,
-    emit_step,
-    held_as,
-    refusal,
-)
+from edgecomp.schedules.cpu.operand import Context, Operand, held_as
+from edgecomp.schedules.cpu.steps import emit_step, refusal
 from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.schedule import KernelCall
 

@@ -8,8 +8,8 @@ from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
 from edgecomp.schedules.cpu.iteration import power_of_two_below, space_of_views
 from edgecomp.schedules.cpu.nest import emit_nest
+from edgecomp.schedules.cpu.operand import DTYPES
 from edgecomp.schedules.cpu.rows import Row
-from edgecomp.schedules.cpu.steps import DTYPES
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "fill"

@@ -10,7 +10,7 @@ from tvm import tirx
 from edgecomp.plan.operations import Activation
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math, math_wide
-from edgecomp.schedules.cpu.vectors import lanes_of, named
+from edgecomp.schedules.cpu.vectors import lanes_of, pinned
 
 #: (builder, x, alpha, beta) -> result
 _Function = Callable[[KernelBuilder, Expr, float, float], Expr]
@@ -114,5 +114,5 @@ def apply(builder: KernelBuilder, activation: Activation, x: Expr) -> Expr:
     Raises:
         KeyError: unknown activation; ask ``refusal`` first.
     """
-    value = named(builder, "x", x)
+    value = pinned(builder, "x", x)
     return FUNCTIONS[activation.name](builder, value, activation.alpha, activation.beta)

@@ -51,7 +51,6 @@ def emit_move(
     Returns:
         The number of work items.
     """
-
     converts = np.dtype(str(source.dtype)).itemsize > np.dtype(str(output.dtype)).itemsize
 
     def fetch(offset: Expr, width: int) -> Expr:

@@ -78,4 +78,3 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     items = emit_move(builder, target, space, y, x, LANES, convert)
     name = "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
     return [KernelCall(builder.finish(name), (source, output), items)]
-

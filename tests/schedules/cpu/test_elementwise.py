@@ -447,3 +447,26 @@ def test_refusals():
     assert "bfloat16" in reason(Step("Exp", (0,), "bfloat16"), [x])
     many = [Value(f"x{k}", (4,), "float32") for k in range(12)]
     assert reason(Step("Sum", tuple(range(12)), "float32"), many) == "12 inputs"
+
+
+def test_long_chain_compiles_in_time_proportional_to_its_length(rng):
+    """Each step uses the one before twice: put back into each other they would be 2^40 parts."""
+    x = rng.standard_normal(300).astype(np.float32)
+    chain = []
+    for last in range(40):
+        if last % 2:
+            chain.append(Step("Mul", (last, last), "float32"))
+        else:
+            chain.append(
+                Step("Sub", (last, 0), "float32")
+                if last % 4
+                else Step("Tanh", (last,), "float32")
+            )
+    want = [x.astype(np.float64)]
+    for step in chain:
+        operands = [want[k] for k in step.operands]
+        want.append(
+            {"Mul": np.multiply, "Sub": np.subtract, "Tanh": np.tanh}[step.operator](*operands)
+        )
+    got = compute(chain, [x], "float32", AVX2)
+    np.testing.assert_allclose(got, want[-1], rtol=1e-3, atol=1e-4)

@@ -108,8 +108,12 @@ def test_products_replace_the_division_exactly():
     rng = np.random.default_rng(2)
     for scale in (0.0173, 1.7e-3, 7.77):
         assert is_exact(scale, -119, 136)
-        middles = ((np.arange(-121, 139) + 0.5) * np.float64(np.float32(scale))).astype(np.float32)
-        near = (middles.view(np.int32)[:, None] + np.arange(-40, 41, dtype=np.int32)).reshape(-1)
+        middles = ((np.arange(-121, 139) + 0.5) * np.float64(np.float32(scale))).astype(
+            np.float32
+        )
+        near = (middles.view(np.int32)[:, None] + np.arange(-40, 41, dtype=np.int32)).reshape(
+            -1
+        )
         array = np.concatenate([near.view(np.float32), ties((20000,), scale, rng)])
         x = Value("x", array.shape, "float32")
         y = Value("y", array.shape, "uint8", quantization=Quantization(scale, 119))

@@ -70,12 +70,16 @@ def layout_cases():
     halo = Halo(1, 2, 0, 3)
     for dtype in ("float32", "uint8", "int64", "float16"):
         narrow = dtype in {"int64", "float16"}
-        for shape in ((1, 3, 13, 37), (1, 33, 17, 19)) if narrow else (
-            (1, 3, 13, 37),
-            (2, 20, 5, 7),
-            (1, 64, 7, 9),
-            (1, 2, 3, 5),
-            (1, 33, 17, 19),
+        for shape in (
+            ((1, 3, 13, 37), (1, 33, 17, 19))
+            if narrow
+            else (
+                (1, 3, 13, 37),
+                (2, 20, 5, 7),
+                (1, 64, 7, 9),
+                (1, 2, 3, 5),
+                (1, 33, 17, 19),
+            )
         ):
             kind = whole(shape)
             name = f"{dtype}-{'x'.join(map(str, shape))}"
