@@ -6,8 +6,8 @@ import json
 import pytest
 from helpers.targets import A53, AVX2
 
-from edgecomp.bench import engines
-from edgecomp.bench.compare import ROUNDS, compare_engines
+from edgecomp.bench import peer_engine
+from edgecomp.bench.compare import ROUNDS, PeerSettings, compare_engines
 from edgecomp.bench.devices import open_device
 from edgecomp.bench.local import ProcessDevice
 from edgecomp.bench.report import comparison_dict
@@ -19,7 +19,10 @@ ONE = MeasureOptions()
 
 
 def _compare(bundle, device=LOCAL, engine="onnxruntime", options=ONE, **rest):
-    return compare_engines(bundle, device, engine, options, max_seconds=0.2, **rest)
+    (result,) = compare_engines(
+        bundle, device, [engine], options, max_seconds=0.2, settings=PeerSettings(**rest)
+    )
+    return result
 
 
 def _code(action):
