@@ -8,6 +8,7 @@ clock's.
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -180,8 +181,8 @@ def sqnr_db(reference: Sequence[Array], found: Sequence[Array]) -> float | None:
     noise, signal = float((difference**2).sum()), float((exact**2).sum())
     if not np.isfinite(noise):
         return float("-inf")
-    smallest = np.finfo(np.float64).tiny
-    return 10 * float(np.log10(max(signal, smallest) / max(noise, smallest)))
+    smallest = float(np.finfo(np.float64).tiny)
+    return 10 * (math.log10(max(signal, smallest)) - math.log10(max(noise, smallest)))
 
 
 def _open_peer(

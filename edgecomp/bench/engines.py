@@ -51,9 +51,7 @@ class BundleEngine:
     name = "edgecomp"
     form = "bundle"
 
-    def __init__(
-        self, bundle: BundleFiles, threads: int, inputs: Mapping[str, Array]
-    ) -> None:
+    def __init__(self, bundle: BundleFiles, threads: int, inputs: Mapping[str, Array]) -> None:
         self.version = edgecomp.__version__
         self._folder = tempfile.TemporaryDirectory(prefix="edgecomp-")
         folder = pathlib.Path(self._folder.name)

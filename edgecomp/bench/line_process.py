@@ -14,12 +14,25 @@ _CLOSE_TIMEOUT_S = 10
 
 
 class LineProcess:
-    """A child that writes one line of JSON when it is ready and one for each line it gets."""
+    """A child that writes one line of JSON when it is ready and one for each line it gets.
+
+    Args:
+        name: for messages.
+        command: the program and its arguments.
+        environment: instead of this process's.
+        hint: for an error that the child tells.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        hint: str = "",
     ) -> None:
         self._name = name
+        self._hint = hint
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
             self._process = subprocess.Popen(
@@ -68,6 +81,7 @@ class LineProcess:
             raise EdgecompError(
                 Code.DEVICE_FAILED,
                 "\n".join([f"{self._name}: {content['error']}", *map(str, details)]),
+                hint=self._hint,
             )
         return content
 

@@ -1,5 +1,6 @@
 """Another runtime as an engine: its folder of files, its conversion, its process."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -23,7 +24,9 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.run import run_model
 from edgecomp.plan.values import Array
 
-_PROBE = "import importlib.util as u, sys; print([n for n in sys.argv[1:] if not u.find_spec(n)])"
+_PROBE = (
+    "import importlib.util as u, sys; print([n for n in sys.argv[1:] if not u.find_spec(n)])"
+)
 
 
 class PeerModel:
@@ -65,7 +68,7 @@ class PeerModel:
         self.reference = list(run_model(plain, inputs).values())
         self._plain = plain
         np.savez(folder / "inputs.npz", allow_pickle=False, **inputs)
-        samples = [vector.inputs for vector in bundle.golden] or [inputs]
+        samples = [dict(vector.inputs) for vector in bundle.golden] or [dict(inputs)]
         stacked = {name: np.stack([s[name] for s in samples]) for name in self.input_names}
         np.savez(folder / "calibration.npz", allow_pickle=False, **stacked)
 
@@ -105,13 +108,13 @@ class PeerEngine:
         entry = CATALOG[name]
         needed = entry.runs if file else (*entry.runs, *entry.converts)
         _require_packages(name, entry, python, needed)
+        if file is not None and not file.is_file():
+            raise EdgecompError(Code.FILE_MISSING, "there is no such model", path=str(file))
         task = model.task(name, threads)
         self._parent = tempfile.TemporaryDirectory(prefix="edgecomp-")
         environment = _environment(pathlib.Path(self._parent.name), threads)
         try:
             if file is not None:
-                if not file.is_file():
-                    raise EdgecompError(Code.FILE_MISSING, "no such model", path=str(file))
                 self.form = file.name
                 _write(task, str(file.resolve()), self.form)
             else:
@@ -137,8 +140,6 @@ class PeerEngine:
 
 
 def _write(task: Task, file: str, form: str) -> None:
-    import dataclasses
-
     dataclasses.replace(task, file=file, form=form).write()
 
 
@@ -146,7 +147,8 @@ def _convert(task: Task, python: str, environment: Mapping[str, str]) -> str:
     """Make the runtime's form of the model in a process that ends; say what it is."""
     task.write()
     command = [python, "-m", "edgecomp.bench.peers.convert", str(task.folder)]
-    process = LineProcess(f"{task.peer}'s converter", command, environment)
+    hint = f"convert the model by other means and give it with --peer-model {task.peer}=FILE"
+    process = LineProcess(f"{task.peer}'s converter", command, environment, hint=hint)
     try:
         return str(process.answer()["form"])
     finally:

@@ -12,7 +12,9 @@ def times_as_fast(quick, slow, *, seconds=0.1, rounds=9):
     """Processor time of one bundle divided by that of another, one thread each, in turns."""
     with contextlib.ExitStack() as stack:
         engines = [
-            stack.enter_context(contextlib.closing(BundleEngine(bundle, 1, timed_inputs(bundle))))
+            stack.enter_context(
+                contextlib.closing(BundleEngine(bundle, 1, timed_inputs(bundle)))
+            )
             for bundle in (quick, slow)
         ]
         turns = take_turns(engines, seconds, rounds=rounds)

@@ -30,8 +30,8 @@ def load(task: Task) -> Loaded:
     import torch
     from executorch.extension.pybindings import portable_lib
 
-    portable_lib._unsafe_reset_threadpool(task.threads)  # noqa: SLF001 - there is no other way
-    module = portable_lib._load_for_executorch(task.file)  # noqa: SLF001
+    portable_lib._unsafe_reset_threadpool(task.threads)
+    module = portable_lib._load_for_executorch(task.file)
     inputs = [torch.from_numpy(array) for array in task.feeds()]
     outputs: list[Any] = []
 

@@ -5,6 +5,7 @@ packages and report their use.
 """
 
 import importlib.metadata
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from edgecomp.bench.peers.task import Array, Task
 
 def convert(task: Task) -> Converted:
     """ONNX to .mnn."""
-    import MNN  # noqa: F401 - _tools looks for its library
     import _tools
+    import MNN  # noqa: F401 - _tools looks for its library
 
     path = task.folder / "model.mnn"
     arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(task.float_model)]
@@ -38,7 +39,7 @@ def load(task: Task) -> Loaded:
     for name, array in zip(task.inputs, task.feeds(), strict=True):
         tensor = interpreter.getSessionInput(session, name)
         if array.dtype == np.int64:
-            array = array.astype(np.int32)  # noqa: PLW2901
+            array = array.astype(np.int32)
         tensor.copyFrom(_host_tensor(array))
     outputs = interpreter.getSessionOutputAll(session)
 
@@ -55,7 +56,7 @@ def load(task: Task) -> Loaded:
     return Loaded(version, lambda: interpreter.runSession(session), fetch)
 
 
-def _host_tensor(array: Array) -> object:
+def _host_tensor(array: Array) -> Any:
     import MNN
 
     kind = MNN.Halide_Type_Int if array.dtype.kind == "i" else MNN.Halide_Type_Float

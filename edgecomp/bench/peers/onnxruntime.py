@@ -34,6 +34,4 @@ def load(task: Task) -> Loaded:
         values: list[Any] = binding.get_outputs()
         return [value.numpy() for value in values]
 
-    return Loaded(
-        onnxruntime.__version__, lambda: session.run_with_iobinding(binding), fetch
-    )
+    return Loaded(onnxruntime.__version__, lambda: session.run_with_iobinding(binding), fetch)

@@ -1,12 +1,12 @@
 """What a peer's process has to do, as a folder that both sides read.
 
-    task.json          the fields of Task
-    model.onnx         what the bundle is built from: float or QDQ
-    float.onnx         the same without quantization (the same file where there is none)
-    graph.json, graph.npz   float.onnx again, for converters that start from torch
-    inputs.npz         one array per input: what is timed
-    calibration.npz    arrays per input with samples along a new first axis
-    outputs.npz        written by the peer: output_0, output_1 ...
+task.json          the fields of Task
+model.onnx         what the bundle is built from: float or QDQ
+float.onnx         the same without quantization (the same file where there is none)
+graph.json, graph.npz   float.onnx again, for converters that start from torch
+inputs.npz         one array per input: what is timed
+calibration.npz    arrays per input with samples along a new first axis
+outputs.npz        written by the peer: output_0, output_1 ...
 """
 
 import dataclasses

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecomp.bench.peers.torch_operators import OPERATORS
+from edgecomp.bench.peers.torch_operators import OPERATORS, STATIC
 
 
 def load_graph(folder: pathlib.Path) -> Any:
@@ -27,23 +27,28 @@ def load_graph(folder: pathlib.Path) -> Any:
     if unknown:
         raise NotImplementedError(f"no torch form of {', '.join(unknown)} is known here")
     with np.load(folder / "graph.npz", allow_pickle=False) as file:
-        constants = {name: torch.from_numpy(file[name]) for name in file.files}
-    names = description["constants"]
+        arrays = {name: file[key] for name, key in description["constants"].items()}
+    for node in nodes:
+        _take_static(node, arrays)
+    used = {name for node in nodes for name in node["inputs"]}
+    constants = {name: array for name, array in arrays.items() if name in used}
 
     class Graph(torch.nn.Module):  # type: ignore[misc]
         """The nodes, one by one."""
 
         def __init__(self) -> None:
             super().__init__()
-            for key, tensor in constants.items():
-                self.register_buffer(key, tensor)
+            for index, array in enumerate(constants.values()):
+                self.register_buffer(f"c{index}", torch.from_numpy(array))
 
         def forward(self, *inputs: Any) -> Any:
             """Outputs in the graph's order; a tensor alone where there is one."""
             values: dict[str, Any] = dict(zip(description["inputs"], inputs, strict=True))
-            values |= {name: getattr(self, key) for name, key in names.items()}
+            values |= {name: getattr(self, f"c{i}") for i, name in enumerate(constants)}
             for node in nodes:
                 arguments = [values[name] if name else None for name in node["inputs"]]
+                for index, array in node["static"].items():
+                    arguments[index] = array
                 function = OPERATORS[node["operator"]]
                 results = function(arguments, node["attributes"])
                 results = results if isinstance(results, (tuple, list)) else [results]
@@ -52,3 +57,16 @@ def load_graph(folder: pathlib.Path) -> Any:
             return found if len(found) > 1 else found[0]
 
     return Graph().eval()
+
+
+def _take_static(node: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Move the inputs that shape the result out of the node's tensors."""
+    node["static"] = {}
+    for index in STATIC.get(node["operator"], ()):
+        name = node["inputs"][index] if index < len(node["inputs"]) else ""
+        if not name:
+            continue
+        if name not in arrays:
+            raise NotImplementedError(f"{node['operator']} whose input {index} is computed")
+        node["static"][index] = arrays[name]
+        node["inputs"][index] = ""

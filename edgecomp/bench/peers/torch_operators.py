@@ -1,8 +1,8 @@
 """ONNX operators in torch: what convolutional networks and transformers are made of.
 
 Each function takes the node's inputs (None where one is left out) and its attributes, and gives
-one tensor or several. Constants that shape the result are Python numbers by the time a graph is
-traced, because ``ints`` reads them from tensors that do not depend on the input.
+one tensor or several. The inputs that ``STATIC`` names are numpy arrays: a trace cannot read what
+shapes its result from a tensor.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +26,9 @@ def _functional() -> Any:
     return functional
 
 
-def _ints(tensor: Tensor) -> list[int]:
-    """A constant's elements."""
-    return [int(number) for number in tensor.detach().cpu().numpy().reshape(-1)]
+def _ints(array: Any) -> list[int]:
+    """A static input's elements."""
+    return [int(number) for number in array.reshape(-1)]
 
 
 def _padded(x: Tensor, attributes: Attributes, rank: int, value: float = 0.0) -> Tensor:
@@ -176,13 +176,13 @@ def _unsqueeze(inputs: Arguments, attributes: Attributes) -> Tensor:
 def _gather(inputs: Arguments, attributes: Attributes) -> Tensor:
     x, index = inputs[:2]
     axis = attributes.get("axis", 0) % x.dim()
-    if axis == 0 and x.dim() == 2:  # noqa: PLR2004 - a table of rows
+    if axis == 0 and x.dim() == 2:
         return _functional().embedding(index, x)
     flat = x.index_select(axis, index.reshape(-1))
     return flat.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
-def _split(inputs: Arguments, attributes: Attributes) -> Sequence[Tensor]:
+def _split(inputs: Arguments, attributes: Attributes) -> Any:
     x, axis = inputs[0], attributes.get("axis", 0)
     sizes = _ints(inputs[1]) if len(inputs) > 1 else attributes.get("split")
     if sizes is None:
@@ -207,9 +207,9 @@ def _slice(inputs: Arguments, _: Attributes) -> Tensor:
 
 def _pad(inputs: Arguments, attributes: Attributes) -> Tensor:
     x, pads = inputs[0], _ints(inputs[1])
-    if attributes.get("mode", "constant") != "constant" or len(inputs) > 3:  # noqa: PLR2004
+    if attributes.get("mode", "constant") != "constant" or len(inputs) > 3:
         raise NotImplementedError("Pad other than by a constant on all axes")
-    value = float(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else 0.0  # noqa: PLR2004
+    value = float(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else 0.0
     return _padded(x, {"pads": pads}, x.dim(), value)
 
 
@@ -242,6 +242,20 @@ def _concat(inputs: Arguments, attributes: Attributes) -> Tensor:
 def _leaky_relu(inputs: Arguments, attributes: Attributes) -> Tensor:
     return _functional().leaky_relu(inputs[0], attributes.get("alpha", 0.01))
 
+
+#: Operator -> inputs that have to be constants.
+STATIC = {
+    "Clip": (1, 2),
+    "Pad": (1, 2, 3),
+    "ReduceMax": (1,),
+    "ReduceMean": (1,),
+    "ReduceSum": (1,),
+    "Reshape": (1,),
+    "Slice": (1, 2, 3, 4),
+    "Split": (1,),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+}
 
 OPERATORS: dict[str, Function] = {
     "Abs": _unary("abs"),
