@@ -183,7 +183,7 @@ def test_run_prints_labels(run, calls, tmp_path):
 def test_benchmark(run, calls, tmp_path):
     path = tmp_path / "new" / "result.json"
     result = run("benchmark", "b", "--compare", "onnxruntime", "--result-json", path)
-    bundle, options = calls["benchmark"]
+    bundle, options, _ = calls["benchmark"]
     assert bundle is BUNDLE
     assert options.compare == ("onnxruntime",)
     assert json.loads(path.read_text()) == {"p50_ms": 1.5}
