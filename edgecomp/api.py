@@ -1,9 +1,11 @@
 """The steps joined: what ``import edgecomp`` and the command line offer."""
 
+import contextlib
 import dataclasses
 import logging
+import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from edgecomp.device.load import load_target
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
+    from edgecomp.bundle.write import GoldenPair
     from edgecomp.lower.check import CheckReport
+    from edgecomp.lower.lower import Lowered
     from edgecomp.passes.fold_low_rank import FoldLowRankPass
 
 logger = logging.getLogger(__name__)
@@ -69,14 +73,38 @@ def build(
     Raises:
         EdgecompError: anything that is wrong with the input; nothing is left half-written.
     """
+    import onnx_ir as ir
+
+    from edgecomp.bundle.directory import check_free
+    from edgecomp.bundle.write import write_bundle
+
     options = options or BuildOptions()
     if options.output is None:
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
-    _require_free(options.output, force=options.force)
+    check_free(options.output, force=options.force)
     target = load_target(options.target)
-    prepared = _prepare(model, options, progress, args, kwargs, calibration_dataset, target)
     name = options.name or _name_of(model)
-    return _compile(prepared, target, options, name, progress)
+    with _about(model):
+        prepared = _prepare(
+            model, options, progress, args, kwargs, calibration_dataset, target
+        )
+        golden, lowered = _lower(prepared, target, options, name, progress)
+    progress("link and write the bundle")
+    return write_bundle(
+        lowered.plan,
+        target,
+        options.output,
+        model_bytes=ir.serde.serialize_model(prepared.model).SerializeToString(
+            deterministic=True
+        ),
+        golden=golden,
+        facts=prepared.facts,
+        toolchain=cast("ToolchainUse", options.toolchain),
+        embed_weights=options.embed_weights,
+        force=options.force,
+        cache=options.cache_dir,
+        progress=progress,
+    )
 
 
 def compile(  # noqa: A001 - the word of the field
@@ -152,8 +180,9 @@ def quantize(
     """
     options = options or QuantizeOptions(precision="w8a8")
     if options.output is not None:
-        _require_free(options.output, force=options.force)
-    prepared = _prepare(model, options, progress, args, None, calibration_dataset, None)
+        _require_free(options.output, model, force=options.force)
+    with _about(model):
+        prepared = _prepare(model, options, progress, args, None, calibration_dataset, None)
     if options.output is not None:
         save(prepared.model, options.output)
     return prepared.model
@@ -228,13 +257,16 @@ def check(
     """
     from edgecomp.frontend.load import load_model
     from edgecomp.lower.check import check_model
+    from edgecomp.lower.ports import require_ports
     from edgecomp.passes.pipeline import float_passes, run_passes
 
-    loaded = load_model(model, inputs=_input_specs(inputs))
-    if not _is_quantized(loaded):
-        run_passes(loaded, float_passes())
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
-    return check_model(loaded, wanted)
+    with _about(model):
+        loaded = load_model(model, inputs=_input_specs(inputs))
+        require_ports(loaded)
+        if not _is_quantized(loaded):
+            run_passes(loaded, float_passes())
+        return check_model(loaded, wanted)
 
 
 def save(model: "ir.Model", path: pathlib.Path) -> None:
@@ -265,15 +297,19 @@ def _prepare(
     """Source to portable model: load, float passes, calibration, Quantize/Dequantize."""
     from edgecomp.frontend.load import load_model
     from edgecomp.graph.run import random_feeds
+    from edgecomp.lower.ports import require_ports
     from edgecomp.passes.pipeline import float_passes, run_passes
 
     progress("read the model")
     specs = _input_specs(options.input)
     model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset)
+    require_ports(model)
     facts: dict[str, Any] = {"precision": options.precision}
     feeds = random_feeds(model, seed=options.seed)
     if _is_quantized(model):
         # Its numbers are a contract already: nothing may be folded across its edges.
+        if options.precision != "fp32":
+            logger.warning("the model is quantized already: it is taken as it is")
         facts["precision"] = "as given"
         return _Prepared(model, [feeds], facts)
     progress("optimize the graph")
@@ -325,27 +361,28 @@ def _quantize(
             f"precision {options.precision} needs calibration data",
             hint="give a folder of typical images, an .npy or .npz file or a script",
         )
-    calibration = open_calibration(
-        source,
-        model.graph.inputs,
-        num_samples=options.num_samples,
-        mean=options.mean or None,
-        std=options.std or None,
-        resize=options.resize,
-    )
     qdq = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
         per_channel=options.per_channel,
     )
-    ranges = collect_ranges(
-        model,
-        calibration,
-        method=options.calibration_method,
-        percentile=options.calibration_percentile,
-        values=values_to_observe(model.graph, qdq),
-        progress=lambda done, total: progress("calibrate", done, total or 0),
-    )
+    with _about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
+        calibration = open_calibration(
+            source,
+            model.graph.inputs,
+            num_samples=options.num_samples,
+            mean=options.mean or None,
+            std=options.std or None,
+            resize=options.resize,
+        )
+        ranges = collect_ranges(
+            model,
+            calibration,
+            method=options.calibration_method,
+            percentile=options.calibration_percentile,
+            values=values_to_observe(model.graph, qdq),
+            progress=lambda done, total: progress("calibrate", done, total or 0),
+        )
     insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
     run_passes(model, [insert], dump_dir=None)
@@ -359,16 +396,21 @@ def _quantize(
     return calibration.first[:GOLDEN_SAMPLES]
 
 
-def _compile(
+def _lower(
     prepared: _Prepared, target: Target, options: BuildOptions, name: str, progress: Progress
-) -> "Bundle":
-    """Portable model to bundle."""
-    import onnx_ir as ir
-
-    from edgecomp.bundle.write import write_bundle
+) -> "tuple[list[GoldenPair], Lowered]":
+    """Golden vectors and plan of a portable model."""
     from edgecomp.lower.lower import lower
+    from edgecomp.lower.read import read_program, require_possible
 
-    assert options.output is not None
+    # The order of these three: a list of all operators that cannot be compiled says more than
+    # the first one that the reference cannot run; and a model that the reference cannot run is
+    # wrong in a way that lowering need not survive.
+    progress("compute golden vectors")
+    require_possible(read_program(prepared.model, target, name)[1])
+    golden: list[GoldenPair] = [
+        (feeds, golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
+    ]
     progress("lower")
     lowered = lower(
         prepared.model,
@@ -378,25 +420,8 @@ def _compile(
         cache=options.cache_dir,
         progress=progress,
     )
-    progress("compute golden vectors")
-    golden = [(feeds, golden_outputs(prepared.model, feeds)) for feeds in prepared.samples]
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
-    progress("link and write the bundle")
-    return write_bundle(
-        lowered.plan,
-        target,
-        options.output,
-        model_bytes=ir.serde.serialize_model(prepared.model).SerializeToString(
-            deterministic=True
-        ),
-        golden=golden,
-        facts=prepared.facts,
-        toolchain=cast("ToolchainUse", options.toolchain),
-        embed_weights=options.embed_weights,
-        force=options.force,
-        cache=options.cache_dir,
-        progress=progress,
-    )
+    return golden, lowered
 
 
 def golden_outputs(model: "ir.Model", feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -446,15 +471,34 @@ def _device(bundle: "Bundle", spec: str) -> "Device":
     return open_device(spec, target)
 
 
-def _require_free(path: pathlib.Path, *, force: bool) -> None:
-    """Refuse an existing output before any work is done."""
-    if path.exists() and not force:
-        raise EdgecompError(
-            Code.OUTPUT_EXISTS,
-            "the output exists already",
-            path=str(path),
-            hint="give another --output, or --force to replace it",
-        )
+def _require_free(path: pathlib.Path, source: Any, *, force: bool) -> None:
+    """Refuse a file that cannot or must not be written, before any work is done."""
+    if not os.path.lexists(path):
+        return
+    cause = "the output exists already"
+    hint = "give another --output, or --force to replace it"
+    if path.is_dir():
+        cause, hint = "the output is a folder", "give the name of a file with --output"
+    elif isinstance(source, (str, pathlib.Path)) and path.resolve() == _resolved(source):
+        cause, hint = "the output is the model itself", "give another --output"
+    elif force:
+        return
+    raise EdgecompError(Code.OUTPUT_EXISTS, cause, path=str(path), hint=hint)
+
+
+def _resolved(source: str | pathlib.Path) -> pathlib.Path:
+    return pathlib.Path(source).resolve()
+
+
+@contextlib.contextmanager
+def _about(source: Any, only: Collection[Code] = ()) -> Iterator[None]:
+    """Errors inside that name no file are about this one; ``only`` those of some codes."""
+    try:
+        yield
+    except EdgecompError as error:
+        if isinstance(source, (str, pathlib.Path)) and (not only or error.code in only):
+            error.path = error.path or str(source)
+        raise
 
 
 def _name_of(model: Any) -> str:

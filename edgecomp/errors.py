@@ -84,6 +84,28 @@ class Code(enum.Enum):
         return self.value[1]
 
 
+#: What to try, by code, where the place that found the error knows nothing better.
+_GENERAL_HINTS = {
+    Code.INTERNAL: "run again with -v and report the traceback",
+    Code.INTERRUPTED: "start it again: what was compiled so far is kept",
+    Code.OUT_OF_MEMORY: "close other programs, or build on a larger machine",
+    Code.FILE_MISSING: "check the path, which is relative to the current folder",
+    Code.MODEL_UNREADABLE: "check the permissions, or export the model again",
+    Code.MODEL_INVALID: "run 'python -m onnx.checker' on the file, or export the model again",
+    Code.OUTPUT_UNWRITABLE: "check the free space and the permissions there",
+    Code.INPUT_MISMATCH: "'edgecomp report BUNDLE' lists the inputs",
+    Code.ENTRY_INVALID: "run the file with Python alone first",
+    Code.OPERATOR_UNSUPPORTED: "run 'edgecomp check' for the whole model against all targets",
+    Code.DEVICE_FAILED: "run 'edgecomp verify', which compares the bundle's files first",
+    Code.TOOLCHAIN_FAILED: "'edgecomp doctor' tries every compiler",
+    Code.BUNDLE_CORRUPT: "copy the bundle again, or build it again",
+    Code.BUNDLE_INVALID: "give the folder that 'edgecomp build' wrote",
+    Code.BUNDLE_VERSION: "build the bundle again with this version of edgecomp",
+    Code.CALIBRATION_EMPTY: "a hundred typical inputs are enough",
+    Code.CALIBRATION_INVALID: "give arrays as the model takes them; docs/options.md has the forms",
+}
+
+
 @dataclasses.dataclass(eq=False)
 class EdgecompError(Exception):
     """An error that a person can act on.
@@ -94,7 +116,7 @@ class EdgecompError(Exception):
         node: name of the ONNX node or tensor it happened at, or "".
         source: ``file.py:line`` of the Python code the node came from, or "".
         path: file it happened in, or "".
-        hint: one thing to try, or "".
+        hint: one thing to try; where none is given, what helps in general with this code.
     """
 
     code: Code
@@ -104,6 +126,9 @@ class EdgecompError(Exception):
     path: str = ""
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        self.hint = self.hint or _GENERAL_HINTS.get(self.code, "see docs/errors.md")
+
     def __str__(self) -> str:
         where = [
             f"{label} {value}"
@@ -111,10 +136,7 @@ class EdgecompError(Exception):
             if value
         ]
         head = f"{self.code.text}: {self.cause}"
-        lines = [head, *(f"  {line}" for line in where)]
-        if self.hint:
-            lines.append(f"hint: {self.hint}")
-        return "\n".join(lines)
+        return "\n".join([head, *(f"  {line}" for line in where), f"hint: {self.hint}"])
 
     def as_dict(self) -> dict[str, str | int]:
         """The error for ``--json``."""

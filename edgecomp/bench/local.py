@@ -61,11 +61,14 @@ class ProcessPlace(Place):
                 hint="fewer runs: --num-runs",
             ) from None
         except OSError as error:
+            hint = "was the bundle built for this machine? --device qemu runs others"
+            if isinstance(error, PermissionError):
+                hint = f"chmod +x {command[0]}, on a file system that allows programs"
             raise EdgecompError(
                 Code.DEVICE_FAILED,
                 f"{command[0]} could not be started: {error.strerror or error}",
                 path=command[0],
-                hint="was the bundle built for this machine? --device qemu runs others",
+                hint=hint,
             ) from error
         if done.returncode:
             raise program_failed(self._device, [self.runner], done.returncode, done.stderr)

@@ -143,7 +143,12 @@ def check_inputs(bundle: BundleFiles, inputs: Mapping[str, Array]) -> dict[str, 
             )
     missing = [name for name in ports if name not in inputs]
     if missing:
-        raise EdgecompError(Code.INPUT_MISMATCH, f"input '{missing[0]}' is not given")
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{missing[0]}' is not given",
+            node=missing[0],
+            hint="every input needs an array",
+        )
     return {name: _checked(port, inputs[name]) for name, port in ports.items()}
 
 

@@ -15,6 +15,7 @@ from edgecomp import native
 from edgecomp.bundle import manifest
 from edgecomp.bundle.golden import GoldenVector, read_golden
 from edgecomp.bundle.manifest import Manifest, Port
+from edgecomp.device.read import host_isa
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.values import Array
 
@@ -139,10 +140,21 @@ class Bundle:
 
     def _session(self, threads: int) -> native.Session:
         if threads not in self._sessions:
+            self._require_this_machine()
             weights = None if self.manifest.weights.embedded else self.weights_path
             library = self._loadable_library()
             self._sessions[threads] = native.Session(library, weights=weights, threads=threads)
         return self._sessions[threads]
+
+    def _require_this_machine(self) -> None:
+        target, here = self.manifest.target, host_isa()
+        if target.isa != here:
+            raise EdgecompError(
+                Code.DEVICE_FAILED,
+                f"the bundle is for {target.isa} ({target.name}), this process is {here}",
+                path=str(self.directory),
+                hint="--device qemu emulates its processor, --device ssh:user@host runs it there",
+            )
 
     def _loadable_library(self) -> pathlib.Path:
         """The library, or a copy where this process has loaded an older file of that name.

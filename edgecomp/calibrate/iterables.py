@@ -45,7 +45,7 @@ class ItemSource:
                 yield item if self._transform is None else self._transform(item)
         except EdgecompError:
             raise
-        except Exception as error:  # anything can go wrong in user code
+        except (Exception, SystemExit) as error:  # anything can go wrong in user code
             raise EdgecompError(
                 Code.CALIBRATION_INVALID,
                 f"the calibration source failed: {type(error).__name__}: {error}",
@@ -109,7 +109,7 @@ def load_script(path: pathlib.Path) -> Callable[[], object]:
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # anything can go wrong in user code
+    except (Exception, SystemExit) as error:  # anything can go wrong in user code
         raise EdgecompError(
             Code.CALIBRATION_INVALID,
             f"the script failed: {type(error).__name__}: {error}",
@@ -141,8 +141,13 @@ def _signature_items(signatures: Mapping[object, Any]) -> Iterable[object]:
     return samples  # type: ignore[no-any-return]
 
 
-def _user_line(error: Exception) -> str:
+def _user_line(error: BaseException) -> str:
     """``file.py:line`` of the innermost frame of user code."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if pathlib.Path(f.filename) != pathlib.Path(__file__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{pathlib.Path(error.filename).name}:{error.lineno}"
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and frame.filename != __file__
+    ]
     return f"{pathlib.Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""

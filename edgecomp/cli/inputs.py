@@ -40,8 +40,7 @@ def read_inputs(
         images: how pictures are prepared.
 
     Returns:
-        Input name -> array. Shapes and dtypes of ``.npy`` and ``.npz`` contents are left to the
-        device to check.
+        Input name -> array of the input's shape and dtype.
 
     Raises:
         EdgecompError: ``USAGE`` or ``INPUT_MISMATCH`` that names the input, ``FILE_MISSING``.
@@ -51,8 +50,12 @@ def read_inputs(
     for text in texts:
         for name, array in _read(text, known, images).items():
             if name in arrays:
-                raise EdgecompError(Code.USAGE, f"--input-file: '{name}' is given twice")
-            arrays[name] = array
+                raise EdgecompError(
+                    Code.USAGE,
+                    f"--input-file: '{name}' is given twice",
+                    hint="the form is NAME=FILE, once per input",
+                )
+            arrays[name] = _fitting(array, name, known, _split(text, known)[1])
     missing = [port for port in ports if port.name not in arrays]
     if missing:
         raise EdgecompError(
@@ -66,7 +69,12 @@ def read_inputs(
 def _read(text: str, known: Mapping[str, Port], images: ImageOptions) -> dict[str, Array]:
     name, path = _split(text, known)
     if not path.is_file():
-        raise EdgecompError(Code.FILE_MISSING, "no such input file", path=str(path))
+        raise EdgecompError(
+            Code.FILE_MISSING,
+            "no such input file",
+            path=str(path),
+            hint="the form is --input-file [NAME=]FILE",
+        )
     if path.suffix == ".npz" and not name:
         return _load_npz(path)
     if not name and len(known) != 1:
@@ -77,6 +85,35 @@ def _read(text: str, known: Mapping[str, Port], images: ImageOptions) -> dict[st
         )
     port = known[name] if name else next(iter(known.values()))
     return {port.name: _load(path, port, images)}
+
+
+def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.Path) -> Array:
+    """The array, after looking at what the model takes; here the file can be named."""
+    if name not in known:
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"the model has no input '{name}'",
+            node=name,
+            path=str(path),
+            hint=nearest_hint(name, known),
+        )
+    port = known[name]
+    shape, dtype = tuple(port.shape), _dtype(port.dtype)
+    if array.shape == shape and array.dtype == dtype:
+        return array
+    hint = f"convert it: array.astype('{port.dtype}')"
+    if array.shape != shape:
+        same = array.size == math.prod(shape)
+        hint = (
+            "reshape or transpose it" if same else "the shape is fixed when a bundle is built"
+        )
+    raise EdgecompError(
+        Code.INPUT_MISMATCH,
+        f"the array is {array.dtype}{list(array.shape)}, {_describe(port)} is another",
+        node=name,
+        path=str(path),
+        hint=hint,
+    )
 
 
 def _split(text: str, known: Mapping[str, Port]) -> tuple[str, pathlib.Path]:
@@ -148,7 +185,9 @@ def _load_raw(path: pathlib.Path, port: Port) -> Array:
         raise EdgecompError(
             Code.INPUT_MISMATCH,
             f"the file has {len(content)} bytes, {_describe(port)} takes {wanted}",
+            node=port.name,
             path=str(path),
+            hint="it holds the elements only, little-endian and row-major",
         )
     return np.frombuffer(content, dtype).reshape(port.shape)
 
@@ -166,4 +205,9 @@ def _describe(port: Port) -> str:
 
 
 def _unreadable(path: pathlib.Path, error: Exception) -> EdgecompError:
-    return EdgecompError(Code.USAGE, f"cannot be read as numpy file: {error}", path=str(path))
+    return EdgecompError(
+        Code.USAGE,
+        f"cannot be read as numpy file: {error}",
+        path=str(path),
+        hint="write it with numpy.save or numpy.savez, without Python objects",
+    )

@@ -47,7 +47,7 @@ def call_entry(text: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         )
     try:
         result = function()
-    except Exception as error:  # anything can go wrong in user code
+    except (Exception, SystemExit) as error:  # anything can go wrong in user code
         raise EdgecompError(
             Code.ENTRY_INVALID,
             f"{name}() failed: {type(error).__name__}: {error}",
@@ -72,7 +72,7 @@ def _import(place: str, text: str) -> Any:
         raise EdgecompError(
             Code.ENTRY_INVALID, f"cannot import '{place}': {error}", path=place, hint=hint
         ) from error
-    except Exception as error:  # anything can go wrong in user code
+    except (Exception, SystemExit) as error:  # anything can go wrong in user code
         raise EdgecompError(
             Code.ENTRY_INVALID,
             f"cannot import '{place}': {type(error).__name__}: {error}",

@@ -15,7 +15,7 @@ from onnx_ir.passes.common import InlinePass
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
-from edgecomp.frontend.onnx_file import check_proto, read_onnx
+from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
 from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset
 from edgecomp.frontend.static_shapes import set_input_shapes
 from edgecomp.frontend.torch_export import (
@@ -104,7 +104,7 @@ def _open(
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         file = pathlib.Path(path)
-        if not file.exists() and is_entry(path):
+        if is_entry(path) and not file_exists(file):
             source, entry_args, entry_kwargs = call_entry(path)
             if args is None and kwargs is None:
                 args, kwargs = entry_args, entry_kwargs
@@ -114,7 +114,7 @@ def _open(
                     f"'{path}' returned {type(source).__name__} as first value, not a module",
                     hint="the function returns (torch.nn.Module, example inputs)",
                 )
-        elif file.suffix == ".pt2" and file.is_file():
+        elif file.suffix == ".pt2" and file_exists(file) and file.is_file():
             source = load_pt2(file)
         else:
             return _Source(read_onnx(file), path=path)
@@ -124,7 +124,7 @@ def _open(
         copy = onnx.ModelProto()
         copy.CopyFrom(source)
         check_proto(copy)
-        return _Source(ir.from_proto(copy), path=path)
+        return _Source(to_ir(copy), path=path)
     if not is_torch_object(source):
         raise EdgecompError(
             Code.USAGE,
@@ -183,7 +183,7 @@ def _inline_functions(model: ir.Model) -> None:
         return
     try:
         InlinePass()(model)
-    except (ir.passes.PassError, ValueError) as error:
+    except Exception as error:  # the inliner has no public base for what it raises
         cause = str(error.__cause__ or error)
         raise EdgecompError(
             Code.MODEL_INVALID,

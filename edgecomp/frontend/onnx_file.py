@@ -38,21 +38,36 @@ def read_onnx(path: pathlib.Path) -> ir.Model:
     try:
         check_proto(proto)
         _check_external_data(proto, path.parent)
-        model: ir.Model = ir.from_proto(proto)
+        model = to_ir(proto)
     except EdgecompError as error:
         error.path = error.path or str(path)
         raise
-    except (ValueError, TypeError, KeyError) as error:
-        raise EdgecompError(
-            Code.MODEL_INVALID, f"the model cannot be read: {error}", path=str(path)
-        ) from error
     ir.external_data.set_base_dir(model.graph, path.parent)
     return model
 
 
+def to_ir(proto: onnx.ModelProto) -> ir.Model:
+    """Protobuf to onnx_ir.
+
+    Raises:
+        EdgecompError: MODEL_INVALID.
+    """
+    try:
+        return ir.from_proto(proto)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason: BaseException = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        raise EdgecompError(
+            Code.MODEL_INVALID,
+            f"the model cannot be read: {str(reason) or type(reason).__name__}",
+            hint="the file is damaged, or newer than the installed onnx packages",
+        ) from error
+
+
 def read_proto(path: pathlib.Path) -> onnx.ModelProto:
     """Bytes to a protobuf that has a graph; external data is not touched."""
-    if not path.exists():
+    if not file_exists(path):
         raise EdgecompError(Code.FILE_MISSING, "no such file", path=str(path))
     if path.is_dir():
         raise EdgecompError(
@@ -60,6 +75,13 @@ def read_proto(path: pathlib.Path) -> onnx.ModelProto:
             "a folder, not a model",
             path=str(path),
             hint="name the file in it",
+        )
+    if not path.is_file():
+        raise EdgecompError(
+            Code.MODEL_UNREADABLE,
+            "a pipe or a device, not a file",
+            path=str(path),
+            hint="write the model into a file first: it is read more than once",
         )
     if path.suffix.lower() in _NOT_ONNX:
         raise EdgecompError(
@@ -116,7 +138,10 @@ def standard_opset(proto: onnx.ModelProto) -> int:
 
 def _check_external_data(proto: onnx.ModelProto, folder: pathlib.Path) -> None:
     """Data beside the model must lie inside its folder and be long enough."""
-    for tensor in _all_initializers(proto.graph):
+    tensors = _all_initializers(proto.graph)
+    for function in proto.functions:
+        tensors += _all_initializers(onnx.GraphProto(node=function.node))
+    for tensor in tensors:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entry = {each.key: each.value for each in tensor.external_data}
@@ -150,8 +175,16 @@ def _check_extent(tensor: onnx.TensorProto, entry: dict[str, str], path: pathlib
     for extent in tensor.dims:
         count *= extent
     needed_bytes = (count * dtype.bitwidth + 7) // 8
-    offset = int(entry.get("offset", "0") or 0)
-    length = int(entry.get("length", "0") or 0) or needed_bytes
+    try:
+        offset = int(entry.get("offset", "0") or 0)
+        length = int(entry.get("length", "0") or 0) or needed_bytes
+    except ValueError as error:
+        raise EdgecompError(
+            Code.EXTERNAL_DATA,
+            f"initializer '{tensor.name}' has an offset or length that is no number",
+            node=tensor.name,
+            hint="the file is damaged: save the model again",
+        ) from error
     size_bytes = path.stat().st_size
     if offset < 0 or length < needed_bytes or offset + needed_bytes > size_bytes:
         raise EdgecompError(
@@ -161,6 +194,14 @@ def _check_extent(tensor: onnx.TensorProto, entry: dict[str, str], path: pathlib
             node=tensor.name,
             hint="the data file is cut off or belongs to another model",
         )
+
+
+def file_exists(path: pathlib.Path) -> bool:
+    """Whether a file is there; a name that no file can have (too long) is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_inside(path: pathlib.Path, folder: pathlib.Path) -> bool:
@@ -182,16 +223,16 @@ def _all_initializers(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
 def _not_onnx(content: bytes, path: pathlib.Path) -> EdgecompError:
     start = content[:256]
     if b"git-lfs" in start:
-        kind, hint = "a Git LFS pointer", "run `git lfs pull`"
+        kind, hint = "is a Git LFS pointer", "run `git lfs pull`"
     elif all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
-        kind, hint = "text", "for ONNX text form, convert it with onnx.parser first"
+        kind, hint = "is text", "for ONNX text form, convert it with onnx.parser first"
     elif start.startswith(b"PK"):
-        kind, hint = "a zip archive", "a torch.export archive must be named .pt2"
+        kind, hint = "is a zip archive", "a torch.export archive must be named .pt2"
     else:
-        kind, hint = "not ONNX, or cut off", "compare its size with the original's"
+        kind, hint = "is cut off, or of another kind", "compare its size with the original's"
     return EdgecompError(
         Code.MODEL_UNREADABLE,
-        f"the file is {kind}, not an ONNX model",
+        f"not an ONNX model: the file {kind}",
         path=str(path),
         hint=hint,
     )

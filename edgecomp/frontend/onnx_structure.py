@@ -4,6 +4,7 @@ import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.onnx_functions import check_functions
 
 # Data of these domains is defined by onnx itself.
 _KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
@@ -18,11 +19,15 @@ def check_structure(proto: onnx.ModelProto) -> None:
     """
     _check_text(proto)
     _check_operators(proto)
+    check_functions(proto)
+    for function in proto.functions:
+        _check_function(function)
+    _check_ports(proto.graph)
     _check_graph(proto.graph, outer=set())
 
 
 def _check_text(message: Message, owner: str = "") -> None:
-    """Names must be text: damaged files have bytes in them that are none."""
+    """Names must be text that C can hold: damaged files have bytes in them that are none."""
     owner = getattr(message, "name", "") or owner
     for field, value in message.ListFields():
         if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
@@ -30,7 +35,7 @@ def _check_text(message: Message, owner: str = "") -> None:
         for each in value if _is_repeated(value) else [value]:
             if field.type == field.TYPE_MESSAGE:
                 _check_text(each, owner if isinstance(owner, str) else "")
-            elif not isinstance(each, str):
+            elif not isinstance(each, str) or "\0" in each:
                 raise EdgecompError(
                     Code.MODEL_INVALID,
                     f"the file is damaged: {field.name} {each!r} is no text",
@@ -88,6 +93,62 @@ def _nodes_within(nodes: "list[onnx.NodeProto]") -> list[onnx.NodeProto]:
     return found
 
 
+def _check_function(function: onnx.FunctionProto) -> None:
+    """A function's body obeys the rules of a graph."""
+    body = onnx.GraphProto(node=function.node, name=function.name)
+    for name in function.input:
+        body.input.add(name=name)
+    for name in function.output:
+        body.output.add(name=name)
+    try:
+        _check_graph(body, outer=set())
+    except EdgecompError as error:
+        error.cause = f"function '{function.name}': {error.cause}"
+        raise
+
+
+def _check_ports(graph: onnx.GraphProto) -> None:
+    """A model has outputs, each once, and inputs of types that exist."""
+    names = [value.name for value in graph.output]
+    if not names:
+        raise EdgecompError(
+            Code.MODEL_INVALID,
+            "the graph has no outputs",
+            node=graph.name,
+            hint="the file is cut off or was edited: export it again",
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise EdgecompError(
+                Code.MODEL_INVALID,
+                f"graph output '{name}' is listed twice",
+                node=name,
+                hint="give each output a name of its own, with Identity where needed",
+            )
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        element = value.type.tensor_type.elem_type
+        if (
+            value.type.HasField("tensor_type")
+            and element not in onnx.TensorProto.DataType.values()
+        ):
+            raise EdgecompError(
+                Code.MODEL_INVALID,
+                f"'{value.name}' has element type {element}, which ONNX does not define",
+                node=value.name,
+                hint="the file is damaged or newer than the installed onnx package",
+            )
+    for node in _nodes_within(graph.node):
+        for attribute in node.attribute:
+            if attribute.ref_attr_name:
+                raise EdgecompError(
+                    Code.MODEL_INVALID,
+                    f"attribute '{attribute.name}' refers to '{attribute.ref_attr_name}' of a "
+                    "function, but the node is in none",
+                    node=_label(node),
+                    hint="export it again",
+                )
+
+
 def _check_graph(graph: onnx.GraphProto, outer: set[str]) -> None:
     defined = set(outer)
     inputs = [value.name for value in graph.input]
@@ -120,6 +181,8 @@ def _check_graph(graph: onnx.GraphProto, outer: set[str]) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 _check_graph(attribute.g, produced)
+            if attribute.HasField("t"):
+                _check_tensor(attribute.t, _label(node))
     for value in graph.output:
         if value.name not in produced:
             raise EdgecompError(
@@ -187,13 +250,16 @@ def _sort(graph: onnx.GraphProto) -> list[int] | None:
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
-    """Names a node reads, those of its subgraphs included."""
+    """Names a node reads from its graph, those that its subgraphs read included."""
     names = set(node.input)
     for attribute in node.attribute:
         if attribute.HasField("g"):
-            for inner in attribute.g.node:
-                names |= _reads(inner)
-            names |= {value.name for value in attribute.g.output}
+            inner = attribute.g
+            own = {value.name for value in (*inner.input, *inner.initializer)}
+            own.update(name for each in inner.node for name in each.output)
+            names.update(value.name for value in inner.output if value.name not in own)
+            for each in inner.node:
+                names |= _reads(each) - own
     return names
 
 
@@ -213,8 +279,9 @@ def _cycle(graph: onnx.GraphProto, waiting: dict[int, set[int]]) -> EdgecompErro
     )
 
 
-def _check_tensor(tensor: onnx.TensorProto) -> None:
-    """An initializer's data must fill its shape."""
+def _check_tensor(tensor: onnx.TensorProto, node: str = "") -> None:
+    """The data of an initializer, or of a node's attribute, must fill its shape."""
+    what = f"the constant of '{node}'" if node else f"initializer '{tensor.name}'"
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return
     try:
@@ -222,15 +289,16 @@ def _check_tensor(tensor: onnx.TensorProto) -> None:
     except Exception as error:  # numpy, onnx and struct raise different types here
         raise EdgecompError(
             Code.MODEL_INVALID,
-            f"initializer '{tensor.name}' has no data that fills its shape {list(tensor.dims)}",
-            node=tensor.name,
+            f"{what} has no data that fills its shape {list(tensor.dims)}",
+            node=node or tensor.name,
             hint="the file is cut off or was edited: export it again",
         ) from error
     if any(extent < 0 for extent in tensor.dims) or list(array.shape) != list(tensor.dims):
         raise EdgecompError(
             Code.MODEL_INVALID,
-            f"initializer '{tensor.name}' declares shape {list(tensor.dims)}",
-            node=tensor.name,
+            f"{what} declares shape {list(tensor.dims)}",
+            node=node or tensor.name,
+            hint="the file was edited: export it again",
         )
 
 

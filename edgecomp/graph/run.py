@@ -1,6 +1,7 @@
 """Run a model with onnxruntime: the independent reference of float models."""
 
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -41,7 +42,10 @@ class Runner:
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
-        outputs = self._session.run(self.names, dict(feeds))
+        try:
+            outputs = self._session.run(self.names, dict(feeds))
+        except Exception as error:  # onnxruntime's own exception types share no public base
+            raise _refused(error, Code.MODEL_INVALID, "fails when it runs") from error
         return dict(zip(self.names, outputs, strict=True))
 
 
@@ -89,7 +93,8 @@ def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: 
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    # Fatal only: what onnxruntime refuses is raised, and said by who catches it.
+    options.log_severity_level = 4
     options.intra_op_num_threads = threads
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -105,11 +110,23 @@ def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: 
             path.write_bytes(proto.SerializeToString())
             return onnxruntime.InferenceSession(str(path), options, providers)
     except Exception as error:  # onnxruntime's own exception types share no public base
-        raise EdgecompError(
-            Code.OPERATOR_UNSUPPORTED,
-            f"onnxruntime cannot run the model: {str(error).splitlines()[0]}",
-            hint="the reference run needs operators that onnxruntime implements",
-        ) from error
+        raise _refused(error, Code.OPERATOR_UNSUPPORTED, "cannot be run") from error
+
+
+def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
+    """The reason of onnxruntime without its status numbers and the paths of its sources."""
+    text = " ".join(str(error).split())
+    node = re.search(r"Name: ?'([^']*)'|node with name '([^']*)'", text)
+    for mark in ("Status Message: ", "Exception during initialization: "):
+        text = text.rpartition(mark)[2]
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"^/\S+:\d+ .*?\) (?:\[with [^\]]*\] )?", "", text)
+    return EdgecompError(
+        code,
+        f"the model {what}: onnxruntime, the reference of float models, says: {text}",
+        node=next((name for name in node.groups() if name), "") if node else "",
+        hint="see whether the model runs in onnxruntime; if not, export it again",
+    )
 
 
 def _weight_bytes(model: ir.Model) -> int:

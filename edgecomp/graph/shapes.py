@@ -1,6 +1,8 @@
 """Shapes and types of one node from its inputs, with onnx's own inference rules."""
 
 import functools
+import math
+from collections.abc import Callable
 
 import onnx
 import onnx_ir as ir
@@ -11,6 +13,8 @@ from edgecomp.graph.source import source_of
 
 # Constants up to this many elements are shown to the inference rules (shapes, axes, scales).
 _SHOWN_ELEMENTS = 256
+
+_EXPORT_AGAIN = "run `python -m onnx.checker` on the file, or export the model again"
 
 _WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
 
@@ -40,6 +44,8 @@ def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
         changed |= _merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
         changed |= _merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
         _refuse_empty_windows(node, value)
+    if node.domain == "" and node.op_type in _MISFITS:
+        _refuse_misfit(node, _MISFITS[node.op_type](node))
     return changed
 
 
@@ -66,14 +72,21 @@ def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeP
             data,  # type: ignore[arg-type]
             opset_imports=opsets,
         )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        shapes = ", ".join(f"{value.name} {value.shape or '?'}" for value in visible)
+    except (
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        shapes = ", ".join(
+            f"{value.name} {value.dtype} {value.shape or '?'}" for value in visible
+        )
         raise EdgecompError(
             Code.SHAPE_CONFLICT,
             f"{node.op_type} cannot take its inputs: {_first_line(error)}; inputs: {shapes}",
             node=node.name or _first_output(node),
             source=source_of(node),
-            hint="run `python -m onnx.checker` on the file, or export the model again",
+            hint=_EXPORT_AGAIN,
         ) from error
 
 
@@ -172,6 +185,50 @@ def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
         source=source_of(node),
         hint="the window is larger than the image: give a larger input",
     )
+
+
+def _refuse_misfit(node: ir.Node, problem: str) -> None:
+    if problem:
+        raise EdgecompError(
+            Code.SHAPE_CONFLICT,
+            f"{node.op_type} cannot take its inputs: {problem}",
+            node=node.name or _first_output(node),
+            source=source_of(node),
+            hint=_EXPORT_AGAIN,
+        )
+
+
+def _reshape_misfit(node: ir.Node) -> str:
+    """A Reshape keeps the number of elements."""
+    before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
+    if before is None or after is None or math.prod(before) == math.prod(after):
+        return ""
+    return f"{list(before)} has {math.prod(before)} elements, {list(after)} {math.prod(after)}"
+
+
+def _convolution_misfit(node: ir.Node) -> str:
+    """The weights' channels and groups are those of the image."""
+    image, weights = static_shape(node.inputs[0]), static_shape(node.inputs[1])
+    groups = node.attributes.get_int("group", 1)
+    if groups < 1:
+        return f"group is {groups}"
+    if image is None or weights is None:
+        return ""
+    # Conv has weights [out, in / groups, ...], ConvTranspose [in, out / groups, ...].
+    transposed = node.op_type == "ConvTranspose"
+    channels = weights[0] if transposed else weights[1] * groups
+    if channels != image[1]:
+        return f"an image of {image[1]} channels, weights {list(weights)} and {groups} groups"
+    if weights[0] % groups:
+        return f"{weights[0]} channels cannot be in {groups} groups"
+    return ""
+
+
+_MISFITS: dict[str, Callable[[ir.Node], str]] = {
+    "Conv": _convolution_misfit,
+    "ConvTranspose": _convolution_misfit,
+    "Reshape": _reshape_misfit,
+}
 
 
 def _first_output(node: ir.Node) -> str:

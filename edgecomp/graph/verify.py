@@ -1,11 +1,15 @@
 """The structural check that stands between passes: what every later step may rely on."""
 
+import math
 from collections.abc import Iterable
 
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.source import source_of
+
+#: Kernels count in 32-bit integers.
+MOST_ELEMENTS = 2**31 - 1
 
 _CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 
@@ -18,8 +22,8 @@ def verify(model: ir.Model, *, static: bool = True) -> None:
 
     Raises:
         EdgecompError: MODEL_INVALID naming the first node at fault; with ``static``
-            DIMENSION_FREE listing the values without a known shape, or OPERATOR_UNSUPPORTED where
-            a branch or loop that depends on the data is the cause.
+            DIMENSION_FREE listing the values without a known shape, TENSOR_TOO_LARGE, or
+            OPERATOR_UNSUPPORTED where a branch or loop that depends on the data is the cause.
     """
     _verify_graph(model.graph, outer=set())
     if static:
@@ -79,6 +83,7 @@ def _define(
 def _verify_static(graph: ir.Graph) -> None:
     unknown = [value for value in _values(graph) if not _is_static(value)]
     if not unknown:
+        _verify_sizes(graph)
         return
     value = unknown[0]
     node = value.producer()
@@ -100,6 +105,22 @@ def _verify_static(graph: ir.Graph) -> None:
         source=source_of(node) if node is not None else "",
         hint="the plan is static: replace what makes the size depend on the data",
     )
+
+
+def _verify_sizes(graph: ir.Graph) -> None:
+    for value in _values(graph):
+        assert value.shape is not None
+        count = math.prod(value.shape.numpy())
+        if count > MOST_ELEMENTS:
+            node = value.producer()
+            raise EdgecompError(
+                Code.TENSOR_TOO_LARGE,
+                f"'{value.name}' {value.shape} has {count} elements, kernels address at most "
+                f"{MOST_ELEMENTS}",
+                node=(node.name if node is not None else value.name) or "",
+                source=source_of(node) if node is not None else "",
+                hint="give smaller inputs, or export the model with a smaller batch",
+            )
 
 
 def _values(graph: ir.Graph) -> Iterable[ir.Value]:

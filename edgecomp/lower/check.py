@@ -12,7 +12,7 @@ from edgecomp.lower.cost import multiply_adds
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program
-from edgecomp.lower.select import FALLBACK, find_schedule
+from edgecomp.lower.select import FALLBACK, find_schedule, telling
 from edgecomp.plan.operations import Fallback, Operation, Reinterpret
 
 IMPOSSIBLE = "impossible"
@@ -153,6 +153,6 @@ def _look_up(
     name = type(kind).__name__
     schedule, refusals = find_schedule(operation, target)
     if schedule is None:
-        detail = "; ".join(refusals)
+        detail = "; ".join(telling(refusals))
         return Check(target.name, IMPOSSIBLE, name, nodes, source, detail, "", share)
     return Check(target.name, SCHEDULED, name, nodes, source, schedule.NAME, "", share)

@@ -183,8 +183,9 @@ def _activation(steps: tuple[Step, ...], inputs: int) -> Activation | None:
 
 
 def fuse_elementwise(program: Program) -> bool:
-    """A chain whose only reader is another chain of the same shape joins it."""
+    """Chains whose only reader is another chain of the same shape join it, in one sweep."""
     uses = Uses(program)
+    joined: set[Operation] = set()
     for operation in program.operations:
         if not isinstance(operation.kind, Elementwise):
             continue
@@ -199,16 +200,17 @@ def fuse_elementwise(program: Program) -> bool:
             continue
         inputs = list(dict.fromkeys([*operation.inputs, *after.inputs]))
         inputs.remove(operation.output)
-        steps = _join(operation, after, inputs)
-        if len(inputs) > MOST_CHAIN_INPUTS or len(steps) > MOST_CHAIN_STEPS:
+        count = len(operation.kind.steps) + len(after.kind.steps)
+        if len(inputs) > MOST_CHAIN_INPUTS or count > MOST_CHAIN_STEPS:
             continue
-        after.kind = Elementwise(steps)
+        after.kind = Elementwise(_join(operation, after, inputs))
         after.inputs = inputs
         after.nodes = operation.nodes + after.nodes
         after.source = operation.source or after.source
-        replace(program, [operation])
-        return True
-    return False
+        uses.absorb(operation, after)
+        joined.add(operation)
+    replace(program, joined)
+    return bool(joined)
 
 
 def _join(first: Operation, second: Operation, inputs: list[Value]) -> tuple[Step, ...]:

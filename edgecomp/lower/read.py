@@ -121,11 +121,15 @@ def require_possible(refusals: list[Refusal]) -> None:
     ]
     raise EdgecompError(
         Code.OPERATOR_UNSUPPORTED,
-        "\n  ".join([f"{len(refusals)} operators have no implementation", *lines]),
+        "\n  ".join([f"{_count(refusals)} no implementation", *lines]),
         node=refusals[0].node,
         source=refusals[0].source,
         hint="run 'edgecomp check' for the whole model against all targets",
     )
+
+
+def _count(refusals: list[Refusal]) -> str:
+    return f"{len(refusals)} operator{'s have' if len(refusals) > 1 else ' has'}"
 
 
 def c_identifier(name: str) -> str:

@@ -172,6 +172,8 @@ def refusal(model: onnx.ModelProto) -> str:
         return f"no implementation of domain {node.domain}"
     if node.op_type not in COMPARED:
         return "no implementation of this operator"
+    if _has_empty(model):
+        return "an operand or a result has no elements"
     for info in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         kind = getattr(info, "data_type", 0) or info.type.tensor_type.elem_type
         if kind and kind not in _ELEMENT_TYPES:
@@ -179,6 +181,18 @@ def refusal(model: onnx.ModelProto) -> str:
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     check = _CHECKS.get(node.op_type)
     return check(model, node, attributes) if check else ""
+
+
+def _has_empty(model: onnx.ModelProto) -> bool:
+    """Whether a tensor has an extent of 0, by which Relax divides. Optional inputs may be empty."""
+    return any(
+        value.type.tensor_type.HasField("shape")
+        and any(
+            d.HasField("dim_value") and not d.dim_value
+            for d in value.type.tensor_type.shape.dim
+        )
+        for value in (*model.graph.input, *model.graph.output)
+    )
 
 
 _Check = Callable[[onnx.ModelProto, onnx.NodeProto, Mapping[str, Any]], str]

@@ -1,6 +1,7 @@
 """Give every operation to the first schedule that claims it."""
 
 import dataclasses
+import re
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
@@ -29,22 +30,29 @@ class Selected:
 
 
 def select(program: Program, target: Target) -> list[Selected]:
-    """Choose a schedule for each operation that makes calls."""
-    return [
-        _select_one(operation, target)
-        for operation in program.operations
-        if not isinstance(operation.kind, Reinterpret)
-    ]
+    """Choose a schedule for each operation that makes calls.
 
-
-def _select_one(operation: Operation, target: Target) -> Selected:
-    if isinstance(operation.kind, Fallback):
-        return Selected(operation, FALLBACK, emit_fallback(operation, target), ())
-    schedule, refusals = find_schedule(operation, target)
-    if schedule is None:
-        raise _unclaimed(operation, target, refusals)
-    calls = schedule.emit(operation, target)
-    return Selected(operation, schedule.NAME, calls, tuple(refusals))
+    Raises:
+        EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes.
+    """
+    selected: list[Selected] = []
+    unclaimed: list[tuple[Operation, list[str]]] = []
+    for operation in program.operations:
+        if isinstance(operation.kind, Reinterpret):
+            continue
+        if isinstance(operation.kind, Fallback):
+            calls = emit_fallback(operation, target)
+            selected.append(Selected(operation, FALLBACK, calls, ()))
+            continue
+        schedule, refusals = find_schedule(operation, target)
+        if schedule is None:
+            unclaimed.append((operation, refusals))
+        elif not unclaimed:
+            calls = schedule.emit(operation, target)
+            selected.append(Selected(operation, schedule.NAME, calls, tuple(refusals)))
+    if unclaimed:
+        raise _unclaimed(unclaimed, target)
+    return selected
 
 
 def find_schedule(operation: Operation, target: Target) -> tuple[Schedule | None, list[str]]:
@@ -58,12 +66,25 @@ def find_schedule(operation: Operation, target: Target) -> tuple[Schedule | None
     return None, refusals
 
 
-def _unclaimed(operation: Operation, target: Target, refusals: list[str]) -> EdgecompError:
-    name = type(operation.kind).__name__
+def telling(refusals: list[str]) -> list[str]:
+    """The reasons of schedules of the operation's kind; the others say "not a ..."."""
+    own = [r for r in refusals if not re.match(r"\w+: (not an? |neither )", r)]
+    return own or refusals
+
+
+def _unclaimed(unclaimed: list[tuple[Operation, list[str]]], target: Target) -> EdgecompError:
+    count = len(unclaimed)
+    head = f"{count} operation{'s have' if count > 1 else ' has'} no schedule on {target.name}"
+    lines = [
+        f"{type(operation.kind).__name__} '{', '.join(operation.nodes)}'"
+        f"{' at ' + operation.source if operation.source else ''}: {'; '.join(telling(refusals))}"
+        for operation, refusals in unclaimed
+    ]
+    first = unclaimed[0][0]
     return EdgecompError(
         Code.OPERATOR_UNSUPPORTED,
-        "\n  ".join([f"no schedule takes this {name} on {target.name}", *refusals]),
-        node=operation.nodes[0] if operation.nodes else "",
-        source=operation.source,
-        hint="this is a gap in edgecomp: please report it with the model's shapes",
+        "\n  ".join([head, *lines]),
+        node=first.nodes[0] if first.nodes else "",
+        source=first.source,
+        hint="rewrite these operators in float32, or report the gap with the model's shapes",
     )

@@ -40,6 +40,15 @@ class Uses:
             return readers[0]
         return None
 
+    def absorb(self, gone: Operation, into: Operation) -> None:
+        """Note that ``into`` now reads what ``gone`` did, and ``gone`` will be removed."""
+        for value in gone.inputs:
+            readers = self._consumers[value]
+            readers[:] = [into if reader is gone else reader for reader in readers]
+        for value in gone.outputs:
+            self._consumers.pop(value, None)
+            self._producers.pop(value, None)
+
     def position(self, operation: Operation) -> int:
         """Index in the program."""
         return self._position[operation]

@@ -171,7 +171,7 @@ def test_a_processor_that_lacks_the_instructions(tmp_path):
 
 def test_a_bundle_for_another_machine(emulated):
     bundle, _ = emulated
-    assert _code(lambda: bundle.run(small_inputs())) is Code.BUNDLE_INVALID
+    assert _code(lambda: bundle.run(small_inputs())) is Code.DEVICE_FAILED
     try:
         subprocess.run([str(bundle.runner_path), "--info"], check=False, capture_output=True)
     except OSError:

@@ -84,12 +84,19 @@ def test_raw_bytes_of_a_dtype_that_numpy_lacks(tmp_path):
         (["x={f}/two.npz"], Code.INPUT_MISMATCH, "the file has no array 'x'", "'xx'"),
         (["x={f}/pickle.npy"], Code.USAGE, "cannot be read as numpy file", ""),
         (["x={f}/a.csv"], Code.USAGE, "the suffix '.csv'", ".npy"),
+        (["x={f}/double.npy"], Code.INPUT_MISMATCH, "float64[1, 3, 4, 5]", "astype('float32')"),
+        (["x={f}/nhwc.npy"], Code.INPUT_MISMATCH, "float32[1, 4, 5, 3]", "transpose"),
+        (["x={f}/large.npy"], Code.INPUT_MISMATCH, "float32[2, 3, 4, 5]", "fixed"),
+        (["{f}/two.npz"], Code.INPUT_MISMATCH, "no input 'xx'", "'x'"),
     ],
 )
 def test_refusals(tmp_path, array, texts, code, cause, hint):
     np.save(tmp_path / "a.npy", array)
     np.save(tmp_path / "pickle.npy", np.array([{"code": 1}], object), allow_pickle=True)
     np.savez(tmp_path / "two.npz", xx=array, y=array)
+    np.save(tmp_path / "double.npy", array.astype(np.float64))
+    np.save(tmp_path / "nhwc.npy", array.transpose(0, 2, 3, 1))
+    np.save(tmp_path / "large.npy", np.concatenate([array, array]))
     for name in ("short.bin", "text.npy", "text.npz", "a.csv"):
         (tmp_path / name).write_text("abc")
     with pytest.raises(EdgecompError) as info:

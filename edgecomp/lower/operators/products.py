@@ -13,6 +13,8 @@ from edgecomp.lower.reader import (
 )
 from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply
 
+_EMPTY = "an operand has no elements"
+
 
 def read_gemm(reader: Reader, node: ir.Node) -> str:
     """``alpha * A' * B' + beta * C`` with B and C constant."""
@@ -24,6 +26,8 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
     a = reader.input(node, 0)
     if a.dtype != "float32":
         return f"element type {a.dtype}"
+    if 0 in (*a.shape, *weight.shape):
+        return _EMPTY
     if attribute_int(node, "transB", 0):
         weight = weight.T
     columns = weight.shape[1]
@@ -50,6 +54,8 @@ def read_matmul(reader: Reader, node: ir.Node) -> str:
     a, b = reader.input(node, 0), reader.input(node, 1)
     if a.dtype != "float32":
         return f"element type {a.dtype}"
+    if 0 in (*a.shape, *b.shape):
+        return _EMPTY
     output = reader.value(node.outputs[0])
     weight = constant_input(node, 1)
     if weight is not None and weight.ndim == 2 and len(a.shape) >= 2:

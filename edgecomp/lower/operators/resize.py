@@ -19,6 +19,8 @@ def read_resize(reader: Reader, node: ir.Node) -> str:
     mode = attribute_string(node, "mode", "nearest")
     if len(x.shape) != 4 or x.shape[:2] != output.shape[:2]:
         return "not a resize of height and width"
+    if 0 in (*x.shape, *output.shape):
+        return "no elements"
     if mode not in ("nearest", "linear") or (mode == "linear" and x.dtype != "float32"):
         return f"mode {mode} of {x.dtype}"
     default = "asymmetric" if node.op_type == "Upsample" else "half_pixel"
