@@ -69,9 +69,16 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         options: all of the build's.
         target: resolved, so that another host is another target.
     """
-    if not isinstance(source, (str, pathlib.Path)) or options.dump_passes or options.verify_passes:
+    if (
+        not isinstance(source, (str, pathlib.Path))
+        or options.dump_passes
+        or options.verify_passes
+    ):
         return ""
-    files = [*_model_files(pathlib.Path(source)), *_calibration_files(options.calibration_data)]
+    files = [
+        *_model_files(pathlib.Path(source)),
+        *_calibration_files(options.calibration_data),
+    ]
     if None in files or not files:
         return ""
     chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _WRITING}
@@ -84,8 +91,13 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         _own_sources(),
         [(path.name, _digest(path)) for path in files if path is not None],
     ]
-    text = json.dumps(facts, sort_keys=True, default=str)
+    text = json.dumps(facts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Sets in an order, because that of their own differs from process to process."""
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
@@ -209,7 +221,8 @@ def _pack(record: Record) -> bytes:
         "plan": {
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
-            if field.name not in ("tensors", "calls", "inputs", "outputs", "weights", "objects")
+            if field.name
+            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects")
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
@@ -235,7 +248,9 @@ def _pack(record: Record) -> bytes:
     return stream.getvalue()
 
 
-def _arrays(golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> Iterator[Array]:
+def _arrays(
+    golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
+) -> Iterator[Array]:
     for pair in golden:
         for arrays in pair:
             yield from arrays.values()
@@ -253,7 +268,9 @@ def _unpack(content: bytes) -> Record:
                 for t in header["tensors"]
             ],
             calls=[
-                PlanCall(**{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])})
+                PlanCall(
+                    **{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])}
+                )
                 for c in header["calls"]
             ],
             inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
