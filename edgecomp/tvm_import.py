@@ -11,7 +11,8 @@ def import_tvm() -> None:
     """
     if "tvm" in sys.modules or "tvm_ffi" in sys.modules or "torch" in sys.modules:
         return
-    sys.modules["torch"] = None  # type: ignore[assignment] - `import torch` then raises
+    # None makes `import torch` raise ImportError.
+    sys.modules["torch"] = None  # type: ignore[assignment]
     try:
         import tvm  # noqa: F401
     finally:

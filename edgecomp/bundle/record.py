@@ -6,6 +6,7 @@ the packages and edgecomp's own sources. Where something else could decide (a mo
 a calibration script), there is no key and nothing is kept.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -117,10 +118,8 @@ def find_record(key: str, cache: pathlib.Path | None) -> Record | None:
     content = kept(path) if key else None
     if content is None:
         return None
-    try:
+    with contextlib.suppress(OSError):  # a cache that may only be read
         os.utime(path)
-    except OSError:
-        pass  # a cache that may only be read
     return _unpack(content)
 
 
@@ -141,12 +140,11 @@ def _model_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
 
 def _external_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
     import onnx
-    from google.protobuf.message import DecodeError
     from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors
 
     try:
         proto = onnx.load(path, load_external_data=False)
-    except DecodeError:
+    except Exception:  # not a model: the front end says what is wrong with it
         yield None
         return
     places = {
