@@ -352,6 +352,7 @@ def _quantize(
     """Insert Quantize and Dequantize nodes in place; return samples for golden vectors."""
     from edgecomp.calibrate.observe import collect_ranges
     from edgecomp.calibrate.readers import open_calibration
+    from edgecomp.passes.correct_bias import correct_bias
     from edgecomp.passes.insert_qdq import InsertQdqPass
     from edgecomp.passes.pipeline import run_passes
     from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
@@ -385,13 +386,24 @@ def _quantize(
             values=values_to_observe(model.graph, qdq),
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
+        samples_used = calibration.used
+        corrected = 0
+        if options.bias_correction:
+            corrected = correct_bias(
+                model,
+                calibration,
+                ranges,
+                qdq,
+                progress=lambda done, total: progress("correct biases", done, total),
+            )
     insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
     run_passes(model, [insert], dump_dir=None)
     facts["quantization"] = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
-        "samples": calibration.used,
+        "samples": samples_used,
+        "corrected_biases": corrected,
         "stay_float": dict(sorted(insert.refusals.items())),
     }
     facts["passes"] = [*facts["passes"], "InsertQdqPass"]
