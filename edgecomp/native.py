@@ -123,6 +123,7 @@ class Session:
         threads: int = 1,
         skip_hash: bool = False,
         thread_shares: Sequence[int] | None = None,
+        model: str = "default",
     ) -> None:
         """Open the model of a shared library.
 
@@ -133,6 +134,7 @@ class Session:
             threads: threads that compute, the calling one included.
             skip_hash: trust the contents of the weights.
             thread_shares: one weight per thread for slicing the work, None for equal.
+            model: name of the model, where the library holds several.
 
         Raises:
             EdgecompError: FILE_MISSING, BUNDLE_INVALID, BUNDLE_VERSION, BUNDLE_CORRUPT,
@@ -142,7 +144,7 @@ class Session:
         self._lock = threading.Lock()
         self._path = library
         self._library = _load(library)
-        self._model = _read_model(self._library, library)
+        self._model = _read_model(self._library, library, model)
         options, kept = self._options(weights, threads, skip_hash, thread_shares)
         self._check(
             self._library.ec_session_open(
@@ -397,9 +399,16 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def _read_model(library: ctypes.CDLL, path: Path) -> EcModel:
+def _read_model(library: ctypes.CDLL, path: Path, name: str) -> EcModel:
     """The descriptor, if it is of the version that the structures here repeat."""
-    address = library.ec_model_default()
+    try:
+        function = getattr(library, f"ec_model_{name}")
+    except AttributeError as error:
+        raise EdgecompError(
+            Code.BUNDLE_INVALID, f"the library has no model '{name}'", path=str(path)
+        ) from error
+    function.restype = ctypes.POINTER(EcModel)
+    address = function()
     if not address:
         raise EdgecompError(Code.BUNDLE_INVALID, "the library has no model", path=str(path))
     model: EcModel = address.contents

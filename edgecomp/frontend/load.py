@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.bind_inputs import bind_inputs
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, read_onnx
@@ -25,6 +26,7 @@ from edgecomp.frontend.torch_export import (
     load_pt2,
     trace,
 )
+from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.names import name_everything
@@ -54,6 +56,7 @@ def load_model(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
+    constants: Mapping[str, AnyArray] | None = None,
     dynamic_shapes: Any = None,
     opset: int | None = None,
 ) -> ir.Model:
@@ -66,6 +69,8 @@ def load_model(
         kwargs: keyword example inputs.
         inputs: shapes of graph inputs by name; sets free dimensions, and makes example inputs
             for a module that has none, in the order of ``forward``.
+        constants: graph inputs that are fixed at build time (a sampling rate, a target size),
+            with their contents; the built model has these inputs no longer.
         dynamic_shapes: as ``torch.export`` takes them.
         opset: operator set that models below it are brought to; 21 where None.
 
@@ -86,7 +91,7 @@ def load_model(
         )
     given = _open(source, args, kwargs, inputs, dynamic_shapes, version)
     try:
-        return _prepare(given, inputs, version)
+        return _prepare(given, inputs, constants or {}, version)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -142,11 +147,17 @@ def _open(
     return _Source(traced.model, traced, path)
 
 
-def _prepare(given: _Source, inputs: Mapping[str, InputSpec], version: int) -> ir.Model:
+def _prepare(
+    given: _Source,
+    inputs: Mapping[str, InputSpec],
+    constants: Mapping[str, AnyArray],
+    version: int,
+) -> ir.Model:
     model = given.model
     normalize_sources(model)
     _inline_functions(model)
     _drop_default_inputs(model)
+    bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
     set_input_shapes(model, specs)
