@@ -153,15 +153,15 @@ class Session:
         )
         del kept  # the runtime keeps none of the options' memory
         # The descriptor is checked now: everything in it can be read.
-        model = self._model
-        self.name = _text(model.name)
-        self.target = _text(model.target)
-        self.inputs = [_port(model.inputs[i]) for i in range(model.input_count)]
-        self.outputs = [_port(model.outputs[i]) for i in range(model.output_count)]
-        self.tensors = [_tensor(model.tensors[i]) for i in range(model.tensor_count)]
-        self.calls = [_call(model.calls[i]) for i in range(model.call_count)]
-        self.arena_bytes = int(model.arena_bytes)
-        self.weights_bytes = int(model.weights_bytes)
+        read = self._model
+        self.name = _text(read.name)
+        self.target = _text(read.target)
+        self.inputs = [_port(read.inputs[i]) for i in range(read.input_count)]
+        self.outputs = [_port(read.outputs[i]) for i in range(read.output_count)]
+        self.tensors = [_tensor(read.tensors[i]) for i in range(read.tensor_count)]
+        self.calls = [_call(read.calls[i]) for i in range(read.call_count)]
+        self.arena_bytes = int(read.arena_bytes)
+        self.weights_bytes = int(read.weights_bytes)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the outputs.

@@ -26,8 +26,8 @@ from edgecomp.frontend.torch_export import (
     load_pt2,
     trace,
 )
-from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.compare import relative_difference
+from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model
@@ -243,10 +243,10 @@ def _compare_conversion(before: ir.Model, after: ir.Model) -> None:
     feeds = random_feeds(after)
     try:
         expected = run_model(before, feeds)
+        actual = run_model(after, feeds)
     except EdgecompError as error:
         logger.debug("conversion not compared: %s", error.cause)
         return
-    actual = run_model(after, feeds)
     for name, array in expected.items():
         difference = relative_difference(actual[name], array)
         if not difference <= _CONVERSION_TOLERANCE and not np.isnan(array).any():

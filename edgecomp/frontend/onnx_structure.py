@@ -6,7 +6,14 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from edgecomp.errors import Code, EdgecompError
 
 # Data of these domains is defined by onnx itself.
-_KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training")
+_KNOWN_DOMAINS = (
+    "",
+    "ai.onnx",
+    "ai.onnx.ml",
+    "ai.onnx.training",
+    "ai.onnx.preview",
+    "ai.onnx.preview.training",
+)
 
 
 def check_structure(proto: onnx.ModelProto) -> None:

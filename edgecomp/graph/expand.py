@@ -6,6 +6,8 @@ onnx carries the definition as a function of the operator's schema; some depend 
 attributes and input types. Operators that a schedule or a kernel computes directly stay whole.
 """
 
+from typing import Any
+
 import onnx
 import onnx_ir as ir
 
@@ -68,14 +70,17 @@ def _wanted(node: ir.Node) -> bool:
 def _definition(node: ir.Node, opset_imports: dict[str, int]) -> onnx.FunctionProto | None:
     version = opset_imports.get(node.domain, 1)
     try:
-        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+        # The stubs of onnx leave the methods about functions out.
+        schema: Any = onnx.defs.get_schema(node.op_type, version, node.domain)
     except onnx.defs.SchemaError:
         return None
     # Bodies are written in the standard domain: its version picks the body.
     standard = opset_imports.get("", version)
     content = b""
     if schema.has_context_dependent_function:
-        fitting = [v for v in schema.context_dependent_function_opset_versions if v <= standard]
+        fitting = [
+            v for v in schema.context_dependent_function_opset_versions if v <= standard
+        ]
         types = [_type_bytes(value) for value in node.inputs]
         proto = ir.serde.serialize_node(node).SerializeToString()
         if fitting:
@@ -95,11 +100,12 @@ def _definition(node: ir.Node, opset_imports: dict[str, int]) -> onnx.FunctionPr
 
 def _type_bytes(value: ir.Value | None) -> bytes:
     if value is None or value.type is None:
-        return onnx.TypeProto().SerializeToString()
+        return b""
     proto: onnx.TypeProto = ir.serde.serialize_type(value.type)
     if value.shape is not None:
         ir.serde.serialize_shape_into(proto, value.shape)
-    return proto.SerializeToString()
+    content: bytes = proto.SerializeToString()
+    return content
 
 
 def _instance(function: onnx.FunctionProto, node: ir.Node) -> ir.Graph | None:

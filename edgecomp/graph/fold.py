@@ -11,8 +11,8 @@ import logging
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
-from edgecomp.graph.edit import remove_unused, replace_node
+from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor, unused_name
+from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
 from edgecomp.graph.inline import inline_graph
@@ -96,7 +96,9 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
                 _visit(inner, model, result)
             return
         arrays = _evaluate(node, model)
-    if arrays is None or any(value.is_graph_output() for value in node.outputs):
+    # An output stays the result of a node: Identity of a constant is folded as far as it goes.
+    is_output = any(value.is_graph_output() for value in node.outputs)
+    if arrays is None or (is_output and node.op_type in ("Identity", "Constant")):
         return
     _replace_by_constants(node, arrays)
     result.folded += 1
@@ -178,10 +180,13 @@ def _replace_by_constants(node: ir.Node, arrays: list[AnyArray]) -> None:
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     for old, array in zip(node.outputs, arrays, strict=True):
-        if not old.uses():
+        if not old.uses() and not old.is_graph_output():
             continue
         name = old.name
-        old.name = None
+        if old.is_graph_output():
+            name = unused_name(graph, f"{name}_constant")
+        else:
+            old.name = None
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name,
@@ -190,5 +195,5 @@ def _replace_by_constants(node: ir.Node, arrays: list[AnyArray]) -> None:
             const_value=tensor,
         )
         graph.register_initializer(value)
-        old.replace_all_uses_with(value)
+        replace_value(old, value)
     graph.remove(node, safe=True)

@@ -41,7 +41,13 @@ class Runner:
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
-        outputs = self._session.run(self.names, dict(feeds))
+        try:
+            outputs = self._session.run(self.names, dict(feeds))
+        except Exception as error:  # onnxruntime's own exception types share no public base
+            raise EdgecompError(
+                Code.OPERATOR_UNSUPPORTED,
+                f"onnxruntime cannot run the model: {str(error).splitlines()[0]}",
+            ) from error
         return dict(zip(self.names, outputs, strict=True))
 
 

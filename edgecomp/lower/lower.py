@@ -76,7 +76,5 @@ def lower(
             progress("compile kernels", done, total)
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
-    objects = compile_kernels(
-        kernels, target, cache=cache, workers=workers, progress=compiled
-    )
+    objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
     return Lowered(assemble(program, selected, target, objects), fallbacks)

@@ -64,7 +64,9 @@ def run_cases(cases: Sequence[Case], folder: pathlib.Path) -> dict[str, Outcome]
 def _build(case: Case) -> tuple[Plan, tuple[str, ...]]:
     if not all(isinstance(each, np.ndarray) for row in case.feeds for each in row):
         raise EdgecompError(Code.OPERATOR_UNSUPPORTED, "inputs that are not tensors")
-    feeds = dict(zip([value.name for value in case.model.graph.input], case.feeds[0], strict=False))
+    feeds = dict(
+        zip([value.name for value in case.model.graph.input], case.feeds[0], strict=False)
+    )
     constants = {name: feeds[name] for name in case.bound if name in feeds}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
