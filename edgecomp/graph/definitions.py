@@ -82,9 +82,7 @@ def _dequantize(result: str, stored: str, scale: str, zero: str) -> _Body:
     return [
         make_node("Squeeze", [scale], [f"{result}_scale"]),
         make_node("Squeeze", [zero], [f"{result}_zero"]),
-        make_node(
-            "DequantizeLinear", [stored, f"{result}_scale", f"{result}_zero"], [result]
-        ),
+        make_node("DequantizeLinear", [stored, f"{result}_scale", f"{result}_zero"], [result]),
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from edgecomp.graph.definitions import defined_function
 from edgecomp.graph.inline import inline_graph
 from edgecomp.graph.source import copy_source
 
@@ -46,9 +47,11 @@ def expand_node(node: ir.Node, opset_imports: dict[str, int]) -> list[ir.Node] |
         node: in a graph, with the types of its inputs known.
         opset_imports: versions of the domains.
     """
-    if node.domain not in _DOMAINS or not _wanted(node):
+    if node.domain not in _DOMAINS:
         return None
-    function = _definition(node, opset_imports)
+    function = defined_function(node, opset_imports.get("", 1))
+    if function is None and _wanted(node):
+        function = _definition(node, opset_imports)
     if function is None:
         return None
     graph = _instance(function, node)

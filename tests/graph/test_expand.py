@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgecomp.graph.expand import ALWAYS
 from edgecomp.graph.fold import infer_and_fold
+from edgecomp.graph.run import run_model
 from edgecomp.graph.source import SOURCE_KEY, source_of
 from edgecomp.graph.verify import verify
 
@@ -22,6 +23,7 @@ MODELS = {
     "{ y = RMSNormalization<axis = -1>(x, s) }",
     "layer_norm_mean": "g (float[2, 8] x, float[8] s) => (float[2, 8] y, float[2, 1] m) "
     "{ y, m = LayerNormalization(x, s) }",
+    "lp_norm": "g (float[2, 8] x) => (float[2, 8] y) { y = LpNormalization<axis = 0>(x) }",
     "group_norm": "g (float[2, 4, 3] x, float[4] s, float[4] b) => (float[2, 4, 3] y) "
     "{ y = GroupNormalization<num_groups = 2>(x, s, b) }",
 }
@@ -75,3 +77,38 @@ def test_a_constant_result_stays_an_output():
     assert [node.op_type for node in model.graph] == ["Identity"]
     assert infer_and_fold(model).folded == 0
     np.testing.assert_array_equal(run(model, {"x": np.zeros((2, 3), np.float32)})[0], [2, 3])
+
+
+def quantized_feeds(rng, shapes):
+    x_scale, w_scale, y_scale = np.float32([0.02, 0.01, 0.05])
+    return {
+        "x": rng.integers(0, 256, shapes[0]).astype(np.uint8),
+        "xs": np.array(x_scale),
+        "xz": np.array(120, np.uint8),
+        "w": rng.integers(0, 256, shapes[1]).astype(np.uint8),
+        "ws": np.array(w_scale),
+        "wz": np.array(131, np.uint8),
+        "ys": np.array(y_scale),
+        "yz": np.array(118, np.uint8),
+    }
+
+
+@pytest.mark.parametrize(
+    ("operator", "x", "w"),
+    [("QLinearConv", [1, 3, 5, 6], [4, 3, 3, 3]), ("QLinearMatMul", [2, 3, 7], [7, 5])],
+)
+def test_quantized_forms_become_qdq(operator, x, w, rng):
+    text = (
+        f"g (uint8{x} x, float xs, uint8 xz, uint8{w} w, float ws, uint8 wz, float ys, uint8 yz)"
+        f" => (uint8[a] y) {{ y = {operator}(x, xs, xz, w, ws, wz, ys, yz) }}"
+    )
+    rank = len(x)
+    text = text.replace("uint8[a]", f"uint8[{', '.join(f'd{d}' for d in range(rank))}]")
+    model = ir.from_proto(onnx.parser.parse_model(HEAD.replace("24", "21") + text))
+    feeds = quantized_feeds(rng, (x, w))
+    before = run_model(model, feeds)
+    assert infer_and_fold(model).expanded == 1
+    operators = [node.op_type for node in model.graph]
+    assert operators.count("DequantizeLinear") == 2
+    assert operators[-2:] == ["QuantizeLinear", "Identity"]
+    np.testing.assert_array_equal(run_model(model, feeds)["y"], before["y"])
