@@ -63,8 +63,10 @@ def _asymmetric(_size: int, resized: int, scale: float) -> Positions:
     return np.arange(resized) / scale
 
 
-def _align_corners(size: int, resized: int, _scale: float) -> Positions:
-    return np.arange(resized) * ((size - 1) / (resized - 1) if resized > 1 else 0.0)
+def _align_corners(size: int, resized: int, scale: float) -> Positions:
+    """The resized length is ``size * scale``, before it was rounded down."""
+    length = size * scale
+    return np.arange(resized) * ((size - 1) / (length - 1) if resized > 1 else 0.0)
 
 
 def _pytorch_half_pixel(size: int, resized: int, scale: float) -> Positions:
