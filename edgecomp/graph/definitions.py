@@ -56,12 +56,12 @@ def _qlinear_conv(node: ir.Node) -> _Body | None:
     )
     inputs, bias = ["x", "w"], []
     if len(node.inputs) > len(("x", "xs", "xz", "w", "ws", "wz", "ys", "yz")):
-        axis = {"axis": 0} if per_channel else {}
-        scale = ["bias_scale_all"] if per_channel else ["bias_scale"]
+        scale = "bias_scale_all" if per_channel else "bias_scale"
+        # The axis counts only where there is one scale per channel.
         bias = [
             make_node("Mul", ["i1", "i4"], ["bias_scale_all"]),
             make_node("Squeeze", ["bias_scale_all"], ["bias_scale"]),
-            make_node("DequantizeLinear", ["i8", *scale], ["b"], **axis),
+            make_node("DequantizeLinear", ["i8", scale], ["b"], axis=0),
         ]
         inputs.append("b")
     convolution = make_node("Conv", inputs, ["product"])
