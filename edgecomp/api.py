@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: Samples whose outputs are kept in the bundle for ``verify``.
 GOLDEN_SAMPLES = 2
+#: Name of the schedule that ``BuildOptions.winograd`` allows; importing it would import TVM.
+WINOGRAD_SCHEDULE = "winograd_f32_nhwc"
 
 
 @dataclasses.dataclass
@@ -375,6 +377,7 @@ def _compile(
         target,
         name=name,
         require_full_target=options.require_full_target,
+        without=() if options.winograd else (WINOGRAD_SCHEDULE,),
         cache=options.cache_dir,
         progress=progress,
     )

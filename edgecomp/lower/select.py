@@ -1,6 +1,7 @@
 """Give every operation to the first schedule that claims it."""
 
 import dataclasses
+from collections.abc import Collection
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
@@ -28,29 +29,40 @@ class Selected:
     refusals: tuple[str, ...]
 
 
-def select(program: Program, target: Target) -> list[Selected]:
-    """Choose a schedule for each operation that makes calls."""
+def select(program: Program, target: Target, without: Collection[str] = ()) -> list[Selected]:
+    """Choose a schedule for each operation that makes calls.
+
+    Args:
+        program: operations in their layout.
+        target: device.
+        without: names of schedules that are not asked.
+    """
     return [
-        _select_one(operation, target)
+        _select_one(operation, target, without)
         for operation in program.operations
         if not isinstance(operation.kind, Reinterpret)
     ]
 
 
-def _select_one(operation: Operation, target: Target) -> Selected:
+def _select_one(operation: Operation, target: Target, without: Collection[str]) -> Selected:
     if isinstance(operation.kind, Fallback):
         return Selected(operation, FALLBACK, emit_fallback(operation, target), ())
-    schedule, refusals = find_schedule(operation, target)
+    schedule, refusals = find_schedule(operation, target, without)
     if schedule is None:
         raise _unclaimed(operation, target, refusals)
     calls = schedule.emit(operation, target)
     return Selected(operation, schedule.NAME, calls, tuple(refusals))
 
 
-def find_schedule(operation: Operation, target: Target) -> tuple[Schedule | None, list[str]]:
+def find_schedule(
+    operation: Operation, target: Target, without: Collection[str] = ()
+) -> tuple[Schedule | None, list[str]]:
     """The first schedule that claims an operation, and why those before it did not."""
     refusals: list[str] = []
     for schedule in SCHEDULES:
+        if schedule.NAME in without:
+            refusals.append(f"{schedule.NAME}: excluded")
+            continue
         reason = schedule.match(operation, target)
         if not reason:
             return schedule, refusals

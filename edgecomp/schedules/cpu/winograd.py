@@ -55,7 +55,7 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> KernelCall:
     residual = operation.inputs[3] if kind.residual else None
     arithmetic = arithmetic_f32(target)
     matrices = winograd(outputs)
-    tiles = image_tiles(output.view, matrices)
+    tiles = image_tiles(output.shape, outputs)
     channels, columns = x.shape[1], output.shape[1]
     params = params_for(tiles, channels, columns, matrices, arithmetic, target)
     layer = WinogradLayer(

@@ -255,9 +255,7 @@ class _Emitter:
         with builder.loop("product", 0, self.layer.products) as product:
             panel = builder.let("panel", start + product * (self.channels * width))
             x = builder.let("from", product * self.params.input_stride)
-            sums = builder.let(
-                "sums", self.sums_start + product * self.params.sums_stride
-            )
+            sums = builder.let("sums", self.sums_start + product * self.params.sums_stride)
             with builder.loop("part", block.first_part, block.end_part) as part:
                 for size, _ in split.classes():
                     test = None
@@ -340,9 +338,7 @@ class _Emitter:
 
         def read(row: int, column: int) -> Expr:
             product = row * self.size + column
-            return load(
-                self.workspace, from_column + product * self.params.sums_stride, lanes
-            )
+            return load(self.workspace, from_column + product * self.params.sums_stride, lanes)
 
         rows = self._transform_columns(self.output_forms, read)
         channel = builder.let("channel", (columns.vector + vector) * lanes)

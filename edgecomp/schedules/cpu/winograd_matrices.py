@@ -77,9 +77,7 @@ def winograd(outputs: int) -> Winograd:
         input_rows.append((*_from_roots(others), Fraction(0)))
     weight_rows.append(tuple(Fraction(int(power == TAPS - 1)) for power in range(TAPS)))
     input_rows.append(_from_roots(points))
-    return Winograd(
-        outputs, inputs, tuple(output_rows), tuple(weight_rows), tuple(input_rows)
-    )
+    return Winograd(outputs, inputs, tuple(output_rows), tuple(weight_rows), tuple(input_rows))
 
 
 def transform_weights(weight: Array, matrices: Winograd) -> Array:
@@ -104,5 +102,7 @@ def _from_roots(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
     found = [Fraction(1)]
     for root in roots:
         shifted = [Fraction(0), *found]
-        found = [high - root * low for high, low in zip(shifted, [*found, 0], strict=True)]
+        found = [
+            high - root * low for high, low in zip(shifted, [*found, Fraction(0)], strict=True)
+        ]
     return tuple(found)

@@ -4,13 +4,19 @@ import dataclasses
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.values import View
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
-from edgecomp.schedules.cpu.tiles import PREFETCH_BYTES, ProductShape, Split, cheapest_cut
+from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut
 from edgecomp.schedules.cpu.winograd_matrices import Winograd
 
-#: Part of the level-2 cache that the transformed tiles of a block may take.
-BLOCK_SHARE = 0.5
+#: Part of the level-2 cache that the transformed tiles of a block may take, where the weights
+#: stay there beside them, and where they are read again for each block (the fewer, the better).
+BLOCK_SHARE_RESIDENT = 0.25
+BLOCK_SHARE_STREAMED = 0.75
+#: Part of the level-2 cache up to which weights stay there.
+WEIGHTS_SHARE = 0.5
+#: How far ahead of its use the panel of weights is asked for: weights are read a few times only,
+#: so that they come from further away than those of a direct product.
+PREFETCH_BYTES = 4096
 CACHE_LINE_BYTES = 64
 
 
@@ -103,7 +109,9 @@ def params_for(
     channel_stride = -(-channels // lanes) * lanes
     width = vectors.large * lanes
     tile_bytes = matrices.inputs**2 * (channel_stride + width) * 4
-    most = target.core.l2_bytes * BLOCK_SHARE / (tile_bytes * rows.large)
+    resident = weights_resident(channels, columns, matrices, target)
+    share = BLOCK_SHARE_RESIDENT if resident else BLOCK_SHARE_STREAMED
+    most = target.core.l2_bytes * share / (tile_bytes * rows.large)
     blocks = -(-rows.count // max(1, math.floor(most)))
     block_parts = -(-rows.count // blocks)
     block_rows = block_parts * rows.large
@@ -118,6 +126,12 @@ def params_for(
         # Only measured on x86: in-order cores would pay an issue slot for each.
         prefetch_bytes=PREFETCH_BYTES if target.core.isa == "x86_64" else 0,
     )
+
+
+def weights_resident(channels: int, columns: int, matrices: Winograd, target: Target) -> bool:
+    """Whether the transformed weights stay in the level-2 cache from block to block."""
+    weights = 4 * matrices.inputs**2 * channels * columns
+    return weights <= target.core.l2_bytes * WEIGHTS_SHARE
 
 
 def product_shape(
@@ -143,7 +157,7 @@ def _spread(elements: int) -> int:
     return (lines | 1) * CACHE_LINE_BYTES // 4
 
 
-def image_tiles(output: View, matrices: Winograd) -> ImageTiles:
+def image_tiles(shape: tuple[int, ...], outputs: int) -> ImageTiles:
     """Tiles of an output [N, M, OH, OW]."""
-    batch, _, height, width = output.shape
-    return ImageTiles(matrices.outputs, batch, height, width)
+    batch, _, height, width = shape
+    return ImageTiles(outputs, batch, height, width)
