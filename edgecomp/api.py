@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Samples whose outputs are kept in the bundle for ``verify``.
 GOLDEN_SAMPLES = 2
+#: Name of the schedule that ``BuildOptions.winograd`` allows; importing it would import TVM.
+WINOGRAD_SCHEDULE = "winograd_f32_nhwc"
 
 
 @dataclasses.dataclass
@@ -434,6 +436,7 @@ def _lower(
         target,
         name=name,
         require_full_target=options.require_full_target,
+        without=() if options.winograd else (WINOGRAD_SCHEDULE,),
         cache=options.cache_dir,
         progress=progress,
     )

@@ -195,6 +195,12 @@ class BuildOptions(QuantizeOptions):
     require_full_target: bool = _option(
         False, "fail when an operator has no schedule of its own and would run slowly"
     )
+    winograd: bool = _option(
+        True,
+        "compute float 3x3 convolutions by Winograd's method where it is modelled to be "
+        "faster; their results then have another rounding error, and their weights take more "
+        "room (docs/numerics.md)",
+    )
     embed_weights: bool = _option(
         False, "put the weights into the library instead of a file beside it"
     )
