@@ -123,6 +123,7 @@ def form_of(instruction):
     first, *rest = re.split(r",\s*(?![^{]*})", instruction.operands)
     first = re.sub(r"^v\d+", "vD", first)
     rest = [
-        re.sub(r"^v\d+", f"v{register}", r) for register, r in zip((30, 15), rest, strict=False)
+        re.sub(r"^v\d+", f"v{register}", r)
+        for register, r in zip((30, 15), rest, strict=False)
     ]
     return f"{instruction.mnemonic} {', '.join([first, *rest])}"

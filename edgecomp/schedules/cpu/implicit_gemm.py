@@ -168,7 +168,7 @@ class _Emitter:
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         chunks = -(-self.row_tiles.count // self.params.chunk_tiles)
         self.work_items = chunks * product.groups * self.block_chunks * self.parts
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
 
     @property
     def tile_name(self) -> str:
