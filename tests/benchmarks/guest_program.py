@@ -40,10 +40,10 @@ class Instruction:
         return int(found.group(1), 16) if found and is_branch else None
 
 
-def build_plugin(folder, compiler="cc"):
-    """Compile the counting plugin; return its path."""
+def build_plugin(folder, plugin_api, compiler="cc"):
+    """Compile the counting plugin for a version of qemu's interface; return its path."""
     path = folder / "qemu_blocks.so"
-    flags = ["-O2", "-shared", "-fPIC"]
+    flags = ["-O2", "-shared", "-fPIC", f"-DPLUGIN_API={plugin_api}"]
     subprocess.run([compiler, *flags, str(PLUGIN_SOURCE), "-o", str(path)], check=True)
     return path
 

@@ -16,8 +16,9 @@ ITERATIONS = 100
 _MULTIPLIES = re.compile(
     r"^(fmla|fmls|[su]dot|usdot|[su]mmla|usmmla|smlal2?|smull2?|sadalp|mla|mul)$"
 )
-#: Independent copies from which a multiply's own throughput is taken: more than its latency.
-_INDEPENDENT = 24
+#: Registers of the independent copies from which a multiply's own throughput is taken: more than
+#: its latency, and none of the two that ``form_of`` reads.
+_INDEPENDENT = (*range(15), *range(16, 25))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +112,9 @@ def multiply_cycles(multiplies, core, llvm_mca):
         Form of the instruction (see ``form_of``) -> cycles.
     """
     forms = sorted({form_of(instruction) for instruction in multiplies})
-    regions = [
-        [form.replace("vD", f"v{number}") for number in range(_INDEPENDENT)] for form in forms
-    ]
+    regions = [[form.replace("vD", f"v{number}") for number in _INDEPENDENT] for form in forms]
     cycles = modelled_cycles(regions, core, llvm_mca) if regions else []
-    return {form: c / _INDEPENDENT for form, (c, _) in zip(forms, cycles, strict=True)}
+    return {form: c / len(_INDEPENDENT) for form, (c, _) in zip(forms, cycles, strict=True)}
 
 
 def form_of(instruction):
