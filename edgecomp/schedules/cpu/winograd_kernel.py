@@ -143,7 +143,7 @@ class _Emitter:
         self.input_forms = Forms.of(layer.matrices.input_matrix)
         self.output_forms = Forms.of(layer.matrices.output_matrix)
         self.sums_start = layer.products * self.params.input_stride
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
         self._declare()
 
     def _declare(self) -> None:
