@@ -226,9 +226,11 @@ def verify(bundle: "Bundle", device: str = "local", *, num_threads: int = 1) -> 
     return VerifyResult(bundle.name, device, checks)
 
 
-def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "BenchmarkResult":
-    """Measure a bundle on a device, alone or in turns with another runtime."""
-    from edgecomp.bench.compare import compare_engines
+def benchmark(
+    bundle: "Bundle", options: BenchmarkOptions | None = None, progress: Progress = silent
+) -> "BenchmarkResult":
+    """Measure a bundle on a device, alone or in turns with other runtimes."""
+    from edgecomp.bench.compare import PeerSettings, compare_engines
     from edgecomp.bench.result import BenchmarkResult
     from edgecomp.bench.runner import MeasureOptions
 
@@ -242,10 +244,21 @@ def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "Ben
         profile=options.enable_op_profiling,
     )
     measurement = device.measure(bundle, settings)
-    comparisons = [
-        compare_engines(bundle, device, engine, settings, max_seconds=options.max_secs)
-        for engine in options.compare
-    ]
+    comparisons = []
+    if options.compare:
+        peers = PeerSettings(
+            pythons=options.by_engine("peer_python"),
+            files={n: pathlib.Path(f) for n, f in options.by_engine("peer_model").items()},
+        )
+        comparisons = compare_engines(
+            bundle,
+            device,
+            options.compare,
+            settings,
+            max_seconds=options.max_secs,
+            settings=peers,
+            progress=progress,
+        )
     return BenchmarkResult(bundle.name, bundle.manifest.target.name, measurement, comparisons)
 
 
