@@ -7,11 +7,13 @@ import os
 import pathlib
 import time
 
+from edgecomp.held import remove_abandoned, try_hold
+
 logger = logging.getLogger(__name__)
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
-#: A temporary file older than this belongs to a process that was killed.
-_STALE_S = 3600
+#: Names of files that are not whole yet.
+_PREFIX, _SUFFIX = ".edgecomp-", ".part"
 
 
 def cache_folder() -> pathlib.Path:
@@ -42,24 +44,42 @@ def kept(path: pathlib.Path) -> bytes | None:
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
-    """Write beside, then rename: a killed process leaves no half file under the final name."""
+    """Write beside, then rename: a killed process leaves no half file under the final name.
+
+    What it leaves beside is removed by the next one that writes there.
+
+    Raises:
+        OSError: the disk refuses; what was at ``path`` is still there.
+    """
+    if path.exists() and not path.is_file():  # /dev/stdout is written, never replaced
+        path.write_bytes(content)
+        return
+    path = pathlib.Path(os.path.realpath(path))  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[-100:]}.{os.getpid()}-{time.monotonic_ns()}.part")
+    _clean(path.parent)
+    while not _try_write_whole(path, content):
+        pass  # another process took the file for abandoned before it was locked
+
+
+def _try_write_whole(path: pathlib.Path, content: bytes) -> bool:
+    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}{_SUFFIX}")
     try:
         with temporary.open("xb") as file:
+            try_hold(file.fileno())
             file.write(content)
-        temporary.rename(path)
+            file.flush()
+            if os.fstat(file.fileno()).st_nlink == 0:
+                return False
+            temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    return True
 
 
-def remove_stale(path: pathlib.Path) -> None:
-    """Remove what killed processes left of ``write_whole`` to this path."""
-    prefix = f".{path.name[-100:]}."
-    for other in path.parent.glob(".*.part"):
-        if other.name.startswith(prefix) and other.stat().st_mtime < time.time() - _STALE_S:
-            other.unlink(missing_ok=True)
+@functools.cache
+def _clean(folder: pathlib.Path) -> None:
+    remove_abandoned(folder, _PREFIX, _SUFFIX)
 
 
 @functools.cache

@@ -144,6 +144,9 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     )
     num_samples: int = _option(300, "calibration samples to use at most", metavar="N")
     per_channel: bool = _option(True, "one weight scale per output channel")
+    bias_correction: bool = _option(
+        False, "take the mean error of every quantized product out of its bias"
+    )
     nodes_to_exclude: tuple[str, ...] = _option(
         (), "node that stays float: its name, or re: and a regular expression", metavar="NAME"
     )
@@ -165,6 +168,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             raise _usage("calibration_percentile", "expected more than 50 and at most 100")
         _check_range("num_samples", self.num_samples, 1, None)
         _check_range("seed", self.seed, 0, _SEED_LIMIT - 1)
+        if self.precision == "fp32" and self.bias_correction:
+            raise _usage(
+                "bias_correction",
+                "a float model has no error to correct",
+                hint="add --precision w8a8, or leave --bias-correction out",
+            )
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(
                 "calibration_data",
@@ -185,6 +194,12 @@ class BuildOptions(QuantizeOptions):
     name: str = _option("", "C name of the model, by default that of its file")
     require_full_target: bool = _option(
         False, "fail when an operator has no schedule of its own and would run slowly"
+    )
+    winograd: bool = _option(
+        True,
+        "compute float 3x3 convolutions by Winograd's method where it is modelled to be "
+        "faster; their results then have another rounding error, and their weights take more "
+        "room (docs/numerics.md)",
     )
     embed_weights: bool = _option(
         False, "put the weights into the library instead of a file beside it"

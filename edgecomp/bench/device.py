@@ -7,13 +7,13 @@ back and how a command is started (``Place``).
 import abc
 import contextlib
 import pathlib
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from edgecomp.bench import runner
 from edgecomp.bench.files import BundleFiles
 from edgecomp.bench.runner import Measurement, MeasureOptions
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
 
@@ -81,7 +81,7 @@ class Device(abc.ABC):
             EdgecompError: INPUT_MISMATCH, TOOLCHAIN_MISSING, DEVICE_UNREACHABLE, DEVICE_FAILED.
         """
         arrays = runner.check_inputs(bundle, inputs)
-        with self.place(bundle) as place, _scratch() as here:
+        with self.place(bundle) as place, scratch_folder() as here:
             arguments = runner.run_arguments(place, threads=threads)
             arguments += _send_inputs(place, bundle, arrays, here)
             place.execute(arguments)
@@ -95,7 +95,7 @@ class Device(abc.ABC):
 
     def measure(self, bundle: BundleFiles, options: MeasureOptions) -> Measurement:
         """Time the model in a process of its own, so that its memory is its own too."""
-        with self.place(bundle) as place, _scratch() as here:
+        with self.place(bundle) as place, scratch_folder() as here:
             arguments = runner.measure_arguments(place, options)
             if bundle.golden:
                 arguments += _send_inputs(place, bundle, bundle.golden[0].inputs, here)
@@ -119,12 +119,6 @@ def require_runner(bundle: BundleFiles) -> pathlib.Path:
             hint="build it with a C compiler for its target installed ('edgecomp doctor')",
         )
     return bundle.runner_path
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[pathlib.Path]:
-    with tempfile.TemporaryDirectory(prefix="edgecomp-") as name:
-        yield pathlib.Path(name)
 
 
 def _send_inputs(

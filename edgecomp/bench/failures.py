@@ -12,8 +12,14 @@ _LAST_SIGNAL = 64
 
 #: How the runner's messages begin.
 _RUNNER_PREFIX = "edgecomp_run: error: "
-#: Statuses of the runner (runtime/tools/failure.h) that are not the device's fault.
-_CODES = {int(ExitCode.VERSION): Code.BUNDLE_CORRUPT}
+#: How the runner's messages go on, where the bundle and not the device is at fault: the names
+#: of statuses (runtime/src/core/status.c).
+_BUNDLE_CODES = {
+    "descriptor": Code.BUNDLE_INVALID,
+    "version": Code.BUNDLE_VERSION,
+    "weights_bytes": Code.BUNDLE_CORRUPT,
+    "weights_hash": Code.BUNDLE_CORRUPT,
+}
 #: What qemu says when a program needs shared libraries that the sysroot lacks.
 _NO_LIBRARIES = "Could not open '/lib"
 _NO_LIBRARIES_HINT = (
@@ -67,7 +73,9 @@ def program_failed(
     program = pathlib.PurePath(command[0]).name if command else "the program"
     if not number:
         said = output.strip().removeprefix(_RUNNER_PREFIX) or f"status {returncode}"
-        code = _CODES.get(returncode, Code.DEVICE_FAILED)
+        code = Code.DEVICE_FAILED
+        if returncode == ExitCode.VERSION:
+            code = _BUNDLE_CODES.get(said.partition(":")[0], Code.BUNDLE_CORRUPT)
         hint = _NO_LIBRARIES_HINT if _NO_LIBRARIES in said else ""
         return EdgecompError(code, f"{program} failed on {device}: {said}", hint=hint)
     meaning, hint = _MEANINGS.get(number, ("", ""))  # type: ignore[call-overload]

@@ -4,13 +4,13 @@ import contextlib
 import pathlib
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from edgecomp.bench.device import Device, Place, require_runner
 from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.held import scratch_folder
 
 
 class ProcessPlace(Place):
@@ -88,13 +88,13 @@ class ProcessDevice(Device):
     def place(self, bundle: BundleFiles) -> Iterator[Place]:
         """Use the bundle where it is, with a scratch folder."""
         runner = require_runner(bundle)
-        with tempfile.TemporaryDirectory(prefix="edgecomp-") as name:
+        with scratch_folder() as folder:
             yield ProcessPlace(
                 self.spec,
                 self.prefix,
                 runner,
                 bundle.weights_path,
-                pathlib.Path(name),
+                folder,
                 self._timeout_s,
             )
 

@@ -123,9 +123,13 @@ def _compile_all(
         if job.cached:
             keep(place, (folder / job.out).read_bytes())
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
         for done, _ in enumerate(pool.map(compile_one, jobs), 1):
             progress("compile the runtime", done, len(jobs))
+    finally:
+        # After an error or a signal only those that run already are waited for.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @functools.cache

@@ -6,13 +6,13 @@ from the work of one that is still alive.
 """
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.held import create_held, remove_abandoned
 
 MANIFEST = "manifest.json"
 
@@ -33,7 +33,7 @@ def staged_directory(final: pathlib.Path, *, force: bool) -> Iterator[pathlib.Pa
         check_free(final, force=force)
         final.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(final)
-        staging, lock = _create_staging(final)
+        staging, lock = create_held(final.parent, _prefix(final, "building"))
         try:
             yield staging
             check_free(final, force=force)
@@ -84,29 +84,6 @@ def _prefix(final: pathlib.Path, state: str) -> str:
     return f".{final.name}.{state}-"
 
 
-def _create_staging(final: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """Make and lock the folder. Another build may clean it away before it is locked: retry."""
-    for attempt in range(100):
-        staging = final.parent / f"{_prefix(final, 'building')}{os.getpid()}-{attempt}"
-        try:
-            staging.mkdir()
-        except FileExistsError:
-            continue
-        lock = os.open(staging, os.O_RDONLY)
-        if _try_lock(lock) and staging.exists():
-            return staging, lock
-        os.close(lock)
-    raise OSError(f"no free name for a temporary folder in {final.parent}")
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _leftovers(final: pathlib.Path, state: str) -> list[pathlib.Path]:
     if not final.parent.is_dir():
         return []
@@ -115,16 +92,7 @@ def _leftovers(final: pathlib.Path, state: str) -> list[pathlib.Path]:
 
 
 def _remove_leftovers(final: pathlib.Path) -> None:
-    for folder in _leftovers(final, "building"):
-        try:
-            descriptor = os.open(folder, os.O_RDONLY)
-        except OSError:
-            continue  # gone meanwhile, or not ours
-        try:
-            if _try_lock(descriptor):
-                shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(descriptor)
+    remove_abandoned(final.parent, _prefix(final, "building"))
     for folder in _leftovers(final, "replaced"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -167,7 +167,7 @@ def read_manifest(directory: pathlib.Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise _invalid("it has no manifest.json", directory) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _invalid(f"its manifest cannot be read: {error}", path) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise _invalid(f'its manifest does not say "format": "{FORMAT}"', path)

@@ -6,18 +6,20 @@ machine enters a file.
 """
 
 import dataclasses
+import errno
 import functools
 import importlib.util
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Literal
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.held import scratch_folder
 
 _COMPILE_FLAGS = (
     "-O2",
@@ -85,13 +87,13 @@ class Compiler:
 
     def link_shared(self, objects: Sequence[str], out: str, folder: pathlib.Path) -> None:
         """Link a stripped shared library."""
-        with tempfile.NamedTemporaryFile("w", suffix=".map") as exports:
-            exports.write(_EXPORTS)
-            exports.flush()
+        with scratch_folder() as scratch:
+            exports = scratch / "exports.map"
+            exports.write_text(_EXPORTS)
             kind = [
                 "-shared",
                 f"-Wl,-soname,{pathlib.PurePath(out).name}",
-                f"-Wl,--version-script={exports.name}",
+                f"-Wl,--version-script={exports}",
             ]
             self._link(kind, objects, out, folder)
 
@@ -117,6 +119,8 @@ class Compiler:
 
     def _run(self, command: Sequence[str], folder: pathlib.Path) -> None:
         done = _start(command, folder)
+        if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         if done.returncode:
             raise EdgecompError(
                 Code.TOOLCHAIN_FAILED,
@@ -133,6 +137,8 @@ def _start(
         return subprocess.run(
             command,
             cwd=folder,
+            # Its temporary files lie where they are removed with everything else.
+            env={**os.environ, "TMPDIR": str(folder)} if folder else None,
             capture_output=True,
             text=True,
             errors="replace",

@@ -12,6 +12,7 @@ from edgecomp.calibrate.feeds import InputLike, shape_and_dtype
 from edgecomp.calibrate.select import spread
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray
+from edgecomp.numpy_files import why_unreadable
 
 SUFFIXES = frozenset({".npy", ".npz"})
 
@@ -207,7 +208,7 @@ def _skip(file: Any, count: int) -> None:
 def _unreadable(path: pathlib.Path, error: Exception) -> EdgecompError:
     return EdgecompError(
         Code.CALIBRATION_INVALID,
-        f"cannot read the arrays: {error}",
+        f"cannot read the arrays: {why_unreadable(path, error)}",
         path=str(path),
         hint="write it with numpy.save or numpy.savez, without Python objects",
     )

@@ -204,6 +204,13 @@ def _from_array(
         )
     (spec,) = inputs
     shape, _ = shape_and_dtype(spec)
+    if shape and not array.ndim:
+        raise EdgecompError(
+            Code.CALIBRATION_INVALID,
+            f"one number is no sample of input '{spec.name}', which takes {list(shape)}",
+            path=path,
+            hint="the first dimension of the array counts the samples",
+        )
     # One sample without a batch dimension, or a model without one.
     if array.shape in (shape[1:], shape):
         return _transformed(ItemSource([array]), transform)

@@ -5,6 +5,7 @@ import pathlib
 
 import click
 
+from edgecomp.cache import write_whole
 from edgecomp.cli.bundles import bundle_argument
 from edgecomp.cli.files import writable
 from edgecomp.cli.flags import with_options
@@ -26,7 +27,7 @@ def command(bundle_path: pathlib.Path, options: BenchmarkOptions, talk: Talk) ->
         result = api.benchmark(api.open(bundle_path), options, progress)
     if options.result_json is not None:
         with writable(options.result_json):
-            options.result_json.parent.mkdir(parents=True, exist_ok=True)
-            options.result_json.write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+            text = json.dumps(result.as_dict(), indent=2) + "\n"
+            write_whole(options.result_json, text.encode())
     talk.render(result)
     result.require_conclusive()

@@ -54,7 +54,7 @@ def _read(path: pathlib.Path) -> Any:
         raise _bad(path, f"cannot be read: {error}") from error
     try:
         return _parse(path, text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(path, f"cannot be read: {error}") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.images import SUFFIXES, read_image
+from edgecomp.numpy_files import why_unreadable
 from edgecomp.options import ImageOptions
 from edgecomp.plan.values import Array
 
@@ -207,7 +208,7 @@ def _describe(port: Port) -> str:
 def _unreadable(path: pathlib.Path, error: Exception) -> EdgecompError:
     return EdgecompError(
         Code.USAGE,
-        f"cannot be read as numpy file: {error}",
+        f"cannot be read as numpy file: {why_unreadable(path, error)}",
         path=str(path),
         hint="write it with numpy.save or numpy.savez, without Python objects",
     )

@@ -121,10 +121,14 @@ def program(context: click.Context) -> None:
 
 def main() -> NoReturn:
     """Entry of the ``edgecomp`` command."""
-    # As an exception, so that half-written folders are removed on the way out.
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _terminate)
     program.main()
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """End by an exception, so that half-written folders are removed on the way out."""
+    for other in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)  # a second one must not interrupt that
+    raise SystemExit(128 + number)

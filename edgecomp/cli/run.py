@@ -48,16 +48,20 @@ def _save(outputs: Mapping[str, Any], folder: pathlib.Path | None) -> dict[str, 
     """Write each output as ``.npy``; output name -> path."""
     if folder is None:
         return {}
+    import io
+
     import numpy as np
 
+    from edgecomp.cache import write_whole
     from edgecomp.cli.files import safe_names, writable
 
     files = {}
     with writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         for name, stem in zip(outputs, safe_names(outputs), strict=True):
             path = folder / f"{stem}.npy"
-            np.save(path, outputs[name])
+            content = io.BytesIO()
+            np.save(content, outputs[name])
+            write_whole(path, content.getvalue())
             files[name] = str(path)
     return files
 

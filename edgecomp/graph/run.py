@@ -1,8 +1,6 @@
 """Run a model with onnxruntime: the independent reference of float models."""
 
-import pathlib
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +10,8 @@ import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
+from edgecomp.held import scratch_folder
+from edgecomp.onnxruntime_library import load_onnxruntime
 
 # A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
 _EMBEDDED_BYTES = 1 << 30
@@ -90,8 +90,7 @@ def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
 
 
 def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int) -> Any:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Fatal only: what onnxruntime refuses is raised, and said by who catches it.
     options.log_severity_level = 4
@@ -103,8 +102,8 @@ def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: 
         if _weight_bytes(model) < _EMBEDDED_BYTES:
             proto = _with_outputs(ir.serde.serialize_model(model), names)
             return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder) / "model.onnx"
+        with scratch_folder() as folder:
+            path = folder / "model.onnx"
             ir.save(model, path, external_data="model.onnx.data")
             proto = _with_outputs(onnx.load(path, load_external_data=False), names)
             path.write_bytes(proto.SerializeToString())

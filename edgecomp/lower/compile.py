@@ -1,10 +1,10 @@
 """Kernels to relocatable objects: one object per kernel, in parallel, cached by content."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +13,7 @@ from tvm import tirx
 
 from edgecomp.cache import cache_folder, keep, kept
 from edgecomp.device.target import Target
+from edgecomp.held import scratch_folder
 from edgecomp.lower.workers import run_forked
 from edgecomp.schedules.builder import Kernel
 
@@ -61,10 +62,27 @@ def compile_kernels(
 def compile_to_object(kernel: Kernel, target: Target) -> bytes:
     """Compile one kernel, without the cache."""
     library = _build(kernel, target)
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "kernel.o"
+    with _memory_file() as path:
         library.write_to_file(str(path), "o")
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _memory_file() -> Iterator[pathlib.Path]:
+    """A file for TVM, which writes only to paths.
+
+    In memory where the system has that: LLVM ends the process when a disk is full, and a killed
+    process leaves nothing.
+    """
+    if not hasattr(os, "memfd_create"):
+        with scratch_folder() as folder:
+            yield folder / "kernel.o"
+        return
+    descriptor = os.memfd_create("kernel.o")
+    try:
+        yield pathlib.Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def assembly(kernel: Kernel, target: Target) -> str:

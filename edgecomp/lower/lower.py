@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import onnx_ir as ir
 
@@ -38,7 +38,9 @@ def lower(
     *,
     name: str,
     require_full_target: bool = False,
+    without: Collection[str] = (),
     cache: pathlib.Path | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Lowered:
     """Lower a model whose shapes are static.
@@ -48,7 +50,9 @@ def lower(
         target: device.
         name: of the model; made a C identifier.
         require_full_target: refuse the fallback.
+        without: names of schedules that are not used.
         cache: folder of the object cache.
+        workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
 
     Raises:
@@ -67,12 +71,12 @@ def lower(
         )
     fuse(program)
     assign_layout(program)
-    selected = select(program, target)
+    selected = select(program, target, without)
 
     def compiled(done: int, total: int) -> None:
         if progress:
             progress("compile kernels", done, total)
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
-    objects = compile_kernels(kernels, target, cache=cache, progress=compiled)
+    objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
     return Lowered(assemble(program, selected, target, objects), fallbacks)

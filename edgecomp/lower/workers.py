@@ -71,6 +71,7 @@ def _start(parent: int) -> None:
     # The parent's handlers would raise in the middle of the pool's locks; Ctrl-C reaches the
     # whole group of processes, and the parent is the one that ends the work.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         # A parent that is killed cannot tell anybody: without this its children wait forever.

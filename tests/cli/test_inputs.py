@@ -84,7 +84,12 @@ def test_raw_bytes_of_a_dtype_that_numpy_lacks(tmp_path):
         (["x={f}/two.npz"], Code.INPUT_MISMATCH, "the file has no array 'x'", "'xx'"),
         (["x={f}/pickle.npy"], Code.USAGE, "cannot be read as numpy file", ""),
         (["x={f}/a.csv"], Code.USAGE, "the suffix '.csv'", ".npy"),
-        (["x={f}/double.npy"], Code.INPUT_MISMATCH, "float64[1, 3, 4, 5]", "astype('float32')"),
+        (
+            ["x={f}/double.npy"],
+            Code.INPUT_MISMATCH,
+            "float64[1, 3, 4, 5]",
+            "astype('float32')",
+        ),
         (["x={f}/nhwc.npy"], Code.INPUT_MISMATCH, "float32[1, 4, 5, 3]", "transpose"),
         (["x={f}/large.npy"], Code.INPUT_MISMATCH, "float32[2, 3, 4, 5]", "fixed"),
         (["{f}/two.npz"], Code.INPUT_MISMATCH, "no input 'xx'", "'x'"),

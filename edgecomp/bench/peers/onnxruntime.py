@@ -4,6 +4,7 @@ from typing import Any
 
 from edgecomp.bench.peers.contract import Converted, Loaded
 from edgecomp.bench.peers.task import Array, Task
+from edgecomp.onnxruntime_library import load_onnxruntime
 
 
 def convert(task: Task) -> Converted:
@@ -13,8 +14,7 @@ def convert(task: Task) -> Converted:
 
 def load(task: Task) -> Loaded:
     """A session with its inputs and outputs bound."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = task.threads
     options.inter_op_num_threads = 1

@@ -1,5 +1,7 @@
 """Files that are no model, and models that break the rules."""
 
+import pathlib
+
 import numpy as np
 import onnx
 import onnx.helper
@@ -17,14 +19,12 @@ def parsed(text):
 
 
 def whole():
-    with open("model.onnx", "rb") as file:
-        return file.read()
+    return pathlib.Path("model.onnx").read_bytes()
 
 
 def write(model):
     content = model if isinstance(model, bytes) else model.SerializeToString()
-    with open("bad.onnx", "wb") as file:
-        file.write(content)
+    pathlib.Path("bad.onnx").write_bytes(content)
 
 
 NOT_MODELS = {
