@@ -18,6 +18,9 @@ Result = TypeVar("Result")
 #: prctl(2): the signal a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 
+#: Signals that end the program by an exception.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 _function: Callable[[int], Any] | None = None
 
 
@@ -48,7 +51,8 @@ def run_forked(
         initargs=(os.getpid(),),
     )
     try:
-        futures = {pool.submit(_call, index): index for index in range(count)}
+        with _signals_held():
+            futures = {pool.submit(_call, index): index for index in range(count)}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
@@ -60,6 +64,20 @@ def run_forked(
     finally:
         _function = None
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that end the program wait until the processes are forked.
+
+    What a signal handler raises inside of the functions that Python runs around a fork is
+    printed and forgotten: the program would go on.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _call(index: int) -> Any:
@@ -79,3 +97,4 @@ def _start(parent: int) -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
