@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from edgecomp.bench.device import Device
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
+    from edgecomp.bundle.record import Record
     from edgecomp.bundle.toolchain import ToolchainUse
-    from edgecomp.bundle.write import GoldenPair
     from edgecomp.lower.check import CheckReport
-    from edgecomp.lower.lower import Lowered
     from edgecomp.passes.fold_low_rank import FoldLowRankPass
 
 logger = logging.getLogger(__name__)
@@ -73,9 +72,8 @@ def build(
     Raises:
         EdgecompError: anything that is wrong with the input; nothing is left half-written.
     """
-    import onnx_ir as ir
-
     from edgecomp.bundle.directory import check_free
+    from edgecomp.bundle.record import find_record, keep_record, record_key
     from edgecomp.bundle.write import write_bundle
 
     options = options or BuildOptions()
@@ -83,22 +81,26 @@ def build(
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
     check_free(options.output, force=options.force)
     target = load_target(options.target)
-    name = options.name or _name_of(model)
-    with _about(model):
-        prepared = _prepare(
-            model, options, progress, args, kwargs, calibration_dataset, target
-        )
-        golden, lowered = _lower(prepared, target, options, name, progress)
+    given = (args, kwargs, calibration_dataset)
+    key = record_key(model, options, target) if given == (None, None, None) else ""
+    record = find_record(key, options.cache_dir)
+    if record is None:
+        with _about(model):
+            prepared = _prepare(
+                model, options, progress, args, kwargs, calibration_dataset, target
+            )
+            record = _lower(
+                prepared, target, options, options.name or _name_of(model), progress
+            )
+        keep_record(key, record, options.cache_dir)
     progress("link and write the bundle")
     return write_bundle(
-        lowered.plan,
+        record.plan,
         target,
         options.output,
-        model_bytes=ir.serde.serialize_model(prepared.model).SerializeToString(
-            deterministic=True
-        ),
-        golden=golden,
-        facts=prepared.facts,
+        model_bytes=record.model_bytes,
+        golden=record.golden,
+        facts=record.facts,
         toolchain=cast("ToolchainUse", options.toolchain),
         embed_weights=options.embed_weights,
         force=options.force,
@@ -350,6 +352,7 @@ def _quantize(
     """Insert Quantize and Dequantize nodes in place; return samples for golden vectors."""
     from edgecomp.calibrate.observe import collect_ranges
     from edgecomp.calibrate.readers import open_calibration
+    from edgecomp.passes.correct_bias import correct_bias
     from edgecomp.passes.insert_qdq import InsertQdqPass
     from edgecomp.passes.pipeline import run_passes
     from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
@@ -383,13 +386,24 @@ def _quantize(
             values=values_to_observe(model.graph, qdq),
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
+        samples_used = calibration.used
+        corrected = 0
+        if options.bias_correction:
+            corrected = correct_bias(
+                model,
+                calibration,
+                ranges,
+                qdq,
+                progress=lambda done, total: progress("correct biases", done, total),
+            )
     insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
     run_passes(model, [insert], dump_dir=None)
     facts["quantization"] = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
-        "samples": calibration.used,
+        "samples": samples_used,
+        "corrected_biases": corrected,
         "stay_float": dict(sorted(insert.refusals.items())),
     }
     facts["passes"] = [*facts["passes"], "InsertQdqPass"]
@@ -398,8 +412,11 @@ def _quantize(
 
 def _lower(
     prepared: _Prepared, target: Target, options: BuildOptions, name: str, progress: Progress
-) -> "tuple[list[GoldenPair], Lowered]":
+) -> "Record":
     """Golden vectors and plan of a portable model."""
+    import onnx_ir as ir
+
+    from edgecomp.bundle.record import Record
     from edgecomp.lower.lower import lower
     from edgecomp.lower.read import read_program, require_possible
 
@@ -408,8 +425,8 @@ def _lower(
     # wrong in a way that lowering need not survive.
     progress("compute golden vectors")
     require_possible(read_program(prepared.model, target, name)[1])
-    golden: list[GoldenPair] = [
-        (feeds, golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
+    golden = [
+        (dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
     ]
     progress("lower")
     lowered = lower(
@@ -421,7 +438,10 @@ def _lower(
         progress=progress,
     )
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
-    return golden, lowered
+    model = ir.serde.serialize_model(prepared.model)
+    return Record(
+        lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts
+    )
 
 
 def golden_outputs(model: "ir.Model", feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -503,7 +523,7 @@ def _about(source: Any, only: Collection[Code] = ()) -> Iterator[None]:
 
 def _name_of(model: Any) -> str:
     """C identifier from the source's name."""
-    from edgecomp.lower.read import c_identifier
+    from edgecomp.plan.names import c_identifier
 
     if isinstance(model, (str, pathlib.Path)):
         text = str(model)

@@ -123,6 +123,7 @@ class Session:
         threads: int = 1,
         skip_hash: bool = False,
         thread_shares: Sequence[int] | None = None,
+        model: str = "default",
     ) -> None:
         """Open the model of a shared library.
 
@@ -133,6 +134,7 @@ class Session:
             threads: threads that compute, the calling one included.
             skip_hash: trust the contents of the weights.
             thread_shares: one weight per thread for slicing the work, None for equal.
+            model: name of the model, where the library holds several.
 
         Raises:
             EdgecompError: FILE_MISSING, BUNDLE_INVALID, BUNDLE_VERSION, BUNDLE_CORRUPT,
@@ -142,7 +144,7 @@ class Session:
         self._lock = threading.Lock()
         self._path = library
         self._library = _load(library)
-        self._model = _read_model(self._library, library)
+        self._model = _read_model(self._library, library, model)
         options, kept = self._options(weights, threads, skip_hash, thread_shares)
         self._check(
             self._library.ec_session_open(
@@ -151,15 +153,15 @@ class Session:
         )
         del kept  # the runtime keeps none of the options' memory
         # The descriptor is checked now: everything in it can be read.
-        model = self._model
-        self.name = _text(model.name)
-        self.target = _text(model.target)
-        self.inputs = [_port(model.inputs[i]) for i in range(model.input_count)]
-        self.outputs = [_port(model.outputs[i]) for i in range(model.output_count)]
-        self.tensors = [_tensor(model.tensors[i]) for i in range(model.tensor_count)]
-        self.calls = [_call(model.calls[i]) for i in range(model.call_count)]
-        self.arena_bytes = int(model.arena_bytes)
-        self.weights_bytes = int(model.weights_bytes)
+        read = self._model
+        self.name = _text(read.name)
+        self.target = _text(read.target)
+        self.inputs = [_port(read.inputs[i]) for i in range(read.input_count)]
+        self.outputs = [_port(read.outputs[i]) for i in range(read.output_count)]
+        self.tensors = [_tensor(read.tensors[i]) for i in range(read.tensor_count)]
+        self.calls = [_call(read.calls[i]) for i in range(read.call_count)]
+        self.arena_bytes = int(read.arena_bytes)
+        self.weights_bytes = int(read.weights_bytes)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the outputs.
@@ -397,9 +399,16 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def _read_model(library: ctypes.CDLL, path: Path) -> EcModel:
+def _read_model(library: ctypes.CDLL, path: Path, name: str) -> EcModel:
     """The descriptor, if it is of the version that the structures here repeat."""
-    address = library.ec_model_default()
+    try:
+        function = getattr(library, f"ec_model_{name}")
+    except AttributeError as error:
+        raise EdgecompError(
+            Code.BUNDLE_INVALID, f"the library has no model '{name}'", path=str(path)
+        ) from error
+    function.restype = ctypes.POINTER(EcModel)
+    address = function()
     if not address:
         raise EdgecompError(Code.BUNDLE_INVALID, "the library has no model", path=str(path))
     model: EcModel = address.contents

@@ -144,6 +144,9 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     )
     num_samples: int = _option(300, "calibration samples to use at most", metavar="N")
     per_channel: bool = _option(True, "one weight scale per output channel")
+    bias_correction: bool = _option(
+        False, "take the mean error of every quantized product out of its bias"
+    )
     nodes_to_exclude: tuple[str, ...] = _option(
         (), "node that stays float: its name, or re: and a regular expression", metavar="NAME"
     )
@@ -165,6 +168,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             raise _usage("calibration_percentile", "expected more than 50 and at most 100")
         _check_range("num_samples", self.num_samples, 1, None)
         _check_range("seed", self.seed, 0, _SEED_LIMIT - 1)
+        if self.precision == "fp32" and self.bias_correction:
+            raise _usage(
+                "bias_correction",
+                "a float model has no error to correct",
+                hint="add --precision w8a8, or leave --bias-correction out",
+            )
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(
                 "calibration_data",

@@ -53,6 +53,7 @@ def test_defaults_are_valid(cls):
     [
         (BuildOptions, {"precision": "w8a9"}, "--precision", "'w8a8'"),
         (BuildOptions, {"calibration_data": "x"}, "--calibration-data", "--precision w8a8"),
+        (BuildOptions, {"bias_correction": True}, "--bias-correction", "--precision w8a8"),
         (
             QuantizeOptions,
             {"calibration_method": "entrophy"},

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from edgecomp.onnxruntime_library import load_onnxruntime
+
 
 def main(arguments: list[str]) -> None:
     """Serve until stdin ends."""
@@ -23,14 +25,14 @@ def main(arguments: list[str]) -> None:
     with np.load(inputs, allow_pickle=False) as file:
         feed = {i.name: file[i.name] for i in session.get_inputs()}
     first = _timed(session, feed, 0)
-    version = _module().__version__
+    version = load_onnxruntime().__version__
     _say({"load_ns": loaded, "first_run_ns": first["run_ns"][0], "version": version})
     for line in sys.stdin:
         _say(_timed(session, feed, float(line)))
 
 
 def _open(model: pathlib.Path, threads: int) -> Any:
-    onnxruntime = _module()
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -41,12 +43,6 @@ def _open(model: pathlib.Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(
         str(model), options, providers=["CPUExecutionProvider"]
     )
-
-
-def _module() -> Any:
-    import onnxruntime
-
-    return onnxruntime
 
 
 def _timed(session: Any, feed: dict[str, Any], seconds: float) -> dict[str, list[int]]:

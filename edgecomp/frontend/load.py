@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.bind_inputs import bind_inputs
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
@@ -26,6 +27,7 @@ from edgecomp.frontend.torch_export import (
     trace,
 )
 from edgecomp.graph.compare import relative_difference
+from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model
@@ -54,6 +56,7 @@ def load_model(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
+    constants: Mapping[str, AnyArray] | None = None,
     dynamic_shapes: Any = None,
     opset: int | None = None,
 ) -> ir.Model:
@@ -66,6 +69,8 @@ def load_model(
         kwargs: keyword example inputs.
         inputs: shapes of graph inputs by name; sets free dimensions, and makes example inputs
             for a module that has none, in the order of ``forward``.
+        constants: graph inputs that are fixed at build time (a sampling rate, a target size),
+            with their contents; the built model has these inputs no longer.
         dynamic_shapes: as ``torch.export`` takes them.
         opset: operator set that models below it are brought to; 21 where None.
 
@@ -86,7 +91,7 @@ def load_model(
         )
     given = _open(source, args, kwargs, inputs, dynamic_shapes, version)
     try:
-        return _prepare(given, inputs, version)
+        return _prepare(given, inputs, constants or {}, version)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -142,11 +147,17 @@ def _open(
     return _Source(traced.model, traced, path)
 
 
-def _prepare(given: _Source, inputs: Mapping[str, InputSpec], version: int) -> ir.Model:
+def _prepare(
+    given: _Source,
+    inputs: Mapping[str, InputSpec],
+    constants: Mapping[str, AnyArray],
+    version: int,
+) -> ir.Model:
     model = given.model
     normalize_sources(model)
     _inline_functions(model)
     _drop_default_inputs(model)
+    bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
     set_input_shapes(model, specs)
@@ -232,10 +243,10 @@ def _compare_conversion(before: ir.Model, after: ir.Model) -> None:
     feeds = random_feeds(after)
     try:
         expected = run_model(before, feeds)
+        actual = run_model(after, feeds)
     except EdgecompError as error:
         logger.debug("conversion not compared: %s", error.cause)
         return
-    actual = run_model(after, feeds)
     for name, array in expected.items():
         difference = relative_difference(actual[name], array)
         if not difference <= _CONVERSION_TOLERANCE and not np.isnan(array).any():

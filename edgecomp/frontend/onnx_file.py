@@ -10,8 +10,8 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.onnx_structure import check_structure
 
 #: Opset versions of the standard domain that can be read.
-OPSETS = range(7, 27)
-_NEWEST_IR = 13
+OPSETS = range(1, 29)
+_NEWEST_IR = 14
 
 # What people take for a model file, by suffix.
 _NOT_ONNX = {

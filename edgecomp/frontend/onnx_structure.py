@@ -7,7 +7,14 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.onnx_functions import check_functions
 
 # Data of these domains is defined by onnx itself.
-_KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
+_KNOWN_DOMAINS = (
+    "",
+    "ai.onnx",
+    "ai.onnx.ml",
+    "ai.onnx.training",
+    "ai.onnx.preview",
+    "ai.onnx.preview.training",
+)
 
 
 def check_structure(proto: onnx.ModelProto) -> None:

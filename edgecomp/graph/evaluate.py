@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgecomp.graph.constants import AnyArray
+from edgecomp.onnxruntime_library import load_onnxruntime
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,7 @@ def _run_onnxruntime(
     wanted: Sequence[str],
     opset_imports: Mapping[str, int],
 ) -> list[AnyArray] | None:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     values = [
         onnx.helper.make_tensor_value_info(
             name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape

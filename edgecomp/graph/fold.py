@@ -1,4 +1,4 @@
-"""Forward sweep over a graph: infer shapes, fold what is constant, take decided branches.
+"""Forward sweep: infer shapes, fold what is constant, take decided branches, expand definitions.
 
 One sweep in topological order is enough: when a node is reached, everything it reads has its
 final shape, so shape arithmetic (Shape, Gather, Concat, Reshape ...) turns into constants on
@@ -11,11 +11,12 @@ import logging
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
-from edgecomp.graph.edit import remove_unused, replace_node
+from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor, unused_name
+from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
+from edgecomp.graph.expand import expand_node
+from edgecomp.graph.inline import inline_graph
 from edgecomp.graph.shapes import infer_node, static_shape
-from edgecomp.graph.source import copy_source
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,13 @@ class FoldResult:
         folded: nodes replaced by constants.
         branches: If nodes replaced by the branch their constant condition takes.
         inferred: values whose type or shape became better known.
+        expanded: nodes replaced by their definition.
     """
 
     folded: int = 0
     branches: int = 0
     inferred: int = 0
+    expanded: int = 0
 
 
 def infer_and_fold(model: ir.Model) -> FoldResult:
@@ -64,7 +67,7 @@ def infer_and_fold(model: ir.Model) -> FoldResult:
     result = FoldResult()
     for node in list(model.graph):
         _visit(node, model, result)
-    if result.folded or result.branches:
+    if result.folded or result.branches or result.expanded:
         remove_unused(model)
     return result
 
@@ -74,7 +77,8 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         taken = constant_array(node.inputs[0])
         if taken is not None:
             result.branches += 1
-            for inner in _inline_branch(node, bool(taken.reshape(-1)[0])):
+            branch = "then_branch" if taken.reshape(-1)[0] else "else_branch"
+            for inner in inline_graph(node, node.attributes[branch].as_graph()):
                 _visit(inner, model, result)
             return
     if node.op_type == "CastLike" and node.domain == "":
@@ -85,8 +89,16 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         arrays = None if array is None else [array]
     else:
         result.inferred += infer_node(node, model.opset_imports)
+        definition = expand_node(node, model.opset_imports)
+        if definition is not None:
+            result.expanded += 1
+            for inner in definition:
+                _visit(inner, model, result)
+            return
         arrays = _evaluate(node, model)
-    if arrays is None or any(value.is_graph_output() for value in node.outputs):
+    # An output stays the result of a node: Identity of a constant is folded as far as it goes.
+    is_output = any(value.is_graph_output() for value in node.outputs)
+    if arrays is None or (is_output and node.op_type in ("Identity", "Constant")):
         return
     _replace_by_constants(node, arrays)
     result.folded += 1
@@ -168,10 +180,13 @@ def _replace_by_constants(node: ir.Node, arrays: list[AnyArray]) -> None:
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     for old, array in zip(node.outputs, arrays, strict=True):
-        if not old.uses():
+        if not old.uses() and not old.is_graph_output():
             continue
         name = old.name
-        old.name = None
+        if old.is_graph_output():
+            name = unused_name(graph, f"{name}_constant")
+        else:
+            old.name = None
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name,
@@ -180,63 +195,5 @@ def _replace_by_constants(node: ir.Node, arrays: list[AnyArray]) -> None:
             const_value=tensor,
         )
         graph.register_initializer(value)
-        old.replace_all_uses_with(value)
+        replace_value(old, value)
     graph.remove(node, safe=True)
-
-
-def _inline_branch(node: ir.Node, condition: bool) -> list[ir.Node]:
-    """Move the nodes of the taken branch before the If and let its readers read them."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    branch = node.attributes["then_branch" if condition else "else_branch"].as_graph()
-    taken = set(graph.initializers) | {value.name for value in graph.inputs}
-    taken |= {
-        value.name
-        for each in ir.traversal.RecursiveGraphIterator(graph)
-        if each.graph is not branch
-        for value in each.outputs
-    }
-    for value in list(branch.initializers.values()):
-        branch.initializers.pop(value.name)  # type: ignore[arg-type]
-        value.name = _free(value.name or "constant", taken)
-        graph.register_initializer(value)
-    results = list(branch.outputs)
-    branch.outputs.clear()
-    nodes = list(branch)
-    branch.remove(nodes)
-    for each in nodes:
-        for value in each.outputs:
-            value.name = _free(value.name or "value", taken)
-        copy_source(node, each)
-    node.prepend(nodes)
-    moved = _connect(node, results)
-    graph.remove(node, safe=True)
-    return nodes + moved
-
-
-def _connect(node: ir.Node, results: list[ir.Value]) -> list[ir.Node]:
-    """Identity nodes named like the If's outputs; a later pass removes those not needed."""
-    identities = []
-    for old, new in zip(node.outputs, results, strict=True):
-        identity = ir.node("Identity", [new], name=f"{node.name}_{old.name}")
-        copy_source(node, identity)
-        after = identity.outputs[0]
-        after.type, after.shape = old.type, old.shape
-        name, old_shape_declared = old.name, old.shape
-        node.prepend(identity)
-        old.replace_all_uses_with(after, replace_graph_outputs=True)
-        old.name = None
-        after.name = name
-        # What the file declares for an If covers both branches: the taken one knows better.
-        after.shape = new.shape if new.shape is not None else old_shape_declared
-        identities.append(identity)
-    return identities
-
-
-def _free(name: str, taken: set[str | None]) -> str:
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate

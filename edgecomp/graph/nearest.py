@@ -82,7 +82,14 @@ def _half_pixel_symmetric(x: Positions, d: _Dimension) -> Positions:
 
 
 def _align_corners(x: Positions, d: _Dimension) -> Positions:
-    return x * (d.extent - 1) / (d.length - 1) if d.length > 1 else np.zeros_like(x)
+    length = whole_length(d.extent * d.scale)
+    return x * (d.extent - 1) / (length - 1) if d.length > 1 else np.zeros_like(x)
+
+
+def whole_length(length: float) -> float:
+    """An extent times a scale without the rounding error of a scale that is a quotient."""
+    nearest = round(length)
+    return nearest if abs(length - nearest) < 1e-4 else length
 
 
 def _asymmetric(x: Positions, d: _Dimension) -> Positions:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
 from edgecomp.held import scratch_folder
+from edgecomp.onnxruntime_library import load_onnxruntime
 
 # A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
 _EMBEDDED_BYTES = 1 << 30
@@ -89,8 +90,7 @@ def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
 
 
 def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int) -> Any:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Fatal only: what onnxruntime refuses is raised, and said by who catches it.
     options.log_severity_level = 4

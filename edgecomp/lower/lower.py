@@ -39,6 +39,7 @@ def lower(
     name: str,
     require_full_target: bool = False,
     cache: pathlib.Path | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Lowered:
     """Lower a model whose shapes are static.
@@ -49,6 +50,7 @@ def lower(
         name: of the model; made a C identifier.
         require_full_target: refuse the fallback.
         cache: folder of the object cache.
+        workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
 
     Raises:
@@ -74,5 +76,5 @@ def lower(
             progress("compile kernels", done, total)
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
-    objects = compile_kernels(kernels, target, cache=cache, progress=compiled)
+    objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
     return Lowered(assemble(program, selected, target, objects), fallbacks)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import re
 from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
@@ -26,6 +25,7 @@ from edgecomp.lower.operators import (
     single_node,
 )
 from edgecomp.lower.reader import Reader
+from edgecomp.plan.names import c_identifier
 from edgecomp.plan.operations import Program
 
 logger = logging.getLogger(__name__)
@@ -130,12 +130,6 @@ def require_possible(refusals: list[Refusal]) -> None:
 
 def _count(refusals: list[Refusal]) -> str:
     return f"{len(refusals)} operator{'s have' if len(refusals) > 1 else ' has'}"
-
-
-def c_identifier(name: str) -> str:
-    """A name that C accepts."""
-    text = re.sub(r"\W", "_", name)
-    return text if text and not text[0].isdigit() else f"m_{text}"
 
 
 def _is_constant(node: ir.Node) -> bool:

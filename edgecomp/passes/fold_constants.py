@@ -27,6 +27,8 @@ class FoldConstantsPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> Outcome:
         """Fold; ``modified`` where a node went or a shape became known."""
         result = infer_and_fold(model)
-        outcome = finish(type(self).__name__, model, result.folded + result.branches)
+        outcome = finish(
+            type(self).__name__, model, result.folded + result.branches + result.expanded
+        )
         outcome.modified = outcome.modified or result.inferred > 0
         return outcome

@@ -180,7 +180,7 @@ def test_unknown_operators_are_all_listed(tmp_path):
         assert part in error.cause
 
 
-@pytest.mark.parametrize(("field", "value"), [("opset", 6), ("opset", 99), ("ir", 14)])
+@pytest.mark.parametrize(("field", "value"), [("opset", 0), ("opset", 99), ("ir", 15)])
 def test_versions(tmp_path, rng, field, value):
     _, proto = network(rng)
     if field == "opset":

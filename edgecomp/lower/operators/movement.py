@@ -244,7 +244,9 @@ def read_space_to_depth(reader: Reader, node: ir.Node) -> str:
     block = attribute_int(node, "blocksize", 1)
     n, c, h, w = source.shape
     split = (n, c, h // block, block, w // block, block)
-    _reshape_transpose_reshape(reader, node, source, result, split, (0, 3, 5, 1, 2, 4))
+    depth_first = attribute_string(node, "mode", "DCR") == "DCR"
+    order = (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)
+    _reshape_transpose_reshape(reader, node, source, result, split, order)
     return ""
 
 

@@ -10,7 +10,8 @@ from edgecomp.plan.operations import Pool, Reduce
 
 def read_pool(reader: Reader, node: ir.Node) -> str:
     """MaxPool with one output, AveragePool."""
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    indices = node.outputs[1] if len(node.outputs) > 1 else None
+    if indices is not None and (indices.uses() or indices.is_graph_output()):
         return "indices output"
     x = reader.input(node, 0)
     maximum = node.op_type == "MaxPool"

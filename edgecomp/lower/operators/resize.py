@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecomp.graph.nearest import whole_length
 from edgecomp.lower.reader import Reader, attribute_int, attribute_string, constant_input
 from edgecomp.plan.operations import Resize
 
@@ -65,8 +66,10 @@ def _asymmetric(_size: int, resized: int, scale: float) -> Positions:
     return np.arange(resized) / scale
 
 
-def _align_corners(size: int, resized: int, _scale: float) -> Positions:
-    return np.arange(resized) * ((size - 1) / (resized - 1) if resized > 1 else 0.0)
+def _align_corners(size: int, resized: int, scale: float) -> Positions:
+    """The resized length is ``size * scale``, before it was rounded down."""
+    length = whole_length(size * scale)
+    return np.arange(resized) * ((size - 1) / (length - 1) if resized > 1 else 0.0)
 
 
 def _pytorch_half_pixel(size: int, resized: int, scale: float) -> Positions:

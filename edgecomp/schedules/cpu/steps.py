@@ -256,15 +256,20 @@ def _infinite(context: Context, operands: list[Operand]) -> Expr:
 
 
 def _shift(context: Context, operands: list[Operand]) -> Expr:
-    """A shift by the width or more gives 0."""
+    """A shift by the width or more, or by less than 0, leaves what shifting forever would."""
     value, count = (operand.value for operand in operands)
     dtype = operands[0].dtype
     bits = 8 * np.dtype(dtype).itemsize
+    zero = context.number(0, dtype)
     bounded = count & context.number(bits - 1, dtype)
-    left = context.attribute("direction", "") == "LEFT"
-    shifted = value << bounded if left else value >> bounded
     inside = count < context.number(bits, dtype)
-    return tirx.Select(inside, shifted, context.number(0, dtype))
+    signed = not dtype.startswith("u")
+    if signed:
+        inside = tirx.And(inside, count >= zero)
+    if context.attribute("direction", "") == "LEFT":
+        return tirx.Select(inside, value << bounded, zero)
+    beyond = tirx.Select(value < zero, context.number(-1, dtype), zero) if signed else zero
+    return tirx.Select(inside, value >> bounded, beyond)
 
 
 def _cast(context: Context, operands: list[Operand]) -> Expr:

@@ -1,6 +1,7 @@
 #include "host/weights.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,8 @@ typedef struct candidate {
 } candidate;
 
 static ec_status from_file(const ec_open_options *options, candidate *out) {
-  const char *reason = ec_file_map_open(options->weights_path, &out->map);
+  bool whole = options->skip_hash == 0; /* the hash reads every page */
+  const char *reason = ec_file_map_open(options->weights_path, whole, &out->map);
   if (reason != NULL) {
     return EC_FAIL(EC_ERROR_FILE, "weights file '%s': %s", options->weights_path, reason);
   }

@@ -118,8 +118,7 @@ def left_over(folder):
     known = {"model.onnx", "data.npy", "temporary", "cache", "bundle", "runtime"}
     beside = [p.name for p in folder.iterdir() if p.name not in known]
     beside = [name for name in beside if not name.startswith("stderr-")]
-    # onnxruntime writes a file of its own when it is imported.
-    temporary = [p.name for p in (folder / "temporary").iterdir() if p.name != ".ses"]
+    temporary = [p.name for p in (folder / "temporary").iterdir()]
     parts = [str(p) for p in (folder / "cache").rglob("*.part")]
     return beside + temporary + parts
 

@@ -1,0 +1,291 @@
+"""Keep what a build worked out, so that the same build again only has to write it.
+
+A record holds everything that ``write_bundle`` takes. Its key is made of all that decides it:
+the contents of the model's and the calibration files, the options, the target, the versions of
+the packages and edgecomp's own sources. Where something else could decide (a module in memory,
+a calibration script), there is no key and nothing is kept.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecomp.cache import cache_folder, keep, kept
+from edgecomp.device.target import Target
+from edgecomp.options import BuildOptions
+from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.values import Array
+from edgecomp.resources import resource_folder
+
+#: Raise when the form of a record changes.
+_FORM = 1
+#: Records together take at most this much; the ones that were not used for longest go first.
+MOST_BYTES = 2 << 30
+#: A record larger than this is not kept.
+MOST_RECORD_BYTES = 512 << 20
+#: Packages whose versions decide what comes out.
+_PACKAGES = (
+    "apache-tvm", "apache-tvm-ffi", "ml_dtypes", "numpy", "onnx", "onnx-ir", "onnxruntime",
+    "pillow", "torch",
+)  # fmt: skip
+#: Options that say where and how a bundle is written, not what is in its plan.
+_WRITING = ("output", "force", "cache_dir", "toolchain", "embed_weights")
+_MODEL_FILES = (".onnx", ".pt2")
+_READ_BYTES = 1 << 22
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What ``write_bundle`` takes.
+
+    Attributes:
+        plan: kernels and weights included.
+        model_bytes: the portable model.
+        golden: pairs of inputs and expected outputs.
+        facts: JSON, as for ``write_bundle``.
+    """
+
+    plan: Plan
+    model_bytes: bytes
+    golden: list[tuple[dict[str, Array], dict[str, Array]]]
+    facts: dict[str, Any]
+
+
+def record_key(source: Any, options: BuildOptions, target: Target) -> str:
+    """Key of a build, "" where its inputs are not all files with fixed contents.
+
+    Args:
+        source: the model as given to ``build``.
+        options: all of the build's.
+        target: resolved, so that another host is another target.
+    """
+    if (
+        not isinstance(source, (str, pathlib.Path))
+        or options.dump_passes
+        or options.verify_passes
+    ):
+        return ""
+    files = [
+        *_model_files(pathlib.Path(source)),
+        *_calibration_files(options.calibration_data),
+    ]
+    if None in files or not files:
+        return ""
+    chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _WRITING}
+    facts = [
+        _FORM,
+        chosen,
+        str(source) if not options.name else "",  # the model's name comes from the file's
+        dataclasses.asdict(target),
+        _versions(),
+        _own_sources(),
+        [(path.name, _digest(path)) for path in files if path is not None],
+    ]
+    text = json.dumps(facts, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Sets in an order, because that of their own differs from process to process."""
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
+
+
+def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
+    """Store a record, and drop old ones where all together take too much."""
+    if not key:
+        return
+    content = _pack(record)
+    if len(content) <= MOST_RECORD_BYTES:
+        folder = _folder(cache)
+        keep(folder / key, content)
+        _trim(folder)
+
+
+def find_record(key: str, cache: pathlib.Path | None) -> Record | None:
+    """The record of a key, None where there is none or the disk has damaged it."""
+    path = _folder(cache) / key
+    content = kept(path) if key else None
+    if content is None:
+        return None
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        os.utime(path)
+    return _unpack(content)
+
+
+def _folder(cache: pathlib.Path | None) -> pathlib.Path:
+    return (cache or cache_folder()) / "builds"
+
+
+def _model_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
+    """The model's file and those with its weights; None where that is not all there is."""
+    if path.suffix not in _MODEL_FILES or not path.is_file():
+        yield None
+        return
+    yield path
+    # Without the word there is no tensor that lies in another file.
+    if path.suffix == ".onnx" and b"location" in path.read_bytes():
+        yield from _external_files(path)
+
+
+def _external_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors
+
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except Exception:  # not a model: the front end says what is wrong with it
+        yield None
+        return
+    places = {
+        ExternalDataInfo(tensor).location
+        for tensor in _get_all_tensors(proto)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    }
+    for place in sorted(places):
+        file = path.parent / place
+        yield file if file.is_file() else None
+
+
+def _calibration_files(given: str | None) -> Iterator[pathlib.Path | None]:
+    """All files of a calibration set; None where a script decides what is read."""
+    if given is None:
+        return
+    path = pathlib.Path(given)
+    if path.is_dir():
+        yield from sorted(file for file in path.rglob("*") if file.is_file())
+    else:
+        yield path if path.suffix in (".npy", ".npz") and path.is_file() else None
+
+
+def _digest(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = ""
+    return found
+
+
+@functools.cache
+def _own_sources() -> str:
+    """Of every Python file of edgecomp and of the tables that it chooses by."""
+    package = pathlib.Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    tuned = resource_folder("targets") / "tuned"
+    for path in [*sorted(package.rglob("*.py")), *sorted(tuned.glob("*"))]:
+        digest.update(f"{path.name}\0{_digest(path)}\0".encode())
+    return digest.hexdigest()
+
+
+def _trim(folder: pathlib.Path) -> None:
+    """Remove the records that were not used for longest until the rest is small enough."""
+    try:
+        files = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
+        total = sum(status.st_size for status, _ in files)
+        for status, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
+            if total <= MOST_BYTES:
+                return
+            path.unlink(missing_ok=True)
+            total -= status.st_size
+    except OSError:
+        return  # another process does the same, or the folder cannot be written
+
+
+def _pack(record: Record) -> bytes:
+    """A zip of plain files, nothing compressed."""
+    plan = record.plan
+    header = {
+        "plan": {
+            field.name: getattr(plan, field.name)
+            for field in dataclasses.fields(plan)
+            if field.name
+            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects")
+        },
+        "tensors": [
+            {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
+            for tensor in plan.tensors
+        ],
+        "calls": [dataclasses.asdict(call) for call in plan.calls],
+        "inputs": [dataclasses.asdict(port) for port in plan.inputs],
+        "outputs": [dataclasses.asdict(port) for port in plan.outputs],
+        "objects": list(plan.objects),
+        "golden": [[list(given), list(expected)] for given, expected in record.golden],
+        "facts": record.facts,
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("header.json", json.dumps(header))
+        archive.writestr("weights", plan.weights)
+        archive.writestr("model", record.model_bytes)
+        for name, content in plan.objects.items():
+            archive.writestr(f"objects/{name}", content)
+        for number, array in enumerate(_arrays(record.golden)):
+            with archive.open(f"golden/{number}", "w") as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _arrays(
+    golden: Sequence[tuple[Mapping[str, Array], Mapping[str, Array]]],
+) -> Iterator[Array]:
+    for pair in golden:
+        for arrays in pair:
+            yield from arrays.values()
+
+
+def _unpack(content: bytes) -> Record:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        header = json.loads(archive.read("header.json"))
+        plan = Plan(
+            **header["plan"],
+            tensors=[
+                PlanTensor(
+                    **{**t, "shape": tuple(t["shape"]), "storage": Storage[t["storage"]]}
+                )
+                for t in header["tensors"]
+            ],
+            calls=[
+                PlanCall(
+                    **{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])}
+                )
+                for c in header["calls"]
+            ],
+            inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
+            outputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["outputs"]],
+            weights=archive.read("weights"),
+            objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
+        )
+        numbers = iter(range(len(archive.namelist())))
+
+        def read(names: Sequence[str]) -> dict[str, Array]:
+            return {name: _read_array(archive, next(numbers)) for name in names}
+
+        golden = [(read(given), read(expected)) for given, expected in header["golden"]]
+        return Record(plan, archive.read("model"), golden, header["facts"])
+
+
+def _read_array(archive: zipfile.ZipFile, number: int) -> Array:
+    with archive.open(f"golden/{number}") as file:
+        array: Array = np.lib.format.read_array(file, allow_pickle=False)
+        return array

@@ -1,0 +1,129 @@
+"""Definitions of operators that onnx describes in words only.
+
+    QLinearConv(x, .., w, .., y_scale, y_zero, b)
+        =>  DequantizeLinear x 2 or 3, Conv, QuantizeLinear
+
+The quantized forms become QDQ, whose integer meaning docs/numerics.md fixes.
+"""
+
+from collections.abc import Callable
+
+import onnx
+import onnx_ir as ir
+from onnx.helper import make_node
+
+from edgecomp.graph.shapes import static_shape
+
+_Body = list[onnx.NodeProto]
+
+
+def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
+    """The definition of a node as a function of its inputs, None where there is none."""
+    define = _DEFINITIONS.get(node.op_type)
+    body = define(node) if define and node.domain in ("", "ai.onnx") else None
+    if body is None:
+        return None
+    return onnx.helper.make_function(
+        "",
+        node.op_type,
+        [f"i{index}" for index in range(len(node.inputs))],
+        ["y"],
+        body,
+        [onnx.helper.make_opsetid("", version)],
+    )
+
+
+def _qlinear_matmul(node: ir.Node) -> _Body | None:
+    """Scales of one element each; rows or columns of their own have no QDQ form here."""
+    if any(_elements(node, index) != 1 for index in (1, 2, 4, 5, 6, 7)):
+        return None
+    return [
+        *_dequantize("a", "i0", "i1", "i2"),
+        *_dequantize("b", "i3", "i4", "i5"),
+        make_node("MatMul", ["a", "b"], ["product"]),
+        *_quantize("product", "i6", "i7"),
+    ]
+
+
+def _qlinear_conv(node: ir.Node) -> _Body | None:
+    if any(_elements(node, index) != 1 for index in (1, 2, 6, 7)):
+        return None
+    per_channel = _elements(node, 4) != 1
+    weight = (
+        [make_node("DequantizeLinear", ["i3", "i4", "i5"], ["w"], axis=0)]
+        if per_channel
+        else _dequantize("w", "i3", "i4", "i5")
+    )
+    inputs, bias = ["x", "w"], []
+    if len(node.inputs) > len(("x", "xs", "xz", "w", "ws", "wz", "ys", "yz")):
+        scale = "bias_scale_all" if per_channel else "bias_scale"
+        # The axis counts only where there is one scale per channel.
+        bias = [
+            make_node("Mul", ["i1", "i4"], ["bias_scale_all"]),
+            make_node("Squeeze", ["bias_scale_all"], ["bias_scale"]),
+            make_node("DequantizeLinear", ["i8", scale], ["b"], axis=0),
+        ]
+        inputs.append("b")
+    convolution = make_node("Conv", inputs, ["product"])
+    convolution.attribute.extend(
+        ir.serde.serialize_attribute(attribute) for attribute in node.attributes.values()
+    )
+    return [
+        *_dequantize("x", "i0", "i1", "i2"),
+        *weight,
+        *bias,
+        convolution,
+        *_quantize("product", "i6", "i7"),
+    ]
+
+
+def _dequantize(result: str, stored: str, scale: str, zero: str) -> _Body:
+    """Dequantize by one scale, which may be declared as a scalar or as [1]."""
+    return [
+        make_node("Squeeze", [scale], [f"{result}_scale"]),
+        make_node("Squeeze", [zero], [f"{result}_zero"]),
+        make_node("DequantizeLinear", [stored, f"{result}_scale", f"{result}_zero"], [result]),
+    ]
+
+
+def _quantize(value: str, scale: str, zero: str) -> _Body:
+    return [
+        make_node("Squeeze", [scale], ["y_scale"]),
+        make_node("Squeeze", [zero], ["y_zero"]),
+        make_node("QuantizeLinear", [value, "y_scale", "y_zero"], ["y"]),
+    ]
+
+
+def _lp_normalization(node: ir.Node) -> _Body:
+    """``x / norm(x)`` along an axis; 0 where the norm is 0."""
+    axis = node.attributes.get_int("axis", -1)
+    norm = "ReduceL1" if node.attributes.get_int("p", 2) == 1 else "ReduceL2"
+    return [
+        make_node("Constant", [], ["axes"], value_ints=[axis]),
+        make_node(norm, ["i0", "axes"], ["norm"], keepdims=1),
+        make_node("Constant", [], ["float_zero"], value_float=0.0),
+        make_node("Constant", [], ["float_one"], value_float=1.0),
+        make_node("CastLike", ["float_zero", "i0"], ["zero"]),
+        make_node("CastLike", ["float_one", "i0"], ["one"]),
+        make_node("Equal", ["norm", "zero"], ["nothing"]),
+        make_node("Where", ["nothing", "one", "norm"], ["divisor"]),
+        make_node("Div", ["i0", "divisor"], ["y"]),
+    ]
+
+
+def _elements(node: ir.Node, index: int) -> int | None:
+    """Elements of an input; None where they are not known."""
+    shape = static_shape(node.inputs[index])
+    if shape is None:
+        return None
+    count = 1
+    for extent in shape:
+        count *= extent
+    return count
+
+
+_DEFINITIONS: dict[str, Callable[[ir.Node], _Body | None]] = {
+    "LpNormalization": _lp_normalization,
+    "QLinearConv": _qlinear_conv,
+    "QLinearMatMul": _qlinear_matmul,
+}

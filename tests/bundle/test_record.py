@@ -1,0 +1,145 @@
+"""Records of builds: what decides their key, what they hold, how much of them is kept."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers.models import digits, digits_data
+
+from edgecomp import api
+from edgecomp.bundle import record
+from edgecomp.device.load import load_target
+from edgecomp.options import BuildOptions
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "digits.onnx"
+    api.save(digits().clone(), path)
+    return path
+
+
+@pytest.fixture
+def samples(tmp_path):
+    path = tmp_path / "samples.npy"
+    np.save(path, digits_data()[2][:8])
+    return path
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_second_build_only_writes(model, samples, tmp_path):
+    settings = {
+        "precision": "w8a8",
+        "calibration_data": str(samples),
+        "cache_dir": tmp_path / "cache",
+    }
+    steps = []
+    for name in ("first", "second"):
+        done = []
+        options = BuildOptions(output=tmp_path / name, **settings)
+        api.build(str(model), options, lambda step, *_, done=done: done.append(step))
+        steps.append(set(done))
+    assert "calibrate" in steps[0]
+    assert not steps[1] & {"read the model", "calibrate", "lower", "compile kernels"}
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_a_second_build_loads_no_compiler(model, tmp_path):
+    code = (
+        "import sys; from edgecomp import api; from edgecomp.options import BuildOptions as O;"
+        "import pathlib; a = [pathlib.Path(p) for p in sys.argv[1:]];"
+        "api.build(a[0], O(output=a[1], cache_dir=a[2], force=True));"
+        "print([m for m in ('tvm', 'torch', 'onnxruntime', 'onnx_ir') if m in sys.modules])"
+    )
+    arguments = [str(model), str(tmp_path / "out"), str(tmp_path / "cache")]
+    for expected in ("['tvm', 'onnxruntime', 'onnx_ir']", "[]"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+
+
+def key(source, target="x86-64-v3", **options):
+    return record.record_key(source, BuildOptions(**options), load_target(target))
+
+
+def test_what_decides_the_key(model, samples, tmp_path):
+    calibrated = {"precision": "w8a8", "calibration_data": str(samples)}
+    keys = [
+        key(model),
+        key(model, seed=1),
+        key(model, target="raspberry-pi-4"),
+        key(model, name="other"),
+        key(model, **calibrated),
+    ]
+    np.save(samples, digits_data()[2][8:16])
+    keys.append(key(model, **calibrated))
+    model.write_bytes(model.read_bytes().replace(b"Conv", b"Covn", 1))
+    keys.append(key(model))
+    assert all(keys)
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_does_not_decide_the_key(model, tmp_path):
+    other = key(model, output=tmp_path / "x", force=True, embed_weights=True, toolchain="none")
+    assert key(model) == other
+
+
+def test_no_key_without_fixed_contents(model, tmp_path):
+    script = tmp_path / "calibrate.py"
+    script.write_text("def get_calibration_data(): return []\n")
+    assert not key(digits())
+    assert not key("module.py:function")
+    assert not key(tmp_path / "missing.onnx")
+    assert not key(model, dump_passes=tmp_path / "dump")
+    assert not key(model, precision="w8a8", calibration_data=str(script))
+
+
+def test_weights_in_another_file_decide_the_key(tmp_path):
+    import onnx_ir as ir
+
+    path = tmp_path / "model.onnx"
+    ir.save(digits().clone(), path, external_data="weights.bin", size_threshold_bytes=0)
+    before = key(path)
+    data = bytearray((tmp_path / "weights.bin").read_bytes())
+    data[0] ^= 1
+    (tmp_path / "weights.bin").write_bytes(data)
+    assert before != key(path)
+    (tmp_path / "weights.bin").unlink()
+    assert not key(path)
+
+
+def test_a_damaged_record_is_none(model, tmp_path):
+    cache = tmp_path / "cache"
+    options = BuildOptions(output=tmp_path / "a", cache_dir=cache, toolchain="none")
+    api.build(model, options)
+    (path,) = (cache / "builds").iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert record.find_record(path.name, cache) is None
+    api.build(model, dataclasses.replace(options, output=tmp_path / "b"))
+    assert record.find_record(path.name, cache) is not None
+
+
+def test_old_records_make_room(model, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    options = BuildOptions(output=tmp_path / "a", cache_dir=cache, toolchain="none")
+    api.build(model, options)
+    (first,) = (cache / "builds").iterdir()
+    monkeypatch.setattr(record, "MOST_BYTES", first.stat().st_size * 3 // 2)
+    api.build(model, dataclasses.replace(options, output=tmp_path / "b", seed=1))
+    (left,) = (cache / "builds").iterdir()
+    assert left != first

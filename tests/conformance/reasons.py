@@ -1,0 +1,100 @@
+"""The reviewed list of tests that fail, by reason: ``failures.txt``, one ``name reason`` a line."""
+
+import pathlib
+
+LIST = pathlib.Path(__file__).with_name("failures.txt")
+
+#: Reason -> what it stands for; the first four are outside what a device's inference needs.
+REASONS = {
+    "strings": "tensors of strings",
+    "sequences": "sequences, optionals and maps",
+    "training": "optimizers, gradients, batch statistics, dropout that drops",
+    "element-type": "8-bit and smaller floats, 4-bit and 2-bit integers, bfloat16 kernels",
+    "random": "results drawn at random",
+    "image-files": "decoders of image files",
+    "classic-ml": "the ai.onnx.ml domain and text vectorizers",
+    "data-dependent-shape": "results whose size depends on the contents of a tensor",
+    "opset": "onnx's own converter cannot bring the model to the internal opset",
+    "control-flow": "If, Loop and Scan that depend on an input",
+    "half-rounding": "float16 products that are rounded in another place",
+    "recurrent": "LSTM, GRU, RNN",
+    "quantized-operator": "quantized forms other than Quantize and Dequantize around a float one",
+    "empty": "tensors without elements",
+    "no-kernel": "operators or attributes without an implementation yet",
+    "wrong": "built, and gives other numbers",
+}
+
+_STRINGS = ("string", "strnorm", "regex")
+_SEQUENCES = ("sequence", "optional", "if_seq", "if_opt", "loop13_seq", "loop16_seq")
+_TRAINING = ("adagrad", "adam", "momentum", "gradient", "batchnorm", "training_dropout")
+_NARROW = (
+    "FLOAT8",
+    "FLOAT4",
+    "INT4",
+    "INT2",
+    "e4m3",
+    "e5m2",
+    "e8m0",
+    "int4",
+    "int2",
+    "float4",
+)
+_CLASSIC = ("ai_onnx_ml", "tfidf", "label_encoder", "tree_ensemble")
+_RECURRENT = ("gru", "lstm", "rnn")
+_QUANTIZED = ("qlinear", "convinteger", "matmulinteger", "quantizelinear")
+_RANDOM = ("bernoulli", "randomuniform")
+
+
+def read_list() -> dict[str, str]:
+    """Test name -> reason."""
+    lines = LIST.read_text(encoding="utf-8").splitlines() if LIST.exists() else []
+    pairs = (line.split() for line in lines if line and not line.startswith("#"))
+    return dict(pairs)
+
+
+def write_list(found: dict[str, str]) -> None:
+    """Write the list, sorted by reason and name."""
+    head = "# Tests of the ONNX backend suite that fail. Lines may go, never come.\n"
+    rows = sorted(found.items(), key=lambda item: (list(REASONS).index(item[1]), item[0]))
+    LIST.write_text(head + "".join(f"{n} {r}\n" for n, r in rows), encoding="utf-8")
+
+
+def propose(name: str, stage: str, problem: str) -> str:
+    """A reason from the name and the error, for a person to review."""
+    if "EC0107" in problem:
+        return "sequences" if _has(name, _SEQUENCES) else "data-dependent-shape"
+    for reason, parts in (
+        ("strings", _STRINGS),
+        ("sequences", _SEQUENCES),
+        ("classic-ml", _CLASSIC),
+        ("random", _RANDOM),
+        ("training", _TRAINING),
+        ("recurrent", _RECURRENT),
+    ):
+        if _has(name, parts):
+            return reason
+    if "image_decoder" in name:
+        return "image-files"
+    if _has(name, _NARROW) or "bfloat16" in problem or "bf16" in name or "BFLOAT16" in name:
+        return "element-type"
+    if "not tensors" in problem:
+        return "sequences"
+    if _has(name, _QUANTIZED):
+        return "quantized-operator"
+    if any(f"{operator} that depends" in problem for operator in ("If", "Loop", "Scan")):
+        return "control-flow"
+    if name.startswith(("test_if", "test_loop", "test_scan")):
+        return "control-flow"
+    if _has(name, ("nonzero", "unique", "compress", "nonmaxsuppression")):
+        return "data-dependent-shape"
+    if "EC0301" in problem:
+        return "opset"
+    if "empty_set" in name:
+        return "empty"
+    if stage == "compare":
+        return "half-rounding" if "fp16" in name or "float16" in name else "wrong"
+    return "no-kernel"
+
+
+def _has(name: str, parts: tuple[str, ...]) -> bool:
+    return any(part in name for part in parts)
