@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -71,13 +72,25 @@ def _signals_held() -> Iterator[None]:
     """Signals that end the program wait until the processes are forked.
 
     What a signal handler raises inside of the functions that Python runs around a fork is
-    printed and forgotten: the program would go on.
+    printed and forgotten: the program would go on. Blocking the signals would not help, because
+    another thread of a library takes them then.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs handlers in the main thread only
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in _ENDING
+        if callable(signal.getsignal(number))
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in received:
+        signal.raise_signal(late)
 
 
 def _call(index: int) -> Any:
@@ -97,4 +110,3 @@ def _start(parent: int) -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
