@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Samples whose outputs are kept in the bundle for ``verify``.
 GOLDEN_SAMPLES = 2
+#: Name of the schedule that ``BuildOptions.winograd`` allows; importing it would import TVM.
+WINOGRAD_SCHEDULE = "winograd_f32_nhwc"
 
 
 @dataclasses.dataclass
@@ -224,9 +226,11 @@ def verify(bundle: "Bundle", device: str = "local", *, num_threads: int = 1) -> 
     return VerifyResult(bundle.name, device, checks)
 
 
-def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "BenchmarkResult":
-    """Measure a bundle on a device, alone or in turns with another runtime."""
-    from edgecomp.bench.compare import compare_engines
+def benchmark(
+    bundle: "Bundle", options: BenchmarkOptions | None = None, progress: Progress = silent
+) -> "BenchmarkResult":
+    """Measure a bundle on a device, alone or in turns with other runtimes."""
+    from edgecomp.bench.compare import PeerSettings, compare_engines
     from edgecomp.bench.result import BenchmarkResult
     from edgecomp.bench.runner import MeasureOptions
 
@@ -240,10 +244,21 @@ def benchmark(bundle: "Bundle", options: BenchmarkOptions | None = None) -> "Ben
         profile=options.enable_op_profiling,
     )
     measurement = device.measure(bundle, settings)
-    comparisons = [
-        compare_engines(bundle, device, engine, settings, max_seconds=options.max_secs)
-        for engine in options.compare
-    ]
+    comparisons = []
+    if options.compare:
+        peers = PeerSettings(
+            pythons=options.by_engine("peer_python"),
+            files={n: pathlib.Path(f) for n, f in options.by_engine("peer_model").items()},
+        )
+        comparisons = compare_engines(
+            bundle,
+            device,
+            options.compare,
+            settings,
+            max_seconds=options.max_secs,
+            settings=peers,
+            progress=progress,
+        )
     return BenchmarkResult(bundle.name, bundle.manifest.target.name, measurement, comparisons)
 
 
@@ -434,6 +449,7 @@ def _lower(
         target,
         name=name,
         require_full_target=options.require_full_target,
+        without=() if options.winograd else (WINOGRAD_SCHEDULE,),
         cache=options.cache_dir,
         progress=progress,
     )

@@ -22,7 +22,7 @@ PRECISIONS = {
 }
 CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
 TOOLCHAINS = ("auto", "require", "none")
-COMPARISONS = ("onnxruntime",)
+COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _SEED_LIMIT = 2**32
@@ -195,6 +195,12 @@ class BuildOptions(QuantizeOptions):
     require_full_target: bool = _option(
         False, "fail when an operator has no schedule of its own and would run slowly"
     )
+    winograd: bool = _option(
+        True,
+        "compute float 3x3 convolutions by Winograd's method where it is modelled to be "
+        "faster; their results then have another rounding error, and their weights take more "
+        "room (docs/numerics.md)",
+    )
     embed_weights: bool = _option(
         False, "put the weights into the library instead of a file beside it"
     )
@@ -271,7 +277,20 @@ class BenchmarkOptions(DeviceOptions):
     num_runs: int = _option(100, "measured runs at most", metavar="N")
     max_secs: float = _option(30.0, "stop measuring after this many seconds")
     compare: tuple[str, ...] = _option(
-        (), "measure another runtime too, in turns with the bundle", choices=COMPARISONS
+        (),
+        "measure other runtimes too, in turns with the bundle; names with commas between",
+        choices=COMPARISONS,
+    )
+    peer_python: tuple[str, ...] = _option(
+        (),
+        "Python interpreter that has a runtime of --compare; their packages exclude each other, "
+        "so that each may need a virtual environment of its own",
+        metavar="ENGINE=PATH",
+    )
+    peer_model: tuple[str, ...] = _option(
+        (),
+        "model in the form of a runtime of --compare, instead of a conversion",
+        metavar="ENGINE=FILE",
     )
     enable_op_profiling: bool = _option(False, "time every kernel call")
     result_json: pathlib.Path | None = _option(
@@ -283,8 +302,20 @@ class BenchmarkOptions(DeviceOptions):
         _check_range("num_runs", self.num_runs, 1, None)
         if self.max_secs <= 0:
             raise _usage("max_secs", "expected a positive number")
-        for name in self.compare:
+        names = [name for part in self.compare for name in part.split(",")]
+        for name in names:
             _check_choice("compare", name, COMPARISONS)
+        _set(self, "compare", tuple(dict.fromkeys(names)))
+        for option in ("peer_python", "peer_model"):
+            for name, value in self.by_engine(option).items():
+                _check_choice(option, name, COMPARISONS)
+                if not value:
+                    raise _usage(option, f"'{name}': the form is ENGINE=PATH")
+
+    def by_engine(self, option: str) -> dict[str, str]:
+        """``peer_python`` or ``peer_model``: engine to what was given for it."""
+        pairs = (text.partition("=") for text in getattr(self, option))
+        return {name: value for name, _, value in pairs}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

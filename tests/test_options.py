@@ -110,3 +110,19 @@ def test_the_devices_there_are():
 def test_replacing_a_field_checks_again():
     with pytest.raises(EdgecompError):
         dataclasses.replace(BuildOptions(output=pathlib.Path("x")), num_samples=0)
+
+
+def test_engines_to_compare_with():
+    found = BenchmarkOptions(
+        compare=("onnxruntime,openvino", "openvino"), peer_python=("openvino=a=b",)
+    )
+    assert found.compare == ("onnxruntime", "openvino")
+    assert found.by_engine("peer_python") == {"openvino": "a=b"}
+    for wrong in (
+        {"compare": ("onnxruntime,openvin",)},
+        {"peer_python": ("openvino",)},
+        {"peer_model": ("openvin=x",)},
+    ):
+        with pytest.raises(EdgecompError) as caught:
+            BenchmarkOptions(**wrong)
+        assert caught.value.code is Code.USAGE

@@ -1,26 +1,19 @@
-"""Programs that are timed in turns: each a process that answers a line with a line of JSON."""
+"""Programs that are timed in turns: the bundle's own runner and other runtimes."""
 
-import contextlib
 import dataclasses
-import importlib.util
-import json
-import os
 import pathlib
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
 import edgecomp
 from edgecomp.bench.device import require_runner
-from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
-from edgecomp.errors import Code, EdgecompError
-
-_CLOSE_TIMEOUT_S = 10
+from edgecomp.bench.line_process import LineProcess
+from edgecomp.bench.runner import output_file, read_output
+from edgecomp.plan.values import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +29,14 @@ class Engine(Protocol):
 
     Attributes:
         name, version: for people.
+        form: what the model was made from, for people.
+        outputs: of the first run, in the order of the model's outputs.
     """
 
     name: str
     version: str
+    form: str
+    outputs: list[Array]
 
     def time(self, seconds: float) -> Times:
         """Run for this long, at least once."""
@@ -48,97 +45,30 @@ class Engine(Protocol):
         """End the process."""
 
 
-class LineProcess:
-    """A child that writes one line of JSON when it is ready and one for each line it gets."""
-
-    def __init__(
-        self, name: str, command: Sequence[str], environment: dict[str, str] | None = None
-    ) -> None:
-        self._name = name
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=environment,
-                text=True,
-            )
-        except OSError as error:
-            self._errors.close()
-            raise EdgecompError(
-                Code.DEVICE_FAILED,
-                f"{name} could not be started: {error.strerror or error}",
-                path=command[0],
-                hint="was the bundle built for this machine?",
-            ) from error
-
-    def ask(self, line: str) -> dict[str, Any]:
-        """Send a line, return the answer."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._ended() from None
-        return self.answer()
-
-    def answer(self) -> dict[str, Any]:
-        """The next line."""
-        assert self._process.stdout is not None
-        text = self._process.stdout.readline()
-        if not text:
-            raise self._ended()
-        try:
-            content = json.loads(text)
-        except ValueError:
-            raise EdgecompError(
-                Code.DEVICE_FAILED, f"{self._name} answered {text[:200]!r}"
-            ) from None
-        if not isinstance(content, dict) or "error" in content:
-            raise EdgecompError(Code.DEVICE_FAILED, f"{self._name} answered {text[:200]!r}")
-        return content
-
-    def close(self) -> None:
-        """End the child: it ends with its input."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_CLOSE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
-
-    def _ended(self) -> EdgecompError:
-        status = self._process.wait()
-        self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace")
-        return program_failed("local", [self._name], status, text)
-
-
 class BundleEngine:
     """The bundle's own runner."""
 
     name = "edgecomp"
+    form = "bundle"
 
-    def __init__(self, bundle: BundleFiles, threads: int) -> None:
+    def __init__(self, bundle: BundleFiles, threads: int, inputs: Mapping[str, Array]) -> None:
         self.version = edgecomp.__version__
         self._folder = tempfile.TemporaryDirectory(prefix="edgecomp-")
-        command = [
-            str(require_runner(bundle)),
-            *("--weights", str(bundle.weights_path)),
-            *("--threads", str(threads)),
-            *self._inputs(bundle),
-            "--serve",
-        ]
+        folder = pathlib.Path(self._folder.name)
         try:
+            command = [
+                str(require_runner(bundle)),
+                *("--weights", str(bundle.weights_path)),
+                *("--threads", str(threads)),
+                *_input_arguments(bundle, inputs, folder),
+                *("--output-dir", str(folder)),
+                "--serve",
+            ]
             self._process = LineProcess("edgecomp_run", command)
             self._process.answer()
+            self.outputs = [
+                read_output(folder / output_file(port.name), port) for port in bundle.outputs
+            ]
         except BaseException:
             self._folder.cleanup()
             raise
@@ -153,69 +83,29 @@ class BundleEngine:
         self._process.close()
         self._folder.cleanup()
 
-    def _inputs(self, bundle: BundleFiles) -> list[str]:
-        if not bundle.golden:
-            return ["--random-inputs"]
-        arguments = []
-        for index, port in enumerate(bundle.inputs):
-            path = pathlib.Path(self._folder.name) / f"input_{index}.bin"
-            path.write_bytes(bundle.golden[0].inputs[port.name].tobytes())
-            arguments += ["--input", f"{port.name}={path}"]
-        return arguments
 
-
-class OnnxruntimeEngine:
-    """onnxruntime on the CPU, with as many threads."""
-
-    name = "onnxruntime"
-
-    def __init__(self, bundle: BundleFiles, model: pathlib.Path, threads: int) -> None:
-        if importlib.util.find_spec("onnxruntime") is None:
-            raise EdgecompError(
-                Code.PACKAGE_MISSING,
-                "onnxruntime is not installed",
-                hint="pip install onnxruntime",
-            )
-        if not model.is_file():
-            raise EdgecompError(Code.FILE_MISSING, "there is no such model", path=str(model))
-        self._folder = tempfile.TemporaryDirectory(prefix="edgecomp-")
-        inputs = pathlib.Path(self._folder.name) / "inputs.npz"
-        np.savez(inputs, allow_pickle=False, **_inputs(bundle))
-        module = "edgecomp.bench.onnxruntime_worker"
-        command = [sys.executable, "-m", module, str(model), str(inputs), str(threads)]
-        try:
-            self._process = LineProcess(self.name, command, _environment())
-            self.version = str(self._process.answer()["version"])
-        except BaseException:
-            self._folder.cleanup()
-            raise
-
-    def time(self, seconds: float) -> Times:
-        """Run for this long, at least once."""
-        answer = self._process.ask(str(seconds))
-        return Times(answer["run_ns"], answer["cpu_ns"])
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()
-        self._folder.cleanup()
-
-
-def _environment() -> dict[str, str]:
-    """The child imports this edgecomp, also where it is not installed."""
-    root = str(pathlib.Path(edgecomp.__file__).parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _inputs(bundle: BundleFiles) -> dict[str, Any]:
-    """The first golden inputs, or what ``--random-inputs`` gives in kind."""
+def timed_inputs(bundle: BundleFiles) -> dict[str, Array]:
+    """The first golden inputs, or seeded ones of the same kind where there are none."""
     if bundle.golden:
         return dict(bundle.golden[0].inputs)
     generator = np.random.default_rng(0)
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     for port in bundle.inputs:
         dtype = np.dtype(port.dtype)
-        values = generator.random(port.shape) * (255 if dtype.itemsize == 1 else 1)
-        arrays[port.name] = values.astype(dtype)
+        if dtype.kind == "f":
+            arrays[port.name] = generator.random(port.shape).astype(dtype)
+        else:
+            # 0 and 1 are valid as indices into any table, as masks and as bytes of images.
+            arrays[port.name] = generator.integers(0, 2, port.shape).astype(dtype)
     return arrays
+
+
+def _input_arguments(
+    bundle: BundleFiles, inputs: Mapping[str, Array], folder: pathlib.Path
+) -> list[str]:
+    arguments = []
+    for index, port in enumerate(bundle.inputs):
+        path = folder / f"input_{index}.bin"
+        path.write_bytes(inputs[port.name].tobytes())
+        arguments += ["--input", f"{port.name}={path}"]
+    return arguments

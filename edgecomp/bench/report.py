@@ -17,6 +17,7 @@ from edgecomp.bench.verify import OutputCheck
 FALLBACK = "fallback"
 _MIB = 1 << 20
 _NS_PER_MS = 1e6
+_WRONG = "{}: its output is far from the float model's; its time may be of another network"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,19 +102,29 @@ def measurement_view(measurement: Measurement, *, rows: int = 20) -> RenderableT
     return Group(*parts)
 
 
-def comparison_view(comparison: Comparison) -> RenderableType:
-    """One line per engine, then the ratio in words."""
-    unit = "processor" if comparison.clock == "cpu" else "clock"
+def comparisons_view(comparisons: Sequence[Comparison]) -> RenderableType:
+    """One line per engine, then each ratio in words."""
+    first = comparisons[0]
+    unit = "processor" if first.clock == "cpu" else "clock"
     table = Table(
-        title=f"{unit} time per run, {comparison.threads} thread(s), "
-        f"{comparison.ratio.rounds} rounds in turns"
+        title=f"{unit} time per run, {first.threads} thread(s), "
+        f"{first.ratio.rounds} rounds in turns"
     )
-    for column in ("", "p50 ms", "p90 ms", "p99 ms", "min ms", "spread"):
-        table.add_column(column, justify="left" if not column else "right")
-    table.add_row("edgecomp", *_summary_cells(comparison.own))
-    label = f"{comparison.engine} {comparison.engine_version}"
-    table.add_row(label, *_summary_cells(comparison.other))
-    return Group(table, Text(ratio_sentence(comparison)))
+    columns = ("", "p50 ms", "p90 ms", "p99 ms", "min ms", "spread", "SQNR dB", "runs")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("", "runs") else "right")
+    table.add_row(
+        "edgecomp", *_summary_cells(first.own), _decibels(first.own_sqnr_db), "bundle"
+    )
+    for comparison in comparisons:
+        label = f"{comparison.engine} {comparison.engine_version}"
+        cells = _summary_cells(comparison.other)
+        # Text, not markup: file names may hold square brackets.
+        form = Text(comparison.form)
+        table.add_row(label, *cells, _decibels(comparison.other_sqnr_db), form)
+    lines = [Text(ratio_sentence(comparison)) for comparison in comparisons]
+    lines += [Text(_WRONG.format(c.engine), "bold") for c in comparisons if not c.same_network]
+    return Group(table, *lines)
 
 
 def ratio_sentence(comparison: Comparison) -> str:
@@ -196,6 +207,10 @@ def _rate(row: ProfileRow) -> str:
 def _summary_cells(summary: Summary) -> list[str]:
     times = (summary.p50_ns, summary.p90_ns, summary.p99_ns, summary.minimum_ns)
     return [*(_ms(t) for t in times), f"{summary.spread:.1%}"]
+
+
+def _decibels(value: float | None) -> str:
+    return "other sizes" if value is None else f"{value:.1f}"
 
 
 def _ms(ns: float) -> str:

@@ -74,8 +74,8 @@ class BenchmarkResult:
         """Print the tables."""
         console.print(f"{self.name} for {self.target}", markup=False)
         console.print(report.measurement_view(self.measurement))
-        for comparison in self.comparisons:
-            console.print(report.comparison_view(comparison))
+        if self.comparisons:
+            console.print(report.comparisons_view(self.comparisons))
 
     def require_conclusive(self) -> None:
         """Raise BENCHMARK_INCONCLUSIVE when a comparison cannot tell which one is faster."""

@@ -23,7 +23,8 @@ def command(bundle_path: pathlib.Path, options: BenchmarkOptions, talk: Talk) ->
     """
     from edgecomp import api
 
-    result = api.benchmark(api.open(bundle_path), options)
+    with talk.progress() as progress:
+        result = api.benchmark(api.open(bundle_path), options, progress)
     if options.result_json is not None:
         with writable(options.result_json):
             text = json.dumps(result.as_dict(), indent=2) + "\n"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import onnx_ir as ir
 
@@ -38,6 +38,7 @@ def lower(
     *,
     name: str,
     require_full_target: bool = False,
+    without: Collection[str] = (),
     cache: pathlib.Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -49,6 +50,7 @@ def lower(
         target: device.
         name: of the model; made a C identifier.
         require_full_target: refuse the fallback.
+        without: names of schedules that are not used.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
@@ -69,7 +71,7 @@ def lower(
         )
     fuse(program)
     assign_layout(program)
-    selected = select(program, target)
+    selected = select(program, target, without)
 
     def compiled(done: int, total: int) -> None:
         if progress:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Collection
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
@@ -29,8 +30,13 @@ class Selected:
     refusals: tuple[str, ...]
 
 
-def select(program: Program, target: Target) -> list[Selected]:
+def select(program: Program, target: Target, without: Collection[str] = ()) -> list[Selected]:
     """Choose a schedule for each operation that makes calls.
+
+    Args:
+        program: operations in their layout.
+        target: device.
+        without: names of schedules that are not asked.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes.
@@ -44,7 +50,7 @@ def select(program: Program, target: Target) -> list[Selected]:
             calls = emit_fallback(operation, target)
             selected.append(Selected(operation, FALLBACK, calls, ()))
             continue
-        schedule, refusals = find_schedule(operation, target)
+        schedule, refusals = find_schedule(operation, target, without)
         if schedule is None:
             unclaimed.append((operation, refusals))
         elif not unclaimed:
@@ -55,10 +61,15 @@ def select(program: Program, target: Target) -> list[Selected]:
     return selected
 
 
-def find_schedule(operation: Operation, target: Target) -> tuple[Schedule | None, list[str]]:
+def find_schedule(
+    operation: Operation, target: Target, without: Collection[str] = ()
+) -> tuple[Schedule | None, list[str]]:
     """The first schedule that claims an operation, and why those before it did not."""
     refusals: list[str] = []
     for schedule in SCHEDULES:
+        if schedule.NAME in without:
+            refusals.append(f"{schedule.NAME}: excluded")
+            continue
         reason = schedule.match(operation, target)
         if not reason:
             return schedule, refusals

@@ -40,9 +40,13 @@ class KernelBuilder:
 
     The range [lo, hi) of work items is ``self.lo``, ``self.hi``; ``finish`` appends them to
     the parameters.
+
+    Args:
+        isa: instruction set of the target, where expressions may depend on it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, isa: str = "") -> None:
+        self.isa = isa
         self._parameters: list[Any] = []
         self._declarations: list[Any] = []
         self._scopes: list[list[Any]] = [[]]

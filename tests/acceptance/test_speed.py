@@ -22,8 +22,8 @@ def test_float_against_onnxruntime(name, tmp_path, figure):
     (expected,) = run_model(model, feeds).values()
     (found,) = bundle.run(feeds).values()
     assert relative_difference(found, expected) <= MODEL_TOLERANCE
-    comparison = compare_engines(
-        bundle, local_device(), "onnxruntime", MeasureOptions(threads=1), max_seconds=6
+    (comparison,) = compare_engines(
+        bundle, local_device(), ["onnxruntime"], MeasureOptions(threads=1), max_seconds=6
     )
     figure(
         f"{name} float, one thread, bundle against onnxruntime",

@@ -102,7 +102,9 @@ def test_measurement_for_programs():
 def _comparison(value, low, high, inconclusive=False):
     times = summarize([1e6])
     ratio = Ratio(value, low, high, 9, inconclusive)
-    return Comparison("onnxruntime", "1.2", "model.onnx", 1, "cpu", times, times, ratio)
+    return Comparison(
+        "onnxruntime", "1.2", "ONNX", 1, "cpu", times, times, ratio, 100.0, 99.0, True
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def _comparison(value, low, high, inconclusive=False):
 )
 def test_the_answer_in_words(comparison, sentence):
     assert sentence in report.ratio_sentence(comparison)
-    assert "onnxruntime 1.2" in _text(report.comparison_view(comparison))
+    assert "onnxruntime 1.2" in _text(report.comparisons_view([comparison]))
     assert report.comparison_dict(comparison)["ratio"]["rounds"] == 9
 
 

@@ -95,8 +95,8 @@ def compare(bundle, threads, seconds):
     """One line of the result."""
     settings = MeasureOptions(threads=threads)
     load_average = os.getloadavg()[0]
-    comparison = compare_engines(
-        bundle, local_device(), "onnxruntime", settings, max_seconds=seconds
+    (comparison,) = compare_engines(
+        bundle, local_device(), ["onnxruntime"], settings, max_seconds=seconds
     )
     alone = local_device().measure(bundle, MeasureOptions(threads=threads, max_secs=1.0))
     return {

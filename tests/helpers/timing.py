@@ -4,7 +4,7 @@ import contextlib
 import time
 
 from edgecomp.bench.compare import take_turns
-from edgecomp.bench.engines import BundleEngine
+from edgecomp.bench.engines import BundleEngine, timed_inputs
 from edgecomp.bench.statistics import paired_ratio
 
 
@@ -12,11 +12,13 @@ def times_as_fast(quick, slow, *, seconds=0.1, rounds=9):
     """Processor time of one bundle divided by that of another, one thread each, in turns."""
     with contextlib.ExitStack() as stack:
         engines = [
-            stack.enter_context(contextlib.closing(BundleEngine(bundle, 1)))
+            stack.enter_context(
+                contextlib.closing(BundleEngine(bundle, 1, timed_inputs(bundle)))
+            )
             for bundle in (quick, slow)
         ]
-        turns = take_turns(*engines, seconds, rounds=rounds)
-    return paired_ratio([a.cpu_ns for a, _ in turns], [b.cpu_ns for _, b in turns])
+        turns = take_turns(engines, seconds, rounds=rounds)
+    return paired_ratio(*([times.cpu_ns for times in rounds] for rounds in turns))
 
 
 def ratio_text(ratio):

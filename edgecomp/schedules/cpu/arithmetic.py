@@ -69,6 +69,9 @@ class Arithmetic(abc.ABC):
         lanes: columns that one vector of accumulators holds.
         group: elements of K that lie side by side in the packed weights.
         step: elements of K that one full step consumes, a multiple of group.
+        steps_per_loop: full steps in the body of the loop over K. More than one saves the
+            loop's own instructions; where x takes as many registers as NEON's float32 tiles
+            give it, LLVM then spills.
         loads_per_cycle: vector loads the core starts per cycle.
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
@@ -82,6 +85,7 @@ class Arithmetic(abc.ABC):
     lanes: int
     group: int = 1
     step: int = 1
+    steps_per_loop: int = 1
     multiplies_per_cycle: float = 2.0
     latency_cycles: float = 4.0
     loads_per_cycle: float = 2.0

@@ -35,6 +35,7 @@ class LaneDot(Signed):
     name: str = "dotprod"
     group: int = 4
     step: int = 16
+    steps_per_loop: int = 2
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
         """Accumulators, one register of x per row, two of weights that follow each other."""

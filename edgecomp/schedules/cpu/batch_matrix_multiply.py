@@ -123,7 +123,7 @@ class _Emitter:
         self.packed = self.b.columns != 1 or self.rows > DIRECT_ROWS
         widest = self.params.vectors.large * self.arithmetic.lanes
         self.workspace_elements = widest * self.depth if self.packed else 0
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
 
     def emit(self) -> Kernel:
         """The whole kernel."""

@@ -142,7 +142,7 @@ class _Emitter:
         table = np.concatenate([bias, taps], axis=1)
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
 
     def build(self) -> tuple[Kernel, int]:
         """Return the kernel and its work items."""

@@ -171,7 +171,7 @@ class _Emitter:
         )
         self.runs = windows.channel_groups(self.x.shape[1], params.walk)
         self._pack(operation)
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
 
     def _pack(self, operation: Operation) -> None:
         """Weights per use and column; bias and multipliers in the order of the sums."""

@@ -43,7 +43,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, Elementwise)
     if not output.elements:
         return []
-    builder = KernelBuilder()
+    builder = KernelBuilder(target.core.isa)
     pointers = _distinct(operation)
     buffers = {value: _pointer(builder, f"x{k}", value) for k, value in enumerate(pointers)}
     result = _pointer(builder, "y", output)

@@ -22,7 +22,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
 )
 from edgecomp.schedules.cpu import functions
-from edgecomp.schedules.cpu.math import clamp
+from edgecomp.schedules.cpu.bounds import clamp
 
 #: Added to a float32 of magnitude below 2^22, it leaves no fraction bits: half to even.
 ROUNDING_MAGIC = 1.5 * 2.0**23
@@ -169,7 +169,8 @@ def requantize(
     """int32 accumulators to int32 quantized values: "Requantize" in docs/numerics.md."""
     zero = parameters.zero_point
     scaled = total.astype(vector_dtype("float32", lanes)) * multiplier
-    bounded = clamp(scaled, float(parameters.low - zero), float(parameters.high - zero))
+    low, high = float(parameters.low - zero), float(parameters.high - zero)
+    bounded = clamp(scaled, low, high, target.core.isa)
     return round_half_even(target, bounded, lanes) + constant(zero, "int32", lanes)
 
 

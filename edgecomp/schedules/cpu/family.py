@@ -18,12 +18,14 @@ from edgecomp.schedules.cpu import (
     resize,
     softmax,
     strided_copy,
+    winograd,
 )
 from edgecomp.schedules.schedule import Schedule
 
 SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
     depthwise_int8,
+    winograd,
     convolution,
     matrix_multiply,
     batch_matrix_multiply,

@@ -10,6 +10,7 @@ from tvm import tirx
 from edgecomp.plan.operations import Activation
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math, math_wide
+from edgecomp.schedules.cpu.bounds import at_most, clamp
 from edgecomp.schedules.cpu.vectors import lanes_of, pinned
 
 #: (builder, x, alpha, beta) -> result
@@ -24,25 +25,25 @@ def _plain(function: Callable[[KernelBuilder, Expr], Expr]) -> _Function:
     return lambda builder, x, _alpha, _beta: function(builder, x)
 
 
-def _clip(_builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
-    return math.clamp(x, alpha, beta)
+def _clip(builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
+    return clamp(x, alpha, beta, builder.isa)
 
 
 def _leaky_relu(_builder: KernelBuilder, x: Expr, alpha: float, _beta: float) -> Expr:
     return tirx.Select(x < _number(0.0, x), x * _number(alpha, x), x)
 
 
-def _hard_sigmoid(_builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
-    return math.clamp(x * _number(alpha, x) + _number(beta, x), 0.0, 1.0)
+def _hard_sigmoid(builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
+    return clamp(x * _number(alpha, x) + _number(beta, x), 0.0, 1.0, builder.isa)
 
 
-def _hard_swish(_builder: KernelBuilder, x: Expr, _alpha: float, _beta: float) -> Expr:
-    return x * math.clamp(x * _number(1.0 / 6.0, x) + _number(0.5, x), 0.0, 1.0)
+def _hard_swish(builder: KernelBuilder, x: Expr, _alpha: float, _beta: float) -> Expr:
+    return x * clamp(x * _number(1.0 / 6.0, x) + _number(0.5, x), 0.0, 1.0, builder.isa)
 
 
 def _exp_minus_one(builder: KernelBuilder, x: Expr) -> Expr:
     """``e^x - 1`` for x <= 0; absolute accuracy."""
-    return math.exp(builder, tirx.Min(_number(0.0, x), x)) - _number(1.0, x)
+    return math.exp(builder, at_most(x, 0.0, builder.isa)) - _number(1.0, x)
 
 
 def _elu(builder: KernelBuilder, x: Expr, alpha: float, _beta: float) -> Expr:

@@ -19,9 +19,10 @@ from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
+from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
+from edgecomp.schedules.cpu.narrow import narrow, pick
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
     Product,
@@ -71,6 +72,7 @@ def emit_product(
         bias: [groups * columns].
     """
     emitter = _Emitter(product, arithmetic, epilogue, target)
+    emitter.magnitude = greatest_scaled(weights, bias, epilogue)
     padded = emitter.vectors * arithmetic.lanes
     kernel = emitter.emit(f"{name}_{emitter.tile_name}__{arithmetic.name}")
     shape = (product.groups, product.columns)
@@ -89,6 +91,15 @@ def emit_product(
         bias=pad_columns(bias.reshape(shape).astype(arithmetic.sum_dtype), padded),
         multiplier=multiplier,
     )
+
+
+def greatest_scaled(weights: Array, bias: Array, epilogue: Epilogue) -> float:
+    """No accumulator times its multiplier is greater in magnitude; 0 without multipliers."""
+    if epilogue.multiplier is None:
+        return 0.0
+    rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
+    reach = 255 * rows.sum(axis=1) + np.abs(bias.reshape(-1).astype(np.int64))
+    return float((reach * np.abs(epilogue.multiplier.reshape(-1))).max(initial=0.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +179,8 @@ class _Emitter:
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         chunks = -(-self.row_tiles.count // self.params.chunk_tiles)
         self.work_items = chunks * product.groups * self.block_chunks * self.parts
-        self.builder = KernelBuilder()
+        self.magnitude = float("inf")
+        self.builder = KernelBuilder(target.core.isa)
 
     @property
     def tile_name(self) -> str:
@@ -353,10 +365,16 @@ class _Emitter:
                 at.depth + shift,
             )
 
+        groups = arithmetic.step // arithmetic.group
         steps, rest = divmod(self.padded_run, arithmetic.step)
-        if steps:
-            with builder.loop("k", 0, steps) as k:
-                emit(k.astype("int64") * arithmetic.step, arithmetic.step // arithmetic.group)
+        loops, single = divmod(steps, arithmetic.steps_per_loop)
+        if loops:
+            with builder.loop("k", 0, loops) as k:
+                start = k.astype("int64") * (arithmetic.steps_per_loop * arithmetic.step)
+                for step in range(arithmetic.steps_per_loop):
+                    emit(start + step * arithmetic.step if step else start, groups)
+        for step in range(steps - single, steps):
+            emit(step * arithmetic.step, groups)
         if rest:
             emit(steps * arithmetic.step, rest // arithmetic.group)
 
@@ -391,7 +409,15 @@ class _Emitter:
         """Epilogue and stores; only the last block's last vector may be partial."""
         lanes = self.arithmetic.lanes
         tail = self.product.columns % lanes
-        for vector in range(sums.vectors):
+        whole = sums.vectors - bool(tail and block.is_last is not None)
+        narrowed = whole if self._narrows() else 0
+        for row in range(sums.rows if narrowed else 0):
+            for first in range(0, narrowed, 4):
+                count = min(4, narrowed - first)
+                self._finish_bytes(
+                    pointers, block, addresses, sums, row, range(first, first + count)
+                )
+        for vector in range(narrowed, sums.vectors):
             partial = tail and block.is_last is not None and vector == sums.vectors - 1
             cases: list[tuple[int, Expr | None]] = [(lanes, None)]
             if partial and self.params.vectors.count == 1:
@@ -401,6 +427,51 @@ class _Emitter:
             for columns, test in cases:
                 with self.builder.condition(test):
                     self._finish_vector(pointers, block, addresses, sums, vector, columns)
+
+    def _narrows(self) -> bool:
+        """Whether several vectors of a row become one of bytes, which NEON does in order."""
+        epilogue = self.epilogue
+        return (
+            self.target.core.isa != "x86_64"
+            and epilogue.requantize is not None
+            and epilogue.integer_add is None
+        )
+
+    def _finish_bytes(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        addresses: TileAddresses,
+        sums: RegisterTile,
+        row: int,
+        vectors: range,
+    ) -> None:
+        """Some neighbouring whole vectors of columns in one row.
+
+        Vectors go in pairs: an odd one is its own neighbour.
+        """
+        builder, lanes = self.builder, self.arithmetic.lanes
+        assert self.epilogue.requantize is not None
+        column = (block.vector + vectors.start) * lanes
+        at = block.group * self.vectors * lanes + column
+        pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
+        result = narrow(
+            builder,
+            self.target,
+            [sums.get(row, vector) for vector in pairs],
+            [
+                load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
+                for vector in pairs
+            ],
+            self.epilogue.requantize,
+            dtype=self.epilogue.output_dtype,
+            magnitude=self.magnitude,
+        )
+        count = len(vectors) * lanes
+        if len(pairs) > len(vectors):
+            result = pick([result], np.arange(count))
+        output = ramp(addresses.output[row] + column, count)
+        builder.store(pointers.output, output, result)
 
     def _finish_vector(
         self,

@@ -47,7 +47,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         for value in (scale, bias)
         if value.constant is not None
     ]
-    builder = KernelBuilder()
+    builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", "float32", source.elements)
     scales = builder.pointer("scale", "float32", size)
     biases = builder.pointer("bias", "float32", size)

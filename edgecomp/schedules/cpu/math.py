@@ -11,12 +11,13 @@ reduction are exact either way.
 Polynomials are minimax fits (Lawson's reweighted least squares on Chebyshev nodes, 40 digits);
 each gives the interval and the error of the fit before float32 rounding.
 
-``Select`` is written so that NaN falls through: ``max(c, x)`` here means ``c > x ? c : x``.
+``Select`` is written so that NaN falls through.
 """
 
 from tvm import tirx
 
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, reinterpret
+from edgecomp.schedules.cpu.bounds import at_least, at_most, clamp
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
 _SIGN = -(1 << 31)
@@ -126,14 +127,9 @@ def is_infinite(x: Expr) -> Expr:
     return tirx.EQ(bits_of(x) & _integer(0x7FFFFFFF, x), _integer(_INFINITY_BITS, x))
 
 
-def clamp(x: Expr, low: float, high: float) -> Expr:
-    """``x`` in [low, high]; NaN stays NaN."""
-    return tirx.Min(_float(high, x), tirx.Max(_float(low, x), x))
-
-
-def relu(_builder: KernelBuilder, x: Expr) -> Expr:
+def relu(builder: KernelBuilder, x: Expr) -> Expr:
     """``max(x, 0)``; NaN stays NaN."""
-    return tirx.Max(_float(0.0, x), x)
+    return at_least(x, 0.0, builder.isa)
 
 
 def absolute(_builder: KernelBuilder, x: Expr) -> Expr:
@@ -200,7 +196,7 @@ def exp(builder: KernelBuilder, x: Expr) -> Expr:
     # 2^(n-1) is built in the exponent bits: n = -126 gives 0, n = 128 then overflows by the
     # final doubling. The bias of 126 is part of the rounding constant.
     rounding = _float(_ROUND + 126.0, x)
-    clamped = named(builder, "exponent", clamp(x, -87.33, 89.0))
+    clamped = named(builder, "exponent", clamp(x, -87.33, 89.0, builder.isa))
     shifted = named(builder, "shifted", clamped * _float(1.4426950408889634, x) + rounding)
     n = named(builder, "n", _opaque(shifted) - rounding)
     scale = from_bits(bits_of(shifted) << _integer(23, x))
@@ -256,20 +252,20 @@ def sigmoid(builder: KernelBuilder, x: Expr) -> Expr:
 
 def silu(builder: KernelBuilder, x: Expr) -> Expr:
     """``x * sigmoid(x)``; -inf gives 0."""
-    bounded = tirx.Max(_float(-3.0e38, x), x)
+    bounded = at_least(x, -3.0e38, builder.isa)
     return bounded * sigmoid(builder, x)
 
 
 def tanh(builder: KernelBuilder, x: Expr) -> Expr:
     """Hyperbolic tangent, relative accuracy kept near 0."""
-    bounded = named(builder, "bounded", clamp(x, -_TANH_LIMIT, _TANH_LIMIT))
+    bounded = named(builder, "bounded", clamp(x, -_TANH_LIMIT, _TANH_LIMIT, builder.isa))
     z = named(builder, "z", bounded * bounded)
     return bounded * _horner(z, _TANH_P) / _horner(z, _TANH_Q)
 
 
 def erf(builder: KernelBuilder, x: Expr) -> Expr:
     """Error function, exactly 1 in magnitude from 3.95 on, so that gelu vanishes there."""
-    bounded = named(builder, "bounded", clamp(x, -_ERF_LIMIT, _ERF_LIMIT))
+    bounded = named(builder, "bounded", clamp(x, -_ERF_LIMIT, _ERF_LIMIT, builder.isa))
     z = named(builder, "z", bounded * bounded)
     inside = bounded * _horner(z, _ERF_P) / _horner(z, _ERF_Q)
     beyond = tirx.EQ(absolute(builder, bounded), _float(_ERF_LIMIT, x))
@@ -279,14 +275,14 @@ def erf(builder: KernelBuilder, x: Expr) -> Expr:
 def gelu(builder: KernelBuilder, x: Expr) -> Expr:
     """``x / 2 * (1 + erf(x / sqrt(2)))``, the exact form; -inf gives 0."""
     area = erf(builder, x * _float(0.7071067811865476, x)) + _float(1.0, x)
-    return tirx.Max(_float(-3.0e38, x), x) * _float(0.5, x) * area
+    return at_least(x, -3.0e38, builder.isa) * _float(0.5, x) * area
 
 
 def gelu_tanh(builder: KernelBuilder, x: Expr) -> Expr:
     """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))``; -inf gives 0."""
-    bounded = named(builder, "finite", tirx.Max(_float(-3.0e38, x), x))
+    bounded = named(builder, "finite", at_least(x, -3.0e38, builder.isa))
     # Beyond 11 in magnitude tanh is +-1; the cube would overflow.
-    inner = named(builder, "inner", clamp(x, -11.0, 11.0))
+    inner = named(builder, "inner", clamp(x, -11.0, 11.0, builder.isa))
     cube = inner * inner * inner
     angle = _float(0.7978845608028654, x) * (inner + _float(0.044715, x) * cube)
     # tanh rounds to +-1 only within an ulp; a large negative x would show the difference.
@@ -303,6 +299,6 @@ def mish(builder: KernelBuilder, x: Expr) -> Expr:
 
     With w = e^x, tanh(log(1 + w)) = (w^2 + 2 w) / (w^2 + 2 w + 2); 1 from x = 20 on.
     """
-    w = named(builder, "w", exp(builder, tirx.Min(_float(20.0, x), x)))
+    w = named(builder, "w", exp(builder, at_most(x, 20.0, builder.isa)))
     upper = named(builder, "upper", w * (w + _float(2.0, x)))
-    return tirx.Max(_float(-3.0e38, x), x) * (upper / (upper + _float(2.0, x)))
+    return at_least(x, -3.0e38, builder.isa) * (upper / (upper + _float(2.0, x)))

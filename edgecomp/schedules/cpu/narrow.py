@@ -19,8 +19,8 @@ from tvm import tirx
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Requantize
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic
+from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.epilogue import round_half_even, vector_dtype
-from edgecomp.schedules.cpu.math import clamp
 
 #: Conversions to int32 are right below this magnitude. armv7 rounds by adding a constant, which
 #: without a clamp before it would be contracted with the product into a fused multiply-add.
@@ -87,7 +87,7 @@ def narrow(
     for total, multiplier in zip(totals, multipliers, strict=True):
         scaled = total.astype(vector_dtype("float32", lanes)) * multiplier
         if magnitude >= _CONVERTIBLE[target.core.isa]:
-            scaled = _clamp(target, scaled, parameters, lanes)
+            scaled = _clamp(target, scaled, parameters)
         integer = round_half_even(target, scaled, lanes)
         rounded.append(builder.let("rounded", integer, vector_dtype("int32", lanes)))
     if target.core.isa == "x86_64":
@@ -97,18 +97,10 @@ def narrow(
     return _bound(builder, result, parameters, dtype, lanes * len(totals))
 
 
-def _clamp(target: Target, scaled: Expr, parameters: Requantize, lanes: int) -> Expr:
+def _clamp(target: Target, scaled: Expr, parameters: Requantize) -> Expr:
     low = float(parameters.low - parameters.zero_point)
     high = float(parameters.high - parameters.zero_point)
-    if target.core.isa != "armv7" or lanes != 4:
-        return clamp(scaled, low, high)
-    # A comparison and a selection cost twice the instructions of vmax and vmin.
-    above = intrinsic(
-        "float32x4", "llvm.arm.neon.vmaxs.v4f32", scaled, constant(low, "float32", 4)
-    )
-    return intrinsic(
-        "float32x4", "llvm.arm.neon.vmins.v4f32", above, constant(high, "float32", 4)
-    )
+    return clamp(scaled, low, high, target.core.isa)
 
 
 def _bound(

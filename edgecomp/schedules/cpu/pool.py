@@ -126,7 +126,7 @@ class _Emitter:
         self.combine: Callable[[Expr, Expr], Expr] = (
             tirx.max if kind.maximum else lambda a, b: a + b
         )
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
 
     def _accumulator(self) -> str:
         if self.kind.maximum or self.x.dtype == "float32":

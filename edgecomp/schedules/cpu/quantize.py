@@ -43,7 +43,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     output = operation.output
     if not output.elements:
         return []
-    builder = KernelBuilder()
+    builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", source.dtype, source.view.elements)
     y = builder.pointer("y", output.dtype, output.view.elements)
 
@@ -63,7 +63,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         scaled = named(builder, "scaled", scaled)
         zero = constant(0.0, "float32", lanes_of(scaled))
         number = tirx.Select(is_nan(scaled), zero, scaled)
-        return to_quantized(number, point, least, greatest, output.dtype)
+        return to_quantized(builder, number, point, least, greatest, output.dtype)
 
     def dequantize(value: Expr) -> Expr:
         assert source.quantization is not None

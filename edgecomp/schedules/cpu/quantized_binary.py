@@ -48,13 +48,12 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
-    del target
     kind, output = operation.kind, operation.output
     assert isinstance(kind, QuantizedAdd | QuantizedMultiply)
     if not output.elements:
         return []
     a, b = operation.inputs
-    builder = KernelBuilder()
+    builder = KernelBuilder(target.core.isa)
     buffers = [
         builder.pointer(name, value.dtype, value.view.elements)
         for name, value in (("a", a), ("b", b))
@@ -78,7 +77,12 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         else:
             scaled = _scaled_product(left, right, kind)
         value = to_quantized(
-            scaled, requantize.zero_point, requantize.low, requantize.high, output.dtype
+            builder,
+            scaled,
+            requantize.zero_point,
+            requantize.low,
+            requantize.high,
+            output.dtype,
         )
         builder.store(y, ramp(offsets[0], lanes, space.inner_stride(0)), value)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic
-from edgecomp.schedules.cpu.math import clamp
+from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.rounding import is_power_of_two
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
@@ -45,7 +45,7 @@ def divide(
         return x / constant(scale, "float32", lanes)
     reciprocal = constant(float(np.float32(1.0) / np.float32(scale)), "float32", lanes)
     x = named(builder, "x", x)
-    first = named(builder, "first", clamp(x * reciprocal, -_LIMIT, _LIMIT))
+    first = named(builder, "first", clamp(x * reciprocal, -_LIMIT, _LIMIT, target.core.isa))
     residual = _fused(first, constant(-float(np.float32(scale)), "float32", lanes), x)
     return _fused(named(builder, "residual", residual), reciprocal, first)
 

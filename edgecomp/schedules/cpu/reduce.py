@@ -16,8 +16,8 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Reduce
 from edgecomp.schedules.builder import Expr, KernelBuilder, splat
 from edgecomp.schedules.cpu import windows
+from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.epilogue import vector_dtype
-from edgecomp.schedules.cpu.math import clamp
 from edgecomp.schedules.cpu.reduce_loops import Loops, Run, fold_lanes
 from edgecomp.schedules.cpu.reduce_steps import MAXIMUM, OPERATORS, Steps, integer_steps
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Walk
@@ -136,7 +136,7 @@ class _Emitter:
         self.shape, self.steps, self.target = shape, steps, target
         self.x, self.output = operation.inputs[0], operation.output
         self.lanes = target.lanes(32)
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
         self.x_buffer = self.builder.pointer("x", self.x.dtype, self.x.view.elements)
         self.out_buffer = self.builder.pointer(
             "out", self.output.dtype, self.output.view.elements
@@ -203,7 +203,7 @@ class _Emitter:
             for value, width in zip(
                 self._pass(x_at, vectors, MAXIMUM, [], along=along), lanes, strict=True
             ):
-                finite = clamp(value, -_LARGEST_FLOAT, _LARGEST_FLOAT)
+                finite = clamp(value, -_LARGEST_FLOAT, _LARGEST_FLOAT, builder.isa)
                 shifts.append(builder.let("shift", finite, vector_dtype("float32", width)))
         results = []
         totals = self._pass(x_at, vectors, steps, shifts, along=along)

@@ -100,7 +100,7 @@ class _Emitter:
         blocks = -(-channels // (lanes * vectors))
         walk = Walk(lanes=lanes, vectors=vectors, blocks=blocks, columns=1)
         self.runs = windows.channel_groups(channels, walk)
-        self.builder = KernelBuilder()
+        self.builder = KernelBuilder(target.core.isa)
 
     def emit(self) -> int:
         """Emit the loops; return the number of work items."""

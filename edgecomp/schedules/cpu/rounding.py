@@ -3,8 +3,9 @@
 import numpy as np
 from tvm import tirx
 
-from edgecomp.schedules.builder import Expr, constant
-from edgecomp.schedules.cpu.math import bits_of, clamp
+from edgecomp.schedules.builder import Expr, KernelBuilder, constant
+from edgecomp.schedules.cpu.bounds import clamp
+from edgecomp.schedules.cpu.math import bits_of
 from edgecomp.schedules.cpu.vectors import lanes_of, typed
 
 #: 1.5 * 2^23: adding it rounds half to even, and leaves the integer in the mantissa.
@@ -12,10 +13,13 @@ _ROUND = 12582912.0
 _ROUND_BITS = 0x4B400000
 
 
-def to_quantized(scaled: Expr, zero_point: int, low: int, high: int, dtype: str) -> Expr:
+def to_quantized(
+    builder: KernelBuilder, scaled: Expr, zero_point: int, low: int, high: int, dtype: str
+) -> Expr:
     """``int(round_half_even(clamp(scaled, low - z, high - z))) + z``.
 
     Args:
+        builder: of the kernel.
         scaled: float32, not NaN.
         zero_point: in the range of ``dtype``.
         low: least result.
@@ -23,7 +27,7 @@ def to_quantized(scaled: Expr, zero_point: int, low: int, high: int, dtype: str)
         dtype: of the result, 8 or 16 bits.
     """
     lanes = lanes_of(scaled)
-    bounded = clamp(scaled, float(low - zero_point), float(high - zero_point))
+    bounded = clamp(scaled, float(low - zero_point), float(high - zero_point), builder.isa)
     shifted = bits_of(bounded + constant(_ROUND, "float32", lanes))
     stored = shifted - constant(_ROUND_BITS - zero_point, "int32", lanes)
     return tirx.Cast(typed(dtype, lanes), stored)

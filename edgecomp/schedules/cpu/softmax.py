@@ -40,7 +40,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     if not output.elements:
         return []
     axis = kind.axis % len(output.shape)
-    builder = KernelBuilder()
+    builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", "float32", source.view.elements)
     y = builder.pointer("y", "float32", output.view.elements)
     size = output.shape[axis]

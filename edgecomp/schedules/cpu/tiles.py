@@ -140,10 +140,7 @@ class ProductShape:
 
 def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> TileParams:
     """The cheapest tile under the cost model, and the blocks around it."""
-    axis, rows, vectors = min(
-        _candidates(shape, arithmetic, target),
-        key=lambda cut: _cut_cycles(shape, cut, arithmetic, target),
-    )
+    axis, rows, vectors = cheapest_cut(shape, arithmetic, target)
     tiles = math.prod(shape.rows[:axis]) * rows.count
     tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
     panel_bytes = _panel_bytes(shape.depth, vectors.large, arithmetic)
@@ -166,6 +163,16 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
             PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
         ),
         prefetch_next=prefetches and 4 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
+    )
+
+
+def cheapest_cut(
+    shape: ProductShape, arithmetic: Arithmetic, target: Target
+) -> tuple[int, Split, Split]:
+    """The cheapest tile alone: the row dimension that is cut, the rows, the vectors."""
+    return min(
+        _candidates(shape, arithmetic, target),
+        key=lambda cut: _cut_cycles(shape, cut, arithmetic, target),
     )
 
 

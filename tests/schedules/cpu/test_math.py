@@ -102,7 +102,7 @@ def _arguments(name):
 
 
 def _run(target, lanes, emit, inputs):
-    builder = KernelBuilder()
+    builder = KernelBuilder(target.core.isa)
     buffers = [builder.pointer(f"x{k}", "float32", COUNT) for k in range(len(inputs))]
     out = builder.pointer("y", "float32", COUNT)
     dtype = "float32" if lanes == 1 else f"float32x{lanes}"

@@ -1,0 +1,101 @@
+"""Which tile, if any, makes a 3x3 convolution faster than its implicit matrix product.
+
+The cost of each form is modelled in cycles of one core: its products, its transforms, and the
+weights that come from beyond the level-2 cache. In a network they come from there once per
+inference at least, and larger tiles have more of them: 16 / 9 of the filters for tiles of 2 x 2,
+4 times for 4 x 4. They also make the bundle larger, so each byte more has to save
+``BYTE_PRICE_CYCLES`` on top of its own transfer: weights grow only where they buy time.
+"""
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Operation
+from edgecomp.schedules.cpu import convolution
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.linear_forms import Forms
+from edgecomp.schedules.cpu.product import collapse_rows
+from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
+from edgecomp.schedules.cpu.winograd_matrices import POINTS, TAPS, winograd
+from edgecomp.schedules.cpu.winograd_tiles import (
+    image_tiles,
+    params_for,
+    product_shape,
+    weights_resident,
+)
+
+#: Cycles per byte of weights from beyond the level-2 cache. x86: 13 GB/s at 2.6 GHz, measured on
+#: a Xeon of the Emerald Rapids generation (2026-11-21), where products and transfers added up.
+#: ARM: assumed, 4 GB/s at 2 GHz; no board was measured.
+STREAM_CYCLES_PER_BYTE = {"x86_64": 0.2, "aarch64": 0.5, "armv7": 0.5}
+#: Cycles per inference that a byte of weights more has to save: a choice between size and speed.
+#: The weights of ResNet-50 at 224 x 224 then grow from 102 to 118 MB on x86 with AVX-512.
+BYTE_PRICE_CYCLES = 0.4
+#: A form is chosen if it takes at most this part of the time without it: the model's own error.
+LEAST_GAIN = 0.9
+
+
+def choose_outputs(operation: Operation, target: Target) -> int | None:
+    """Outputs of the best tile in each dimension, None where the direct product is better.
+
+    Args:
+        operation: a float 3x3 convolution of stride 1 without groups.
+        target: the device.
+    """
+    best, best_cycles, best_size = None, direct_cycles(operation, target), TAPS
+    filters = operation.inputs[1].shape[0] * operation.inputs[1].shape[1]
+    for outputs in sorted(POINTS):
+        if min(operation.output.shape[2:]) < outputs:
+            break
+        size = outputs + TAPS - 1
+        cycles = winograd_cycles(operation, target, outputs)
+        more_bytes = 4 * filters * (size**2 - best_size**2)
+        saved = best_cycles - cycles
+        if cycles < best_cycles * LEAST_GAIN and saved > more_bytes * BYTE_PRICE_CYCLES:
+            best, best_cycles, best_size = outputs, cycles, size
+    return best
+
+
+def direct_cycles(operation: Operation, target: Target) -> float:
+    """Modelled cycles as an implicit matrix product."""
+    arithmetic = arithmetic_f32(target)
+    product = convolution.product(operation)
+    channels = operation.inputs[0].shape[1]
+    shape = ProductShape(
+        rows=tuple(d.size for d in collapse_rows(product.rows)),
+        vectors=-(-product.columns // arithmetic.lanes),
+        groups=1,
+        depth=TAPS**2 * channels,
+        row_bytes=4 * channels,
+    )
+    weight_bytes = 4 * TAPS**2 * channels * product.columns
+    return least_cycles(shape, arithmetic, target) + _stream_cycles(weight_bytes, target)
+
+
+def winograd_cycles(operation: Operation, target: Target, outputs: int) -> float:
+    """Modelled cycles with tiles of ``outputs`` x ``outputs``."""
+    arithmetic = arithmetic_f32(target)
+    matrices = winograd(outputs)
+    size = matrices.inputs
+    channels, columns = operation.inputs[0].shape[1], operation.output.shape[1]
+    tiles = image_tiles(operation.output.shape, outputs)
+    params = params_for(tiles, channels, columns, matrices, arithmetic, target)
+    shape = product_shape(tiles.count, channels, columns, matrices, arithmetic)
+    per_cycle = arithmetic.multiplies_per_cycle
+    # Every element of a tile is loaded, kept between the two passes and stored.
+    input_forms = Forms.of(matrices.input_matrix).operations
+    input_cycles = 2 * size * input_forms / per_cycle + 2 * size**2
+    output_forms = Forms.of(matrices.output_matrix).operations
+    output_cycles = (size + outputs) * output_forms / per_cycle
+    output_cycles += size**2 + size * outputs
+    transforms = tiles.count * (
+        params.channel_stride // arithmetic.lanes * input_cycles
+        + params.vectors.extent * output_cycles
+    )
+    resident = weights_resident(channels, columns, matrices, target)
+    reads = 1 if resident else params.blocks
+    stream_bytes = reads * 4 * size**2 * channels * columns
+    products = least_cycles(shape, arithmetic, target)
+    return products + transforms + _stream_cycles(stream_bytes, target)
+
+
+def _stream_cycles(stream_bytes: int, target: Target) -> float:
+    return stream_bytes * STREAM_CYCLES_PER_BYTE[target.core.isa]
