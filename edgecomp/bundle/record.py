@@ -76,11 +76,11 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         or options.verify_passes
     ):
         return ""
-    files = [
-        *_model_files(pathlib.Path(source)),
-        *_calibration_files(options.calibration_data),
-    ]
-    if None in files or not files:
+    try:
+        contents = _contents(pathlib.Path(source), options.calibration_data)
+    except OSError:  # the steps that need the file say what is wrong with it
+        contents = []
+    if not contents:
         return ""
     chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _WRITING}
     facts = [
@@ -90,10 +90,22 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         dataclasses.asdict(target),
         _versions(),
         _own_sources(),
-        [(path.name, _digest(path)) for path in files if path is not None],
+        contents,
     ]
     text = json.dumps(facts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _contents(model: pathlib.Path, calibration: str | None) -> list[tuple[str, str]]:
+    """Name and hash of every file that is read; empty where something else is read too.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    files = [*_model_files(model), *_calibration_files(calibration)]
+    if None in files:
+        return []
+    return [(path.name, _digest(path)) for path in files if path is not None]
 
 
 def _plain(value: object) -> object:
@@ -144,14 +156,14 @@ def _external_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
 
     try:
         proto = onnx.load(path, load_external_data=False)
+        places = {
+            ExternalDataInfo(tensor).location
+            for tensor in _get_all_tensors(proto)
+            if tensor.data_location == onnx.TensorProto.EXTERNAL
+        }
     except Exception:  # not a model: the front end says what is wrong with it
         yield None
         return
-    places = {
-        ExternalDataInfo(tensor).location
-        for tensor in _get_all_tensors(proto)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-    }
     for place in sorted(places):
         file = path.parent / place
         yield file if file.is_file() else None

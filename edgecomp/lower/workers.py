@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -17,6 +18,9 @@ Result = TypeVar("Result")
 
 #: prctl(2): the signal a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
+
+#: Signals that end the program by an exception.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _function: Callable[[int], Any] | None = None
 
@@ -48,7 +52,8 @@ def run_forked(
         initargs=(os.getpid(),),
     )
     try:
-        futures = {pool.submit(_call, index): index for index in range(count)}
+        with _signals_held():
+            futures = {pool.submit(_call, index): index for index in range(count)}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
@@ -60,6 +65,32 @@ def run_forked(
     finally:
         _function = None
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that end the program wait until the processes are forked.
+
+    What a signal handler raises inside of the functions that Python runs around a fork is
+    printed and forgotten: the program would go on. Blocking the signals would not help, because
+    another thread of a library takes them then.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs handlers in the main thread only
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in _ENDING
+        if callable(signal.getsignal(number))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in received:
+        signal.raise_signal(late)
 
 
 def _call(index: int) -> Any:

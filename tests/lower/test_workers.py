@@ -34,6 +34,25 @@ def test_a_killed_worker_is_no_hang():
     assert caught.value.code is Code.OUT_OF_MEMORY
 
 
+def test_a_signal_while_the_processes_are_forked_is_not_lost():
+    """It ends the work afterwards: what is raised in the functions around a fork is forgotten."""
+    armed = []
+
+    def interrupt():
+        if armed:
+            armed.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    os.register_at_fork(before=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    armed.append(True)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(run_forked(lambda index: index, 4, 2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells children of a parent's end"
 )

@@ -11,6 +11,8 @@ import pytest
 from helpers.bad_input import model_of
 from helpers.prefork import Server
 
+from edgecomp.cache import cache_folder
+
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="processes are looked for in /proc"
 )
@@ -85,13 +87,9 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def warm_cache(server, model, tmp_path_factory):
+def warm_cache(built):
     """Compiled sources of the runtime, which cost the most time; no kernels."""
-    folder = tmp_path_factory.mktemp("warm")
-    place(folder, model)
-    process = start(server, folder)
-    assert process.wait() == 0, process.said()
-    return folder / "cache" / "runtime"
+    return cache_folder() / "runtime"
 
 
 def place(folder, model):
@@ -165,7 +163,6 @@ def send(process, number):
         os.kill(process.pid, number)
     except ProcessLookupError:
         return False
-
     return True
 
 
