@@ -165,7 +165,7 @@ def test_an_interrupt_ends_with_130(run, api):
 def test_underscores_are_dashes(run, api):
     seen = []
     api.open = lambda path: seen.append(path)
-    api.benchmark = lambda _, options: Rendered(options.num_runs)
+    api.benchmark = lambda _, options, progress: Rendered(options.num_runs)
     result = run("benchmark", "b", "--num_runs", 3, "--json")
     assert result.json == {"value": 3}
     assert seen == [pathlib.Path("b")]
