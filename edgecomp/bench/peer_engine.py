@@ -17,10 +17,11 @@ import edgecomp
 from edgecomp.bench.engines import Times
 from edgecomp.bench.files import BundleFiles
 from edgecomp.bench.line_process import LineProcess
-from edgecomp.bench.peer_model import describe, drop_quantization, is_quantized
+from edgecomp.bench.peer_model import describe, drop_quantization
 from edgecomp.bench.peers.catalog import CATALOG, Entry
 from edgecomp.bench.peers.task import Task
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
 from edgecomp.plan.values import Array
 
