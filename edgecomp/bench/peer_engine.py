@@ -8,7 +8,6 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -27,7 +26,8 @@ from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
 _PROBE = (
-    "import importlib.util as u, sys; print([n for n in sys.argv[1:] if not u.find_spec(n)])"
+    "import importlib.util as u, json, sys;"
+    "print(json.dumps([n for n in sys.argv[1:] if not u.find_spec(n)]))"
 )
 
 
@@ -155,7 +155,7 @@ def _require_packages(name: str, entry: Entry, python: str, packages: Sequence[s
         raise EdgecompError(
             Code.FILE_MISSING, f"no Python interpreter for {name}", path=python
         ) from error
-    missing: list[Any] = json.loads(done.stdout.replace("'", '"'))
+    missing: list[str] = json.loads(done.stdout)
     if missing:
         raise EdgecompError(
             Code.PACKAGE_MISSING,
