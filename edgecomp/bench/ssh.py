@@ -5,7 +5,6 @@ keeps ssh from asking: keys have to be set up before.
 """
 
 import contextlib
-import hashlib
 import pathlib
 import shlex
 import subprocess
@@ -16,12 +15,14 @@ from edgecomp.bench.device import Device, Place, require_runner
 from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.file_hash import file_sha256
 
 #: ssh itself ends with this when it cannot connect.
 _UNREACHABLE_STATUS = 255
 _CONNECT_TIMEOUT_S = 10
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgecomp/device"'
-_CHUNK_BYTES = 1 << 20
+#: Letters of its hash that name a file in that cache.
+_NAME_LETTERS = 32
 
 
 class Connection:
@@ -175,7 +176,7 @@ class SshDevice(Device):
 
 def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable: bool) -> str:
     """Copy a file unless the other machine has one of the same contents."""
-    remote = f"{cache}/{_digest(local)}"
+    remote = f"{cache}/{file_sha256(local)[:_NAME_LETTERS]}"
     quoted = shlex.quote(remote)
     if connection.shell(f"test -f {quoted}").returncode:
         part = f"{remote}.part"
@@ -185,11 +186,3 @@ def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable
             f"{mode} {shlex.quote(part)} && mv {shlex.quote(part)} {quoted}"
         )
     return remote
-
-
-def _digest(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]
