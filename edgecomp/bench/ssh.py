@@ -8,7 +8,6 @@ import contextlib
 import pathlib
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from edgecomp.bench.device import Device, Place, require_runner
@@ -16,6 +15,7 @@ from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
+from edgecomp.held import scratch_folder
 
 #: ssh itself ends with this when it cannot connect.
 _UNREACHABLE_STATUS = 255
@@ -35,7 +35,7 @@ class Connection:
             *("-o", "BatchMode=yes"),
             *("-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"),
             *("-o", "ControlMaster=auto"),
-            *("-o", f"ControlPath={control}/%C"),
+            *("-o", f"ControlPath={control}/s"),
             *("-o", "ControlPersist=30"),
             *(["-o", f"Port={port}"] if port else []),
         ]
@@ -155,10 +155,8 @@ class SshDevice(Device):
         """Copy what the other machine lacks, and make a scratch folder there."""
         runner = require_runner(bundle)
         # A socket's path is short: the system's temporary folder, not the user's cache.
-        with tempfile.TemporaryDirectory(prefix="ec-") as control:
-            connection = Connection(
-                self._host, self._port, pathlib.Path(control), self._timeout_s
-            )
+        with scratch_folder() as control:
+            connection = Connection(self._host, self._port, control, self._timeout_s)
             try:
                 cache = connection.checked_shell(f"mkdir -p {_CACHE} && cd {_CACHE} && pwd")
                 cache = cache.strip()

@@ -6,7 +6,6 @@ import functools
 import json
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -17,10 +16,14 @@ from edgecomp.bundle.manifest import Manifest, Port
 from edgecomp.device.read import host_isa
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
+from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
 #: Libraries this process has loaded: path -> SHA-256 of what was there then.
 _loaded: dict[pathlib.Path, str] = {}
+#: Folders with copies of libraries, which live as long as this process.
+_copies = contextlib.ExitStack()
+atexit.register(_copies.close)
 
 
 class Bundle:
@@ -165,9 +168,7 @@ class Bundle:
         digest = self.manifest.files[self.manifest.build.shared].sha256
         if _loaded.setdefault(library, digest) == digest:
             return library
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        copy = folder / library.name
+        copy = _copies.enter_context(scratch_folder()) / library.name
         shutil.copyfile(library, copy)
         return copy
 
