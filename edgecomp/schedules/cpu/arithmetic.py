@@ -43,6 +43,7 @@ class Operands:
     Attributes:
         x: buffer of x.
         x_rows: index of each row's first element of K.
+        x_shifts: elements of x from the first row to each, where they are known.
         x_stride: elements of x between neighbours in K; only float32 takes others than 1.
         weights: buffer of the weights.
         weight_index: of the first group of K.
@@ -51,6 +52,7 @@ class Operands:
 
     x: Buffer
     x_rows: list[Expr]
+    x_shifts: tuple[int, ...] = ()
     x_stride: int = 1
     weights: Buffer
     weight_index: Expr
@@ -121,6 +123,23 @@ class Arithmetic(abc.ABC):
             operands: where x and the weights of the first group lie.
             groups: at most ``step / group``.
         """
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """Add a whole contiguous run of K, if the arithmetic has a loop of its own for that.
+
+        Args:
+            builder: receives the statements.
+            tile: accumulators.
+            operands: where the run starts; with ``x_shifts``.
+            length: elements of K, padding included.
+
+        Returns:
+            False where the caller has to make the loop.
+        """
+        del builder, tile, operands, length
+        return False
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Cycles per group of K: the slowest of multiplies, loads and latency."""

@@ -1,10 +1,13 @@
 """float32 products by fused multiply-add."""
 
 import dataclasses
+import math
 
 from edgecomp.device.target import Target
-from edgecomp.schedules.builder import KernelBuilder, load, ramp, splat
+from edgecomp.schedules.builder import KernelBuilder, load, pointer_to, ramp, splat
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.lane_loop import LaneLoop
+from edgecomp.schedules.cpu.lane_plan import plan_for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,55 @@ class LaneFma(Arithmetic):
                     value = splat(load(elements[row], k), self.lanes)
                     product = value * load(operands.weights, at, self.lanes)
                     tile.set(builder, row, vector, tile.get(row, vector) + product)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopFma(LaneFma):
+    """aarch64: a whole run of K in a loop of chosen registers and order (lane_loop.py).
+
+    Attributes:
+        in_order: whether the core issues so.
+    """
+
+    in_order: bool
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether the loop finds room for weights."""
+        del registers
+        return plan_for(rows, vectors, in_order=self.in_order) is not None
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Those of the loop."""
+        del registers
+        plan = plan_for(rows, vectors, in_order=self.in_order)
+        return plan.cycles if plan else math.inf
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """One call of the loop."""
+        plan = plan_for(tile.rows, tile.vectors, in_order=self.in_order)
+        assert plan is not None
+        shifts = tuple(4 * shift for shift in operands.x_shifts)
+        loop = LaneLoop(tile.rows, tile.vectors, length, shifts, plan)
+        builder.call_llvm(
+            loop.name,
+            loop.llvm(),
+            *(pointer_to(sums, 0) for sums in tile.sums),
+            *(pointer_to(operands.x, operands.x_rows[row]) for row in loop.bases),
+            pointer_to(operands.weights, operands.weight_index),
+        )
+        return True
+
+
+def dense_f32(target: Target) -> Arithmetic:
+    """The float32 arithmetic of products whose weights are packed and x contiguous in K."""
+    arithmetic = arithmetic_f32(target)
+    if target.core.isa != "aarch64":
+        return arithmetic
+    assert isinstance(arithmetic, LaneFma)
+    facts = {f.name: getattr(arithmetic, f.name) for f in dataclasses.fields(arithmetic)}
+    return LoopFma(**facts, in_order=target.core.in_order)
 
 
 def arithmetic_f32(target: Target) -> Arithmetic:

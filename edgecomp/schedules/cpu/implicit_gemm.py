@@ -300,9 +300,8 @@ class _Emitter:
         next_panel: Expr = None
         if self.params.prefetch_next:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
-        self._runs(
-            pointers, block, sums, addresses.x, next_panel, list(self.runs), _Position(0, 0)
-        )
+        start = _Position(0, 0)
+        self._runs(pointers, block, sums, addresses, next_panel, list(self.runs), start)
         return arithmetic.finish(builder, sums)
 
     def _next_panel(self, block: _Block, tile: Expr) -> Expr:
@@ -316,7 +315,7 @@ class _Emitter:
         pointers: _Pointers,
         block: _Block,
         sums: RegisterTile,
-        x_rows: list[Expr],
+        addresses: TileAddresses,
         next_panel: Expr,
         runs: list[RunDimension],
         at: _Position,
@@ -324,7 +323,7 @@ class _Emitter:
         """Loops over the outer dimensions of K, then the run itself."""
         builder = self.builder
         if not runs:
-            self._run(pointers, block, sums, x_rows, next_panel, at)
+            self._run(pointers, block, sums, addresses, next_panel, at)
             return
         outer, *inner = runs
         size = math.prod(d.size for d in inner) * self.padded_run
@@ -333,14 +332,14 @@ class _Emitter:
                 builder.let("x_shift", at.x + run * outer.stride),
                 builder.let("depth", at.depth + run * size),
             )
-            self._runs(pointers, block, sums, x_rows, next_panel, inner, place)
+            self._runs(pointers, block, sums, addresses, next_panel, inner, place)
 
     def _run(
         self,
         pointers: _Pointers,
         block: _Block,
         sums: RegisterTile,
-        x_rows: list[Expr],
+        addresses: TileAddresses,
         next_panel: Expr,
         at: _Position,
     ) -> None:
@@ -348,18 +347,24 @@ class _Emitter:
         builder, arithmetic = self.builder, self.arithmetic
         width = sums.vectors * sums.lanes
 
-        def emit(shift: Expr, groups: int) -> None:
-            weights = block.panel + (at.depth + shift) * width
-            operands = Operands(
+        def operands(shift: Expr) -> Operands:
+            return Operands(
                 x=pointers.x,
-                x_rows=[row + at.x + shift for row in x_rows],
+                x_rows=[row + at.x + shift for row in addresses.x],
+                x_shifts=tuple(addresses.x_shifts),
                 weights=pointers.weights,
-                weight_index=weights,
+                weight_index=block.panel + (at.depth + shift) * width,
             )
-            arithmetic.accumulate(builder, sums, operands, groups)
+
+        if arithmetic.accumulate_run(builder, sums, operands(0), self.padded_run):
+            return
+
+        def emit(shift: Expr, groups: int) -> None:
+            here = operands(shift)
+            arithmetic.accumulate(builder, sums, here, groups)
             self._prefetch(
                 pointers,
-                weights,
+                here.weight_index,
                 groups * arithmetic.group * width,
                 next_panel,
                 at.depth + shift,

@@ -13,11 +13,15 @@ from edgecomp.schedules.cpu.tiles import Split, TileParams
 
 @dataclasses.dataclass(frozen=True)
 class TileAddresses:
-    """Index of each row of one tile in each tensor."""
+    """Index of each row of one tile in each tensor.
+
+    ``x_shifts`` are elements of x from the first row to each.
+    """
 
     x: list[Expr]
     output: list[Expr]
     residual: list[Expr]
+    x_shifts: list[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,7 @@ class RowTiles:
         output = product.output_offset + group * product.columns
         residual = product.residual_offset + group * product.columns
         sizes = [size, *(d.size for d in self.dimensions[axis + 1 :])]
-        found = TileAddresses([], [], [])
+        found = TileAddresses([], [], [], [])
         bases = [("x", x, found.x), ("output", output, found.output)]
         if product.residual_elements:
             bases.append(("residual", residual, found.residual))
@@ -75,6 +79,8 @@ class RowTiles:
             for place in itertools.product(*map(range, sizes)):
                 shift = sum(i * s for i, s in zip(place, strides, strict=True))
                 rows.append(first + shift)
+                if tensor == "x":
+                    found.x_shifts.append(shift)
         return found
 
     def _outer_index(
