@@ -78,6 +78,8 @@ class Arithmetic(abc.ABC):
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
         finish_cycles: to store one vector of results.
+        stores_rows: whether results are stored row by row, so that neighbours in memory leave
+            together; else column by column, so that multipliers are loaded once.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Arithmetic(abc.ABC):
     latency_cycles: float = 4.0
     loads_per_cycle: float = 2.0
     finish_cycles: float = 2.0
+    stores_rows: bool = False
 
     @property
     def weight_bytes(self) -> int:

@@ -13,6 +13,7 @@ plain matrix product, so nothing is copied ("implicit GEMM"). The loops, outermo
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from tvm import tirx
@@ -422,6 +423,11 @@ class _Emitter:
                 self._finish_bytes(
                     pointers, block, addresses, sums, row, range(first, first + count)
                 )
+        if self.arithmetic.stores_rows:
+            for row in range(sums.rows):
+                for vector in range(narrowed, whole):
+                    self._finish_vector(pointers, block, addresses, sums, vector, lanes, [row])
+            narrowed = max(narrowed, whole)
         for vector in range(narrowed, sums.vectors):
             partial = tail and block.is_last is not None and vector == sums.vectors - 1
             cases: list[tuple[int, Expr | None]] = [(lanes, None)]
@@ -431,7 +437,9 @@ class _Emitter:
                 cases = [(tail, block.is_last), (lanes, tirx.Not(block.is_last))]
             for columns, test in cases:
                 with self.builder.condition(test):
-                    self._finish_vector(pointers, block, addresses, sums, vector, columns)
+                    self._finish_vector(
+                        pointers, block, addresses, sums, vector, columns, range(sums.rows)
+                    )
 
     def _narrows(self) -> bool:
         """Whether several vectors of a row become one of bytes, which NEON does in order."""
@@ -486,15 +494,16 @@ class _Emitter:
         sums: RegisterTile,
         vector: int,
         columns: int,
+        rows: Iterable[int],
     ) -> None:
-        """One vector of columns in every row of the tile."""
+        """One vector of columns in some rows of the tile."""
         builder, lanes = self.builder, self.arithmetic.lanes
         column = (block.vector + vector) * lanes
         multiplier = residual = None
         if pointers.multiplier is not None:
             at = block.group * self.vectors * lanes + column
             multiplier = load(pointers.multiplier, at, lanes)
-        for row in range(sums.rows):
+        for row in rows:
             if pointers.residual is not None:
                 residual = load(pointers.residual, addresses.residual[row] + column, lanes)
             result = self.epilogue.apply(
