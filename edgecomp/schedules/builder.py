@@ -83,16 +83,16 @@ class KernelBuilder:
         """Evaluate a call for its effect."""
         self._emit(tirx.Evaluate(value))
 
-    def call_llvm(self, name: str, text: str, *pointers: Expr) -> None:
-        """Call a function that is given as LLVM's text, ``define internal void @name(ptr...)``.
+    def call_llvm(self, name: str, text: str, *arguments: Expr) -> None:
+        """Call a function that is given as LLVM's text, ``define internal void @name(...)``.
 
         Args:
             name: of the function; the same name is the same text.
             text: its definition.
-            pointers: see ``pointer_to``.
+            arguments: scalars, and pointers as ``pointer_to`` makes them.
         """
         self._imports[name] = text
-        self.evaluate(tirx.call_extern("void", name, *pointers))
+        self.evaluate(tirx.call_extern("void", name, *arguments))
 
     def prefetch(self, buffer: Buffer, index: Expr, *, near: bool) -> None:
         """Ask for a cache line to be read soon, into the level-1 (near) or level-2 cache.

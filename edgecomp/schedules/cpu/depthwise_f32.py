@@ -10,10 +10,20 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
-from edgecomp.schedules.cpu import depthwise, windows
+from edgecomp.plan.operations import Activation, Convolution, Operation
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    constant,
+    load,
+    pointer_to,
+    ramp,
+)
+from edgecomp.schedules.cpu import depthwise, lane_window, windows
 from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
+from edgecomp.schedules.cpu.lane_window import LaneWindow
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -78,6 +88,10 @@ def _register_tile(target: Target, window: windows.Window, multiplier: int) -> t
     multiplications do not wait for each other.
     """
     registers = target.core.vector_registers
+    if target.core.isa == "aarch64" and multiplier == 1:
+        columns = lane_window.most_columns(window)
+        if columns:
+            return lane_window.PAIR, columns
     if target.core.isa != "x86_64":
         vectors = 2 if registers > 16 and not target.core.in_order else 1
         room = (registers - 6) // ((1 + window.strides[1]) * vectors * multiplier)
@@ -142,6 +156,7 @@ class _Emitter:
         table = np.concatenate([bias, taps], axis=1)
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
+        self.bounds = None if self.residual else _bounds_of(kind.activation)
         self.builder = KernelBuilder(target.core.isa)
 
     def build(self) -> tuple[Kernel, int]:
@@ -165,7 +180,7 @@ class _Emitter:
         channel = builder.let("channel", run.first_channel + group * run.channels)
         base = builder.let("base", self.packing.group_index(run, group))
         resident = None
-        if run.single_block:
+        if run.single_block and not self._has_loop(run.segments[0], self.walk.columns):
             resident = self._block(run, run.segments[0], 0, channel, base)
             resident.weights.load_all()
 
@@ -178,13 +193,18 @@ class _Emitter:
             if resident:
                 self._tile(resident, place, columns)
                 return
-            windows.walk_blocks(
-                builder,
-                run.segments,
-                lambda segment, block: self._tile(
-                    self._block(run, segment, block, channel, base), place, columns
-                ),
-            )
+            for segment in run.segments:
+                if self._has_loop(segment, columns):
+                    first = self._block(run, segment, 0, channel, base)
+                    self._loop(first, place, columns)
+                    continue
+                windows.walk_blocks(
+                    builder,
+                    (segment,),
+                    lambda segment, block: self._tile(
+                        self._block(run, segment, block, channel, base), place, columns
+                    ),
+                )
 
         windows.walk_tiles(builder, self.output.shape[3], self.walk, begin, end, tile)
 
@@ -195,6 +215,39 @@ class _Emitter:
         first = channel + segment.first_channel + block * segment.channels
         start = base + self.packing.block_offset(run, segment, block)
         return _Block(segment, outputs, first, _Weights(self, outputs, start))
+
+    def _has_loop(self, segment: Segment, columns: int) -> bool:
+        """Whether lane_window.py has the loop for a segment."""
+        return (
+            self.target.core.isa == "aarch64"
+            and self.bounds is not None
+            and self.multiplier == 1
+            and segment.channels == lane_window.PAIR * self.walk.lanes
+            and columns <= lane_window.most_columns(self.window)
+        )
+
+    def _loop(self, block: _Block, place: windows.Place, columns: int) -> None:
+        """All blocks of a segment, of which ``block`` is the first."""
+        assert self.bounds is not None
+        x, out = self.x.view.strides, self.output.view.strides
+        loop = LaneWindow(
+            window=self.window,
+            columns=columns,
+            blocks=block.segment.blocks,
+            x_row=4 * x[2] * self.window.dilations[0],
+            x_column=4 * x[3],
+            out_column=4 * out[3],
+            bounds=self.bounds,
+            copies_bias=self.target.core.in_order,
+        )
+        self.builder.call_llvm(
+            loop.name,
+            loop.llvm(),
+            pointer_to(self.x_buffer, place.x_index(block.channel, 0, 0)),
+            pointer_to(self.packed_buffer, block.weights.start),
+            pointer_to(self.out_buffer, place.index("out", block.channel, 0)),
+            *(constant(bound or 0.0, "float32") for bound in self.bounds),
+        )
 
     def _tile(self, block: _Block, place: windows.Place, columns: int) -> None:
         """A few columns of a block: accumulators start at the bias."""
@@ -264,6 +317,15 @@ class _Emitter:
         windows.store_valid(builder, self.out_buffer, at, result, vector.place)
 
 
+def _bounds_of(activation: Activation | None) -> tuple[float | None, float | None] | None:
+    """The bounds that an activation is, each None for none; None where it is something else."""
+    if activation is None:
+        return None, None
+    if activation.name == "relu":
+        return 0.0, None
+    return (activation.alpha, activation.beta) if activation.name == "clip" else None
+
+
 class _Weights:
     """Bias and taps of one channel block."""
 
@@ -273,6 +335,11 @@ class _Weights:
         self._emitter, self._outputs, self._start = emitter, outputs, start
         self._lanes = [vector.place.lanes for vector in outputs]
         self._resident: dict[tuple[int, int], Expr] = {}
+
+    @property
+    def start(self) -> Expr:
+        """Index of the first element."""
+        return self._start
 
     def bias(self, index: int) -> Expr:
         """Bias of output vector ``index``."""

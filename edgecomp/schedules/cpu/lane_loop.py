@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 
 from edgecomp.schedules.cpu.lane_plan import GROUP, VECTOR_REGISTERS, Plan
+from edgecomp.schedules.cpu.llvm_text import llvm_function
 
 VECTOR_BYTES = 16
 #: Greatest offsets that a load can have: a multiple of its size, or any number.
@@ -115,7 +116,7 @@ class LaneLoop:
             lines.append(f"store <4 x float> %b{n}, ptr %p{n}, align 4")
         parameters = [*(f"sum{row}" for row in range(self.rows)), *pointers]
         header = ", ".join(f"ptr %{parameter}" for parameter in parameters)
-        return _function(self.name, header, lines)
+        return llvm_function(self.name, header, lines)
 
     def assembly(self) -> list[str]:
         """Instructions; ``$n`` are the operands: sums, pointers to x, to weights, a counter."""
@@ -265,13 +266,7 @@ def first_sums(rows: int, vectors: int) -> tuple[str, str]:
     text, outputs = "\\0A".join(loads), ",".join(["=w"] * sums)
     call = f'%r = call {results} asm "{text}", "{outputs},r,~{{memory}}"(ptr %bias)'
     header = ", ".join([*(f"ptr %sum{row}" for row in range(rows)), "ptr %bias"])
-    return name, _function(name, header, [call, *body])
-
-
-def _function(name: str, header: str, lines: list[str]) -> str:
-    """LLVM's text of a function that is always inlined."""
-    body = "\n  ".join([*lines, "ret void"])
-    return f"define internal void @{name}({header}) alwaysinline nounwind {{\n  {body}\n}}\n"
+    return name, llvm_function(name, header, [call, *body])
 
 
 def _groups(length: int) -> Iterator[int]:
