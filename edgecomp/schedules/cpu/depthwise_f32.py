@@ -8,22 +8,22 @@ import dataclasses
 import math
 
 import numpy as np
+from tvm import tirx
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Activation, Convolution, Operation
+from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
     Kernel,
     KernelBuilder,
-    constant,
     load,
     pointer_to,
     ramp,
 )
-from edgecomp.schedules.cpu import depthwise, lane_window, windows
+from edgecomp.schedules.cpu import depthwise, windows
+from edgecomp.schedules.cpu.depthwise_loop import loop_for
 from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
-from edgecomp.schedules.cpu.lane_window import LaneWindow
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -64,7 +64,11 @@ def params_for(target: Target, operation: Operation) -> Walk:
     window = depthwise.window_of(operation)
     multiplier = weight.shape[0] // x.shape[1]
     lanes = target.lanes(32)
-    vectors, columns = _register_tile(target, window, multiplier)
+    loop = loop_for(operation, target)
+    if loop:
+        vectors, columns = loop.vectors, loop.columns
+    else:
+        vectors, columns = _register_tile(target, window, multiplier)
     if x.shape[1] <= lanes:
         vectors = 1
     columns = max(1, min(columns, operation.output.shape[3]))
@@ -88,10 +92,6 @@ def _register_tile(target: Target, window: windows.Window, multiplier: int) -> t
     multiplications do not wait for each other.
     """
     registers = target.core.vector_registers
-    if target.core.isa == "aarch64" and multiplier == 1:
-        columns = lane_window.most_columns(window)
-        if columns:
-            return lane_window.PAIR, columns
     if target.core.isa != "x86_64":
         vectors = 2 if registers > 16 and not target.core.in_order else 1
         room = (registers - 6) // ((1 + window.strides[1]) * vectors * multiplier)
@@ -145,7 +145,7 @@ class _Emitter:
     def __init__(self, operation: Operation, target: Target, walk: Walk) -> None:
         kind = operation.kind
         assert isinstance(kind, Convolution)
-        self.target, self.walk = target, walk
+        self.operation, self.target, self.walk = operation, target, walk
         self.window = depthwise.window_of(operation)
         self.x, weight, _, *residual = operation.inputs
         self.output = operation.output
@@ -156,7 +156,7 @@ class _Emitter:
         table = np.concatenate([bias, taps], axis=1)
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
-        self.bounds = None if self.residual else _bounds_of(kind.activation)
+        self.loop = loop_for(operation, target)
         self.builder = KernelBuilder(target.core.isa)
 
     def build(self) -> tuple[Kernel, int]:
@@ -180,11 +180,11 @@ class _Emitter:
         channel = builder.let("channel", run.first_channel + group * run.channels)
         base = builder.let("base", self.packing.group_index(run, group))
         resident = None
-        if run.single_block and not self._has_loop(run.segments[0], self.walk.columns):
+        if run.single_block and not self._has_loop(run.segments[0]):
             resident = self._block(run, run.segments[0], 0, channel, base)
             resident.weights.load_all()
 
-        def tile(row: Expr, first: Expr, columns: int) -> None:
+        def tile(row: Expr, first: Expr, columns: int, rows: int) -> None:
             place = windows.Place(
                 builder, self.window, self.x.view, self.output.view, row, first
             )
@@ -194,9 +194,9 @@ class _Emitter:
                 self._tile(resident, place, columns)
                 return
             for segment in run.segments:
-                if self._has_loop(segment, columns):
-                    first = self._block(run, segment, 0, channel, base)
-                    self._loop(first, place, columns)
+                if self._has_loop(segment):
+                    block = self._block(run, segment, 0, channel, base)
+                    self._all_blocks(block, place, (rows, columns, segment.blocks))
                     continue
                 windows.walk_blocks(
                     builder,
@@ -206,7 +206,23 @@ class _Emitter:
                     ),
                 )
 
-        windows.walk_tiles(builder, self.output.shape[3], self.walk, begin, end, tile)
+        rows = 1
+        if self.loop and all(map(self._has_loop, run.segments)):
+            rows = self.loop.rows
+        rest = begin
+        if rows > 1:
+            count = builder.let("tiles", tirx.truncdiv(end - begin, rows))
+            rest = builder.let("rest", begin + count * rows)
+
+            def tall(number: Expr, first: Expr, columns: int) -> None:
+                tile(begin + number * rows, first, columns, rows)
+
+            windows.walk_tiles(builder, self.output.shape[3], self.walk, 0, count, tall)
+
+        def flat(row: Expr, first: Expr, columns: int) -> None:
+            tile(row, first, columns, 1)
+
+        windows.walk_tiles(builder, self.output.shape[3], self.walk, rest, end, flat)
 
     def _block(
         self, run: GroupRun, segment: Segment, block: Expr, channel: Expr, base: Expr
@@ -216,38 +232,26 @@ class _Emitter:
         start = base + self.packing.block_offset(run, segment, block)
         return _Block(segment, outputs, first, _Weights(self, outputs, start))
 
-    def _has_loop(self, segment: Segment, columns: int) -> bool:
-        """Whether lane_window.py has the loop for a segment."""
+    def _has_loop(self, segment: Segment) -> bool:
+        """Whether all blocks of a segment have the loop."""
         return (
-            self.target.core.isa == "aarch64"
-            and self.bounds is not None
-            and self.multiplier == 1
-            and segment.channels == lane_window.PAIR * self.walk.lanes
-            and columns <= lane_window.most_columns(self.window)
+            self.loop is not None
+            and self.walk.vectors == self.loop.vectors
+            and self.walk.columns <= self.loop.columns
+            and segment.channels == self.loop.vectors * self.walk.lanes
         )
 
-    def _loop(self, block: _Block, place: windows.Place, columns: int) -> None:
-        """All blocks of a segment, of which ``block`` is the first."""
-        assert self.bounds is not None
-        x, out = self.x.view.strides, self.output.view.strides
-        loop = LaneWindow(
-            window=self.window,
-            columns=columns,
-            blocks=block.segment.blocks,
-            x_row=4 * x[2] * self.window.dilations[0],
-            x_column=4 * x[3],
-            out_column=4 * out[3],
-            bounds=self.bounds,
-            copies_bias=self.target.core.in_order,
-        )
-        self.builder.call_llvm(
-            loop.name,
-            loop.llvm(),
+    def _all_blocks(
+        self, block: _Block, place: windows.Place, size: tuple[int, int, int]
+    ) -> None:
+        """The loop over the blocks of a segment, of which ``block`` is the first."""
+        assert self.loop is not None
+        pointers = (
             pointer_to(self.x_buffer, place.x_index(block.channel, 0, 0)),
             pointer_to(self.packed_buffer, block.weights.start),
             pointer_to(self.out_buffer, place.index("out", block.channel, 0)),
-            *(constant(bound or 0.0, "float32") for bound in self.bounds),
         )
+        self.loop.call(self.builder, self.operation, pointers, size)
 
     def _tile(self, block: _Block, place: windows.Place, columns: int) -> None:
         """A few columns of a block: accumulators start at the bias."""
@@ -315,15 +319,6 @@ class _Emitter:
         result = builder.let("result", result, vector_dtype("float32", lanes))
         at = place.index("out", channel, column)
         windows.store_valid(builder, self.out_buffer, at, result, vector.place)
-
-
-def _bounds_of(activation: Activation | None) -> tuple[float | None, float | None] | None:
-    """The bounds that an activation is, each None for none; None where it is something else."""
-    if activation is None:
-        return None, None
-    if activation.name == "relu":
-        return 0.0, None
-    return (activation.alpha, activation.beta) if activation.name == "clip" else None
 
 
 class _Weights:

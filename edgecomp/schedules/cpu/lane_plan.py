@@ -111,7 +111,7 @@ def _in_order_cycles(rows: int, vectors: int, ring: Ring) -> float:
     x_loads = ring.chunk * rows / (GROUP * vectors)
     joined = ring.chunk > 1
     unit = 2 * ring.chunk + _LOAD_CYCLES if joined else 1 + x_loads
-    latency = _LOAD_CYCLES + (2 * ring.chunk if joined else 0)
+    latency = float(_LOAD_CYCLES + (2 * ring.chunk if joined else 0))
     slots = (multiplies + x_loads + (2 if joined else 1)) / 2
     if ring.chunks == 1:
         latency += multiplies / 2

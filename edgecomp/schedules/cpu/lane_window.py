@@ -50,7 +50,6 @@ class LaneWindow:
         x_row, x_column: bytes between rows that the window meets, and between columns of x.
         out_column: bytes between columns of the output.
         bounds: of the results, each None for none.
-        copies_bias: whether the bias is copied to the columns, instead of loaded for each.
     """
 
     window: Window
@@ -60,7 +59,6 @@ class LaneWindow:
     x_column: int
     out_column: int
     bounds: tuple[float | None, float | None]
-    copies_bias: bool
 
     @functools.cached_property
     def _steps(self) -> tuple[int, ...]:
@@ -87,7 +85,7 @@ class LaneWindow:
         numbers = [*size, *strides, self.columns, self.blocks, *self._steps]
         flags = "".join("n" if bound is None else "b" for bound in self.bounds)
         digits = "_".join(str(n).replace("-", "m") for n in numbers)
-        return f"lane_window_{digits}_{flags}{int(self.copies_bias)}"
+        return f"lane_window_{digits}_{flags}"
 
     def llvm(self) -> str:
         """LLVM's text: pointers to x, weights, output and to a low and a high bound."""
@@ -129,13 +127,11 @@ class LaneWindow:
         places = [(row, position) for row in range(rows) for position in range(span)]
         last_use = {t: p for p, found in users.items() for _, t in found}
         stride = self.window.strides[1]
+        for place in range(min(self._ring, len(places))):
+            yield from self._load_x(place, span)
         yield from self._first_sums()
-        for place in range(max(taps, min(self._ring, len(places)))):
-            if place < taps:
-                yield self._load_tap(place)
-            if place < min(self._ring, len(places)):
-                yield from self._load_x(place, span)
-        yield from self._copy_sums()
+        for tap in range(taps):
+            yield self._load_tap(tap)
         done: list[int] = []
         for number, (row, position) in enumerate(places):
             for column, tap in sorted(users[position], reverse=True):
@@ -165,16 +161,10 @@ class LaneWindow:
         return (VECTOR_REGISTERS - PAIR) // PAIR - self.columns - self.window.size[1]
 
     def _first_sums(self) -> Iterator[str]:
-        """Every column starts at the bias."""
+        """Every column starts at the bias: a load takes the place of two copies."""
         for column in range(self.columns):
-            if column == 0 or not self.copies_bias:
-                step = ", #32" if self.copies_bias or column + 1 == self.columns else ""
-                yield f"ld1 {_pair(PAIR * column)}, [$1]{step}"
-
-    def _copy_sums(self) -> Iterator[str]:
-        for column in range(1, self.columns if self.copies_bias else 0):
-            for vector in range(PAIR):
-                yield f"mov v{PAIR * column + vector}.16b, v{vector}.16b"
+            step = ", #32" if column + 1 == self.columns else ""
+            yield f"ld1 {_pair(PAIR * column)}, [$1]{step}"
 
     def _load_tap(self, tap: int) -> str:
         return f"ld1 {_pair(self._tap(tap))}, [$1], #32"

@@ -127,6 +127,6 @@ PAIRED = (
 
 
 @pytest.mark.parametrize("case", PAIRED, ids=str)
-@pytest.mark.parametrize("target", (A53, A76), ids=lambda t: t.name)
+@pytest.mark.parametrize("target", [A53, A76], ids=lambda t: t.name)
 def test_pairs_of_vectors(case, target):
     check(case, target)

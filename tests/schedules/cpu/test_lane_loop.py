@@ -30,7 +30,7 @@ class Machine:
         memory, at = self.pointers[int(operand)]
         at += offset
         assert at % 4 == 0
-        assert 0 <= at
+        assert at >= 0
         assert at + 4 * count <= 4 * len(self.memory[memory])
         return self.memory[memory][at // 4 : at // 4 + count]
 
