@@ -16,13 +16,21 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from edgecomp.schedules.cpu.lane_plan import GROUP, VECTOR_REGISTERS, Plan
+from edgecomp.schedules.cpu.lane_plan import (
+    BODY_MULTIPLIES,
+    GROUP,
+    LEAST_TURNS,
+    VECTOR_REGISTERS,
+    Plan,
+)
 from edgecomp.schedules.cpu.llvm_text import llvm_function
 
 VECTOR_BYTES = 16
 #: Greatest offsets that a load can have: a multiple of its size, or any number.
 _SCALED_LIMIT = 4095
 _UNSCALED_LIMIT = 255
+#: Greatest number that an addition can hold.
+_GREATEST_ADDEND = 4095
 #: Elements of a load -> the name of the register.
 _SIZES = {1: "s", 2: "d", 4: "q"}
 
@@ -63,17 +71,33 @@ class LaneLoop:
     plan: Plan
 
     @functools.cached_property
+    def period(self) -> int:
+        """Elements of K in the loop's body."""
+        period = self.plan.period
+        most = min(
+            BODY_MULTIPLIES // (self.rows * self.vectors),
+            _GREATEST_ADDEND // (VECTOR_BYTES * self.vectors),
+        )
+        while 2 * period <= most and self._turns(2 * period) >= LEAST_TURNS:
+            period *= 2
+        return period
+
+    @functools.cached_property
     def iterations(self) -> int:
-        """Of the loop; what is left behind it has a whole group and a turn of weights."""
-        least = max(GROUP, -(-self.plan.ring.size // self.vectors))
-        found = (self.length - least) // self.plan.period
+        """Of the loop; 0 for none."""
+        found = self._turns(self.period)
         return found if found > 1 else 0
+
+    def _turns(self, period: int) -> int:
+        """What is left behind them has a whole group of K and a turn of weights."""
+        least = max(GROUP, -(-self.plan.ring.size // self.vectors))
+        return (self.length - least) // period
 
     @functools.cached_property
     def bases(self) -> tuple[int, ...]:
         """Rows with a pointer of their own: those that no offset reaches from the first row."""
-        left = self.length - self.iterations * self.plan.period
-        lengths = [left, self.plan.period + GROUP] if self.iterations else [left]
+        left = self.length - self.iterations * self.period
+        lengths = [left, self.period + GROUP] if self.iterations else [left]
         reached = {
             r for r in range(self.rows) if all(_reaches(self.shifts[r], n) for n in lengths)
         }
@@ -86,7 +110,7 @@ class LaneLoop:
         shifts = "_".join(str(shift).replace("-", "m") for shift in self.shifts[1:])
         return (
             f"lane_loop_{self.rows}x{self.vectors}x{self.length}"
-            f"_{ring.chunk}x{ring.chunks}_{self.plan.period}_{self.plan.skew}__{shifts}"
+            f"_{ring.chunk}x{ring.chunks}_{self.period}_{self.plan.skew}__{shifts}"
         )
 
     def llvm(self) -> str:
@@ -124,11 +148,11 @@ class LaneLoop:
         if not self.iterations:
             whole = _Part(0, self.length * per_element, self.length)
             return [*self._first_loads(self.length, plan.ring.size), *self._part(whole)]
-        skew, count = plan.skew, plan.period * per_element
+        skew, count = plan.skew, self.period * per_element
         # Far enough before the loop's end that the branch finds the counter's flags.
         steps_at = max(skew, count - self.rows - plan.ahead)
-        body = _Part(skew, count + skew, None, steps_at, plan.period)
-        left = self.length - self.iterations * plan.period
+        body = _Part(skew, count + skew, None, steps_at, self.period)
+        left = self.length - self.iterations * self.period
         return [
             *self._first_loads(plan.period, plan.ring.size - self._late_weights),
             *self._part(_Part(0, skew)),

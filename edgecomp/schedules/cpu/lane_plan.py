@@ -8,7 +8,9 @@ VECTOR_REGISTERS = 32
 #: Elements of K in a register of x.
 GROUP = 4
 #: Multiply-adds in the body of a loop at most: code size.
-_BODY_MULTIPLIES = 200
+BODY_MULTIPLIES = 400
+#: Turns of a loop that are worth a longer body.
+LEAST_TURNS = 3
 #: What an instruction beside the multiplies costs a core that hides its time, in cycles.
 _INSTRUCTION_CYCLES = 0.1
 #: In order: cycles from a load of one register to its use, and those that a load of several
@@ -46,7 +48,7 @@ class Plan:
 
     Attributes:
         ring: of weights.
-        period: elements of K in the body of the loop.
+        period: elements of K after which registers come round.
         cycles: modelled, per element of K.
         skew: multiply-adds of the next turn ahead of the branch.
         ahead: multiply-adds between the step of the pointers and a turn's last vector.
@@ -80,10 +82,8 @@ def _plan(rows: int, vectors: int, ring: Ring, *, in_order: bool) -> Plan | None
     """A loop whose body ends where a turn of the ring does; None where that is too long."""
     period = GROUP * ring.size // math.gcd(GROUP * vectors, ring.size)
     multiplies = period * vectors * rows
-    if multiplies > _BODY_MULTIPLIES and period > GROUP:
+    if multiplies > BODY_MULTIPLIES // 2 and period > GROUP:
         return None
-    if 2 * multiplies <= _BODY_MULTIPLIES:
-        period *= 2
     if not in_order:
         return Plan(ring, period, _out_of_order_cycles(rows, vectors, ring))
     skew = min(_SKEW, rows * vectors - 1)

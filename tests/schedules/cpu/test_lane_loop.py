@@ -111,7 +111,7 @@ def test_every_length_of_common_tiles(in_order):
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(TILES), st.integers(1, 120), st.integers(0, 4000))
+@given(st.sampled_from(TILES), st.integers(1, 320), st.integers(0, 4000))
 def test_any_tile_length_and_stride(tile, length, more):
     rows, vectors, in_order = tile
     check(rows, vectors, length, length + more, in_order=in_order)
