@@ -78,8 +78,7 @@ class Arithmetic(abc.ABC):
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
         finish_cycles: to store one vector of results.
-        stores_rows: whether results are stored row by row, so that neighbours in memory leave
-            together; else column by column, so that multipliers are loaded once.
+        stores_rows: whether it has ``store_rows``.
     """
 
     name: str
@@ -143,6 +142,20 @@ class Arithmetic(abc.ABC):
         """
         del builder, tile, operands, length
         return False
+
+    def store_rows(
+        self, builder: KernelBuilder, rows: list[Buffer], vectors: int, first: Expr, step: int
+    ) -> None:
+        """Store a tile of results; only where ``stores_rows``.
+
+        Args:
+            builder: receives the statements.
+            rows: the first ``vectors`` vectors of each go out.
+            vectors: of each row.
+            first: pointer to where the first row goes.
+            step: elements from one row to the next.
+        """
+        raise NotImplementedError
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Cycles per group of K: the slowest of multiplies, loads and latency."""

@@ -14,8 +14,9 @@ from edgecomp.schedules.builder import (
     splat,
 )
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
-from edgecomp.schedules.cpu.lane_loop import LaneLoop, first_sums
+from edgecomp.schedules.cpu.lane_loop import LaneLoop
 from edgecomp.schedules.cpu.lane_plan import plan_for
+from edgecomp.schedules.cpu.lane_tile import first_sums, last_sums
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class LoopFma(LaneFma):
         bias: Buffer | None,
         bias_index: Expr,
     ) -> RegisterTile:
-        """Pairs of vectors loaded for each row, which takes fewer instructions than copies."""
+        """Loaded for each row, which takes fewer instructions than copies."""
         if bias is None:
             return super().begin(builder, rows, vectors, bias, bias_index)
         sums = [
@@ -143,6 +144,13 @@ class LoopFma(LaneFma):
             pointer_to(operands.weights, operands.weight_index),
         )
         return True
+
+    def store_rows(
+        self, builder: KernelBuilder, rows: list[Buffer], vectors: int, first: Expr, step: int
+    ) -> None:
+        """One instruction for up to four vectors."""
+        name, text = last_sums(len(rows), vectors, 4 * step)
+        builder.call_llvm(name, text, *(pointer_to(row, 0) for row in rows), first)
 
 
 def dense_f32(target: Target) -> Arithmetic:

@@ -13,14 +13,21 @@ plain matrix product, so nothing is copied ("implicit GEMM"). The loops, outermo
 
 import dataclasses
 import math
-from collections.abc import Iterable
 
 import numpy as np
 from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    load,
+    pointer_to,
+    ramp,
+)
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.narrow import narrow, pick
@@ -31,7 +38,7 @@ from edgecomp.schedules.cpu.product import (
     collapse_depth,
     collapse_rows,
 )
-from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses, part_start
+from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses, even_step, part_start
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
 
 CACHE_LINE_BYTES = 64
@@ -423,11 +430,10 @@ class _Emitter:
                 self._finish_bytes(
                     pointers, block, addresses, sums, row, range(first, first + count)
                 )
-        if self.arithmetic.stores_rows:
-            for row in range(sums.rows):
-                for vector in range(narrowed, whole):
-                    self._finish_vector(pointers, block, addresses, sums, vector, lanes, [row])
-            narrowed = max(narrowed, whole)
+        step = even_step(addresses.output_shifts)
+        if self.arithmetic.stores_rows and whole and step is not None:
+            self._finish_rows(pointers, block, addresses, sums, whole, step)
+            narrowed = whole
         for vector in range(narrowed, sums.vectors):
             partial = tail and block.is_last is not None and vector == sums.vectors - 1
             cases: list[tuple[int, Expr | None]] = [(lanes, None)]
@@ -437,9 +443,7 @@ class _Emitter:
                 cases = [(tail, block.is_last), (lanes, tirx.Not(block.is_last))]
             for columns, test in cases:
                 with self.builder.condition(test):
-                    self._finish_vector(
-                        pointers, block, addresses, sums, vector, columns, range(sums.rows)
-                    )
+                    self._finish_vector(pointers, block, addresses, sums, vector, columns)
 
     def _narrows(self) -> bool:
         """Whether several vectors of a row become one of bytes, which NEON does in order."""
@@ -486,6 +490,35 @@ class _Emitter:
         output = ramp(addresses.output[row] + column, count)
         builder.store(pointers.output, output, result)
 
+    def _finish_rows(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        addresses: TileAddresses,
+        sums: RegisterTile,
+        vectors: int,
+        step: int,
+    ) -> None:
+        """The first vectors of columns in rows that lie ``step`` elements apart."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        column = block.vector * lanes
+        results = []
+        for row in range(sums.rows):
+            results.append(
+                builder.array("result", self.epilogue.output_dtype, vectors * lanes)
+            )
+            for vector in range(vectors):
+                residual = None
+                if pointers.residual is not None:
+                    at = addresses.residual[row] + column + vector * lanes
+                    residual = load(pointers.residual, at, lanes)
+                value = self.epilogue.apply(
+                    builder, self.target, sums.get(row, vector), lanes, None, residual
+                )
+                builder.store(results[-1], ramp(vector * lanes, lanes), value)
+        first = pointer_to(pointers.output, addresses.output[0] + column)
+        self.arithmetic.store_rows(builder, results, vectors, first, step)
+
     def _finish_vector(
         self,
         pointers: _Pointers,
@@ -494,16 +527,15 @@ class _Emitter:
         sums: RegisterTile,
         vector: int,
         columns: int,
-        rows: Iterable[int],
     ) -> None:
-        """One vector of columns in some rows of the tile."""
+        """One vector of columns in every row of the tile."""
         builder, lanes = self.builder, self.arithmetic.lanes
         column = (block.vector + vector) * lanes
         multiplier = residual = None
         if pointers.multiplier is not None:
             at = block.group * self.vectors * lanes + column
             multiplier = load(pointers.multiplier, at, lanes)
-        for row in rows:
+        for row in range(sums.rows):
             if pointers.residual is not None:
                 residual = load(pointers.residual, addresses.residual[row] + column, lanes)
             result = self.epilogue.apply(

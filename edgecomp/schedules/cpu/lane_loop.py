@@ -266,33 +266,6 @@ class LaneLoop:
         yield f"subs {self._counter}, {self._counter}, #1"
 
 
-def first_sums(rows: int, vectors: int) -> tuple[str, str]:
-    """Name and LLVM's text of a function that loads the same vectors into each row's sums.
-
-    LLVM would load them once and copy registers; a pair of loads is one instruction.
-    """
-    sums, name = rows * vectors, f"lane_first_{rows}x{vectors}"
-    loads, body = [], []
-    results = "<4 x float>" if sums == 1 else f"{{ {', '.join(['<4 x float>'] * sums)} }}"
-    for n in range(sums):
-        row, vector = divmod(n, vectors)
-        offset = VECTOR_BYTES * vector
-        if vector % 2 == 0 and vector + 1 < vectors:
-            loads.append(f"ldp ${{{n}:q}}, ${{{n + 1}:q}}, [${sums}, #{offset}]")
-        elif vector % 2 == 0:
-            loads.append(f"ldr ${{{n}:q}}, [${sums}, #{offset}]")
-        body.append(f"%p{n} = getelementptr <4 x float>, ptr %sum{row}, i64 {vector}")
-        value = "%r"
-        if sums > 1:
-            value = f"%b{n}"
-            body.append(f"{value} = extractvalue {results} %r, {n}")
-        body.append(f"store <4 x float> {value}, ptr %p{n}, align 4")
-    text, outputs = "\\0A".join(loads), ",".join(["=w"] * sums)
-    call = f'%r = call {results} asm "{text}", "{outputs},r,~{{memory}}"(ptr %bias)'
-    header = ", ".join([*(f"ptr %sum{row}" for row in range(rows)), "ptr %bias"])
-    return name, llvm_function(name, header, [call, *body])
-
-
 def _groups(length: int) -> Iterator[int]:
     """Elements of K that loads of x bring: fours, then what is left, in powers of two."""
     yield from [GROUP] * (length // GROUP)

@@ -15,13 +15,14 @@ from edgecomp.schedules.cpu.tiles import Split, TileParams
 class TileAddresses:
     """Index of each row of one tile in each tensor.
 
-    ``x_shifts`` are elements of x from the first row to each.
+    ``x_shifts`` and ``output_shifts`` are elements from the first row to each.
     """
 
     x: list[Expr]
     output: list[Expr]
     residual: list[Expr]
     x_shifts: list[int]
+    output_shifts: list[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ class RowTiles:
         output = product.output_offset + group * product.columns
         residual = product.residual_offset + group * product.columns
         sizes = [size, *(d.size for d in self.dimensions[axis + 1 :])]
-        found = TileAddresses([], [], [], [])
+        found = TileAddresses([], [], [], [], [])
+        shifts = {"x": found.x_shifts, "output": found.output_shifts, "residual": []}
         bases = [("x", x, found.x), ("output", output, found.output)]
         if product.residual_elements:
             bases.append(("residual", residual, found.residual))
@@ -79,8 +81,7 @@ class RowTiles:
             for place in itertools.product(*map(range, sizes)):
                 shift = sum(i * s for i, s in zip(place, strides, strict=True))
                 rows.append(first + shift)
-                if tensor == "x":
-                    found.x_shifts.append(shift)
+                shifts[tensor].append(shift)
         return found
 
     def _outer_index(
@@ -103,3 +104,9 @@ def part_start(part: Expr, split: Split, size: int) -> Expr:
     if size == split.large:
         return part * size
     return split.large_count * split.large + (part - split.large_count) * size
+
+
+def even_step(shifts: list[int]) -> int | None:
+    """The difference of neighbours, None where it is not always the same."""
+    steps = {after - before for before, after in itertools.pairwise(shifts)}
+    return steps.pop() if len(steps) == 1 else None if steps else 0
