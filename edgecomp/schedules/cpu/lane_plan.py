@@ -8,7 +8,7 @@ VECTOR_REGISTERS = 32
 #: Elements of K in a register of x.
 GROUP = 4
 #: Multiply-adds in the body of a loop at most: code size.
-BODY_MULTIPLIES = 400
+BODY_MULTIPLIES = 300
 #: Turns of a loop that are worth a longer body.
 LEAST_TURNS = 3
 #: What an instruction beside the multiplies costs a core that hides its time, in cycles.
