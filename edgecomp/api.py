@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
-    from edgecomp.lower.check import CheckReport
+    from edgecomp.lower.check_report import CheckReport
 
 
 def build(
@@ -232,15 +232,16 @@ def check(
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
     from edgecomp.graph.qdq import is_quantized
+    from edgecomp.graph.verify import is_whole
     from edgecomp.lower.check import check_model
-    from edgecomp.lower.ports import require_ports
     from edgecomp.passes.pipeline import float_passes, run_passes
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
     with errors_about(model):
-        loaded = load_model(model, inputs=parse_input_specs(inputs))
-        require_ports(loaded)
-        if not is_quantized(loaded):
+        loaded = load_model(model, inputs=parse_input_specs(inputs), static=False)
+        # Passes rely on known shapes; without them there is no program to look at either, only
+        # operators.
+        if is_whole(loaded.graph) and not is_quantized(loaded):
             run_passes(loaded, float_passes())
         return check_model(loaded, wanted)
 
