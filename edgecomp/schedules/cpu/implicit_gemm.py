@@ -284,19 +284,37 @@ class _Emitter:
                     builder.let("panel", column * self.depth),
                     tiles.chunk_start,
                 )
-                with builder.loop("tile", tiles.first, tiles.last) as tile:
-                    self._row_tile(pointers, block, tile)
+                self._row_tiles(pointers, block, tiles)
             start = stop
 
-    def _row_tile(self, pointers: _Pointers, block: _Block, tile: Expr) -> None:
-        """One tile of rows, whose size depends on its place in the cut dimension."""
+    def _row_tiles(self, pointers: _Pointers, block: _Block, tiles: _Tiles) -> None:
+        """All tiles of rows, whose size depends on their place in the cut dimension."""
         builder, split = self.builder, self.params.rows
-        outer, part = self.row_tiles.place(builder, tile)
-        for size, _ in split.classes():
-            with builder.condition(part_condition(part, split, size)):
-                addresses = self.row_tiles.addresses(builder, block.group, outer, part, size)
-                sums = self._accumulate(pointers, block, tile, addresses)
-                self._finish(pointers, block, addresses, sums)
+        if self.target.core.isa != "x86_64":
+            for size, outer, part, tile in self.row_tiles.walk(
+                builder, tiles.first, tiles.last
+            ):
+                self._row_tile(pointers, block, tile, outer, part, size)
+            return
+        with builder.loop("tile", tiles.first, tiles.last) as tile:
+            outer, part = self.row_tiles.place(builder, tile)
+            for size, _ in split.classes():
+                with builder.condition(part_condition(part, split, size)):
+                    self._row_tile(pointers, block, tile, outer, part, size)
+
+    def _row_tile(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        tile: Expr,
+        outer: Expr,
+        part: Expr,
+        size: int,
+    ) -> None:
+        """One tile of rows."""
+        addresses = self.row_tiles.addresses(self.builder, block.group, outer, part, size)
+        sums = self._accumulate(pointers, block, tile, addresses)
+        self._finish(pointers, block, addresses, sums)
 
     def _accumulate(
         self, pointers: _Pointers, block: _Block, tile: Expr, addresses: TileAddresses

@@ -1,8 +1,10 @@
 """Where the rows of a register tile lie in x, output and residual."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 
 from tvm import tirx
 
@@ -51,6 +53,33 @@ class RowTiles:
             return 0, tile
         outer = builder.let("outer", tirx.truncdiv(tile, self.params.rows.count))
         return outer, builder.let("part", tile - outer * self.params.rows.count)
+
+    def walk(
+        self, builder: KernelBuilder, first: Expr, last: Expr
+    ) -> Iterator[tuple[int, Expr, Expr, Expr]]:
+        """Loops over tiles [first, last): a body for each size, without divisions or branches.
+
+        Yields:
+            (size, index outside the cut dimension, part, tile) of each body.
+        """
+        count = self.params.rows.count
+        with contextlib.ExitStack() as loops:
+            outer: Expr = 0
+            low, high = first, last
+            if self.params.axis:
+                end = tirx.truncdiv(last + (count - 1), count)
+                start = tirx.truncdiv(first, count)
+                outer = loops.enter_context(builder.loop("outer", start, end))
+                low = builder.let("low", tirx.max(first - outer * count, 0))
+                high = builder.let("high", tirx.min(last - outer * count, count))
+            begin = 0
+            for size, parts in self.params.rows.classes():
+                end = begin + parts
+                low_part = tirx.max(low, begin) if begin else low
+                high_part = tirx.min(high, end) if end < count else high
+                with builder.loop("part", low_part, high_part) as part:
+                    yield size, outer, part, outer * count + part
+                begin = end
 
     def addresses(
         self, builder: KernelBuilder, group: Expr, outer: Expr, part: Expr, size: int
