@@ -89,8 +89,9 @@ class LaneRows:
                 f"%{name} = shufflevector <4 x float> %{name}1, <4 x float> undef, "
                 "<4 x i32> zeroinitializer"
             )
-        back = VECTOR_BYTES - (len(self._x_rows) - 1) * self.x_row
-        steps = [f"i64 {step}" for step in (self.x_row, back, self.out_row)]
+        down = self._x_reach * self.x_row
+        back = VECTOR_BYTES - (len(self._x_rows) - 1) // self._x_reach * down
+        steps = [f"i64 {step}" for step in (down, back, self.out_row)]
         constraints = ["=&r"] * 5 + ["0", "1", "2"] + ["r"] * len(steps) + ["w"] * len(bounds)
         constraints += [f"~{{v{n}}}" for n in range(VECTOR_REGISTERS - _BOUNDS)]
         arguments = ", ".join(["ptr %x", "ptr %weights", "ptr %out", *steps, *bounds])
@@ -106,8 +107,8 @@ class LaneRows:
     def assembly(self) -> list[str]:
         """Instructions.
 
-        Operands: x, weights, output, its second row, counter, three x's, the steps to the next
-        row of x, to the next block and to the next row of the output, bounds.
+        Operands: x, weights, output, its second row, counter, the first three again, the steps
+        to rows of x out of reach, to the next block and to the output's next row, bounds.
         """
         block = in_issue_order(list(self._block()))
         return [f"mov $4, #{self.blocks}", "1:", *block, "b.ne 1b"]
@@ -122,6 +123,18 @@ class LaneRows:
                 found.setdefault(place, []).append((row, tap))
         return [found[place] for place in sorted(found)]
 
+    @property
+    def _x_reach(self) -> int:
+        """Rows of x that offsets reach from one pointer."""
+        left = _MOST_OFFSET - self.window.span(self.columns) * self.x_column
+        return 1 + left // self.x_row if self.x_row % VECTOR_BYTES == 0 else 1
+
+    @property
+    def _out_reaches(self) -> bool:
+        """Whether offsets reach the output's second row from its first."""
+        farthest = self.out_row + self.columns * self.out_column
+        return farthest <= _MOST_OFFSET and self.out_row % VECTOR_BYTES == 0
+
     def _block(self) -> Iterator[Instruction]:
         """One vector of channels, in an order that is right but slow."""
         yield _load("v0", "$1", 0)
@@ -132,12 +145,13 @@ class LaneRows:
             yield Instruction(f"mov v{n}.16b, v0.16b", (f"v{n}",), ("v0",), "alu", 1)
         number = 0
         for place, users in enumerate(self._x_rows):
-            if place:
+            if place and place % self._x_reach == 0:
                 yield _add("$0", "$0", "$8")
             for position, columns in self.window.users(self.columns).items():
                 x = f"v{self._first_x + number % self._x_registers}"
                 number += 1
-                yield _load(x, "$0", position * self.x_column)
+                offset = place % self._x_reach * self.x_row + position * self.x_column
+                yield _load(x, "$0", offset)
                 for column, tap in sorted(columns, reverse=True):
                     for row, tap_row in users:
                         weight = self._tap(tap_row * self.window.size[1] + tap)
@@ -150,7 +164,7 @@ class LaneRows:
         yield Instruction("subs $4, $4, #1", ("$4", "flags"), ("$4",), cycles=3)
         yield _add("$0", "$0", "$9")
         yield _add("$1", "$1", f"#{size}")
-        if self.rows > 1:
+        if self.rows > 1 and not self._out_reaches:
             yield _add("$3", "$2", "$10")
         for row in range(self.rows):
             for column in range(self.columns):
@@ -166,8 +180,10 @@ class LaneRows:
             text = f"{name} {total}.4s, {total}.4s, ${operand}.4s"
             yield Instruction(text, (total,), (total,), "alu")
             operand += 1
-        pointer = "$3" if row else "$2"
-        text = f"str q{total[1:]}, [{pointer}, #{column * self.out_column}]"
+        pointer, offset = ("$3" if row else "$2"), column * self.out_column
+        if row and self._out_reaches:
+            pointer, offset = "$2", self.out_row + offset
+        text = f"str q{total[1:]}, [{pointer}, #{offset}]"
         yield Instruction(text, (), (total, pointer), "store", 1)
 
     def _sum(self, row: int, column: int) -> str:

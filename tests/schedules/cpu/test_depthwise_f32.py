@@ -123,6 +123,7 @@ PAIRED = (
     depthwise(20, h=9, w=8, d=(2, 1), act=Activation("clip", -0.5, 0.25)),
     depthwise(32, 7, h=8, w=9, act=Activation("hardswish")),
     depthwise(32, 5, h=9, w=11, s=(1, 2), act=RELU),
+    depthwise(1024, h=4, w=19, act=RELU),
 )
 
 
