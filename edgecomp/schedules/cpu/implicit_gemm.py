@@ -177,8 +177,8 @@ class _Emitter:
         self.row_tiles = RowTiles(product, dimensions, self.params)
         self.block_chunks = -(-self.params.vectors.count // self.params.chunk_blocks)
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
-        chunks = -(-self.row_tiles.count // self.params.chunk_tiles)
-        self.work_items = chunks * product.groups * self.block_chunks * self.parts
+        outer = self.params.row_chunks * product.groups
+        self.work_items = outer * self.block_chunks * self.parts
         self.magnitude = float("inf")
         self.builder = KernelBuilder(target.core.isa)
 
@@ -199,6 +199,8 @@ class _Emitter:
             groups=product.groups,
             depth=self.depth,
             row_bytes=min(self.depth * item, new_bytes),
+            result_bytes=max(1, product.output_elements // product.row_count)
+            * np.dtype(self.epilogue.output_dtype).itemsize,
         )
         return params_for(shape, self.arithmetic, self.target)
 
@@ -210,13 +212,21 @@ class _Emitter:
             rest, part = self._divide(item, self.parts)
             rest, block_chunk = self._divide(rest, self.block_chunks)
             chunk, group = self._divide(rest, self.product.groups)
-            chunk_start = builder.let("chunk_start", chunk * params.chunk_tiles)
-            chunk_end = tirx.min(chunk_start + params.chunk_tiles, self.row_tiles.count)
+            chunk_start = builder.let("chunk_start", self._chunk_start(chunk))
+            chunk_end = builder.let("chunk_end", self._chunk_start(chunk + 1))
             first = builder.let("first_tile", chunk_start + part * params.part_tiles)
             last = builder.let("last_tile", tirx.min(first + params.part_tiles, chunk_end))
             tiles = _Tiles(chunk_start, first, last)
             self._column_blocks(pointers, group, block_chunk, tiles)
         return builder.finish(name)
+
+    def _chunk_start(self, chunk: Expr) -> Expr:
+        """First row tile of a chunk. The larger ones lie between the others: halves are even."""
+        size, rest = divmod(self.row_tiles.count, self.params.row_chunks)
+        start = chunk * size
+        if rest:
+            start = start + tirx.truncdiv(chunk * rest, self.params.row_chunks)
+        return start
 
     def _divide(self, number: Expr, by: int) -> tuple[Expr, Expr]:
         """(quotient, remainder)."""
