@@ -175,7 +175,7 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
         prefetch_bytes=(
             PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
         ),
-        prefetch_next=prefetches and 4 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
+        prefetch_next=prefetches and 1 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
     )
 
 
