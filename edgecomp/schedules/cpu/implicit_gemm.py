@@ -31,7 +31,12 @@ from edgecomp.schedules.cpu.product import (
     collapse_rows,
 )
 from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses, part_start
-from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
+from edgecomp.schedules.cpu.tiles import (
+    PREFETCH_BYTES,
+    ProductShape,
+    TileParams,
+    params_for,
+)
 
 CACHE_LINE_BYTES = 64
 
@@ -360,13 +365,19 @@ class _Emitter:
 
         def emit(shift: Expr, groups: int) -> None:
             weights = block.panel + (at.depth + shift) * width
-            operands = Operands(
-                x=pointers.x,
-                x_rows=[row + at.x + shift for row in x_rows],
-                weights=pointers.weights,
-                weight_index=weights,
-            )
-            arithmetic.accumulate(builder, sums, operands, groups)
+            pieces = groups if self._rows_overlap() else 1
+            for piece in range(pieces):
+                done = piece * arithmetic.group
+                operands = Operands(
+                    x=pointers.x,
+                    x_rows=[row + at.x + shift + done for row in x_rows],
+                    weights=pointers.weights,
+                    weight_index=weights + done * width,
+                )
+                arithmetic.accumulate(builder, sums, operands, groups // pieces)
+                if pieces > 1:  # to LLVM a prefetch may write: what was read is read again
+                    ahead = operands.x_rows[0] + CACHE_LINE_BYTES
+                    builder.prefetch(pointers.x, ahead, near=True)
             self._prefetch(
                 pointers,
                 weights,
@@ -388,6 +399,18 @@ class _Emitter:
         if rest:
             emit(steps * arithmetic.step, rest // arithmetic.group)
 
+    def _rows_overlap(self) -> bool:
+        """Whether a run of one row holds elements of the next row's, as at an image of 3 channels.
+
+        LLVM would keep them in registers from one step to another, and spill sums for that.
+        """
+        step = self.row_tiles.dimensions[-1].x
+        return (
+            self.target.core.isa == "x86_64"
+            and self.arithmetic.group > 1
+            and abs(step) < self.run_length
+        )
+
     def _prefetch(
         self, pointers: _Pointers, used: Expr, elements: int, next_panel: Expr, depth: Expr
     ) -> None:
@@ -405,7 +428,8 @@ class _Emitter:
         if self.params.prefetch_bytes:
             ahead = used + self.params.prefetch_bytes // item
             for shift in range(0, elements, line):
-                self.builder.prefetch(pointers.weights, ahead + shift, near=True)
+                near = self.params.prefetch_bytes <= PREFETCH_BYTES
+                self.builder.prefetch(pointers.weights, ahead + shift, near=near)
         if next_panel is not None:
             share = -(-elements // self.params.chunk_tiles)
             per_depth = -(-elements // (self.params.chunk_tiles * self.arithmetic.step))

@@ -35,6 +35,8 @@ MAX_VECTORS = 8
 MAX_ROWS = 16
 #: How far ahead of its use a panel in the level-2 cache is asked for.
 PREFETCH_BYTES = 1024
+#: The same for weights that are all read once, from further away.
+STREAM_BYTES = 8192
 #: Tiles under one column block above which its panel's first read does not matter.
 PREFETCH_TILES = 64
 
@@ -172,9 +174,7 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
         chunk_tiles=chunk_tiles,
         part_tiles=-(-chunk_tiles // parts),
         chunk_blocks=chunk_blocks,
-        prefetch_bytes=(
-            PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
-        ),
+        prefetch_bytes=_prefetch_bytes(tiles, panel_bytes, target) if prefetches else 0,
         prefetch_next=prefetches and 1 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
     )
 
@@ -249,6 +249,12 @@ def _tile_cycles(
         twice_fits = 2 * panel_bytes < target.core.l2_bytes * CACHE_SHARE
         cycles += panel_bytes * (L2_CYCLES_PER_BYTE if twice_fits else L3_CYCLES_PER_BYTE)
     return cycles
+
+
+def _prefetch_bytes(tiles: int, panel_bytes: int, target: Target) -> int:
+    if tiles == 1:
+        return STREAM_BYTES
+    return 0 if _in_level1(panel_bytes, target) else PREFETCH_BYTES
 
 
 def _panel_bytes(depth: int, vectors: int, arithmetic: Arithmetic) -> int:
