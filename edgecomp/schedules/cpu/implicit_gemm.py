@@ -22,7 +22,7 @@ from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
-from edgecomp.schedules.cpu.narrow import narrow, pick
+from edgecomp.schedules.cpu.narrow import narrow, narrowed_together, pick, piece_order
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
     Product,
@@ -463,13 +463,8 @@ class _Emitter:
                     self._finish_vector(pointers, block, addresses, sums, vector, columns)
 
     def _narrows(self) -> bool:
-        """Whether several vectors of a row become one of bytes, which NEON does in order."""
-        epilogue = self.epilogue
-        return (
-            self.target.core.isa != "x86_64"
-            and epilogue.requantize is not None
-            and epilogue.integer_add is None
-        )
+        """Whether several vectors of a row become one of bytes."""
+        return self.epilogue.requantize is not None and self.epilogue.integer_add is None
 
     def _finish_bytes(
         self,
@@ -482,13 +477,13 @@ class _Emitter:
     ) -> None:
         """Some neighbouring whole vectors of columns in one row.
 
-        Vectors go in pairs: an odd one is its own neighbour.
+        The instructions take two or four vectors: missing ones are neighbours again.
         """
         builder, lanes = self.builder, self.arithmetic.lanes
         assert self.epilogue.requantize is not None
         column = (block.vector + vectors.start) * lanes
         at = block.group * self.vectors * lanes + column
-        pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
+        pairs = narrowed_together(self.target, vectors)
         result = narrow(
             builder,
             self.target,
@@ -502,8 +497,9 @@ class _Emitter:
             magnitude=self.magnitude,
         )
         count = len(vectors) * lanes
-        if len(pairs) > len(vectors):
-            result = pick([result], np.arange(count))
+        if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
+            order = piece_order(self.target, len(pairs) * lanes)
+            result = pick([result], order.reshape(-1)[:count])
         output = ramp(addresses.output[row] + column, count)
         builder.store(pointers.output, output, result)
 
