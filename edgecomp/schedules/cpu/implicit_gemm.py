@@ -19,9 +19,17 @@ from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    constant,
+    load,
+    ramp,
+)
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
-from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
+from edgecomp.schedules.cpu.epilogue import Epilogue, requantize, store_columns
 from edgecomp.schedules.cpu.narrow import narrow, narrowed_together, pick, piece_order
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
@@ -464,7 +472,9 @@ class _Emitter:
 
     def _narrows(self) -> bool:
         """Whether several vectors of a row become one of bytes."""
-        return self.epilogue.requantize is not None and self.epilogue.integer_add is None
+        epilogue = self.epilogue
+        adds = epilogue.integer_add is not None and self.target.core.isa != "x86_64"
+        return epilogue.requantize is not None and not adds
 
     def _finish_bytes(
         self,
@@ -484,17 +494,30 @@ class _Emitter:
         column = (block.vector + vectors.start) * lanes
         at = block.group * self.vectors * lanes + column
         pairs = narrowed_together(self.target, vectors)
+        totals = [sums.get(row, vector) for vector in pairs]
+        multipliers = [
+            load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
+            for vector in pairs
+        ]
+        parameters, magnitude = self.epilogue.requantize, self.magnitude
+        if self.epilogue.integer_add is not None:
+            first = addresses.residual[row] + column - vectors.start * lanes
+            added = {
+                vector: self._weighted(pointers, total, multiplier, first + vector * lanes)
+                for vector, total, multiplier in zip(pairs, totals, multipliers, strict=True)
+            }
+            totals = [added[vector] for vector in pairs]
+            multipliers = [constant(self.epilogue.sum_multiplier, "float32", lanes)] * len(pairs)
+            parameters = self.epilogue.integer_add.requantize
+            magnitude = 2.0**24 * self.epilogue.sum_multiplier
         result = narrow(
             builder,
             self.target,
-            [sums.get(row, vector) for vector in pairs],
-            [
-                load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
-                for vector in pairs
-            ],
-            self.epilogue.requantize,
+            totals,
+            multipliers,
+            parameters,
             dtype=self.epilogue.output_dtype,
-            magnitude=self.magnitude,
+            magnitude=magnitude,
         )
         count = len(vectors) * lanes
         if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
@@ -502,6 +525,17 @@ class _Emitter:
             result = pick([result], order.reshape(-1)[:count])
         output = ramp(addresses.output[row] + column, count)
         builder.store(pointers.output, output, result)
+
+    def _weighted(
+        self, pointers: _Pointers, total: Expr, multiplier: Expr, residual_at: Expr
+    ) -> Expr:
+        """One vector of accumulators to its quantized result's sum with the residual."""
+        lanes = self.arithmetic.lanes
+        assert self.epilogue.requantize is not None
+        result = requantize(self.target, total, multiplier, self.epilogue.requantize, lanes)
+        residual = load(pointers.residual, residual_at, lanes)
+        total = self.epilogue.weighted_sum(result, residual, lanes)
+        return self.builder.let("weighted", total, f"int32x{lanes}")
 
     def _finish_vector(
         self,
