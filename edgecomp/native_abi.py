@@ -76,7 +76,7 @@ class EcCall(ctypes.Structure):
         ("nodes", ctypes.c_char_p),
         ("source", ctypes.c_char_p),
         ("device", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("grain_items", ctypes.c_uint32),
     )
 
 

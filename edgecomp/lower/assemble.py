@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.lower.arena import Block, lower_bound, plan_arena
+from edgecomp.lower.grain import grain_items
 from edgecomp.lower.select import Selected
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
@@ -113,7 +114,7 @@ def assemble(
     for choice in selected:
         for call in choice.calls:
             indices = tuple(tensors.touch(a, len(calls)) for a in call.arguments)
-            calls.append(_plan_call(choice, call, indices))
+            calls.append(_plan_call(choice, call, indices, target))
     outputs = [
         _port(value, tensors.touch(value, len(calls)), name)
         for value, name in zip(program.outputs, program.output_names, strict=True)
@@ -143,7 +144,9 @@ def _port(value: Value, tensor: int, name: str) -> PlanPort:
     return PlanPort(name, tensor, value.dtype, value.shape)
 
 
-def _plan_call(choice: Selected, call: KernelCall, indices: tuple[int, ...]) -> PlanCall:
+def _plan_call(
+    choice: Selected, call: KernelCall, indices: tuple[int, ...], target: Target
+) -> PlanCall:
     operation = choice.operation
     return PlanCall(
         kernel=call.kernel.symbol,
@@ -155,6 +158,7 @@ def _plan_call(choice: Selected, call: KernelCall, indices: tuple[int, ...]) -> 
         source=operation.source,
         multiply_adds=call.multiply_adds,
         workspace_bytes=call.workspace_bytes,
+        grain_items=grain_items(call, target),
     )
 
 

@@ -42,6 +42,7 @@ class KernelCall:
         workspace_bytes: scratch per thread; when not 0 the kernel takes one more pointer
             after the arguments.
         multiply_adds: for reports.
+        grain_items: least work items of a thread; where a range of items has a cost of its own.
     """
 
     kernel: Kernel
@@ -49,6 +50,7 @@ class KernelCall:
     work_items: int
     workspace_bytes: int = 0
     multiply_adds: int = 0
+    grain_items: int = 1
 
 
 class Schedule(Protocol):

@@ -70,7 +70,6 @@ static void test_calls(void) {
   CHECK_BAD("0 work items", copy.calls[1].work_items = 0);
   CHECK_BAD("2147483648 work items", copy.calls[1].work_items = 1u << 31);
   CHECK_BAD("65 bytes of workspace", copy.calls[1].workspace_bytes = 65);
-  CHECK_BAD("reserved", copy.calls[1].reserved = 1);
   CHECK_BAD("0 pointers", copy.calls[1].pointer_count = 0);
   CHECK_BAD("13 pointers", copy.calls[1].pointer_count = EC_MAX_KERNEL_POINTERS + 1);
   CHECK_BAD("lacks its tensors", copy.calls[1].tensors = NULL);

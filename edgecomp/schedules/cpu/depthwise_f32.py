@@ -13,6 +13,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu import depthwise, windows
+from edgecomp.schedules.cpu.bands import depthwise_bands
 from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -154,9 +155,9 @@ class _Emitter:
                 "residual", "float32", self.residual.view.elements
             )
         self.out_buffer = builder.pointer("out", "float32", view.elements)
-        items = windows.walk_groups(
-            builder, self.runs, view.shape[0] * view.shape[2], self._group
-        )
+        rows = view.shape[0] * view.shape[2]
+        bands = depthwise_bands(self.x.shape[1], rows, view.shape[3])
+        items = windows.walk_groups(builder, self.runs, rows, self._group, bands)
         return builder.finish(NAME), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

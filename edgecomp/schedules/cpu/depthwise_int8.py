@@ -23,6 +23,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
 )
 from edgecomp.schedules.cpu import depthwise, windows
+from edgecomp.schedules.cpu.bands import depthwise_bands
 from edgecomp.schedules.cpu.depthwise_dot import (
     Products,
     RowPlan,
@@ -232,7 +233,9 @@ class _Emitter:
             )
         self.out_buffer = builder.pointer("out", self.output.dtype, view.elements)
         rows = view.shape[0] * view.shape[2] // self.params.height
-        items = windows.walk_groups(builder, self.runs, rows, self._group)
+        pixels = self.params.height * view.shape[3]
+        bands = depthwise_bands(self.x.shape[1], rows, pixels)
+        items = windows.walk_groups(builder, self.runs, rows, self._group, bands)
         return builder.finish(f"{NAME}__{self.products.name}"), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

@@ -91,22 +91,34 @@ class Epilogue:
         result = requantize(target, total, multiplier, self.requantize, lanes)
         if self.integer_add is not None:
             assert residual is not None
-            result = self._add(target, result, residual, lanes)
+            total = self.weighted_sum(result, residual, lanes)
+            result = requantize(
+                target,
+                total,
+                constant(self.sum_multiplier, "float32", lanes),
+                self.integer_add.requantize,
+                lanes,
+            )
         return result.astype(vector_dtype(self.output_dtype, lanes))
 
-    def _add(self, target: Target, result: Expr, residual: Expr, lanes: int) -> Expr:
+    @property
+    def sum_multiplier(self) -> float:
+        """Of the weighted sum with the residual."""
+        assert self.integer_add is not None
+        return float(self.integer_add.requantize.multiplier.reshape(-1)[0])
+
+    def weighted_sum(self, result: Expr, residual: Expr, lanes: int) -> Expr:
+        """int32 sum of a quantized result and its residual; its magnitude is below 2^24."""
         add = self.integer_add
         assert add is not None
         dtype = vector_dtype("int32", lanes)
         # (a - za) * wa + (b - zb) * wb: the zero points fold into one constant.
         shift = -add.zero_a * add.weight_a - add.zero_b * add.weight_b
-        total = (
+        return (
             result * constant(add.weight_a, "int32", lanes)
             + residual.astype(dtype) * constant(add.weight_b, "int32", lanes)
             + constant(shift, "int32", lanes)
         )
-        scale = constant(float(add.requantize.multiplier.reshape(-1)[0]), "float32", lanes)
-        return requantize(target, total, scale, add.requantize, lanes)
 
 
 def float_epilogue(activation: Activation | None, residual: Value | None) -> Epilogue:

@@ -74,7 +74,7 @@ typedef struct ec_call {
   const char *nodes;    /* ONNX node names, comma separated */
   const char *source;   /* "file.py:line" or "" */
   uint32_t device;      /* ec_device_kind */
-  uint32_t reserved;    /* zero */
+  uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
 } ec_call;
 
 /* An input or output as the user sees it: contiguous, row-major, ONNX order. dtype and bytes

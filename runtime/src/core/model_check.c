@@ -149,10 +149,6 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
                    " bytes of workspace, the model has %" PRIu64,
                    index, call->operator_name, call->workspace_bytes, model->workspace_bytes);
   }
-  if (call->reserved != 0) {
-    return EC_FAIL(EC_ERROR_DESCRIPTOR, "a reserved field of call %" PRIu32 " is not zero",
-                   index);
-  }
   return check_call_tensors(model, index);
 }
 
