@@ -508,7 +508,9 @@ class _Emitter:
                 for vector, total, multiplier in zip(pairs, totals, multipliers, strict=True)
             }
             totals = [added[vector] for vector in pairs]
-            multipliers = [constant(self.epilogue.sum_multiplier, "float32", lanes)] * len(pairs)
+            multipliers = [constant(self.epilogue.sum_multiplier, "float32", lanes)] * len(
+                pairs
+            )
             parameters = self.epilogue.integer_add.requantize
             magnitude = 2.0**24 * self.epilogue.sum_multiplier
         result = narrow(
