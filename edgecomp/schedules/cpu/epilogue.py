@@ -91,34 +91,49 @@ class Epilogue:
         result = requantize(target, total, multiplier, self.requantize, lanes)
         if self.integer_add is not None:
             assert residual is not None
-            total = self.weighted_sum(result, residual, lanes)
-            result = requantize(
-                target,
-                total,
-                constant(self.sum_multiplier, "float32", lanes),
-                self.integer_add.requantize,
-                lanes,
-            )
+            result = self._add(target, result, residual, lanes)
         return result.astype(vector_dtype(self.output_dtype, lanes))
 
-    @property
-    def sum_multiplier(self) -> float:
-        """Of the weighted sum with the residual."""
-        assert self.integer_add is not None
-        return float(self.integer_add.requantize.multiplier.reshape(-1)[0])
-
-    def weighted_sum(self, result: Expr, residual: Expr, lanes: int) -> Expr:
-        """int32 sum of a quantized result and its residual; its magnitude is below 2^24."""
+    def _add(self, target: Target, result: Expr, residual: Expr, lanes: int) -> Expr:
         add = self.integer_add
         assert add is not None
         dtype = vector_dtype("int32", lanes)
         # (a - za) * wa + (b - zb) * wb: the zero points fold into one constant.
         shift = -add.zero_a * add.weight_a - add.zero_b * add.weight_b
-        return (
+        total = (
             result * constant(add.weight_a, "int32", lanes)
             + residual.astype(dtype) * constant(add.weight_b, "int32", lanes)
             + constant(shift, "int32", lanes)
         )
+        scale = constant(float(add.requantize.multiplier.reshape(-1)[0]), "float32", lanes)
+        return requantize(target, total, scale, add.requantize, lanes)
+
+    def scaled_sum(
+        self, target: Target, total: Expr, lanes: int, multiplier: Expr, residual: Expr
+    ) -> Expr:
+        """The same up to the last rounding, in float32: for targets with fused multiply-add.
+
+        The weighted sum of two values of 8 bits is below 2^24, and its multiplier a power of
+        two: nothing is rounded away.
+        """
+        finish, add = self.requantize, self.integer_add
+        assert finish is not None
+        assert add is not None
+        dtype = vector_dtype("float32", lanes)
+        scaled = total.astype(dtype) * multiplier
+        low, high = (float(bound - finish.zero_point) for bound in (finish.low, finish.high))
+        bounded = clamp(scaled, low, high, target.core.isa)
+        a = round_half_even(target, bounded, lanes).astype(dtype)
+        if finish.zero_point != add.zero_a:
+            a = a + constant(float(finish.zero_point - add.zero_a), "float32", lanes)
+        b = residual.astype(vector_dtype("int32", lanes)).astype(dtype)
+        factor = float(add.requantize.multiplier.reshape(-1)[0])
+        weight_a, weight_b, shift = (
+            constant(value * factor, "float32", lanes)
+            for value in (add.weight_a, add.weight_b, -add.zero_b * add.weight_b)
+        )
+        name = f"llvm.fma.v{lanes}f32"
+        return intrinsic(dtype, name, a, weight_a, intrinsic(dtype, name, b, weight_b, shift))
 
 
 def float_epilogue(activation: Activation | None, residual: Value | None) -> Epilogue:

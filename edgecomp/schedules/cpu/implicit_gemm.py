@@ -24,13 +24,18 @@ from edgecomp.schedules.builder import (
     Expr,
     Kernel,
     KernelBuilder,
-    constant,
     load,
     ramp,
 )
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
-from edgecomp.schedules.cpu.epilogue import Epilogue, requantize, store_columns
-from edgecomp.schedules.cpu.narrow import narrow, narrowed_together, pick, piece_order
+from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns, vector_dtype
+from edgecomp.schedules.cpu.narrow import (
+    narrow,
+    narrow_scaled,
+    narrowed_together,
+    pick,
+    piece_order,
+)
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
     Product,
@@ -500,26 +505,33 @@ class _Emitter:
             load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
             for vector in pairs
         ]
-        parameters, magnitude = self.epilogue.requantize, self.magnitude
-        if self.epilogue.integer_add is not None:
+        dtype = self.epilogue.output_dtype
+        if self.epilogue.integer_add is None:
+            result = narrow(
+                builder,
+                self.target,
+                totals,
+                multipliers,
+                self.epilogue.requantize,
+                dtype=dtype,
+                magnitude=self.magnitude,
+            )
+        else:
             first = addresses.residual[row] + column - vectors.start * lanes
+            sums_at = zip(pairs, totals, multipliers, strict=True)
             added = {
-                vector: self._weighted(pointers, total, multiplier, first + vector * lanes)
-                for vector, total, multiplier in zip(pairs, totals, multipliers, strict=True)
+                vector: self._scaled_sum(pointers, total, multiplier, first + vector * lanes)
+                for vector, total, multiplier in sums_at
             }
-            totals = [added[vector] for vector in pairs]
-            multipliers = [constant(self.epilogue.sum_multiplier, "float32", lanes)] * len(pairs)
             parameters = self.epilogue.integer_add.requantize
-            magnitude = 2.0**24 * self.epilogue.sum_multiplier
-        result = narrow(
-            builder,
-            self.target,
-            totals,
-            multipliers,
-            parameters,
-            dtype=self.epilogue.output_dtype,
-            magnitude=magnitude,
-        )
+            result = narrow_scaled(
+                builder,
+                self.target,
+                [added[vector] for vector in pairs],
+                parameters,
+                dtype=dtype,
+                magnitude=2.0**24 * float(parameters.multiplier.reshape(-1)[0]),
+            )
         count = len(vectors) * lanes
         if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
             order = piece_order(self.target, len(pairs) * lanes)
@@ -527,16 +539,14 @@ class _Emitter:
         output = ramp(addresses.output[row] + column, count)
         builder.store(pointers.output, output, result)
 
-    def _weighted(
+    def _scaled_sum(
         self, pointers: _Pointers, total: Expr, multiplier: Expr, residual_at: Expr
     ) -> Expr:
-        """One vector of accumulators to its quantized result's sum with the residual."""
+        """One vector of accumulators, requantized and added to its residual."""
         lanes = self.arithmetic.lanes
-        assert self.epilogue.requantize is not None
-        result = requantize(self.target, total, multiplier, self.epilogue.requantize, lanes)
         residual = load(pointers.residual, residual_at, lanes)
-        total = self.epilogue.weighted_sum(result, residual, lanes)
-        return self.builder.let("weighted", total, f"int32x{lanes}")
+        value = self.epilogue.scaled_sum(self.target, total, lanes, multiplier, residual)
+        return self.builder.let("added", value, vector_dtype("float32", lanes))
 
     def _finish_vector(
         self,

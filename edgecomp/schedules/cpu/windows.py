@@ -223,7 +223,9 @@ def walk_groups(
     first = tirx.truncdiv(builder.lo, per_band)
     last = tirx.truncdiv(builder.hi + (per_band - 1), per_band)
     with builder.loop("band", first, last) as band:
-        items = tuple(builder.let("item", end - band * per_band) for end in (builder.lo, builder.hi))
+        items = tuple(
+            builder.let("item", end - band * per_band) for end in (builder.lo, builder.hi)
+        )
         top = builder.let("top", band * height)
         below = builder.let("below", tirx.min(rows - top, height))
 

@@ -344,7 +344,9 @@ class _Emitter:
                         )
                         share = builder.let("next", self._next_panel(block, columns, part))
                         next_panel = panel + share
-                        tile = self._accumulate(x_row, panel, next_panel, size, columns.vectors)
+                        tile = self._accumulate(
+                            x_row, panel, next_panel, size, columns.vectors
+                        )
                         self._store_sums(tile, sums + row * self.params.columns)
 
     def _next_panel(self, block: _Block, columns: _Columns, part: Expr) -> Expr:

@@ -23,8 +23,8 @@
 /* A thread's part of the job, on cache lines of its own.
  *
  * `state` is the number of the job, shifted, and the pieces that nobody has taken. Who changes
- * it from r > 0 to r - 1 pieces owns one: as long as pieces are left the job runs, so that what
- * was read of the slice and of the job before that belongs to it. */
+ * it from r > 0 to r - 1 pieces owns one: as long as pieces are left the job runs, so that
+ * what was read of the slice and of the job before that belongs to it. */
 typedef struct ec_slice {
   _Alignas(EC_ALIGNMENT_BYTES) _Atomic uint32_t state;
   _Atomic int32_t lo;

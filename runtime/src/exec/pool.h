@@ -23,10 +23,11 @@ uint64_t ec_pool_bytes(uint32_t threads);
  * has no more threads. */
 ec_pool *ec_pool_start(void *memory, uint32_t threads, const uint32_t *shares);
 
-/* Call `function` on contiguous ranges that together are [0, items); returns when all are done.
- * Each thread begins with the slice that is its share of the items. As many threads take part
- * as leave each `grain` items (1 or more) or more; fewer than two grains run on the caller
- * alone, in one call. A thread with no share takes no part otherwise. Not re-entrant. */
+/* Call `function` on contiguous ranges that together are [0, items); returns when all are
+ * done. Each thread begins with the slice that is its share of the items. As many threads take
+ * part as leave each `grain` items (1 or more) or more; fewer than two grains run on the
+ * caller alone, in one call. A thread with no share takes no part otherwise. Not re-entrant.
+ */
 void ec_pool_run(ec_pool *pool, int32_t items, uint32_t grain, ec_slice_function function,
                  void *context);
 
