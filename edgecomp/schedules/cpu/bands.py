@@ -17,6 +17,10 @@ MINIMUM_ROWS = 3
 #: Bytes of weights per byte of images above which threads share channels: the weights come
 #: from a shared cache and once for each thread, the images from another core.
 WEIGHTS_PER_IMAGE = 2.0
+#: Calls pass images on in bands where they take more than this part of the level-2 cache.
+IMAGE_SHARE = 0.75
+#: Part of the level-2 cache for such a band.
+BAND_SHARE = 0.25
 #: What pointwise convolutions do to the channels of a depthwise one between them, usually.
 EXPANSION = 6
 
@@ -31,7 +35,14 @@ def shares_rows(weight_bytes: float, image_bytes: float) -> bool:
     return weight_bytes <= WEIGHTS_PER_IMAGE * image_bytes
 
 
-def depthwise_bands(channels: int, height: int, width: int) -> int:
+def cache_bands(image_bytes: int, l2_bytes: int) -> int:
+    """Bands of an image that the level-2 cache holds with what follows; 1 if it holds it."""
+    if image_bytes <= l2_bytes * IMAGE_SHARE:
+        return 1
+    return math.ceil(image_bytes / (l2_bytes * BAND_SHARE))
+
+
+def depthwise_bands(channels: int, height: int, width: int, least: int = BANDS) -> int:
     """Bands of an image that is walked channel by channel, as its neighbours are cut.
 
     The neighbours are taken for pointwise convolutions that expand the channels before and
@@ -41,12 +52,13 @@ def depthwise_bands(channels: int, height: int, width: int) -> int:
         channels: of the image.
         height: rows of output, of all images.
         width: of a row.
+        least: bands, where the height allows it.
     """
     narrow = channels / EXPANSION
     images = height * width * (channels + narrow)
     if not shares_rows(channels * narrow, images):
         return 1
-    return max(1, min(BANDS, height // MINIMUM_ROWS))
+    return max(1, min(max(BANDS, least), height // MINIMUM_ROWS))
 
 
 def band_rows(rows: int, bands: int) -> int:

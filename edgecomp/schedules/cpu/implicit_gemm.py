@@ -65,10 +65,17 @@ class GemmKernel:
 
     Its pointers are x, weights, bias, then the multipliers and the residual where the epilogue
     has them, then the output.
+
+    Attributes:
+        kernel: the function.
+        work_items: of it.
+        row_ends: (work items, rows of the product that they compute, from the first on).
+        weights, bias, multiplier: packed.
     """
 
     kernel: Kernel
     work_items: int
+    row_ends: tuple[tuple[int, int], ...]
     weights: Array
     bias: Array
     multiplier: Array | None
@@ -106,6 +113,7 @@ def emit_product(
     return GemmKernel(
         kernel=kernel,
         work_items=emitter.work_items,
+        row_ends=emitter.row_ends,
         weights=pack_weights(
             weights.reshape(*shape, -1, emitter.run_length),
             emitter.params.vectors,
@@ -242,6 +250,21 @@ class _Emitter:
             tiles = _Tiles(chunk_start, first, last)
             self._column_blocks(pointers, group, block_chunk, tiles)
         return builder.finish(name)
+
+    @property
+    def row_ends(self) -> tuple[tuple[int, int], ...]:
+        """(work items, rows that they compute) at the end of each chunk."""
+        chunks, axis = self.params.row_chunks, self.params.axis
+        items = self.work_items // chunks
+        sizes = [dimension.size for dimension in self.row_tiles.dimensions]
+        split, inner = self.params.rows, math.prod(sizes[axis + 1 :])
+        starts = [start for start, _ in split.starts()]
+        ends = []
+        for chunk in range(1, chunks + 1):
+            outer, part = divmod(chunk * self.row_tiles.count // chunks, split.count)
+            rows = outer * split.extent + (starts[part] if part else 0)
+            ends.append((chunk * items, rows * inner))
+        return tuple(ends)
 
     def _chunk_start(self, chunk: Expr) -> Expr:
         """First row tile of a chunk. The larger ones lie between the others: halves are even."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
-from edgecomp.schedules.cpu.bands import BANDS, shares_rows
+from edgecomp.schedules.cpu.bands import BANDS, cache_bands, shares_rows
 
 #: Part of a cache that one operand may take while the others stream through.
 CACHE_SHARE = 0.5
@@ -157,7 +157,9 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     image_bytes = math.prod(shape.rows) * (shape.row_bytes + shape.result_bytes)
     fits = weight_bytes * shape.groups <= target.core.l2_bytes * CACHE_SHARE
     if fits and shares_rows(weight_bytes * shape.groups, image_bytes):
-        row_chunks = max(row_chunks, min(BANDS, tiles))
+        result_bytes = math.prod(shape.rows) * shape.result_bytes
+        results = cache_bands(result_bytes, target.core.l2_bytes)
+        row_chunks = max(row_chunks, min(max(BANDS, 2 * results), tiles))
     chunk_tiles = -(-tiles // row_chunks)
     chunks = row_chunks * shape.groups
     chunk_blocks = min(vectors.count, max(1, vectors.count * chunks // WORK_ITEMS_WANTED))

@@ -143,11 +143,19 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR, "call %" PRIu32 " (%s) has %" PRIu32 " work items",
                    index, call->operator_name, call->work_items);
   }
+  if (call->first_item > INT32_MAX - call->work_items) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "call %" PRIu32 " (%s) begins at work item %" PRIu32,
+                   index, call->operator_name, call->first_item);
+  }
   if (call->workspace_bytes > model->workspace_bytes) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
                    "call %" PRIu32 " (%s) wants %" PRIu64
                    " bytes of workspace, the model has %" PRIu64,
                    index, call->operator_name, call->workspace_bytes, model->workspace_bytes);
+  }
+  if (call->reserved != 0) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "a reserved field of call %" PRIu32 " is not zero",
+                   index);
   }
   return check_call_tensors(model, index);
 }

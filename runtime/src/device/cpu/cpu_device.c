@@ -76,6 +76,8 @@ static ec_status cpu_prepare(void *opaque, uint32_t index) {
 static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
   const cpu_launch *launch = opaque;
   const ec_call *call = launch->call;
+  lo += (int32_t)call->first_item;
+  hi += (int32_t)call->first_item;
   if (call->workspace_bytes == 0) {
     ec_invoke(call->kernel, launch->pointers, call->pointer_count, lo, hi);
     return;
