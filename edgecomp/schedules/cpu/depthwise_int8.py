@@ -36,6 +36,7 @@ from edgecomp.schedules.cpu.epilogue import (
     vector_dtype,
 )
 from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
+from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -183,8 +184,11 @@ class _Emitter:
             bias = bias + totals * (-128 if self.products.x_dtype == "uint8" else 128)
         table = taps.reshape(channels, *self.window.size)
         multiplier = np.broadcast_to(self.finish.multiplier.reshape(-1), (channels,))
-        reach = 255 * np.abs(taps.astype(np.int64)).sum(axis=1) + np.abs(bias.reshape(-1))
-        self.magnitude = float((reach * np.abs(multiplier)).max())
+        farthest = greatest_x(self.products.x_dtype) * np.abs(taps.astype(np.int64)).sum(axis=1)
+        farthest = farthest + np.abs(bias.astype(np.int64).reshape(-1))
+        self.reach = reach_of(self.target, farthest, multiplier)
+        if isinstance(self.finish, Scale) or self.kind.integer_add:
+            self.reach = dataclasses.replace(self.reach, offset=0)
         self.starts = []
         start = 0
         for use in self.plan.uses:
@@ -208,7 +212,7 @@ class _Emitter:
             return depthwise.pack_blocks(self.runs, make, 1)
 
         self.weights = depthwise.pack_blocks(self.runs, weights, start)
-        self.bias = in_order(bias.reshape(-1).astype(np.int32))
+        self.bias = in_order(start_of(bias.reshape(-1), self.reach))
         self.multiplier = in_order(multiplier.astype(np.float32))
 
     def _order(self, lanes: int) -> Array:
@@ -363,7 +367,7 @@ class _Emitter:
             assert residual is not None
             result = self._add_residual(totals, multipliers, residual)
         else:
-            result = self._narrow(totals, multipliers, self.finish, self.magnitude)
+            result = self._narrow(totals, multipliers, self.finish, self.reach)
         windows.store_valid(self.builder, self.out_buffer, at, result, block.vector)
 
     def _narrow(
@@ -371,7 +375,7 @@ class _Emitter:
         totals: list[Expr],
         multipliers: list[Expr],
         parameters: Requantize,
-        magnitude: float,
+        reach: Reach,
     ) -> Expr:
         return narrow(
             self.builder,
@@ -380,7 +384,7 @@ class _Emitter:
             multipliers,
             parameters,
             dtype=self.output.dtype,
-            magnitude=magnitude,
+            reach=reach,
         )
 
     def _add_residual(
@@ -408,7 +412,7 @@ class _Emitter:
         factor = float(add.requantize.multiplier.reshape(-1)[0])
         factors = [constant(factor, "float32", lanes)] * len(added)
         # The accumulator of an addition is below 2^24 by construction.
-        return self._narrow(added, factors, add.requantize, 2.0**24 * factor)
+        return self._narrow(added, factors, add.requantize, Reach(2.0**24 * factor))
 
     def _store_scaled(
         self,

@@ -19,7 +19,15 @@ from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    constant,
+    load,
+    ramp,
+)
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.narrow import narrow, pick
@@ -30,6 +38,7 @@ from edgecomp.schedules.cpu.product import (
     collapse_depth,
     collapse_rows,
 )
+from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
 from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses, part_start
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
 
@@ -72,7 +81,7 @@ def emit_product(
         bias: [groups * columns].
     """
     emitter = _Emitter(product, arithmetic, epilogue, target)
-    emitter.magnitude = greatest_scaled(weights, bias, epilogue)
+    emitter.reach = emitter.reach_of(weights, bias)
     padded = emitter.vectors * arithmetic.lanes
     kernel = emitter.emit(f"{name}_{emitter.tile_name}__{arithmetic.name}")
     shape = (product.groups, product.columns)
@@ -88,18 +97,15 @@ def emit_product(
             emitter.params.vectors,
             arithmetic,
         ),
-        bias=pad_columns(bias.reshape(shape).astype(arithmetic.sum_dtype), padded),
+        bias=pad_columns(emitter.start(bias.reshape(shape)), padded),
         multiplier=multiplier,
     )
 
 
-def greatest_scaled(weights: Array, bias: Array, epilogue: Epilogue) -> float:
-    """No accumulator times its multiplier is greater in magnitude; 0 without multipliers."""
-    if epilogue.multiplier is None:
-        return 0.0
+def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:
+    """Greatest magnitude of each channel's integer accumulator."""
     rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    reach = 255 * rows.sum(axis=1) + np.abs(bias.reshape(-1).astype(np.int64))
-    return float((reach * np.abs(epilogue.multiplier.reshape(-1))).max(initial=0.0))
+    return greatest_x(x_dtype) * rows.sum(axis=1) + np.abs(bias.reshape(-1).astype(np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +185,7 @@ class _Emitter:
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         chunks = -(-self.row_tiles.count // self.params.chunk_tiles)
         self.work_items = chunks * product.groups * self.block_chunks * self.parts
-        self.magnitude = float("inf")
+        self.reach = Reach(float("inf"))
         self.builder = KernelBuilder(target.core.isa)
 
     @property
@@ -201,6 +207,20 @@ class _Emitter:
             row_bytes=min(self.depth * item, new_bytes),
         )
         return params_for(shape, self.arithmetic, self.target)
+
+    def reach_of(self, weights: Array, bias: Array) -> Reach:
+        """How far the accumulators go; they start without an offset where nothing narrows."""
+        if self.epilogue.multiplier is None:
+            return Reach(0.0)
+        farthest = farthest_sums(weights, bias, self.arithmetic.x_dtype)
+        reach = reach_of(self.target, farthest, self.epilogue.multiplier)
+        return reach if self._narrows() else dataclasses.replace(reach, offset=0)
+
+    def start(self, bias: Array) -> Array:
+        """What accumulators start from."""
+        if self.arithmetic.sum_dtype == "float32":
+            return bias.astype("float32")
+        return start_of(bias, self.reach)
 
     def emit(self, name: str) -> Kernel:
         """The whole kernel."""
@@ -465,7 +485,7 @@ class _Emitter:
             ],
             self.epilogue.requantize,
             dtype=self.epilogue.output_dtype,
-            magnitude=self.magnitude,
+            reach=self.reach,
         )
         count = len(vectors) * lanes
         if len(pairs) > len(vectors):
@@ -492,8 +512,11 @@ class _Emitter:
         for row in range(sums.rows):
             if pointers.residual is not None:
                 residual = load(pointers.residual, addresses.residual[row] + column, lanes)
+            total = sums.get(row, vector)
+            if self.reach.offset:
+                total = total - constant(self.reach.offset, "int32", lanes)
             result = self.epilogue.apply(
-                builder, self.target, sums.get(row, vector), lanes, multiplier, residual
+                builder, self.target, total, lanes, multiplier, residual
             )
             at = addresses.output[row] + column
             store_columns(builder, pointers.output, at, result, lanes, columns)
