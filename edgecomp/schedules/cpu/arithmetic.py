@@ -129,6 +129,10 @@ class Arithmetic(abc.ABC):
         loads = (rows + vectors) / self.loads_per_cycle
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
 
+    def finish_row_cycles(self, vectors: int) -> float:
+        """Cycles to start and to store one row of a tile."""
+        return vectors * self.finish_cycles
+
     def arrange(self, block: Array) -> Array:
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)

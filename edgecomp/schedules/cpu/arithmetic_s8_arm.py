@@ -14,7 +14,18 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import (
+    LOAD_PRESSURE,
+    Arithmetic,
+    Operands,
+    RegisterTile,
+)
+
+#: Instructions that start one vector of sums and requantize it.
+_FINISH = 5.25
+#: Further instructions by the vectors left of a row's last four: stores, and a neighbour for an
+#: odd one.
+_FINISH_REST = (0, 3, 1, 4)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +36,12 @@ class Signed(Arithmetic):
     weight_dtype: str = "int8"
     sum_dtype: str = "int32"
     lanes: int = 4
-    finish_cycles: float = 8.0
+
+    def finish_row_cycles(self, vectors: int) -> float:
+        """Sixteen columns become one vector of bytes; fewer leave in a smaller one."""
+        whole, rest = divmod(vectors, 4)
+        instructions = _FINISH * vectors + whole + _FINISH_REST[rest]
+        return instructions / self.multiplies_per_cycle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +56,13 @@ class LaneDot(Signed):
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
         """Accumulators, one register of x per row, two of weights that follow each other."""
         return rows * vectors + rows + 2 <= registers
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per group: a quarter of a load per row; loads of weights go in pairs."""
+        del registers
+        multiplies = rows * vectors / self.multiplies_per_cycle
+        loads = rows / 4 + vectors / 2
+        return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * loads
 
     def accumulate(
         self,

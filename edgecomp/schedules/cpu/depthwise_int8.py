@@ -32,11 +32,11 @@ from edgecomp.schedules.cpu.depthwise_dot import (
 from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
-    requantize,
     vector_dtype,
 )
 from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
-from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.reach import greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.residual import narrow_added
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -184,10 +184,12 @@ class _Emitter:
             bias = bias + totals * (-128 if self.products.x_dtype == "uint8" else 128)
         table = taps.reshape(channels, *self.window.size)
         multiplier = np.broadcast_to(self.finish.multiplier.reshape(-1), (channels,))
-        farthest = greatest_x(self.products.x_dtype) * np.abs(taps.astype(np.int64)).sum(axis=1)
+        farthest = greatest_x(self.products.x_dtype) * np.abs(taps.astype(np.int64)).sum(
+            axis=1
+        )
         farthest = farthest + np.abs(bias.astype(np.int64).reshape(-1))
         self.reach = reach_of(self.target, farthest, multiplier)
-        if isinstance(self.finish, Scale) or self.kind.integer_add:
+        if not self._narrows_floats():
             self.reach = dataclasses.replace(self.reach, offset=0)
         self.starts = []
         start = 0
@@ -214,6 +216,12 @@ class _Emitter:
         self.weights = depthwise.pack_blocks(self.runs, weights, start)
         self.bias = in_order(start_of(bias.reshape(-1), self.reach))
         self.multiplier = in_order(multiplier.astype(np.float32))
+
+    def _narrows_floats(self) -> bool:
+        """Whether what follows the sums takes them with an offset."""
+        isa = self.target.core.isa
+        adds = self.kind.integer_add is not None and isa != "aarch64"
+        return isinstance(self.finish, Requantize) and not adds
 
     def _order(self, lanes: int) -> Array:
         """Channels as the sums hold them."""
@@ -365,54 +373,28 @@ class _Emitter:
             return
         if self.kind.integer_add:
             assert residual is not None
-            result = self._add_residual(totals, multipliers, residual)
+            result = narrow_added(
+                self.builder,
+                self.target,
+                totals,
+                multipliers,
+                residual,
+                self.finish,
+                self.kind.integer_add,
+                dtype=self.output.dtype,
+                reach=self.reach,
+            )
         else:
-            result = self._narrow(totals, multipliers, self.finish, self.reach)
+            result = narrow(
+                self.builder,
+                self.target,
+                totals,
+                multipliers,
+                self.finish,
+                dtype=self.output.dtype,
+                reach=self.reach,
+            )
         windows.store_valid(self.builder, self.out_buffer, at, result, block.vector)
-
-    def _narrow(
-        self,
-        totals: list[Expr],
-        multipliers: list[Expr],
-        parameters: Requantize,
-        reach: Reach,
-    ) -> Expr:
-        return narrow(
-            self.builder,
-            self.target,
-            totals,
-            multipliers,
-            parameters,
-            dtype=self.output.dtype,
-            reach=reach,
-        )
-
-    def _add_residual(
-        self, totals: list[Expr], multipliers: list[Expr], residual: Expr
-    ) -> Expr:
-        """Add the residual to the rounded result: docs/numerics.md, Add."""
-        add, finish = self.kind.integer_add, self.finish
-        assert add is not None
-        assert isinstance(finish, Requantize)
-        order = piece_order(self.target, int(residual.ty.dtype.lanes))
-        lanes = order.shape[1]
-        dtype = vector_dtype("int32", lanes)
-        named = self._name("residual", residual)
-        # (a - za) * wa + (b - zb) * wb: the zero points fold into one constant.
-        shift = constant(
-            -add.zero_a * add.weight_a - add.zero_b * add.weight_b, "int32", lanes
-        )
-        added = []
-        for total, multiplier, indices in zip(totals, multipliers, order, strict=True):
-            a = requantize(self.target, total, multiplier, finish, lanes)
-            b = pick([named], indices).astype(dtype)
-            weighted = a * constant(add.weight_a, "int32", lanes)
-            weighted = weighted + b * constant(add.weight_b, "int32", lanes) + shift
-            added.append(self._name("added", weighted))
-        factor = float(add.requantize.multiplier.reshape(-1)[0])
-        factors = [constant(factor, "float32", lanes)] * len(added)
-        # The accumulator of an addition is below 2^24 by construction.
-        return self._narrow(added, factors, add.requantize, Reach(2.0**24 * factor))
 
     def _store_scaled(
         self,

@@ -39,6 +39,7 @@ from edgecomp.schedules.cpu.product import (
     collapse_rows,
 )
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.residual import narrow_added
 from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses, part_start
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
 
@@ -105,7 +106,8 @@ def emit_product(
 def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:
     """Greatest magnitude of each channel's integer accumulator."""
     rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    return greatest_x(x_dtype) * rows.sum(axis=1) + np.abs(bias.reshape(-1).astype(np.int64))
+    farthest: Array = greatest_x(x_dtype) * rows.sum(axis=1)
+    return farthest + np.abs(bias.reshape(-1).astype(np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +221,7 @@ class _Emitter:
     def start(self, bias: Array) -> Array:
         """What accumulators start from."""
         if self.arithmetic.sum_dtype == "float32":
-            return bias.astype("float32")
+            return np.asarray(bias, np.float32)
         return start_of(bias, self.reach)
 
     def emit(self, name: str) -> Kernel:
@@ -291,8 +293,25 @@ class _Emitter:
                     tiles.chunk_start,
                 )
                 with builder.loop("tile", tiles.first, tiles.last) as tile:
-                    self._row_tile(pointers, block, tile)
+                    self._row_tile(pointers, self._pinned(block, tile), tile)
             start = stop
+
+    def _pinned(self, block: _Block, tile: Expr) -> _Block:
+        """The block with addresses that seem to depend on the tile.
+
+        Without a loop over K, LLVM would move the loads of the whole panel out of the loop over
+        tiles, and then spill and reload it. Tiles count from 0, which only this code knows.
+        """
+        loops = (
+            self.runs
+            or self.padded_run >= self.arithmetic.step * self.arithmetic.steps_per_loop
+        )
+        if loops or self.target.core.isa == "x86_64":
+            return block
+        zero = self.builder.let("zero", tile >> 31)
+        panel = self.builder.let("panel", block.panel + zero)
+        vector = self.builder.let("vector", block.vector + zero)
+        return dataclasses.replace(block, panel=panel, vector=vector)
 
     def _row_tile(self, pointers: _Pointers, block: _Block, tile: Expr) -> None:
         """One tile of rows, whose size depends on its place in the cut dimension."""
@@ -450,11 +469,12 @@ class _Emitter:
 
     def _narrows(self) -> bool:
         """Whether several vectors of a row become one of bytes, which NEON does in order."""
-        epilogue = self.epilogue
+        isa, epilogue = self.target.core.isa, self.epilogue
+        adds = epilogue.integer_add is not None
         return (
-            self.target.core.isa != "x86_64"
+            isa != "x86_64"
             and epilogue.requantize is not None
-            and epilogue.integer_add is None
+            and not (adds and isa == "armv7")
         )
 
     def _finish_bytes(
@@ -475,19 +495,35 @@ class _Emitter:
         column = (block.vector + vectors.start) * lanes
         at = block.group * self.vectors * lanes + column
         pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
-        result = narrow(
-            builder,
-            self.target,
-            [sums.get(row, vector) for vector in pairs],
-            [
-                load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
-                for vector in pairs
-            ],
-            self.epilogue.requantize,
-            dtype=self.epilogue.output_dtype,
-            reach=self.reach,
-        )
         count = len(vectors) * lanes
+        totals = [sums.get(row, vector) for vector in pairs]
+        multipliers = [
+            load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
+            for vector in pairs
+        ]
+        if self.epilogue.integer_add is None:
+            result = narrow(
+                builder,
+                self.target,
+                totals,
+                multipliers,
+                self.epilogue.requantize,
+                dtype=self.epilogue.output_dtype,
+                reach=self.reach,
+            )
+        else:
+            residual = load(pointers.residual, addresses.residual[row] + column, count)
+            result = narrow_added(
+                builder,
+                self.target,
+                totals,
+                multipliers,
+                pick([residual, residual], np.arange(len(pairs) * lanes) % count),
+                self.epilogue.requantize,
+                self.epilogue.integer_add,
+                dtype=self.epilogue.output_dtype,
+                reach=self.reach,
+            )
         if len(pairs) > len(vectors):
             result = pick([result], np.arange(count))
         output = ramp(addresses.output[row] + column, count)

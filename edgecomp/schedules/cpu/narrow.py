@@ -93,13 +93,32 @@ def narrow(
         All results in one vector of ``dtype``.
     """
     lanes = int(totals[0].ty.dtype.lanes)
+    products = [
+        scaled(target, total, multiplier, lanes, reach)
+        for total, multiplier in zip(totals, multipliers, strict=True)
+    ]
+    return narrow_scaled(builder, target, products, parameters, dtype=dtype, reach=reach)
+
+
+def narrow_scaled(
+    builder: KernelBuilder,
+    target: Target,
+    products: list[Expr],
+    parameters: Requantize,
+    *,
+    dtype: str,
+    reach: Reach,
+) -> Expr:
+    """``narrow`` of products of totals and multipliers.
+
+    On aarch64 they must not be expressions that end in a multiplication.
+    """
+    lanes = int(products[0].ty.dtype.lanes)
     clamps = reach.magnitude >= _CONVERTIBLE[target.core.isa]
     rounded = []
-    for total, multiplier in zip(totals, multipliers, strict=True):
-        scaled = _scaled(target, total, multiplier, lanes, reach)
-        if clamps:
-            scaled = _clamp(target, scaled, parameters)
-        integer = _rounded(target, scaled, lanes)
+    for product in products:
+        value = clamped(target, product, parameters) if clamps else product
+        integer = _rounded(target, value, lanes)
         rounded.append(builder.let("rounded", integer, vector_dtype("int32", lanes)))
     zero = parameters.zero_point
     if target.core.isa == "x86_64":
@@ -108,11 +127,11 @@ def narrow(
         return _narrow_aarch64(builder, rounded, parameters, dtype)
     else:
         result = _narrow_armv7(builder, rounded, zero, dtype)
-    return _bound(builder, result, parameters, dtype, lanes * len(totals))
+    return _bound(builder, result, parameters, dtype, lanes * len(products))
 
 
-def _scaled(target: Target, total: Expr, multiplier: Expr, lanes: int, reach: Reach) -> Expr:
-    """Totals as float32, times their multipliers."""
+def scaled(target: Target, total: Expr, multiplier: Expr, lanes: int, reach: Reach) -> Expr:
+    """Totals as float32, times their multipliers: never contracted with what follows."""
     dtype = vector_dtype("float32", lanes)
     if reach.offset:
         value = reinterpret(dtype, total) - constant(ROUNDING_MAGIC, "float32", lanes)
@@ -123,18 +142,19 @@ def _scaled(target: Target, total: Expr, multiplier: Expr, lanes: int, reach: Re
     return value * multiplier
 
 
-def _rounded(target: Target, scaled: Expr, lanes: int) -> Expr:
+def _rounded(target: Target, value: Expr, lanes: int) -> Expr:
     """Rounded to int32; on aarch64 only the low 16 bits are the result's."""
     if target.core.isa == "aarch64":
-        shifted = scaled + constant(ROUNDING_MAGIC, "float32", lanes)
+        shifted = value + constant(ROUNDING_MAGIC, "float32", lanes)
         return reinterpret(vector_dtype("int32", lanes), shifted)
-    return round_half_even(target, scaled, lanes)
+    return round_half_even(target, value, lanes)
 
 
-def _clamp(target: Target, scaled: Expr, parameters: Requantize) -> Expr:
+def clamped(target: Target, value: Expr, parameters: Requantize) -> Expr:
+    """Between the bounds, less the zero point."""
     low = float(parameters.low - parameters.zero_point)
     high = float(parameters.high - parameters.zero_point)
-    return clamp(scaled, low, high, target.core.isa)
+    return clamp(value, low, high, target.core.isa)
 
 
 def _bound(
@@ -172,9 +192,7 @@ def _narrow_x86(
     return intrinsic(vector_dtype(dtype, 4 * lanes), name.format(pack), *halves)
 
 
-def _narrow_armv7(
-    builder: KernelBuilder, rounded: list[Expr], zero: int, dtype: str
-) -> Expr:
+def _narrow_armv7(builder: KernelBuilder, rounded: list[Expr], zero: int, dtype: str) -> Expr:
     to_words = "llvm.arm.neon.vqmovns.v4i16"
     to_bytes = f"llvm.arm.neon.{'vqmovnsu' if dtype == 'uint8' else 'vqmovns'}.v8i8"
     pieces = []
