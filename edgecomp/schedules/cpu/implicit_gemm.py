@@ -302,10 +302,8 @@ class _Emitter:
         Without a loop over K, LLVM would move the loads of the whole panel out of the loop over
         tiles, and then spill and reload it. Tiles count from 0, which only this code knows.
         """
-        loops = (
-            self.runs
-            or self.padded_run >= self.arithmetic.step * self.arithmetic.steps_per_loop
-        )
+        steps = self.padded_run // self.arithmetic.step
+        loops = self.runs or steps // self.arithmetic.steps_per_loop > 1
         if loops or self.target.core.isa == "x86_64":
             return block
         zero = self.builder.let("zero", tile >> 31)
