@@ -129,6 +129,11 @@ class Arithmetic(abc.ABC):
         loads = (rows + vectors) / self.loads_per_cycle
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
 
+    def loop_steps(self, steps: int) -> int:
+        """Full steps in the body of a loop over ``steps`` of them."""
+        del steps
+        return self.steps_per_loop
+
     def finish_row_cycles(self, vectors: int) -> float:
         """Cycles to start and to store one row of a tile."""
         return vectors * self.finish_cycles

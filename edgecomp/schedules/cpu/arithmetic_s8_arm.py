@@ -46,16 +46,25 @@ class Signed(Arithmetic):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LaneDot(Signed):
-    """dotprod: ``sdot`` by element, 16 elements of x in one register."""
+    """dotprod: ``sdot`` by element, 16 elements of x in one register.
+
+    Attributes:
+        shallow: K is at most two steps, whose weights LLVM loads ahead.
+    """
 
     name: str = "dotprod"
     group: int = 4
     step: int = 16
-    steps_per_loop: int = 2
+    shallow: bool = False
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, one register of x per row, two of weights that follow each other."""
-        return rows * vectors + rows + 2 <= registers
+        """Accumulators, this and the next register of x per row, weights."""
+        weights = 2 * vectors if self.shallow else -(-vectors // 2)
+        return rows * vectors + 2 * rows + weights <= registers
+
+    def loop_steps(self, steps: int) -> int:
+        """Two or three: with single steps behind the loop, LLVM spills inside it."""
+        return next((several for several in (2, 3) if steps % several == 0), 1)
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Per group: a quarter of a load per row; loads of weights go in pairs."""
@@ -264,7 +273,8 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
     if target.has("i8mm"):
         return MatrixDot(multiplies_per_cycle=per_cycle)
     if target.has("dotprod"):
-        return LaneDot(multiplies_per_cycle=per_cycle)
+        depth = weight.size // max(1, len(weight))
+        return LaneDot(multiplies_per_cycle=per_cycle, shallow=depth <= 2 * LaneDot.step)
     return WidenedPairs(
         products=1 if weight.size and weight.min() == -128 else 2,
         arm32=target.core.isa == "armv7",

@@ -142,6 +142,7 @@ class _Block:
         is_last: condition that it is the group's last; None where it never is.
         panel: index of its weights.
         chunk_start: first tile of the chunk.
+        zero: 0, which LLVM takes for a number that depends on the tile; None on x86.
     """
 
     group: Expr
@@ -150,6 +151,7 @@ class _Block:
     is_last: Expr | None
     panel: Expr
     chunk_start: Expr
+    zero: Expr | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,16 +299,20 @@ class _Emitter:
             start = stop
 
     def _pinned(self, block: _Block, tile: Expr) -> _Block:
-        """The block with addresses that seem to depend on the tile.
+        """The block with what keeps LLVM from rearranging a tile's loads.
 
-        Without a loop over K, LLVM would move the loads of the whole panel out of the loop over
-        tiles, and then spill and reload it. Tiles count from 0, which only this code knows.
+        Without a loop over K it would move the loads of the whole panel out of the loop over
+        tiles, and then spill and reload it; with a constant count of iterations it counts up to
+        0 by addresses so far from the panel's that loads in pairs do not reach them. Tiles
+        count from 0, which only this code knows.
         """
-        steps = self.padded_run // self.arithmetic.step
-        loops = self.runs or steps // self.arithmetic.steps_per_loop > 1
-        if loops or self.target.core.isa == "x86_64":
+        if self.target.core.isa == "x86_64":
             return block
         zero = self.builder.let("zero", tile >> 31)
+        block = dataclasses.replace(block, zero=zero)
+        steps = self.padded_run // self.arithmetic.step
+        if self.runs or steps > self.arithmetic.loop_steps(steps):
+            return block
         panel = self.builder.let("panel", block.panel + zero)
         vector = self.builder.let("vector", block.vector + zero)
         return dataclasses.replace(block, panel=panel, vector=vector)
@@ -404,11 +410,15 @@ class _Emitter:
 
         groups = arithmetic.step // arithmetic.group
         steps, rest = divmod(self.padded_run, arithmetic.step)
-        loops, single = divmod(steps, arithmetic.steps_per_loop)
+        loop_steps = arithmetic.loop_steps(steps)
+        loops, single = divmod(steps, loop_steps)
         if loops:
-            with builder.loop("k", 0, loops) as k:
-                start = k.astype("int64") * (arithmetic.steps_per_loop * arithmetic.step)
-                for step in range(arithmetic.steps_per_loop):
+            end = loops
+            if loops > 1 and block.zero is not None:
+                end = builder.let("loops", loops + block.zero)
+            with builder.loop("k", 0, end) as k:
+                start = k.astype("int64") * (loop_steps * arithmetic.step)
+                for step in range(loop_steps):
                     emit(start + step * arithmetic.step if step else start, groups)
         for step in range(steps - single, steps):
             emit(step * arithmetic.step, groups)
