@@ -143,6 +143,8 @@ class _Block:
         panel: index of its weights.
         chunk_start: first tile of the chunk.
         zero: 0, which LLVM takes for a number that depends on the tile; None on x86.
+        bias_shift: 0 or such a number.
+        scale_shift: 0 or another.
     """
 
     group: Expr
@@ -152,6 +154,8 @@ class _Block:
     panel: Expr
     chunk_start: Expr
     zero: Expr | None = None
+    bias_shift: Expr = 0
+    scale_shift: Expr = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,8 +318,9 @@ class _Emitter:
         if self.runs or steps > self.arithmetic.loop_steps(steps):
             return block
         panel = self.builder.let("panel", block.panel + zero)
-        vector = self.builder.let("vector", block.vector + zero)
-        return dataclasses.replace(block, panel=panel, vector=vector)
+        # Another 0 for the multipliers: with one index for both, loads do not go in pairs.
+        other = self.builder.let("zero", tile >> 30)
+        return dataclasses.replace(block, panel=panel, bias_shift=zero, scale_shift=other)
 
     def _row_tile(self, pointers: _Pointers, block: _Block, tile: Expr) -> None:
         """One tile of rows, whose size depends on its place in the cut dimension."""
@@ -336,7 +341,8 @@ class _Emitter:
     ) -> RegisterTile:
         """All of K for one tile, starting from the bias."""
         builder, arithmetic = self.builder, self.arithmetic
-        column = (block.group * self.vectors + block.vector) * arithmetic.lanes
+        vector = block.group * self.vectors + block.vector + block.bias_shift
+        column = vector * arithmetic.lanes
         sums = arithmetic.begin(
             builder, len(addresses.x), block.vectors, pointers.bias, builder.let("col", column)
         )
@@ -485,6 +491,11 @@ class _Emitter:
             and not (adds and isa == "armv7")
         )
 
+    def _scale_index(self, block: _Block, vector: int) -> Expr:
+        """Of the multipliers of one of the block's vectors."""
+        first = block.group * self.vectors + block.vector + block.scale_shift
+        return (first + vector) * self.arithmetic.lanes
+
     def _finish_bytes(
         self,
         pointers: _Pointers,
@@ -501,7 +512,7 @@ class _Emitter:
         builder, lanes = self.builder, self.arithmetic.lanes
         assert self.epilogue.requantize is not None
         column = (block.vector + vectors.start) * lanes
-        at = block.group * self.vectors * lanes + column
+        at = self._scale_index(block, vectors.start)
         pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
         count = len(vectors) * lanes
         totals = [sums.get(row, vector) for vector in pairs]
@@ -551,8 +562,7 @@ class _Emitter:
         column = (block.vector + vector) * lanes
         multiplier = residual = None
         if pointers.multiplier is not None:
-            at = block.group * self.vectors * lanes + column
-            multiplier = load(pointers.multiplier, at, lanes)
+            multiplier = load(pointers.multiplier, self._scale_index(block, vector), lanes)
         for row in range(sums.rows):
             if pointers.residual is not None:
                 residual = load(pointers.residual, addresses.residual[row] + column, lanes)
