@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from tvm import tirx
+
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
@@ -245,6 +247,91 @@ class WidenedPairs(Signed):
         return total + intrinsic("int32x4", name, product)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WidenedQuads(Signed):
+    """``WidenedPairs`` where K comes in fours: whole registers of weights and of x.
+
+    A register of weights holds two pairs of K for four columns, ``tbl`` brings the same two
+    pairs of x beside them, and ``smull`` takes the lower halves, ``smlal2`` the upper ones.
+    That halves the copies of x and the loads of weights.
+    """
+
+    name: str = "neon"
+    group: int = 4
+    step: int = 16
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators; this and the next weights; x and its copy; indices of ``tbl``."""
+        indices, products = self.step // self.group, 2
+        return rows * vectors + 2 * (rows + vectors) + indices + products <= registers
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per four elements: a copy of x per row, two products and their pairwise addition."""
+        del registers
+        operations = rows * (1.25 + vectors * 3) + vectors / 2
+        return operations / self.multiplies_per_cycle
+
+    def arrange(self, block: Array) -> Array:
+        """Pairs of K outside the four columns of a register."""
+        runs, groups, columns, _ = block.shape
+        split = block.reshape(runs, groups, columns // self.lanes, self.lanes, 2, 2)
+        return split.transpose(0, 1, 2, 4, 3, 5).reshape(-1)
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """Load the step's elements of each row, then go through their fours."""
+        quads = load_row_words(builder, operands, "int32", groups, 4)
+        for group in range(groups):
+            weights = [
+                builder.let(
+                    "weight",
+                    load(operands.weights, self.weight_at(tile, operands, group, vector), 16),
+                    "int8x16",
+                )
+                for vector in range(tile.vectors)
+            ]
+            for row in range(tile.rows):
+                x = builder.let("x", self._pairs(quads[row], group, groups), "int8x16")
+                for vector, weight in enumerate(weights):
+                    product = _widened(x, weight, 0) + _widened(x, weight, 8)
+                    total = _with_pairs(tile.get(row, vector), product)
+                    tile.set(builder, row, vector, total)
+
+    def _pairs(self, quads: Buffer, group: int, groups: int) -> Expr:
+        """Both pairs of a group of x, each four times."""
+        if groups < self.step // self.group:
+            pairs = reinterpret("int16x2", load(quads, group))
+            lanes = [tirx.const(index, "int32") for index in (0, 0, 0, 0, 1, 1, 1, 1)]
+            return reinterpret("int8x16", tirx.Shuffle([pairs, pairs, pairs, pairs], lanes))
+        indices = tirx.Shuffle(
+            [
+                splat(tirx.const(0x0100 + 0x0202 * (2 * group + pair), "int16"), 4)
+                for pair in range(2)
+            ],
+            [tirx.const(index, "int32") for index in range(8)],
+        )
+        whole = reinterpret("int8x16", load(quads, 0, groups))
+        table = reinterpret("int8x16", indices)
+        return intrinsic("int8x16", "llvm.aarch64.neon.tbl1.v16i8", whole, table)
+
+
+def _widened(x: Expr, weight: Expr, first: int) -> Expr:
+    """16-bit products of eight neighbouring bytes."""
+    lanes = [tirx.const(first + index, "int32") for index in range(8)]
+    parts = [tirx.Shuffle([value], lanes) for value in (x, weight)]
+    return intrinsic("int16x8", "llvm.aarch64.neon.smull.v8i16", *parts)
+
+
+def _with_pairs(total: Expr, product: Expr) -> Expr:
+    """Neighbouring products added to the totals."""
+    return total + intrinsic("int32x4", "llvm.aarch64.neon.saddlp.v4i32.v8i16", product)
+
+
 def load_row_words(
     builder: KernelBuilder,
     operands: Operands,
@@ -275,8 +362,11 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
     if target.has("dotprod"):
         depth = weight.size // max(1, len(weight))
         return LaneDot(multiplies_per_cycle=per_cycle, shallow=depth <= 2 * LaneDot.step)
+    least = weight.min(initial=0)
+    if target.core.isa == "aarch64" and least > -128:
+        return WidenedQuads(multiplies_per_cycle=per_cycle)
     return WidenedPairs(
-        products=1 if weight.size and weight.min() == -128 else 2,
+        products=1 if least == -128 else 2,
         arm32=target.core.isa == "armv7",
         multiplies_per_cycle=per_cycle,
     )
