@@ -52,26 +52,34 @@ class LaneDot(Signed):
 
     Attributes:
         shallow: K is at most two steps, whose weights LLVM loads ahead.
+        in_order: loads take slots of their own, and stay where they are used.
     """
 
     name: str = "dotprod"
     group: int = 4
     step: int = 16
     shallow: bool = False
+    in_order: bool = False
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, this and the next register of x per row, weights."""
-        weights = 2 * vectors if self.shallow else -(-vectors // 2)
-        return rows * vectors + 2 * rows + weights <= registers
+        """Accumulators, this and maybe the next register of x per row, weights."""
+        if self.shallow:
+            return rows * vectors + 2 * rows + 2 * vectors <= registers
+        if self.in_order:
+            return rows * vectors + rows + 3 <= registers
+        return rows * vectors + 2 * rows + -(-vectors // 2) <= registers
 
     def loop_steps(self, steps: int) -> int:
-        """Two or three: with single steps behind the loop, LLVM spills inside it."""
-        return next((several for several in (2, 3) if steps % several == 0), 1)
+        """Divides the steps: with single ones behind the loop, LLVM spills inside it."""
+        wanted = (4, 3, 2) if self.in_order and steps > 4 else (2, 3)
+        return next((several for several in wanted if steps % several == 0), 1)
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Per group: a quarter of a load per row; loads of weights go in pairs."""
         del registers
         multiplies = rows * vectors / self.multiplies_per_cycle
+        if self.in_order:
+            return max(multiplies, self.latency_cycles) + rows / 4 + vectors
         loads = rows / 4 + vectors / 2
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * loads
 
@@ -361,7 +369,11 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
         return MatrixDot(multiplies_per_cycle=per_cycle)
     if target.has("dotprod"):
         depth = weight.size // max(1, len(weight))
-        return LaneDot(multiplies_per_cycle=per_cycle, shallow=depth <= 2 * LaneDot.step)
+        return LaneDot(
+            multiplies_per_cycle=per_cycle,
+            shallow=depth <= 2 * LaneDot.step,
+            in_order=target.core.in_order,
+        )
     least = weight.min(initial=0)
     if target.core.isa == "aarch64" and least > -128:
         return WidenedQuads(multiplies_per_cycle=per_cycle)
