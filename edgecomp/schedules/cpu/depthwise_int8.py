@@ -37,7 +37,7 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
 from edgecomp.schedules.cpu.reach import greatest_x, reach_of, start_of
 from edgecomp.schedules.cpu.residual import narrow_added
-from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
+from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk, Window
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_int8_nhwc"
@@ -96,6 +96,11 @@ def params_for(target: Target, operation: Operation) -> Params:
         sums = products.sums(products.lanes)
         room = target.core.vector_registers - products.held - 2
         columns = max(1, min(_MAXIMUM_COLUMNS, room // (sums * height), output.shape[3]))
+        if products.ahead:
+            registers = target.core.vector_registers
+            columns = _columns_within(
+                registers, columns, window, sums * height, products.ahead
+            )
         shared = len(window.users(columns)) * len(plan.groups) * products.interleave_cost
         own = len(plan.uses) * window.size[1] * products.use_cost
         cost = (shared / columns + own) / height + _FINISH_COST * sums
@@ -114,6 +119,26 @@ def params_for(target: Target, operation: Operation) -> Params:
         least_lanes=products.least_lanes,
     )
     return Params(height=height, walk=walk)
+
+
+def _columns_within(
+    registers: int, most: int, window: Window, sums: int, operands: int
+) -> int:
+    """Output columns whose sums and operands fit: at most ``most``, at least 1.
+
+    Args:
+        registers: that there are.
+        most: columns.
+        window: of the convolution.
+        sums: vectors per column.
+        operands: per input column.
+    """
+    fitting = (
+        columns
+        for columns in range(most, 1, -1)
+        if columns * sums + window.span(columns) * operands <= registers
+    )
+    return next(fitting, 1)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
