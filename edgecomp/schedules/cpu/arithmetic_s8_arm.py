@@ -58,6 +58,7 @@ class LaneDot(Signed):
     name: str = "dotprod"
     group: int = 4
     step: int = 16
+    loads_biases: bool = True
     shallow: bool = False
     in_order: bool = False
 
@@ -138,9 +139,11 @@ class MatrixDot(Signed):
         vectors: int,
         bias: Buffer | None,
         bias_index: Expr,
+        row_stride: int = 0,
     ) -> RegisterTile:
         """Bias of two columns, repeated for the two rows of a pair."""
         assert bias is not None
+        assert row_stride == 0
         pairs = -(-rows // 2)
         sums = [builder.array("sum", "int32", vectors * 8) for _ in range(pairs)]
         for part in range(2 * vectors):

@@ -103,7 +103,7 @@ def emit_product(
             emitter.params.vectors,
             arithmetic,
         ),
-        bias=pad_columns(emitter.start(bias.reshape(shape)), padded),
+        bias=emitter.copies(pad_columns(emitter.start(bias.reshape(shape)), padded)),
         multiplier=multiplier,
     )
 
@@ -235,6 +235,34 @@ class _Emitter:
             return np.asarray(bias, np.float32)
         return start_of(bias, self.reach)
 
+    @property
+    def unrolled(self) -> bool:
+        """Whether K takes no loop that repeats."""
+        steps = self.padded_run // self.arithmetic.step
+        return not self.runs and steps <= self.arithmetic.loop_steps(steps)
+
+    @property
+    def bias_copies(self) -> int:
+        """How often each column block's biases lie behind each other: once per row of a tile.
+
+        Accumulators then start by loads in pairs instead of copies of registers, which take
+        slots of the units that multiply.
+        """
+        if not (self.unrolled and self.arithmetic.loads_biases):
+            return 1
+        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        return self.params.rows.large * inner
+
+    def copies(self, bias: Array) -> Array:
+        """``bias_copies`` of padded biases."""
+        lanes = self.arithmetic.lanes
+        blocks = [
+            np.tile(group[start * lanes : (start + size) * lanes], self.bias_copies)
+            for group in bias.reshape(self.product.groups, -1)
+            for start, size in self.params.vectors.starts()
+        ]
+        return np.concatenate(blocks)
+
     def emit(self, name: str) -> Kernel:
         """The whole kernel."""
         builder, params = self.builder, self.params
@@ -264,7 +292,7 @@ class _Emitter:
         padded = product.groups * self.vectors * arithmetic.lanes
         x = builder.pointer("x", arithmetic.x_dtype, product.x_elements)
         weights = builder.pointer("weights", arithmetic.weight_dtype, padded * self.depth)
-        bias = builder.pointer("bias", arithmetic.sum_dtype, padded)
+        bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
         multiplier = residual = None
         if self.epilogue.multiplier is not None:
             multiplier = builder.pointer("multiplier", "float32", padded)
@@ -319,8 +347,7 @@ class _Emitter:
             return block
         zero = self.builder.let("zero", tile >> 31)
         block = dataclasses.replace(block, zero=zero)
-        steps = self.padded_run // self.arithmetic.step
-        if self.runs or steps > self.arithmetic.loop_steps(steps):
+        if not self.unrolled:
             return block
         panel = self.builder.let("panel", block.panel + zero)
         # Another 0 for the multipliers: with one index for both, loads do not go in pairs.
@@ -343,10 +370,11 @@ class _Emitter:
         """All of K for one tile, starting from the bias."""
         builder, arithmetic = self.builder, self.arithmetic
         vector = block.group * self.vectors + block.vector + block.bias_shift
-        column = vector * arithmetic.lanes
-        sums = arithmetic.begin(
-            builder, len(addresses.x), block.vectors, pointers.bias, builder.let("col", column)
-        )
+        column = vector * (arithmetic.lanes * self.bias_copies)
+        stride = block.vectors * arithmetic.lanes if self.bias_copies > 1 else 0
+        at = builder.let("col", column)
+        rows = len(addresses.x)
+        sums = arithmetic.begin(builder, rows, block.vectors, pointers.bias, at, stride)
         next_panel: Expr = None
         if self.params.prefetch_next:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
