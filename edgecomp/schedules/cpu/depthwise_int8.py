@@ -199,6 +199,12 @@ class _Emitter:
         self._pack(operation)
         self.builder = KernelBuilder(target.core.isa)
 
+    @property
+    def bias_copies(self) -> int:
+        """How often a block's biases lie behind each other: once per output of a tile or once."""
+        outputs = self.params.height * self.params.walk.columns
+        return outputs if self.products.loads_biases else 1
+
     def _pack(self, operation: Operation) -> None:
         """Weights per use and column; bias and multipliers in the order of the sums."""
         taps, bias = depthwise.constants_of(operation)
@@ -231,15 +237,15 @@ class _Emitter:
             ]
             return np.concatenate(parts)
 
-        def in_order(values: Array) -> depthwise.Packing:
+        def in_order(values: Array, copies: int = 1) -> depthwise.Packing:
             def make(first: int, segment: Segment) -> Array:
                 block = depthwise.rows_of_channels(values, first, segment.vectors)
-                return block[self._order(len(block))]
+                return np.tile(block[self._order(len(block))].reshape(-1), copies)
 
-            return depthwise.pack_blocks(self.runs, make, 1)
+            return depthwise.pack_blocks(self.runs, make, copies)
 
         self.weights = depthwise.pack_blocks(self.runs, weights, start)
-        self.bias = in_order(start_of(bias.reshape(-1), self.reach))
+        self.bias = in_order(start_of(bias.reshape(-1), self.reach), self.bias_copies)
         self.multiplier = in_order(multiplier.astype(np.float32))
 
     def _narrows_floats(self) -> bool:
@@ -330,14 +336,16 @@ class _Emitter:
         sums: list[list[list[Buffer]]] = [
             [[] for _ in range(columns)] for _ in range(self.params.height)
         ]
+        outputs = [column for row in sums for column in row]
         for index in range(count):
-            bias = self._name(
-                "bias", load(self.bias_buffer, block.bias + index * lanes, lanes)
-            )
-            for row in sums:
-                for column in row:
-                    column.append(builder.array("sum", "int32", lanes))
-                    builder.store(column[-1], ramp(0, lanes), bias)
+            at = block.bias + index * lanes
+            shared = None
+            if self.bias_copies == 1:
+                shared = self._name("bias", load(self.bias_buffer, at, lanes))
+            for number, output in enumerate(outputs):
+                own = load(self.bias_buffer, at + number * block.vector.lanes, lanes)
+                output.append(builder.array("sum", "int32", lanes))
+                builder.store(output[-1], ramp(0, lanes), own if shared is None else shared)
         return sums
 
     def _x_row(self, block: _Block, place: Place, row: int, position: int) -> Expr:
