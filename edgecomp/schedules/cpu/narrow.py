@@ -16,6 +16,8 @@ lane of the int32 vectors holds so that the bytes come out in order; kernels tha
 rows by unpacking get it for nothing. ARM narrows in order.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from tvm import tirx
@@ -56,6 +58,14 @@ def piece_order(target: Target, channels: int) -> npt.NDArray[np.int64]:
         return np.arange(channels).reshape(-1, 4)
     pieces = np.arange(channels).reshape(-1, 4, 4)  # [128-bit piece, vector, lane]
     return pieces.transpose(1, 0, 2).reshape(4, -1)
+
+
+def narrowed_together(target: Target, vectors: Sequence[int]) -> list[int]:
+    """One to four vectors with copies of some behind them, as ``narrow`` takes them."""
+    if target.core.isa != "x86_64":
+        return [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
+    pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
+    return pairs if len(pairs) == 4 else [*pairs, *pairs]
 
 
 def least_byte_lanes(target: Target) -> int:
