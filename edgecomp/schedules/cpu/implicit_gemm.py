@@ -24,6 +24,7 @@ from edgecomp.schedules.builder import (
     Expr,
     Kernel,
     KernelBuilder,
+    constant,
     load,
     ramp,
 )
@@ -43,6 +44,8 @@ from edgecomp.schedules.cpu.product import (
     collapse_depth,
     collapse_rows,
 )
+from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.residual import narrow_added
 from edgecomp.schedules.cpu.row_tiles import (
     RowTiles,
     TileAddresses,
@@ -102,7 +105,7 @@ def emit_product(
         bias: [groups * columns].
     """
     emitter = _Emitter(product, arithmetic, epilogue, target)
-    emitter.magnitude = greatest_scaled(weights, bias, epilogue)
+    emitter.reach = emitter.reach_of(weights, bias)
     padded = emitter.vectors * arithmetic.lanes
     kernel = emitter.emit(f"{name}_{emitter.tile_name}__{arithmetic.name}")
     shape = (product.groups, product.columns)
@@ -119,18 +122,16 @@ def emit_product(
             emitter.params.vectors,
             arithmetic,
         ),
-        bias=pad_columns(bias.reshape(shape).astype(arithmetic.sum_dtype), padded),
+        bias=emitter.copies(pad_columns(emitter.start(bias.reshape(shape)), padded)),
         multiplier=multiplier,
     )
 
 
-def greatest_scaled(weights: Array, bias: Array, epilogue: Epilogue) -> float:
-    """No accumulator times its multiplier is greater in magnitude; 0 without multipliers."""
-    if epilogue.multiplier is None:
-        return 0.0
+def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:
+    """Greatest magnitude of each channel's integer accumulator."""
     rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    reach = 255 * rows.sum(axis=1) + np.abs(bias.reshape(-1).astype(np.int64))
-    return float((reach * np.abs(epilogue.multiplier.reshape(-1))).max(initial=0.0))
+    farthest: Array = greatest_x(x_dtype) * rows.sum(axis=1)
+    return farthest + np.abs(bias.reshape(-1).astype(np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +166,9 @@ class _Block:
         is_last: condition that it is the group's last; None where it never is.
         panel: index of its weights.
         chunk_start: first tile of the chunk.
+        zero: 0, which LLVM takes for a number that depends on the tile; None on x86.
+        bias_shift: 0 or such a number.
+        scale_shift: 0 or another.
     """
 
     group: Expr
@@ -173,6 +177,9 @@ class _Block:
     is_last: Expr | None
     panel: Expr
     chunk_start: Expr
+    zero: Expr | None = None
+    bias_shift: Expr = 0
+    scale_shift: Expr = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +217,7 @@ class _Emitter:
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         outer = self.params.row_chunks * product.groups
         self.work_items = outer * self.block_chunks * self.parts
-        self.magnitude = float("inf")
+        self.reach = Reach(float("inf"))
         self.builder = KernelBuilder(target.core.isa)
 
     @property
@@ -234,6 +241,48 @@ class _Emitter:
             * np.dtype(self.epilogue.output_dtype).itemsize,
         )
         return params_for(shape, self.arithmetic, self.target)
+
+    def reach_of(self, weights: Array, bias: Array) -> Reach:
+        """How far the accumulators go; they start without an offset where nothing narrows."""
+        if self.epilogue.multiplier is None:
+            return Reach(0.0)
+        farthest = farthest_sums(weights, bias, self.arithmetic.x_dtype)
+        reach = reach_of(self.target, farthest, self.epilogue.multiplier)
+        return reach if self._narrows() else dataclasses.replace(reach, offset=0)
+
+    def start(self, bias: Array) -> Array:
+        """What accumulators start from."""
+        if self.arithmetic.sum_dtype == "float32":
+            return np.asarray(bias, np.float32)
+        return start_of(bias, self.reach)
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether K takes no loop that repeats."""
+        steps = self.padded_run // self.arithmetic.step
+        return not self.runs and steps <= self.arithmetic.loop_steps(steps)
+
+    @property
+    def bias_copies(self) -> int:
+        """How often each column block's biases lie behind each other: once per row of a tile.
+
+        Accumulators then start by loads in pairs instead of copies of registers, which take
+        slots of the units that multiply.
+        """
+        if not (self.unrolled and self.arithmetic.loads_biases):
+            return 1
+        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        return self.params.rows.large * inner
+
+    def copies(self, bias: Array) -> Array:
+        """``bias_copies`` of padded biases."""
+        lanes = self.arithmetic.lanes
+        blocks = [
+            np.tile(group[start * lanes : (start + size) * lanes], self.bias_copies)
+            for group in bias.reshape(self.product.groups, -1)
+            for start, size in self.params.vectors.starts()
+        ]
+        return np.concatenate(blocks)
 
     def emit(self, name: str) -> Kernel:
         """The whole kernel."""
@@ -287,7 +336,7 @@ class _Emitter:
         padded = product.groups * self.vectors * arithmetic.lanes
         x = builder.pointer("x", arithmetic.x_dtype, product.x_elements)
         weights = builder.pointer("weights", arithmetic.weight_dtype, padded * self.depth)
-        bias = builder.pointer("bias", arithmetic.sum_dtype, padded)
+        bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
         multiplier = residual = None
         if self.epilogue.multiplier is not None:
             multiplier = builder.pointer("multiplier", "float32", padded)
@@ -327,8 +376,27 @@ class _Emitter:
                     tiles.chunk_start,
                 )
                 with builder.loop("tile", tiles.first, tiles.last) as tile:
-                    self._row_tile(pointers, block, tile)
+                    self._row_tile(pointers, self._pinned(block, tile), tile)
             start = stop
+
+    def _pinned(self, block: _Block, tile: Expr) -> _Block:
+        """The block with what keeps LLVM from rearranging a tile's loads.
+
+        Without a loop over K it would move the loads of the whole panel out of the loop over
+        tiles, and then spill and reload it; with a constant count of iterations it counts up to
+        0 by addresses so far from the panel's that loads in pairs do not reach them. Tiles
+        count from 0, which only this code knows.
+        """
+        if self.target.core.isa == "x86_64":
+            return block
+        zero = self.builder.let("zero", tile >> 31)
+        block = dataclasses.replace(block, zero=zero)
+        if not self.unrolled:
+            return block
+        panel = self.builder.let("panel", block.panel + zero)
+        # Another 0 for the multipliers: with one index for both, loads do not go in pairs.
+        other = self.builder.let("zero", tile >> 30)
+        return dataclasses.replace(block, panel=panel, bias_shift=zero, scale_shift=other)
 
     def _row_tile(self, pointers: _Pointers, block: _Block, tile: Expr) -> None:
         """One tile of rows, whose size depends on its place in the cut dimension."""
@@ -345,10 +413,12 @@ class _Emitter:
     ) -> RegisterTile:
         """All of K for one tile, starting from the bias."""
         builder, arithmetic = self.builder, self.arithmetic
-        column = (block.group * self.vectors + block.vector) * arithmetic.lanes
-        sums = arithmetic.begin(
-            builder, len(addresses.x), block.vectors, pointers.bias, builder.let("col", column)
-        )
+        vector = block.group * self.vectors + block.vector + block.bias_shift
+        column = vector * (arithmetic.lanes * self.bias_copies)
+        stride = block.vectors * arithmetic.lanes if self.bias_copies > 1 else 0
+        at = builder.let("col", column)
+        rows = len(addresses.x)
+        sums = arithmetic.begin(builder, rows, block.vectors, pointers.bias, at, stride)
         next_panel: Expr = None
         if self.params.prefetch_next:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
@@ -425,11 +495,15 @@ class _Emitter:
 
         groups = arithmetic.step // arithmetic.group
         steps, rest = divmod(self.padded_run, arithmetic.step)
-        loops, single = divmod(steps, arithmetic.steps_per_loop)
+        loop_steps = arithmetic.loop_steps(steps)
+        loops, single = divmod(steps, loop_steps)
         if loops:
-            with builder.loop("k", 0, loops) as k:
-                start = k.astype("int64") * (arithmetic.steps_per_loop * arithmetic.step)
-                for step in range(arithmetic.steps_per_loop):
+            end = loops
+            if loops > 1 and block.zero is not None:
+                end = builder.let("loops", loops + block.zero)
+            with builder.loop("k", 0, end) as k:
+                start = k.astype("int64") * (loop_steps * arithmetic.step)
+                for step in range(loop_steps):
                     emit(start + step * arithmetic.step if step else start, groups)
         for step in range(steps - single, steps):
             emit(step * arithmetic.step, groups)
@@ -501,9 +575,14 @@ class _Emitter:
 
     def _narrows(self) -> bool:
         """Whether several vectors of a row become one of bytes."""
-        epilogue = self.epilogue
-        adds = epilogue.integer_add is not None and self.target.core.isa != "x86_64"
+        isa, epilogue = self.target.core.isa, self.epilogue
+        adds = epilogue.integer_add is not None and isa == "armv7"
         return epilogue.requantize is not None and not adds
+
+    def _scale_index(self, block: _Block, vector: int) -> Expr:
+        """Of the multipliers of one of the block's vectors."""
+        first = block.group * self.vectors + block.vector + block.scale_shift
+        return (first + vector) * self.arithmetic.lanes
 
     def _finish_bytes(
         self,
@@ -521,7 +600,7 @@ class _Emitter:
         builder, lanes = self.builder, self.arithmetic.lanes
         assert self.epilogue.requantize is not None
         column = (block.vector + vectors.start) * lanes
-        at = block.group * self.vectors * lanes + column
+        at = self._scale_index(block, vectors.start)
         pairs = narrowed_together(self.target, vectors)
         totals = [sums.get(row, vector) for vector in pairs]
         multipliers = [
@@ -537,7 +616,23 @@ class _Emitter:
                 multipliers,
                 self.epilogue.requantize,
                 dtype=dtype,
-                magnitude=self.magnitude,
+                reach=self.reach,
+            )
+        elif self.target.core.isa != "x86_64":
+            residual = load(
+                pointers.residual, addresses.residual[row] + column, len(vectors) * lanes
+            )
+            indices = np.arange(len(pairs) * lanes) % (len(vectors) * lanes)
+            result = narrow_added(
+                builder,
+                self.target,
+                totals,
+                multipliers,
+                pick([residual, residual], indices),
+                self.epilogue.requantize,
+                self.epilogue.integer_add,
+                dtype=dtype,
+                reach=self.reach,
             )
         else:
             first = addresses.residual[row] + column - vectors.start * lanes
@@ -553,7 +648,7 @@ class _Emitter:
                 [added[vector] for vector in pairs],
                 parameters,
                 dtype=dtype,
-                magnitude=2.0**24 * float(parameters.multiplier.reshape(-1)[0]),
+                reach=Reach(2.0**24 * float(parameters.multiplier.reshape(-1)[0])),
             )
         count = len(vectors) * lanes
         if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
@@ -585,13 +680,15 @@ class _Emitter:
         column = (block.vector + vector) * lanes
         multiplier = residual = None
         if pointers.multiplier is not None:
-            at = block.group * self.vectors * lanes + column
-            multiplier = load(pointers.multiplier, at, lanes)
+            multiplier = load(pointers.multiplier, self._scale_index(block, vector), lanes)
         for row in range(sums.rows):
             if pointers.residual is not None:
                 residual = load(pointers.residual, addresses.residual[row] + column, lanes)
+            total = sums.get(row, vector)
+            if self.reach.offset:
+                total = total - constant(self.reach.offset, "int32", lanes)
             result = self.epilogue.apply(
-                builder, self.target, sums.get(row, vector), lanes, multiplier, residual
+                builder, self.target, total, lanes, multiplier, residual
             )
             at = addresses.output[row] + column
             store_columns(builder, pointers.output, at, result, lanes, columns)
