@@ -21,9 +21,10 @@ from edgecomp.graph.labeling import Flow, Variable, cheapest_labels, flow_cost
 from edgecomp.passes.quantization_scope import Block, Scope
 from edgecomp.plan.prices import ConversionPrice, Price
 
-#: An integer layer takes at most this part of the float layer's time: the prices' own error.
-LEAST_GAIN_MODELLED = 0.9
-LEAST_GAIN_MEASURED = 0.97
+#: An integer layer takes at most this part of the float layer's time: nothing is given away
+#: for less than prices are sure of.
+LEAST_GAIN_MODELLED = 0.95
+LEAST_GAIN_MEASURED = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Layer:
     """Nodes that are decided together.
 
     Attributes:
-        nodes: names of the quantizable nodes, in order; the first names the layer.
+        nodes: names of the nodes that can be integer, in order; the first names the layer.
         integer: the decision.
         float_seconds, integer_seconds: of its kernels in either form.
         conversion_seconds: that computing this layer alone in the other way would add.
@@ -49,10 +50,15 @@ class Layer:
     def reason(self) -> str:
         """Why it is computed as it is."""
         figures = (
-            f"int8 {_time(self.integer_seconds)}, float {_time(self.float_seconds)}, "
-            f"conversions {_time(max(0.0, self.conversion_seconds))}"
+            f"int8 {time_text(self.integer_seconds)}, float {time_text(self.float_seconds)}, "
+            f"conversions {time_text(max(0.0, self.conversion_seconds))}"
         )
         return f"{figures}, {'measured' if self.measured else 'modelled'}"
+
+
+def least_gain(measured: bool) -> float:
+    """Part of the float time that integer layers may take at most."""
+    return LEAST_GAIN_MEASURED if measured else LEAST_GAIN_MODELLED
 
 
 def quantized_values(scope: Scope) -> list[ir.Value]:
@@ -94,7 +100,7 @@ def choose_precision(
         plain, integer = layers.prices[index]
         result.append(
             Layer(
-                tuple(b.node.name or "" for b in blocks),
+                tuple(n.name or "" for b in blocks for n in b.nodes),
                 special[index],
                 plain.seconds,
                 integer.seconds,
@@ -123,10 +129,10 @@ class _Layers:
     ) -> None:
         names = {name for price in float_prices for name in price.nodes}
         for block in scope.blocks:
-            names.update(_block_nodes(block))
+            names.update(_names(block))
         self._parent = {name: name for name in names}
         for block in scope.blocks:
-            self._join(_block_nodes(block))
+            self._join(_names(block))
         both = [
             [(tuple(n for n in p.nodes if n in names), p) for p in prices]
             for prices in (float_prices, integer_prices)
@@ -162,8 +168,7 @@ class _Layers:
                 result.append(Variable(plain.seconds, plain.seconds))
                 continue
             measured = plain.measured and integer.measured
-            gain = LEAST_GAIN_MEASURED if measured else LEAST_GAIN_MODELLED
-            result.append(Variable(plain.seconds, integer.seconds / gain))
+            result.append(Variable(plain.seconds, integer.seconds / least_gain(measured)))
         return result
 
     def _root(self, name: str) -> str:
@@ -177,9 +182,8 @@ class _Layers:
             self._parent[second] = first
 
 
-def _block_nodes(block: Block) -> tuple[str, ...]:
-    nodes = (block.node, block.add, block.activation)
-    return tuple(node.name or "" for node in nodes if node is not None)
+def _names(block: Block) -> tuple[str, ...]:
+    return tuple(node.name or "" for node in block.nodes)
 
 
 def _flows(
@@ -197,19 +201,17 @@ def _flows(
         plain = value.is_graph_output() or any(use not in reads for use in uses)
         price = conversions[value.name or ""]
         to_plain = price.dequantize
-        if maker is not None and maker.is_product and maker.activation is None:
-            alone = len(uses) == 1 or plain
-            to_plain = price.float_result if alone else price.dequantize
+        only_reader = len(uses) == 1 and not value.is_graph_output()
+        if maker is not None and maker.is_product and not maker.activation and only_reader:
+            to_plain = price.float_result
         producer = None if maker is None else layers.of(maker.node.name or "")
-        flows.append(
-            Flow(producer, tuple(sorted(readers)), plain, price.quantize, to_plain)
-        )
+        flows.append(Flow(producer, tuple(sorted(readers)), plain, price.quantize, to_plain))
     return flows
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """A time with three digits."""
     microseconds = seconds * 1e6
-    if microseconds >= 1000:  # noqa: PLR2004 - microseconds in a millisecond
+    if microseconds >= 1000:
         return f"{microseconds / 1000:.3g} ms"
     return f"{microseconds:.3g} us"

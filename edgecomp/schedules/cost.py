@@ -97,7 +97,9 @@ def operation_cost(
     if known is not None:
         return OperationCost(known.seconds, MEASURED, "cost table")
     name = _schedule_of(operation, target, without)
-    return OperationCost(_cycles(name, operation, target, streamed) / hertz(target), MODELLED, name)
+    return OperationCost(
+        _cycles(name, operation, target, streamed) / hertz(target), MODELLED, name
+    )
 
 
 def streamed_part(weight_bytes: int, target: Target) -> float:

@@ -81,8 +81,10 @@ def prepare(
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
         return Prepared(model, [feeds], facts)
-    samples, facts["quantization"] = insert_quantization(model, options, progress, dataset)
-    facts["passes"].append("InsertQdqPass")
+    samples, found = insert_quantization(model, options, progress, dataset, target)
+    facts |= found
+    if is_quantized(model):
+        facts["passes"].append("InsertQdqPass")
     return Prepared(model, samples, facts)
 
 

@@ -38,7 +38,9 @@ _LAYER_NORM = 18.0
 _REDUCE = 3.0
 _QUANTIZED_BINARY = 14.0
 #: Cycles per element of a copy whose sides run along different dimensions.
-_TRANSPOSED_COPY_CYCLES = 0.3
+_TRANSPOSED_COPY_CYCLES = 0.25
+#: A halo is short runs: times the traffic of one run.
+_FILL = 1.7
 #: Cycles per element of a kernel that nothing is known of.
 _SCALAR_CYCLES = 4.0
 
@@ -130,13 +132,15 @@ def fill_cycles(operation: Operation, target: Target) -> float:
     written = output.bytes
     if isinstance(operation.kind, FillHalo):
         written -= output.elements * np.dtype(output.dtype).itemsize
-    return traffic_cycles(0, written, target)
+    return _FILL * traffic_cycles(0, written, target)
 
 
 def fallback_cycles(operation: Operation, target: Target) -> float:
     """A scalar loop over inputs and outputs: what they compute is not known."""
     elements = sum(v.elements for v in (*operation.inputs, *operation.outputs))
-    read, written = (sum(v.bytes for v in side) for side in (operation.inputs, operation.outputs))
+    read, written = (
+        sum(v.bytes for v in side) for side in (operation.inputs, operation.outputs)
+    )
     return _SCALAR_CYCLES * elements + traffic_cycles(read, written, target)
 
 

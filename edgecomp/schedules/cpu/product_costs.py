@@ -3,7 +3,12 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import BatchMatrixMultiply, Convolution, MatrixMultiply, Operation
+from edgecomp.plan.operations import (
+    BatchMatrixMultiply,
+    Convolution,
+    MatrixMultiply,
+    Operation,
+)
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
@@ -17,7 +22,10 @@ from edgecomp.schedules.cpu.winograd_cost import (
     choose_outputs,
     winograd_cycles,
 )
+from edgecomp.schedules.cpu.winograd_matrices import TAPS
 
+#: Cycles of Winograd's method, relative to its own model (fitted).
+_WINOGRAD = 1.15
 #: Vector instructions per vector of results that an activation takes, beyond a Relu's one.
 ACTIVATION_INSTRUCTIONS = {
     "clip": 2,
@@ -39,23 +47,32 @@ def dense_cycles(operation: Operation, target: Target, *, streamed: float) -> fl
         target: device.
         streamed: part of the weights that comes from beyond the level-2 cache.
     """
-    arithmetic = _arithmetic(operation, target)
+    arithmetic, rates = _arithmetic(operation, target), rates_of(target)
     shape = _shape(operation, arithmetic)
-    weight = operation.inputs[1]
-    weight_bytes = weight.elements * arithmetic.weight_bytes
-    products = least_cycles(shape, arithmetic, target) + _finish(operation, target)
-    cycles = max(products, weight_bytes * rates_of(target).weight_byte_cycles)
-    return cycles + _traffic(operation, target) + streamed * _stream(weight_bytes, target)
+    weight_bytes = operation.inputs[1].elements * arithmetic.weight_bytes
+    stored = math.prod(shape.rows) * shape.vectors * shape.groups * arithmetic.finish_cycles
+    inner = least_cycles(shape, arithmetic, target) - stored
+    inner *= rates.float_product if arithmetic.x_dtype == "float32" else rates.integer_product
+    products = inner + stored * rates.finish_share + _finish(operation, target)
+    cycles = max(
+        products, weight_bytes * rates.weight_byte_cycles, _traffic(operation, target)
+    )
+    return cycles + streamed * weight_bytes * rates.stream_byte_cycles
 
 
 def winograd_layer_cycles(operation: Operation, target: Target, *, streamed: float) -> float:
     """A 3x3 convolution by Winograd's method, which its schedule has claimed."""
     outputs = choose_outputs(operation, target)
     assert outputs is not None
-    cycles = winograd_cycles(operation, target, outputs)
+    rates = rates_of(target)
     filters = operation.inputs[1].shape[0] * operation.inputs[1].shape[1]
-    cycles -= (1 - streamed) * _stream(4 * filters * (outputs + 2) ** 2, target)
-    return cycles + _finish(operation, target) + _traffic(operation, target)
+    weight_bytes = 4 * filters * (outputs + TAPS - 1) ** 2
+    # The choice takes all weights to come from memory.
+    stream = weight_bytes * STREAM_CYCLES_PER_BYTE[target.core.isa]
+    cycles = winograd_cycles(operation, target, outputs) - stream
+    cycles = cycles * rates.float_product * _WINOGRAD + _finish(operation, target)
+    cycles = max(cycles, _traffic(operation, target))
+    return cycles + streamed * weight_bytes * rates.stream_byte_cycles
 
 
 def batch_product_cycles(operation: Operation, target: Target) -> float:
@@ -76,8 +93,8 @@ def batch_product_cycles(operation: Operation, target: Target) -> float:
     )
     packed = batches * depth * columns / arithmetic.lanes
     packing = 4 * packed / rates_of(target).instructions_per_cycle
-    cycles = least_cycles(shape, arithmetic, target) + packing
-    return cycles + _traffic(operation, target)
+    cycles = least_cycles(shape, arithmetic, target) * rates_of(target).float_product + packing
+    return max(cycles, _traffic(operation, target))
 
 
 def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
@@ -133,14 +150,10 @@ def _finish(operation: Operation, target: Target) -> float:
     if kind.activation is not None:
         instructions += ACTIVATION_INSTRUCTIONS.get(kind.activation.name, 1)
     if kind.residual:
-        instructions += 6 if kind.integer_add is not None else 1
+        instructions += 12 if kind.integer_add is not None else 1
     return vectors * instructions / rates_of(target).instructions_per_cycle
 
 
 def _traffic(operation: Operation, target: Target) -> float:
     read = sum(v.bytes for v in operation.inputs if v.constant is None)
     return traffic_cycles(read, operation.output.bytes, target)
-
-
-def _stream(weight_bytes: float, target: Target) -> float:
-    return weight_bytes * STREAM_CYCLES_PER_BYTE[target.core.isa]

@@ -25,6 +25,11 @@ class Rates:
         call_cycles: of a kernel call, whatever it does.
         level1, level2, beyond: bytes of tensors, by the cache that holds them.
         weight_byte_cycles: to read a byte of weights that is used once, from level 2.
+        stream_byte_cycles: the same from beyond it, on top.
+        float_product, integer_product: cycles of a product's inner loops, relative to those
+            of the tile model.
+        finish_share: part of the time in which results are stored that other work does not
+            hide.
         table_instructions: to look up 16 bytes in a table of 256.
         clock_mhz: assumed where the board does not say.
     """
@@ -35,6 +40,10 @@ class Rates:
     level2: Bytes
     beyond: Bytes
     weight_byte_cycles: float
+    stream_byte_cycles: float
+    float_product: float
+    integer_product: float
+    finish_share: float
     table_instructions: float
     clock_mhz: int
 
@@ -48,7 +57,11 @@ _X86 = Rates(
     level1=Bytes(read=0.012, write=0.03),
     level2=Bytes(read=0.035, write=0.085),
     beyond=Bytes(read=0.12, write=0.2),
-    weight_byte_cycles=0.05,
+    weight_byte_cycles=0.06,
+    stream_byte_cycles=0.14,
+    float_product=1.1,
+    integer_product=1.25,
+    finish_share=0.0,
     table_instructions=9.5,
     clock_mhz=3500,
 )
@@ -59,6 +72,10 @@ _ARM64 = Rates(
     level2=Bytes(read=0.08, write=0.12),
     beyond=Bytes(read=0.3, write=0.4),
     weight_byte_cycles=0.1,
+    stream_byte_cycles=0.5,
+    float_product=1.1,
+    integer_product=1.1,
+    finish_share=0.5,
     table_instructions=14.0,
     clock_mhz=1800,
 )
@@ -69,6 +86,7 @@ _ARM64_IN_ORDER = dataclasses.replace(
     level2=Bytes(read=0.15, write=0.2),
     beyond=Bytes(read=0.5, write=0.6),
     weight_byte_cycles=0.2,
+    finish_share=1.0,
 )
 _ARM32 = dataclasses.replace(_ARM64_IN_ORDER, table_instructions=40.0, clock_mhz=1200)
 
