@@ -79,7 +79,7 @@ def batch_product_cycles(operation: Operation, target: Target) -> float:
     """A product of two activations: the tiles, and b packed once per batch."""
     kind = operation.kind
     assert isinstance(kind, BatchMatrixMultiply)
-    a, b = operation.inputs
+    a = operation.inputs[0]
     arithmetic = arithmetic_f32(target)
     rows, columns = operation.output.shape[-2:]
     depth = a.shape[-2 if kind.transpose_a else -1]
