@@ -12,7 +12,6 @@ from edgecomp.plan.operations import Dequantize, Operation, Program, Quantize
 from edgecomp.plan.prices import ConversionPrice, Price
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.cost import (
-    MEASURED,
     Table,
     hertz,
     operation_cost,
@@ -33,7 +32,7 @@ def price_model(
     Args:
         model: float or QDQ; not changed.
         target: device.
-        table: measured times, asked first.
+        table: measured times.
         without: names of schedules that are not used.
 
     Raises:
@@ -46,8 +45,10 @@ def price_model(
     streamed = streamed_part(_weight_bytes(program), target)
     prices = []
     for operation in program.operations:
-        cost = operation_cost(operation, target, table, without=without, streamed=streamed)
-        prices.append(Price(operation.nodes, cost.seconds, cost.origin == MEASURED))
+        cost = operation_cost(operation, target, without=without, streamed=streamed)
+        known = table.fastest(operation, target, without) if table else None
+        measured = None if known is None else known.ns * 1e-9
+        prices.append(Price(operation.nodes, cost.seconds, measured))
     return prices
 
 

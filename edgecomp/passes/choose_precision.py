@@ -36,7 +36,7 @@ class Layer:
         integer: the decision.
         float_seconds, integer_seconds: of its kernels in either form.
         conversion_seconds: that computing this layer alone in the other way would add.
-        measured: whether all of its prices were measured on the target.
+        measured: whether its products were measured on the target in either form.
     """
 
     nodes: tuple[str, ...]
@@ -97,15 +97,15 @@ def choose_precision(
         other[index] = not special[index]
         touching = [f for f in flows if index == f.producer or index in f.readers]
         change = sum(flow_cost(f, other) - flow_cost(f, special) for f in touching)
-        plain, integer = layers.prices[index]
+        price = layers.prices[index]
         result.append(
             Layer(
                 tuple(n.name or "" for b in blocks for n in b.nodes),
                 special[index],
-                plain.seconds,
-                integer.seconds,
+                price.plain,
+                price.integer,
                 change,
-                plain.measured and integer.measured,
+                price.measured,
             )
         )
     return result
@@ -113,12 +113,55 @@ def choose_precision(
 
 @dataclasses.dataclass
 class _Sum:
-    seconds: float = 0.0
-    measured: bool = True
+    """Prices of a layer in one form: by the model alone, and with what was measured."""
 
-    def add(self, price: Price) -> None:
-        self.seconds += price.seconds
-        self.measured = self.measured and price.measured
+    modelled: float = 0.0
+    known: float = 0.0
+    measured: bool = False
+
+    def add(self, price: Price, scale: float) -> None:
+        modelled = price.modelled * scale
+        self.modelled += modelled
+        self.known += modelled if price.measured is None else price.measured
+        self.measured = self.measured or price.measured is not None
+
+
+def measured_scale(prices: Iterable[Price]) -> float:
+    """What modelled seconds are multiplied by to stand beside measured ones."""
+    both = [p for p in prices if p.measured is not None]
+    modelled = sum(p.modelled for p in both)
+    return sum(p.measured or 0.0 for p in both) / modelled if modelled else 1.0
+
+
+def total_seconds(forms: Mapping[str, Sequence[Price]]) -> tuple[dict[str, float], bool]:
+    """Time of each form of a model, and whether measurements are in it.
+
+    They are where every form has some: a form that was not measured would otherwise be
+    compared with one that was.
+    """
+    scale = measured_scale(p for prices in forms.values() for p in prices)
+    sums = {form: _Sum() for form in forms}
+    for form, prices in forms.items():
+        for price in prices:
+            sums[form].add(price, scale)
+    measured = all(total.measured for total in sums.values())
+    return {f: s.known if measured else s.modelled for f, s in sums.items()}, measured
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerPrice:
+    """Seconds of a layer in either form; measured where both forms were."""
+
+    plain: float
+    integer: float
+    measured: bool
+
+    @classmethod
+    def of(cls, plain: _Sum, integer: _Sum) -> "LayerPrice":
+        """From the sums of the operations."""
+        if plain.measured and integer.measured:
+            return cls(plain.known, integer.known, measured=True)
+        return cls(plain.modelled, integer.modelled, measured=False)
 
 
 class _Layers:
@@ -142,11 +185,13 @@ class _Layers:
         self._index: dict[str, int] = {}
         for name in sorted(names):
             self._index.setdefault(self._root(name), len(self._index))
-        self.prices = [(_Sum(), _Sum()) for _ in self._index]
+        sums = [(_Sum(), _Sum()) for _ in self._index]
+        scale = measured_scale((*float_prices, *integer_prices))
         for form, prices in enumerate(both):
             for known, price in prices:
                 if known:
-                    self.prices[self.of(known[0])][form].add(price)
+                    sums[self.of(known[0])][form].add(price, scale)
+        self.prices = [LayerPrice.of(*pair) for pair in sums]
         self._blocks: dict[int, list[Block]] = {}
         for block in scope.blocks:
             self._blocks.setdefault(self.of(block.node.name or ""), []).append(block)
@@ -162,13 +207,13 @@ class _Layers:
     def variables(self) -> list[Variable]:
         """Costs of both forms; layers without blocks are the same in either."""
         result = []
-        for index, (plain, integer) in enumerate(self.prices):
+        for index, price in enumerate(self.prices):
             if index not in self._blocks:
                 # What follows from its neighbours' precision is theirs to pay.
-                result.append(Variable(plain.seconds, plain.seconds))
+                result.append(Variable(price.plain, price.plain))
                 continue
-            measured = plain.measured and integer.measured
-            result.append(Variable(plain.seconds, integer.seconds / least_gain(measured)))
+            gain = least_gain(measured=price.measured)
+            result.append(Variable(price.plain, price.integer / gain))
         return result
 
     def _root(self, name: str) -> str:

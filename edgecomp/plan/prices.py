@@ -9,13 +9,13 @@ class Price:
 
     Attributes:
         nodes: names of the ONNX nodes it stands for.
-        seconds: of one call on one core.
-        measured: whether it was measured on the target, else modelled.
+        modelled: seconds of one call on one core, by a model.
+        measured: the same measured on the target, None where nobody did.
     """
 
     nodes: tuple[str, ...]
-    seconds: float
-    measured: bool
+    modelled: float
+    measured: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,16 +61,18 @@ class OperationCost:
 
 
 class MeasuredTime(Protocol):
-    """What a table knows of an operation."""
+    """What a table knows of an operation: nanoseconds of one call."""
 
-    seconds: float
+    ns: int
 
 
 class Table(Protocol):
     """Measured times of layers."""
 
-    def fastest(self, operation: Operation, target: Target) -> MeasuredTime | None:
-        """The fastest measured form of an operation, None where there is none."""
+    def fastest(
+        self, operation: Operation, target: Target, without: Collection[str] = ()
+    ) -> MeasuredTime | None:
+        """The measured kernel that a build would take, None where there is none."""
 
 
 def operation_cost(
@@ -93,9 +95,9 @@ def operation_cost(
     """
     if isinstance(operation.kind, Reinterpret):
         return OperationCost(0.0, MODELLED, "no kernel")
-    known = None if table is None else table.fastest(operation, target)
+    known = None if table is None else table.fastest(operation, target, without)
     if known is not None:
-        return OperationCost(known.seconds, MEASURED, "cost table")
+        return OperationCost(known.ns * 1e-9, MEASURED, "cost table")
     name = _schedule_of(operation, target, without)
     return OperationCost(
         _cycles(name, operation, target, streamed) / hertz(target), MODELLED, name

@@ -16,6 +16,7 @@ from edgecomp.passes.choose_precision import (
     least_gain,
     quantized_values,
     time_text,
+    total_seconds,
 )
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
@@ -33,7 +34,7 @@ class PrecisionChoice:
         layers: each layer that can be integer, as a minimum cut has it.
         seconds: price of the model on one core: ``float``, ``int8`` and, where some layers
             but not all become integer, ``mixed``.
-        measured: whether all prices were measured on the target.
+        measured: whether products were measured on the target, in each form.
     """
 
     result: str
@@ -102,8 +103,7 @@ def choose_layers(
     if len({layer.integer for layer in layers}) > 1:
         forms["mixed"] = _staying(options, layers)
         prices["mixed"] = price(_quantized(model, ranges, forms["mixed"]))
-    seconds = {form: sum(p.seconds for p in parts) for form, parts in prices.items()}
-    measured = all(p.measured for parts in prices.values() for p in parts)
+    seconds, measured = total_seconds(prices)
     result = _best(seconds, measured=measured)
     if result == "float":
         forms["float"] = _staying(options, layers, _whole_reason(seconds, measured=measured))
@@ -114,7 +114,9 @@ def _best(seconds: Mapping[str, float], *, measured: bool) -> str:
     """The form of the whole model: of two that cost the same the one with more float."""
     forms = [form for form in ("mixed", "int8") if form in seconds]
     best = min(forms, key=lambda form: seconds[form])
-    return best if seconds[best] <= seconds["float"] * least_gain(measured) else "float"
+    return (
+        best if seconds[best] <= seconds["float"] * least_gain(measured=measured) else "float"
+    )
 
 
 def _whole_reason(seconds: Mapping[str, float], *, measured: bool) -> str:

@@ -8,6 +8,7 @@ from edgecomp.passes.choose_precision import (
     choose_precision,
     quantized_values,
     time_text,
+    total_seconds,
 )
 from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
 from edgecomp.plan.prices import ConversionPrice, Price
@@ -25,7 +26,10 @@ def choose(model, plain, integer, conversion=CHEAP, *, measured=False):
     conversions = {v.name: conversion for v in quantized_values(scope)}
 
     def prices(given):
-        return [Price(tuple(k.split("+")), us * 1e-6, measured) for k, us in given.items()]
+        return [
+            Price(tuple(k.split("+")), us * 1e-6, us * 1e-6 if measured else None)
+            for k, us in given.items()
+        ]
 
     return choose_precision(scope, prices(plain), prices(integer), conversions)
 
@@ -107,6 +111,34 @@ def test_nothing_that_can_be_integer():
     graph = Graph()
     model = graph.model(graph("Softmax", graph.input("x", (4, 4)), name="s"))
     assert choose(model, {"s": 1}, {"s": 1}) == []
+
+
+def test_a_layer_that_was_measured_in_one_form_alone_is_compared_by_the_model(rng):
+    model = chain(rng)
+    scope = scope_of(model)
+    conversions = {v.name: CHEAP for v in quantized_values(scope)}
+    plain = [Price((n,), 10e-6) for n in "abscd"]
+    # The machine is half as fast as the model says.
+    plain[0], plain[1] = Price(("a",), 10e-6, 20e-6), Price(("b",), 10e-6, 20e-6)
+    integer = [Price(("a",), 9e-6, 30e-6), *(Price((n,), 4e-6) for n in "bscd")]
+    layers = {x.nodes[0]: x for x in choose_precision(scope, plain, integer, conversions)}
+    scale = (20 + 20 + 30) / (10 + 10 + 9)
+    assert layers["a"].measured
+    assert (layers["a"].float_seconds, layers["a"].integer_seconds) == (20e-6, 30e-6)
+    assert not layers["b"].measured
+    assert layers["b"].float_seconds == pytest.approx(10e-6 * scale)
+    assert layers["b"].integer_seconds == pytest.approx(4e-6 * scale)
+    assert not layers["a"].integer
+    assert layers["b"].integer
+
+
+def test_totals():
+    plain, half = [Price(("a",), 4.0, 8.0), Price(("b",), 1.0)], [Price(("a",), 2.0, 4.0)]
+    assert total_seconds({"float": plain, "int8": half}) == ({"float": 10, "int8": 4}, True)
+    unknown = [Price(("a",), 2.0)]
+    found, measured = total_seconds({"float": plain, "int8": unknown})
+    assert not measured
+    assert found["int8"] / found["float"] == pytest.approx(2 / 5)
 
 
 def test_excluded_layers_say_why(rng):
