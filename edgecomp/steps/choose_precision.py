@@ -19,7 +19,7 @@ from edgecomp.passes.choose_precision import (
     total_seconds,
 )
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.plan.prices import Price
 from edgecomp.schedules.cost import Table
 
@@ -91,7 +91,7 @@ def choose_layers(
     def price(changed: ir.Model) -> list[Price]:
         return price_model(changed, target, table=table, without=without)
 
-    scope = decide_scope(model.graph, options, lambda _: "")
+    scope = InsertQdqPass(ranges, options).scope_of(model.graph)
     plain, integer = price(model), price(_quantized(model, ranges, options))
     values = quantized_values(scope)
     shapes = {v.name or "": static_shape(v) or () for v in values}
