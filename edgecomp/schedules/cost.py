@@ -11,7 +11,7 @@ from typing import Protocol
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Fallback, Operation, Reinterpret
-from edgecomp.schedules.cpu import element_costs, product_costs, window_costs
+from edgecomp.schedules.cpu import element_costs, product_costs, recurrence_costs, window_costs
 from edgecomp.schedules.cpu.family import SCHEDULES
 from edgecomp.schedules.cpu.rates import rates_of
 
@@ -30,6 +30,7 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "depthwise_f32_nhwc": window_costs.depthwise_f32_cycles,
     "depthwise_int8_nhwc": window_costs.depthwise_int8_cycles,
     "batch_matrix_multiply_f32": product_costs.batch_product_cycles,
+    "recurrence_f32": recurrence_costs.recurrence_cycles,
     "pool_nhwc": window_costs.pool_cycles,
     "reduce": element_costs.reduce_cycles,
     "resize_nhwc": element_costs.resize_cycles,

@@ -53,3 +53,16 @@ def test_conversions():
         price = prices[name]
         assert 0 < price.dequantize <= price.quantize
         assert price.float_result < price.dequantize or not np.prod(shape)
+
+
+def test_a_recurrent_net_costs_more_with_more_steps(rng):
+    def seconds(steps):
+        graph = Graph()
+        x = graph.input("x", (steps, 1, 8))
+        y, h, _ = graph(
+            "LSTM", x, normal(rng, 1, 64, 8), normal(rng, 1, 64, 16), outputs=3, hidden_size=16
+        )
+        model = graph.model(y, h)
+        return sum(price.modelled for price in price_model(model, AVX512))
+
+    assert 0 < 4 * seconds(5) < seconds(50)
