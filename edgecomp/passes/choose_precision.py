@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.labeling import Flow, Variable, cheapest_labels, flow_cost
+from edgecomp.passes.layer_prices import LayerPrice, PriceSum, measured_scale
 from edgecomp.passes.quantization_scope import Block, Scope
 from edgecomp.plan.prices import ConversionPrice, Price
 
@@ -56,7 +57,7 @@ class Layer:
         return f"{figures}, {'measured' if self.measured else 'modelled'}"
 
 
-def least_gain(measured: bool) -> float:
+def least_gain(*, measured: bool) -> float:
     """Part of the float time that integer layers may take at most."""
     return LEAST_GAIN_MEASURED if measured else LEAST_GAIN_MODELLED
 
@@ -111,61 +112,13 @@ def choose_precision(
     return result
 
 
-@dataclasses.dataclass
-class _Sum:
-    """Prices of a layer in one form: by the model alone, and with what was measured."""
-
-    modelled: float = 0.0
-    known: float = 0.0
-    measured: bool = False
-
-    def add(self, price: Price, scale: float) -> None:
-        modelled = price.modelled * scale
-        self.modelled += modelled
-        self.known += modelled if price.measured is None else price.measured
-        self.measured = self.measured or price.measured is not None
-
-
-def measured_scale(prices: Iterable[Price]) -> float:
-    """What modelled seconds are multiplied by to stand beside measured ones."""
-    both = [p for p in prices if p.measured is not None]
-    modelled = sum(p.modelled for p in both)
-    return sum(p.measured or 0.0 for p in both) / modelled if modelled else 1.0
-
-
-def total_seconds(forms: Mapping[str, Sequence[Price]]) -> tuple[dict[str, float], bool]:
-    """Time of each form of a model, and whether measurements are in it.
-
-    They are where every form has some: a form that was not measured would otherwise be
-    compared with one that was.
-    """
-    scale = measured_scale(p for prices in forms.values() for p in prices)
-    sums = {form: _Sum() for form in forms}
-    for form, prices in forms.items():
-        for price in prices:
-            sums[form].add(price, scale)
-    measured = all(total.measured for total in sums.values())
-    return {f: s.known if measured else s.modelled for f, s in sums.items()}, measured
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerPrice:
-    """Seconds of a layer in either form; measured where both forms were."""
-
-    plain: float
-    integer: float
-    measured: bool
-
-    @classmethod
-    def of(cls, plain: _Sum, integer: _Sum) -> "LayerPrice":
-        """From the sums of the operations."""
-        if plain.measured and integer.measured:
-            return cls(plain.known, integer.known, measured=True)
-        return cls(plain.modelled, integer.modelled, measured=False)
-
-
 class _Layers:
-    """Nodes joined to layers, with the price of each in float and in 8 bits."""
+    """Nodes joined to layers, with the price of each in float and in 8 bits.
+
+    Attributes:
+        prices: of each layer.
+        scale: what modelled seconds are multiplied by.
+    """
 
     def __init__(
         self, scope: Scope, float_prices: Sequence[Price], integer_prices: Sequence[Price]
@@ -185,12 +138,12 @@ class _Layers:
         self._index: dict[str, int] = {}
         for name in sorted(names):
             self._index.setdefault(self._root(name), len(self._index))
-        sums = [(_Sum(), _Sum()) for _ in self._index]
-        scale = measured_scale((*float_prices, *integer_prices))
+        sums = [(PriceSum(), PriceSum()) for _ in self._index]
+        self.scale = measured_scale((*float_prices, *integer_prices))
         for form, prices in enumerate(both):
             for known, price in prices:
                 if known:
-                    sums[self.of(known[0])][form].add(price, scale)
+                    sums[self.of(known[0])][form].add(price, self.scale)
         self.prices = [LayerPrice.of(*pair) for pair in sums]
         self._blocks: dict[int, list[Block]] = {}
         for block in scope.blocks:
@@ -247,10 +200,11 @@ def _flows(
         price = conversions[value.name or ""]
         to_plain = price.dequantize
         only_reader = len(uses) == 1 and not value.is_graph_output()
-        if maker is not None and maker.is_product and not maker.activation and only_reader:
+        if maker is not None and maker.is_product and maker.activation is None and only_reader:
             to_plain = price.float_result
         producer = None if maker is None else layers.of(maker.node.name or "")
-        flows.append(Flow(producer, tuple(sorted(readers)), plain, price.quantize, to_plain))
+        costs = (price.quantize * layers.scale, to_plain * layers.scale)
+        flows.append(Flow(producer, tuple(sorted(readers)), plain, *costs))
     return flows
 
 

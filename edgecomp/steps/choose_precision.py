@@ -16,9 +16,9 @@ from edgecomp.passes.choose_precision import (
     least_gain,
     quantized_values,
     time_text,
-    total_seconds,
 )
 from edgecomp.passes.insert_qdq import InsertQdqPass
+from edgecomp.passes.layer_prices import total_seconds
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.plan.prices import Price
 from edgecomp.schedules.cost import Table

@@ -8,8 +8,8 @@ from edgecomp.passes.choose_precision import (
     choose_precision,
     quantized_values,
     time_text,
-    total_seconds,
 )
+from edgecomp.passes.layer_prices import total_seconds
 from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
 from edgecomp.plan.prices import ConversionPrice, Price
 
