@@ -51,7 +51,8 @@ def elementwise_cycles(operation: Operation, target: Target) -> float:
     assert isinstance(kind, Elementwise)
     lanes = target.lanes(32)
     loads = sum(value.constant is None or value.elements > 1 for value in operation.inputs)
-    instructions = loads + 1 + sum(_step(step) for step in kind.steps)
+    share = rates_of(target).function_instructions
+    instructions = loads + 1 + share * sum(_step(step) for step in kind.steps)
     vectors = operation.output.elements / lanes
     return _bound(operation, vectors * instructions, target)
 

@@ -24,8 +24,6 @@ from edgecomp.schedules.cpu.winograd_cost import (
 )
 from edgecomp.schedules.cpu.winograd_matrices import TAPS
 
-#: Cycles of Winograd's method, relative to its own model (fitted).
-_WINOGRAD = 1.15
 #: Vector instructions per vector of results that an activation takes, beyond a Relu's one.
 ACTIVATION_INSTRUCTIONS = {
     "clip": 2,
@@ -70,7 +68,7 @@ def winograd_layer_cycles(operation: Operation, target: Target, *, streamed: flo
     # The choice takes all weights to come from memory.
     stream = weight_bytes * STREAM_CYCLES_PER_BYTE[target.core.isa]
     cycles = winograd_cycles(operation, target, outputs) - stream
-    cycles = cycles * rates.float_product * _WINOGRAD + _finish(operation, target)
+    cycles = cycles * rates.winograd + _finish(operation, target)
     cycles = max(cycles, _traffic(operation, target))
     return cycles + streamed * weight_bytes * rates.stream_byte_cycles
 

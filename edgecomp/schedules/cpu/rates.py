@@ -30,6 +30,10 @@ class Rates:
             of the tile model.
         finish_share: part of the time in which results are stored that other work does not
             hide.
+        winograd: the same of Winograd's method, whose model is another.
+        integer_depthwise: cycles of an integer depthwise kernel, relative to its instructions:
+            weights come from memory.
+        function_instructions: of elementwise functions, relative to those of AVX-512.
         table_instructions: to look up 16 bytes in a table of 256.
         clock_mhz: assumed where the board does not say.
     """
@@ -44,14 +48,17 @@ class Rates:
     float_product: float
     integer_product: float
     finish_share: float
+    winograd: float
+    integer_depthwise: float
+    function_instructions: float
     table_instructions: float
     clock_mhz: int
 
 
-#: x86: fitted to a Xeon of the Sapphire Rapids generation (2026-11-21). ARM: instruction rates
-#: after the cores' optimization guides (two NEON pipes, or one in order), bytes assumed; no
-#: board was measured.
-_X86 = Rates(
+#: x86: fitted to a Xeon of the Sapphire Rapids generation (2026-11-21), AVX2 on the same. ARM:
+#: two NEON instructions a cycle, or one in order; instructions fitted to counts under qemu, bytes
+#: assumed; no board was measured.
+_AVX512 = Rates(
     instructions_per_cycle=1.5,
     call_cycles=90.0,
     level1=Bytes(read=0.012, write=0.03),
@@ -62,8 +69,20 @@ _X86 = Rates(
     float_product=1.1,
     integer_product=1.25,
     finish_share=0.0,
+    winograd=1.25,
+    integer_depthwise=1.5,
+    function_instructions=1.0,
     table_instructions=9.5,
     clock_mhz=3500,
+)
+_AVX2 = dataclasses.replace(
+    _AVX512,
+    instructions_per_cycle=2.2,
+    float_product=1.0,
+    integer_product=1.15,
+    winograd=0.85,
+    integer_depthwise=1.1,
+    table_instructions=25.0,
 )
 _ARM64 = Rates(
     instructions_per_cycle=2.0,
@@ -76,6 +95,9 @@ _ARM64 = Rates(
     float_product=1.1,
     integer_product=1.1,
     finish_share=0.5,
+    winograd=1.1,
+    integer_depthwise=1.2,
+    function_instructions=1.5,
     table_instructions=14.0,
     clock_mhz=1800,
 )
@@ -95,7 +117,7 @@ def rates_of(target: Target) -> Rates:
     """The rates of a target's core."""
     core = target.core
     if core.isa == "x86_64":
-        return _X86
+        return _AVX512 if core.vector_bits >= 512 else _AVX2
     if core.isa == "armv7":
         return _ARM32
     return _ARM64_IN_ORDER if core.in_order else _ARM64

@@ -7,12 +7,10 @@ from edgecomp.plan.operations import Convolution, Operation, Pool
 from edgecomp.schedules.cpu import depthwise, depthwise_f32, depthwise_int8
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
 from edgecomp.schedules.cpu.product_costs import ACTIVATION_INSTRUCTIONS
-from edgecomp.schedules.cpu.rates import bound
+from edgecomp.schedules.cpu.rates import bound, rates_of
 
 #: Instructions of the integer epilogue per vector of sums: convert, scale, round, narrow, store.
 _INTEGER_FINISH = 4
-#: Cycles that the integer form takes beyond its instructions: weights from memory (fitted).
-_DOT_PRESSURE = 1.5
 #: Instructions that end a float vector: activation, store.
 _FLOAT_FINISH = 3
 
@@ -49,7 +47,9 @@ def depthwise_int8_cycles(operation: Operation, target: Target) -> float:
     # The last vector is a power of two, from the least width on.
     part = max(products.least_lanes, 1 << (rest - 1).bit_length()) if rest else 0
     vectors = _positions(operation) * (whole + part / products.lanes)
-    return _bound(operation, vectors * instructions * _DOT_PRESSURE, target)
+    return _bound(
+        operation, vectors * instructions * rates_of(target).integer_depthwise, target
+    )
 
 
 def pool_cycles(operation: Operation, target: Target) -> float:
