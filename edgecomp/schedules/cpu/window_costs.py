@@ -42,14 +42,12 @@ def depthwise_int8_cycles(operation: Operation, target: Target) -> float:
     instructions = (shared / columns + own) / height
     sums = products.sums(products.lanes)
     instructions += (_INTEGER_FINISH + 6 * (len(operation.inputs) - 3)) * sums
-    channels = operation.output.shape[1]
-    whole, rest = divmod(channels, products.lanes)
-    # The last vector is a power of two, from the least width on.
-    part = max(products.least_lanes, 1 << (rest - 1).bit_length()) if rest else 0
-    vectors = _positions(operation) * (whole + part / products.lanes)
-    return _bound(
-        operation, vectors * instructions * rates_of(target).integer_depthwise, target
-    )
+    whole, rest = divmod(operation.output.shape[1], products.lanes)
+    # A vector that is not full takes longer than its part of a full one (fitted).
+    part = (1 + rest / products.lanes) / 2 if rest else 0.0
+    vectors = _positions(operation) * (whole + part)
+    instructions *= vectors * rates_of(target).integer_depthwise
+    return _bound(operation, instructions, target)
 
 
 def pool_cycles(operation: Operation, target: Target) -> float:
