@@ -22,6 +22,7 @@ from edgecomp.passes.quantization_scope import (
 )
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.source import errors_about
@@ -40,6 +41,7 @@ def insert_quantization(
     progress: Progress,
     dataset: Any,
     target: Target | None = None,
+    table: Table | None = None,
 ) -> tuple[list[dict[str, Array]], dict[str, Any]]:
     """Calibrate a float model and quantize it in place, or with ``auto`` where it pays.
 
@@ -49,6 +51,7 @@ def insert_quantization(
         progress: told about every step.
         dataset: samples, in place of ``options.calibration_data``.
         target: device that the precision ``auto`` chooses for.
+        table: measured times of layers on it.
 
     Returns:
         Samples for golden vectors, and facts for the manifest and the report:
@@ -90,7 +93,7 @@ def insert_quantization(
         if options.precision == "auto" and target is not None:
             progress("choose the precision of each layer")
             without = () if getattr(options, "winograd", True) else (winograd.NAME,)
-            choice = choose_layers(model, ranges, qdq, target, without=without)
+            choice = choose_layers(model, ranges, qdq, target, table=table, without=without)
             qdq = choice.options
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)

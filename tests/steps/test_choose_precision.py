@@ -1,5 +1,6 @@
 """``--precision auto`` on small models: what is chosen where, and what the result computes."""
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers.targets import A53, A76, ALL, ARMV7, AVX2, AVX512, reason_not_runna
 
 from edgecomp import api
 from edgecomp.calibrate.observe import collect_ranges
+from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.integer_operators import IntegerProduct
@@ -21,6 +23,7 @@ from edgecomp.options import QuantizeOptions
 from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.plan.operations import Convolution
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.steps.choose_precision import choose_layers
 
@@ -182,3 +185,33 @@ def test_a_target_is_needed():
     with pytest.raises(EdgecompError, match="depends on the device") as caught:
         QuantizeOptions(precision="auto")
     assert caught.value.code is Code.USAGE
+
+
+class SlowIntegers:
+    """A table in which integer products were measured to be slower than float ones."""
+
+    @dataclasses.dataclass
+    class Measured:
+        ns: int
+
+    def fastest(self, operation, target, without=()):
+        assert target.name == "x86-64-v3"
+        assert not without
+        if not isinstance(operation.kind, Convolution):
+            return None
+        return self.Measured(1000 if operation.kind.finish is None else 3000)
+
+
+def test_measured_times_count_more_than_the_model(rng):
+    model = both(rng)
+    options = InsertQdqOptions()
+    values = quantized_values(decide_scope(model.graph, options, lambda _: ""))
+    ranges = collect_ranges(model, [random_feeds(model, 0)], values=[v.name for v in values])
+    choice = choose_layers(
+        model, ranges, options, load_target("x86-64-v3"), table=SlowIntegers()
+    )
+    assert choice.result == "float"
+    assert choice.facts["precision_choice"]["prices"] == "measured"
+    second = next(x for x in choice.layers if x.nodes == ("n2",))
+    assert (second.integer_seconds, second.float_seconds) == (3e-6, 1e-6)
+    assert second.reason.endswith("measured")
