@@ -37,7 +37,7 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
             source, options.calibration_data, options=options, progress=progress
         )
     facts: dict[str, Any] = {"model": str(options.output), "precision": options.precision}
-    choice = quantized.metadata_props.get("edgecomp.precision_choice")
-    if choice is not None:
-        facts |= json.loads(choice)
+    if options.precision == "auto":
+        # A model that was quantized already has none.
+        facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
     talk.result(facts, str(options.output))
