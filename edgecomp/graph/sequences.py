@@ -59,16 +59,16 @@ def _replace_join(node: ir.Node) -> list[ir.Node] | None:
     if not node.attributes.get_int("new_axis", 0):
         return _replace(node, _node(node, "Concat", built.inputs, axis=axis))
     shapes = [static_shape(value) for value in built.inputs]
-    parts = []
+    parts: list[ir.Node] = []
     for value, shape in zip(built.inputs, shapes, strict=True):
         if shape is None:
             return None
         at = axis % (len(shape) + 1)
         wanted = _numbers(node, "shape", [*shape[:at], 1, *shape[at:]])
-        parts.append(_node(node, "Reshape", [value, wanted]))
-    for index, part in enumerate(parts):
-        part.name = f"{node.name}_part{index}"
+        part = _node(node, "Reshape", [value, wanted])
+        part.name = f"{node.name}_part{len(parts)}"
         node.prepend(part)
+        parts.append(part)
     join = _node(node, "Concat", [part.outputs[0] for part in parts], axis=axis)
     return [*parts, *_replace(node, join)]
 
