@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from edgecomp.lower.fuse_moves import fuse_moves
 from edgecomp.lower.fuse_tables import fuse_tables
 from edgecomp.lower.uses import Uses, replace
 from edgecomp.plan.operations import (
@@ -53,6 +54,7 @@ def fuse(program: Program) -> None:
             pass
     while fuse_elementwise(program):
         pass
+    fuse_moves(program)
 
 
 def fuse_bias(program: Program) -> bool:

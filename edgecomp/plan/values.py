@@ -75,6 +75,43 @@ class View:
             self.elements,
         )
 
+    def refined(self, shape: tuple[int, ...]) -> "View":
+        """The same elements with dimensions cut into factors, outer ones first.
+
+        Raises:
+            ValueError: when ``shape`` does not cut this one.
+        """
+        groups = refinement(self.shape, shape)
+        if groups is None:
+            raise ValueError(f"shape {shape} does not cut {self.shape}")
+        strides: list[int] = []
+        for factors, stride in zip(groups, self.strides, strict=True):
+            inner = [math.prod(factors[k + 1 :]) for k in range(len(factors))]
+            strides += [stride * below for below in inner]
+        return View(shape, tuple(strides), self.offset, self.elements)
+
+
+def refinement(
+    shape: tuple[int, ...], finer: tuple[int, ...]
+) -> list[tuple[int, ...]] | None:
+    """For each dimension of ``shape`` the factors that ``finer`` cuts it into, in order.
+
+    Dimensions of 1 in ``finer`` belong to the dimension before them that has room; None where
+    a dimension of ``finer`` spans several of ``shape``.
+    """
+    groups: list[tuple[int, ...]] = []
+    at = 0
+    for position, size in enumerate(shape):
+        last = position == len(shape) - 1
+        begin, product = at, 1
+        while at < len(finer) and (product < size or (last and finer[at] == 1)):
+            product *= finer[at]
+            at += 1
+        if product != size:
+            return None
+        groups.append(tuple(finer[begin:at]))
+    return groups if at == len(finer) else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantization:
