@@ -29,7 +29,7 @@ def alias_copies(program: Program) -> None:
 def _same_places(kind: StridedCopy, x: Value, y: Value) -> bool:
     if not x.elements or x.view.elements != y.view.elements or x.elements != y.elements:
         return False
-    if x.view.elements != x.elements:
+    if x.view.elements != x.elements or x.part_of is not None or y.part_of is not None:
         return False
     space = space_of(kind, x, y)
     return space.sizes == (x.elements,) and space.strides == ((1,), (1,)) and not any(space.offsets)

@@ -10,6 +10,7 @@ runs.
 import numpy as np
 
 from edgecomp.lower.alias_copies import alias_copies
+from edgecomp.lower.place_parts import place_parts
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
@@ -170,8 +171,12 @@ def _convert_inputs(program: Program) -> None:
         converter.inserted = []
         result.append(operation)
     program.operations = result
+    place_parts(program, halo_fills)
     for value, fill in halo_fills.items():
         _insert_fill(program, value, fill)
+    for operation in program.operations:
+        for value in (*operation.inputs, *operation.outputs):
+            value.halo = _whole(value).halo
 
 
 def _wanted_order(operation: Operation, value: Value) -> Order | None:
@@ -224,13 +229,20 @@ def _neutral(operation: Operation) -> float | int:
 def _insert_fill(program: Program, value: Value, fill: float) -> None:
     """Put the halo fill before the first operation that writes the value."""
     for position, operation in enumerate(program.operations):
-        if value in operation.outputs:
+        if any(_whole(written) is value for written in operation.outputs):
             program.operations.insert(
                 position,
                 Operation(FillHalo(fill), [], [value], operation.nodes[:1], operation.source),
             )
             return
     raise AssertionError(f"nothing writes {value.name}")
+
+
+def _whole(value: Value) -> Value:
+    """The image whose memory holds the value."""
+    while value.part_of is not None:
+        value = value.part_of
+    return value
 
 
 def _settle_outputs(program: Program) -> None:

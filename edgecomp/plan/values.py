@@ -139,6 +139,9 @@ class Value:
         quantization: scale and zero point of quantized activations, else None.
         constant: contents of a constant, else None.
         alias_of: value whose memory this one is another view of (a reshape), else None.
+        part_of: NHWC image of which this one is some channels, else None. It has that image's
+            halo.
+        first_channel: of the part.
     """
 
     name: str
@@ -149,6 +152,8 @@ class Value:
     quantization: Quantization | None = None
     constant: Array | None = None
     alias_of: "Value | None" = None
+    part_of: "Value | None" = None
+    first_channel: int = 0
 
     @property
     def elements(self) -> int:
@@ -158,6 +163,10 @@ class Value:
     @property
     def view(self) -> View:
         """Addresses of the elements under the current order and halo."""
+        if self.part_of is not None:
+            whole = self.part_of.view
+            at = whole.offset + self.first_channel
+            return View(self.shape, whole.strides, at, whole.elements)
         if self.order is Order.NHWC:
             return nhwc_view(self.shape, self.halo)
         return row_major_view(self.shape)
