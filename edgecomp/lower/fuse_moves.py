@@ -10,6 +10,7 @@ whatever order they lie.
 
 import dataclasses
 
+from edgecomp.lower.compose_copies import compose_copies
 from edgecomp.lower.uses import Uses, replace
 from edgecomp.plan.operations import Operation, Program, Reinterpret, StridedCopy
 from edgecomp.plan.values import Value, refinement
@@ -20,6 +21,7 @@ def fuse_moves(program: Program) -> None:
     _cut_inputs(program)
     _join_outputs(program)
     _drop_unread_views(program)
+    compose_copies(program)
 
 
 def _cut_inputs(program: Program) -> None:
