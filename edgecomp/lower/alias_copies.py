@@ -32,4 +32,8 @@ def _same_places(kind: StridedCopy, x: Value, y: Value) -> bool:
     if x.view.elements != x.elements or x.part_of is not None or y.part_of is not None:
         return False
     space = space_of(kind, x, y)
-    return space.sizes == (x.elements,) and space.strides == ((1,), (1,)) and not any(space.offsets)
+    return (
+        space.sizes == (x.elements,)
+        and space.strides == ((1,), (1,))
+        and not any(space.offsets)
+    )

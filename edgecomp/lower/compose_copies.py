@@ -120,7 +120,8 @@ def _composed(
     """Axes of the first copy's input under the second copy's box.
 
     Args:
-        first, second: the copies.
+        first: copy whose output is read.
+        second: copy that reads it.
         x_shape: of what the first reads.
         groups: factors into which the second cuts each dimension of the first's box.
     """

@@ -98,7 +98,8 @@ def _requantized(total: _Stored, r: Requantize) -> _Stored:
     multiplier: Array = r.multiplier.astype(np.float32).reshape(-1)
     scaled = total.astype(np.float32) * multiplier[0]
     low, high = np.float32(r.low - r.zero_point), np.float32(r.high - r.zero_point)
-    return np.rint(np.minimum(np.maximum(scaled, low), high)).astype(np.int64) + r.zero_point
+    steps: _Stored = np.rint(np.minimum(np.maximum(scaled, low), high)).astype(np.int64)
+    return steps + r.zero_point
 
 
 def _nodes(function: _Function, uses: Uses) -> tuple[str, ...]:

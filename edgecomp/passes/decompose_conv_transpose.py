@@ -16,13 +16,15 @@ Not applied where weights or shapes are not known, or to more than two image dim
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, new_initializer, unused_name
+from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
 from edgecomp.graph.edit import remove_unused, replace_node
 from edgecomp.graph.match import is_operator
+from edgecomp.graph.names import unused_name
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
@@ -108,14 +110,14 @@ def _decompose(node: ir.Node) -> Refusal | None:
     return None
 
 
-def _dilated(weight: AnyArray, dilations: object) -> AnyArray:
+def _dilated(weight: AnyArray, steps: Sequence[int]) -> AnyArray:
     """The weights with their gaps written as zeros."""
-    steps = tuple(int(d) for d in dilations)  # type: ignore[attr-defined]
     if all(step == 1 for step in steps):
         return weight
     size = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], steps, strict=True)]
     wide = np.zeros((*weight.shape[:2], *size), weight.dtype)
-    wide[(..., *(slice(None, None, step) for step in steps))] = weight
+    gaps: tuple[slice, ...] = tuple(slice(None, None, step) for step in steps)
+    wide[(slice(None), slice(None), *gaps)] = weight
     return wide
 
 
@@ -154,14 +156,15 @@ def _phases(weight: AnyArray, axes: list[_Axis], groups: int) -> AnyArray:
     padded = np.zeros(
         (inputs, outputs, *(axis.taps * axis.stride for axis in axes)), weight.dtype
     )
-    padded[(..., *(slice(size) for size in kernel))] = weight
+    inside: tuple[slice, ...] = tuple(slice(size) for size in kernel)
+    padded[(slice(None), slice(None), *inside)] = weight
     # [groups, C / groups, M / groups, taps, phase, taps, phase ...], taps reversed
     split = padded.reshape(
         groups, inputs // groups, outputs, *(n for a in axes for n in (a.taps, a.stride))
     )
     taps = [3 + 2 * d for d in range(len(axes))]
     phases = [4 + 2 * d for d in range(len(axes))]
-    split = np.flip(split, taps)
+    split = np.flip(split, tuple(taps))
     order = [0, *phases, 2, 1, *taps] if groups == 1 else [0, 2, *phases, 1, *taps]
     total = groups * outputs * math.prod(axis.stride for axis in axes)
     shape = (total, inputs // groups, *(axis.taps for axis in axes))
@@ -248,8 +251,8 @@ def _append(
     node: ir.Node,
     operator: str,
     inputs: list[ir.Value],
-    shape: list[int],
-    attributes: dict[str, object] | None = None,
+    shape: Sequence[int],
+    attributes: Mapping[str, object] | None = None,
 ) -> ir.Value:
     """A node before ``node`` that stands for it; returns its result."""
     graph = node.graph

@@ -100,8 +100,10 @@ def _fold_into_matrix(
         if per_channel(summed[1], shape, len(shape) - 1) is None:
             return None
         product = summed[0].producer()
-    matrix = constant_array(product.inputs[1]) if is_operator(product, "MatMul") else None
-    if product is None or matrix is None or matrix.ndim != 2 or only_reader(value) is not node:
+    if product is None or not is_operator(product, "MatMul"):
+        return None
+    matrix = constant_array(product.inputs[1])
+    if matrix is None or matrix.ndim != 2 or only_reader(value) is not node:
         return None
     scale, _ = _scale_and_shift(node.op_type, vector, index)
     assert scale is not None

@@ -91,13 +91,12 @@ class View:
         return View(shape, tuple(strides), self.offset, self.elements)
 
 
-def refinement(
-    shape: tuple[int, ...], finer: tuple[int, ...]
-) -> list[tuple[int, ...]] | None:
+def refinement(shape: tuple[int, ...], finer: tuple[int, ...]) -> list[tuple[int, ...]] | None:
     """For each dimension of ``shape`` the factors that ``finer`` cuts it into, in order.
 
-    Dimensions of 1 in ``finer`` belong to the dimension before them that has room; None where
-    a dimension of ``finer`` spans several of ``shape``.
+    Dimensions of 1 in ``finer`` belong to the dimension behind them, at the end to the last; a
+    dimension of 1 in ``shape`` may have none. None where a dimension of ``finer`` spans several
+    of ``shape``.
     """
     groups: list[tuple[int, ...]] = []
     at = 0

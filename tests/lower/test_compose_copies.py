@@ -4,12 +4,12 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 from helpers.graphs import Graph
+from helpers.targets import AVX512
 
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.lower.fuse_moves import fuse_moves
 from edgecomp.lower.read import read_program
 from edgecomp.plan.operations import Reinterpret, StridedCopy
-from helpers.targets import AVX512
 
 
 def run(program, feeds):
@@ -84,7 +84,9 @@ def cut(data, extent):
     """Factors of an extent."""
     factors = []
     while extent > 1:
-        factor = data.draw(st.sampled_from([f for f in range(2, extent + 1) if extent % f == 0]))
+        factor = data.draw(
+            st.sampled_from([f for f in range(2, extent + 1) if extent % f == 0])
+        )
         factors.append(factor)
         extent //= factor
     return factors or [1]
