@@ -10,6 +10,7 @@ import numpy as np
 
 from edgecomp.lower.fuse_moves import fuse_moves
 from edgecomp.lower.fuse_tables import fuse_tables
+from edgecomp.lower.lift_sequences import lift_sequences
 from edgecomp.lower.uses import Uses, replace
 from edgecomp.plan.operations import (
     Activation,
@@ -42,6 +43,7 @@ MOST_CHAIN_STEPS = 24
 
 def fuse(program: Program) -> None:
     """Run every fusion until none applies."""
+    lift_sequences(program)
     fuse_tables(program)
     for rule in (
         fuse_bias,
