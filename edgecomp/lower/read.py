@@ -15,6 +15,7 @@ from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
+    cast,
     convolution,
     elementwise,
     movement,
@@ -27,6 +28,7 @@ from edgecomp.lower.operators import (
     single_node,
 )
 from edgecomp.lower.reader import Reader
+from edgecomp.lower.widen import is_half, narrow_outputs, wide_node
 from edgecomp.plan.names import c_identifier
 from edgecomp.plan.operations import Program
 
@@ -38,6 +40,7 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     pooling.TABLE,
     products.TABLE,
     elementwise.TABLE,
+    cast.TABLE,
     movement.TABLE,
     normalization.TABLE,
     recurrent.TABLE,
@@ -97,6 +100,12 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
     reason = read(reader, node) if read else "no schedule for this operator"
     if not reason:
         return []
+    if is_half(node):
+        wide = wide_node(reader, node)
+        refusals = _read_node(reader, wide)
+        if all(refusal.possible for refusal in refusals):
+            narrow_outputs(reader, node, wide)
+        return refusals
     impossible = fallback_reason(node)
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
