@@ -13,6 +13,7 @@ from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Convolution,
+    Cumulative,
     Dequantize,
     Elementwise,
     Fallback,
@@ -41,6 +42,7 @@ ROW_MAJOR_KINDS = (
     BatchMatrixMultiply,
     LayerNorm,
     Recurrence,
+    Cumulative,
     Gather,
     Fallback,
     Reinterpret,

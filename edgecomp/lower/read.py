@@ -17,9 +17,11 @@ from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     cast,
     convolution,
+    cumulative,
     elementwise,
     movement,
     normalization,
+    padding,
     pooling,
     products,
     quantized,
@@ -42,8 +44,10 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     elementwise.TABLE,
     cast.TABLE,
     movement.TABLE,
+    padding.TABLE,
     normalization.TABLE,
     recurrent.TABLE,
+    cumulative.TABLE,
     resize.TABLE,
     quantized.TABLE,
 )
@@ -96,6 +100,8 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
     open_size = _open_size(node)
     if open_size:
         return [_refusal(node, open_size, possible=False)]
+    if not any(reader.value(value).elements for value in node.outputs if value.name):
+        return []  # nothing to compute
     read = find_reader(node)
     reason = read(reader, node) if read else "no schedule for this operator"
     if not reason:

@@ -69,7 +69,9 @@ def read_bit_cast(reader: Reader, node: ir.Node) -> str:
     x, output = reader.input(node, 0), reader.value(node.outputs[0])
     if np.dtype(x.dtype).itemsize != np.dtype(output.dtype).itemsize:
         return f"bits of {x.dtype} as {output.dtype}"
-    copy(reader, node, x, output)
+    same = reader.new_value(f"{x.name}.bits", x.shape, output.dtype)
+    reinterpret(reader, x, x.shape, node, same)
+    copy(reader, node, same, output)
     return ""
 
 

@@ -20,7 +20,7 @@ from edgecomp.graph.integer_operators import (
     StoredMove,
     StoredTable,
 )
-from edgecomp.lower.operators import movement, resize
+from edgecomp.lower.operators import movement, padding, resize
 from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
@@ -175,7 +175,7 @@ def _emit_move(reader: Reader, group: StoredMove) -> None:
     with reader.substituted(substitutes):
         if group.node.op_type == "Pad":
             fill = group.fill + reader.storage_shift(group.inputs[0].affine)
-            reason = movement.read_pad(reader, group.node, fill)
+            reason = padding.read_pad(reader, group.node, fill)
         else:
             tables = {**movement.TABLE, **resize.TABLE}
             reason = tables[group.node.op_type](reader, group.node)
