@@ -13,16 +13,20 @@ import onnx_ir as ir
 from onnx.helper import make_node
 
 from edgecomp.graph.body import Body
+from edgecomp.graph.definitions_deform import define_deform_conv
 from edgecomp.graph.definitions_fourier import define_dft, define_stft
 from edgecomp.graph.definitions_indexing import (
     define_col2im,
     define_eye_like,
     define_max_unpool,
     define_one_hot,
+    define_reverse_sequence,
     define_tensor_scatter,
 )
 from edgecomp.graph.definitions_other import (
     define_conv_integer,
+    define_conv_transpose,
+    define_det,
     define_dropout,
     define_max_pool,
 )
@@ -150,12 +154,16 @@ _DEFINITIONS: dict[str, Callable[[ir.Node], _Body | None]] = {
 _BODIES: dict[str, Callable[[ir.Node], Body | None]] = {
     "Col2Im": define_col2im,
     "ConvInteger": define_conv_integer,
+    "ConvTranspose": define_conv_transpose,
     "DFT": define_dft,
+    "DeformConv": define_deform_conv,
+    "Det": define_det,
     "Dropout": define_dropout,
     "EyeLike": define_eye_like,
     "MaxPool": define_max_pool,
     "MaxUnpool": define_max_unpool,
     "OneHot": define_one_hot,
+    "ReverseSequence": define_reverse_sequence,
     "STFT": define_stft,
     "TensorScatter": define_tensor_scatter,
 }

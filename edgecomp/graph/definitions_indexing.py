@@ -138,6 +138,26 @@ def define_tensor_scatter(node: ir.Node) -> Body | None:
     return body
 
 
+def define_reverse_sequence(node: ir.Node) -> Body | None:
+    """Step i of a sequence of n steps is step n - 1 - i; behind its end nothing moves."""
+    shape = static_shape(node.inputs[0])
+    if shape is None:
+        return None
+    rank = len(shape)
+    time = node.attributes.get_int("time_axis", 0) % rank
+    batch = node.attributes.get_int("batch_axis", 1) % rank
+    body = Body()
+    steps = np.arange(shape[time]).reshape([-1 if d == time else 1 for d in range(rank)])
+    step = body.constant(steps)
+    lengths = body.add("Cast", "i1", to_type=onnx.TensorProto.INT64)
+    lengths = body.reshaped(lengths, tuple(-1 if d == batch else 1 for d in range(rank)))
+    turned = body.add("Sub", body.add("Sub", lengths, body.constant(np.int64(1))), step)
+    source = body.add("Where", body.add("Less", step, lengths), turned, step)
+    source = body.add("Expand", source, body.integers(*shape))
+    body.add("GatherElements", "i0", source, to="y", axis=time)
+    return body
+
+
 def define_eye_like(node: ir.Node) -> Body | None:
     """A constant: only the shape of the input counts."""
     shape, dtype = static_shape(node.inputs[0]), node.outputs[0].dtype

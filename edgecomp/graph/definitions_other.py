@@ -118,5 +118,74 @@ def _pooled(
     return body
 
 
+def define_conv_transpose(node: ir.Node) -> Body | None:
+    """A given output size becomes the pads, or the output padding, that make it."""
+    wanted = node.attributes.get("output_shape")
+    shape, weights = static_shape(node.inputs[0]), static_shape(node.inputs[1])
+    if wanted is None or shape is None or weights is None:
+        return None
+    sizes = list(wanted.as_ints())[-(len(shape) - 2) :]
+    count = len(sizes)
+    strides = node.attributes.get_ints("strides", [1] * count)
+    dilations = node.attributes.get_ints("dilations", [1] * count)
+    padding = list(node.attributes.get_ints("output_padding", [0] * count))
+    upper = node.attributes.get_string("auto_pad", "NOTSET") == "SAME_UPPER"
+    pads = [0] * (2 * count)
+    for d, size in enumerate(sizes):
+        reach = (weights[d + 2] - 1) * dilations[d] + 1
+        total = strides[d] * (shape[d + 2] - 1) + padding[d] + reach - size
+        if total < 0:
+            padding[d] -= total
+            total = 0
+        pads[d] = total // 2 if upper else total - total // 2
+        pads[count + d] = total - pads[d]
+    kept = {
+        name: ir.serde.serialize_attribute(attribute)
+        for name, attribute in node.attributes.items()
+        if name not in ("output_shape", "auto_pad", "pads", "output_padding")
+    }
+    body = Body()
+    inputs = [f"i{k}" for k, value in enumerate(node.inputs) if value is not None]
+    body.add("ConvTranspose", *inputs, to="y", pads=pads, output_padding=padding)
+    body.nodes[-1].attribute.extend(kept.values())
+    return body
+
+
+#: Expanding a determinant by rows takes size! products.
+_LARGEST_DETERMINANT = 4
+
+
+def define_det(node: ir.Node) -> Body | None:
+    """Determinants of small matrices, expanded by their first rows."""
+    shape = static_shape(node.inputs[0])
+    if shape is None or shape[-1] > _LARGEST_DETERMINANT:
+        return None
+    body = Body()
+    size = shape[-1]
+    rows = body.several("Split", ["i0"], size, axis=-2, num_outputs=size)
+    elements = []
+    for row in rows:
+        flat = body.reshaped(row, (*shape[:-2], size))
+        elements.append(body.several("Split", [flat], size, axis=-1, num_outputs=size))
+    total = _determinant(body, elements, list(range(size)))
+    body.reshaped(total, shape[:-2], to="y")
+    return body
+
+
+def _determinant(body: Body, rows: list[list[str]], columns: list[int]) -> str:
+    """Of the rows' elements in these columns."""
+    if len(columns) == 1:
+        return rows[0][columns[0]]
+    total = ""
+    for k, column in enumerate(columns):
+        minor = _determinant(body, rows[1:], columns[:k] + columns[k + 1 :])
+        product = body.add("Mul", rows[0][column], minor)
+        if not total:
+            total = product
+        else:
+            total = body.add("Sub" if k % 2 else "Add", total, product)
+    return total
+
+
 def _is_used(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
