@@ -60,7 +60,7 @@ def as_float32(reader: Reader, node: ir.Node, x: Value) -> Value:
 def _table(source: str, target: str) -> Array:
     """The value of every code."""
     codes = np.arange(256, dtype=np.uint8).view(source)
-    with np.errstate(invalid="ignore"):  # codes of NaN to integers
+    with np.errstate(all="ignore"):  # NaN to integers, large powers of two to float16
         return codes.astype(np.float32).astype(target)
 
 

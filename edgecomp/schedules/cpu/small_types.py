@@ -43,7 +43,7 @@ FORMATS = {
     "float8_e4m3fnuz": Format(3, 8, 0x7F, 0x80, 0x80, signed_special=False),
     "float8_e5m2": Format(2, 15, 0x7B, 0x7C, 0x7E),
     "float8_e5m2fnuz": Format(2, 16, 0x7F, 0x80, 0x80, signed_special=False),
-    # No NaN and no infinity: NaN becomes -0, as in ml_dtypes.
+    # No NaN and no infinity: NaN becomes the zero of the other sign, as in ml_dtypes.
     "float4_e2m1fn": Format(1, 1, 0x7, 0x7, 0x8, sign=0x8),
 }
 _MASKS = {"int4": 15, "uint4": 15, "int2": 3, "uint2": 3}
@@ -118,8 +118,7 @@ def _code(builder: KernelBuilder, x: Expr, form: Format, *, saturate: bool) -> E
     sign = tirx.Select(bits < _integer(0, x), _integer(form.sign, x), _integer(0, x))
     signed = code | sign
     if form.signed_special:
-        special = _integer(form.nan, x) | (sign if form.nan < form.sign else _integer(0, x))
-        return tirx.Select(nan, special, signed)
+        return tirx.Select(nan, _integer(form.nan, x) ^ sign, signed)
     signed = tirx.Select(tirx.EQ(code, _integer(0, x)), code, signed)
     return tirx.Select(nan, _integer(form.nan, x), signed)
 
