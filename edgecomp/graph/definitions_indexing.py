@@ -34,8 +34,10 @@ def define_one_hot(node: ir.Node) -> Body | None:
 
 def define_max_unpool(node: ir.Node) -> Body | None:
     """Scatter into zeros; a given output shape pads at the ends."""
-    shape, result = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if shape is None:
+    shape = static_shape(node.inputs[0])
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    wanted = constant_array(given)
+    if shape is None or (given is not None and wanted is None):
         return None
     kernel = node.attributes["kernel_shape"].as_ints()
     count = len(kernel)
@@ -52,10 +54,10 @@ def define_max_unpool(node: ir.Node) -> Body | None:
     )
     flat = [body.reshaped(name, (-1,)) for name in ("i1", "i0")]
     placed = body.add("ScatterElements", zeros, *flat, axis=0)
-    if len(node.inputs) < 3 or node.inputs[2] is None or result in (None, whole):
+    result = whole if wanted is None else tuple(int(extent) for extent in wanted)
+    if result == whole:
         body.reshaped(placed, whole, to="y")
         return body
-    assert result is not None
     image = body.reshaped(placed, whole)
     ends = [after - before for before, after in zip(whole, result, strict=True)]
     body.add("Pad", image, body.integers(*[0] * len(whole), *ends), to="y")

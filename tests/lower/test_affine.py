@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.nodes import check, compiled, node_model
 from hypothesis import strategies as st
+from onnx import helper
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint4", "int4", "uint2", "int2"]
 FLOATS = ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn"]
@@ -94,8 +95,6 @@ def test_blocked_weights_are_unpacked_when_built(dtype):
         "x": rng.integers(low, high, (10, 6), endpoint=True).astype(dtype),
         "scale": rng.uniform(0.1, 1, (3, 6)).astype(np.float32),
     }
-    from onnx import helper
-
     model = node_model(
         "DequantizeLinear", inputs, fixed=["x", "scale"], opset=25, axis=0, block_size=4
     )

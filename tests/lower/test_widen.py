@@ -1,6 +1,7 @@
 """Operators on float16 and bfloat16: computed in float32 between casts, near the real result."""
 
 import numpy as np
+import onnx
 import pytest
 from helpers.nodes import compiled, node_model, reference
 
@@ -23,8 +24,6 @@ def near(model, inputs, dtype):
 
 def node_of(model, wide):
     node = model.graph.node[0]
-    import onnx
-
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     inputs = {name: wide[name] for name in node.input}
     outputs = list(node.output)
