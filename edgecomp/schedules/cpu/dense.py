@@ -13,8 +13,9 @@ from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
 )
-from edgecomp.schedules.cpu.implicit_gemm import emit_product
+from edgecomp.schedules.cpu.implicit_gemm import emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
+from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 Dense = Convolution | MatrixMultiply
@@ -45,6 +46,7 @@ def emit_dense(
     operation: Operation,
     target: Target,
     weight: Array,
+    params: str = "",
 ) -> KernelCall:
     """Emit the kernel of a claimed operation.
 
@@ -55,6 +57,10 @@ def emit_dense(
         operation: gives x, bias, residual and output.
         target: the device.
         weight: [output channels, K], K in the order of ``product.depth``.
+        params: text of the tiles to use, "" for those of the cost model.
+
+    Raises:
+        ParamsError: the tiles do not fit.
     """
     x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
     assert bias is not None
@@ -67,6 +73,9 @@ def emit_dense(
         target,
         weight,
         bias,
+        tile_params(params, gemm_shape(product, arithmetic), arithmetic, target)
+        if params
+        else None,
     )
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
@@ -85,6 +94,15 @@ def emit_dense(
         work_items=gemm.work_items,
         multiply_adds=product.multiply_adds,
     )
+
+
+def dense_candidates(
+    kind: Dense, product: Product, target: Target, weight: Array
+) -> list[str]:
+    """Texts of tiles worth measuring, the cost model's own first."""
+    arithmetic = _arithmetic(kind, target, weight)
+    shape = gemm_shape(product, arithmetic)
+    return [tile_text(params) for params in tile_candidates(shape, arithmetic, target)]
 
 
 def _residual(operation: Operation) -> Value | None:
