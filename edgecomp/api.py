@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions
+from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions, TuneOptions
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.lower.check import CheckReport
     from edgecomp.passes.fold_low_rank import FoldLowRankPass
+    from edgecomp.tune.session import TuneResult
 
 logger = logging.getLogger(__name__)
 
@@ -262,6 +263,47 @@ def benchmark(
     return BenchmarkResult(bundle.name, bundle.manifest.target.name, measurement, comparisons)
 
 
+def tune(
+    source: pathlib.Path | str, options: TuneOptions | None = None, progress: Progress = silent
+) -> "TuneResult":
+    """Measure the kernels of a model's layers on a device, into a cost table.
+
+    Args:
+        source: a bundle, or a model as for ``build``, float or quantized.
+        options: where, how long and into which file.
+        progress: told about every layer.
+
+    Raises:
+        EdgecompError: USAGE, DEVICE_UNREACHABLE, DEVICE_FAILED, COST_TABLE_INVALID.
+    """
+    from edgecomp.bench.devices import open_device
+    from edgecomp.bundle.manifest import NAME as MANIFEST
+    from edgecomp.cache import cache_folder
+    from edgecomp.schedules.tuned import table_name
+    from edgecomp.tune.session import TuneSettings, require_measurable, tune_model
+
+    options = options or TuneOptions()
+    name, model = options.target, source
+    if (pathlib.Path(source) / MANIFEST).is_file():
+        bundle = open(source)
+        name, model = name or bundle.manifest.target.name, bundle.model_path
+    target = load_target(name or "host")
+    device = open_device(options.device, target)
+    require_measurable(target, device)
+    given = QuantizeOptions(input=options.input, opset=options.opset)
+    with _about(source):
+        prepared = _prepare(model, given, progress, None, None, None, target)
+    folder = (options.cache_dir or cache_folder()) / "tuned"
+    settings = TuneSettings(
+        output=options.output or folder / table_name(target),
+        threads=options.num_threads,
+        trials=options.trials,
+        max_secs=options.max_secs,
+        cache=options.cache_dir,
+    )
+    return tune_model(prepared.model, target, device, settings, progress)
+
+
 def check(
     model: Any, targets: Sequence[Target | str], inputs: Sequence[str] = ()
 ) -> "CheckReport":
@@ -434,6 +476,7 @@ def _lower(
     from edgecomp.bundle.record import Record
     from edgecomp.lower.lower import lower
     from edgecomp.lower.read import read_program, require_possible
+    from edgecomp.schedules.tuned import table_for
 
     # The order of these three: a list of all operators that cannot be compiled says more than
     # the first one that the reference cannot run; and a model that the reference cannot run is
@@ -450,10 +493,12 @@ def _lower(
         name=name,
         require_full_target=options.require_full_target,
         without=() if options.winograd else (WINOGRAD_SCHEDULE,),
+        table=table_for(target, options.cost_table),
         cache=options.cache_dir,
         progress=progress,
     )
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
+    prepared.facts["kernel_choice"] = lowered.kernel_choice
     model = ir.serde.serialize_model(prepared.model)
     return Record(
         lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts

@@ -1,0 +1,266 @@
+"""Tune a model: measure each of its layers that the table does not know yet."""
+
+import dataclasses
+import datetime as dt
+import importlib.metadata
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+from rich.console import Console
+
+from edgecomp.bench.device import Device
+from edgecomp.device.host import why_not_native
+from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.progress import Progress
+from edgecomp.schedules.candidates import Candidate
+from edgecomp.schedules.cost_table import (
+    CostTable,
+    Header,
+    core_facts,
+    read_table_for,
+    write_table,
+)
+from edgecomp.tune.layers import Layer, ModelLayers, collect_layers
+from edgecomp.tune.measure import MeasureSettings, measure_layer
+from edgecomp.tune.program import flush_bytes
+
+_PACKAGES = ("edgecomp", "apache-tvm")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuneSettings:
+    """What ``tune_model`` is asked.
+
+    Attributes:
+        output: table to extend.
+        threads, trials: as ``TuneOptions``.
+        max_secs: no layer is begun after this many seconds; 0 for no limit.
+        cache: folder of compiled kernels.
+    """
+
+    output: pathlib.Path
+    threads: int
+    trials: int
+    max_secs: float
+    cache: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerResult:
+    """A layer of the model as the table has it.
+
+    Attributes:
+        signature: of the layer.
+        count: how often the model has it.
+        own_ns: the kernel of an untuned build, None where it was not measured.
+        best_ns: the kernel a build takes now.
+        schedule, params: of that one.
+    """
+
+    signature: str
+    count: int
+    own_ns: int | None
+    best_ns: int
+    schedule: str
+    params: str
+
+    @property
+    def saved_ns(self) -> int:
+        """In each inference."""
+        return self.count * ((self.own_ns or self.best_ns) - self.best_ns)
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneResult:
+    """What was found.
+
+    Attributes:
+        output: the table.
+        device: that measured, in words.
+        threads: that ran each kernel.
+        measured: layers measured now.
+        known: layers that the table had already.
+        left: layers for which no time was left.
+        layers: of the model, as far as the table has them.
+    """
+
+    output: pathlib.Path
+    device: str
+    threads: int
+    measured: int
+    known: int
+    left: int
+    layers: Sequence[LayerResult]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        content = dataclasses.asdict(self)
+        content["output"] = str(self.output)
+        content["own_ns"], content["best_ns"] = self._totals()
+        return content
+
+    def render(self, console: Console) -> None:
+        """Print what was gained, layer by layer where that is something."""
+        from rich.table import Table
+
+        table = Table("layer", "times", "untuned us", "tuned us", "kernel", box=None)
+        for layer in sorted(self.layers, key=lambda layer: -layer.saved_ns):
+            if layer.saved_ns > 0:
+                table.add_row(
+                    layer.signature,
+                    str(layer.count),
+                    f"{(layer.own_ns or 0) / 1e3:.1f}",
+                    f"{layer.best_ns / 1e3:.1f}",
+                    f"{layer.schedule} {layer.params}",
+                )
+        if table.row_count:
+            console.print(table, markup=False)
+        own, best = self._totals()
+        console.print(
+            f"{self.measured} layers measured, {self.known} known before, {self.left} left; "
+            f"all that are known take {best / 1e6:.3f} ms, untuned {own / 1e6:.3f} ms, with "
+            f"{self.threads} thread(s) on {self.device}",
+            markup=False,
+        )
+        console.print(f"edgecomp build MODEL --cost-table {self.output}", markup=False)
+
+    def _totals(self) -> tuple[int, int]:
+        """Nanoseconds of all layers, untuned and tuned."""
+        own = sum(x.count * (x.own_ns or x.best_ns) for x in self.layers)
+        return own, sum(x.count * x.best_ns for x in self.layers)
+
+
+def tune_model(
+    model: ir.Model,
+    target: Target,
+    device: Device,
+    settings: TuneSettings,
+    progress: Progress,
+) -> TuneResult:
+    """Measure the layers of a portable model; the table is written after each.
+
+    Raises:
+        EdgecompError: USAGE for a device whose times mean nothing or a model without choices,
+            COST_TABLE_INVALID for another target's table, and what devices raise.
+    """
+    require_measurable(target, device)
+    table = _open_table(settings, target, device)
+    found = collect_layers(model, target)
+    if not found.layers:
+        raise EdgecompError(
+            Code.USAGE,
+            "no layer of the model has kernels to choose from",
+            hint="convolutions and matrix products have; such a model needs no tuning",
+        )
+    known = set(table.layers)
+    missing = [layer for layer in found.layers if layer.signature not in known]
+    measured = _measure(missing, found, table, target, device, settings, progress)
+    return TuneResult(
+        output=settings.output,
+        device=table.header.device,
+        threads=settings.threads,
+        measured=measured,
+        known=len(found.layers) - len(missing),
+        left=len(missing) - measured,
+        layers=[r for layer in found.layers if (r := _result(layer, table, target))],
+    )
+
+
+def require_measurable(target: Target, device: Device) -> None:
+    """Refuse a device whose times say nothing of the target."""
+    if device.emulated:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--device {device}: times on an emulator say nothing of the device",
+            hint="--device ssh:USER@HOST measures on the device itself",
+        )
+    reason = why_not_native(target) if device.spec == "local" else ""
+    if reason:
+        raise EdgecompError(
+            Code.USAGE,
+            f"this machine cannot measure target '{target.name}': {reason}",
+            hint="--device ssh:USER@HOST measures on the device itself",
+        )
+    if device.spec != "local" and target.name == "host":
+        raise EdgecompError(
+            Code.USAGE,
+            f"target 'host' is this machine, not {device}",
+            hint="name the other machine's target with --target",
+        )
+
+
+def _measure(
+    missing: Sequence[Layer],
+    found: ModelLayers,
+    table: CostTable,
+    target: Target,
+    device: Device,
+    settings: TuneSettings,
+    progress: Progress,
+) -> int:
+    """Measure layers until the time is over; return how many."""
+    begun = time.monotonic()
+    how = MeasureSettings(
+        threads=settings.threads,
+        rounds=settings.trials,
+        flushed_bytes=flush_bytes(found.constant_bytes, target, settings.threads),
+        cache=settings.cache,
+    )
+    for index, layer in enumerate(missing):
+        progress("measure layers", index, len(missing))
+        if settings.max_secs and time.monotonic() - begun >= settings.max_secs:
+            return index
+        for entry in measure_layer(layer, target, device, how):
+            table.add(entry)
+        write_table(settings.output, table)
+        progress("measure layers", index + 1, len(missing))
+    return len(missing)
+
+
+def _open_table(settings: TuneSettings, target: Target, device: Device) -> CostTable:
+    """The table to extend, or a new one."""
+    versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    words = device.describe()
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    header = Header(
+        target=target.name,
+        core=core_facts(target),
+        device=words,
+        threads=settings.threads,
+        date=today,
+        versions=versions,
+    )
+    if not settings.output.exists():
+        return CostTable(header)
+    table = read_table_for(settings.output, target)
+    for name, value in (("device", words), ("threads", settings.threads)):
+        before = getattr(table.header, name)
+        if before != value:
+            raise EdgecompError(
+                Code.COST_TABLE_INVALID,
+                f"the table was measured with {name} = {before}, now it is {value}",
+                path=str(settings.output),
+                hint="give another file with --output",
+            )
+    entries = [entry for layer in table.layers for entry in table.entries(layer)]
+    return CostTable(header, entries)
+
+
+def _result(layer: Layer, table: CostTable, target: Target) -> LayerResult | None:
+    """What the table says of a layer, None where nothing."""
+    best = table.fastest(layer.operation, target)
+    if best is None:
+        return None
+    own = next(
+        (
+            entry.ns
+            for entry in table.entries(layer.signature)
+            if Candidate(entry.schedule, entry.params) == layer.candidates[0]
+        ),
+        None,
+    )
+    return LayerResult(layer.signature, layer.count, own, best.ns, best.schedule, best.params)
