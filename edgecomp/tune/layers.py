@@ -43,11 +43,12 @@ class ModelLayers:
     Attributes:
         layers: those with the most multiply-adds first: where time runs out, what counts most
             has been measured.
-        constant_bytes: of all constants of the model.
+        passing_bytes: constants read and results written in one inference: what passes through
+            the caches between two uses of a layer's weights.
     """
 
     layers: tuple[Layer, ...]
-    constant_bytes: int
+    passing_bytes: int
 
 
 def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
@@ -73,14 +74,15 @@ def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
     ]
     several = [layer for layer in layers if len(layer.candidates) > 1]
     several.sort(key=lambda layer: (-layer.multiply_adds, layer.signature))
-    return ModelLayers(tuple(several), _constant_bytes(program))
+    return ModelLayers(tuple(several), _passing_bytes(program))
 
 
-def _constant_bytes(program: Program) -> int:
-    arrays = {
+def _passing_bytes(program: Program) -> int:
+    constants = {
         id(value.constant): value.constant.nbytes
         for operation in program.operations
         for value in operation.inputs
         if value.constant is not None
     }
-    return sum(arrays.values())
+    results = sum(value.bytes for op in program.operations for value in op.outputs)
+    return sum(constants.values()) + results

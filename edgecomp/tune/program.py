@@ -1,9 +1,9 @@
 """A program that times the kernels of one layer: the plan of a bundle of its own.
 
 For each kernel it makes three kinds of calls, so that the kernel meets the caches as in the
-model (``schedules/cpu/cache_state.py``): one that reads as many bytes as the rest of the model's
-weights, one for each activation that writes it again, then the kernel. Only the last one's time
-counts. The kernels of a layer share the memory of their constants: no time depends on the
+model (``schedules/cpu/cache_state.py``): one that reads as many bytes as an inference brings through
+the caches, one for each activation that writes it again, then the kernel. Only the last one's
+time counts. The kernels of a layer share the memory of their constants: no time depends on the
 numbers, and a program for a device behind ssh stays small.
 """
 
@@ -21,8 +21,8 @@ from edgecomp.schedules.cpu.cache_state import PAGE_BYTES, flush_kernel, touch_k
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 ALIGNMENT_BYTES = 64
-#: Bytes that pass through the caches between two uses of a layer's weights: at most this much,
-#: since no cache of a core is larger.
+#: Bytes to read between two uses of a layer's weights, at most: more would only take time, where
+#: a core has less cache than that to itself.
 MOST_FLUSH_BYTES = 32 << 20
 
 
@@ -41,11 +41,9 @@ class TimingPlan:
     timed: list[list[int]]
 
 
-def flush_bytes(constant_bytes: int, target: Target, threads: int) -> int:
-    """How much to read between two kernels: at least what empties the level-2 caches."""
-    least = 2 * target.core.l2_bytes * threads
-    most = max(least, min(constant_bytes, MOST_FLUSH_BYTES))
-    return -(-most // PAGE_BYTES) * PAGE_BYTES
+def flush_bytes(passing_bytes: int) -> int:
+    """How much to read before each kernel, where a model's inference passes so many bytes."""
+    return -(-max(1, min(passing_bytes, MOST_FLUSH_BYTES)) // PAGE_BYTES) * PAGE_BYTES
 
 
 def timing_plan(

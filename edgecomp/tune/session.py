@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 from rich.console import Console
 
+import edgecomp
 from edgecomp.bench.device import Device
 from edgecomp.device.host import why_not_native
 from edgecomp.device.target import Target
@@ -27,8 +28,6 @@ from edgecomp.schedules.cost_table import (
 from edgecomp.tune.layers import Layer, ModelLayers, collect_layers
 from edgecomp.tune.measure import MeasureSettings, measure_layer
 from edgecomp.tune.program import flush_bytes
-
-_PACKAGES = ("edgecomp", "apache-tvm")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -207,7 +206,7 @@ def _measure(
     how = MeasureSettings(
         threads=settings.threads,
         rounds=settings.trials,
-        flushed_bytes=flush_bytes(found.constant_bytes, target, settings.threads),
+        flushed_bytes=flush_bytes(found.passing_bytes),
         cache=settings.cache,
     )
     for index, layer in enumerate(missing):
@@ -223,7 +222,10 @@ def _measure(
 
 def _open_table(settings: TuneSettings, target: Target, device: Device) -> CostTable:
     """The table to extend, or a new one."""
-    versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    versions = {
+        "edgecomp": edgecomp.__version__,
+        "apache-tvm": importlib.metadata.version("apache-tvm"),
+    }
     words = device.describe()
     today = dt.datetime.now(dt.UTC).date().isoformat()
     header = Header(
