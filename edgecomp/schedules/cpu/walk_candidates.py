@@ -29,7 +29,7 @@ def _other_tiles(own: Walk, operation: Operation, most_vectors: int) -> Iterator
             continue
         for columns in range(own.columns - 2, own.columns + 2):
             if 1 <= columns <= min(width, MOST_COLUMNS):
-                blocks = -(-group // vectors)
+                blocks = min(-(-group // vectors), _most_blocks(channels, own.lanes * vectors))
                 yield dataclasses.replace(own, vectors=vectors, columns=columns, blocks=blocks)
     for blocks in (1, -(-own.blocks // 2), 2 * own.blocks):
         if blocks <= _most_blocks(channels, own.lanes * own.vectors):
@@ -57,8 +57,8 @@ def walk_of(text: str, own: Walk, operation: Operation, most_vectors: int) -> Wa
     channels, width = operation.inputs[0].shape[1], operation.output.shape[3]
     require_range("vectors", values["vectors"], 1, most_vectors)
     require_range("columns", values["columns"], 1, min(width, MOST_COLUMNS))
-    block = own.lanes * values["vectors"]
-    require_range("blocks", values["blocks"], 1, _most_blocks(channels, block))
+    most = max(own.blocks, _most_blocks(channels, own.lanes * values["vectors"]))
+    require_range("blocks", values["blocks"], 1, most)
     return dataclasses.replace(own, **values)
 
 
