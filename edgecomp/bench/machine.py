@@ -26,5 +26,5 @@ def machine_in_words(board: str, cpuinfo: str) -> str:
         processors += key == "processor"
     name = board.strip("\0 \n") or next((values[n] for n in _NAMES if n in values), "")
     numbers = [f"{key} {values[key]}" for key in _NUMBERS if key in values]
-    count = [f"{processors} processors"] if processors else []
+    count = [f"{processors} processor{'s' * (processors > 1)}"] if processors else []
     return ", ".join([*([name] if name else []), *numbers, *count]) or "unknown"

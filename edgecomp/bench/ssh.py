@@ -71,7 +71,8 @@ class Connection:
 
     def serve(self, command: str, name: str) -> LineProcess:
         """Start a program there that answers lines."""
-        return LineProcess(name, ["ssh", *self._options, self.host, command])
+        command_line = ["ssh", *self._options, self.host, command]
+        return LineProcess(name, command_line, device=f"ssh:{self.host}")
 
     def close(self) -> None:
         """End the shared connection."""
