@@ -41,6 +41,12 @@ def read_params(
     return values
 
 
+def require_none(reason: str) -> None:
+    """Raise ParamsError with a reason why an operation cannot be computed, if there is one."""
+    if reason:
+        raise ParamsError(reason)
+
+
 def require_range(name: str, value: int, low: int, high: int) -> None:
     """Raise ParamsError unless ``low <= value <= high``."""
     if not low <= value <= high:

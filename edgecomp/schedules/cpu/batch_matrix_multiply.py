@@ -30,7 +30,13 @@ from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
 from edgecomp.schedules.cpu.transpose import transpose_tiles
-from edgecomp.schedules.params import ParamsError, params_text, read_params, require_range
+from edgecomp.schedules.params import (
+    ParamsError,
+    params_text,
+    read_params,
+    require_none,
+    require_range,
+)
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "batch_matrix_multiply_f32"
@@ -112,6 +118,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
+    require_none(match(operation, target))
     values = read_params(params, ("rows", "vectors", "packed"))
     shape = _shape(operation, target)
     require_range("rows", values["rows"], 1, shape.rows[0])

@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu.walk_candidates import (
     walk_text,
 )
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
+from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_f32_nhwc"
@@ -108,6 +109,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
+    require_none(match(operation, target))
     own = params_for(target, operation)
     return emit_with(operation, target, walk_of(params, own, operation, MOST_VECTORS))
 

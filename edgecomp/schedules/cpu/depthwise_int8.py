@@ -38,7 +38,7 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
 from edgecomp.schedules.cpu.walk_candidates import walk_candidates, walk_of, walk_text
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
-from edgecomp.schedules.params import ParamsError, read_params
+from edgecomp.schedules.params import ParamsError, read_params, require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_int8_nhwc"
@@ -104,6 +104,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
+    require_none(match(operation, target))
     name, _, rest = params.partition(" ")
     height = read_params(name, ("height",))["height"]
     for _, own in _tiles(target, operation):

@@ -5,6 +5,7 @@ from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules.cpu.dense import dense_candidates, emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
+from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "matrix_multiply"
@@ -42,6 +43,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
     kind = operation.kind
+    require_none(match(operation, target))
     assert isinstance(kind, MatrixMultiply)
     product, weight = _product(operation)
     return [emit_dense("matrix_multiply", kind, product, operation, target, weight, params)]

@@ -24,7 +24,13 @@ from edgecomp.schedules.cpu.winograd_matrices import (
     winograd,
 )
 from edgecomp.schedules.cpu.winograd_tiles import image_tiles, params_for, product_shape
-from edgecomp.schedules.params import ParamsError, params_text, read_params, require_range
+from edgecomp.schedules.params import (
+    ParamsError,
+    params_text,
+    read_params,
+    require_none,
+    require_range,
+)
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "winograd_f32_nhwc"
@@ -111,9 +117,7 @@ def _text(outputs: int, cut: Cut) -> str:
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
-    reason = _refusal(operation, target)
-    if reason:
-        raise ParamsError(reason)
+    require_none(_refusal(operation, target))
     values = read_params(params, ("outputs", "rows", "vectors"))
     outputs = values["outputs"]
     if outputs not in POINTS:
