@@ -5,11 +5,9 @@ keeps ssh from asking: keys have to be set up before.
 """
 
 import contextlib
-import hashlib
 import pathlib
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from edgecomp.bench.device import Device, Place, require_runner
@@ -18,12 +16,15 @@ from edgecomp.bench.files import BundleFiles
 from edgecomp.bench.line_process import LineProcess
 from edgecomp.bench.machine import BOARD_FILE, CPU_FILE, machine_in_words
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.file_hash import file_sha256
+from edgecomp.held import scratch_folder
 
 #: ssh itself ends with this when it cannot connect.
 _UNREACHABLE_STATUS = 255
 _CONNECT_TIMEOUT_S = 10
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgecomp/device"'
-_CHUNK_BYTES = 1 << 20
+#: Letters of its hash that name a file in that cache.
+_NAME_LETTERS = 32
 
 
 class Connection:
@@ -36,7 +37,7 @@ class Connection:
             *("-o", "BatchMode=yes"),
             *("-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"),
             *("-o", "ControlMaster=auto"),
-            *("-o", f"ControlPath={control}/%C"),
+            *("-o", f"ControlPath={control}/s"),
             *("-o", "ControlPersist=30"),
             *(["-o", f"Port={port}"] if port else []),
         ]
@@ -192,10 +193,8 @@ class SshDevice(Device):
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:
         # A socket's path is short: the system's temporary folder, not the user's cache.
-        with tempfile.TemporaryDirectory(prefix="ec-") as control:
-            connection = Connection(
-                self._host, self._port, pathlib.Path(control), self._timeout_s
-            )
+        with scratch_folder() as control:
+            connection = Connection(self._host, self._port, control, self._timeout_s)
             try:
                 yield connection
             finally:
@@ -204,7 +203,7 @@ class SshDevice(Device):
 
 def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable: bool) -> str:
     """Copy a file unless the other machine has one of the same contents."""
-    remote = f"{cache}/{_digest(local)}"
+    remote = f"{cache}/{file_sha256(local)[:_NAME_LETTERS]}"
     quoted = shlex.quote(remote)
     if connection.shell(f"test -f {quoted}").returncode:
         part = f"{remote}.part"
@@ -214,11 +213,3 @@ def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable
             f"{mode} {shlex.quote(part)} && mv {shlex.quote(part)} {quoted}"
         )
     return remote
-
-
-def _digest(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]
