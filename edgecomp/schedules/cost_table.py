@@ -5,7 +5,7 @@ JSON: a header that says what was measured where, and ``entries``, sorted, each 
 own, so that two versions of a table compare well:
 
     {"layer": "convolution ...", "schedule": "convolution_nhwc", "params": "axis=0 rows=12 ...",
-     "ns": 81234, "spread": 0.012, "runs": 25, "constant_bytes": 16640}
+     "ns": 81234, "spread": 0.012, "runs": 25, "constant_bytes": 16640, "in_model_ns": 0}
 """
 
 import dataclasses
@@ -38,10 +38,12 @@ class Measured:
         layer: ``signature`` of the operation.
         schedule: ``NAME`` of the schedule that emits the kernel.
         params: text of its parameters.
-        ns: median time of one call, in nanoseconds.
+        ns: time of one call in nanoseconds, the caches as in a model: the lower quartile of its
+            runs, since what else a machine does only adds time.
         spread: distance between the quartiles divided by the median.
         runs: calls measured.
         constant_bytes: of the constants it reads.
+        in_model_ns: the same in a whole model, 0 where it was not measured there.
     """
 
     layer: str
@@ -51,12 +53,19 @@ class Measured:
     spread: float
     runs: int
     constant_bytes: int
+    in_model_ns: int = 0
 
     def __post_init__(self) -> None:
-        if self.ns <= 0 or self.runs <= 0 or self.constant_bytes < 0 or self.spread < 0:
-            raise ValueError(
-                "ns and runs are positive, spread and constant_bytes not negative"
-            )
+        if self.ns <= 0 or self.runs <= 0:
+            raise ValueError("ns and runs have to be positive")
+        if min(self.constant_bytes, self.in_model_ns, self.spread) < 0:
+            raise ValueError("a number is negative")
+
+    @property
+    def price(self) -> tuple[bool, float]:
+        """What kernels of one layer are compared by; those measured in a model come first."""
+        time = self.in_model_ns or self.ns
+        return not self.in_model_ns, time + BYTE_PRICE_NS * self.constant_bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +124,7 @@ class CostTable:
         """Measured kernels of an operation, the one to take first.
 
         That is the fastest, where constants that are larger than another kernel's also have to
-        save ``BYTE_PRICE_NS`` for each byte.
+        save ``BYTE_PRICE_NS`` for each byte. Times in a whole model count before others.
 
         Args:
             operation: in its layout.
@@ -124,7 +133,7 @@ class CostTable:
         layer = signature(operation)
         allowed = [e for e in self.entries(layer) if e.schedule not in without]
         # Stable: of equal prices the first by name.
-        return sorted(allowed, key=lambda e: e.ns + BYTE_PRICE_NS * e.constant_bytes)
+        return sorted(allowed, key=lambda entry: entry.price)
 
     def fastest(
         self, operation: Operation, target: Target, without: Collection[str] = ()

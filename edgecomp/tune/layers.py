@@ -43,11 +43,13 @@ class ModelLayers:
     Attributes:
         layers: those with the most multiply-adds first: where time runs out, what counts most
             has been measured.
+        signatures: nodes of each operation that has a signature, to it.
         passing_bytes: constants read and results written in one inference: what passes through
             the caches between two uses of a layer's weights.
     """
 
     layers: tuple[Layer, ...]
+    signatures: dict[tuple[str, ...], str]
     passing_bytes: int
 
 
@@ -63,18 +65,20 @@ def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
     assign_layout(program)
     first: dict[str, Operation] = {}
     count: dict[str, int] = {}
+    signatures: dict[tuple[str, ...], str] = {}
     for operation in program.operations:
         name = signature(operation)
         if name:
             first.setdefault(name, operation)
             count[name] = count.get(name, 0) + 1
+            signatures[operation.nodes] = name
     layers = [
         Layer(name, operation, count[name], tuple(candidates(operation, target)))
         for name, operation in first.items()
     ]
     several = [layer for layer in layers if len(layer.candidates) > 1]
     several.sort(key=lambda layer: (-layer.multiply_adds, layer.signature))
-    return ModelLayers(tuple(several), _passing_bytes(program))
+    return ModelLayers(tuple(several), signatures, _passing_bytes(program))
 
 
 def _passing_bytes(program: Program) -> int:

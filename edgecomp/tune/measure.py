@@ -4,9 +4,10 @@ import contextlib
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from edgecomp.bench.device import Device
+from edgecomp.bench.device import Device, Place
+from edgecomp.bench.line_process import LineProcess
 from edgecomp.bench.statistics import Summary, summarize
 from edgecomp.bundle.write import write_bundle
 from edgecomp.device.target import Target
@@ -69,22 +70,11 @@ def measure_layer(
             require_library=True,
             cache=settings.cache,
         )
-        with device.place(bundle) as place:
-            arguments = [
-                *("--weights", place.weights),
-                *("--threads", str(settings.threads)),
-                *("--warmup-runs", "0", "--num-runs", "1"),
-                "--random-inputs",
+        with device.place(bundle) as place, serving(place, settings.threads) as process:
+            rounds = [
+                _round(profile(process), timing.timed)
+                for _ in range(WARMUP_ROUNDS + settings.rounds)
             ]
-            with contextlib.ExitStack() as stack:
-                stack.callback(place.discard)
-                process = place.serve(arguments)
-                stack.callback(process.close)
-                process.answer()
-                rounds = [
-                    _round(process.ask("profile 1"), timing.timed)
-                    for _ in range(WARMUP_ROUNDS + settings.rounds)
-                ]
     times = zip(*rounds[WARMUP_ROUNDS:], strict=True)
     return [
         _measured(layer, candidate, calls, summarize(own))
@@ -106,16 +96,41 @@ def _distinct(layer: Layer, target: Target) -> list[tuple[Candidate, list[Kernel
     return list(found.values())
 
 
-def _round(answer: dict[str, object], timed: Sequence[Sequence[int]]) -> list[float]:
-    """Nanoseconds of each candidate in one round."""
-    calls = answer.get("profile")
+@contextlib.contextmanager
+def serving(place: Place, threads: int) -> Iterator[LineProcess]:
+    """The runner, ready for ``profile``; afterwards the device is as it was."""
     try:
-        assert isinstance(calls, list)
-        return [float(sum(int(calls[i]["total_ns"]) for i in own)) for own in timed]
-    except (AssertionError, IndexError, KeyError, TypeError, ValueError):
+        process = place.serve(
+            [
+                *("--weights", place.weights),
+                *("--threads", str(threads)),
+                *("--warmup-runs", "0", "--num-runs", "1"),
+                "--random-inputs",
+            ]
+        )
+        try:
+            process.answer()
+            yield process
+        finally:
+            process.close()
+    finally:
+        place.discard()
+
+
+def profile(process: LineProcess) -> list[int]:
+    """Nanoseconds of each call of the plan in one more run."""
+    answer = process.ask("profile 1")
+    try:
+        return [int(call["total_ns"]) for call in answer["profile"]]
+    except (KeyError, TypeError, ValueError):
         raise EdgecompError(
             Code.DEVICE_FAILED, f"the runner's answer cannot be read: {str(answer)[:200]}"
         ) from None
+
+
+def _round(times_ns: Sequence[int], timed: Sequence[Sequence[int]]) -> list[float]:
+    """Nanoseconds of each candidate in one round."""
+    return [float(sum(times_ns[i] for i in own)) for own in timed]
 
 
 def _measured(
@@ -125,7 +140,7 @@ def _measured(
         layer=layer.signature,
         schedule=candidate.schedule,
         params=candidate.params,
-        ns=max(1, round(times.p50_ns)),
+        ns=max(1, round(times.p25_ns)),
         spread=round(times.spread, 3),
         runs=times.runs,
         constant_bytes=constant_bytes(calls),

@@ -23,7 +23,8 @@ from edgecomp.schedules.cost_table import (
     read_table_for,
     write_table,
 )
-from edgecomp.tune.layers import Layer, ModelLayers, collect_layers
+from edgecomp.tune.finals import need_finals, run_finals
+from edgecomp.tune.layers import Layer, collect_layers
 from edgecomp.tune.measure import MeasureSettings, measure_layer
 from edgecomp.tune.program import flush_bytes
 from edgecomp.tune.result import LayerResult, TuneResult
@@ -71,7 +72,16 @@ def tune_model(
         )
     known = set(table.layers)
     missing = [layer for layer in found.layers if layer.signature not in known]
-    measured = _measure(missing, found, table, target, device, settings, progress)
+    how = MeasureSettings(
+        threads=settings.threads,
+        rounds=settings.trials,
+        flushed_bytes=flush_bytes(found.passing_bytes),
+        cache=settings.cache,
+    )
+    measured = _measure(missing, table, target, device, settings, how, progress)
+    if measured == len(missing) and need_finals(found, table):
+        run_finals(model, found, table, target, device, how, progress)
+        write_table(settings.output, table)
     return TuneResult(
         output=settings.output,
         device=table.header.device,
@@ -108,21 +118,15 @@ def require_measurable(target: Target, device: Device) -> None:
 
 def _measure(
     missing: Sequence[Layer],
-    found: ModelLayers,
     table: CostTable,
     target: Target,
     device: Device,
     settings: TuneSettings,
+    how: MeasureSettings,
     progress: Progress,
 ) -> int:
     """Measure layers until the time is over; return how many."""
     begun = time.monotonic()
-    how = MeasureSettings(
-        threads=settings.threads,
-        rounds=settings.trials,
-        flushed_bytes=flush_bytes(found.passing_bytes),
-        cache=settings.cache,
-    )
     for index, layer in enumerate(missing):
         progress("measure layers", index, len(missing))
         if settings.max_secs and time.monotonic() - begun >= settings.max_secs:
@@ -173,10 +177,17 @@ def _result(layer: Layer, table: CostTable, target: Target) -> LayerResult | Non
         return None
     own = next(
         (
-            entry.ns
+            entry.in_model_ns or entry.ns
             for entry in table.entries(layer.signature)
             if Candidate(entry.schedule, entry.params) == layer.candidates[0]
         ),
         None,
     )
-    return LayerResult(layer.signature, layer.count, own, best.ns, best.schedule, best.params)
+    return LayerResult(
+        layer.signature,
+        layer.count,
+        own,
+        best.in_model_ns or best.ns,
+        best.schedule,
+        best.params,
+    )

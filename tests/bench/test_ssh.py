@@ -91,7 +91,7 @@ def test_a_served_runner_answers_and_leaves_nothing(board, host_bundle):
     device = open_device("ssh:pi@board", AVX2)
     with device.place(host_bundle) as place:
         process = place.serve(["--weights", place.weights, "--random-inputs"])
-        assert process.answer()["run_ns"]
+        assert process.answer()["load_ns"] > 0
         assert len(process.ask("profile 1")["profile"]) == len(host_bundle.report["calls"])
         process.close()
         place.discard()
