@@ -73,6 +73,7 @@ def test_every_entry_has_a_line_of_its_own():
         (lambda c: {**c, "entries": [3]}, "entries[0]: expected a table"),
         (lambda c: {**c, "entries": [{**c["entries"][0], "ns": "x"}]}, "entries[0].ns"),
         (lambda c: {**c, "entries": [{**c["entries"][0], "ns": 0}]}, "positive"),
+        (lambda c: {**c, "entries": [{**c["entries"][0], "in_model_ns": -1}]}, "negative"),
         (lambda c: {**c, "threads": None}, "threads"),
         (lambda c: {k: v for k, v in c.items() if k != "device"}, "device: missing"),
         (lambda c: [c], "format"),
@@ -144,6 +145,14 @@ def test_larger_constants_have_to_pay(operation):
     pays = entry(layer, "large", 10_000 - gain - 1, constant_bytes=more)
     assert CostTable(header(), [small, too_dear]).fastest(operation, AVX2) == small
     assert CostTable(header(), [small, pays]).fastest(operation, AVX2) == pays
+
+
+def test_times_in_a_model_count_before_others(operation):
+    layer = signature(operation)
+    alone = entry(layer, "alone", 10)
+    slower, faster = (entry(layer, str(ns), 50, in_model_ns=ns) for ns in (40, 30))
+    table = CostTable(header(), [alone, slower, faster])
+    assert table.ranked(operation) == [faster, slower, alone]
 
 
 def test_a_later_table_replaces_whole_layers():
