@@ -36,10 +36,7 @@ ROUNDS_FACTOR = 3
 
 def need_finals(found: ModelLayers, table: CostTable) -> bool:
     """Whether a layer of the model was not yet measured in a model."""
-    return any(
-        not any(entry.in_model_ns for entry in table.entries(layer.signature))
-        for layer in found.layers
-    )
+    return any(_is_new(layer, table) for layer in found.layers)
 
 
 def run_finals(
@@ -70,12 +67,7 @@ def run_finals(
             progress("measure them in the model", number, rounds)
             for own, (_, process) in zip(times, running, strict=True):
                 own.append(profile(process))
-    fresh = {layer.signature for layer in found.layers} - {
-        entry.layer
-        for layer in found.layers
-        for entry in table.entries(layer.signature)
-        if entry.in_model_ns
-    }
+    fresh = {layer.signature for layer in found.layers if _is_new(layer, table)}
     for variant, (plan, _), own in zip(variants, running, times, strict=True):
         in_model = _by_layer(plan, found, own[WARMUP_ROUNDS:])
         for name in fresh & in_model.keys():
@@ -83,9 +75,14 @@ def run_finals(
             table.add(dataclasses.replace(entry, in_model_ns=in_model[name]))
 
 
+def _is_new(layer: Layer, table: CostTable) -> bool:
+    """Whether no kernel of the layer was measured in a model yet."""
+    return not any(entry.in_model_ns for entry in layer.known(table))
+
+
 def _choose(layer: Layer, table: CostTable) -> list[Measured]:
     """The untuned build's kernel, then those that were fastest alone."""
-    ranked = sorted(table.entries(layer.signature), key=lambda entry: entry.price)
+    ranked = sorted(layer.known(table), key=lambda entry: entry.price)
     own = [e for e in ranked if Candidate(e.schedule, e.params) == layer.candidates[0]]
     others = [entry for entry in ranked if entry not in own]
     return [*own, *others[: FINALISTS + 1 - len(own)]]

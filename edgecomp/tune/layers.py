@@ -11,6 +11,7 @@ from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.plan.operations import Operation, Program
 from edgecomp.schedules.candidates import Candidate, candidates
+from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.signature import signature
 
 
@@ -29,6 +30,12 @@ class Layer:
     operation: Operation
     count: int
     candidates: tuple[Candidate, ...]
+
+    def known(self, table: CostTable) -> list[Measured]:
+        """What a table says of the candidates; kernels of another version are left out."""
+        offered = set(self.candidates)
+        entries = table.entries(self.signature)
+        return [e for e in entries if Candidate(e.schedule, e.params) in offered]
 
     @property
     def multiply_adds(self) -> int:

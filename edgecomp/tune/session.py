@@ -70,8 +70,7 @@ def tune_model(
             "no layer of the model has kernels to choose from",
             hint="convolutions and matrix products have; such a model needs no tuning",
         )
-    known = set(table.layers)
-    missing = [layer for layer in found.layers if layer.signature not in known]
+    missing = [layer for layer in found.layers if not layer.known(table)]
     how = MeasureSettings(
         threads=settings.threads,
         rounds=settings.trials,

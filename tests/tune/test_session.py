@@ -190,3 +190,12 @@ def test_another_number_of_threads_is_another_table(tune):
     error = refused(lambda: tune(Stopwatch(), threads=2))
     assert error.code is Code.COST_TABLE_INVALID
     assert "threads = 1, now it is 2" in error.cause
+
+
+def test_kernels_of_another_version_are_measured_again(tune, tmp_path):
+    tune(Stopwatch())
+    path = tmp_path / "table.json"
+    path.write_text(path.read_text().replace("axis=", "old="))
+    watch = Stopwatch()
+    result = tune(watch)
+    assert result.measured == len(watch.measured) > 0
