@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.lower.grain import grain_items
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
 from edgecomp.plan.values import SLACK_BYTES, Array, Value
@@ -86,7 +87,13 @@ def timing_plan(
             )
             kernels.append(call.kernel)
             planned = _call(call.kernel, arguments, call.work_items)
-            calls.append(dataclasses.replace(planned, workspace_bytes=call.workspace_bytes))
+            calls.append(
+                dataclasses.replace(
+                    planned,
+                    workspace_bytes=call.workspace_bytes,
+                    grain_items=grain_items(call, target),
+                )
+            )
     plan = Plan(
         name="tune",
         target=target.name,

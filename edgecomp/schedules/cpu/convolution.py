@@ -5,6 +5,7 @@ from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Halo, Order, Value
 from edgecomp.schedules.cpu.dense import dense_candidates, emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
+from edgecomp.schedules.cpu.progress import product_progress
 from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import KernelCall
 
@@ -42,7 +43,8 @@ def candidates(operation: Operation, target: Target) -> list[str]:
     assert isinstance(kind, Convolution)
     if kind.groups > 1 and operation.inputs[1].shape[1] == 1:
         return []
-    return dense_candidates(kind, product(operation), target, _channels_last(operation))
+    weight = _channels_last(operation)
+    return dense_candidates(kind, product(operation), operation, target, weight)
 
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
@@ -52,7 +54,18 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     assert isinstance(kind, Convolution)
     weight = _channels_last(operation)
     addresses = product(operation)
-    return [emit_dense("convolution", kind, addresses, operation, target, weight, params)]
+    return [
+        emit_dense(
+            "convolution",
+            kind,
+            addresses,
+            operation,
+            target,
+            weight,
+            lambda ends: product_progress(operation, ends),
+            params,
+        )
+    ]
 
 
 def _channels_last(operation: Operation) -> Array:

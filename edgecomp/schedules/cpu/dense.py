@@ -1,5 +1,7 @@
 """What convolution and matrix product share: inputs to check, arithmetic and epilogue to pick."""
 
+from collections.abc import Callable
+
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.values import Array, Value
@@ -16,9 +18,10 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.implicit_gemm import emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
-from edgecomp.schedules.schedule import Constant, KernelCall
+from edgecomp.schedules.schedule import Constant, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
+ProgressOf = Callable[[tuple[tuple[int, int], ...]], Progress | None]
 
 
 def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
@@ -46,6 +49,7 @@ def emit_dense(
     operation: Operation,
     target: Target,
     weight: Array,
+    progress: ProgressOf | None = None,
     params: str = "",
 ) -> KernelCall:
     """Emit the kernel of a claimed operation.
@@ -57,6 +61,7 @@ def emit_dense(
         operation: gives x, bias, residual and output.
         target: the device.
         weight: [output channels, K], K in the order of ``product.depth``.
+        progress: of the call, given its ``row_ends``.
         params: text of the tiles to use, "" for those of the cost model.
 
     Raises:
@@ -65,6 +70,7 @@ def emit_dense(
     x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight)
+    shape = gemm_shape(product, arithmetic, operation.output.dtype)
     gemm = emit_product(
         f"{name}_{x.dtype}",
         product,
@@ -73,9 +79,7 @@ def emit_dense(
         target,
         weight,
         bias,
-        tile_params(params, gemm_shape(product, arithmetic), arithmetic, target)
-        if params
-        else None,
+        tile_params(params, shape, arithmetic, target) if params else None,
     )
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
@@ -93,15 +97,16 @@ def emit_dense(
         arguments=tuple(arguments),
         work_items=gemm.work_items,
         multiply_adds=product.multiply_adds,
+        progress=progress(gemm.row_ends) if progress else None,
     )
 
 
 def dense_candidates(
-    kind: Dense, product: Product, target: Target, weight: Array
+    kind: Dense, product: Product, operation: Operation, target: Target, weight: Array
 ) -> list[str]:
     """Texts of tiles worth measuring, the cost model's own first."""
     arithmetic = _arithmetic(kind, target, weight)
-    shape = gemm_shape(product, arithmetic)
+    shape = gemm_shape(product, arithmetic, operation.output.dtype)
     return [tile_text(params) for params in tile_candidates(shape, arithmetic, target)]
 
 

@@ -37,7 +37,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
         return []
     assert isinstance(kind, MatrixMultiply)
     product, weight = _product(operation)
-    return dense_candidates(kind, product, target, weight)
+    return dense_candidates(kind, product, operation, target, weight)
 
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
@@ -46,7 +46,9 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     require_none(match(operation, target))
     assert isinstance(kind, MatrixMultiply)
     product, weight = _product(operation)
-    return [emit_dense("matrix_multiply", kind, product, operation, target, weight, params)]
+    return [
+        emit_dense("matrix_multiply", kind, product, operation, target, weight, params=params)
+    ]
 
 
 def _product(operation: Operation) -> tuple[Product, Array]:

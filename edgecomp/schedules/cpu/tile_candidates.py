@@ -28,6 +28,8 @@ MOST_CUTS = 6
 WORST_RATIO = 1.6
 #: Rows of a tile: more only cost code.
 _MOST_ROWS = 64
+#: Follows from the other parameters, so that a text does not have it.
+_DERIVED = "chunk_tiles"
 
 
 def tile_candidates(
@@ -44,11 +46,12 @@ def tile_candidates(
 def _other_blocks(params: TileParams, shape: ProductShape) -> Iterator[TileParams]:
     """The same tile in other blocks, and without its prefetches."""
     tiles = math.prod(shape.rows[: params.axis]) * params.rows.count
-    for chunk in (-(-params.chunk_tiles // 2), min(tiles, 2 * params.chunk_tiles)):
-        part = min(params.part_tiles, chunk)
-        if params.chunk_blocks > 1:
-            part = chunk
-        yield dataclasses.replace(params, chunk_tiles=chunk, part_tiles=part)
+    for row_chunks in (-(-params.row_chunks // 2), min(tiles, 2 * params.row_chunks)):
+        chunk = -(-tiles // row_chunks)
+        part = chunk if params.chunk_blocks > 1 else min(params.part_tiles, chunk)
+        yield dataclasses.replace(
+            params, row_chunks=row_chunks, chunk_tiles=chunk, part_tiles=part
+        )
     if params.prefetch_bytes:
         yield dataclasses.replace(params, prefetch_bytes=0)
     if params.prefetch_next:
@@ -59,6 +62,8 @@ def tile_text(params: TileParams) -> str:
     """The text of parameters: a split by the size of its largest part."""
     values = {}
     for field in dataclasses.fields(params):
+        if field.name == _DERIVED:
+            continue
         value = getattr(params, field.name)
         values[field.name] = value.large if isinstance(value, Split) else int(value)
     return params_text(values)
@@ -72,7 +77,7 @@ def tile_params(
     Raises:
         ParamsError: they do not fit the product or the target's registers.
     """
-    fields = {field.name: field for field in dataclasses.fields(TileParams)}
+    fields = {f.name: f for f in dataclasses.fields(TileParams) if f.name != _DERIVED}
     defaults = {
         name: field.default
         for name, field in fields.items()
@@ -92,7 +97,8 @@ def tile_params(
     ):
         raise ParamsError("the tile does not fit the registers")
     tiles = math.prod(shape.rows[:axis]) * rows.count
-    require_range("chunk_tiles", values["chunk_tiles"], 1, tiles)
+    require_range("row_chunks", values["row_chunks"], 1, tiles)
+    values[_DERIVED] = -(-tiles // values["row_chunks"])
     require_range("chunk_blocks", values["chunk_blocks"], 1, vectors.count)
     if values.get("prefetch_next") and vectors.count == 1:
         raise ParamsError("prefetch_next=1 with one column block")
