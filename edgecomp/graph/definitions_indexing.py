@@ -49,9 +49,7 @@ def define_max_unpool(node: ir.Node) -> Body | None:
     ]
     whole = (*shape[:2], *inner)
     body = Body()
-    zeros = body.add(
-        "CastLike", body.constant(np.zeros(math.prod(whole), np.float32)), "i0"
-    )
+    zeros = body.add("CastLike", body.constant(np.zeros(math.prod(whole), np.float32)), "i0")
     flat = [body.reshaped(name, (-1,)) for name in ("i1", "i0")]
     placed = body.add("ScatterElements", zeros, *flat, axis=0)
     result = whole if wanted is None else tuple(int(extent) for extent in wanted)
@@ -93,12 +91,17 @@ def define_col2im(node: ir.Node) -> Body | None:
 
 
 def _sources(
-    image: list[int], kernel: list[int], dilations: list[int], pads: list[int], strides: list[int]
+    image: list[int],
+    kernel: list[int],
+    dilations: list[int],
+    pads: list[int],
+    strides: list[int],
 ) -> np.ndarray:  # type: ignore[type-arg]
     """int64 [pixels, most]: elements of the flat columns that each pixel sums."""
     count = len(image)
     blocks = [
-        (image[d] + pads[d] + pads[count + d] - dilations[d] * (kernel[d] - 1) - 1) // strides[d]
+        (image[d] + pads[d] + pads[count + d] - dilations[d] * (kernel[d] - 1) - 1)
+        // strides[d]
         + 1
         for d in range(count)
     ]

@@ -208,7 +208,9 @@ def main():
     """Count what the flags ask for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     split = functools.partial(str.split, sep=",")
-    parser.add_argument("--targets", type=split, default=["raspberry-pi-5", "raspberry-pi-3", "rk3568"])
+    parser.add_argument(
+        "--targets", type=split, default=["raspberry-pi-5", "raspberry-pi-3", "rk3568"]
+    )
     parser.add_argument("--precision", type=split, default=["fp32", "w8a8"])
     parser.add_argument("--json", type=pathlib.Path, help="write everything found")
     parser.add_argument("--keep", type=pathlib.Path, help="folder that keeps the bundles")

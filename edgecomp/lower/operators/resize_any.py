@@ -47,7 +47,10 @@ def emit_by_axis(
     """Resize dimension after dimension; what lies outside of a crop is ``outside``."""
     x, output = ends
     for axis in axes:
-        if axis.nearest is None and x.shape[axis.dimension] * len(axis.positions) > MOST_ELEMENTS:
+        if (
+            axis.nearest is None
+            and x.shape[axis.dimension] * len(axis.positions) > MOST_ELEMENTS
+        ):
             return "more source than a matrix of weights covers"
     beyond = _beyond(x, output, axes) if outside is not None else None
     value = x

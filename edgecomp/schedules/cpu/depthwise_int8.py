@@ -39,7 +39,9 @@ from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
 from edgecomp.schedules.cpu.progress import band_progress
 from edgecomp.schedules.cpu.reach import greatest_x, reach_of, start_of
 from edgecomp.schedules.cpu.residual import narrow_added
+from edgecomp.schedules.cpu.walk_candidates import walk_candidates, walk_of, walk_text
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk, Window
+from edgecomp.schedules.params import ParamsError, read_params, require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_int8_nhwc"
@@ -88,9 +90,38 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
 
 def params_for(target: Target, operation: Operation) -> Params:
     """Choose the tile by instructions per output, within the registers."""
+    return min(_tiles(target, operation), key=lambda ranked: ranked[0])[1]
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles of one and of two rows, and channel groups, to measure."""
+    if match(operation, target):
+        return []
+    ranked = sorted(_tiles(target, operation), key=lambda ranked: ranked[0])
+    return [
+        f"height={params.height} {walk_text(walk)}"
+        for _, params in ranked
+        for walk in walk_candidates(params.walk, operation, 1)
+    ]
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(match(operation, target))
+    name, _, rest = params.partition(" ")
+    height = read_params(name, ("height",))["height"]
+    for _, own in _tiles(target, operation):
+        if own.height == height:
+            walk = walk_of(rest, own.walk, operation, 1)
+            return emit_with(operation, target, Params(height=height, walk=walk))
+    raise ParamsError(f"no tiles of {height} rows")
+
+
+def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
+    """The tile of each height with its modelled instructions per output."""
     products, window = products_of(target), depthwise.window_of(operation)
     output = operation.output
-    best: tuple[float, int, int] | None = None
+    found = []
     for height in (1, 2):
         if output.shape[2] % height:
             continue
@@ -106,21 +137,24 @@ def params_for(target: Target, operation: Operation) -> Params:
         shared = len(window.users(columns)) * len(plan.groups) * products.interleave_cost
         own = len(plan.uses) * window.size[1] * products.use_cost
         cost = (shared / columns + own) / height + _FINISH_COST * sums
-        if best is None or cost < best[0]:
-            best = (cost, height, columns)
-    assert best is not None
-    _, height, columns = best
+        walk = _walk(target, operation, columns)
+        found.append((cost, Params(height=height, walk=walk)))
+    return found
+
+
+def _walk(target: Target, operation: Operation, columns: int) -> Walk:
+    """Channel groups whose data stay in the level-1 cache."""
+    products, window = products_of(target), depthwise.window_of(operation)
     rows, taps = window.size
     channel_bytes = 2 * rows * taps + 8 + rows * window.span(columns)
     most = _L1_SHARE * target.core.l1_data_bytes / channel_bytes
-    walk = Walk(
+    return Walk(
         lanes=products.lanes,
         vectors=1,
-        blocks=windows.even_blocks(output.shape[1], products.lanes, most),
+        blocks=windows.even_blocks(operation.output.shape[1], products.lanes, most),
         columns=columns,
         least_lanes=products.least_lanes,
     )
-    return Params(height=height, walk=walk)
 
 
 def _columns_within(

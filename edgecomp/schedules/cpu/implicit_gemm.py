@@ -92,6 +92,7 @@ def emit_product(
     target: Target,
     weights: Array,
     bias: Array,
+    params: TileParams | None = None,
 ) -> GemmKernel:
     """Choose tiles, emit the kernel, pack its constants.
 
@@ -103,27 +104,47 @@ def emit_product(
         target: the device.
         weights: [groups * columns, *depth].
         bias: [groups * columns].
+        params: tiles to use, those of the cost model where None.
     """
-    emitter = _Emitter(product, arithmetic, epilogue, target)
+    shape = gemm_shape(product, arithmetic, epilogue.output_dtype)
+    params = params or params_for(shape, arithmetic, target)
+    emitter = _Emitter(product, arithmetic, epilogue, target, params)
     emitter.reach = emitter.reach_of(weights, bias)
     padded = emitter.vectors * arithmetic.lanes
     kernel = emitter.emit(f"{name}_{emitter.tile_name}__{arithmetic.name}")
-    shape = (product.groups, product.columns)
+    columns = (product.groups, product.columns)
     multiplier = epilogue.multiplier
     if multiplier is not None:
         full = np.broadcast_to(multiplier.reshape(-1), (product.groups * product.columns,))
-        multiplier = pad_columns(full.reshape(shape), padded)
+        multiplier = pad_columns(full.reshape(columns), padded)
     return GemmKernel(
         kernel=kernel,
         work_items=emitter.work_items,
         row_ends=emitter.row_ends,
         weights=pack_weights(
-            weights.reshape(*shape, -1, emitter.run_length),
+            weights.reshape(*columns, -1, emitter.run_length),
             emitter.params.vectors,
             arithmetic,
         ),
-        bias=emitter.copies(pad_columns(emitter.start(bias.reshape(shape)), padded)),
+        bias=emitter.copies(pad_columns(emitter.start(bias.reshape(columns)), padded)),
         multiplier=multiplier,
+    )
+
+
+def gemm_shape(product: Product, arithmetic: Arithmetic, output_dtype: str) -> ProductShape:
+    """What the choice of tiles depends on."""
+    *runs, run = collapse_depth(product.depth)
+    padded_run = -(-run.size // arithmetic.group) * arithmetic.group
+    depth = math.prod(d.size for d in runs) * padded_run
+    new_bytes = max(1, product.x_elements * arithmetic.x_bytes // product.row_count)
+    return ProductShape(
+        rows=tuple(d.size for d in collapse_rows(product.rows)),
+        vectors=-(-product.columns // arithmetic.lanes),
+        groups=product.groups,
+        depth=depth,
+        row_bytes=min(depth * arithmetic.x_bytes, new_bytes),
+        result_bytes=max(1, product.output_elements // product.row_count)
+        * np.dtype(output_dtype).itemsize,
     )
 
 
@@ -199,7 +220,12 @@ class _Emitter:
     """Emits one kernel; the loops of the module's docstring, one method each."""
 
     def __init__(
-        self, product: Product, arithmetic: Arithmetic, epilogue: Epilogue, target: Target
+        self,
+        product: Product,
+        arithmetic: Arithmetic,
+        epilogue: Epilogue,
+        target: Target,
+        params: TileParams,
     ) -> None:
         self.product = product
         self.arithmetic = arithmetic
@@ -210,9 +236,8 @@ class _Emitter:
         self.run_length = run.size
         self.padded_run = -(-run.size // arithmetic.group) * arithmetic.group
         self.depth = math.prod(d.size for d in self.runs) * self.padded_run
-        dimensions = collapse_rows(product.rows)
-        self.params = self._params(tuple(d.size for d in dimensions))
-        self.row_tiles = RowTiles(product, dimensions, self.params)
+        self.params = params
+        self.row_tiles = RowTiles(product, collapse_rows(product.rows), params)
         self.block_chunks = -(-self.params.vectors.count // self.params.chunk_blocks)
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         outer = self.params.row_chunks * product.groups
@@ -226,21 +251,6 @@ class _Emitter:
         inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
         columns = self.params.vectors.large * self.arithmetic.lanes
         return f"{self.params.rows.large * inner}x{columns}"
-
-    def _params(self, rows: tuple[int, ...]) -> TileParams:
-        product = self.product
-        item = self.arithmetic.x_bytes
-        new_bytes = max(1, product.x_elements * item // product.row_count)
-        shape = ProductShape(
-            rows=rows,
-            vectors=self.vectors,
-            groups=product.groups,
-            depth=self.depth,
-            row_bytes=min(self.depth * item, new_bytes),
-            result_bytes=max(1, product.output_elements // product.row_count)
-            * np.dtype(self.epilogue.output_dtype).itemsize,
-        )
-        return params_for(shape, self.arithmetic, self.target)
 
     def reach_of(self, weights: Array, bias: Array) -> Reach:
         """How far the accumulators go; they start without an offset where nothing narrows."""
