@@ -44,6 +44,7 @@ class Operands:
     Attributes:
         x: buffer of x.
         x_rows: index of each row's first element of K.
+        x_shifts: elements of x from the first row to each, where they are known.
         x_stride: elements of x between neighbours in K; only float32 takes others than 1.
         weights: buffer of the weights.
         weight_index: of the first group of K.
@@ -52,6 +53,7 @@ class Operands:
 
     x: Buffer
     x_rows: list[Expr]
+    x_shifts: tuple[int, ...] = ()
     x_stride: int = 1
     weights: Buffer
     weight_index: Expr
@@ -79,6 +81,7 @@ class Arithmetic(abc.ABC):
         finish_cycles: to store one vector of results.
         loads_biases: whether accumulators start by loads from memory rather than by copies of
             registers: where loads in pairs take no more instructions.
+        stores_rows: whether it has ``store_rows``.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Arithmetic(abc.ABC):
     loads_per_cycle: float = 2.0
     finish_cycles: float = 2.0
     loads_biases: bool = False
+    stores_rows: bool = False
 
     @property
     def weight_bytes(self) -> int:
@@ -125,6 +129,37 @@ class Arithmetic(abc.ABC):
             operands: where x and the weights of the first group lie.
             groups: at most ``step / group``.
         """
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """Add a whole contiguous run of K, if the arithmetic has a loop of its own for that.
+
+        Args:
+            builder: receives the statements.
+            tile: accumulators.
+            operands: where the run starts; with ``x_shifts``.
+            length: elements of K, padding included.
+
+        Returns:
+            False where the caller has to make the loop.
+        """
+        del builder, tile, operands, length
+        return False
+
+    def store_rows(
+        self, builder: KernelBuilder, rows: list[Buffer], vectors: int, first: Expr, step: int
+    ) -> None:
+        """Store a tile of results; only where ``stores_rows``.
+
+        Args:
+            builder: receives the statements.
+            rows: the first ``vectors`` vectors of each go out.
+            vectors: of each row.
+            first: pointer to where the first row goes.
+            step: elements from one row to the next.
+        """
+        raise NotImplementedError
 
     def along_depth(
         self, builder: KernelBuilder, depth: int, emit: Callable[[Expr, int], None]

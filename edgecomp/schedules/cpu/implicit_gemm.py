@@ -26,6 +26,7 @@ from edgecomp.schedules.builder import (
     KernelBuilder,
     constant,
     load,
+    pointer_to,
     ramp,
 )
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
@@ -49,6 +50,7 @@ from edgecomp.schedules.cpu.residual import narrow_added
 from edgecomp.schedules.cpu.row_tiles import (
     RowTiles,
     TileAddresses,
+    even_step,
     part_condition,
     part_start,
 )
@@ -385,8 +387,7 @@ class _Emitter:
                     builder.let("panel", column * self.depth),
                     tiles.chunk_start,
                 )
-                with builder.loop("tile", tiles.first, tiles.last) as tile:
-                    self._row_tile(pointers, self._pinned(block, tile), tile)
+                self._row_tiles(pointers, block, tiles)
             start = stop
 
     def _pinned(self, block: _Block, tile: Expr) -> _Block:
@@ -408,15 +409,34 @@ class _Emitter:
         other = self.builder.let("zero", tile >> 30)
         return dataclasses.replace(block, panel=panel, bias_shift=zero, scale_shift=other)
 
-    def _row_tile(self, pointers: _Pointers, block: _Block, tile: Expr) -> None:
-        """One tile of rows, whose size depends on its place in the cut dimension."""
+    def _row_tiles(self, pointers: _Pointers, block: _Block, tiles: _Tiles) -> None:
+        """All tiles of rows, whose size depends on their place in the cut dimension."""
         builder, split = self.builder, self.params.rows
-        outer, part = self.row_tiles.place(builder, tile)
-        for size, _ in split.classes():
-            with builder.condition(part_condition(part, split, size)):
-                addresses = self.row_tiles.addresses(builder, block.group, outer, part, size)
-                sums = self._accumulate(pointers, block, tile, addresses)
-                self._finish(pointers, block, addresses, sums)
+        if self.target.core.isa != "x86_64":
+            for size, outer, part, tile in self.row_tiles.walk(
+                builder, tiles.first, tiles.last
+            ):
+                self._row_tile(pointers, self._pinned(block, tile), tile, outer, part, size)
+            return
+        with builder.loop("tile", tiles.first, tiles.last) as tile:
+            outer, part = self.row_tiles.place(builder, tile)
+            for size, _ in split.classes():
+                with builder.condition(part_condition(part, split, size)):
+                    self._row_tile(pointers, block, tile, outer, part, size)
+
+    def _row_tile(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        tile: Expr,
+        outer: Expr,
+        part: Expr,
+        size: int,
+    ) -> None:
+        """One tile of rows."""
+        addresses = self.row_tiles.addresses(self.builder, block.group, outer, part, size)
+        sums = self._accumulate(pointers, block, tile, addresses)
+        self._finish(pointers, block, addresses, sums)
 
     def _accumulate(
         self, pointers: _Pointers, block: _Block, tile: Expr, addresses: TileAddresses
@@ -432,9 +452,8 @@ class _Emitter:
         next_panel: Expr = None
         if self.params.prefetch_next:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
-        self._runs(
-            pointers, block, sums, addresses.x, next_panel, list(self.runs), _Position(0, 0)
-        )
+        start = _Position(0, 0)
+        self._runs(pointers, block, sums, addresses, next_panel, list(self.runs), start)
         return arithmetic.finish(builder, sums)
 
     def _next_panel(self, block: _Block, tile: Expr) -> Expr:
@@ -448,7 +467,7 @@ class _Emitter:
         pointers: _Pointers,
         block: _Block,
         sums: RegisterTile,
-        x_rows: list[Expr],
+        addresses: TileAddresses,
         next_panel: Expr,
         runs: list[RunDimension],
         at: _Position,
@@ -456,7 +475,7 @@ class _Emitter:
         """Loops over the outer dimensions of K, then the run itself."""
         builder = self.builder
         if not runs:
-            self._run(pointers, block, sums, x_rows, next_panel, at)
+            self._run(pointers, block, sums, addresses, next_panel, at)
             return
         outer, *inner = runs
         size = math.prod(d.size for d in inner) * self.padded_run
@@ -465,14 +484,14 @@ class _Emitter:
                 builder.let("x_shift", at.x + run * outer.stride),
                 builder.let("depth", at.depth + run * size),
             )
-            self._runs(pointers, block, sums, x_rows, next_panel, inner, place)
+            self._runs(pointers, block, sums, addresses, next_panel, inner, place)
 
     def _run(
         self,
         pointers: _Pointers,
         block: _Block,
         sums: RegisterTile,
-        x_rows: list[Expr],
+        addresses: TileAddresses,
         next_panel: Expr,
         at: _Position,
     ) -> None:
@@ -480,24 +499,30 @@ class _Emitter:
         builder, arithmetic = self.builder, self.arithmetic
         width = sums.vectors * sums.lanes
 
+        def operands(shift: Expr) -> Operands:
+            return Operands(
+                x=pointers.x,
+                x_rows=[row + at.x + shift for row in addresses.x],
+                x_shifts=tuple(addresses.x_shifts),
+                weights=pointers.weights,
+                weight_index=block.panel + (at.depth + shift) * width,
+            )
+
+        if arithmetic.accumulate_run(builder, sums, operands(0), self.padded_run):
+            return
+
         def emit(shift: Expr, groups: int) -> None:
-            weights = block.panel + (at.depth + shift) * width
+            here = operands(shift)
             pieces = groups if self._rows_overlap() else 1
             for piece in range(pieces):
-                done = piece * arithmetic.group
-                operands = Operands(
-                    x=pointers.x,
-                    x_rows=[row + at.x + shift + done for row in x_rows],
-                    weights=pointers.weights,
-                    weight_index=weights + done * width,
-                )
-                arithmetic.accumulate(builder, sums, operands, groups // pieces)
+                part = operands(shift + piece * arithmetic.group) if pieces > 1 else here
+                arithmetic.accumulate(builder, sums, part, groups // pieces)
                 if pieces > 1:  # to LLVM a prefetch may write: what was read is read again
-                    ahead = operands.x_rows[0] + CACHE_LINE_BYTES
+                    ahead = part.x_rows[0] + CACHE_LINE_BYTES
                     builder.prefetch(pointers.x, ahead, near=True)
             self._prefetch(
                 pointers,
-                weights,
+                here.weight_index,
                 groups * arithmetic.group * width,
                 next_panel,
                 at.depth + shift,
@@ -572,6 +597,10 @@ class _Emitter:
                 self._finish_bytes(
                     pointers, block, addresses, sums, row, range(first, first + count)
                 )
+        step = even_step(addresses.output_shifts)
+        if self.arithmetic.stores_rows and whole and step is not None:
+            self._finish_rows(pointers, block, addresses, sums, whole, step)
+            narrowed = whole
         for vector in range(narrowed, sums.vectors):
             partial = tail and block.is_last is not None and vector == sums.vectors - 1
             cases: list[tuple[int, Expr | None]] = [(lanes, None)]
@@ -675,6 +704,35 @@ class _Emitter:
         residual = load(pointers.residual, residual_at, lanes)
         value = self.epilogue.scaled_sum(self.target, total, lanes, multiplier, residual)
         return self.builder.let("added", value, vector_dtype("float32", lanes))
+
+    def _finish_rows(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        addresses: TileAddresses,
+        sums: RegisterTile,
+        vectors: int,
+        step: int,
+    ) -> None:
+        """The first vectors of columns in rows that lie ``step`` elements apart."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        column = block.vector * lanes
+        results = []
+        for row in range(sums.rows):
+            results.append(
+                builder.array("result", self.epilogue.output_dtype, vectors * lanes)
+            )
+            for vector in range(vectors):
+                residual = None
+                if pointers.residual is not None:
+                    at = addresses.residual[row] + column + vector * lanes
+                    residual = load(pointers.residual, at, lanes)
+                value = self.epilogue.apply(
+                    builder, self.target, sums.get(row, vector), lanes, None, residual
+                )
+                builder.store(results[-1], ramp(vector * lanes, lanes), value)
+        first = pointer_to(pointers.output, addresses.output[0] + column)
+        self.arithmetic.store_rows(builder, results, vectors, first, step)
 
     def _finish_vector(
         self,
