@@ -330,6 +330,11 @@ class CheckOptions(ModelOptions):
     target: tuple[str, ...] = _option(
         (), "target to look at, by default all of them and the host", flags=("-t",)
     )
+    sarif: pathlib.Path | None = _option(
+        None,
+        "also write all problems as SARIF 2.1.0, for code hosts and editors",
+        metavar="FILE",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import math
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -24,6 +23,7 @@ from edgecomp.bench.peers.catalog import CATALOG
 from edgecomp.bench.runner import MeasureOptions
 from edgecomp.bench.statistics import Ratio, Summary, paired_ratio, summarize
 from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -120,9 +120,7 @@ def compare_engines(
         )
     inputs = timed_inputs(bundle)
     with contextlib.ExitStack() as stack:
-        folder = pathlib.Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecomp-"))
-        )
+        folder = stack.enter_context(scratch_folder())
         model = PeerModel(bundle, inputs, folder, settings.model)
         own: Engine = stack.enter_context(
             contextlib.closing(BundleEngine(bundle, options.threads, inputs))

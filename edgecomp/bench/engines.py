@@ -1,8 +1,8 @@
 """Programs that are timed in turns: the bundle's own runner and other runtimes."""
 
+import contextlib
 import dataclasses
 import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from edgecomp.bench.device import require_runner
 from edgecomp.bench.files import BundleFiles
 from edgecomp.bench.line_process import LineProcess
 from edgecomp.bench.runner import output_file, read_output
+from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
 
@@ -45,33 +46,17 @@ class Engine(Protocol):
         """End the process."""
 
 
-class BundleEngine:
-    """The bundle's own runner."""
+class ProcessEngine:
+    """What engines in a child process share: the child is asked for runs and ended.
 
-    name = "edgecomp"
-    form = "bundle"
+    Args:
+        process: answers ``run SECONDS LEAST_RUNS`` with ``run_ns`` and ``cpu_ns``.
+        owned: what is closed with it.
+    """
 
-    def __init__(self, bundle: BundleFiles, threads: int, inputs: Mapping[str, Array]) -> None:
-        self.version = edgecomp.__version__
-        self._folder = tempfile.TemporaryDirectory(prefix="edgecomp-")
-        folder = pathlib.Path(self._folder.name)
-        try:
-            command = [
-                str(require_runner(bundle)),
-                *("--weights", str(bundle.weights_path)),
-                *("--threads", str(threads)),
-                *_input_arguments(bundle, inputs, folder),
-                *("--output-dir", str(folder)),
-                "--serve",
-            ]
-            self._process = LineProcess("edgecomp_run", command)
-            self._process.answer()
-            self.outputs = [
-                read_output(folder / output_file(port.name), port) for port in bundle.outputs
-            ]
-        except BaseException:
-            self._folder.cleanup()
-            raise
+    def __init__(self, process: LineProcess, owned: contextlib.ExitStack) -> None:
+        self._process = process
+        self._owned = owned
 
     def time(self, seconds: float) -> Times:
         """Run for this long, at least once."""
@@ -80,8 +65,35 @@ class BundleEngine:
 
     def close(self) -> None:
         """End the process."""
-        self._process.close()
-        self._folder.cleanup()
+        self._owned.close()
+
+
+class BundleEngine(ProcessEngine):
+    """The bundle's own runner."""
+
+    name = "edgecomp"
+    form = "bundle"
+
+    def __init__(self, bundle: BundleFiles, threads: int, inputs: Mapping[str, Array]) -> None:
+        self.version = edgecomp.__version__
+        with contextlib.ExitStack() as owned:
+            folder = owned.enter_context(scratch_folder())
+            command = [
+                str(require_runner(bundle)),
+                *("--weights", str(bundle.weights_path)),
+                *("--threads", str(threads)),
+                *_input_arguments(bundle, inputs, folder),
+                *("--output-dir", str(folder)),
+                "--serve",
+            ]
+            process = owned.enter_context(
+                contextlib.closing(LineProcess("edgecomp_run", command))
+            )
+            process.answer()
+            self.outputs = [
+                read_output(folder / output_file(port.name), port) for port in bundle.outputs
+            ]
+            super().__init__(process, owned.pop_all())
 
 
 def timed_inputs(bundle: BundleFiles) -> dict[str, Array]:

@@ -1,31 +1,33 @@
 """Another runtime as an engine: its folder of files, its conversion, its process."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 import edgecomp
-from edgecomp.bench.engines import Times
+from edgecomp.bench.engines import ProcessEngine
 from edgecomp.bench.files import BundleFiles
 from edgecomp.bench.line_process import LineProcess
-from edgecomp.bench.peer_model import describe, drop_quantization, is_quantized
+from edgecomp.bench.peer_model import describe, drop_quantization
 from edgecomp.bench.peers.catalog import CATALOG, Entry
 from edgecomp.bench.peers.task import Task
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
+from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
 _PROBE = (
-    "import importlib.util as u, sys; print([n for n in sys.argv[1:] if not u.find_spec(n)])"
+    "import importlib.util as u, json, sys;"
+    "print(json.dumps([n for n in sys.argv[1:] if not u.find_spec(n)]))"
 )
 
 
@@ -84,7 +86,7 @@ class PeerModel:
         return Task(folder, peer, threads, self.int8, self.input_names)
 
 
-class PeerEngine:
+class PeerEngine(ProcessEngine):
     """Another runtime, in an interpreter of its own.
 
     Args:
@@ -111,32 +113,21 @@ class PeerEngine:
         if file is not None and not file.is_file():
             raise EdgecompError(Code.FILE_MISSING, "there is no such model", path=str(file))
         task = model.task(name, threads)
-        self._parent = tempfile.TemporaryDirectory(prefix="edgecomp-")
-        environment = _environment(pathlib.Path(self._parent.name), threads)
-        try:
+        with contextlib.ExitStack() as owned:
+            environment = _environment(owned.enter_context(scratch_folder()), threads)
             if file is not None:
                 self.form = file.name
                 _write(task, str(file.resolve()), self.form)
             else:
                 self.form = _convert(task, python, environment)
             command = [python, "-m", "edgecomp.bench.peers.serve", str(task.folder)]
-            self._process = LineProcess(name, command, environment)
-            self.version = str(self._process.answer()["version"])
+            process = owned.enter_context(
+                contextlib.closing(LineProcess(name, command, environment))
+            )
+            self.version = str(process.answer()["version"])
             with np.load(task.folder / "outputs.npz", allow_pickle=False) as outputs:
                 self.outputs = [outputs[f"output_{i}"] for i in range(len(outputs.files))]
-        except BaseException:
-            self._parent.cleanup()
-            raise
-
-    def time(self, seconds: float) -> Times:
-        """Run for this long, at least once."""
-        answer = self._process.ask(f"run {seconds} 1")
-        return Times(answer["run_ns"], answer["cpu_ns"])
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.close()
-        self._parent.cleanup()
+            super().__init__(process, owned.pop_all())
 
 
 def convert_task(task: Task, python: str = sys.executable) -> str:
@@ -180,7 +171,7 @@ def _require_packages(name: str, entry: Entry, python: str, packages: Sequence[s
         raise EdgecompError(
             Code.FILE_MISSING, f"no Python interpreter for {name}", path=python
         ) from error
-    missing: list[Any] = json.loads(done.stdout.replace("'", '"'))
+    missing: list[str] = json.loads(done.stdout)
     if missing:
         raise EdgecompError(
             Code.PACKAGE_MISSING,

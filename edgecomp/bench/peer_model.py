@@ -22,11 +22,6 @@ from edgecomp.graph.evaluate import evaluate_node
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
-def is_quantized(model: ir.Model) -> bool:
-    """Whether the model computes in integers."""
-    return any(node.op_type in (_QUANTIZE, _DEQUANTIZE) for node in model.graph)
-
-
 def drop_quantization(model: ir.Model) -> ir.Model:
     """A copy without Quantize and Dequantize nodes.
 

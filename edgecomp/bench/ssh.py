@@ -5,23 +5,24 @@ keeps ssh from asking: keys have to be set up before.
 """
 
 import contextlib
-import hashlib
 import pathlib
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from edgecomp.bench.device import Device, Place, require_runner
 from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.file_hash import file_sha256
+from edgecomp.held import scratch_folder
 
 #: ssh itself ends with this when it cannot connect.
 _UNREACHABLE_STATUS = 255
 _CONNECT_TIMEOUT_S = 10
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgecomp/device"'
-_CHUNK_BYTES = 1 << 20
+#: Letters of its hash that name a file in that cache.
+_NAME_LETTERS = 32
 
 
 class Connection:
@@ -34,7 +35,7 @@ class Connection:
             *("-o", "BatchMode=yes"),
             *("-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"),
             *("-o", "ControlMaster=auto"),
-            *("-o", f"ControlPath={control}/%C"),
+            *("-o", f"ControlPath={control}/s"),
             *("-o", "ControlPersist=30"),
             *(["-o", f"Port={port}"] if port else []),
         ]
@@ -154,10 +155,8 @@ class SshDevice(Device):
         """Copy what the other machine lacks, and make a scratch folder there."""
         runner = require_runner(bundle)
         # A socket's path is short: the system's temporary folder, not the user's cache.
-        with tempfile.TemporaryDirectory(prefix="ec-") as control:
-            connection = Connection(
-                self._host, self._port, pathlib.Path(control), self._timeout_s
-            )
+        with scratch_folder() as control:
+            connection = Connection(self._host, self._port, control, self._timeout_s)
             try:
                 cache = connection.checked_shell(f"mkdir -p {_CACHE} && cd {_CACHE} && pwd")
                 cache = cache.strip()
@@ -175,7 +174,7 @@ class SshDevice(Device):
 
 def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable: bool) -> str:
     """Copy a file unless the other machine has one of the same contents."""
-    remote = f"{cache}/{_digest(local)}"
+    remote = f"{cache}/{file_sha256(local)[:_NAME_LETTERS]}"
     quoted = shlex.quote(remote)
     if connection.shell(f"test -f {quoted}").returncode:
         part = f"{remote}.part"
@@ -185,11 +184,3 @@ def _keep(connection: Connection, cache: str, local: pathlib.Path, *, executable
             f"{mode} {shlex.quote(part)} && mv {shlex.quote(part)} {quoted}"
         )
     return remote
-
-
-def _digest(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()[:32]

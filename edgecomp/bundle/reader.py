@@ -3,11 +3,9 @@
 import atexit
 import contextlib
 import functools
-import hashlib
 import json
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -17,11 +15,15 @@ from edgecomp.bundle.golden import GoldenVector, read_golden
 from edgecomp.bundle.manifest import Manifest, Port
 from edgecomp.device.read import host_isa
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.file_hash import file_sha256
+from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
-_CHUNK_BYTES = 1 << 20
 #: Libraries this process has loaded: path -> SHA-256 of what was there then.
 _loaded: dict[pathlib.Path, str] = {}
+#: Folders with copies of libraries, which live as long as this process.
+_copies = contextlib.ExitStack()
+atexit.register(_copies.close)
 
 
 class Bundle:
@@ -103,7 +105,7 @@ class Bundle:
         """
         self.check_sizes()
         for path, facts in sorted(self.manifest.files.items()):
-            if _sha256(self.directory / path) != facts.sha256:
+            if file_sha256(self.directory / path) != facts.sha256:
                 raise _corrupt("its contents are not those that were built", path, self)
 
     def check_sizes(self) -> None:
@@ -166,9 +168,7 @@ class Bundle:
         digest = self.manifest.files[self.manifest.build.shared].sha256
         if _loaded.setdefault(library, digest) == digest:
             return library
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        copy = folder / library.name
+        copy = _copies.enter_context(scratch_folder()) / library.name
         shutil.copyfile(library, copy)
         return copy
 
@@ -201,14 +201,6 @@ def open_bundle(path: pathlib.Path | str) -> Bundle:
     bundle = Bundle(directory, manifest.read_manifest(directory))
     bundle.check_sizes()
     return bundle
-
-
-def _sha256(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _corrupt(why: str, path: str, bundle: Bundle) -> EdgecompError:

@@ -23,6 +23,7 @@ import numpy as np
 
 from edgecomp.cache import cache_folder, keep, kept
 from edgecomp.device.target import Target
+from edgecomp.file_hash import file_sha256
 from edgecomp.options import BuildOptions
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
 from edgecomp.plan.values import Array
@@ -42,7 +43,6 @@ _PACKAGES = (
 #: Options that say where and how a bundle is written, not what is in its plan.
 _WRITING = ("output", "force", "cache_dir", "toolchain", "embed_weights")
 _MODEL_FILES = (".onnx", ".pt2")
-_READ_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _contents(model: pathlib.Path, calibration: str | None) -> list[tuple[str, s
     files = [*_model_files(model), *_calibration_files(calibration)]
     if None in files:
         return []
-    return [(path.name, _digest(path)) for path in files if path is not None]
+    return [(path.name, file_sha256(path)) for path in files if path is not None]
 
 
 def _plain(value: object) -> object:
@@ -180,14 +180,6 @@ def _calibration_files(given: str | None) -> Iterator[pathlib.Path | None]:
         yield path if path.suffix in (".npy", ".npz") and path.is_file() else None
 
 
-def _digest(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 @functools.cache
 def _versions() -> dict[str, str]:
     found = {}
@@ -206,7 +198,7 @@ def _own_sources() -> str:
     digest = hashlib.sha256()
     tuned = resource_folder("targets") / "tuned"
     for path in [*sorted(package.rglob("*.py")), *sorted(tuned.glob("*"))]:
-        digest.update(f"{path.name}\0{_digest(path)}\0".encode())
+        digest.update(f"{path.name}\0{file_sha256(path)}\0".encode())
     return digest.hexdigest()
 
 

@@ -1,6 +1,5 @@
 """Write a plan as a bundle: everything beside the final place, then one rename."""
 
-import hashlib
 import importlib.metadata
 import logging
 import pathlib
@@ -31,6 +30,7 @@ from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, mis
 from edgecomp.cache import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.file_hash import file_sha256
 from edgecomp.plan.plan import Plan, PlanPort, Storage
 from edgecomp.plan.values import SLACK_BYTES, Array
 from edgecomp.progress import Progress, silent
@@ -277,9 +277,7 @@ def _weights_facts(weights: bytes, *, embedded: bool) -> WeightsFacts:
 
 def _file_facts(folder: pathlib.Path) -> dict[str, FileFacts]:
     return {
-        path.relative_to(folder).as_posix(): FileFacts(
-            path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+        path.relative_to(folder).as_posix(): FileFacts(path.stat().st_size, file_sha256(path))
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

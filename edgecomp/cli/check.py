@@ -1,7 +1,12 @@
 """``edgecomp check``."""
 
+import json
+import pathlib
+from typing import Any
+
 import click
 
+from edgecomp.cli.files import writable
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
 from edgecomp.device.load import HOST, list_targets, load_target
@@ -31,6 +36,17 @@ def command(
     from edgecomp import api
 
     report = api.check(source, targets, options.input)
+    if options.sarif is not None:
+        from edgecomp.lower.check_sarif import sarif
+
+        _write(options.sarif, sarif(report, source))
     talk.render(report)
     if not report.possible:
         context.exit(int(ExitCode.UNSUPPORTED))
+
+
+def _write(path: pathlib.Path, log: dict[str, Any]) -> None:
+    from edgecomp.cache import write_whole
+
+    with writable(path):
+        write_whole(path, (json.dumps(log, indent=2) + "\n").encode())

@@ -1,14 +1,13 @@
 """C compilers: for each target one is looked for and a library is really linked with it."""
 
 import ctypes
-import pathlib
-import tempfile
 
 from edgecomp.bundle.toolchain import Compiler, find_compiler
 from edgecomp.device.load import HOST, list_targets, load_target
 from edgecomp.device.target import Target
 from edgecomp.doctor.finding import Finding, State
 from edgecomp.errors import EdgecompError
+from edgecomp.held import scratch_folder
 
 #: Needs the C library's headers, libm and threads, as the runtime does. The name is one of those
 #: that a bundle's library exports.
@@ -49,8 +48,7 @@ def _find(target: Target) -> Finding:
 
 def _probe(compiler: Compiler, *, load: bool) -> None:
     """Compile and link a small library; load it where this machine can."""
-    with tempfile.TemporaryDirectory(prefix="edgecomp-doctor-") as name:
-        folder = pathlib.Path(name)
+    with scratch_folder() as folder:
         (folder / "probe.c").write_text(_PROBE)
         compiler.compile("probe.c", "probe.o", (), folder)
         compiler.link_shared(["probe.o"], "probe.so", folder)

@@ -59,6 +59,7 @@ def load_model(
     constants: Mapping[str, AnyArray] | None = None,
     dynamic_shapes: Any = None,
     opset: int | None = None,
+    static: bool = True,
 ) -> ir.Model:
     """Read or trace a model.
 
@@ -73,6 +74,8 @@ def load_model(
             with their contents; the built model has these inputs no longer.
         dynamic_shapes: as ``torch.export`` takes them.
         opset: operator set that models below it are brought to; 21 where None.
+        static: whether shapes that depend on the data are refused. Shapes of inputs are known
+            in any case.
 
     Returns:
         A model in which functions are inlined, decided branches taken, shape arithmetic
@@ -91,7 +94,7 @@ def load_model(
         )
     given = _open(source, args, kwargs, inputs, dynamic_shapes, version)
     try:
-        return _prepare(given, inputs, constants or {}, version)
+        return _prepare(given, inputs, constants or {}, version, static=static)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -152,6 +155,8 @@ def _prepare(
     inputs: Mapping[str, InputSpec],
     constants: Mapping[str, AnyArray],
     version: int,
+    *,
+    static: bool,
 ) -> ir.Model:
     model = given.model
     normalize_sources(model)
@@ -165,7 +170,7 @@ def _prepare(
     converted = convert_opset(model, version)
     name_everything(model)
     infer_and_fold(model)
-    verify(model)
+    verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)
         logger.info("traced; differs from eager torch by %.2g of the range", difference)

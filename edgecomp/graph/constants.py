@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecomp.graph.names import unused_name
+
 AnyArray = npt.NDArray[Any]
 
 
@@ -62,20 +64,3 @@ def new_initializer(graph: ir.Graph, name: str, array: AnyArray) -> ir.Value:
     )
     graph.register_initializer(value)
     return value
-
-
-def unused_name(graph: ir.Graph, name: str) -> str:
-    """``name``, or ``name_1``, ``name_2`` ... where it is taken by a value of the graph."""
-    taken = set(graph.initializers)
-    taken.update(value.name for value in graph.inputs if value.name)
-    taken.update(
-        value.name
-        for node in ir.traversal.RecursiveGraphIterator(graph)
-        for value in node.outputs
-        if value.name
-    )
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    return candidate

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecomp.graph.constants import new_initializer, unused_name
+from edgecomp.graph.constants import new_initializer
+from edgecomp.graph.names import unused_name
 from edgecomp.graph.source import copy_source
 
 

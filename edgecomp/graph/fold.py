@@ -11,11 +11,12 @@ import logging
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor, unused_name
+from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
 from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
 from edgecomp.graph.inline import inline_graph
+from edgecomp.graph.names import unused_name
 from edgecomp.graph.shapes import infer_node, static_shape
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from edgecomp.graph.names import free_name
 from edgecomp.graph.source import copy_source
 
 
@@ -27,16 +28,17 @@ def inline_graph(
     ):
         value.replace_all_uses_with(given, replace_graph_outputs=True)
     inner.inputs.clear()
-    taken = set(graph.initializers) | {value.name for value in graph.inputs}
+    taken = set(graph.initializers) | {value.name for value in graph.inputs if value.name}
     taken |= {
         value.name
         for each in ir.traversal.RecursiveGraphIterator(graph)
         if each.graph is not inner
         for value in each.outputs
+        if value.name
     }
     for value in list(inner.initializers.values()):
         inner.initializers.pop(value.name)  # type: ignore[arg-type]
-        value.name = _free(value.name or "constant", taken)
+        value.name = free_name(value.name or "constant", taken)
         graph.register_initializer(value)
     results = list(inner.outputs)
     inner.outputs.clear()
@@ -45,7 +47,7 @@ def inline_graph(
     for each in nodes:
         for value in each.outputs:
             if value.name != "":
-                value.name = _free(value.name or "value", taken)
+                value.name = free_name(value.name or "value", taken)
         copy_source(node, each)
     node.prepend(nodes)
     moved = _connect(node, results)
@@ -72,12 +74,3 @@ def _connect(node: ir.Node, results: list[ir.Value]) -> list[ir.Node]:
         after.shape = new.shape if new.shape is not None else old_shape_declared
         identities.append(identity)
     return identities
-
-
-def _free(name: str, taken: set[str | None]) -> str:
-    candidate, count = name, 0
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate

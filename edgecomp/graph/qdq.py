@@ -37,6 +37,11 @@ class Recognition:
     refusals: dict[str, str]
 
 
+def is_quantized(model: ir.Model) -> bool:
+    """Whether the model has Quantize or Dequantize nodes, which fix its numbers."""
+    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
+
+
 def recognize(graph: ir.Graph) -> Recognition:
     """Find the integer operators of a topologically sorted graph.
 

@@ -30,6 +30,11 @@ def verify(model: ir.Model, *, static: bool = True) -> None:
         _verify_static(model.graph)
 
 
+def is_whole(graph: ir.Graph) -> bool:
+    """Whether every value of the main graph has a type and a shape of known extents."""
+    return all(is_static(value) for value in _values(graph))
+
+
 def _verify_graph(graph: ir.Graph, outer: set[str]) -> None:
     defined = set(outer)
     for value in graph.inputs:
@@ -81,7 +86,7 @@ def _define(
 
 
 def _verify_static(graph: ir.Graph) -> None:
-    unknown = [value for value in _values(graph) if not _is_static(value)]
+    unknown = [value for value in _values(graph) if not is_static(value)]
     if not unknown:
         _verify_sizes(graph)
         return
@@ -129,7 +134,8 @@ def _values(graph: ir.Graph) -> Iterable[ir.Value]:
         yield from (value for value in node.outputs if value.name)
 
 
-def _is_static(value: ir.Value) -> bool:
+def is_static(value: ir.Value) -> bool:
+    """Whether a value has a type and a shape of known extents."""
     return value.dtype is not None and value.shape is not None and value.shape.is_static()
 
 

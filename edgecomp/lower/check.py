@@ -1,158 +1,164 @@
 """What every operator of a model would run as, on every target, before any work."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
-import rich.console
-import rich.table
 
 from edgecomp.device.target import Target
+from edgecomp.lower.check_report import (
+    FALLBACK,
+    IMPOSSIBLE,
+    SCHEDULED,
+    Check,
+    CheckReport,
+)
 from edgecomp.lower.cost import multiply_adds
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
+from edgecomp.lower.operators import movement
+from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.read import Refusal, read_program
-from edgecomp.lower.select import FALLBACK, find_schedule, telling
-from edgecomp.plan.operations import Fallback, Operation, Reinterpret
-
-IMPOSSIBLE = "impossible"
-SCHEDULED = "scheduled"
-
-#: What would help, by operator.
-REWRITES = {
-    "Pad": "pad with a constant, or concatenate slices",
-    "Resize": "resize only height and width, nearest or linear",
-    "MaxPool": "do not use the indices output",
-    "Conv": "make the weights constants (initializers)",
-    "Gemm": "make B and C constants (initializers)",
-}
+from edgecomp.lower.rewrites import rewrite_for
+from edgecomp.lower.select import find_schedule, telling
+from edgecomp.plan.operations import (
+    Fallback,
+    FillHalo,
+    Operation,
+    Program,
+    Reinterpret,
+    StridedCopy,
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
-    """One operation on one target.
+class _Subject:
+    """A model on a target, and what is looked up for every operation.
 
     Attributes:
-        target: name.
-        status: scheduled, fallback or impossible.
-        operator: kind of operation, or ONNX operator where there is none.
-        nodes: ONNX nodes.
-        source: line of Python, or "".
-        detail: schedule, or why there is none.
-        rewrite: what would help, or "".
-        share: part of the model's multiply-adds, 0 to 1.
+        types: node -> ONNX operator type.
+        reasons: node -> why no schedule's operation expresses it.
+        total: multiply-adds of the model.
     """
 
-    target: str
-    status: str
-    operator: str
-    nodes: tuple[str, ...]
-    source: str
-    detail: str
-    rewrite: str
-    share: float
+    target: Target
+    types: Mapping[str, str]
+    reasons: Mapping[str, str]
+    total: int
 
 
-@dataclasses.dataclass(frozen=True)
-class CheckReport:
-    """All operations on all targets."""
-
-    checks: list[Check]
-
-    @property
-    def problems(self) -> list[Check]:
-        """What is not scheduled."""
-        return [check for check in self.checks if check.status != SCHEDULED]
-
-    @property
-    def possible(self) -> bool:
-        """Whether the model builds for every target."""
-        return all(check.status != IMPOSSIBLE for check in self.checks)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {
-            "possible": self.possible,
-            "checks": [dataclasses.asdict(check) for check in self.checks],
-        }
-
-    def render(self, console: rich.console.Console) -> None:
-        """A summary per target, then every problem."""
-        summary = rich.table.Table("target", SCHEDULED, FALLBACK, IMPOSSIBLE)
-        for target in dict.fromkeys(check.target for check in self.checks):
-            own = [check for check in self.checks if check.target == target]
-            counts = [
-                str(sum(check.status == status for check in own))
-                for status in (SCHEDULED, FALLBACK, IMPOSSIBLE)
-            ]
-            summary.add_row(target, *counts)
-        console.print(summary)
-        if not self.problems:
-            return
-        table = rich.table.Table(
-            "target", "status", "operator", "node", "source", "why", "help"
-        )
-        for check in self.problems:
-            table.add_row(
-                check.target,
-                check.status,
-                check.operator,
-                ", ".join(check.nodes),
-                check.source,
-                check.detail,
-                check.rewrite,
-            )
-        console.print(table)
+def check_model(model: ir.Model, targets: Sequence[Target]) -> CheckReport:
+    """Look at a model whose shapes are static. Compiles nothing, lists everything."""
+    ports = list(refused_ports(model.graph))
+    return CheckReport([check for target in targets for check in _check(model, target, ports)])
 
 
-def check_model(model: ir.Model, targets: list[Target]) -> CheckReport:
-    """Look at a model whose shapes are static. Compiles nothing."""
-    return CheckReport([check for target in targets for check in _check(model, target)])
-
-
-def _check(model: ir.Model, target: Target) -> list[Check]:
+def _check(model: ir.Model, target: Target, ports: list[Port]) -> Iterator[Check]:
+    yield from (_refused_port(port, target) for port in ports)
     program, refusals = read_program(model, target, "model")
-    reasons = {refusal.node: refusal.reason for refusal in refusals}
-    impossible = [_impossible(r, target) for r in refusals if not r.possible]
-    if not impossible:  # with nodes missing, the program is not fit for layout
-        fuse(program)
-        assign_layout(program)
-    total = sum(map(multiply_adds, program.operations)) or 1
-    return impossible + [
-        _look_up(operation, target, reasons, total)
-        for operation in program.operations
-        if not isinstance(operation.kind, Reinterpret)
+    impossible = [refusal for refusal in refusals if not refusal.possible]
+    yield from (_refused_node(refusal, target) for refusal in impossible)
+    if impossible:
+        _close_gaps(program)
+    fuse(program)
+    assign_layout(program)
+    subject = _Subject(
+        target,
+        {node.name: node.op_type for node in model.graph if node.name},
+        {refusal.node: refusal.reason for refusal in refusals},
+        sum(map(multiply_adds, program.operations)) or 1,
+    )
+    for operation in program.operations:
+        # Halos and new views are edgecomp's own way to run what stands beside them.
+        if not isinstance(operation.kind, (FillHalo, Reinterpret)):
+            yield _look_up(operation, subject)
+
+
+def _close_gaps(program: Program) -> None:
+    """Let results of missing nodes be inputs, so that the rest is a program of its own."""
+    made = {id(output) for operation in program.operations for output in operation.outputs}
+    known = made | {id(value) for value in program.inputs}
+    for operation in program.operations:
+        for value in operation.inputs:
+            if value.constant is None and id(value) not in known:
+                known.add(id(value))
+                program.inputs.append(value)
+    kept = [
+        (value, name)
+        for value, name in zip(program.outputs, program.output_names, strict=True)
+        if id(value) in known
     ]
+    program.outputs = [value for value, _ in kept]
+    program.output_names = [name for _, name in kept]
 
 
-def _impossible(refusal: Refusal, target: Target) -> Check:
-    rewrite = REWRITES.get(refusal.operator, "")
+def _refused_port(port: Port, target: Target) -> Check:
     return Check(
-        target.name,
-        IMPOSSIBLE,
-        refusal.operator,
-        (refusal.node,),
-        refusal.source,
-        refusal.reason,
-        rewrite,
-        0.0,
+        target=target.name,
+        status=IMPOSSIBLE,
+        operator=port.kind,
+        nodes=(port.name,),
+        source="",
+        detail=port.problem,
+        rewrite=rewrite_for(port.kind, port.problem),
     )
 
 
-def _look_up(
-    operation: Operation, target: Target, reasons: dict[str, str], total: int
-) -> Check:
-    kind, share = operation.kind, multiply_adds(operation) / total
-    nodes, source = operation.nodes, operation.source
+def _refused_node(refusal: Refusal, target: Target) -> Check:
+    return Check(
+        target=target.name,
+        status=IMPOSSIBLE,
+        operator=refusal.operator,
+        nodes=(refusal.node,),
+        source=refusal.source,
+        detail=refusal.reason,
+        rewrite=rewrite_for(refusal.operator, refusal.reason),
+    )
+
+
+def _look_up(operation: Operation, subject: _Subject) -> Check:
+    kind, work = operation.kind, multiply_adds(operation)
+    schedule, detail, rewrite = None, "", ""
     if isinstance(kind, Fallback):
-        reason = next((reasons[n] for n in nodes if n in reasons), "")
-        rewrite = REWRITES.get(kind.operator, "")
-        return Check(
-            target.name, FALLBACK, kind.operator, nodes, source, reason, rewrite, share
+        status, operator = FALLBACK, kind.operator
+        detail = next(
+            (subject.reasons[n] for n in operation.nodes if n in subject.reasons), ""
         )
-    name = type(kind).__name__
-    schedule, refusals = find_schedule(operation, target)
-    if schedule is None:
-        detail = "; ".join(telling(refusals))
-        return Check(target.name, IMPOSSIBLE, name, nodes, source, detail, "", share)
-    return Check(target.name, SCHEDULED, name, nodes, source, schedule.NAME, "", share)
+    else:
+        status, operator = SCHEDULED, _operator(operation, subject)
+        schedule, refusals = find_schedule(operation, subject.target)
+        detail = schedule.NAME if schedule else "; ".join(telling(refusals))
+        status = SCHEDULED if schedule else IMPOSSIBLE
+    if status != SCHEDULED:
+        rewrite = rewrite_for(operator, detail)
+    return Check(
+        target=subject.target.name,
+        status=status,
+        operator=operator,
+        nodes=operation.nodes,
+        source=operation.source,
+        detail=detail,
+        rewrite=rewrite,
+        multiply_adds=work,
+        share=work / subject.total,
+    )
+
+
+def _operator(operation: Operation, subject: _Subject) -> str:
+    """ONNX types of what was fused: ``Conv+Clip``.
+
+    Quantize and Dequantize nodes are how an operator is meant, not operators beside it.
+    """
+    if isinstance(operation.kind, StridedCopy) and _is_layout_change(operation, subject):
+        return "layout change"
+    types = [subject.types[node] for node in operation.nodes if node in subject.types]
+    own = [name for name in types if name not in ("QuantizeLinear", "DequantizeLinear")]
+    return "+".join(own or types) or type(operation.kind).__name__
+
+
+def _is_layout_change(operation: Operation, subject: _Subject) -> bool:
+    """Whether a copy only brings a tensor into another order for the node it names."""
+    return not any(
+        subject.types.get(node) in movement.TABLE and node not in subject.reasons
+        for node in operation.nodes
+    )

@@ -12,6 +12,7 @@ from edgecomp.graph.constants import is_constant
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
 from edgecomp.graph.source import source_of
+from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     convolution,
@@ -61,11 +62,12 @@ class Refusal:
 
 
 def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, list[Refusal]]:
-    """Read a model whose shapes are static.
+    """Read a model.
 
     Returns:
         The program, and the nodes that no schedule's operation can express. Those that are
-        not ``possible`` either are missing from the program.
+        not ``possible`` either, such as those whose sizes depend on the data, are missing from
+        the program.
     """
     reader = Reader(c_identifier(name), target.activation_dtype)
     for value in model.graph.inputs:
@@ -78,12 +80,17 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         elif step.op_type != "Constant" and not _is_constant(step):
             refusals += _read_node(reader, step)
     for value in model.graph.outputs:
+        if not is_static(value):
+            continue  # of a node that is among the refusals
         reader.program.outputs.append(reader.value(value))
         reader.program.output_names.append(value.name or "")
     return reader.program, refusals
 
 
 def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
+    open_size = _open_size(node)
+    if open_size:
+        return [_refusal(node, open_size, possible=False)]
     read = find_reader(node)
     reason = read(reader, node) if read else "no schedule for this operator"
     if not reason:
@@ -92,15 +99,22 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
         single_node.read_single_node(reader, node)
-    return [
-        Refusal(
-            node.name or node.op_type,
-            node.op_type,
-            source_of(node),
-            impossible or reason,
-            not impossible,
-        )
-    ]
+    return [_refusal(node, impossible or reason, possible=not impossible)]
+
+
+def _refusal(node: ir.Node, reason: str, *, possible: bool) -> Refusal:
+    name = node.name or node.op_type
+    return Refusal(name, node.op_type, source_of(node), reason, possible)
+
+
+def _open_size(node: ir.Node) -> str:
+    """Why the sizes of a node are not known before the model runs, "" if they are."""
+    for value in node.inputs:
+        if value is not None and not is_static(value):
+            return f"the size of '{value.name}' is not known before the model runs"
+    if all(is_static(value) for value in node.outputs if value.name):
+        return ""
+    return "the size of its result is not known before the model runs"
 
 
 def find_reader(node: ir.Node) -> Callable[[Reader, ir.Node], str] | None:

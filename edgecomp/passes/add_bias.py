@@ -3,9 +3,10 @@
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, new_initializer, unused_name
+from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
 from edgecomp.graph.edit import only_reader, set_constant_input
 from edgecomp.graph.match import is_operator
+from edgecomp.graph.names import unused_name
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.channel_scale import scale_output_channels
 

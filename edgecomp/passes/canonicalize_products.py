@@ -19,9 +19,10 @@ Left alone: MatMul of two computed values, of a 1-D value, of a constant on the 
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, new_initializer, unused_name
+from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
 from edgecomp.graph.edit import new_node, only_reader, replace_node, set_constant_input
 from edgecomp.graph.match import is_operator, producer
+from edgecomp.graph.names import unused_name
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, finish

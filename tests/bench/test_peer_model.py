@@ -8,9 +8,10 @@ from helpers.qdq import QdqGraph
 
 from edgecomp import api
 from edgecomp.bench.compare import sqnr_db
-from edgecomp.bench.peer_model import describe, drop_quantization, is_quantized
+from edgecomp.bench.peer_model import describe, drop_quantization
 from edgecomp.bench.peers.torch_graph import load_graph
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
 
 

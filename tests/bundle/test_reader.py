@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from edgecomp.bundle import reader
 from edgecomp.bundle.reader import open_bundle
 from edgecomp.errors import Code, EdgecompError
 
@@ -36,6 +37,22 @@ def test_a_good_bundle(host_bundle, copy):
     assert [p.shape for p in bundle.inputs] == [(3, 5), (9,)]
     assert len(bundle.golden) == 2
     assert bundle.report["coverage"]["fallback_calls"] == 1
+
+
+def test_a_library_built_again_in_its_place_is_loaded_from_a_copy(copy, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with open_bundle(copy) as bundle:
+        (vector, *_) = bundle.golden
+        bundle.run(vector.inputs)
+        library = bundle.manifest.build.shared
+    _edit(copy, lambda m: m["files"][library].update(sha256="0" * 64))
+    with open_bundle(copy) as bundle:
+        bundle.run(vector.inputs)
+    assert [path.name for path in temporary.glob("*/*")] == [bundle.library_path.name]
+    reader._copies.close()  # as at the end of the process
+    assert list(temporary.iterdir()) == []
 
 
 def test_nothing_there(tmp_path):

@@ -95,6 +95,17 @@ def test_verify_report_and_check(run, folder, bundle):
         assert json.loads(run(*arguments, "--json").out)
 
 
+def test_check_writes_sarif(run, folder):
+    log = folder / "check.sarif"
+    result = run("check", folder / "model.onnx", *INPUT, "-t", "host", "--sarif", log)
+    assert result.status == 0, result.err
+    assert json.loads(log.read_text())["version"] == "2.1.0"
+    nowhere = folder / "model.onnx" / "check.sarif"
+    result = run("check", folder / "model.onnx", *INPUT, "-t", "host", "--sarif", nowhere)
+    assert result.status != 0
+    assert str(nowhere.parent) in result.err
+
+
 def test_benchmark(run, bundle):
     result = run("benchmark", bundle, "--num-runs", 3, "--enable-op-profiling", "--json")
     assert result.status == 0, result.err

@@ -8,7 +8,6 @@ from helpers.targets import A53, ARMV7, AVX2, AVX512, EMULATED, HOSTS, reason_no
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.api import WINOGRAD_SCHEDULE
 from edgecomp.lower.select import find_schedule
 from edgecomp.plan.values import Halo
 from edgecomp.schedules.cpu import convolution, winograd
@@ -157,10 +156,6 @@ def test_choice(target, choices):
         assert find_schedule(operation, target)[0] is (winograd if outputs else convolution)
         assert find_schedule(operation, target, {winograd.NAME})[0] is convolution
     assert found == choices
-
-
-def test_option_excludes_it_by_name():
-    assert WINOGRAD_SCHEDULE == winograd.NAME
 
 
 REFUSALS = {

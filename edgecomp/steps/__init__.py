@@ -1,0 +1,1 @@
+"""The longer steps that ``edgecomp.api`` joins, one per file."""

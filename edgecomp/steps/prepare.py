@@ -1,0 +1,135 @@
+"""Source to portable model: load, float passes, quantization."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecomp.device.target import Target
+from edgecomp.frontend.input_spec import parse_input_specs
+from edgecomp.frontend.load import load_model
+from edgecomp.graph.qdq import is_quantized
+from edgecomp.graph.run import random_feeds
+from edgecomp.lower.ports import require_ports
+from edgecomp.options import QuantizeOptions
+from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
+from edgecomp.passes.pipeline import PassReport, float_passes, run_passes
+from edgecomp.plan.values import Array
+from edgecomp.progress import Progress
+from edgecomp.schedules.cpu.product_cost import product_cost
+from edgecomp.steps.quantize import insert_quantization
+
+logger = logging.getLogger(__name__)
+
+#: Channels that stripping keeps a multiple of where no target says how many it computes at once.
+_CHANNEL_MULTIPLE = 8
+
+
+@dataclasses.dataclass
+class Prepared:
+    """A portable model and what was found on the way to it.
+
+    Attributes:
+        model: float or QDQ, static shapes.
+        samples: some inputs it was calibrated on, for golden vectors.
+        facts: for the manifest and the report.
+    """
+
+    model: ir.Model
+    samples: list[dict[str, Array]]
+    facts: dict[str, Any]
+
+
+def prepare(
+    source: Any,
+    options: QuantizeOptions,
+    progress: Progress,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dataset: Any = None,
+    target: Target | None = None,
+) -> Prepared:
+    """Make the portable model.
+
+    Args:
+        source: the model as given to ``api.build``.
+        options: inputs, precision, calibration and passes.
+        progress: told about every step.
+        args: example inputs of a torch module.
+        kwargs: keyword example inputs of a torch module.
+        dataset: samples, in place of ``options.calibration_data``.
+        target: what the model is for, where that is known already.
+
+    Raises:
+        EdgecompError: anything that is wrong with the model or the samples.
+    """
+    progress("read the model")
+    specs = parse_input_specs(options.input)
+    model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset)
+    require_ports(model)
+    feeds = random_feeds(model, seed=options.seed)
+    if is_quantized(model):
+        # Its numbers are a contract already: nothing may be folded across its edges.
+        if options.precision != "fp32":
+            logger.warning("the model is quantized already: it is taken as it is")
+        return Prepared(model, [feeds], {"precision": "as given"})
+    progress("optimize the graph")
+    reports = _optimize(model, options, feeds, target)
+    facts = {"precision": options.precision, **_pass_facts(reports)}
+    if options.precision == "fp32":
+        return Prepared(model, [feeds], facts)
+    samples, facts["quantization"] = insert_quantization(model, options, progress, dataset)
+    facts["passes"].append("InsertQdqPass")
+    return Prepared(model, samples, facts)
+
+
+def _optimize(
+    model: ir.Model,
+    options: QuantizeOptions,
+    feeds: Mapping[str, Array],
+    target: Target | None,
+) -> list[PassReport]:
+    passes = float_passes(
+        low_rank=_low_rank(target),
+        strip=options.strip_pruned,
+        channel_multiple=target.lanes(32) if target else _CHANNEL_MULTIPLE,
+    )
+    return run_passes(
+        model,
+        passes,
+        dump_dir=options.dump_passes,
+        verify_feeds=feeds if options.verify_passes else None,
+    )
+
+
+def _pass_facts(reports: Sequence[PassReport]) -> dict[str, Any]:
+    return {
+        "passes": [report.name for report in reports if report.modified],
+        "pass_reports": [
+            {
+                "name": report.name,
+                "applied": report.applied,
+                "refused": [str(refusal) for refusal in report.refusals],
+                "notes": list(report.notes),
+            }
+            for report in reports
+            if report.applied or report.refusals or report.notes
+        ],
+    }
+
+
+def _low_rank(target: Target | None) -> FoldLowRankPass:
+    """The pass that folds low-rank pairs, by the target's modelled cost where there is one."""
+    if target is None:
+        return FoldLowRankPass()
+
+    def cost(layer: FactoredLayer) -> tuple[float, float]:
+        first = product_cost(layer.first_rows or layer.rows, layer.inputs, layer.rank, target)
+        second = product_cost(layer.rows, layer.rank * layer.window, layer.outputs, target)
+        one = product_cost(layer.rows, layer.inputs * layer.window, layer.outputs, target)
+        return first + second, one
+
+    return FoldLowRankPass(cost)

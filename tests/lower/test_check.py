@@ -1,0 +1,159 @@
+"""What edgecomp check finds, and how it is told."""
+
+import io
+import json
+
+import numpy as np
+import onnx
+import pytest
+import rich.console
+from onnx import TensorProto, helper
+
+import edgecomp
+from edgecomp import api
+from edgecomp.lower.check_sarif import sarif
+from edgecomp.lower.rewrites import rewrite_for
+
+SOURCE = {"edgecomp.source": "net.py:12"}
+
+
+def tensor(name, shape, dtype=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def constant(name, array):
+    return onnx.numpy_helper.from_array(np.asarray(array), name)
+
+
+def model_of(nodes, inputs, outputs, constants=()):
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, list(constants))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    """Problems of every sort beside a convolution that has none."""
+    weights = np.full((4, 3, 3, 3), 0.1, np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("Pad", ["r", "p"], ["q"], name="pad", mode="reflect"),
+        helper.make_node("NonZero", ["q"], ["n"], name="nonzero"),
+        helper.make_node("Cast", ["n"], ["f"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("StringNormalizer", ["s"], ["t"], name="strings"),
+    ]
+    for key, value in SOURCE.items():
+        nodes[2].metadata_props.add(key=key, value=value)
+    return model_of(
+        nodes,
+        [tensor("x", [1, 3, 8, 8]), tensor("s", [1], TensorProto.STRING)],
+        [tensor("f", [4, None]), tensor("t", [None], TensorProto.STRING)],
+        [constant("w", weights), constant("p", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))],
+    )
+
+
+@pytest.fixture(scope="module")
+def report(faulty):
+    return api.check(faulty, ["raspberry-pi-3", "raspberry-pi-5"])
+
+
+def test_every_problem_is_listed_once(report):
+    found = [(p.check.status, p.check.operator, p.check.nodes) for p in report.problems]
+    assert found == [
+        ("impossible", "input", ("s",)),
+        ("impossible", "output", ("t",)),
+        ("impossible", "NonZero", ("nonzero",)),
+        ("impossible", "Cast", ("cast",)),
+        ("impossible", "StringNormalizer", ("strings",)),
+        ("fallback", "Pad", ("pad",)),
+    ]
+    assert all(p.targets == ("raspberry-pi-3", "raspberry-pi-5") for p in report.problems)
+    assert not report.possible
+
+
+def test_a_problem_says_where_why_and_what_would_help(report):
+    reasons = {p.check.operator: p.check for p in report.problems}
+    assert reasons["Pad"].source == "net.py:12"
+    assert reasons["Pad"].detail == "mode reflect"
+    assert reasons["Pad"].rewrite == "pad with a constant, or concatenate slices"
+    assert "'n'" in reasons["Cast"].detail
+    assert reasons["Cast"].rewrite == "mend the operator that this size comes from"
+
+
+def test_the_rest_is_looked_at_as_it_would_be_built(report):
+    (convolution,) = [
+        c for c in report.checks if c.operator == "Conv+Relu" and c.target == "raspberry-pi-3"
+    ]
+    assert convolution.status == "scheduled"
+    assert convolution.nodes == ("conv", "relu")
+    assert convolution.multiply_adds == 6 * 6 * 4 * 27
+    assert convolution.share == 1
+
+
+def test_shares_are_of_the_whole_model():
+    weights = [np.ones((4, 3, 1, 1), np.float32), np.ones((12, 4, 1, 1), np.float32)]
+    model = model_of(
+        [
+            helper.make_node("Conv", ["x", "a"], ["h"], name="first"),
+            helper.make_node("Relu", ["h"], ["r"], name="relu"),
+            helper.make_node("Conv", ["r", "b"], ["y"], name="second"),
+        ],
+        [tensor("x", [1, 3, 8, 8])],
+        [tensor("y", [1, 12, 8, 8])],
+        [constant("a", weights[0]), constant("b", weights[1])],
+    )
+    report = api.check(model, ["x86-64-v3"])
+    shares = {c.nodes: c.share for c in report.checks if c.multiply_adds}
+    assert shares == pytest.approx({("first", "relu"): 0.2, ("second",): 0.8})
+    assert report.possible
+    assert report.problems == []
+
+
+def test_for_people(report):
+    text = io.StringIO()
+    report.render(rich.console.Console(file=text, width=160))
+    for words in ("Conv+Relu", "1 fallback", "net.py:12", "mode reflect", "100.0 %", "all"):
+        assert words in text.getvalue()
+
+
+def test_for_programs(report):
+    content = json.loads(json.dumps(report.as_dict()))
+    assert content["possible"] is False
+    assert {"target", "status", "nodes", "source", "rewrite", "share"} <= set(
+        content["checks"][0]
+    )
+
+
+def test_sarif(report):
+    log = json.loads(json.dumps(sarif(report, "models/my net.onnx")))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    driver = run["tool"]["driver"]
+    assert (driver["name"], driver["version"]) == ("edgecomp", edgecomp.__version__)
+    assert len(run["results"]) == len(report.problems)
+    for result in run["results"]:
+        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in ("error", "warning")
+    pad = run["results"][-1]["locations"][0]
+    assert pad["physicalLocation"] == {
+        "artifactLocation": {"uri": "net.py"},
+        "region": {"startLine": 12},
+    }
+    assert pad["logicalLocations"] == [{"name": "pad", "kind": "element"}]
+    first = run["results"][0]["locations"][0]["physicalLocation"]
+    assert first == {"artifactLocation": {"uri": "models/my%20net.onnx"}}
+
+
+@pytest.mark.parametrize(
+    ("operator", "reason", "advice"),
+    [
+        ("Gemm", "C is computed at run time", "constant"),
+        ("Pad", "mode wrap", "concatenate"),
+        ("Loop", "no implementation of this operator", "unroll"),
+        ("Dropout", "dropout in training mode", "eval()"),
+        ("Relu", "no elements", ""),
+    ],
+)
+def test_rewrites(operator, reason, advice):
+    assert advice in rewrite_for(operator, reason)
+    assert bool(advice) == bool(rewrite_for(operator, reason))
