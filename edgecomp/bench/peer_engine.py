@@ -142,8 +142,8 @@ def convert_task(task: Task, python: str = sys.executable) -> str:
     """
     entry = CATALOG[task.peer]
     _require_packages(task.peer, entry, python, (*entry.runs, *entry.converts))
-    with tempfile.TemporaryDirectory(prefix="edgecomp-") as parent:
-        return _convert(task, python, _environment(pathlib.Path(parent), task.threads))
+    with scratch_folder() as parent:
+        return _convert(task, python, _environment(parent, task.threads))
 
 
 def _write(task: Task, file: str, form: str) -> None:

@@ -16,7 +16,9 @@ _MULTIPLY = re.compile(
 )
 _LOAD = re.compile(r"(ld\w*|vld\w*|vldr|ldr\w*|prfm|prefetch\w*|pld)(\.\w+)*$")
 _STORE = re.compile(r"(st[rpu1-4]\w*|vst\w*|str\w*)(\.\w+)*$")
-_BRANCH = re.compile(r"(j\w+|b|b\.\w+|b(eq|ne|lt|gt|le|ge|hs|lo|hi|ls|mi|pl)|cbn?z|tbn?z|loop\w*)$")
+_BRANCH = re.compile(
+    r"(j\w+|b|b\.\w+|b(eq|ne|lt|gt|le|ge|hs|lo|hi|ls|mi|pl)|cbn?z|tbn?z|loop\w*)$"
+)
 _COMPARE = re.compile(r"(cmp|test|subs|cmn|tst)$")
 _MEMORY = re.compile(r"\bptr \[")  # x86: the others name their loads and stores
 _SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
@@ -55,7 +57,9 @@ def main_loop(code):
             if start <= place:
                 spans.append((start, place))
     inner = [
-        (a, b) for a, b in spans if not any((a, b) != o and a <= o[0] and o[1] <= b for o in spans)
+        (a, b)
+        for a, b in spans
+        if not any((a, b) != o and a <= o[0] and o[1] <= b for o in spans)
     ]
     bodies = [code[a : b + 1] for a, b in inner]
     return max(bodies, key=lambda body: (_multiplies(body), len(body)), default=[])
@@ -64,9 +68,7 @@ def main_loop(code):
 def classes(body):
     """Class -> instructions; a multiply that reads memory counts as one, with its load named."""
     found = collections.Counter(class_of(mnemonic, operands) for _, mnemonic, operands in body)
-    folded = sum(
-        1 for _, m, o in body if class_of(m, o) == "multiply" and _MEMORY.search(o)
-    )
+    folded = sum(1 for _, m, o in body if class_of(m, o) == "multiply" and _MEMORY.search(o))
     counts = {name: found[name] for name in _CLASSES if found[name]}
     return counts | ({"of these from memory": folded} if folded else {})
 

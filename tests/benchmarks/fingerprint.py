@@ -34,7 +34,9 @@ def target_text(name, objdump, workers):
     target = TARGETS[name]()
     lines = lines_of(target)
     objects = compile_kernels([line.call.kernel for line in lines], target, workers=workers)
-    shapes = {symbol: shape_of(symbol, content, objdump) for symbol, content in objects.items()}
+    shapes = {
+        symbol: shape_of(symbol, content, objdump) for symbol, content in objects.items()
+    }
 
     def describe(line):
         return f"{line} | {shapes[line.call.kernel.symbol]}"

@@ -6,6 +6,7 @@ are no accuracy.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,10 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels, hidden):
         super().__init__()
-        self.reduce, self.restore = nn.Conv2d(channels, hidden, 1), nn.Conv2d(hidden, channels, 1)
+        self.reduce, self.restore = (
+            nn.Conv2d(channels, hidden, 1),
+            nn.Conv2d(hidden, channels, 1),
+        )
 
     def forward(self, x):
         scale = F.relu(self.reduce(F.adaptive_avg_pool2d(x, 1)))
@@ -231,7 +235,7 @@ class Detector(nn.Module):
             nn.Sequential(
                 conv_norm(a, b, 3, 2, activation=silu), conv_norm(b, b, activation=silu)
             )
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
         )
         self.lateral = nn.ModuleList(
             conv_norm(a + b, b, 1, activation=silu)
@@ -260,7 +264,9 @@ class Residual(nn.Module):
         self.first = conv_norm(inputs, outputs, 3, stride)
         self.second = conv_norm(outputs, outputs, activation=None)
         self.shortcut = (
-            nn.Identity() if stride == 1 else conv_norm(inputs, outputs, 1, stride, activation=None)
+            nn.Identity()
+            if stride == 1
+            else conv_norm(inputs, outputs, 1, stride, activation=None)
         )
 
     def forward(self, x):
@@ -277,7 +283,7 @@ def autoencoder():
     """Products alone: 640 to 8 and back, 0.26 M multiply-adds (MLPerf Tiny)."""
     widths = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640]
     layers = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

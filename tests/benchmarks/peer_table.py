@@ -14,10 +14,16 @@ def markdown(history):
     parts = [_facts(history)]
     for precision, word in _PRECISIONS.items():
         for threads in (1, 2):
-            rows = [r for r in history["rows"] if (r["precision"], r["threads"]) == (precision, threads)]
+            rows = [
+                r
+                for r in history["rows"]
+                if (r["precision"], r["threads"]) == (precision, threads)
+            ]
             if rows:
                 clock = "processor time" if threads == 1 else "clock"
-                title = f"### {word}, {threads} thread{'s' if threads > 1 else ''}: ms, {clock}"
+                title = (
+                    f"### {word}, {threads} thread{'s' if threads > 1 else ''}: ms, {clock}"
+                )
                 parts.append(f"{title}\n\n{_times(rows, _peak(history, precision, threads))}")
         rows = [r for r in history["rows"] if r["precision"] == precision]
         if rows:
@@ -55,13 +61,16 @@ def _times(rows, peak):
         if best:
             ratio = row["engines"][best][f"{clock}_ratio"]
             ratios.append(ratio["value"])
-            cells += [f"**{ratio['value']:.2f}**", f"{ratio['low']:.2f} to {ratio['high']:.2f}"]
+            cells += [
+                f"**{ratio['value']:.2f}**",
+                f"{ratio['low']:.2f} to {ratio['high']:.2f}",
+            ]
         else:
             cells += [_NONE, _NONE]
         if one:
             by_clock = best_peer(row, "wall")
-            ratio = row["engines"][by_clock]["wall_ratio"] if by_clock else {"value": math.nan}
-            cells.append(f"{ratio['value']:.2f}")
+            ratio = row["engines"][by_clock]["wall_ratio"]["value"] if by_clock else None
+            cells.append(f"{ratio:.2f}" if ratio else _NONE)
         cells.append(_share(row, clock, peak))
         cells += [_cell(row["engines"].get(peer), clock) for peer in peers]
         lines.append(cells)
@@ -119,7 +128,11 @@ def _decibels(engine):
     if "error" in engine:
         return "fails"
     value = engine["sqnr_db"]
-    return "other sizes" if value is None else f"{value:.0f}" + ("" if engine["right"] else f" {_WRONG}")
+    return (
+        "other sizes"
+        if value is None
+        else f"{value:.0f}" + ("" if engine["right"] else f" {_WRONG}")
+    )
 
 
 def _facts(history):
@@ -128,7 +141,12 @@ def _facts(history):
         text = ", ".join(f"{key} {value}" for key, value in ceilings.items())
         lines.append(f"- ceilings, {threads}: {text}")
     lines.append("- versions: " + ", ".join(f"{k} {v}" for k, v in _versions(history).items()))
-    commits = sorted({f"{r['edgecomp']['commit']}{'+' if r['edgecomp']['changed'] else ''}" for r in history["rows"]})
+    commits = sorted(
+        {
+            f"{r['edgecomp']['commit']}{'+' if r['edgecomp']['changed'] else ''}"
+            for r in history["rows"]
+        }
+    )
     lines.append(f"- edgecomp at {', '.join(commits)}")
     loads = [load for row in history["rows"] for load in row["load_average"]]
     if loads:

@@ -5,7 +5,6 @@ import dataclasses
 import datetime as dt
 import os
 import pathlib
-import tempfile
 
 import numpy as np
 from benchmarks.peer_work import catalog_name
@@ -15,6 +14,7 @@ from edgecomp.bench.engines import BundleEngine
 from edgecomp.bench.peer_engine import PeerEngine, PeerModel
 from edgecomp.bench.statistics import paired_ratio, summarize
 from edgecomp.errors import EdgecompError
+from edgecomp.held import scratch_folder
 
 OWN = "edgecomp"
 CLOCKS = ("wall", "cpu")
@@ -39,8 +39,7 @@ def measure(model, bundle, forms, pythons, *, threads, seconds, rounds):
     inputs, answers = {bundle.inputs[0].name: data["input"]}, model.answers
     engines, found = {}, {}
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecomp-"))
-        files = PeerModel(bundle, inputs, pathlib.Path(folder))
+        files = PeerModel(bundle, inputs, stack.enter_context(scratch_folder()))
         own = BundleEngine(bundle, threads, inputs)
         engines[OWN] = stack.enter_context(contextlib.closing(own))
         found[OWN] = {"version": own.version, "form": "bundle"}
@@ -112,7 +111,9 @@ def _same_order(answers, outputs):
 def _summary(rounds):
     """Percentiles of all runs, and each round's median, from which ratios can be had again."""
     summary = dataclasses.asdict(summarize([t for each in rounds for t in each]))
-    summary = {key: _rounded(value, 4 if key == "spread" else 0) for key, value in summary.items()}
+    summary = {
+        key: _rounded(value, 4 if key == "spread" else 0) for key, value in summary.items()
+    }
     return {**summary, "round_medians": [round(float(np.median(each))) for each in rounds]}
 
 

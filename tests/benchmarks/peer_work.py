@@ -13,8 +13,8 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
+import io
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -106,10 +106,7 @@ def make_model(name, network, cache):
     content = _exported(module, example)
     data = {"input": array, "calibration": np.stack(samples)}
     data |= {f"output_{i}": answer.numpy() for i, answer in enumerate(found)}
-    digest = hashlib.sha256(content)
-    for part in data.values():
-        digest.update(part.tobytes())
-    folder = cache / f"{name}-{digest.hexdigest()[:12]}"
+    folder = cache / f"{name}-{_digest_of(content, data)}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(content)
     np.savez(folder / "data.npz", allow_pickle=False, **data)
@@ -143,7 +140,7 @@ def make_form(model, precision, peer, python):
     """
     folder = model.folder / f"{peer.replace(', ', '_').replace(' ', '_')}_{precision}"
     versions = peer_versions(peer, python)
-    key = {"versions": versions, "adapter": _adapter_digest()}
+    key = {"versions": versions, "adapter": _adapter_digest(peer)}
     kept = folder / "form.json"
     if kept.exists():
         content = json.loads(kept.read_text())
@@ -171,7 +168,10 @@ def peer_versions(peer, python):
     ]
     try:
         done = subprocess.run(
-            [python, "-c", "\n".join(lines), *names], capture_output=True, text=True, check=True
+            [python, "-c", "\n".join(lines), *names],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError) as error:
         raise EdgecompError(
@@ -207,8 +207,20 @@ def _exported(module, example):
         external_data=False,
         verbose=False,
     )
-    model = ir.serde.serialize_model(program.model)
-    return model.SerializeToString(deterministic=True)
+    return _plain(program.model)
+
+
+def _plain(model):
+    """Without the exporter's notes of where in the code a node comes from.
+
+    They hold paths of this machine, and would make every edit of a comment another model.
+    """
+    for each in (model, model.graph, *model.graph, *model.graph.initializers.values()):
+        each.metadata_props.clear()
+    for node in model.graph:
+        for value in node.outputs:
+            value.metadata_props.clear()
+    return ir.serde.serialize_model(model).SerializeToString(deterministic=True)
 
 
 def _convert(model, precision, peer, python, folder):
@@ -253,7 +265,7 @@ def _quantize_for_onnxruntime(model, output):
     core = load_target("host").core
     saturates = core.isa == "x86_64" and not {"avx512vnni", "avxvnni"} & core.features
     prepared = output.with_name("prepared.onnx")
-    with contextlib.redirect_stdout(open(os.devnull, "w")):
+    with contextlib.redirect_stdout(io.StringIO()):
         quant_pre_process(model.path, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
@@ -269,15 +281,25 @@ def _quantize_for_onnxruntime(model, output):
     return f"int8 by onnxruntime's quantizer{', 7-bit weights' if saturates else ''}"
 
 
+def _digest_of(content, data):
+    digest = hashlib.sha256(content)
+    for part in data.values():
+        digest.update(part.tobytes())
+    return digest.hexdigest()[:12]
+
+
 def _definition_digest():
     tests = ROOT / "tests"
     files = (tests / "benchmarks" / "networks.py", tests / "helpers" / "classifiers.py")
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
-def _adapter_digest():
+def _adapter_digest(peer):
+    """Of what converts a model for a runtime."""
     folder = pathlib.Path(edgecomp.__file__).parent / "bench" / "peers"
-    content = b"".join(f.read_bytes() for f in sorted(folder.glob("*.py")))
+    entry = CATALOG[catalog_name(peer)]
+    names = [entry.module, *(["torch_graph", "torch_operators"] * entry.starts_from_torch)]
+    content = b"".join((folder / f"{name}.py").read_bytes() for name in names)
     return hashlib.sha256(content).hexdigest()[:12]
 
 

@@ -29,7 +29,7 @@ from benchmarks import peer_table, peer_work  # noqa: E402
 from benchmarks.ceilings import measured_ceilings  # noqa: E402
 from benchmarks.machine import processor_facts  # noqa: E402
 from benchmarks.networks import MAIN, NETWORKS  # noqa: E402
-from benchmarks.peer_turns import OWN, measure  # noqa: E402
+from benchmarks.peer_turns import measure  # noqa: E402
 
 from edgecomp.bench.peers.catalog import CATALOG  # noqa: E402
 from edgecomp.cache import cache_folder, write_whole  # noqa: E402
@@ -56,7 +56,9 @@ def prepare(flags, name, precision):
             tell(f"{peer} is left out: {error.cause}")
             flags.peers = [other for other in flags.peers if other != peer]
             continue
-        tell(f"{name} {precision} for {peer}: {forms[peer].get('error') or forms[peer]['form']}")
+        tell(
+            f"{name} {precision} for {peer}: {forms[peer].get('error') or forms[peer]['form']}"
+        )
     return model, bundle, stamp, forms
 
 
@@ -141,23 +143,52 @@ def parse(arguments=None):
 
     names = ", ".join(NETWORKS)
     parser.add_argument(
-        "--models", type=listed([*NETWORKS, "all"]), default=list(MAIN),
+        "--models",
+        type=listed([*NETWORKS, "all"]),
+        default=list(MAIN),
         help=f"of {names}; 'all' for all, by default the first {len(MAIN)}",
     )
     parser.add_argument(
-        "--peers", type=listed(CATALOG), default=list(CATALOG),
+        "--peers",
+        type=listed(CATALOG),
+        default=list(CATALOG),
         help=f"of {', '.join(CATALOG)}; by default all that are installed",
     )
-    parser.add_argument("--precision", type=listed(peer_work.PRECISIONS), default=list(peer_work.PRECISIONS), help="of fp32, w8a8")
+    parser.add_argument(
+        "--precision",
+        type=listed(peer_work.PRECISIONS),
+        default=list(peer_work.PRECISIONS),
+        help="of fp32, w8a8",
+    )
     parser.add_argument("--threads", type=listed(["1", "2", "4", "8"]), default=["1", "2"])
-    parser.add_argument("--seconds", type=float, default=30, help="of turns, for each line; loading comes on top")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30,
+        help="of turns, for each line; loading comes on top",
+    )
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="of turns that count")
-    parser.add_argument("--peer-python", type=python_of, action="append", default=[], metavar="RUNTIME=PYTHON")
-    parser.add_argument("--json", type=pathlib.Path, help="history file; by default history/<date>-<processor>.json beside this script")
-    parser.add_argument("--cache", type=pathlib.Path, default=cache_folder() / "peers", help="models, bundles and conversions")
-    parser.add_argument("--again", action="store_true", help="measure lines that are there already")
+    parser.add_argument(
+        "--peer-python", type=python_of, action="append", default=[], metavar="RUNTIME=PYTHON"
+    )
+    parser.add_argument(
+        "--json",
+        type=pathlib.Path,
+        help="history file; by default history/<date>-<processor>.json beside this script",
+    )
+    parser.add_argument(
+        "--cache",
+        type=pathlib.Path,
+        default=cache_folder() / "peers",
+        help="models, bundles and conversions",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="measure lines that are there already"
+    )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--prepare", action="store_true", help="build and convert, measure nothing")
+    what.add_argument(
+        "--prepare", action="store_true", help="build and convert, measure nothing"
+    )
     what.add_argument("--table", action="store_true", help="print the tables, measure nothing")
     flags = parser.parse_args(arguments)
     flags.pythons = dict(flags.peer_python)

@@ -7,7 +7,6 @@ and the choice of schedules see what they would see there. Weights are seeded.
 import functools
 
 import numpy as np
-import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
 from edgecomp.passes.insert_qdq import InsertQdqPass
@@ -71,7 +70,9 @@ class Layers(Graph):
 
     def linear(self, x, inputs, outputs, act=None):
         weight = normal(self.rng, inputs, outputs) / np.float32(inputs**0.5)
-        return self.act(act, self("Add", self("MatMul", x, weight), normal(self.rng, outputs)), 0)
+        return self.act(
+            act, self("Add", self("MatMul", x, weight), normal(self.rng, outputs)), 0
+        )
 
     def norm(self, x, width):
         return self("LayerNormalization", x, normal(self.rng, width), normal(self.rng, width))
