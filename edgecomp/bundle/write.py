@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 import edgecomp
-from edgecomp.bundle import elf, manifest, report, runtime_files, source
+from edgecomp.bundle import elf, manifest, report, runtime_files
 from edgecomp.bundle.build import Built, build_libraries
 from edgecomp.bundle.directory import staged_directory
 from edgecomp.bundle.golden import write_golden
@@ -24,6 +24,7 @@ from edgecomp.bundle.manifest import (
     TargetFacts,
     WeightsFacts,
 )
+from edgecomp.bundle.plan_files import padded_weights, write_file, write_plan, write_runtime
 from edgecomp.bundle.reader import Bundle, open_bundle
 from edgecomp.bundle.rendering import render
 from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
@@ -31,8 +32,8 @@ from edgecomp.cache import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
-from edgecomp.plan.plan import Plan, PlanPort, Storage
-from edgecomp.plan.values import SLACK_BYTES, Array
+from edgecomp.plan.plan import Plan, PlanPort
+from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,10 @@ def write_bundle(
     compiler = _choose_compiler(target, toolchain, required=require_library)
     with staged_directory(final, force=force) as folder:
         weights = padded_weights(plan)
-        kernels = _write_inputs(folder, plan, target, model_bytes, weights, embed_weights)
+        write_runtime(folder)
+        write_file(folder / WEIGHTS, weights)
+        write_file(folder / MODEL, model_bytes)
+        kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
         write_golden(folder, golden, _ports(plan.inputs), _ports(plan.outputs))
         if compiler is None:
             built = _not_built(target, toolchain)
@@ -123,15 +127,8 @@ def write_bundle(
                 files=_file_facts(folder),
             )
         )
-        _write(folder / manifest.NAME, text.encode())
+        write_file(folder / manifest.NAME, text.encode())
     return open_bundle(final)
-
-
-def padded_weights(plan: Plan) -> bytes:
-    """The weights with the readable bytes that must follow the last tensor."""
-    ends = [t.offset_bytes + t.bytes for t in plan.tensors if t.storage is Storage.WEIGHTS]
-    needed = max(ends, default=0) + SLACK_BYTES
-    return plan.weights + bytes(max(0, needed - len(plan.weights)))
 
 
 def _check_name(name: str) -> None:
@@ -166,38 +163,6 @@ def _not_built(target: Target, use: ToolchainUse) -> Built:
     return Built(BuildFacts(note=note), runtime_bytes=0, descriptor_bytes=0)
 
 
-def _write_inputs(
-    folder: pathlib.Path,
-    plan: Plan,
-    target: Target,
-    model_bytes: bytes,
-    weights: bytes,
-    embedded: bool,
-) -> list[str]:
-    """Write what the toolchain reads; return the paths of the kernel objects."""
-    runtime = runtime_files.runtime_files()
-    for path, content in runtime.contents.items():
-        _write(folder / path, content)
-    _write(folder / WEIGHTS, weights)
-    _write(folder / MODEL, model_bytes)
-    _write(folder / "include" / f"{plan.name}.h", source.model_header(plan).encode())
-    text = source.model_source(
-        plan,
-        target,
-        weights_bytes=len(weights),
-        weights_hash=xxhash.xxh64_intdigest(weights),
-        embedded=embedded,
-    )
-    _write(folder / "src" / f"{plan.name}.c", text.encode())
-    if embedded:
-        _write(folder / "src" / f"{plan.name}_weights.S", source.weights_source(plan).encode())
-    kernels = []
-    for name, content in sorted(plan.objects.items()):
-        kernels.append(f"objects/{name.removesuffix('.o')}.o")
-        _write(folder / kernels[-1], elf.own_weak_symbols(content))
-    return kernels
-
-
 def _write_cmake(
     folder: pathlib.Path,
     plan: Plan,
@@ -209,7 +174,7 @@ def _write_cmake(
     config = render(
         "config.cmake.j2", name=plan.name, static=built.static, shared=built.shared
     )
-    _write(folder / "cmake" / f"{plan.name}Config.cmake", config.encode())
+    write_file(folder / "cmake" / f"{plan.name}Config.cmake", config.encode())
     lists = render(
         "CMakeLists.txt.j2",
         name=plan.name,
@@ -218,7 +183,7 @@ def _write_cmake(
         runner_sources=runtime_files.runtime_files().runner_sources,
         objects=kernels,
     )
-    _write(folder / "CMakeLists.txt", lists.encode())
+    write_file(folder / "CMakeLists.txt", lists.encode())
 
 
 def _write_report(
@@ -229,8 +194,8 @@ def _write_report(
     facts: Mapping[str, Any],
 ) -> None:
     content = report.build_report(plan, sizes, note, facts)
-    _write(folder / "report.json", report.report_json(content).encode())
-    _write(folder / "report.md", report.report_markdown(content).encode())
+    write_file(folder / "report.json", report.report_json(content).encode())
+    write_file(folder / "report.md", report.report_markdown(content).encode())
 
 
 def _sizes(
@@ -281,8 +246,3 @@ def _file_facts(folder: pathlib.Path) -> dict[str, FileFacts]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)

@@ -6,7 +6,10 @@ differ in what they weigh:
 * minmax: nothing is clipped.
 * percentile: a fixed share of the values is clipped.
 * entropy: the distribution of the stored numbers loses least information (Kullback-Leibler
-  divergence), after Migacz, "8-bit inference with TensorRT", 2017.
+  divergence), after Migacz, "8-bit inference with TensorRT", 2017. A value that is very frequent
+  must not share its stored number with others, which leads to narrow ranges: on digits, whose
+  background is constant, 18 dB against 36 of mse (the published search over 2048 bins: 9 dB with
+  256 levels, none with 128).
 * mse: the squared error is least.
 """
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.graph_inputs import named_inputs
 from edgecomp.graph.constants import AnyArray
 
 
@@ -20,15 +21,8 @@ def bind_inputs(model: ir.Model, constants: Mapping[str, AnyArray]) -> None:
         EdgecompError: USAGE for an unknown input, SHAPE_CONFLICT for contents that the input
             cannot have.
     """
-    by_name = {value.name or "": value for value in model.graph.inputs}
+    by_name = named_inputs(model, constants, "constant")
     for name, array in constants.items():
-        if name not in by_name:
-            raise EdgecompError(
-                Code.USAGE,
-                f"constant {name}: the model has no such input",
-                node=name,
-                hint=nearest_hint(name, by_name),
-            )
         _bind(model.graph, by_name[name], np.asarray(array))
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.graph_inputs import named_inputs
 from edgecomp.frontend.input_spec import InputSpec
 
 
@@ -18,15 +19,7 @@ def set_input_shapes(model: ir.Model, inputs: Mapping[str, InputSpec]) -> None:
             contradicts the model, DIMENSION_FREE listing what is still open.
     """
     _free_impossible_extents(model)
-    by_name = {value.name or "": value for value in model.graph.inputs}
-    for name in inputs:
-        if name not in by_name:
-            raise EdgecompError(
-                Code.USAGE,
-                f"--input {name}: the model has no such input",
-                node=name,
-                hint=nearest_hint(name, by_name),
-            )
+    by_name = named_inputs(model, inputs, "--input")
     known: dict[str, tuple[int, str]] = {}
     for name, spec in inputs.items():
         _apply(by_name[name], spec, known)

@@ -81,13 +81,10 @@ def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeP
         shapes = ", ".join(
             f"{value.name} {value.dtype} {value.shape or '?'}" for value in visible
         )
-        raise EdgecompError(
-            Code.SHAPE_CONFLICT,
-            f"{node.op_type} cannot take its inputs: {_first_line(error)}; inputs: {shapes}",
-            node=node.name or _first_output(node),
-            source=source_of(node),
-            hint=_EXPORT_AGAIN,
-        ) from error
+        problem = (
+            f"{node.op_type} cannot take its inputs: {_first_line(error)}; inputs: {shapes}"
+        )
+        raise _shape_conflict(node, problem, _EXPORT_AGAIN) from error
 
 
 @functools.cache
@@ -129,12 +126,10 @@ def _merge_type(node: ir.Node, value: ir.Value, inferred: ir.TypeProtocol | None
     if inferred is None or value.type == inferred:
         return False
     if value.type is not None and value.dtype not in (None, ir.DataType.UNDEFINED):
-        raise EdgecompError(
-            Code.SHAPE_CONFLICT,
+        raise _shape_conflict(
+            node,
             f"'{value.name}' is declared as {value.type}, but {node.op_type} gives {inferred}",
-            node=node.name or _first_output(node),
-            source=source_of(node),
-            hint="remove the declared types (value_info), or export the model again",
+            "remove the declared types (value_info), or export the model again",
         )
     value.type = inferred
     return True
@@ -151,12 +146,10 @@ def _merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> b
         isinstance(one, int) and isinstance(other, int) and one != other
         for one, other in zip(declared, inferred, strict=True)
     ):
-        raise EdgecompError(
-            Code.SHAPE_CONFLICT,
+        raise _shape_conflict(
+            node,
             f"'{value.name}' is declared with shape {declared}, but {node.op_type} gives {inferred}",
-            node=node.name or _first_output(node),
-            source=source_of(node),
-            hint="remove the declared shapes (value_info), or export the model again",
+            "remove the declared shapes (value_info), or export the model again",
         )
     merged = [
         other if isinstance(other, int) else one
@@ -178,24 +171,28 @@ def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
         return
     source = node.inputs[0] if node.inputs else None
     taken = f", its input is {source.shape}" if source is not None else ""
-    raise EdgecompError(
-        Code.SHAPE_CONFLICT,
+    raise _shape_conflict(
+        node,
         f"the result of {node.op_type} would have shape {value.shape}{taken}",
-        node=node.name or _first_output(node),
-        source=source_of(node),
-        hint="the window is larger than the image: give a larger input",
+        "the window is larger than the image: give a larger input",
     )
 
 
 def _refuse_misfit(node: ir.Node, problem: str) -> None:
     if problem:
-        raise EdgecompError(
-            Code.SHAPE_CONFLICT,
-            f"{node.op_type} cannot take its inputs: {problem}",
-            node=node.name or _first_output(node),
-            source=source_of(node),
-            hint=_EXPORT_AGAIN,
+        raise _shape_conflict(
+            node, f"{node.op_type} cannot take its inputs: {problem}", _EXPORT_AGAIN
         )
+
+
+def _shape_conflict(node: ir.Node, cause: str, hint: str) -> EdgecompError:
+    return EdgecompError(
+        Code.SHAPE_CONFLICT,
+        cause,
+        node=node.name or _first_output(node),
+        source=source_of(node),
+        hint=hint,
+    )
 
 
 def _reshape_misfit(node: ir.Node) -> str:

@@ -7,6 +7,7 @@ from edgecomp.plan.operations import (
     Convolution,
     MatrixMultiply,
     Operation,
+    Recurrence,
 )
 
 
@@ -22,4 +23,8 @@ def multiply_adds(operation: Operation) -> int:
     if isinstance(kind, BatchMatrixMultiply):
         a = operation.inputs[0]
         return operation.output.elements * a.shape[-2 if kind.transpose_a else -1]
+    if isinstance(kind, Recurrence):
+        # One row of the recurrence matrix per element of a gate, and step, and sequence.
+        gates = operation.inputs[0].elements // kind.padded_hidden
+        return gates * kind.hidden * kind.hidden
     return 0

@@ -22,6 +22,7 @@ from edgecomp.lower.operators import (
     pooling,
     products,
     quantized,
+    recurrent,
     resize,
     single_node,
 )
@@ -39,6 +40,7 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     elementwise.TABLE,
     movement.TABLE,
     normalization.TABLE,
+    recurrent.TABLE,
     resize.TABLE,
     quantized.TABLE,
 )

@@ -28,10 +28,8 @@ from helpers.targets import A53, ARMV7, AVX2, reason_not_runnable
 
 import edgecomp
 from edgecomp.bundle import elf
-from edgecomp.bundle.write import padded_weights, write_bundle
+from edgecomp.bundle.write import write_bundle
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Storage
-from edgecomp.plan.values import SLACK_BYTES
 
 MACHINES = {"avx2": 62, "a53": 183, "armv7": 40}
 
@@ -115,15 +113,6 @@ def test_two_builds_give_the_same_bytes(bundle, target, tmp_path):
     assert _contents(again.directory) == _contents(bundle.directory)
     for name, data in _contents(again.directory).items():
         assert str(tmp_path).encode() not in data, name
-
-
-def test_weights_end_with_readable_bytes():
-    plan = small_plan(AVX2)
-    last = max(t.offset_bytes + t.bytes for t in plan.tensors if t.storage is Storage.WEIGHTS)
-    short = dataclasses.replace(plan, weights=plan.weights[:last])
-    assert padded_weights(short) == plan.weights[:last] + bytes(SLACK_BYTES)
-    assert padded_weights(plan) == plan.weights
-    assert padded_weights(dataclasses.replace(plan, tensors=[], weights=b"")) == bytes(64)
 
 
 def test_without_a_compiler_the_rest_is_written(tmp_path, caplog):

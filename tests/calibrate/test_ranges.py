@@ -1,10 +1,17 @@
 """Range choice: what each method does to known distributions."""
 
+import collections
+import math
+
 import numpy as np
 import pytest
+import scipy.stats
 
 from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.ranges import METHODS, Range, minmax_range, range_of
+
+#: Thresholds whose divergence is computed literally, as shares of the largest magnitude.
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
 def histogram_of(*arrays):
@@ -80,6 +87,53 @@ def test_mse_is_no_worse_than_any_of_the_others(kind, rng):
     errors = {method: squared_error(x, range_of(histogram, method)) for method in METHODS}
     # The search is a grid over a histogram.
     assert errors["mse"] <= 1.02 * min(errors.values())
+
+
+def literal_divergence(values, limits, width):
+    """The published computation, bin after bin."""
+    counts = collections.Counter(math.floor(x / width) for x in values.tolist() if x)
+    inside = [
+        k
+        for k in range(min(counts), max(counts) + 1)
+        if (k + 1) * width > limits.low and k * width < limits.high
+    ]
+    clipped = {k: counts[k] for k in inside}
+    clipped[inside[0]] += sum(n for k, n in counts.items() if k < inside[0])
+    clipped[inside[-1]] += sum(n for k, n in counts.items() if k > inside[-1])
+    step = (limits.high - limits.low) / 255
+    levels = collections.defaultdict(list)
+    for k in inside:
+        level = min(max(round(((k + 0.5) * width - limits.low) / step), 0), 255)
+        levels[level].append(k)
+    stored = dict.fromkeys(inside, 0.0)
+    for bins in levels.values():
+        used = [k for k in bins if clipped[k]]
+        for k in used:
+            stored[k] = sum(counts[b] for b in bins) / len(used)
+    total = sum(stored.values())
+    # Smoothed, as all that implement it do: a used bin of which nothing is stored is not infinite.
+    q = [max(stored[k] / total, 1e-12) for k in inside]
+    return scipy.stats.entropy([clipped[k] for k in inside], q)
+
+
+@pytest.mark.parametrize("kind", ["normal", "relu", "heavy", "heavy relu", "shifted"])
+def test_entropy_has_the_least_divergence(kind, rng):
+    x = {
+        "normal": rng.standard_normal(50_000),
+        "relu": np.maximum(rng.laplace(size=50_000), 0),
+        "heavy": rng.standard_t(3, size=50_000),
+        "heavy relu": np.maximum(rng.standard_t(4, size=50_000), 0),
+        "shifted": rng.laplace(size=50_000) + 2,
+    }[kind].astype(np.float32)
+    histogram = histogram_of(x)
+    full = minmax_range(histogram.low, histogram.high)
+    largest = max(-full.low, full.high)
+    tried = [full.clipped(-share * largest, share * largest) for share in SHARES]
+    least = min(literal_divergence(x, limits, histogram.width) for limits in tried)
+    found = literal_divergence(x, range_of(histogram, "entropy"), histogram.width)
+    assert found <= least * (1 + 1e-6)
+    if kind.startswith("heavy"):
+        assert range_of(histogram, "entropy").high < 0.9 * largest
 
 
 def test_entropy_is_not_led_by_a_spike_of_zeros(rng):

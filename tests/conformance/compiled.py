@@ -10,15 +10,14 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import xxhash
 from conformance.suite import Case
 
-from edgecomp.bundle import elf, runtime_files, source
+from edgecomp.bundle.plan_files import padded_weights, write_plan, write_runtime
 from edgecomp.bundle.toolchain import find_compiler
-from edgecomp.bundle.write import padded_weights
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.load import load_model
+from edgecomp.graph.qdq import is_quantized
 from edgecomp.lower.lower import lower
 from edgecomp.native import Session
 from edgecomp.passes.pipeline import float_passes, run_passes
@@ -71,7 +70,7 @@ def _build(case: Case) -> tuple[Plan, tuple[str, ...]]:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         model = load_model(case.model, constants=constants, inputs=_specs(feeds, constants))
-        if not any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph):
+        if not is_quantized(model):
             run_passes(model, float_passes())
         lowered = lower(model, load_target("host"), name=_identifier(case), workers=1)
     return lowered.plan, tuple(refusal.operator for refusal in lowered.fallbacks)
@@ -96,43 +95,23 @@ def _link(plans: dict[str, Plan], folder: pathlib.Path) -> pathlib.Path:
     target = load_target("host")
     compiler = find_compiler(target)
     assert compiler is not None, "no C compiler"
-    runtime = runtime_files.runtime_files()
-    for path, content in runtime.contents.items():
-        _write(folder / path, content)
-    objects: dict[str, bytes] = {}
-    models = []
+    runtime = write_runtime(folder)
+    kernels: set[str] = set()
     for plan in plans.values():
         weights = padded_weights(plan)
-        _write(folder / f"{plan.name}.bin", weights)
-        _write(folder / "include" / f"{plan.name}.h", source.model_header(plan).encode())
-        text = source.model_source(
-            plan,
-            target,
-            weights_bytes=len(weights),
-            weights_hash=xxhash.xxh64_intdigest(weights),
-            embedded=False,
-        )
-        models.append(f"models/{plan.name}.c")
-        _write(folder / models[-1], text.encode())
-        objects.update(plan.objects)
-    for name, content in objects.items():
-        _write(folder / f"kernels/{name}.o", elf.own_weak_symbols(content))
+        (folder / f"{plan.name}.bin").write_bytes(weights)
+        kernels.update(write_plan(folder, plan, target, weights, embedded=False))
+    models = [f"src/{plan.name}.c" for plan in plans.values()]
     includes = [f"-I{each}" for each in (*runtime.include_folders, "include")]
     subprocess.run(
         [*compiler.compile_command, "-O0", "-w", *includes, *models, *runtime.library_sources],
         cwd=folder,
         check=True,
     )
-    made = sorted(path.name for path in folder.glob("*.o"))
-    made += sorted(path.relative_to(folder).as_posix() for path in folder.glob("kernels/*.o"))
+    made = [*sorted(path.name for path in folder.glob("*.o")), *sorted(kernels)]
     (folder / "objects.txt").write_text("\n".join(made))
     compiler.link_shared(["@objects.txt"], "models.so", folder)
     return folder / "models.so"
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 def _run(case: Case, library: pathlib.Path, folder: pathlib.Path) -> tuple[str, str]:

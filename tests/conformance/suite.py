@@ -125,9 +125,6 @@ def case(kind: str, name: str) -> Case:
         model, data = test.model, test.data_sets
         feeds = [[_array(item) for item in inputs] for inputs, _ in data]
         expected = [[_array(item) for item in outputs] for _, outputs in data]
-    elif kind == "real":
-        model = onnx.load(pathlib.Path(onnx.__file__).parents[1] / test.url)
-        feeds, expected = _dummy_data(model)
     else:
         folder = pathlib.Path(test.model_dir)
         model = onnx.load(folder / "model.onnx")
@@ -180,25 +177,3 @@ def _read(folder: pathlib.Path, stem: str, values: object) -> list[object]:
             proto.ParseFromString(content)
             result.append(onnx.numpy_helper.to_array(proto))
     return result
-
-
-def _dummy_data(model: onnx.ModelProto) -> tuple[list[list[object]], list[list[object]]]:
-    """The ramp that the suite feeds its light models; onnxruntime says what comes out.
-
-    The suite asks onnx's reference evaluator, whose convolutions take minutes.
-    """
-    import onnxruntime
-
-    constants = {tensor.name for tensor in model.graph.initializer}
-    feeds = {}
-    for value in model.graph.input:
-        if value.name not in constants:
-            shape = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
-            count = int(np.prod(shape))
-            feeds[value.name] = (np.arange(count).reshape(shape) / count).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, ["CPUExecutionProvider"]
-    )
-    return [list(feeds.values())], [list(session.run(None, feeds))]

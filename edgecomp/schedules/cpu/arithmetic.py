@@ -7,6 +7,7 @@ instruction that does it, and says how the weights must lie for it:
 
 import abc
 import dataclasses
+from collections.abc import Callable
 
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
@@ -121,6 +122,23 @@ class Arithmetic(abc.ABC):
             operands: where x and the weights of the first group lie.
             groups: at most ``step / group``.
         """
+
+    def along_depth(
+        self, builder: KernelBuilder, depth: int, emit: Callable[[Expr, int], None]
+    ) -> None:
+        """Emit a loop over full steps of K, then what is left of it.
+
+        Args:
+            builder: receives the loop.
+            depth: elements of K.
+            emit: gets the first element of K and how many.
+        """
+        steps, rest = divmod(depth, self.step)
+        if steps:
+            with builder.loop("k", 0, steps) as k:
+                emit(k.astype("int64") * self.step, self.step)
+        if rest:
+            emit(steps * self.step, rest)
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Cycles per group of K: the slowest of multiplies, loads and latency."""

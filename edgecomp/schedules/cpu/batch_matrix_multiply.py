@@ -218,12 +218,7 @@ class _Emitter:
             )
             arithmetic.accumulate(builder, sums, shifted, groups)
 
-        steps, rest = divmod(self.depth, arithmetic.step)
-        if steps:
-            with builder.loop("k", 0, steps) as k:
-                emit_step(k.astype("int64") * arithmetic.step, arithmetic.step)
-        if rest:
-            emit_step(steps * arithmetic.step, rest)
+        arithmetic.along_depth(builder, self.depth, emit_step)
         return sums
 
     def _store(

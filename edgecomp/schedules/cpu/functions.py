@@ -68,9 +68,19 @@ def _thresholded_relu(_builder: KernelBuilder, x: Expr, alpha: float, _beta: flo
     return tirx.Select(x > _number(alpha, x), x, _number(0.0, x))
 
 
+def _affine(_builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
+    return x * _number(alpha, x) + _number(beta, x)
+
+
+def _scaled_tanh(builder: KernelBuilder, x: Expr, alpha: float, beta: float) -> Expr:
+    scaled = pinned(builder, "scaled", x * _number(beta, x))
+    return math.tanh(builder, scaled) * _number(alpha, x)
+
+
 #: ONNX operator in lower case -> function of (builder, x, alpha, beta).
 FUNCTIONS: dict[str, _Function] = {
     "abs": _plain(math.absolute),
+    "affine": _affine,
     "ceil": _plain(math.ceil),
     "celu": _celu,
     "clip": _clip,
@@ -91,6 +101,7 @@ FUNCTIONS: dict[str, _Function] = {
     "reciprocal": _plain(math.reciprocal),
     "relu": _plain(math.relu),
     "round": _plain(math.round_half_even),
+    "scaledtanh": _scaled_tanh,
     "selu": _selu,
     "sigmoid": _plain(math.sigmoid),
     "sign": _plain(math.sign),

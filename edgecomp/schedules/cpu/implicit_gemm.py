@@ -30,7 +30,12 @@ from edgecomp.schedules.cpu.product import (
     collapse_depth,
     collapse_rows,
 )
-from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses, part_start
+from edgecomp.schedules.cpu.row_tiles import (
+    RowTiles,
+    TileAddresses,
+    part_condition,
+    part_start,
+)
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
 
 CACHE_LINE_BYTES = 64
@@ -279,11 +284,7 @@ class _Emitter:
         builder, split = self.builder, self.params.rows
         outer, part = self.row_tiles.place(builder, tile)
         for size, _ in split.classes():
-            test = None
-            if split.large_count < split.count:
-                is_large = part < split.large_count
-                test = is_large if size == split.large else tirx.Not(is_large)
-            with builder.condition(test):
+            with builder.condition(part_condition(part, split, size)):
                 addresses = self.row_tiles.addresses(builder, block.group, outer, part, size)
                 sums = self._accumulate(pointers, block, tile, addresses)
                 self._finish(pointers, block, addresses, sums)

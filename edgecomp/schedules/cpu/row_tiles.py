@@ -92,6 +92,14 @@ class RowTiles:
         return found
 
 
+def part_condition(part: Expr, split: Split, size: int) -> Expr | None:
+    """Whether a part has this one of the two sizes; None where all have it."""
+    if split.large_count == split.count:
+        return None
+    is_large = part < split.large_count
+    return is_large if size == split.large else tirx.Not(is_large)
+
+
 def part_start(part: Expr, split: Split, size: int) -> Expr:
     """First element of a part, given which of the two sizes it has."""
     if size == split.large:

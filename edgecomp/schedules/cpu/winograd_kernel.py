@@ -24,7 +24,7 @@ from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.linear_forms import Forms
-from edgecomp.schedules.cpu.row_tiles import part_start
+from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
 from edgecomp.schedules.cpu.tiles import Split
 from edgecomp.schedules.cpu.vectors import pinned
 from edgecomp.schedules.cpu.winograd_matrices import Winograd
@@ -258,11 +258,7 @@ class _Emitter:
             sums = builder.let("sums", self.sums_start + product * self.params.sums_stride)
             with builder.loop("part", block.first_part, block.end_part) as part:
                 for size, _ in split.classes():
-                    test = None
-                    if split.large_count < split.count:
-                        is_large = part < split.large_count
-                        test = is_large if size == split.large else tirx.Not(is_large)
-                    with builder.condition(test):
+                    with builder.condition(part_condition(part, split, size)):
                         row = builder.let("row", part_start(part, split, size) - block.first)
                         x_row = builder.let(
                             "x_row",
@@ -291,12 +287,7 @@ class _Emitter:
                 for element in range(0, groups * width, line):
                     builder.prefetch(self.weights, ahead + element, near=True)
 
-        steps, rest = divmod(self.channels, arithmetic.step)
-        if steps:
-            with builder.loop("k", 0, steps) as k:
-                emit(k.astype("int64") * arithmetic.step, arithmetic.step)
-        if rest:
-            emit(steps * arithmetic.step, rest)
+        arithmetic.along_depth(builder, self.channels, emit)
         return arithmetic.finish(builder, sums)
 
     def _store_sums(self, tile: RegisterTile, at: Expr) -> None:

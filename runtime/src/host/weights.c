@@ -1,7 +1,6 @@
 #include "host/weights.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +20,7 @@ typedef struct candidate {
 } candidate;
 
 static ec_status from_file(const ec_open_options *options, candidate *out) {
-  bool whole = options->skip_hash == 0; /* the hash reads every page */
-  const char *reason = ec_file_map_open(options->weights_path, whole, &out->map);
+  const char *reason = ec_file_map_open(options->weights_path, &out->map);
   if (reason != NULL) {
     return EC_FAIL(EC_ERROR_FILE, "weights file '%s': %s", options->weights_path, reason);
   }

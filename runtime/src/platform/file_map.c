@@ -6,16 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#ifndef MAP_POPULATE /* Linux only; elsewhere pages come one by one */
-#define MAP_POPULATE 0
-#endif
 
 /* strerror is not safe with threads and strerror_r differs between C libraries. */
 static const char *reason_of(int code) {
@@ -38,7 +33,7 @@ static const char *reason_of(int code) {
   }
 }
 
-static const char *map_descriptor(int descriptor, bool whole, ec_file_map *out_map) {
+static const char *map_descriptor(int descriptor, ec_file_map *out_map) {
   struct stat status;
   if (fstat(descriptor, &status) != 0) {
     return reason_of(errno);
@@ -52,8 +47,7 @@ static const char *map_descriptor(int descriptor, bool whole, ec_file_map *out_m
   }
   const void *data = NULL;
   if (bytes != 0) { /* mmap refuses an empty range */
-    int flags = MAP_PRIVATE | (whole ? MAP_POPULATE : 0);
-    data = mmap(NULL, (size_t)bytes, PROT_READ, flags, descriptor, 0);
+    data = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
     if (data == MAP_FAILED) {
       return reason_of(errno);
     }
@@ -63,7 +57,7 @@ static const char *map_descriptor(int descriptor, bool whole, ec_file_map *out_m
   return NULL;
 }
 
-const char *ec_file_map_open(const char *path, bool whole, ec_file_map *out_map) {
+const char *ec_file_map_open(const char *path, ec_file_map *out_map) {
   int descriptor = -1;
   do {
     descriptor = open(path, O_RDONLY | O_CLOEXEC);
@@ -71,7 +65,7 @@ const char *ec_file_map_open(const char *path, bool whole, ec_file_map *out_map)
   if (descriptor < 0) {
     return reason_of(errno);
   }
-  const char *problem = map_descriptor(descriptor, whole, out_map);
+  const char *problem = map_descriptor(descriptor, out_map);
   (void)close(descriptor); /* the mapping keeps the file */
   return problem;
 }

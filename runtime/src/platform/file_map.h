@@ -2,7 +2,6 @@
 #ifndef EDGECOMP_SRC_PLATFORM_FILE_MAP_H
 #define EDGECOMP_SRC_PLATFORM_FILE_MAP_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct ec_file_map {
@@ -10,11 +9,10 @@ typedef struct ec_file_map {
   uint64_t bytes;
 } ec_file_map;
 
-/* Map a regular file. `whole`: all of it is about to be read, so that its pages are better
- * made present at once. Returns NULL, or why it could not be done ("no such file"), in which
+/* Map a regular file. Returns NULL, or why it could not be done ("no such file"), in which
  * case *out_map is untouched. The file may be deleted while it is mapped, but must not be
  * shortened. */
-const char *ec_file_map_open(const char *path, bool whole, ec_file_map *out_map);
+const char *ec_file_map_open(const char *path, ec_file_map *out_map);
 
 /* Unmap; a zeroed or closed map is allowed. */
 void ec_file_map_close(ec_file_map *map);

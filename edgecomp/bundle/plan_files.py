@@ -1,0 +1,66 @@
+"""What a toolchain builds a plan from, as files: the runtime, the model's source, the kernels."""
+
+import pathlib
+
+import xxhash
+
+from edgecomp.bundle import elf, source
+from edgecomp.bundle.runtime_files import RuntimeFiles, runtime_files
+from edgecomp.device.target import Target
+from edgecomp.plan.plan import Plan, Storage
+from edgecomp.plan.values import SLACK_BYTES
+
+
+def padded_weights(plan: Plan) -> bytes:
+    """The weights with the readable bytes that must follow the last tensor."""
+    ends = [t.offset_bytes + t.bytes for t in plan.tensors if t.storage is Storage.WEIGHTS]
+    needed = max(ends, default=0) + SLACK_BYTES
+    return plan.weights + bytes(max(0, needed - len(plan.weights)))
+
+
+def write_runtime(folder: pathlib.Path) -> RuntimeFiles:
+    """Write the runtime's headers and sources; return what they are."""
+    runtime = runtime_files()
+    for path, content in runtime.contents.items():
+        write_file(folder / path, content)
+    return runtime
+
+
+def write_plan(
+    folder: pathlib.Path, plan: Plan, target: Target, weights: bytes, *, embedded: bool
+) -> list[str]:
+    """Write ``include/<name>.h``, ``src/<name>.c`` and the kernels in ``objects/``.
+
+    Args:
+        folder: also of the runtime.
+        plan: what to write.
+        target: device the kernels are for.
+        weights: padded; not written.
+        embedded: whether the weights are linked in, by ``src/<name>_weights.S``.
+
+    Returns:
+        Paths of the kernels' objects.
+    """
+    name = plan.name
+    write_file(folder / "include" / f"{name}.h", source.model_header(plan).encode())
+    text = source.model_source(
+        plan,
+        target,
+        weights_bytes=len(weights),
+        weights_hash=xxhash.xxh64_intdigest(weights),
+        embedded=embedded,
+    )
+    write_file(folder / "src" / f"{name}.c", text.encode())
+    if embedded:
+        write_file(folder / "src" / f"{name}_weights.S", source.weights_source(plan).encode())
+    kernels = []
+    for kernel, content in sorted(plan.objects.items()):
+        kernels.append(f"objects/{kernel.removesuffix('.o')}.o")
+        write_file(folder / kernels[-1], elf.own_weak_symbols(content))
+    return kernels
+
+
+def write_file(path: pathlib.Path, content: bytes) -> None:
+    """Write a file; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
