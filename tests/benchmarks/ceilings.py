@@ -27,5 +27,10 @@ def measured_ceilings(threads):
         for count in threads:
             command = [str(program), str(count), *caches]
             text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            found[f"{count} thread{'s' if count > 1 else ''}"] = json.loads(text)
+            found[ceilings_name(count)] = json.loads(text)
     return found
+
+
+def ceilings_name(threads):
+    """The key of so many threads."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"

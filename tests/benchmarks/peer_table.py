@@ -2,6 +2,7 @@
 
 import math
 
+from benchmarks.ceilings import ceilings_name
 from benchmarks.peer_turns import OWN
 from benchmarks.peer_work import PEERS
 
@@ -97,7 +98,7 @@ def _peers_of(rows):
 
 def _peak(history, precision, threads):
     """G multiply-adds/s that the machine's units do at most; None where not measured."""
-    found = history["ceilings"].get(f"{threads} thread" + ("s" if threads > 1 else ""), {})
+    found = history["ceilings"].get(ceilings_name(threads), {})
     key = "float32" if precision == "fp32" else "int8"
     return found.get(f"{key} G multiply-adds/s")
 

@@ -11,6 +11,7 @@ when edgecomp's sources change, a conversion when the runtime or its adapter doe
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -158,6 +159,7 @@ def make_form(model, precision, peer, python):
     return {**content, "versions": versions}
 
 
+@functools.cache
 def peer_versions(peer, python):
     """Package -> version, of what runs and converts; "" where it is not installed."""
     names = [n for n in CATALOG[catalog_name(peer)].pip.split() if n != "torch"]

@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from benchmarks import peer_table, peer_work  # noqa: E402
-from benchmarks.ceilings import measured_ceilings  # noqa: E402
+from benchmarks.ceilings import ceilings_name, measured_ceilings  # noqa: E402
 from benchmarks.machine import processor_facts  # noqa: E402
 from benchmarks.networks import MAIN, NETWORKS  # noqa: E402
 from benchmarks.peer_turns import measure  # noqa: E402
@@ -210,7 +210,8 @@ def main():
         history["machine"] = processor_facts()
         history["versions"] = peer_work.own_versions()
         for threads in map(int, flags.threads):
-            history["ceilings"] |= measured_ceilings([threads])
+            if flags.again or ceilings_name(threads) not in history["ceilings"]:
+                history["ceilings"] |= measured_ceilings([threads])
         for name, precision in lines:
             for threads in map(int, flags.threads):
                 tell(f"{name} {precision}, {threads} thread(s)")
