@@ -1,5 +1,6 @@
 """One line of the comparison: a bundle and every runtime's form of its model, timed in turns."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import datetime as dt
@@ -43,18 +44,14 @@ def measure(model, bundle, forms, pythons, *, threads, seconds, rounds):
         own = BundleEngine(bundle, threads, inputs)
         engines[OWN] = stack.enter_context(contextlib.closing(own))
         found[OWN] = {"version": own.version, "form": "bundle"}
+        opened = _open_all(forms, files, threads, pythons)
         for peer, form in forms.items():
             found[peer] = {key: form[key] for key in ("form", "versions") if key in form}
-            if "error" in form:
-                found[peer]["error"] = form["error"]
-                continue
-            try:
-                engine = _open(peer, form, files, threads, pythons)
-            except EdgecompError as error:
-                found[peer]["error"] = error.cause.splitlines()[0]
-                continue
-            engines[peer] = stack.enter_context(contextlib.closing(engine))
-            found[peer]["version"] = engine.version
+            if isinstance(opened[peer], PeerEngine):
+                engines[peer] = stack.enter_context(contextlib.closing(opened[peer]))
+                found[peer]["version"] = opened[peer].version
+            else:
+                found[peer]["error"] = opened[peer]
         load_before = os.getloadavg()[0]
         turn_seconds = seconds / (len(engines) * (rounds + 1))
         turns = dict(
@@ -78,14 +75,34 @@ def measure(model, bundle, forms, pythons, *, threads, seconds, rounds):
     }
 
 
+def _open_all(forms, files, threads, pythons):
+    """Peer -> engine, or why there is none. Importing a runtime takes seconds: they load at once."""
+    groups = {}
+    for peer in forms:
+        groups.setdefault(catalog_name(peer), []).append(peer)
+
+    def open_group(peers):
+        return {peer: _open(peer, forms[peer], files, threads, pythons) for peer in peers}
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
+        found = list(executor.map(open_group, groups.values()))
+    return {peer: engine for group in found for peer, engine in group.items()}
+
+
 def _open(peer, form, files, threads, pythons):
+    """The engine, or what failed in one line."""
+    if "error" in form:
+        return form["error"]
     name = catalog_name(peer)
     # Two engines of one runtime need folders of their own.
     taken = files.folder / f"{name}_{threads}"
     if taken.exists():
         taken.rename(taken.with_name(f"{taken.name}_before"))
     python = {"python": pythons[name]} if name in pythons else {}
-    return PeerEngine(name, files, threads, file=pathlib.Path(form["file"]), **python)
+    try:
+        return PeerEngine(name, files, threads, file=pathlib.Path(form["file"]), **python)
+    except EdgecompError as error:
+        return error.cause.splitlines()[0]
 
 
 def _facts(turns, own_turns, outputs, answers):

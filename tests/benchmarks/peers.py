@@ -215,7 +215,10 @@ def main():
         for name, precision in lines:
             for threads in map(int, flags.threads):
                 tell(f"{name} {precision}, {threads} thread(s)")
-                measure_line(flags, history, name, precision, threads)
+                try:
+                    measure_line(flags, history, name, precision, threads)
+                except EdgecompError as error:
+                    tell(f"not measured: {error}")
     print(peer_table.markdown(history))
 
 
