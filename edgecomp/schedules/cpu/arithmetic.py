@@ -79,6 +79,8 @@ class Arithmetic(abc.ABC):
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
         finish_cycles: to store one vector of results.
+        loads_biases: whether accumulators start by loads from memory rather than by copies of
+            registers: where loads in pairs take no more instructions.
         stores_rows: whether it has ``store_rows``.
     """
 
@@ -94,6 +96,7 @@ class Arithmetic(abc.ABC):
     latency_cycles: float = 4.0
     loads_per_cycle: float = 2.0
     finish_cycles: float = 2.0
+    loads_biases: bool = False
     stores_rows: bool = False
 
     @property
@@ -182,6 +185,15 @@ class Arithmetic(abc.ABC):
         loads = (rows + vectors) / self.loads_per_cycle
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
 
+    def loop_steps(self, steps: int) -> int:
+        """Full steps in the body of a loop over ``steps`` of them."""
+        del steps
+        return self.steps_per_loop
+
+    def finish_row_cycles(self, vectors: int) -> float:
+        """Cycles to start and to store one row of a tile."""
+        return vectors * self.finish_cycles
+
     def arrange(self, block: Array) -> Array:
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)
@@ -201,8 +213,12 @@ class Arithmetic(abc.ABC):
         vectors: int,
         bias: Buffer | None,
         bias_index: Expr,
+        row_stride: int = 0,
     ) -> RegisterTile:
-        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row."""
+        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row.
+
+        ``row_stride`` elements lie between the biases of neighbouring rows.
+        """
         sums = [
             builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
         ]
@@ -211,7 +227,8 @@ class Arithmetic(abc.ABC):
             for row in range(rows):
                 start = constant(0, self.sum_dtype, self.lanes)
                 if bias is not None:
-                    start = load(bias, bias_index + vector * self.lanes, self.lanes)
+                    at = bias_index + (row * row_stride + vector * self.lanes)
+                    start = load(bias, at, self.lanes)
                 tile.set(builder, row, vector, start)
         return tile
 

@@ -116,10 +116,11 @@ class LoopFma(LaneFma):
         vectors: int,
         bias: Buffer | None,
         bias_index: Expr,
+        row_stride: int = 0,
     ) -> RegisterTile:
         """Loaded for each row, which takes fewer instructions than copies."""
-        if bias is None:
-            return super().begin(builder, rows, vectors, bias, bias_index)
+        if bias is None or row_stride:
+            return super().begin(builder, rows, vectors, bias, bias_index, row_stride)
         sums = [
             builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
         ]

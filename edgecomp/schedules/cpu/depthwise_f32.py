@@ -26,7 +26,14 @@ from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
 from edgecomp.schedules.cpu.depthwise_loop import loop_for
 from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
 from edgecomp.schedules.cpu.progress import band_progress
+from edgecomp.schedules.cpu.walk_candidates import (
+    MOST_VECTORS,
+    walk_candidates,
+    walk_of,
+    walk_text,
+)
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
+from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_f32_nhwc"
@@ -106,6 +113,21 @@ def _register_tile(target: Target, window: windows.Window, multiplier: int) -> t
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is an output row of a channel group."""
     return emit_with(operation, target, params_for(target, operation))
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles and channel groups to measure."""
+    if match(operation, target):
+        return []
+    own = params_for(target, operation)
+    return [walk_text(walk) for walk in walk_candidates(own, operation, MOST_VECTORS)]
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(match(operation, target))
+    own = params_for(target, operation)
+    return emit_with(operation, target, walk_of(params, own, operation, MOST_VECTORS))
 
 
 def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCall]:
