@@ -8,8 +8,8 @@ from edgecomp.options import TuneOptions
 
 _HELP = f"""Measure a model's kernels on a device; later builds take the fastest.
 
-Give a bundle, or a model that is float or quantized already. The cost table is written
-after each layer: an interrupted run goes on where it stopped, and layers that the table knows from another
+Give a bundle, or a model that is float or quantized already. The cost table is written after each
+layer: an interrupted run goes on where it stopped, and layers that the table knows from another
 model are not measured again.
 
 {MODEL_HELP}
