@@ -169,8 +169,11 @@ def quantize(
     options = options or QuantizeOptions(precision="w8a8")
     if options.output is not None:
         require_free(options.output, model, force=options.force)
+    target = load_target(options.target) if options.target else None
     with errors_about(model):
-        prepared = prepare(model, options, progress, args=args, dataset=calibration_dataset)
+        prepared = prepare(
+            model, options, progress, args=args, dataset=calibration_dataset, target=target
+        )
     if options.output is not None:
         save(prepared.model, options.output)
     return prepared.model

@@ -6,7 +6,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.epilogue import (
@@ -116,7 +116,7 @@ def _residual(operation: Operation) -> Value | None:
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
     if kind.finish is None:
-        return arithmetic_f32(target)
+        return dense_f32(target)
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
     return arithmetic_s8_arm(target, weight)

@@ -263,7 +263,7 @@ def _tile_cycles(
     step = arithmetic.step_cycles(rows, vectors, target.core.vector_registers)
     panel_bytes = _panel_bytes(depth, vectors, arithmetic)
     cycles = depth / arithmetic.group * step
-    cycles += rows * vectors * arithmetic.finish_cycles + TILE_OVERHEAD_CYCLES
+    cycles += rows * arithmetic.finish_row_cycles(vectors) + TILE_OVERHEAD_CYCLES
     if not _in_level1(panel_bytes, target):
         twice_fits = 2 * panel_bytes < target.core.l2_bytes * CACHE_SHARE
         cycles += panel_bytes * (L2_CYCLES_PER_BYTE if twice_fits else L3_CYCLES_PER_BYTE)
