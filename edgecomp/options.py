@@ -214,6 +214,12 @@ class BuildOptions(QuantizeOptions):
         "faster; their results then have another rounding error, and their weights take more "
         "room (docs/numerics.md)",
     )
+    cost_table: str = _option(
+        "",
+        "file that 'edgecomp tune' wrote: its kernels are used before those that were measured "
+        "for the target and come with edgecomp; none: choose kernels by the cost model alone",
+        metavar="FILE|none",
+    )
     embed_weights: bool = _option(
         False, "put the weights into the library instead of a file beside it"
     )
@@ -332,6 +338,38 @@ class BenchmarkOptions(DeviceOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TuneOptions(DeviceOptions, ModelOptions):
+    """Which kernels of a model are measured, where and for how long."""
+
+    output: pathlib.Path | None = _option(
+        None,
+        "cost table to extend, by default TARGET.json in the folder 'tuned' of the cache",
+        flags=("-o",),
+        metavar="FILE",
+    )
+    target: str = _option(
+        "",
+        "target whose kernels are measured, by default that of the bundle, else host",
+        flags=("-t",),
+    )
+    trials: int = _option(15, "how often each kernel is measured", metavar="N")
+    max_secs: float = _option(
+        0.0, "begin no further layer after this many seconds; 0: measure all"
+    )
+    cache_dir: pathlib.Path | None = _option(
+        None,
+        "where compiled kernels are kept, by default $EDGECOMP_CACHE_DIR or the user's cache "
+        "folder",
+        metavar="DIR",
+    )
+
+    def _check(self) -> None:
+        _check_range("trials", self.trials, 3, 10_000)
+        if self.max_secs < 0:
+            raise _usage("max_secs", "expected a positive number, or 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyOptions(DeviceOptions):
     """Whether a bundle computes on the device what it computed when it was built."""
 
@@ -377,6 +415,7 @@ VERBS: dict[str, type] = {
     "run": RunOptions,
     "benchmark": BenchmarkOptions,
     "verify": VerifyOptions,
+    "tune": TuneOptions,
     "check": CheckOptions,
 }
 
