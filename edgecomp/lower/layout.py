@@ -15,6 +15,7 @@ from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Convolution,
+    Cumulative,
     Dequantize,
     Elementwise,
     Fallback,
@@ -43,6 +44,7 @@ ROW_MAJOR_KINDS = (
     BatchMatrixMultiply,
     LayerNorm,
     Recurrence,
+    Cumulative,
     Gather,
     Fallback,
     Reinterpret,

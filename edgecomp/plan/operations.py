@@ -297,6 +297,25 @@ class Recurrence:
         return -(-self.hidden // 8) * 8
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cumulative:
+    """Sums or products of all elements up to each one along an axis.
+
+    inputs: x row-major, integers or floats of 32 or 64 bits. output: the same shape and dtype.
+
+    Attributes:
+        axis: along it.
+        product: products instead of sums.
+        exclusive: without the element itself.
+        reverse: from the end.
+    """
+
+    axis: int
+    product: bool = False
+    exclusive: bool = False
+    reverse: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class StridedCopy:
     """Copy of a box: transposes, slices, concatenation, split, padding, layout changes.
@@ -423,6 +442,7 @@ Kind = (
     | Softmax
     | LayerNorm
     | Recurrence
+    | Cumulative
     | StridedCopy
     | Fill
     | FillHalo
