@@ -1,7 +1,7 @@
 """DeformConv as four gathers per sampling point and one product.
 
-    sample = sum over the four pixels around a point: pixel * its share, 0 outside of the image
-    DeformConv = MatMul(weights, samples * mask) + bias
+sample = sum over the four pixels around a point: pixel * its share, 0 outside of the image
+DeformConv = MatMul(weights, samples * mask) + bias
 """
 
 import numpy as np
@@ -57,9 +57,7 @@ def _is_given(node: ir.Node, index: int) -> bool:
     return index < len(node.inputs) and node.inputs[index] is not None
 
 
-def _base(
-    node: ir.Node, kernel: tuple[int, ...], output: tuple[int, ...]
-) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _base(node: ir.Node, kernel: tuple[int, ...], output: tuple[int, ...]) -> list[np.ndarray]:
     """Rows and columns of the points without offsets: [taps, pixels] each."""
     strides = node.attributes.get_ints("strides", [1, 1])
     dilations = node.attributes.get_ints("dilations", [1, 1])
@@ -95,7 +93,9 @@ def _sample(
     for row, row_share in neighbours[0]:
         for column, column_share in neighbours[1]:
             flat = body.add("Mul", row, body.constant(np.float32(size[1])))
-            flat = body.add("Cast", body.add("Add", flat, column), to_type=onnx.TensorProto.INT64)
+            flat = body.add(
+                "Cast", body.add("Add", flat, column), to_type=onnx.TensorProto.INT64
+            )
             flat = body.add("Expand", flat, body.integers(*outer, 1))
             pixel = body.add("GatherElements", image, flat, axis=3)
             share = body.add("Mul", row_share, column_share)

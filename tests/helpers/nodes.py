@@ -2,7 +2,6 @@
 
 import numpy as np
 import onnx
-from helpers.plans import PlanRunner
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -11,6 +10,7 @@ from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.load import load_model
 from edgecomp.lower.lower import lower
 from edgecomp.passes.pipeline import float_passes, run_passes
+from helpers.plans import PlanRunner
 
 
 def node_model(operator, inputs, *, fixed=(), outputs=1, opset=24, **attributes):

@@ -27,7 +27,8 @@ def test_extremes_of_nothing_and_of_few(operator, dtype):
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((4,), (4,)), ((4,), (4, 3)), ((2, 4), (4,)), ((5, 2, 4), (4,)), ((4,), (2, 4, 3))]
+    ("a", "b"),
+    [((4,), (4,)), ((4,), (4, 3)), ((2, 4), (4,)), ((5, 2, 4), (4,)), ((4,), (2, 4, 3))],
 )
 @pytest.mark.parametrize("fixed", [(), ("b",)])
 def test_vectors_in_products(a, b, fixed):
@@ -54,7 +55,9 @@ def test_remainder_with_the_sign_of_the_divisor(dtype):
         "a": rng.uniform(-9, 9, (3, 11)).astype(dtype),
         "b": (rng.uniform(1, 4, (11,)) * rng.choice([-1, 1], 11)).astype(dtype),
     }
-    check(node_model("Mod", inputs), inputs, rtol=1e-3, atol=1e-2 if dtype == "float16" else 1e-5)
+    check(
+        node_model("Mod", inputs), inputs, rtol=1e-3, atol=1e-2 if dtype == "float16" else 1e-5
+    )
 
 
 def test_slope_of_a_channel_before_opset_7():

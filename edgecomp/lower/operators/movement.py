@@ -15,7 +15,7 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
-from edgecomp.plan.operations import Fill, Gather, Reinterpret, StridedCopy
+from edgecomp.plan.operations import Gather, Reinterpret, StridedCopy
 from edgecomp.plan.values import Array, Value
 
 

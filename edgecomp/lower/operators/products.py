@@ -77,7 +77,9 @@ def read_matmul(reader: Reader, node: ir.Node) -> str:
         a = reinterpret(reader, a, (1, *a.shape), node)
     if len(b.shape) == 1:
         b = reinterpret(reader, b, (*b.shape, 1), node)
-    product = reader.new_value(f"{output.name}.matrix", (*batch, *rows, *columns), output.dtype)
+    product = reader.new_value(
+        f"{output.name}.matrix", (*batch, *rows, *columns), output.dtype
+    )
     reader.emit(BatchMatrixMultiply(), [a, b], [product], [node])
     reinterpret(reader, product, output.shape, node, output)
     return ""

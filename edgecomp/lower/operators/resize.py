@@ -38,7 +38,9 @@ def read_resize(reader: Reader, node: ir.Node) -> str:
         return f"coordinate transformation {transform}"
     if cropped and constant_input(node, 1) is None:
         return "the region is computed at run time"
-    simple = mode in ("nearest", "linear") and not (cropped or attribute_int(node, "antialias", 0))
+    simple = mode in ("nearest", "linear") and not (
+        cropped or attribute_int(node, "antialias", 0)
+    )
     if simple and len(x.shape) == 4 and x.shape[:2] == output.shape[:2]:
         _read_image(reader, node, (x, output), mode, transform)
         return ""

@@ -47,7 +47,10 @@ def emit_by_axis(
     """Resize dimension after dimension; what lies outside of a crop is ``outside``."""
     x, output = ends
     for axis in axes:
-        if axis.nearest is None and x.shape[axis.dimension] * len(axis.positions) > MOST_ELEMENTS:
+        if (
+            axis.nearest is None
+            and x.shape[axis.dimension] * len(axis.positions) > MOST_ELEMENTS
+        ):
             return "more source than a matrix of weights covers"
     beyond = _beyond(x, output, axes) if outside is not None else None
     value = x
@@ -109,7 +112,7 @@ def _follow(order: list[int]) -> list[int]:
     return [order.index(d) for d in range(len(order))]
 
 
-def _beyond(x: Value, output: Value, axes: list[Axis]) -> np.ndarray:  # type: ignore[type-arg]
+def _beyond(x: Value, output: Value, axes: list[Axis]) -> np.ndarray:
     """bool, of the output's shape but for dimensions that are not resized: outside of the source."""
     rank = len(output.shape)
     mask = np.zeros((1,) * rank, np.bool_)

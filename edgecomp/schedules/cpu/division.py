@@ -63,7 +63,10 @@ def modulo(context: Context, operands: list[Operand]) -> Expr:
             return rest
         zero = context.number(0.0, a.dtype)
         # TVM has no comparison of bools.
-        below, above = tirx.And(rest < zero, b.value > zero), tirx.And(rest > zero, b.value < zero)
+        below, above = (
+            tirx.And(rest < zero, b.value > zero),
+            tirx.And(rest > zero, b.value < zero),
+        )
         apart = tirx.Or(below, above)
         return tirx.Select(apart, rest + b.value, rest)
     divisor = b.value

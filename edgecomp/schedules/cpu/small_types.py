@@ -123,9 +123,7 @@ def _code(builder: KernelBuilder, x: Expr, form: Format, *, saturate: bool) -> E
     return tirx.Select(nan, _integer(form.nan, x), signed)
 
 
-def _power_code(
-    builder: KernelBuilder, x: Expr, *, saturate: bool, round_mode: str
-) -> Expr:
+def _power_code(builder: KernelBuilder, x: Expr, *, saturate: bool, round_mode: str) -> Expr:
     """The exponent of float32; the sign is dropped, as onnx's reference does."""
     bits = named(builder, "bits", bits_of(x))
     exponent = (bits >> _integer(23, x)) & _integer(0xFF, x)
