@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 1
+MODEL_ABI_VERSION = 2
 MAX_RANK = 8
 
 #: ec_dtype -> numpy name.
@@ -76,6 +76,8 @@ class EcCall(ctypes.Structure):
         ("nodes", ctypes.c_char_p),
         ("source", ctypes.c_char_p),
         ("device", ctypes.c_uint32),
+        ("grain_items", ctypes.c_uint32),
+        ("first_item", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
     )
 

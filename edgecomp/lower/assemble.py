@@ -6,11 +6,13 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.lower.arena import Block, lower_bound, plan_arena
+from edgecomp.lower.grain import grain_items
+from edgecomp.lower.interleave import Step, interleave
 from edgecomp.lower.select import Selected
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
 from edgecomp.plan.values import SLACK_BYTES, Array, Value
-from edgecomp.schedules.schedule import Constant, KernelCall
+from edgecomp.schedules.schedule import Constant
 
 ALIGNMENT_BYTES = 64
 
@@ -110,10 +112,9 @@ def assemble(
     tensors = _Tensors()
     inputs = [_port(value, tensors.touch(value, -1), value.name) for value in program.inputs]
     calls: list[PlanCall] = []
-    for choice in selected:
-        for call in choice.calls:
-            indices = tuple(tensors.touch(a, len(calls)) for a in call.arguments)
-            calls.append(_plan_call(choice, call, indices))
+    for step in interleave(selected, target):
+        indices = tuple(tensors.touch(a, len(calls)) for a in step.call.arguments)
+        calls.append(_plan_call(step, indices, target))
     outputs = [
         _port(value, tensors.touch(value, len(calls)), name)
         for value, name in zip(program.outputs, program.output_names, strict=True)
@@ -143,18 +144,24 @@ def _port(value: Value, tensor: int, name: str) -> PlanPort:
     return PlanPort(name, tensor, value.dtype, value.shape)
 
 
-def _plan_call(choice: Selected, call: KernelCall, indices: tuple[int, ...]) -> PlanCall:
-    operation = choice.operation
+def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall:
+    choice, call, operation = step.choice, step.call, step.choice.operation
+    done, end = (
+        call.multiply_adds * items // call.work_items
+        for items in (step.first, step.first + step.count)
+    )
     return PlanCall(
         kernel=call.kernel.symbol,
         arguments=indices,
-        work_items=call.work_items,
+        work_items=step.count,
+        first_item=step.first,
         operator=operator_name(operation),
         schedule=choice.schedule,
         nodes=operation.nodes,
         source=operation.source,
-        multiply_adds=call.multiply_adds,
+        multiply_adds=end - done,
         workspace_bytes=call.workspace_bytes,
+        grain_items=min(step.count, grain_items(call, target)),
     )
 
 

@@ -46,6 +46,8 @@ class PlanCall:
         workspace_bytes: scratch of each thread, passed as one more pointer after the
             arguments when not 0.
         work_items: the pool slices [0, work_items) over threads; 1 runs on the caller alone.
+        first_item: added to the items: the kernel gets [first_item, first_item + work_items).
+        grain_items: least work items that are worth another thread.
         operator: what it computes, for reports ("Convolution", "Fallback(Einsum)").
         schedule: name of the schedule or "fallback".
         nodes: ONNX nodes it stands for.
@@ -64,6 +66,8 @@ class PlanCall:
     multiply_adds: int = 0
     workspace_bytes: int = 0
     device: int = 0
+    first_item: int = 0
+    grain_items: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

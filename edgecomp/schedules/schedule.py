@@ -32,6 +32,21 @@ class Constant:
 
 
 @dataclasses.dataclass(frozen=True)
+class Progress:
+    """How a call goes through one image from top to bottom.
+
+    Attributes:
+        items: ends of runs of work items, ascending; the last is all of them.
+        done: rows of the output that are complete after each run.
+        needed: rows of the input, its halo apart, that have to be there for each run.
+    """
+
+    items: tuple[int, ...]
+    done: tuple[int, ...]
+    needed: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class KernelCall:
     """One call of a kernel.
 
@@ -42,6 +57,9 @@ class KernelCall:
         workspace_bytes: scratch per thread; when not 0 the kernel takes one more pointer
             after the arguments.
         multiply_adds: for reports.
+        grain_items: least work items of a thread; where a range of items has a cost of its own.
+        progress: of a call whose first argument is an image and whose last one its output; None
+            where it does not go through them from top to bottom.
     """
 
     kernel: Kernel
@@ -49,6 +67,8 @@ class KernelCall:
     work_items: int
     workspace_bytes: int = 0
     multiply_adds: int = 0
+    grain_items: int = 1
+    progress: Progress | None = None
 
 
 class Schedule(Protocol):

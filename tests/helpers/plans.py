@@ -50,7 +50,11 @@ class PlanRunner:
         if call.workspace_bytes:
             pointers.append(ctypes.c_void_p(self._scratch.ctypes.data))
         function = getattr(self._library, call.kernel)
-        function(*pointers, ctypes.c_int32(0), ctypes.c_int32(call.work_items))
+        function(
+            *pointers,
+            ctypes.c_int32(call.first_item),
+            ctypes.c_int32(call.first_item + call.work_items),
+        )
 
     def tensor(self, index, dtype, shape):
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize

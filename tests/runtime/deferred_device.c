@@ -57,7 +57,8 @@ static void compute(const ec_device_context *context, uint32_t index) {
     const ec_tensor *tensor = &context->model->tensors[call->tensors[i]];
     pointers[i] = context->arena + tensor->offset_bytes;
   }
-  ec_invoke(call->kernel, pointers, call->pointer_count, 0, (int32_t)call->work_items);
+  ec_invoke(call->kernel, pointers, call->pointer_count, (int32_t)call->first_item,
+            (int32_t)(call->first_item + call->work_items));
 }
 
 static ec_status launch(void *opaque, uint32_t call) {

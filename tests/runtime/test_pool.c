@@ -14,17 +14,15 @@
 
 typedef struct job {
   unsigned char times[MOST_ITEMS]; /* how often each item was computed */
-  int32_t lo[MOST_THREADS];
-  int32_t hi[MOST_THREADS];
-  _Atomic uint32_t slices;
+  _Atomic uint32_t items_of[MOST_THREADS];
+  _Atomic uint32_t ranges;
 } job;
 
 static void count_items(void *context, uint32_t thread, int32_t lo, int32_t hi) {
   job *counted = context;
   CHECK(thread < MOST_THREADS && lo < hi);
-  counted->lo[thread] = lo;
-  counted->hi[thread] = hi;
-  atomic_fetch_add(&counted->slices, 1);
+  atomic_fetch_add(&counted->items_of[thread], (uint32_t)(hi - lo));
+  atomic_fetch_add(&counted->ranges, 1);
   for (int32_t i = lo; i < hi; ++i) {
     counted->times[i] += 1;
   }
@@ -43,12 +41,16 @@ static void stop(ec_pool *pool) {
   ec_memory_release(pool);
 }
 
-static void check_run(ec_pool *pool, int32_t items, job *out_job) {
+static void check_grain(ec_pool *pool, int32_t items, uint32_t grain, job *out_job) {
   memset(out_job, 0, sizeof *out_job);
-  ec_pool_run(pool, items, count_items, out_job);
+  ec_pool_run(pool, items, grain, count_items, out_job);
   for (int32_t i = 0; i < items; ++i) {
     CHECK_EQUAL(1, out_job->times[i]);
   }
+}
+
+static void check_run(ec_pool *pool, int32_t items, job *out_job) {
+  check_grain(pool, items, 1, out_job);
 }
 
 static void test_every_count(void) {
@@ -57,20 +59,32 @@ static void test_every_count(void) {
     ec_pool *pool = start(threads, NULL);
     for (int32_t items = 1; items <= 70; ++items) {
       check_run(pool, items, &counted);
-      uint32_t expected = (uint32_t)items < threads ? (uint32_t)items : threads;
-      CHECK(counted.slices <= expected);
-      CHECK(counted.hi[0] > 0); /* the caller always has part of the work */
-      if (items == 1) {
-        CHECK_EQUAL(1, counted.slices);
-      }
-      if ((uint32_t)items % threads == 0) {
-        CHECK_EQUAL(threads, counted.slices);
-        CHECK_EQUAL((uint32_t)items / threads, counted.hi[0]);
+      if (items == 1 || threads == 1) {
+        CHECK_EQUAL(1, counted.ranges);
+        CHECK_EQUAL((uint32_t)items, counted.items_of[0]);
       }
     }
     check_run(pool, MOST_ITEMS, &counted);
+    CHECK(threads == 1 || counted.ranges >= threads);
     stop(pool);
   }
+}
+
+static void test_grain(void) {
+  job counted;
+  ec_pool *pool = start(4, NULL);
+  check_grain(pool, 39, 20, &counted); /* not enough for two */
+  CHECK_EQUAL(1, counted.ranges);
+  CHECK_EQUAL(39, counted.items_of[0]);
+  check_grain(pool, 40, 20, &counted); /* two, one piece each */
+  CHECK_EQUAL(2, counted.ranges);
+  check_grain(pool, 1000, 125, &counted); /* four, one piece each */
+  CHECK_EQUAL(4, counted.ranges);
+  check_grain(pool, 1000, 62, &counted); /* two pieces each */
+  CHECK_EQUAL(8, counted.ranges);
+  check_grain(pool, 1000, INT32_MAX, &counted);
+  CHECK_EQUAL(1, counted.ranges);
+  stop(pool);
 }
 
 static void test_shares(void) {
@@ -78,27 +92,54 @@ static void test_shares(void) {
   const uint32_t uneven[] = {4, 1, 0, 5};
   ec_pool *pool = start(4, uneven);
   check_run(pool, 1000, &counted);
-  CHECK_EQUAL(400, counted.hi[0]);
-  CHECK_EQUAL(400, counted.lo[1]);
-  CHECK_EQUAL(500, counted.hi[1]);
-  CHECK_EQUAL(0, counted.hi[2]); /* no share, no work */
-  CHECK_EQUAL(500, counted.lo[3]);
-  CHECK_EQUAL(1000, counted.hi[3]);
-  CHECK_EQUAL(3, counted.slices);
+  CHECK_EQUAL(0, counted.items_of[2]); /* no share, no work */
+  CHECK_EQUAL(12, counted.ranges);
   check_run(pool, 3, &counted);
   stop(pool);
 
   const uint32_t none_for_caller[] = {0, 7};
   pool = start(2, none_for_caller);
   check_run(pool, 1000, &counted);
-  CHECK_EQUAL(1000, counted.hi[1]);
-  CHECK_EQUAL(1, counted.slices);
+  CHECK_EQUAL(1000, counted.items_of[1]);
+  check_run(pool, 1, &counted); /* alone on the caller all the same */
+  CHECK_EQUAL(1, counted.items_of[0]);
+  stop(pool);
+
+  const uint32_t none_for_first[] = {0, 0, 7};
+  pool = start(3, none_for_first);
+  check_grain(pool, 1000, 500, &counted);
+  CHECK_EQUAL(1000, counted.items_of[0]); /* worth two threads, which have no share */
   stop(pool);
 
   const uint32_t large[] = {UINT32_MAX - 1, 1};
   pool = start(2, large);
-  check_run(pool, 1000, &counted);
-  CHECK_EQUAL(1000, counted.hi[0]); /* rounded up */
+  check_run(pool, 1000, &counted); /* rounded up: nothing is left for the worker */
+  CHECK_EQUAL(4, counted.ranges);
+  stop(pool);
+}
+
+typedef struct slow_job {
+  _Atomic int32_t done;
+  _Atomic uint32_t ranges_of_worker;
+} slow_job;
+
+/* The worker's first range ends when all other items are computed. */
+static void count_slowly(void *context, uint32_t thread, int32_t lo, int32_t hi) {
+  slow_job *counted = context;
+  if (thread == 1 && atomic_fetch_add(&counted->ranges_of_worker, 1) == 0) {
+    while (atomic_load(&counted->done) != 64 - (hi - lo)) {
+    }
+  }
+  atomic_fetch_add(&counted->done, hi - lo);
+}
+
+static void test_slow_worker(void) {
+  ec_pool *pool = start(2, NULL);
+  for (int i = 0; i < 100; ++i) {
+    slow_job counted = {0};
+    ec_pool_run(pool, 64, 1, count_slowly, &counted);
+    CHECK_EQUAL(64, counted.done);
+  }
   stop(pool);
 }
 
@@ -113,7 +154,7 @@ static void test_large_range(void) {
   const uint32_t large[] = {UINT32_MAX / 2, UINT32_MAX / 2};
   ec_pool *pool = start(2, large);
   _Atomic uint64_t covered = 0;
-  ec_pool_run(pool, INT32_MAX, count_slices, &covered);
+  ec_pool_run(pool, INT32_MAX, 1, count_slices, &covered);
   CHECK_EQUAL(INT32_MAX, covered);
   stop(pool);
 }
@@ -149,7 +190,9 @@ static void test_many_jobs(void) {
 
 int main(void) {
   test_every_count();
+  test_grain();
   test_shares();
+  test_slow_worker();
   test_large_range();
   test_pauses();
   test_many_jobs();

@@ -139,7 +139,7 @@ def arithmetic_s8_x86(target: Target) -> Arithmetic:
             group=4,
             step=16,
             latency_cycles=5.0,
-            finish_cycles=6.0,
+            finish_cycles=4.0,
         )
     return WidenedPairs(
         name="avx512" if lanes == 16 else "avx2",

@@ -5,6 +5,7 @@ from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu.dense import emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
+from edgecomp.schedules.cpu.progress import product_progress
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "convolution_nhwc"
@@ -36,7 +37,15 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert weight is not None
     channels_last = weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
     return [
-        emit_dense("convolution", kind, product(operation), operation, target, channels_last)
+        emit_dense(
+            "convolution",
+            kind,
+            product(operation),
+            operation,
+            target,
+            channels_last,
+            lambda ends: product_progress(operation, ends),
+        )
     ]
 
 

@@ -1,5 +1,7 @@
 """What convolution and matrix product share: inputs to check, arithmetic and epilogue to pick."""
 
+from collections.abc import Callable
+
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.values import Array, Value
@@ -15,9 +17,10 @@ from edgecomp.schedules.cpu.epilogue import (
 )
 from edgecomp.schedules.cpu.implicit_gemm import emit_product
 from edgecomp.schedules.cpu.product import Product
-from edgecomp.schedules.schedule import Constant, KernelCall
+from edgecomp.schedules.schedule import Constant, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
+ProgressOf = Callable[[tuple[tuple[int, int], ...]], Progress | None]
 
 
 def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
@@ -45,6 +48,7 @@ def emit_dense(
     operation: Operation,
     target: Target,
     weight: Array,
+    progress: ProgressOf | None = None,
 ) -> KernelCall:
     """Emit the kernel of a claimed operation.
 
@@ -55,6 +59,7 @@ def emit_dense(
         operation: gives x, bias, residual and output.
         target: the device.
         weight: [output channels, K], K in the order of ``product.depth``.
+        progress: of the call, given its ``row_ends``.
     """
     x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
     assert bias is not None
@@ -84,6 +89,7 @@ def emit_dense(
         arguments=tuple(arguments),
         work_items=gemm.work_items,
         multiply_adds=product.multiply_adds,
+        progress=progress(gemm.row_ends) if progress else None,
     )
 
 

@@ -13,7 +13,9 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu import depthwise, windows
+from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
 from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
+from edgecomp.schedules.cpu.progress import band_progress
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -104,6 +106,7 @@ def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCa
             arguments=(x, packed, *residual, operation.output),
             work_items=items,
             multiply_adds=operation.output.elements * math.prod(weight.shape[2:]),
+            progress=band_progress(operation, items, emitter.bands, 1),
         )
     ]
 
@@ -154,9 +157,10 @@ class _Emitter:
                 "residual", "float32", self.residual.view.elements
             )
         self.out_buffer = builder.pointer("out", "float32", view.elements)
-        items = windows.walk_groups(
-            builder, self.runs, view.shape[0] * view.shape[2], self._group
-        )
+        rows = view.shape[0] * view.shape[2]
+        fitting = cache_bands(self.x.bytes, self.target.core.l2_bytes)
+        self.bands = depthwise_bands(self.x.shape[1], rows, view.shape[3], fitting)
+        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
         return builder.finish(NAME), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

@@ -23,6 +23,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
 )
 from edgecomp.schedules.cpu import depthwise, windows
+from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
 from edgecomp.schedules.cpu.depthwise_dot import (
     Products,
     RowPlan,
@@ -36,6 +37,7 @@ from edgecomp.schedules.cpu.epilogue import (
     vector_dtype,
 )
 from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
+from edgecomp.schedules.cpu.progress import band_progress
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -136,6 +138,7 @@ def emit_with(operation: Operation, target: Target, params: Params) -> list[Kern
             arguments=(x, *constants, *residual, operation.output),
             work_items=items,
             multiply_adds=operation.output.elements * math.prod(weight.shape[2:]),
+            progress=band_progress(operation, items, emitter.bands, params.height),
         )
     ]
 
@@ -232,7 +235,10 @@ class _Emitter:
             )
         self.out_buffer = builder.pointer("out", self.output.dtype, view.elements)
         rows = view.shape[0] * view.shape[2] // self.params.height
-        items = windows.walk_groups(builder, self.runs, rows, self._group)
+        pixels = self.params.height * view.shape[3]
+        fitting = cache_bands(self.x.bytes, self.target.core.l2_bytes)
+        self.bands = depthwise_bands(self.x.shape[1], rows, pixels, fitting)
+        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
         return builder.finish(f"{NAME}__{self.products.name}"), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

@@ -1,5 +1,7 @@
 """Constants into memory: a whole value, or the halo of an image."""
 
+import math
+
 import numpy as np
 
 from edgecomp.device.target import Target
@@ -13,6 +15,9 @@ from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "fill"
+
+#: Elements of a halo that are worth another thread: they are few, and it is stores alone.
+GRAIN_ELEMENTS = 16384
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -48,13 +53,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             lanes,
             lambda offsets, width: filler.store(offsets[0], width, space.inner_stride(0)),
         )
-        name = "fill"
+        name, grain = "fill", 1
     else:
         if not output.halo or not output.view.elements:
             return []
         items = _emit_halo(builder, output, filler)
         name = "fill_halo"
-    return [KernelCall(builder.finish(name), (output,), items)]
+        grain = math.ceil(GRAIN_ELEMENTS * items / _halo_elements(output))
+    return [KernelCall(builder.finish(name), (output,), items, grain_items=grain)]
 
 
 class _Filler:
@@ -77,6 +83,14 @@ class _Filler:
             return
         row = Row(self._builder, size, min(self._lanes, power_of_two_below(size)))
         row.each(lambda at: self.store(begin + at, row.lanes))
+
+
+def _halo_elements(output: Value) -> int:
+    """Elements around the images."""
+    batch, channels, height, width = output.shape
+    halo = output.halo
+    padded = (halo.top + height + halo.bottom) * (halo.left + width + halo.right)
+    return batch * channels * (padded - height * width)
 
 
 def _emit_halo(builder: KernelBuilder, output: Value, filler: _Filler) -> int:

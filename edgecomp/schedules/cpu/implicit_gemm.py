@@ -19,10 +19,23 @@ from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    load,
+    ramp,
+)
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
-from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
-from edgecomp.schedules.cpu.narrow import narrow, pick
+from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns, vector_dtype
+from edgecomp.schedules.cpu.narrow import (
+    narrow,
+    narrow_scaled,
+    narrowed_together,
+    pick,
+    piece_order,
+)
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import (
     Product,
@@ -36,7 +49,12 @@ from edgecomp.schedules.cpu.row_tiles import (
     part_condition,
     part_start,
 )
-from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
+from edgecomp.schedules.cpu.tiles import (
+    PREFETCH_BYTES,
+    ProductShape,
+    TileParams,
+    params_for,
+)
 
 CACHE_LINE_BYTES = 64
 
@@ -47,10 +65,17 @@ class GemmKernel:
 
     Its pointers are x, weights, bias, then the multipliers and the residual where the epilogue
     has them, then the output.
+
+    Attributes:
+        kernel: the function.
+        work_items: of it.
+        row_ends: (work items, rows of the product that they compute, from the first on).
+        weights, bias, multiplier: packed.
     """
 
     kernel: Kernel
     work_items: int
+    row_ends: tuple[tuple[int, int], ...]
     weights: Array
     bias: Array
     multiplier: Array | None
@@ -88,6 +113,7 @@ def emit_product(
     return GemmKernel(
         kernel=kernel,
         work_items=emitter.work_items,
+        row_ends=emitter.row_ends,
         weights=pack_weights(
             weights.reshape(*shape, -1, emitter.run_length),
             emitter.params.vectors,
@@ -182,8 +208,8 @@ class _Emitter:
         self.row_tiles = RowTiles(product, dimensions, self.params)
         self.block_chunks = -(-self.params.vectors.count // self.params.chunk_blocks)
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
-        chunks = -(-self.row_tiles.count // self.params.chunk_tiles)
-        self.work_items = chunks * product.groups * self.block_chunks * self.parts
+        outer = self.params.row_chunks * product.groups
+        self.work_items = outer * self.block_chunks * self.parts
         self.magnitude = float("inf")
         self.builder = KernelBuilder(target.core.isa)
 
@@ -204,6 +230,8 @@ class _Emitter:
             groups=product.groups,
             depth=self.depth,
             row_bytes=min(self.depth * item, new_bytes),
+            result_bytes=max(1, product.output_elements // product.row_count)
+            * np.dtype(self.epilogue.output_dtype).itemsize,
         )
         return params_for(shape, self.arithmetic, self.target)
 
@@ -215,13 +243,36 @@ class _Emitter:
             rest, part = self._divide(item, self.parts)
             rest, block_chunk = self._divide(rest, self.block_chunks)
             chunk, group = self._divide(rest, self.product.groups)
-            chunk_start = builder.let("chunk_start", chunk * params.chunk_tiles)
-            chunk_end = tirx.min(chunk_start + params.chunk_tiles, self.row_tiles.count)
+            chunk_start = builder.let("chunk_start", self._chunk_start(chunk))
+            chunk_end = builder.let("chunk_end", self._chunk_start(chunk + 1))
             first = builder.let("first_tile", chunk_start + part * params.part_tiles)
             last = builder.let("last_tile", tirx.min(first + params.part_tiles, chunk_end))
             tiles = _Tiles(chunk_start, first, last)
             self._column_blocks(pointers, group, block_chunk, tiles)
         return builder.finish(name)
+
+    @property
+    def row_ends(self) -> tuple[tuple[int, int], ...]:
+        """(work items, rows that they compute) at the end of each chunk."""
+        chunks, axis = self.params.row_chunks, self.params.axis
+        items = self.work_items // chunks
+        sizes = [dimension.size for dimension in self.row_tiles.dimensions]
+        split, inner = self.params.rows, math.prod(sizes[axis + 1 :])
+        starts = [start for start, _ in split.starts()]
+        ends = []
+        for chunk in range(1, chunks + 1):
+            outer, part = divmod(chunk * self.row_tiles.count // chunks, split.count)
+            rows = outer * split.extent + (starts[part] if part else 0)
+            ends.append((chunk * items, rows * inner))
+        return tuple(ends)
+
+    def _chunk_start(self, chunk: Expr) -> Expr:
+        """First row tile of a chunk. The larger ones lie between the others: halves are even."""
+        size, rest = divmod(self.row_tiles.count, self.params.row_chunks)
+        start = chunk * size
+        if rest:
+            start = start + tirx.truncdiv(chunk * rest, self.params.row_chunks)
+        return start
 
     def _divide(self, number: Expr, by: int) -> tuple[Expr, Expr]:
         """(quotient, remainder)."""
@@ -351,13 +402,19 @@ class _Emitter:
 
         def emit(shift: Expr, groups: int) -> None:
             weights = block.panel + (at.depth + shift) * width
-            operands = Operands(
-                x=pointers.x,
-                x_rows=[row + at.x + shift for row in x_rows],
-                weights=pointers.weights,
-                weight_index=weights,
-            )
-            arithmetic.accumulate(builder, sums, operands, groups)
+            pieces = groups if self._rows_overlap() else 1
+            for piece in range(pieces):
+                done = piece * arithmetic.group
+                operands = Operands(
+                    x=pointers.x,
+                    x_rows=[row + at.x + shift + done for row in x_rows],
+                    weights=pointers.weights,
+                    weight_index=weights + done * width,
+                )
+                arithmetic.accumulate(builder, sums, operands, groups // pieces)
+                if pieces > 1:  # to LLVM a prefetch may write: what was read is read again
+                    ahead = operands.x_rows[0] + CACHE_LINE_BYTES
+                    builder.prefetch(pointers.x, ahead, near=True)
             self._prefetch(
                 pointers,
                 weights,
@@ -379,6 +436,18 @@ class _Emitter:
         if rest:
             emit(steps * arithmetic.step, rest // arithmetic.group)
 
+    def _rows_overlap(self) -> bool:
+        """Whether a run of one row holds elements of the next row's, as at an image of 3 channels.
+
+        LLVM would keep them in registers from one step to another, and spill sums for that.
+        """
+        step = self.row_tiles.dimensions[-1].x
+        return (
+            self.target.core.isa == "x86_64"
+            and self.arithmetic.group > 1
+            and abs(step) < self.run_length
+        )
+
     def _prefetch(
         self, pointers: _Pointers, used: Expr, elements: int, next_panel: Expr, depth: Expr
     ) -> None:
@@ -396,7 +465,8 @@ class _Emitter:
         if self.params.prefetch_bytes:
             ahead = used + self.params.prefetch_bytes // item
             for shift in range(0, elements, line):
-                self.builder.prefetch(pointers.weights, ahead + shift, near=True)
+                near = self.params.prefetch_bytes <= PREFETCH_BYTES
+                self.builder.prefetch(pointers.weights, ahead + shift, near=near)
         if next_panel is not None:
             share = -(-elements // self.params.chunk_tiles)
             per_depth = -(-elements // (self.params.chunk_tiles * self.arithmetic.step))
@@ -430,13 +500,10 @@ class _Emitter:
                     self._finish_vector(pointers, block, addresses, sums, vector, columns)
 
     def _narrows(self) -> bool:
-        """Whether several vectors of a row become one of bytes, which NEON does in order."""
+        """Whether several vectors of a row become one of bytes."""
         epilogue = self.epilogue
-        return (
-            self.target.core.isa != "x86_64"
-            and epilogue.requantize is not None
-            and epilogue.integer_add is None
-        )
+        adds = epilogue.integer_add is not None and self.target.core.isa != "x86_64"
+        return epilogue.requantize is not None and not adds
 
     def _finish_bytes(
         self,
@@ -449,30 +516,60 @@ class _Emitter:
     ) -> None:
         """Some neighbouring whole vectors of columns in one row.
 
-        Vectors go in pairs: an odd one is its own neighbour.
+        The instructions take two or four vectors: missing ones are neighbours again.
         """
         builder, lanes = self.builder, self.arithmetic.lanes
         assert self.epilogue.requantize is not None
         column = (block.vector + vectors.start) * lanes
         at = block.group * self.vectors * lanes + column
-        pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
-        result = narrow(
-            builder,
-            self.target,
-            [sums.get(row, vector) for vector in pairs],
-            [
-                load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
-                for vector in pairs
-            ],
-            self.epilogue.requantize,
-            dtype=self.epilogue.output_dtype,
-            magnitude=self.magnitude,
-        )
+        pairs = narrowed_together(self.target, vectors)
+        totals = [sums.get(row, vector) for vector in pairs]
+        multipliers = [
+            load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
+            for vector in pairs
+        ]
+        dtype = self.epilogue.output_dtype
+        if self.epilogue.integer_add is None:
+            result = narrow(
+                builder,
+                self.target,
+                totals,
+                multipliers,
+                self.epilogue.requantize,
+                dtype=dtype,
+                magnitude=self.magnitude,
+            )
+        else:
+            first = addresses.residual[row] + column - vectors.start * lanes
+            sums_at = zip(pairs, totals, multipliers, strict=True)
+            added = {
+                vector: self._scaled_sum(pointers, total, multiplier, first + vector * lanes)
+                for vector, total, multiplier in sums_at
+            }
+            parameters = self.epilogue.integer_add.requantize
+            result = narrow_scaled(
+                builder,
+                self.target,
+                [added[vector] for vector in pairs],
+                parameters,
+                dtype=dtype,
+                magnitude=2.0**24 * float(parameters.multiplier.reshape(-1)[0]),
+            )
         count = len(vectors) * lanes
-        if len(pairs) > len(vectors):
-            result = pick([result], np.arange(count))
+        if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
+            order = piece_order(self.target, len(pairs) * lanes)
+            result = pick([result], order.reshape(-1)[:count])
         output = ramp(addresses.output[row] + column, count)
         builder.store(pointers.output, output, result)
+
+    def _scaled_sum(
+        self, pointers: _Pointers, total: Expr, multiplier: Expr, residual_at: Expr
+    ) -> Expr:
+        """One vector of accumulators, requantized and added to its residual."""
+        lanes = self.arithmetic.lanes
+        residual = load(pointers.residual, residual_at, lanes)
+        value = self.epilogue.scaled_sum(self.target, total, lanes, multiplier, residual)
+        return self.builder.let("added", value, vector_dtype("float32", lanes))
 
     def _finish_vector(
         self,

@@ -12,6 +12,8 @@ lane of the int32 vectors holds so that the bytes come out in order; kernels tha
 rows by unpacking get it for nothing. ARM narrows in order.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from tvm import tirx
@@ -45,6 +47,14 @@ def piece_order(target: Target, channels: int) -> npt.NDArray[np.int64]:
         return np.arange(channels).reshape(-1, 4)
     pieces = np.arange(channels).reshape(-1, 4, 4)  # [128-bit piece, vector, lane]
     return pieces.transpose(1, 0, 2).reshape(4, -1)
+
+
+def narrowed_together(target: Target, vectors: Sequence[int]) -> list[int]:
+    """One to four vectors with copies of some behind them, as ``narrow`` takes them."""
+    if target.core.isa != "x86_64":
+        return [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
+    pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
+    return pairs if len(pairs) == 4 else [*pairs, *pairs]
 
 
 def least_byte_lanes(target: Target) -> int:
@@ -81,11 +91,30 @@ def narrow(
     Returns:
         All results in one vector of ``dtype``.
     """
-    lanes = int(totals[0].ty.dtype.lanes)
+    dtype_f32 = vector_dtype("float32", int(totals[0].ty.dtype.lanes))
+    products = [
+        total.astype(dtype_f32) * multiplier
+        for total, multiplier in zip(totals, multipliers, strict=True)
+    ]
+    return narrow_scaled(
+        builder, target, products, parameters, dtype=dtype, magnitude=magnitude
+    )
+
+
+def narrow_scaled(
+    builder: KernelBuilder,
+    target: Target,
+    products: list[Expr],
+    parameters: Requantize,
+    *,
+    dtype: str,
+    magnitude: float,
+) -> Expr:
+    """``narrow`` of products of totals and multipliers, none of a greater magnitude."""
+    lanes = int(products[0].ty.dtype.lanes)
     zero = parameters.zero_point
     rounded = []
-    for total, multiplier in zip(totals, multipliers, strict=True):
-        scaled = total.astype(vector_dtype("float32", lanes)) * multiplier
+    for scaled in products:
         if magnitude >= _CONVERTIBLE[target.core.isa]:
             scaled = _clamp(target, scaled, parameters)
         integer = round_half_even(target, scaled, lanes)
@@ -94,7 +123,7 @@ def narrow(
         result = _narrow_x86(builder, rounded, lanes, zero, dtype)
     else:
         result = _narrow_arm(builder, target, rounded, zero, dtype)
-    return _bound(builder, result, parameters, dtype, lanes * len(totals))
+    return _bound(builder, result, parameters, dtype, lanes * len(products))
 
 
 def _clamp(target: Target, scaled: Expr, parameters: Requantize) -> Expr:

@@ -14,6 +14,7 @@ from edgecomp.plan.operations import Operation, Pool
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import windows
+from edgecomp.schedules.cpu.bands import depthwise_bands
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 from edgecomp.schedules.cpu.narrow import least_byte_lanes, narrow, pick, piece_order
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk, Window
@@ -142,7 +143,9 @@ class _Emitter:
             self.table = builder.pointer("divisors", "float32", self.divisors.size)
         self.out_buffer = builder.pointer("out", self.output.dtype, view.elements)
         runs = windows.channel_groups(self.x.shape[1], self.walk)
-        return windows.walk_groups(builder, runs, view.shape[0] * view.shape[2], self._group)
+        rows = view.shape[0] * view.shape[2]
+        bands = depthwise_bands(self.x.shape[1], rows, view.shape[3])
+        return windows.walk_groups(builder, runs, rows, self._group, bands)
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
         builder = self.builder

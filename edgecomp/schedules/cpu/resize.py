@@ -14,6 +14,7 @@ from edgecomp.plan.operations import Operation, Resize
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, splat
 from edgecomp.schedules.cpu import windows
+from edgecomp.schedules.cpu.bands import depthwise_bands
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Segment, Walk
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -116,7 +117,9 @@ class _Emitter:
             self.row_weights = builder.pointer("row_weights", "float32", height * 2)
             self.column_weights = builder.pointer("column_weights", "float32", width * 2)
         self.out_buffer = builder.pointer("out", self.dtype, view.elements)
-        return windows.walk_groups(builder, self.runs, view.shape[0] * height, self._rows)
+        rows = view.shape[0] * height
+        bands = depthwise_bands(view.shape[1], rows, view.shape[3])
+        return windows.walk_groups(builder, self.runs, rows, self._rows, bands)
 
     def _rows(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
         builder, view = self.builder, self.output.view

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.bands import BANDS, cache_bands, shares_rows
 
 #: Part of a cache that one operand may take while the others stream through.
 CACHE_SHARE = 0.5
@@ -34,6 +35,8 @@ MAX_VECTORS = 8
 MAX_ROWS = 16
 #: How far ahead of its use a panel in the level-2 cache is asked for.
 PREFETCH_BYTES = 1024
+#: The same for weights that are all read once, from further away.
+STREAM_BYTES = 8192
 #: Tiles under one column block above which its panel's first read does not matter.
 PREFETCH_TILES = 64
 
@@ -96,7 +99,9 @@ class TileParams:
         axis: row dimension that is cut; a tile holds all of the dimensions inside it.
         rows: how it is cut into register tiles.
         vectors: of the columns into column blocks.
-        chunk_tiles: row tiles that run under one column block before the next one starts.
+        row_chunks: chunks of the row tiles, whose sizes differ by one at most.
+        chunk_tiles: most row tiles of a chunk: they run under one column block before the
+            next one starts.
         part_tiles: row tiles of one work item: a part of the chunk's.
         chunk_blocks: column blocks of one work item.
         prefetch_bytes: how far ahead of its use the panel of weights is asked for, 0 for not.
@@ -106,6 +111,7 @@ class TileParams:
     axis: int
     rows: Split
     vectors: Split
+    row_chunks: int
     chunk_tiles: int
     part_tiles: int
     chunk_blocks: int
@@ -129,6 +135,7 @@ class ProductShape:
         groups: independent products.
         depth: K, padding included, in elements.
         row_bytes: bytes of x that one more row brings into the cache.
+        result_bytes: bytes of one row of results.
     """
 
     rows: tuple[int, ...]
@@ -136,6 +143,7 @@ class ProductShape:
     groups: int
     depth: int
     row_bytes: int
+    result_bytes: int = 0
 
 
 def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> TileParams:
@@ -144,8 +152,16 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
     tiles = math.prod(shape.rows[:axis]) * rows.count
     tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
     panel_bytes = _panel_bytes(shape.depth, vectors.large, arithmetic)
-    chunk_tiles = _chunk_tiles(tiles, tile_bytes, panel_bytes * vectors.count, target)
-    chunks = -(-tiles // chunk_tiles) * shape.groups
+    weight_bytes = panel_bytes * vectors.count
+    row_chunks = _row_chunks(tiles, tile_bytes, weight_bytes, target)
+    image_bytes = math.prod(shape.rows) * (shape.row_bytes + shape.result_bytes)
+    fits = weight_bytes * shape.groups <= target.core.l2_bytes * CACHE_SHARE
+    if fits and shares_rows(weight_bytes * shape.groups, image_bytes):
+        result_bytes = math.prod(shape.rows) * shape.result_bytes
+        results = cache_bands(result_bytes, target.core.l2_bytes)
+        row_chunks = max(row_chunks, min(max(BANDS, 2 * results), tiles))
+    chunk_tiles = -(-tiles // row_chunks)
+    chunks = row_chunks * shape.groups
     chunk_blocks = min(vectors.count, max(1, vectors.count * chunks // WORK_ITEMS_WANTED))
     items = chunks * -(-vectors.count // chunk_blocks)
     # Finer items than a column block leave the order of work as it is.
@@ -156,13 +172,12 @@ def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> T
         axis=axis,
         rows=rows,
         vectors=vectors,
+        row_chunks=row_chunks,
         chunk_tiles=chunk_tiles,
         part_tiles=-(-chunk_tiles // parts),
         chunk_blocks=chunk_blocks,
-        prefetch_bytes=(
-            PREFETCH_BYTES if prefetches and not _in_level1(panel_bytes, target) else 0
-        ),
-        prefetch_next=prefetches and 4 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
+        prefetch_bytes=_prefetch_bytes(tiles, panel_bytes, target) if prefetches else 0,
+        prefetch_next=prefetches and 1 < chunk_tiles <= PREFETCH_TILES and vectors.count > 1,
     )
 
 
@@ -238,6 +253,12 @@ def _tile_cycles(
     return cycles
 
 
+def _prefetch_bytes(tiles: int, panel_bytes: int, target: Target) -> int:
+    if tiles == 1:
+        return STREAM_BYTES
+    return 0 if _in_level1(panel_bytes, target) else PREFETCH_BYTES
+
+
 def _panel_bytes(depth: int, vectors: int, arithmetic: Arithmetic) -> int:
     """Weights of one column block."""
     return depth * vectors * arithmetic.lanes * arithmetic.weight_bytes
@@ -247,8 +268,8 @@ def _in_level1(panel_bytes: int, target: Target) -> bool:
     return panel_bytes <= target.core.l1_data_bytes * CACHE_SHARE
 
 
-def _chunk_tiles(tiles: int, tile_bytes: int, weight_bytes: int, target: Target) -> int:
-    """Row tiles under one column block before the next.
+def _row_chunks(tiles: int, tile_bytes: int, weight_bytes: int, target: Target) -> int:
+    """Chunks of row tiles; those of a chunk run under one column block before the next.
 
     Where all weights stay in the level-2 cache, so few that their results leave in whole
     rows before they are out of it. Else as many as leave x there.
@@ -256,5 +277,4 @@ def _chunk_tiles(tiles: int, tile_bytes: int, weight_bytes: int, target: Target)
     core = target.core
     resident = weight_bytes <= core.l2_bytes * RESIDENT_SHARE
     most = core.l2_bytes * (CHUNK_SHARE if resident else CACHE_SHARE) / max(1, tile_bytes)
-    chunks = -(-tiles // max(1, math.floor(most)))
-    return -(-tiles // chunks)
+    return -(-tiles // max(1, math.floor(most)))

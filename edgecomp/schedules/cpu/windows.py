@@ -13,6 +13,7 @@ from tvm import tirx
 
 from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
+from edgecomp.schedules.cpu.bands import band_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +201,7 @@ def walk_groups(
     runs: tuple[GroupRun, ...],
     rows: int,
     body: Callable[[GroupRun, Expr, Expr, Expr], None],
+    bands: int = 1,
 ) -> int:
     """Emit the loops over the work items [lo, hi); return how many items there are.
 
@@ -209,17 +211,49 @@ def walk_groups(
         rows: ``n * oh``.
         body: called as ``body(run, group, begin, end)`` once per run; emits rows [begin, end)
             of channel group ``group`` (counted within the run).
+        bands: of rows; all groups of a band come before the next band.
     """
+    groups = sum(run.groups for run in runs)
+    height = band_rows(rows, bands)
+    bands = -(-rows // height)
+    if bands == 1:
+        _walk_band(builder, runs, height, (builder.lo, builder.hi), body)
+        return groups * rows
+    per_band = groups * height
+    first = tirx.truncdiv(builder.lo, per_band)
+    last = tirx.truncdiv(builder.hi + (per_band - 1), per_band)
+    with builder.loop("band", first, last) as band:
+        items = tuple(
+            builder.let("item", end - band * per_band) for end in (builder.lo, builder.hi)
+        )
+        top = builder.let("top", band * height)
+        below = builder.let("below", tirx.min(rows - top, height))
+
+        def within(run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
+            last_row = builder.let("last_row", top + tirx.min(end, below))
+            body(run, group, builder.let("begin_row", top + begin), last_row)
+
+        _walk_band(builder, runs, height, items, within)
+    return bands * per_band
+
+
+def _walk_band(
+    builder: KernelBuilder,
+    runs: tuple[GroupRun, ...],
+    rows: int,
+    items: tuple[Expr, Expr],
+    body: Callable[[GroupRun, Expr, Expr, Expr], None],
+) -> None:
+    """Items [low, high) of one band, which has ``rows`` items per group; clipped to the band."""
     for run in runs:
-        lo = builder.lo - run.first_group * rows
-        hi = builder.hi - run.first_group * rows
+        lo = items[0] - run.first_group * rows
+        hi = items[1] - run.first_group * rows
         begin = tirx.truncdiv(tirx.max(lo, 0), rows)
         end = tirx.min(tirx.truncdiv(hi + (rows - 1), rows), run.groups)
         with builder.loop("group", begin, end) as group:
             first_row = builder.let("first_row", tirx.max(lo - group * rows, 0))
             end_row = builder.let("end_row", tirx.min(hi - group * rows, rows))
             body(run, group, first_row, end_row)
-    return rows * sum(run.groups for run in runs)
 
 
 def walk_tiles(

@@ -86,6 +86,7 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> KernelCall:
         kernel=kernel,
         arguments=tuple(arguments),
         work_items=layer.work_items,
+        grain_items=layer.grain_items,
         workspace_bytes=4 * layer.workspace_elements,
         multiply_adds=convolution.product(operation).multiply_adds,
     )

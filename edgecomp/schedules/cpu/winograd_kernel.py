@@ -9,8 +9,10 @@ outermost first:
         each of the n x n products, register tile, K -> workspace [product][tile][column]
         output transform: each tile, each vector of columns -> bias, residual, activation, store
 
-A work item is one column block of one block of tiles. A range of items transforms the input of
-each block once, so only a block that two threads share is transformed twice.
+A work item is one column block of one unit of tiles: a register tile, or a whole block where
+weights outweigh the images. A range of items is cut into rectangles of units and column blocks:
+a part of the first unit's column blocks, blocks of whole units, a part of the last unit's. So
+only units that two threads share are transformed twice.
 """
 
 import dataclasses
@@ -63,8 +65,13 @@ class WinogradLayer:
 
     @property
     def work_items(self) -> int:
-        """Column blocks of all blocks of tiles."""
-        return self.params.blocks * self.params.vectors.count
+        """Column blocks of all units of tiles."""
+        return self.params.units * self.params.vectors.count
+
+    @property
+    def grain_items(self) -> int:
+        """Items of a unit: a range that has fewer transforms for others too."""
+        return self.params.vectors.count if self.params.units > 1 else 1
 
     @property
     def workspace_elements(self) -> int:
@@ -125,6 +132,51 @@ class _Columns:
     is_last: Expr | None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Rectangles:
+    """The rectangles of a range of work items, in order.
+
+    Attributes:
+        count: of them.
+        heads: 1 if the first unit is not computed as a whole, else 0.
+        blocks: of whole units.
+        block_units: units of a block.
+        first, whole, last: first unit, first whole one, the one behind the last whole one.
+        low, head_high: column blocks of the first unit.
+        high: end of the column blocks of the last unit.
+        columns: column blocks of a whole unit.
+    """
+
+    count: Expr
+    heads: Expr
+    blocks: Expr
+    block_units: Expr
+    first: Expr
+    whole: Expr
+    last: Expr
+    low: Expr
+    head_high: Expr
+    high: Expr
+    columns: int
+
+    def place(self, builder: KernelBuilder, number: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+        """(first unit, end, first column block, end) of a rectangle."""
+        is_head = number < self.heads
+        is_tail = number >= self.heads + self.blocks
+        block = self.whole + (number - self.heads) * self.block_units
+        begin = tirx.Select(is_head, self.first, tirx.Select(is_tail, self.last, block))
+        begin = builder.let("begin_unit", begin)
+        end = tirx.min(begin + self.block_units, self.last)
+        end = tirx.Select(tirx.Or(is_head, is_tail), begin + 1, end)
+        high = tirx.Select(is_tail, self.high, self.columns)
+        return (
+            begin,
+            builder.let("end_unit", end),
+            builder.let("low", tirx.Select(is_head, self.low, 0)),
+            builder.let("high", tirx.Select(is_head, self.head_high, high)),
+        )
+
+
 class _Emitter:
     """Emits one kernel; the loops of the module's docstring, one method each."""
 
@@ -163,14 +215,11 @@ class _Emitter:
     def emit(self) -> Kernel:
         """The whole kernel."""
         builder, params = self.builder, self.params
-        per_block = params.vectors.count
-        first = tirx.truncdiv(builder.lo, per_block)
-        last = tirx.truncdiv(builder.hi + (per_block - 1), per_block)
-        with builder.loop("block", first, last) as number:
-            low = builder.let("low", tirx.max(builder.lo - number * per_block, 0))
-            high = builder.let("high", tirx.min(builder.hi - number * per_block, per_block))
-            begin = builder.let("first_part", number * params.block_parts)
-            end = tirx.min(begin + params.block_parts, params.rows.count)
+        plan = self._rectangles()
+        with builder.loop("rectangle", 0, plan.count) as number:
+            begin, end, low, high = plan.place(builder, number)
+            begin = builder.let("first_part", begin * params.unit_parts)
+            end = tirx.min(end * params.unit_parts, params.rows.count)
             end = builder.let("end_part", end)
             block = _Block(
                 begin,
@@ -182,6 +231,34 @@ class _Emitter:
             self._column_blocks(block, low, high)
         outputs = self.layer.matrices.outputs
         return builder.finish(f"winograd_float32_{outputs}x{outputs}__{self.arithmetic.name}")
+
+    def _rectangles(self) -> "_Rectangles":
+        """The rectangles of the range of items."""
+        builder, columns = self.builder, self.params.vectors.count
+        first = builder.let("first_unit", tirx.truncdiv(builder.lo, columns))
+        last = builder.let("last_unit", tirx.truncdiv(builder.hi, columns))
+        low = builder.let("first_columns", builder.lo - first * columns)
+        high = builder.let("last_columns", builder.hi - last * columns)
+        heads = builder.let("heads", tirx.Select(low > 0, 1, 0))
+        whole = builder.let("whole", first + heads)
+        tails = tirx.Select(tirx.And(high > 0, last >= whole), 1, 0)
+        units = builder.let("units", tirx.max(last - whole, 0))
+        most = self.params.block_parts // self.params.unit_parts
+        blocks = builder.let("blocks", tirx.truncdiv(units + (most - 1), most))
+        size = tirx.truncdiv(units + blocks - 1, tirx.max(blocks, 1))
+        return _Rectangles(
+            count=builder.let("rectangles", heads + blocks + tails),
+            heads=heads,
+            blocks=blocks,
+            block_units=builder.let("block_units", size),
+            first=first,
+            whole=whole,
+            last=last,
+            low=low,
+            head_high=builder.let("high", tirx.min(builder.hi - first * columns, columns)),
+            high=high,
+            columns=columns,
+        )
 
     def _transform_input(self, block: _Block) -> None:
         """``B^T d B`` of every tile of the block and vector of channels."""
@@ -265,11 +342,22 @@ class _Emitter:
                             (x + row * self.params.channel_stride).astype("int64"),
                             "int64",
                         )
-                        tile = self._accumulate(x_row, panel, size, columns.vectors)
+                        share = builder.let("next", self._next_panel(block, columns, part))
+                        next_panel = panel + share
+                        tile = self._accumulate(
+                            x_row, panel, next_panel, size, columns.vectors
+                        )
                         self._store_sums(tile, sums + row * self.params.columns)
 
-    def _accumulate(self, x: Expr, panel: Expr, rows: int, vectors: int) -> RegisterTile:
-        """All of K of one register tile."""
+    def _next_panel(self, block: _Block, columns: _Columns, part: Expr) -> Expr:
+        """Elements from a panel to a register tile's share of the panel behind it."""
+        size = self.channels * columns.vectors * self.lanes
+        return size + (part - block.first_part) * -(-size // self.params.block_parts)
+
+    def _accumulate(
+        self, x: Expr, panel: Expr, next_panel: Expr, rows: int, vectors: int
+    ) -> RegisterTile:
+        """All of K of one register tile; asks for its share of the next panel."""
         builder, arithmetic = self.builder, self.arithmetic
         width = vectors * self.lanes
         sums = arithmetic.begin(builder, rows, vectors, None, 0)
@@ -286,6 +374,10 @@ class _Emitter:
                 ahead = at + self.params.prefetch_bytes // arithmetic.weight_bytes
                 for element in range(0, groups * width, line):
                     builder.prefetch(self.weights, ahead + element, near=True)
+                parts = self.params.block_parts
+                for element in range(0, -(-groups * width // parts), line):
+                    share = next_panel + shift * -(-width // parts) + element
+                    builder.prefetch(self.weights, share, near=False)
 
         arithmetic.along_depth(builder, self.channels, emit)
         return arithmetic.finish(builder, sums)

@@ -5,6 +5,7 @@ import math
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.bands import shares_rows
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut
 from edgecomp.schedules.cpu.winograd_matrices import Winograd
 
@@ -14,9 +15,9 @@ BLOCK_SHARE_RESIDENT = 0.25
 BLOCK_SHARE_STREAMED = 0.75
 #: Part of the level-2 cache up to which weights stay there.
 WEIGHTS_SHARE = 0.5
-#: How far ahead of its use the panel of weights is asked for: weights are read a few times only,
-#: so that they come from further away than those of a direct product.
-PREFETCH_BYTES = 4096
+#: How far ahead of its use the panel of weights is asked for, while it comes to the level-2
+#: cache panel by panel.
+PREFETCH_BYTES = 1024
 CACHE_LINE_BYTES = 64
 
 
@@ -71,7 +72,8 @@ class WinogradParams:
     Attributes:
         rows: image tiles in register tiles (they are the rows of the products).
         vectors: of the output channels in column blocks.
-        block_parts: register tiles of a block.
+        block_parts: register tiles of a block, a multiple of ``unit_parts``.
+        unit_parts: register tiles that threads do not share: one, or a block.
         channel_stride: elements of the workspace between neighbouring image tiles.
         input_stride: elements between products in the transformed input.
         sums_stride: elements between products in the sums of a column block.
@@ -82,6 +84,7 @@ class WinogradParams:
     rows: Split
     vectors: Split
     block_parts: int
+    unit_parts: int
     channel_stride: int
     input_stride: int
     sums_stride: int
@@ -92,6 +95,11 @@ class WinogradParams:
     def blocks(self) -> int:
         """Blocks of image tiles."""
         return -(-self.rows.count // self.block_parts)
+
+    @property
+    def units(self) -> int:
+        """Groups of register tiles that threads do not share."""
+        return -(-self.rows.count // self.unit_parts)
 
 
 def params_for(
@@ -119,6 +127,7 @@ def params_for(
         rows=rows,
         vectors=vectors,
         block_parts=block_parts,
+        unit_parts=1 if _by_rows(tiles, channels, columns, matrices) else block_parts,
         channel_stride=channel_stride,
         input_stride=_spread(block_rows * channel_stride),
         sums_stride=_spread(block_rows * width),
@@ -126,6 +135,14 @@ def params_for(
         # Only measured on x86: in-order cores would pay an issue slot for each.
         prefetch_bytes=PREFETCH_BYTES if target.core.isa == "x86_64" else 0,
     )
+
+
+def _by_rows(tiles: ImageTiles, channels: int, columns: int, matrices: Winograd) -> bool:
+    """Whether threads share the image tiles rather than the columns."""
+    weights = matrices.inputs**2 * channels * columns
+    transformed = tiles.count * matrices.inputs**2 * channels
+    results = tiles.batch * tiles.height * tiles.width * columns
+    return shares_rows(weights, transformed + results)
 
 
 def weights_resident(channels: int, columns: int, matrices: Winograd, target: Target) -> bool:

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 1u
+#define EC_MODEL_ABI_VERSION 2u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 
@@ -74,6 +74,8 @@ typedef struct ec_call {
   const char *nodes;    /* ONNX node names, comma separated */
   const char *source;   /* "file.py:line" or "" */
   uint32_t device;      /* ec_device_kind */
+  uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
+  uint32_t first_item;  /* the kernel gets [first_item + lo, first_item + hi) */
   uint32_t reserved;    /* zero */
 } ec_call;
 

@@ -143,6 +143,10 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR, "call %" PRIu32 " (%s) has %" PRIu32 " work items",
                    index, call->operator_name, call->work_items);
   }
+  if (call->first_item > INT32_MAX - call->work_items) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "call %" PRIu32 " (%s) begins at work item %" PRIu32,
+                   index, call->operator_name, call->first_item);
+  }
   if (call->workspace_bytes > model->workspace_bytes) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
                    "call %" PRIu32 " (%s) wants %" PRIu64

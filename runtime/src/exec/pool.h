@@ -1,7 +1,9 @@
-/* The thread pool: slices a range of work over threads, the caller among them.
+/* The thread pool: shares a range of work among threads, the caller among them.
  *
  * Workers wait for the next job by spinning briefly and then sleeping, so that the many short
- * calls of one inference do not each pay for waking them. Running a job allocates nothing.
+ * calls of one inference do not each pay for waking them. A thread that is done with its slice
+ * helps with the others': until a worker is awake its slice is computed by those that are.
+ * Running a job allocates nothing.
  */
 #ifndef EDGECOMP_SRC_EXEC_POOL_H
 #define EDGECOMP_SRC_EXEC_POOL_H
@@ -21,9 +23,13 @@ uint64_t ec_pool_bytes(uint32_t threads);
  * has no more threads. */
 ec_pool *ec_pool_start(void *memory, uint32_t threads, const uint32_t *shares);
 
-/* Call `function` on contiguous slices that together are [0, items), each in proportion to its
- * thread's share; returns when all are done. One item runs on the caller. Not re-entrant. */
-void ec_pool_run(ec_pool *pool, int32_t items, ec_slice_function function, void *context);
+/* Call `function` on contiguous ranges that together are [0, items); returns when all are
+ * done. Each thread begins with the slice that is its share of the items. As many threads take
+ * part as leave each `grain` items (1 or more) or more; fewer than two grains run on the
+ * caller alone, in one call. A thread with no share takes no part otherwise. Not re-entrant.
+ */
+void ec_pool_run(ec_pool *pool, int32_t items, uint32_t grain, ec_slice_function function,
+                 void *context);
 
 /* End the workers. NULL is allowed. */
 void ec_pool_stop(ec_pool *pool);

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.bands import BANDS
 from edgecomp.schedules.cpu.product import (
     RowDimension,
     RunDimension,
@@ -88,3 +89,36 @@ def test_rows_collapse_only_where_contiguous_in_every_tensor():
 def test_depth_collapses(depth, expected):
     found = collapse_depth([RunDimension(*d) for d in depth])
     assert [(d.size, d.stride) for d in found] == expected
+
+
+def test_images_are_shared_by_rows_and_weights_by_columns():
+    arithmetic = arithmetic_f32(AVX512)
+
+    def params(rows, depth, columns):
+        shape = ProductShape(
+            rows=(rows,),
+            vectors=columns // arithmetic.lanes,
+            groups=1,
+            depth=depth,
+            row_bytes=4 * depth,
+            result_bytes=4 * columns,
+        )
+        return params_for(shape, arithmetic, AVX512)
+
+    wide = params(14 * 14, 80, 480)
+    assert wide.row_chunks == BANDS
+    deep = params(7 * 7, 192, 1152)
+    assert deep.row_chunks == 1
+    assert deep.chunk_blocks < deep.vectors.count
+
+
+@given(rows=st.integers(1, 500), columns=st.integers(1, 20))
+def test_chunks_hold_all_tiles(rows, columns):
+    arithmetic = arithmetic_f32(AVX512)
+    shape = ProductShape(
+        rows=(rows,), vectors=columns, groups=1, depth=16, row_bytes=64, result_bytes=64
+    )
+    params = params_for(shape, arithmetic, AVX512)
+    assert params.row_chunks <= params.rows.count
+    assert params.chunk_tiles == -(-params.rows.count // params.row_chunks)
+    assert params.part_tiles <= params.chunk_tiles

@@ -76,6 +76,8 @@ static ec_status cpu_prepare(void *opaque, uint32_t index) {
 static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
   const cpu_launch *launch = opaque;
   const ec_call *call = launch->call;
+  lo += (int32_t)call->first_item;
+  hi += (int32_t)call->first_item;
   if (call->workspace_bytes == 0) {
     ec_invoke(call->kernel, launch->pointers, call->pointer_count, lo, hi);
     return;
@@ -92,7 +94,8 @@ static ec_status cpu_launch_call(void *opaque, uint32_t index) {
   cpu_state *state = opaque;
   const ec_call *call = &state->context.model->calls[index];
   cpu_launch launch = {state, call, call_pointers(state, index)};
-  ec_pool_run(state->context.pool, (int32_t)call->work_items, run_slice, &launch);
+  uint32_t grain = call->grain_items != 0 ? call->grain_items : 1;
+  ec_pool_run(state->context.pool, (int32_t)call->work_items, grain, run_slice, &launch);
   return EC_OK;
 }
 

@@ -1,0 +1,120 @@
+"""Chains of calls in turns: the same results, and each call's rows before who reads them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.plans import PlanRunner
+from helpers.programs import model_of, program_of
+from helpers.targets import AVX2, AVX512
+
+from edgecomp.lower.fuse import fuse
+from edgecomp.lower.interleave import interleave
+from edgecomp.lower.layout import assign_layout
+from edgecomp.lower.lower import lower
+from edgecomp.lower.select import select
+
+HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
+RNG = np.random.default_rng(0)
+
+
+def weight(*shape):
+    return (RNG.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+#: Two blocks: at stride 1 with 41 rows, then at stride 2; windows of 3 and of 5.
+BLOCKS = """g (float[1,8,41,38] x) => (float[1,16,21,19] y) {
+    a = Conv (x, expand1)
+    b = Conv <pads = [1,1,1,1], group = 48> (a, depthwise1)
+    c = Conv (b, reduce1)
+    d = Add (c, x)
+    e = Conv (d, expand2)
+    f = Conv <pads = [2,2,2,2], strides = [2,2], group = 40> (e, depthwise2)
+    y = Conv (f, reduce2)
+}"""
+WEIGHTS = {
+    "expand1": weight(48, 8, 1, 1),
+    "depthwise1": weight(48, 1, 3, 3),
+    "reduce1": weight(8, 48, 1, 1),
+    "expand2": weight(40, 8, 1, 1),
+    "depthwise2": weight(40, 1, 5, 5),
+    "reduce2": weight(16, 40, 1, 1),
+}
+
+
+def with_cache(target, l2_bytes):
+    return dataclasses.replace(
+        target, core=dataclasses.replace(target.core, l2_bytes=l2_bytes)
+    )
+
+
+def steps_of(body, target, **constants):
+    program = program_of(HEAD + body, target, **constants)
+    fuse(program)
+    assign_layout(program)
+    selected = select(program, target)
+    return selected, interleave(selected, target)
+
+
+@pytest.mark.parametrize("l2_bytes", [1 << 14, 1 << 16, 1 << 17])
+def test_every_item_once_and_rows_before_their_readers(l2_bytes):
+    selected, steps = steps_of(BLOCKS, with_cache(AVX512, l2_bytes), **WEIGHTS)
+    assert len(steps) > sum(len(choice.calls) for choice in selected)
+    done = {}
+    rows_of = {}  # of an image that is made in turns
+    for step in steps:
+        call = step.call
+        assert done.get(call, 0) == step.first
+        done[call] = step.first + step.count
+        if call.progress is None:
+            continue
+        run = call.progress.items.index(done[call])
+        rows = rows_of.get(call.arguments[0])
+        assert rows is None or rows >= call.progress.needed[run]
+        rows_of[call.arguments[-1]] = call.progress.done[run]
+    assert all(items == call.work_items for call, items in done.items())
+    assert len(done) == sum(len(choice.calls) for choice in selected)
+
+
+def test_large_caches_leave_calls_whole():
+    selected, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 24), **WEIGHTS)
+    assert [step.call for step in steps] == [c for choice in selected for c in choice.calls]
+
+
+def test_batches_stay_whole():
+    body = BLOCKS.replace("float[1,", "float[2,")
+    selected, steps = steps_of(body, with_cache(AVX512, 1 << 14), **WEIGHTS)
+    assert len(steps) == sum(len(choice.calls) for choice in selected)
+
+
+def test_an_image_that_two_calls_read_is_whole_for_the_second():
+    body = """g (float[1,8,41,38] x) => (float[1,8,41,38] y) {
+        a = Conv (x, expand1)
+        b = Conv <pads = [1,1,1,1], group = 48> (a, depthwise1)
+        c = Add (a, b)
+        y = Conv (c, reduce1)
+    }"""
+    target = with_cache(AVX2, 1 << 14)
+    model = model_of(HEAD + body, **WEIGHTS)
+    x = RNG.standard_normal((1, 8, 41, 38)).astype(np.float32)
+    found, expected = (
+        PlanRunner(lower(model, each, name="m", workers=1).plan).run({"x": x})["y"]
+        for each in (target, with_cache(AVX2, 1 << 24))
+    )
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("l2_bytes", [1 << 14, 1 << 16])
+def test_same_results(l2_bytes):
+    model = model_of(HEAD + BLOCKS, **WEIGHTS)
+    x = RNG.standard_normal((1, 8, 41, 38)).astype(np.float32)
+    plans = [
+        lower(model, with_cache(AVX2, size), name="m", workers=1).plan
+        for size in (l2_bytes, 1 << 24)
+    ]
+    assert len(plans[0].calls) > len(plans[1].calls)
+    assert sum(call.multiply_adds for call in plans[0].calls) == sum(
+        call.multiply_adds for call in plans[1].calls
+    )
+    found, expected = (PlanRunner(plan).run({"x": x})["y"] for plan in plans)
+    assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
