@@ -433,12 +433,13 @@ def _text(value: bytes | None) -> str:
 
 
 def _numpy_dtype(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
+    try:
+        return np.dtype(name)
+    except TypeError:
         import ml_dtypes
 
-        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return bfloat16
-    return np.dtype(name)
+        # numpy knows the names of these types once the module is loaded.
+        return np.dtype(getattr(ml_dtypes, name))
 
 
 def _port(port: EcPort) -> PortInfo:

@@ -16,6 +16,16 @@ _ENUMERATORS = {
     "uint32": "EC_DTYPE_UINT32",
     "uint64": "EC_DTYPE_UINT64",
     "bfloat16": "EC_DTYPE_BFLOAT16",
+    "float8_e4m3fn": "EC_DTYPE_FLOAT8E4M3FN",
+    "float8_e4m3fnuz": "EC_DTYPE_FLOAT8E4M3FNUZ",
+    "float8_e5m2": "EC_DTYPE_FLOAT8E5M2",
+    "float8_e5m2fnuz": "EC_DTYPE_FLOAT8E5M2FNUZ",
+    "uint4": "EC_DTYPE_UINT4",
+    "int4": "EC_DTYPE_INT4",
+    "float4_e2m1fn": "EC_DTYPE_FLOAT4E2M1",
+    "float8_e8m0fnu": "EC_DTYPE_FLOAT8E8M0",
+    "uint2": "EC_DTYPE_UINT2",
+    "int2": "EC_DTYPE_INT2",
 }
 
 

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.constants import constant_array, new_initializer
 from edgecomp.graph.skeleton import skeleton_proto
 from edgecomp.graph.source import SOURCE_KEY, inherit_sources, source_of
 
@@ -52,6 +53,8 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
                 node.metadata_props[SOURCE_KEY] = source
     if given <= 10:
         _keep_old_resize_rule(converted)
+    if given <= 6:
+        _keep_old_slope_rule(converted)
     model.graph = converted.graph
     model.opset_imports[""] = version
     model.opset_imports.pop("ai.onnx", None)
@@ -82,6 +85,22 @@ def _keep_old_resize_rule(model: ir.Model) -> None:
                 "coordinate_transformation_mode", "asymmetric"
             )
             node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "floor")
+
+
+def _keep_old_slope_rule(model: ir.Model) -> None:
+    """Before opset 7 a slope of a PRelu belonged to a channel; now it broadcasts from the right."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.op_type != "PRelu" or node.domain != "":
+            continue
+        x, slope = node.inputs[:2]
+        array = constant_array(slope)
+        if array is None or x is None or x.shape is None or array.ndim != 1 or array.size == 1:
+            continue
+        assert isinstance(node.graph, ir.Graph)
+        assert slope is not None
+        shaped = array.reshape(-1, *[1] * (len(x.shape) - 2))
+        new = new_initializer(node.graph, f"{slope.name}_channels", shaped)
+        node.replace_input_with(1, new)
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,24 @@ import onnx
 import onnx_ir as ir
 from onnx.helper import make_node
 
+from edgecomp.graph.body import Body
+from edgecomp.graph.definitions_deform import define_deform_conv
+from edgecomp.graph.definitions_fourier import define_dft, define_stft
+from edgecomp.graph.definitions_indexing import (
+    define_col2im,
+    define_eye_like,
+    define_max_unpool,
+    define_one_hot,
+    define_reverse_sequence,
+    define_tensor_scatter,
+)
+from edgecomp.graph.definitions_other import (
+    define_conv_integer,
+    define_conv_transpose,
+    define_det,
+    define_dropout,
+    define_max_pool,
+)
 from edgecomp.graph.shapes import static_shape
 
 _Body = list[onnx.NodeProto]
@@ -19,15 +37,21 @@ _Body = list[onnx.NodeProto]
 
 def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
     """The definition of a node as a function of its inputs, None where there is none."""
+    if node.domain not in ("", "ai.onnx"):
+        return None
     define = _DEFINITIONS.get(node.op_type)
-    body = define(node) if define and node.domain in ("", "ai.onnx") else None
+    body = define(node) if define else None
+    write = _BODIES.get(node.op_type)
+    written = write(node) if write else None
+    if written is not None:
+        body = written.nodes
     if body is None:
         return None
     return onnx.helper.make_function(
         "",
         node.op_type,
         [f"i{index}" for index in range(len(node.inputs))],
-        ["y"],
+        ["y", *(f"y{index}" for index in range(1, len(node.outputs)))],
         body,
         [onnx.helper.make_opsetid("", version)],
     )
@@ -126,4 +150,20 @@ _DEFINITIONS: dict[str, Callable[[ir.Node], _Body | None]] = {
     "LpNormalization": _lp_normalization,
     "QLinearConv": _qlinear_conv,
     "QLinearMatMul": _qlinear_matmul,
+}
+_BODIES: dict[str, Callable[[ir.Node], Body | None]] = {
+    "Col2Im": define_col2im,
+    "ConvInteger": define_conv_integer,
+    "ConvTranspose": define_conv_transpose,
+    "DFT": define_dft,
+    "DeformConv": define_deform_conv,
+    "Det": define_det,
+    "Dropout": define_dropout,
+    "EyeLike": define_eye_like,
+    "MaxPool": define_max_pool,
+    "MaxUnpool": define_max_unpool,
+    "OneHot": define_one_hot,
+    "ReverseSequence": define_reverse_sequence,
+    "STFT": define_stft,
+    "TensorScatter": define_tensor_scatter,
 }

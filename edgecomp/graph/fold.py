@@ -11,12 +11,18 @@ import logging
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, constant_tensor
+from edgecomp.graph.constants import (
+    AnyArray,
+    constant_array,
+    constant_tensor,
+    new_initializer,
+)
 from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
 from edgecomp.graph.inline import inline_graph
 from edgecomp.graph.names import unused_name
+from edgecomp.graph.sequences import replace_sequence_reader
 from edgecomp.graph.shapes import infer_node, static_shape
 
 logger = logging.getLogger(__name__)
@@ -47,7 +53,7 @@ class FoldResult:
         folded: nodes replaced by constants.
         branches: If nodes replaced by the branch their constant condition takes.
         inferred: values whose type or shape became better known.
-        expanded: nodes replaced by their definition.
+        expanded: nodes replaced by their definition, readers of sequences by tensors.
     """
 
     folded: int = 0
@@ -84,13 +90,17 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
             return
     if node.op_type == "CastLike" and node.domain == "":
         node = _as_cast(node)
+    if node.op_type == "Range" and node.domain == "":
+        _make_scalars(node)
     arrays = None
     if node.op_type == "Constant" and node.domain == "":
         array = constant_array(node.outputs[0])
         arrays = None if array is None else [array]
     else:
         result.inferred += infer_node(node, model.opset_imports)
-        definition = expand_node(node, model.opset_imports)
+        definition = replace_sequence_reader(node)
+        if definition is None:
+            definition = expand_node(node, model.opset_imports)
         if definition is not None:
             result.expanded += 1
             for inner in definition:
@@ -150,6 +160,20 @@ def _as_cast(node: ir.Node) -> ir.Node:
         cast.attributes["saturate"] = saturate
     replace_node(node, cast)
     return cast
+
+
+def _make_scalars(node: ir.Node) -> None:
+    """Constants [1] of a Range lose their dimension: onnx's rules of inference refuse it.
+
+    The definition of AffineGrid has such, and runtimes take them.
+    """
+    assert isinstance(node.graph, ir.Graph)
+    for index, value in enumerate(node.inputs):
+        array = constant_array(value)
+        if array is not None and array.shape == (1,):
+            assert value is not None
+            scalar = new_initializer(node.graph, f"{value.name}_scalar", array.reshape(()))
+            node.replace_input_with(index, scalar)
 
 
 def _result_bytes(node: ir.Node) -> int:

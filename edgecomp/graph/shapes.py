@@ -16,6 +16,9 @@ _SHOWN_ELEMENTS = 256
 
 _EXPORT_AGAIN = "run `python -m onnx.checker` on the file, or export the model again"
 
+#: Defaults that onnx's rules of inference take for something else than the schema says.
+_DEFAULTS = {"STFT": {"onesided": 1}}
+
 _WINDOWED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
 
 
@@ -67,7 +70,7 @@ def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeP
     try:
         return onnx.shape_inference.infer_node_outputs(
             schema,
-            ir.serde.serialize_node(node),
+            _with_defaults(node),
             types,  # type: ignore[arg-type]
             data,  # type: ignore[arg-type]
             opset_imports=opsets,
@@ -85,6 +88,14 @@ def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeP
             f"{node.op_type} cannot take its inputs: {_first_line(error)}; inputs: {shapes}"
         )
         raise _shape_conflict(node, problem, _EXPORT_AGAIN) from error
+
+
+def _with_defaults(node: ir.Node) -> onnx.NodeProto:
+    proto: onnx.NodeProto = ir.serde.serialize_node(node)
+    for name, value in _DEFAULTS.get(node.op_type, {}).items():
+        if name not in node.attributes:
+            proto.attribute.append(onnx.helper.make_attribute(name, value))
+    return proto
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 
-#: Element types that the runtime passes and onnxruntime, which gives the golden outputs, takes.
+#: Element types that the runtime passes.
 DTYPES = frozenset(
     {
         ir.DataType.FLOAT,
@@ -22,6 +22,17 @@ DTYPES = frozenset(
         ir.DataType.UINT16,
         ir.DataType.UINT32,
         ir.DataType.UINT64,
+        ir.DataType.BFLOAT16,
+        ir.DataType.FLOAT8E4M3FN,
+        ir.DataType.FLOAT8E4M3FNUZ,
+        ir.DataType.FLOAT8E5M2,
+        ir.DataType.FLOAT8E5M2FNUZ,
+        ir.DataType.FLOAT8E8M0,
+        ir.DataType.FLOAT4E2M1,
+        ir.DataType.INT4,
+        ir.DataType.UINT4,
+        ir.DataType.INT2,
+        ir.DataType.UINT2,
     }
 )
 #: Dimensions of a port in edgecomp/model.h.

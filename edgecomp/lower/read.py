@@ -15,10 +15,13 @@ from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
+    cast,
     convolution,
+    cumulative,
     elementwise,
     movement,
     normalization,
+    padding,
     pooling,
     products,
     quantized,
@@ -27,6 +30,7 @@ from edgecomp.lower.operators import (
     single_node,
 )
 from edgecomp.lower.reader import Reader
+from edgecomp.lower.widen import is_half, narrow_outputs, wide_node
 from edgecomp.plan.names import c_identifier
 from edgecomp.plan.operations import Program
 
@@ -38,9 +42,12 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     pooling.TABLE,
     products.TABLE,
     elementwise.TABLE,
+    cast.TABLE,
     movement.TABLE,
+    padding.TABLE,
     normalization.TABLE,
     recurrent.TABLE,
+    cumulative.TABLE,
     resize.TABLE,
     quantized.TABLE,
 )
@@ -93,10 +100,18 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
     open_size = _open_size(node)
     if open_size:
         return [_refusal(node, open_size, possible=False)]
+    if not any(reader.value(value).elements for value in node.outputs if value.name):
+        return []  # nothing to compute
     read = find_reader(node)
     reason = read(reader, node) if read else "no schedule for this operator"
     if not reason:
         return []
+    if is_half(node):
+        wide = wide_node(reader, node)
+        refusals = _read_node(reader, wide)
+        if all(refusal.possible for refusal in refusals):
+            narrow_outputs(reader, node, wide)
+        return refusals
     impossible = fallback_reason(node)
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)

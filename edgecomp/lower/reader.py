@@ -47,6 +47,10 @@ class Reader:
         self._values[source] = known
         return known
 
+    def bind(self, source: ir.Value, value: Value) -> None:
+        """Let an ONNX value that has not been seen stand for a value of the program."""
+        self._values[source] = value
+
     def input(self, node: ir.Node, index: int) -> Value:
         """The value of an input that the operator requires."""
         source = node.inputs[index]

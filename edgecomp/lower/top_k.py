@@ -16,7 +16,9 @@ from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load
 from edgecomp.schedules.schedule import KernelCall
 
-DTYPES = frozenset({"float32", "float64", "int32", "int64", "uint8", "int8"})
+DTYPES = frozenset(
+    {"float32", "float64", *(f"{s}int{b}" for s in ("", "u") for b in (8, 16, 32, 64))}
+)
 
 
 def refusal(model: onnx.ModelProto) -> str:

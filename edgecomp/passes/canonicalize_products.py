@@ -271,7 +271,7 @@ def _order_bias(node: ir.Node) -> int:
 def _as_row(value: ir.Value | None, product: ir.Value) -> AnyArray | None:
     """A constant that is the same for every row of the product, as [N]."""
     array, shape = constant_array(value), static_shape(product)
-    if array is None or shape is None:
+    if array is None or not shape:
         return None
     columns = shape[-1]
     if array.size == 1 and array.ndim <= len(shape):

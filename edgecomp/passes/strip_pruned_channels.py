@@ -115,7 +115,7 @@ def _channels_of(node: ir.Node) -> int | None:
     if node.op_type not in _PRODUCTS or node.domain != "":
         return None
     shape = static_shape(node.outputs[0])
-    if shape is None:
+    if not shape:
         return None
     return shape[-1] if node.op_type in ("Gemm", "MatMul") else shape[1]
 

@@ -297,6 +297,25 @@ class Recurrence:
         return -(-self.hidden // 8) * 8
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cumulative:
+    """Sums or products of all elements up to each one along an axis.
+
+    inputs: x row-major, integers or floats of 32 or 64 bits. output: the same shape and dtype.
+
+    Attributes:
+        axis: along it.
+        product: products instead of sums.
+        exclusive: without the element itself.
+        reverse: from the end.
+    """
+
+    axis: int
+    product: bool = False
+    exclusive: bool = False
+    reverse: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class StridedCopy:
     """Copy of a box: transposes, slices, concatenation, split, padding, layout changes.
@@ -315,6 +334,9 @@ class StridedCopy:
         out_start, out_step: per dimension of the output.
         lookup: 256 entries of the output's dtype, applied to 8-bit elements (requantization
             during a concat), or None.
+        in_shape, out_shape: shapes under which x and the output are indexed where those are
+            not their own: each cuts dimensions into factors, outer ones first (a channel
+            shuffle is a copy from [N, g, C/g, H, W]). None for the value's own shape.
     """
 
     shape: tuple[int, ...]
@@ -324,6 +346,8 @@ class StridedCopy:
     out_start: tuple[int, ...]
     out_step: tuple[int, ...]
     lookup: Array | None = None
+    in_shape: tuple[int, ...] | None = None
+    out_shape: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -418,6 +442,7 @@ Kind = (
     | Softmax
     | LayerNorm
     | Recurrence
+    | Cumulative
     | StridedCopy
     | Fill
     | FillHalo

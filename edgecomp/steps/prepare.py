@@ -18,6 +18,7 @@ from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
 from edgecomp.passes.pipeline import PassReport, float_passes, run_passes
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.steps.quantize import insert_quantization
 
@@ -51,6 +52,7 @@ def prepare(
     kwargs: Mapping[str, Any] | None = None,
     dataset: Any = None,
     target: Target | None = None,
+    table: Table | None = None,
 ) -> Prepared:
     """Make the portable model.
 
@@ -62,6 +64,7 @@ def prepare(
         kwargs: keyword example inputs of a torch module.
         dataset: samples, in place of ``options.calibration_data``.
         target: what the model is for, where that is known already.
+        table: measured times of layers on it, for the precision ``auto``.
 
     Raises:
         EdgecompError: anything that is wrong with the model or the samples.
@@ -81,8 +84,10 @@ def prepare(
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
         return Prepared(model, [feeds], facts)
-    samples, facts["quantization"] = insert_quantization(model, options, progress, dataset)
-    facts["passes"].append("InsertQdqPass")
+    samples, found = insert_quantization(model, options, progress, dataset, target, table)
+    facts |= found
+    if is_quantized(model):
+        facts["passes"].append("InsertQdqPass")
     return Prepared(model, samples, facts)
 
 

@@ -34,9 +34,10 @@ class PlanRunner:
 
     def run(self, feeds):
         for port in self.plan.inputs:
-            array = np.ascontiguousarray(feeds[port.name])
+            array = np.asarray(feeds[port.name])
             assert array.shape == port.shape, (port, array.shape)
-            self._bytes(port.tensor)[: array.nbytes] = array.view(np.uint8).reshape(-1)
+            contents = np.frombuffer(array.tobytes(), np.uint8)
+            self._bytes(port.tensor)[: array.nbytes] = contents
         for index in range(len(self.plan.calls)):
             self.call(index)
         return {

@@ -37,7 +37,6 @@ PLAIN = [
     "BitwiseNot",
     "BitwiseOr",
     "BitwiseXor",
-    "Cast",
     "Ceil",
     "Cos",
     "Cosh",

@@ -15,7 +15,7 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
-from edgecomp.plan.operations import Fill, Gather, Reinterpret, StridedCopy
+from edgecomp.plan.operations import Gather, Reinterpret, StridedCopy
 from edgecomp.plan.values import Array, Value
 
 
@@ -99,11 +99,11 @@ def read_slice(reader: Reader, node: ir.Node) -> str:
         steps: Sequence[int] = (1,) * len(starts)
     else:
         begin = constant_input(node, 1)
-        if begin is None or _computed(node, 2, 3, 4):
+        if begin is None or computed(node, 2, 3, 4):
             return "bounds are computed at run time"
         starts = tuple(int(v) for v in begin.reshape(-1))
-        axes = _ints(constant_input(node, 3), range(len(starts)))
-        steps = _ints(constant_input(node, 4), (1,) * len(starts))
+        axes = integers(constant_input(node, 3), range(len(starts)))
+        steps = integers(constant_input(node, 4), (1,) * len(starts))
     in_start, in_step = [0] * rank, [1] * rank
     for start, axis, step in zip(starts, axes, steps, strict=True):
         d = normalize_axis(axis, rank)
@@ -155,50 +155,6 @@ def read_expand(reader: Reader, node: ir.Node) -> str:
     ]
     order = range(extra, len(result.shape))
     copy(reader, node, source, result, permutation=order, in_step=steps)
-    return ""
-
-
-def read_pad(reader: Reader, node: ir.Node, stored_fill: int | None = None) -> str:
-    """Pad in constant mode: fill, then copy the inside. Negative pads crop.
-
-    Args:
-        reader: state.
-        node: the Pad.
-        stored_fill: of quantized values; None where the node's own value counts.
-    """
-    if attribute_string(node, "mode", "constant") != "constant":
-        return "mode " + attribute_string(node, "mode", "constant")
-    if _computed(node, 1, 2, 3):
-        return "pads are computed at run time"
-    source, result = _ends(reader, node)
-    rank = len(source.shape)
-    if "pads" in node.attributes:
-        given = attribute_ints(node, "pads", ())
-        fill = node.attributes["value"].as_float() if "value" in node.attributes else 0.0
-    else:
-        given = _ints(constant_input(node, 1), ())
-        contents = constant_input(node, 2)
-        fill = 0 if contents is None or contents.size == 0 else contents.reshape(-1)[0].item()
-    if stored_fill is not None:
-        fill = stored_fill
-    axes = [normalize_axis(a, rank) for a in _ints(constant_input(node, 3), range(rank))]
-    begins, ends = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        begins[axis], ends[axis] = given[i], given[len(axes) + i]
-    reader.emit(Fill(fill), [], [result], [node])
-    box = [
-        s + min(b, 0) + min(e, 0) for s, b, e in zip(source.shape, begins, ends, strict=True)
-    ]
-    if min(box, default=1) > 0:
-        copy(
-            reader,
-            node,
-            source,
-            result,
-            shape=box,
-            in_start=[max(-b, 0) for b in begins],
-            out_start=[max(b, 0) for b in begins],
-        )
     return ""
 
 
@@ -284,11 +240,12 @@ def _evenly_spaced(indices: Array | None, extent: int) -> Array | None:
     return flat if np.unique(np.diff(flat)).size <= 1 else None
 
 
-def _ints(contents: Array | None, default: Sequence[int]) -> tuple[int, ...]:
+def integers(contents: Array | None, default: Sequence[int]) -> tuple[int, ...]:
+    """Contents of a list of integers."""
     return tuple(default) if contents is None else tuple(int(v) for v in contents.reshape(-1))
 
 
-def _computed(node: ir.Node, *indices: int) -> bool:
+def computed(node: ir.Node, *indices: int) -> bool:
     """Whether one of the inputs is there but not constant."""
     return any(
         optional_input(node, i) is not None and constant_input(node, i) is None
@@ -307,7 +264,6 @@ TABLE = {
     "Concat": read_concat,
     "Split": read_split,
     "Expand": read_expand,
-    "Pad": read_pad,
     "Gather": read_gather,
     "DepthToSpace": read_depth_to_space,
     "SpaceToDepth": read_space_to_depth,

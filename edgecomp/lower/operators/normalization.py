@@ -1,8 +1,11 @@
 """Reductions, softmax and layer normalisation."""
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.lower.operators.cast import as_float32, emit_cast
 from edgecomp.lower.reader import (
     Reader,
     attribute_float,
@@ -12,7 +15,7 @@ from edgecomp.lower.reader import (
     normalize_axis,
     optional_input,
 )
-from edgecomp.plan.operations import LayerNorm, Reduce, Softmax
+from edgecomp.plan.operations import Fill, LayerNorm, Reduce, Softmax
 
 REDUCTIONS = [
     "ReduceSum",
@@ -26,12 +29,17 @@ REDUCTIONS = [
     "ReduceLogSum",
     "ReduceLogSumExp",
 ]
+_EXACT_IN_FLOAT32 = frozenset({"bool", "int8", "uint8", "int16", "uint16"})
 
 
 def read_reduce(reader: Reader, node: ir.Node) -> str:
-    """Reduce operators of float32 over constant axes."""
-    x = reader.input(node, 0)
-    if x.dtype != "float32":
+    """Reduce operators of float32 over constant axes; of nothing at all in any type."""
+    x, output = reader.input(node, 0), reader.value(node.outputs[0])
+    if not x.elements:
+        reader.emit(Fill(_of_nothing(node.op_type, output.dtype)), [], [output], [node])
+        return ""
+    extreme = node.op_type in ("ReduceMax", "ReduceMin")
+    if x.dtype != "float32" and not (extreme and x.dtype in _EXACT_IN_FLOAT32):
         return f"element type {x.dtype}"
     if optional_input(node, 1) is not None and constant_input(node, 1) is None:
         return "axes are computed at run time"
@@ -46,8 +54,29 @@ def read_reduce(reader: Reader, node: ir.Node) -> str:
         axes=tuple(sorted(normalize_axis(int(a), len(x.shape)) for a in axes)),
         keepdims=bool(attribute_int(node, "keepdims", 1)),
     )
-    reader.emit(kind, [x], [reader.value(node.outputs[0])], [node])
+    if x.dtype == "float32":
+        reader.emit(kind, [x], [output], [node])
+        return ""
+    result = reader.new_value(f"{output.name}.float32", output.shape, "float32")
+    reader.emit(kind, [as_float32(reader, node, x)], [result], [node])
+    emit_cast(reader, node, result, output)
     return ""
+
+
+def _of_nothing(operator: str, dtype: str) -> float | int:
+    """The result of a reduction over no elements: neutral, so that it vanishes in a larger one."""
+    if operator in ("ReduceMax", "ReduceMin"):
+        least = operator == "ReduceMax"
+        if dtype == "bool":
+            return int(not least)
+        if dtype.startswith(("int", "uint")):
+            bounds = np.iinfo(dtype)
+            return int(bounds.min if least else bounds.max)
+        return -math.inf if least else math.inf
+    floats = {"ReduceLogSum": -math.inf, "ReduceLogSumExp": -math.inf, "ReduceMean": math.nan}
+    if operator in floats and "float" in dtype:
+        return floats[operator]
+    return 1 if operator == "ReduceProd" else 0
 
 
 def read_softmax(reader: Reader, node: ir.Node) -> str:

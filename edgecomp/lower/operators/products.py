@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.lower.operators.movement import transpose_last_two
+from edgecomp.lower.operators.movement import reinterpret, transpose_last_two
 from edgecomp.lower.reader import (
     Reader,
     attribute_float,
@@ -66,9 +66,22 @@ def read_matmul(reader: Reader, node: ir.Node) -> str:
         ]
         reader.emit(MatrixMultiply(), [a, *constants], [output], [node])
         return ""
-    if len(a.shape) < 2 or len(b.shape) < 2:
-        return "vector operand"
-    reader.emit(BatchMatrixMultiply(), [a, b], [output], [node])
+    if len(a.shape) > 1 and len(b.shape) > 1:
+        reader.emit(BatchMatrixMultiply(), [a, b], [output], [node])
+        return ""
+    # A vector on the left is a row, on the right a column.
+    rows = (1,) if len(a.shape) == 1 else (a.shape[-2],)
+    columns = (1,) if len(b.shape) == 1 else (b.shape[-1],)
+    batch = output.shape[: len(output.shape) - (len(a.shape) > 1) - (len(b.shape) > 1)]
+    if len(a.shape) == 1:
+        a = reinterpret(reader, a, (1, *a.shape), node)
+    if len(b.shape) == 1:
+        b = reinterpret(reader, b, (*b.shape, 1), node)
+    product = reader.new_value(
+        f"{output.name}.matrix", (*batch, *rows, *columns), output.dtype
+    )
+    reader.emit(BatchMatrixMultiply(), [a, b], [product], [node])
+    reinterpret(reader, product, output.shape, node, output)
     return ""
 
 

@@ -1,13 +1,13 @@
 """Groups of QuantizeLinear, DequantizeLinear and float nodes to integer operations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import constant_array
-from edgecomp.graph.integer import Affine, AnyArray, Requantization, dequantize
+from edgecomp.graph.constants import constant_array, is_constant
+from edgecomp.graph.integer import Affine, AnyArray, Requantization
 from edgecomp.graph.integer_operators import (
     IntegerAverage,
     IntegerMultiply,
@@ -20,9 +20,10 @@ from edgecomp.graph.integer_operators import (
     StoredMove,
     StoredTable,
 )
-from edgecomp.lower.operators import movement, resize
+from edgecomp.lower.operators import movement, padding, resize
+from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
-from edgecomp.lower.reader import Reader, attribute_int, optional_input
+from edgecomp.lower.reader import Reader, optional_input
 from edgecomp.plan.operations import (
     Convolution,
     Dequantize,
@@ -174,7 +175,7 @@ def _emit_move(reader: Reader, group: StoredMove) -> None:
     with reader.substituted(substitutes):
         if group.node.op_type == "Pad":
             fill = group.fill + reader.storage_shift(group.inputs[0].affine)
-            reason = movement.read_pad(reader, group.node, fill)
+            reason = padding.read_pad(reader, group.node, fill)
         else:
             tables = {**movement.TABLE, **resize.TABLE}
             reason = tables[group.node.op_type](reader, group.node)
@@ -233,13 +234,11 @@ EMITTERS: dict[type[IntegerOperator], Callable[[Reader, Any], None]] = {
 
 
 def read_quantize(reader: Reader, node: ir.Node) -> str:
-    """A QuantizeLinear on the edge: float32 to 8 bits, per tensor."""
-    affine, reason = _edge_affine(node, node.outputs[0])
-    if affine is None:
-        return reason
+    """A QuantizeLinear on the edge: float32 to 8 bits, per tensor, or any other."""
+    affine = _edge_affine(node, node.outputs[0])
     x = reader.input(node, 0)
-    if x.dtype != "float32":
-        return f"element type {x.dtype}"
+    if affine is None or x.dtype != "float32":
+        return emit_quantize(reader, node)
     output = reader.stored(QuantizedTensor(node.outputs[0], affine))
     reader.emit(Quantize(), [x], [output], [node])
     return ""
@@ -249,50 +248,29 @@ def read_dequantize(reader: Reader, node: ir.Node) -> str:
     """A DequantizeLinear on the edge; one of a constant is computed now."""
     source = node.inputs[0]
     assert source is not None
-    contents = constant_array(source)
-    if contents is not None:
-        return _fold_dequantize(reader, node, contents)
-    affine, reason = _edge_affine(node, source)
-    if affine is None:
-        return reason
+    affine = _edge_affine(node, source)
     output = reader.value(node.outputs[0])
-    if output.dtype != "float32":
-        return f"element type {output.dtype}"
+    if is_constant(source) or affine is None or output.dtype != "float32":
+        return emit_dequantize(reader, node)
     x = reader.stored(QuantizedTensor(source, affine))
     x.quantization = x.quantization or reader.quantization(affine)
     reader.emit(Dequantize(), [x], [output], [node])
     return ""
 
 
-def _edge_affine(node: ir.Node, stored: ir.Value) -> tuple[Affine | None, str]:
-    """Scale and zero point of an edge, or why there are none that a kernel takes."""
+def _edge_affine(node: ir.Node, stored: ir.Value) -> Affine | None:
+    """Scale and zero point of an edge; None where there are none that an integer kernel takes."""
     scale = constant_array(node.inputs[1])
     if scale is None or scale.size != 1 or scale.dtype != np.float32:
-        return None, "scale is not one constant float32"
+        return None
     zero = optional_input(node, 2)
     contents = constant_array(zero)
     if zero is not None and contents is None:
-        return None, "zero point is computed at run time"
+        return None
     if stored.dtype not in (ir.DataType.UINT8, ir.DataType.INT8):
-        return None, f"stored type {stored.dtype}"
+        return None
     zero_point = 0 if contents is None else int(contents.reshape(-1)[0])
-    return Affine(scale.reshape(-1)[0], zero_point, stored.dtype.numpy()), ""
-
-
-def _fold_dequantize(reader: Reader, node: ir.Node, contents: AnyArray) -> str:
-    if attribute_int(node, "block_size", 0):
-        return "blocked scales"
-    scale, zero = constant_array(node.inputs[1]), constant_array(optional_input(node, 2))
-    if scale is None or scale.dtype != np.float32:
-        return "scale is not a constant float32"
-    shape: Sequence[int] = ()
-    if scale.size > 1:
-        axis = attribute_int(node, "axis", 1) % contents.ndim
-        shape = [-1 if d == axis else 1 for d in range(contents.ndim)]
-    zero = np.zeros_like(scale, np.int32) if zero is None else zero
-    real = dequantize(contents, scale.reshape(shape), zero.reshape(shape))
-    reader.value(node.outputs[0]).constant = real
-    return ""
+    return Affine(scale.reshape(-1)[0], zero_point, stored.dtype.numpy())
 
 
 TABLE = {"QuantizeLinear": read_quantize, "DequantizeLinear": read_dequantize}

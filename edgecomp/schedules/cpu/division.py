@@ -62,7 +62,12 @@ def modulo(context: Context, operands: list[Operand]) -> Expr:
         if context.attribute("fmod", 0):
             return rest
         zero = context.number(0.0, a.dtype)
-        apart = tirx.And(tirx.NE(rest, zero), tirx.NE(rest < zero, b.value < zero))
+        # TVM has no comparison of bools.
+        below, above = (
+            tirx.And(rest < zero, b.value > zero),
+            tirx.And(rest > zero, b.value < zero),
+        )
+        apart = tirx.Or(below, above)
         return tirx.Select(apart, rest + b.value, rest)
     divisor = b.value
     quotient = named(context.builder, "quotient", _quotient(context, a, b))

@@ -11,6 +11,11 @@ from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.nest import emit_nest
 from edgecomp.schedules.cpu.operand import Context, Operand, held_as
+from edgecomp.schedules.cpu.small_types import (
+    memory_dtype,
+    narrow_bfloat16,
+    widen_bfloat16,
+)
 from edgecomp.schedules.cpu.steps import emit_step, refusal
 from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.schedule import KernelCall
@@ -61,7 +66,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         for step in kind.steps:
             context = Context(builder, step, lanes, target.core.isa)
             chain.append(emit_step(context, [chain[k] for k in step.operands]))
-        stored = _stored(chain[-1], output.dtype, lanes)
+        stored = _stored(builder, chain[-1], output.dtype, lanes)
         builder.store(result, ramp(offsets[0], lanes, space.inner_stride(0)), stored)
 
     items = emit_nest(builder, space, target.lanes(_widest_bits(operation)), body)
@@ -90,8 +95,7 @@ def _widest_bits(operation: Operation) -> int:
 
 
 def _pointer(builder: KernelBuilder, name: str, value: Value) -> Buffer:
-    dtype = "uint8" if value.dtype == "bool" else value.dtype
-    return builder.pointer(name, dtype, value.view.elements)
+    return builder.pointer(name, memory_dtype(value.dtype), value.view.elements)
 
 
 def _load(
@@ -102,6 +106,8 @@ def _load(
         vector = tirx.NE(vector, constant(0, "uint8", lanes))
     elif value.dtype == "float16":
         vector = tirx.Cast(typed("float32", lanes), vector)
+    elif value.dtype == "bfloat16":
+        vector = widen_bfloat16(vector)
     return Operand(named(builder, "x", vector), value.dtype)
 
 
@@ -113,11 +119,13 @@ def _immediate(value: Value, lanes: int) -> Operand:
     return Operand(constant(scalar, held_as(value.dtype), lanes), value.dtype, scalar)
 
 
-def _stored(operand: Operand, dtype: str, lanes: int) -> Expr:
+def _stored(builder: KernelBuilder, operand: Operand, dtype: str, lanes: int) -> Expr:
     """The result in its memory form."""
     if dtype == "bool":
         one, zero = constant(1, "uint8", lanes), constant(0, "uint8", lanes)
         return tirx.Select(operand.value, one, zero)
     if dtype == "float16":
         return tirx.Cast(typed("float16", lanes), operand.value)
+    if dtype == "bfloat16":
+        return narrow_bfloat16(builder, operand.value)
     return operand.value

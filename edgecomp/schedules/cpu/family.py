@@ -3,6 +3,7 @@
 from edgecomp.schedules.cpu import (
     batch_matrix_multiply,
     convolution,
+    cumulative,
     depthwise_f32,
     depthwise_int8,
     elementwise,
@@ -40,6 +41,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     softmax,
     layer_norm,
     recurrence,
+    cumulative,
     gather,
     strided_copy,
     fill,

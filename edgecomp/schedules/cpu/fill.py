@@ -12,6 +12,7 @@ from edgecomp.schedules.cpu.iteration import power_of_two_below, space_of_views
 from edgecomp.schedules.cpu.nest import emit_nest
 from edgecomp.schedules.cpu.operand import DTYPES
 from edgecomp.schedules.cpu.rows import Row
+from edgecomp.schedules.cpu.small_types import SMALL, memory_dtype
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "fill"
@@ -26,7 +27,7 @@ def match(operation: Operation, target: Target) -> str:
     if not isinstance(operation.kind, Fill | FillHalo):
         return "neither Fill nor FillHalo"
     output = operation.output
-    if output.dtype not in DTYPES:
+    if output.dtype not in DTYPES | SMALL:
         return f"fill of {output.dtype}"
     if isinstance(operation.kind, FillHalo) and output.order is not Order.NHWC:
         return "halo of a row-major value"
@@ -37,8 +38,10 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel, none where there is nothing to fill."""
     kind, output = operation.kind, operation.output
     assert isinstance(kind, Fill | FillHalo)
-    dtype = "uint8" if output.dtype == "bool" else output.dtype
-    value = bool(kind.value) if output.dtype == "bool" else kind.value
+    dtype = memory_dtype(output.dtype)
+    value = kind.value
+    if dtype != output.dtype:
+        value = int(np.array(value).astype(output.dtype).view(dtype))
     builder = KernelBuilder()
     y = builder.pointer("y", dtype, output.view.elements)
     lanes = target.lanes(8 * np.dtype(output.dtype).itemsize)

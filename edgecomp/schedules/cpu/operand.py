@@ -1,6 +1,7 @@
 """Operands of elementwise steps: how a value is held between steps, and conversions.
 
-Between steps a bool is TVM's ``bool``, a float16 is held as float32, everything else is itself.
+Between steps a bool is TVM's ``bool``, a float16 or bfloat16 is held as float32, everything else is
+itself. Types of a byte or less (small_types.py) are held as their code: only a Cast makes them.
 """
 
 import dataclasses
@@ -12,10 +13,13 @@ from tvm import tirx
 from edgecomp.plan.operations import Step
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math
+from edgecomp.schedules.cpu.small_types import SMALL
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-FLOATS = frozenset({"float16", "float32", "float64"})
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+#: Floats of 16 bits.
+HALVES = frozenset({"float16", "bfloat16"})
 LONG_BYTES = 8
 _LONG = frozenset({"int64", "uint64"})
 DTYPES = INTEGERS | FLOATS | {"bool"}
@@ -58,7 +62,9 @@ class Context:
 
 def held_as(dtype: str) -> str:
     """Type of a value between steps."""
-    return "float32" if dtype == "float16" else dtype
+    if dtype in HALVES:
+        return "float32"
+    return "uint8" if dtype in SMALL else dtype
 
 
 def convert(context: Context, value: Expr, source: str, target: str) -> Expr:

@@ -11,11 +11,12 @@ from tvm import tirx
 
 from edgecomp.plan.operations import Activation, Step
 from edgecomp.schedules.builder import Expr, constant
-from edgecomp.schedules.cpu import functions
+from edgecomp.schedules.cpu import functions, small_types
 from edgecomp.schedules.cpu.division import divide, modulo, power
 from edgecomp.schedules.cpu.operand import (
     DTYPES,
     FLOATS,
+    HALVES,
     INTEGERS,
     Context,
     Operand,
@@ -23,14 +24,15 @@ from edgecomp.schedules.cpu.operand import (
     convert,
     is_nan,
 )
-from edgecomp.schedules.cpu.vectors import named, pinned
+from edgecomp.schedules.cpu.vectors import named, pinned, typed
 
 _Emit = Callable[[Context, list[Operand]], Expr]
 
 
 def refusal(step: Step, dtypes: list[str]) -> str:
     """Why a step cannot be emitted for operands of these dtypes, "" if it can."""
-    for dtype in (*dtypes, step.dtype):
+    makes_small = step.operator == "Cast" and step.dtype in small_types.SMALL
+    for dtype in (*dtypes, *([] if makes_small else [step.dtype])):
         if dtype not in DTYPES:
             return f"{step.operator} of {dtype}"
     if step.operator not in STEPS:
@@ -189,7 +191,7 @@ def _negative(context: Context, operands: list[Operand]) -> Expr:
 
 def _sign(context: Context, operands: list[Operand]) -> Expr:
     (x,) = operands
-    if x.dtype in ("float16", "float32"):
+    if x.dtype == "float32" or x.dtype in HALVES:
         return _unary(context, operands)
     zero, one = context.number(0, x.dtype), context.number(1, x.dtype)
     positive = tirx.Select(x.value > zero, one, zero)
@@ -274,7 +276,36 @@ def _shift(context: Context, operands: list[Operand]) -> Expr:
 
 def _cast(context: Context, operands: list[Operand]) -> Expr:
     (x,) = operands
-    return convert(context, x.value, x.dtype, context.step.dtype)
+    dtype = context.step.dtype
+    if dtype in small_types.SMALL:
+        return _cast_to_small(context, x)
+    value = convert(context, x.value, x.dtype, dtype)
+    return value if x.dtype == dtype else _rounded(context, value, dtype)
+
+
+def _rounded(context: Context, value: Expr, dtype: str) -> Expr:
+    """What is held as float32 loses the bits that its own type does not have."""
+    if dtype == "float16":
+        narrow = tirx.Cast(typed("float16", context.lanes), value)
+        return tirx.Cast(typed("float32", context.lanes), narrow)
+    if dtype == "bfloat16":
+        value = named(context.builder, "wide", value)
+        return small_types.widen_bfloat16(small_types.narrow_bfloat16(context.builder, value))
+    return value
+
+
+def _cast_to_small(context: Context, x: Operand) -> Expr:
+    dtype = context.step.dtype
+    if "float" not in dtype:
+        return small_types.wrap(convert(context, x.value, x.dtype, "int32"), dtype)
+    value = named(context.builder, "wide", convert(context, x.value, x.dtype, "float32"))
+    return small_types.encode(
+        context.builder,
+        value,
+        dtype,
+        saturate=bool(context.attribute("saturate", 1)),
+        round_mode=str(context.attribute("round_mode", "up")),
+    )
 
 
 _UNARY = (
