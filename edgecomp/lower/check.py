@@ -30,7 +30,6 @@ from edgecomp.plan.operations import (
     StridedCopy,
 )
 
-
 #: Operators that are copies, or have some.
 _MOVES = frozenset({*movement.TABLE, *padding.TABLE, *resize.TABLE, *cast.TABLE})
 

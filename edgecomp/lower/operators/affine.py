@@ -64,7 +64,7 @@ def emit_quantize(reader: Reader, node: ir.Node) -> str:
         zero = None  # has to be 0
     values = [as_float32(reader, node, x), scale, *([zero] if zero else [])]
     if bounds:
-        values.append(reader.new_constant(f"{node.name}.nothing", np.float32(0)))
+        values.append(reader.new_constant(f"{node.name}.nothing", np.zeros((), np.float32)))
     chain = _Chain(len(values))
     chain.add("Div", 0, 1)
     if x.dtype in ("float16", "bfloat16") and not attribute_int(node, "precision", 0):
