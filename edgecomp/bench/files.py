@@ -34,6 +34,10 @@ class Vector(Protocol):
     def outputs(self) -> dict[str, Array]:
         """What must come out."""
 
+    @property
+    def spread(self) -> dict[str, float]:
+        """How far outputs may be off for the rounding of float values that are quantized."""
+
 
 class BundleFiles(Protocol):
     """A bundle on disk, as ``edgecomp.bundle`` reads it."""

@@ -52,7 +52,10 @@ def verify(bundle: BundleFiles, device: Device, *, threads: int = 1) -> list[Out
     for index, vector in enumerate(bundle.golden):
         found = device.run(bundle, vector.inputs, threads=threads)
         for name, expected in vector.outputs.items():
-            checks.append(check_output(index, name, expected, found[name], str(device)))
+            spread = vector.spread.get(name, 0.0)
+            checks.append(
+                check_output(index, name, expected, found[name], str(device), spread)
+            )
     return checks
 
 
@@ -74,15 +77,23 @@ def tolerance_of(expected: Array) -> float:
 
 
 def check_output(
-    vector: int, name: str, expected: Array, found: Array, device: str
+    vector: int, name: str, expected: Array, found: Array, device: str, spread: float = 0.0
 ) -> OutputCheck:
     """Compare one output.
+
+    Args:
+        vector: index of the golden vector.
+        name: of the output.
+        expected: by the golden vector.
+        found: by the device.
+        device: for the message.
+        spread: what rounding of float values that are quantized may do; see docs/numerics.md.
 
     Raises:
         EdgecompError: NUMERIC_MISMATCH with the first index, both numbers and the size of the
             largest difference.
     """
-    tolerance = tolerance_of(expected)
+    tolerance = max(tolerance_of(expected), spread)
     difference = _difference(expected, found)
     if difference.size and difference.max() > tolerance:
         wrong = difference > tolerance

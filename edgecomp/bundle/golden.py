@@ -16,10 +16,18 @@ FOLDER = "golden"
 
 @dataclasses.dataclass(frozen=True)
 class GoldenVector:
-    """One run: arrays by the names of the ports."""
+    """One run: arrays by the names of the ports.
+
+    Attributes:
+        inputs: what goes in.
+        outputs: what the portable model gives.
+        spread: how far right kernels may be off at an output because float values that are
+            quantized in the model may round to another step; see docs/numerics.md.
+    """
 
     inputs: dict[str, Array]
     outputs: dict[str, Array]
+    spread: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def write_golden(
@@ -47,9 +55,12 @@ def write_golden(
 
 
 def read_golden(
-    directory: pathlib.Path, count: int, inputs: Sequence[Port], outputs: Sequence[Port]
+    directory: pathlib.Path,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    spreads: Sequence[Mapping[str, float]],
 ) -> list[GoldenVector]:
-    """Read ``count`` vectors back."""
+    """Read as many vectors back as there are ``spreads``."""
 
     def load(index: int, kind: str, ports: Sequence[Port]) -> dict[str, Array]:
         return {
@@ -58,8 +69,8 @@ def read_golden(
         }
 
     return [
-        GoldenVector(load(k, "input", inputs), load(k, "output", outputs))
-        for k in range(count)
+        GoldenVector(load(k, "input", inputs), load(k, "output", outputs), dict(spread))
+        for k, spread in enumerate(spreads)
     ]
 
 

@@ -15,6 +15,7 @@ from edgecomp.options import BuildOptions
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
+from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.prepare import Prepared
@@ -44,6 +45,10 @@ def make_record(
     golden = [
         (dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
     ]
+    if is_quantized(prepared.model):
+        spreads = [rounding_spread(prepared.model, *vector) for vector in golden]
+        if any(spreads):
+            prepared.facts["rounding_spread"] = spreads
     progress("lower")
     lowered = lower(
         prepared.model,

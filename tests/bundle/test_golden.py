@@ -27,7 +27,7 @@ def test_round_trip(tmp_path_factory, data):
         kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
         arrays[name] = raw.reshape(shape).astype(kind)
     write_golden(folder, [(arrays, arrays), (arrays, arrays)], ports, ports)
-    vectors = read_golden(folder, 2, ports, ports)
+    vectors = read_golden(folder, ports, ports, [{}, {"x": 0.5}])
     assert len(vectors) == 2
     for vector in vectors:
         for found in (vector.inputs, vector.outputs):
@@ -42,7 +42,7 @@ def test_strided_arrays_are_written_in_order(tmp_path):
     array = np.arange(12, dtype=np.float32).reshape(3, 4).T
     ports = [Port("x", "float32", (4, 3))]
     write_golden(tmp_path, [({"x": array}, {})], ports, [])
-    (vector,) = read_golden(tmp_path, 1, ports, [])
+    (vector,) = read_golden(tmp_path, ports, [], [{}])
     np.testing.assert_array_equal(vector.inputs["x"], array)
     with np.load(tmp_path / "golden" / "golden.npz") as file:
         np.testing.assert_array_equal(file["0/input/x"], array)
@@ -62,5 +62,5 @@ def test_truncated_file(tmp_path):
     write_golden(tmp_path, [({"x": np.zeros(3, np.float32)}, {})], ports, [])
     (tmp_path / "golden" / "0" / "input_0.bin").write_bytes(b"short")
     with pytest.raises(EdgecompError) as caught:
-        read_golden(tmp_path, 1, ports, [])
+        read_golden(tmp_path, ports, [], [{}])
     assert caught.value.code is Code.BUNDLE_CORRUPT
