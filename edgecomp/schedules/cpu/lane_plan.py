@@ -13,13 +13,13 @@ BODY_MULTIPLIES = 300
 LEAST_TURNS = 3
 #: What an instruction beside the multiplies costs a core that hides its time, in cycles.
 _INSTRUCTION_CYCLES = 0.1
-#: In order: cycles from a load of one register to its use, and those that a load of several
-#: keeps other loads away beyond the two cycles of each register.
+#: In order: cycles from a load of one register to its use; as many more does a load of several
+#: keep others away, which may not end before it.
 _LOAD_CYCLES = 3
 #: In order: what a loop loses per element of K, whatever its tile.
 _LOST_CYCLES = 0.25
-#: In order: multiply-adds of the next turn ahead of the branch, which waits for loads, and
-#: between the step of the pointers and the loads that end a turn.
+#: In order: multiply-adds of the next turn ahead of the branch, which waits for loads before it;
+#: and those between the step of the pointers and a turn's last vector. Both found with llvm-mca.
 _SKEW = 3
 _AHEAD = 3
 
