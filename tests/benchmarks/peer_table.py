@@ -7,6 +7,8 @@ from benchmarks.peer_turns import OWN
 from benchmarks.peer_work import PEERS
 
 _WRONG, _NONE = "!", ""
+#: Below this part of the processors asked for, a line with several threads was disturbed.
+_LEAST_SHARE = 0.8
 _PRECISIONS = {"fp32": "fp32", "w8a8": "int8"}
 
 
@@ -47,6 +49,24 @@ def clock_of(row):
     return "cpu" if row["threads"] == 1 else "wall"
 
 
+def processor_share(row):
+    """The most that any engine got of the processors it asked for, by both clocks."""
+    return max(
+        engine["cpu_ns"]["p50_ns"] / engine["wall_ns"]["p50_ns"] / row["threads"]
+        for engine in row["engines"].values()
+        if "error" not in engine
+    )
+
+
+def disturbed(row):
+    """Whether other work held processors that all engines wanted.
+
+    Then times by the clock say how each bears a busy machine, not how fast it is on a free one.
+    With one thread processor time is compared, which such work hardly changes.
+    """
+    return row["threads"] > 1 and processor_share(row) < _LEAST_SHARE
+
+
 def _times(rows, peak):
     peers = _peers_of(rows)
     header = ["model", OWN, "best peer", "times as fast", "95 %"]
@@ -61,11 +81,12 @@ def _times(rows, peak):
         cells = [row["model"], _ms(row["engines"][OWN], clock), best or _NONE]
         if best:
             ratio = row["engines"][best][f"{clock}_ratio"]
-            ratios.append(ratio["value"])
-            cells += [
-                f"**{ratio['value']:.2f}**",
-                f"{ratio['low']:.2f} to {ratio['high']:.2f}",
-            ]
+            interval = f"{ratio['low']:.2f} to {ratio['high']:.2f}"
+            if disturbed(row):
+                cells += [f"({ratio['value']:.2f}, disturbed)", interval]
+            else:
+                ratios.append(ratio["value"])
+                cells += [f"**{ratio['value']:.2f}**", interval]
         else:
             cells += [_NONE, _NONE]
         if one:

@@ -67,7 +67,8 @@ def measure_line(flags, history, name, precision, threads):
     stamp = peer_work.source_stamp()
     key = {"model": name, "precision": precision, "threads": threads}
     old = next((r for r in history["rows"] if key.items() <= r.items()), None)
-    if old and not flags.again and old["edgecomp"]["sources"] == stamp["sources"]:
+    good = old and not peer_table.disturbed(old)
+    if good and not flags.again and old["edgecomp"]["sources"] == stamp["sources"]:
         if set(old["engines"]) >= {p for p in flags.peers if precision in peer_work.PEERS[p]}:
             tell(f"{name} {precision} {threads}: there already")
             return

@@ -1,5 +1,6 @@
 """The comparison's tables and history file; nothing is measured here."""
 
+import copy
 import json
 
 import pytest
@@ -30,7 +31,10 @@ def history(**engines):
         "edgecomp": {"commit": "abc", "changed": False, "sources": "0"},
         "engines": {OWN: engine(50), **engines},
     }
-    two = {**row, "threads": 2}
+    two = copy.deepcopy({**row, "threads": 2})
+    for each in two["engines"].values():
+        if "error" not in each:
+            each["cpu_ns"]["p50_ns"] *= 2  # both threads had a processor
     ceilings_found = {"1 thread": {"float32 G multiply-adds/s": 100.0}}
     return {"machine": {}, "ceilings": ceilings_found, "versions": {}, "rows": [row, two]}
 
@@ -59,6 +63,16 @@ def test_the_best_peer_is_the_fastest_that_is_right():
 def test_no_peer_is_right():
     text = peer_table.markdown(history(mnn=engine(60, 1.2, right=False)))
     assert cells(text, 0)[:6] == ["resnet50", "50.00", "", "", "", ""]
+
+
+def test_a_disturbed_line_is_no_result():
+    found = history(mnn=engine(60, 1.5))
+    row = found["rows"][1]
+    assert not peer_table.disturbed(row)
+    for each in row["engines"].values():
+        each["cpu_ns"]["p50_ns"] /= 2
+    assert peer_table.disturbed(row)
+    assert "(1.50, disturbed)" in cells(peer_table.markdown(found), 1)
 
 
 def test_the_mean_of_the_leads():
