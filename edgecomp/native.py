@@ -439,7 +439,8 @@ def _numpy_dtype(name: str) -> np.dtype[Any]:
         import ml_dtypes
 
         # numpy knows the names of these types once the module is loaded.
-        return np.dtype(getattr(ml_dtypes, name))
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return found
 
 
 def _port(port: EcPort) -> PortInfo:

@@ -117,7 +117,7 @@ def _difference(expected: Array, found: Array) -> npt.NDArray[np.float64]:
 
 
 def _is_float(array: Array) -> bool:
-    return array.dtype.kind not in "iub"
+    return array.dtype.kind not in "iub" and "int" not in array.dtype.name
 
 
 def _epsilon(array: Array) -> float:

@@ -6,9 +6,9 @@ from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_o
 from edgecomp.cli.talk import Talk
 from edgecomp.options import TuneOptions
 
-_HELP = f"""Measure a model's kernels on a device, into a cost table that later builds choose by.
+_HELP = f"""Measure a model's kernels on a device; later builds take the fastest.
 
-Give a bundle, or a model that is float or quantized already. The table is written after each
+Give a bundle, or a model that is float or quantized already. The cost table is written after each
 layer: an interrupted run goes on where it stopped, and layers that the table knows from another
 model are not measured again.
 

@@ -19,7 +19,7 @@ class Body:
         self.nodes: list[onnx.NodeProto] = []
         self._count = 0
 
-    def constant(self, array: npt.ArrayLike, dtype: npt.DTypeLike = None) -> str:
+    def constant(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> str:
         """A constant; Python's integers are int64."""
         tensor = onnx.numpy_helper.from_array(np.asarray(array, dtype))
         return self.add("Constant", value=tensor)

@@ -13,23 +13,17 @@ import onnx_ir as ir
 from onnx.helper import make_node
 
 from edgecomp.graph.body import Body
+from edgecomp.graph.definitions_convolution import define_conv_integer, define_conv_transpose
 from edgecomp.graph.definitions_deform import define_deform_conv
 from edgecomp.graph.definitions_fourier import define_dft, define_stft
 from edgecomp.graph.definitions_indexing import (
     define_col2im,
-    define_eye_like,
-    define_max_unpool,
     define_one_hot,
     define_reverse_sequence,
     define_tensor_scatter,
 )
-from edgecomp.graph.definitions_other import (
-    define_conv_integer,
-    define_conv_transpose,
-    define_det,
-    define_dropout,
-    define_max_pool,
-)
+from edgecomp.graph.definitions_other import define_det, define_dropout, define_eye_like
+from edgecomp.graph.definitions_pool import define_max_pool, define_max_unpool
 from edgecomp.graph.shapes import static_shape
 
 _Body = list[onnx.NodeProto]

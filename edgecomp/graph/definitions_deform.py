@@ -57,7 +57,7 @@ def _is_given(node: ir.Node, index: int) -> bool:
     return index < len(node.inputs) and node.inputs[index] is not None
 
 
-def _base(node: ir.Node, kernel: tuple[int, ...], output: tuple[int, ...]) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _base(node: ir.Node, kernel: tuple[int, ...], output: tuple[int, ...]) -> list[np.ndarray]:
     """Rows and columns of the points without offsets: [taps, pixels] each."""
     strides = node.attributes.get_ints("strides", [1, 1])
     dilations = node.attributes.get_ints("dilations", [1, 1])

@@ -32,36 +32,6 @@ def define_one_hot(node: ir.Node) -> Body | None:
     return body
 
 
-def define_max_unpool(node: ir.Node) -> Body | None:
-    """Scatter into zeros; a given output shape pads at the ends."""
-    shape = static_shape(node.inputs[0])
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    wanted = constant_array(given)
-    if shape is None or (given is not None and wanted is None):
-        return None
-    kernel = node.attributes["kernel_shape"].as_ints()
-    count = len(kernel)
-    strides = node.attributes.get_ints("strides", [1] * count)
-    pads = node.attributes.get_ints("pads", [0] * 2 * count)
-    inner = [
-        (shape[d + 2] - 1) * strides[d] - pads[d] - pads[count + d] + kernel[d]
-        for d in range(count)
-    ]
-    whole = (*shape[:2], *inner)
-    body = Body()
-    zeros = body.add("CastLike", body.constant(np.zeros(math.prod(whole), np.float32)), "i0")
-    flat = [body.reshaped(name, (-1,)) for name in ("i1", "i0")]
-    placed = body.add("ScatterElements", zeros, *flat, axis=0)
-    result = whole if wanted is None else tuple(int(extent) for extent in wanted)
-    if result == whole:
-        body.reshaped(placed, whole, to="y")
-        return body
-    image = body.reshaped(placed, whole)
-    ends = [after - before for before, after in zip(whole, result, strict=True)]
-    body.add("Pad", image, body.integers(*[0] * len(whole), *ends), to="y")
-    return body
-
-
 def define_col2im(node: ir.Node) -> Body | None:
     """Each pixel is the sum of a fixed list of column elements: Gather and ReduceSum."""
     shape = static_shape(node.inputs[0])
@@ -96,7 +66,7 @@ def _sources(
     dilations: list[int],
     pads: list[int],
     strides: list[int],
-) -> np.ndarray:  # type: ignore[type-arg]
+) -> np.ndarray:
     """int64 [pixels, most]: elements of the flat columns that each pixel sums."""
     count = len(image)
     blocks = [
@@ -160,16 +130,4 @@ def define_reverse_sequence(node: ir.Node) -> Body | None:
     source = body.add("Where", body.add("Less", step, lengths), turned, step)
     source = body.add("Expand", source, body.integers(*shape))
     body.add("GatherElements", "i0", source, to="y", axis=time)
-    return body
-
-
-def define_eye_like(node: ir.Node) -> Body | None:
-    """A constant: only the shape of the input counts."""
-    shape, dtype = static_shape(node.inputs[0]), node.outputs[0].dtype
-    if shape is None or dtype is None:
-        return None
-    eye = np.eye(*shape, k=node.attributes.get_int("k", 0))
-    body = Body()
-    value = body.constant(eye.astype(dtype.numpy()))
-    body.add("Identity", value, to="y")
     return body

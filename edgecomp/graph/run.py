@@ -1,4 +1,8 @@
-"""Run a model with onnxruntime: the independent reference of float models."""
+"""Run a model with onnxruntime: the independent reference of float models.
+
+Models with values of element types that its CPU kernels do not compute with, or that it does not
+take from numpy, are run by onnx's reference evaluator, which is slower.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +10,30 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
 from edgecomp.held import scratch_folder
 from edgecomp.onnxruntime_library import load_onnxruntime
+
+#: Types of computed values that need the reference evaluator.
+_UNCOMMON = frozenset(
+    {
+        ir.DataType.BFLOAT16,
+        ir.DataType.FLOAT8E4M3FN,
+        ir.DataType.FLOAT8E4M3FNUZ,
+        ir.DataType.FLOAT8E5M2,
+        ir.DataType.FLOAT8E5M2FNUZ,
+        ir.DataType.FLOAT8E8M0,
+        ir.DataType.FLOAT4E2M1,
+        ir.DataType.INT4,
+        ir.DataType.UINT4,
+        ir.DataType.INT2,
+        ir.DataType.UINT2,
+    }
+)
 
 # A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
 _EMBEDDED_BYTES = 1 << 30
@@ -38,15 +60,47 @@ class Runner:
         threads: int = 0,
     ) -> None:
         self.names = _wanted(model, values)
-        self._session = _session(model, self.names, optimize=optimize, threads=threads)
+        self._session: Any
+        if _is_uncommon(model):
+            self._session = _Evaluator(model, self.names)
+        else:
+            self._session = _session(model, self.names, optimize=optimize, threads=threads)
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
         try:
             outputs = self._session.run(self.names, dict(feeds))
+        except EdgecompError:
+            raise
         except Exception as error:  # onnxruntime's own exception types share no public base
             raise _refused(error, Code.MODEL_INVALID, "fails when it runs") from error
         return dict(zip(self.names, outputs, strict=True))
+
+
+def _is_uncommon(model: ir.Model) -> bool:
+    values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
+    return any(value.dtype in _UNCOMMON for value in values)
+
+
+class _Evaluator:
+    """onnx's reference evaluator behind the one method of a session that is used here."""
+
+    def __init__(self, model: ir.Model, names: Sequence[str]) -> None:
+        proto = _with_outputs(ir.serde.serialize_model(model), names)
+        self._evaluator = onnx.reference.ReferenceEvaluator(proto)
+
+    def run(self, names: Sequence[str], feeds: dict[str, AnyArray]) -> list[AnyArray]:
+        try:
+            with np.errstate(all="ignore"):  # inf and nan are results here, not accidents
+                outputs: Any = self._evaluator.run(list(names), feeds)
+        except Exception as error:  # the evaluator raises whatever its numpy code raises
+            raise EdgecompError(
+                Code.OPERATOR_UNSUPPORTED,
+                "the model cannot be run: onnx's reference evaluator, the reference of models "
+                f"in uncommon element types, says: {error}",
+                hint="export it in float32 or float16",
+            ) from error
+        return [np.asarray(output) for output in outputs]
 
 
 def run_model(

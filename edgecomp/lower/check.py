@@ -16,7 +16,7 @@ from edgecomp.lower.check_report import (
 from edgecomp.lower.cost import multiply_adds
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.operators import movement
+from edgecomp.lower.operators import cast, movement, padding, resize
 from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
@@ -29,6 +29,9 @@ from edgecomp.plan.operations import (
     Reinterpret,
     StridedCopy,
 )
+
+#: Operators that are copies, or have some.
+_MOVES = frozenset({*movement.TABLE, *padding.TABLE, *resize.TABLE, *cast.TABLE})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +162,6 @@ def _operator(operation: Operation, subject: _Subject) -> str:
 def _is_layout_change(operation: Operation, subject: _Subject) -> bool:
     """Whether a copy only brings a tensor into another order for the node it names."""
     return not any(
-        subject.types.get(node) in movement.TABLE and node not in subject.reasons
+        subject.types.get(node) in _MOVES and node not in subject.reasons
         for node in operation.nodes
     )

@@ -100,7 +100,7 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
     open_size = _open_size(node)
     if open_size:
         return [_refusal(node, open_size, possible=False)]
-    if not any(reader.value(value).elements for value in node.outputs if value.name):
+    if _is_empty(reader, node):
         return []  # nothing to compute
     read = find_reader(node)
     reason = read(reader, node) if read else "no schedule for this operator"
@@ -117,6 +117,13 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
         single_node.read_single_node(reader, node)
     return [_refusal(node, impossible or reason, possible=not impossible)]
+
+
+def _is_empty(reader: Reader, node: ir.Node) -> bool:
+    """Whether no result has elements. Strings are refused whatever their number."""
+    if any(value is not None and value.dtype == ir.DataType.STRING for value in node.inputs):
+        return False
+    return not any(reader.value(value).elements for value in node.outputs if value.name)
 
 
 def _refusal(node: ir.Node, reason: str, *, possible: bool) -> Refusal:

@@ -15,10 +15,9 @@ _REWRITES: tuple[tuple[str, str, str], ...] = (
     ("Conv|ConvTranspose", ".*", "make the weights constants (initializers)"),
     ("Gemm", "rows? of A|one row", "add the matrix after the product"),
     ("Gemm", ".*", "make B and C constants (initializers)"),
-    ("Pad", "mode", "pad with a constant, or concatenate slices"),
-    ("Pad", "negative", "slice instead of padding by less than nothing"),
-    ("Resize", ".*", "resize only height and width, nearest or linear, without antialiasing"),
-    ("MaxPool", "indices", "do not use the indices output"),
+    ("Resize", "mode", "resize float32 values"),
+    ("Resize", "matrix of weights", "resize in two steps, or linear"),
+    ("DFT|STFT", ".*", "transform shorter frames, with their length and step constant"),
     ("If", ".*", "export the branch that is taken: make the condition a constant"),
     ("Loop|Scan", ".*", "unroll it: export with a fixed number of steps"),
     (

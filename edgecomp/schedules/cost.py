@@ -38,6 +38,7 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "elementwise": element_costs.elementwise_cycles,
     "lookup_table": element_costs.table_cycles,
     "quantize": element_costs.quantize_cycles,
+    "cumulative": element_costs.reduce_cycles,
     "softmax_f32": element_costs.softmax_cycles,
     "layer_norm_f32": element_costs.layer_norm_cycles,
     "gather": element_costs.gather_cycles,
@@ -64,7 +65,9 @@ class OperationCost:
 class MeasuredTime(Protocol):
     """What a table knows of an operation: nanoseconds of one call."""
 
-    ns: int
+    @property
+    def ns(self) -> int:
+        """Of the median call."""
 
 
 class Table(Protocol):

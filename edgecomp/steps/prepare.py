@@ -20,6 +20,7 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
+from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.quantize import insert_quantization
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ def prepare(
         kwargs: keyword example inputs of a torch module.
         dataset: samples, in place of ``options.calibration_data``.
         target: what the model is for, where that is known already.
-        table: measured times of layers on it, for the precision ``auto``.
+        table: measured times of layers on it, for the precision ``auto``; None for the table
+            that a build would choose kernels by.
 
     Raises:
         EdgecompError: anything that is wrong with the model or the samples.
@@ -84,6 +86,8 @@ def prepare(
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
         return Prepared(model, [feeds], facts)
+    if target is not None and table is None:
+        table = table_for(target, getattr(options, "cost_table", ""))
     samples, found = insert_quantization(model, options, progress, dataset, target, table)
     facts |= found
     if is_quantized(model):

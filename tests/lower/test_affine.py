@@ -86,6 +86,13 @@ def test_quantize(case):
     check(model, inputs, rtol=0, atol=0)
 
 
+def test_what_is_no_number_becomes_the_zero_point():
+    x = np.float32([[np.nan, 1, np.inf, -np.inf]])
+    inputs = {"x": x, "scale": np.float32([0.5]), "zero": np.int16([-3])}
+    (found,), _ = compiled(node_model("QuantizeLinear", inputs, axis=0), inputs)
+    np.testing.assert_array_equal(found, [[-3, -1, 32767, -32768]])
+
+
 @pytest.mark.parametrize("dtype", ["int4", "uint4", "int2", "float8_e4m3fn", "float4_e2m1fn"])
 def test_blocked_weights_are_unpacked_when_built(dtype):
     """A quantized initializer costs no kernel: the plan's weights are the real numbers."""

@@ -60,6 +60,13 @@ def test_negative_pads_crop(mode):
     np.testing.assert_array_equal(found, x[1:3, :3])
 
 
+def test_many_dimensions_are_padded_one_by_one():
+    """All combinations of runs would be 81 copies."""
+    x = np.random.default_rng(1).standard_normal((3, 4, 5, 3)).astype(np.float32)
+    inputs = {"x": x, "pads": np.int64([2, 1, 2, 1, 1, 3, 1, 2])}
+    check(node_model("Pad", inputs, fixed=["pads"], mode="reflect"), inputs)
+
+
 def test_images_keep_their_order():
     inputs = {
         "x": np.random.default_rng(2).standard_normal((1, 3, 6, 5)).astype(np.float32),

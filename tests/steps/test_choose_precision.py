@@ -101,7 +101,7 @@ def test_narrow_convolutions_stay_float(rng, target):
 
 def test_some_of_each(rng):
     model = both(rng)
-    choice, ranges = choose(model, AVX2)
+    choice, ranges = choose(model, A76)
     assert choice.result == "mixed"
     assert choice.seconds["mixed"] <= min(choice.seconds["float"], choice.seconds["int8"])
     found = integer_products(applied(model, choice, ranges))
@@ -119,7 +119,7 @@ def test_a_mixed_model_computes_what_the_reference_does(rng, target):
     if reason := reason_not_runnable(target):
         pytest.skip(reason)
     model = both(rng)
-    choice, ranges = choose(model, AVX2)
+    choice, ranges = choose(model, A76)
     mixed = applied(model, choice, ranges)
     runner = PlanRunner(lower(mixed, target, name="mixed").plan)
     middle, end = (value.name for value in mixed.graph.outputs)
@@ -152,7 +152,7 @@ def quantize(model, **options):
 
 def test_the_portable_model_depends_on_the_target(rng, caplog):
     model = both(rng)
-    mixed = quantize(model, target="x86-64-v3")
+    mixed = quantize(model, target="raspberry-pi-5")
     assert 2 <= len(integer_products(mixed)) < sum(n.op_type == "Conv" for n in model.graph)
     assert '"result": "mixed"' in mixed.metadata_props["edgecomp.precision_choice"]
     with caplog.at_level(logging.WARNING):
@@ -176,7 +176,7 @@ def test_fully_integer_is_the_same_as_w8a8(rng):
 
 def test_biases_are_corrected_where_layers_are_integer(rng):
     model = both(rng)
-    corrected = quantize(model, target="x86-64-v3", bias_correction=True)
+    corrected = quantize(model, target="raspberry-pi-5", bias_correction=True)
     assert integer_products(corrected)
     assert len(integer_products(corrected)) < sum(n.op_type == "Conv" for n in model.graph)
 

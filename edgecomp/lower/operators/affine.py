@@ -63,13 +63,17 @@ def emit_quantize(reader: Reader, node: ir.Node) -> str:
     if bounds is None and "float8" in output.dtype:
         zero = None  # has to be 0
     values = [as_float32(reader, node, x), scale, *([zero] if zero else [])]
+    if bounds:
+        values.append(reader.new_constant(f"{node.name}.nothing", np.zeros((), np.float32)))
     chain = _Chain(len(values))
     chain.add("Div", 0, 1)
     if x.dtype in ("float16", "bfloat16") and not attribute_int(node, "precision", 0):
         chain.add("Cast", chain.last, dtype=x.dtype)
         chain.add("Cast", chain.last)
-    if bounds:
+    if bounds:  # NaN gives the zero point
         chain.add("Round", chain.last)
+        chain.add("IsNaN", chain.last, dtype="bool")
+        chain.add("Where", chain.last, len(values) - 1, chain.last - 1)
     if zero:
         chain.add("Add", chain.last, 2)
     if bounds:

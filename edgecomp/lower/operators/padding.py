@@ -19,8 +19,10 @@ from edgecomp.lower.reader import (
 from edgecomp.plan.operations import Fill
 from edgecomp.plan.values import Value
 
-#: More copies than this would cost more than a gather per dimension.
-MOST_COPIES = 128
+#: First result index, length, first source index, step of 1, 0 or -1.
+Run = tuple[int, int, int, int]
+#: Where all combinations would be more copies, each dimension is padded by itself.
+MOST_COPIES = 32
 
 
 def read_pad(reader: Reader, node: ir.Node, stored_fill: int | None = None) -> str:
@@ -90,7 +92,7 @@ def _fill(reader: Reader, node: ir.Node, result: Value, stored_fill: int | None)
 def _read_copies(
     reader: Reader, node: ir.Node, ends: tuple[Value, Value], mode: str, begins: list[int]
 ) -> str:
-    """Reflect, edge and wrap: one copy per combination of straight runs along the dimensions."""
+    """Reflect, edge and wrap."""
     source, result = ends
     if not source.elements:
         return "nothing to repeat"
@@ -98,8 +100,26 @@ def _read_copies(
         _runs(_sources(mode, size, padded, begin))
         for size, padded, begin in zip(source.shape, result.shape, begins, strict=True)
     ]
-    if math.prod(len(each) for each in runs) > MOST_COPIES:
-        return f"mode {mode} with many repetitions"
+    if math.prod(len(each) for each in runs) <= MOST_COPIES:
+        _copy_runs(reader, node, source, result, runs)
+        return ""
+    changed = [d for d, size in enumerate(source.shape) if runs[d] != [(0, size, 0, 1)]]
+    for d in changed:
+        shape = (*source.shape[:d], result.shape[d], *source.shape[d + 1 :])
+        whole = [[(0, extent, 0, 1)] for extent in shape]
+        whole[d] = runs[d]
+        padded = result
+        if d != changed[-1]:
+            padded = reader.new_value(f"{result.name}.{d}", shape, source.dtype)
+        _copy_runs(reader, node, source, padded, whole)
+        source = padded
+    return ""
+
+
+def _copy_runs(
+    reader: Reader, node: ir.Node, source: Value, result: Value, runs: list[list[Run]]
+) -> None:
+    """One copy per combination of the dimensions' runs."""
     for box in itertools.product(*runs):
         copy(
             reader,
@@ -111,7 +131,6 @@ def _read_copies(
             in_step=[run[3] for run in box],
             out_start=[run[0] for run in box],
         )
-    return ""
 
 
 def _sources(mode: str, size: int, padded: int, begin: int) -> npt.NDArray[np.int64]:
@@ -126,9 +145,9 @@ def _sources(mode: str, size: int, padded: int, begin: int) -> npt.NDArray[np.in
     return np.minimum(folded, period - folded) if size > 1 else np.zeros_like(places)
 
 
-def _runs(sources: npt.NDArray[np.int64]) -> list[tuple[int, int, int, int]]:
-    """Straight runs: (first result index, length, first source index, step of 1, 0 or -1)."""
-    found: list[tuple[int, int, int, int]] = []
+def _runs(sources: npt.NDArray[np.int64]) -> list[Run]:
+    """What lies in a straight line in the source."""
+    found: list[Run] = []
     at = 0
     while at < len(sources):
         end, step = at + 1, 1

@@ -112,7 +112,7 @@ def _follow(order: list[int]) -> list[int]:
     return [order.index(d) for d in range(len(order))]
 
 
-def _beyond(x: Value, output: Value, axes: list[Axis]) -> np.ndarray:  # type: ignore[type-arg]
+def _beyond(x: Value, output: Value, axes: list[Axis]) -> np.ndarray:
     """bool, of the output's shape but for dimensions that are not resized: outside of the source."""
     rank = len(output.shape)
     mask = np.zeros((1,) * rank, np.bool_)
