@@ -53,6 +53,11 @@ class Body:
         self.nodes.append(make_node(operator, inputs, names, **attributes))
         return names
 
+    def bounded(self, index: str, extent: int) -> str:
+        """int64 indices brought into 0 .. extent - 1: no input may reach other memory."""
+        low, high = self.constant(np.int64(0)), self.constant(np.int64(extent - 1))
+        return self.add("Clip", index, low, high)
+
     def reshaped(self, x: str, shape: tuple[int, ...], to: str = "") -> str:
         """Reshape to a known shape."""
         return self.add("Reshape", x, self.integers(*shape), to=to)

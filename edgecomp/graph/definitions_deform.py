@@ -96,6 +96,7 @@ def _sample(
             flat = body.add(
                 "Cast", body.add("Add", flat, column), to_type=onnx.TensorProto.INT64
             )
+            flat = body.bounded(flat, size[0] * size[1])
             flat = body.add("Expand", flat, body.integers(*outer, 1))
             pixel = body.add("GatherElements", image, flat, axis=3)
             share = body.add("Mul", row_share, column_share)

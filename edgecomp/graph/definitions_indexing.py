@@ -108,7 +108,7 @@ def define_tensor_scatter(node: ir.Node) -> Body | None:
         rows = body.add("Add", rows, first)
     if node.attributes.get_string("mode", "linear") == "circular":
         rows = body.add("Mod", rows, body.constant(np.int64(cache[axis])))
-    rows = body.add("Expand", rows, body.integers(*update))
+    rows = body.add("Expand", body.bounded(rows, cache[axis]), body.integers(*update))
     body.add("ScatterElements", "i0", rows, "i1", to="y", axis=axis)
     return body
 
@@ -128,6 +128,6 @@ def define_reverse_sequence(node: ir.Node) -> Body | None:
     lengths = body.reshaped(lengths, tuple(-1 if d == batch else 1 for d in range(rank)))
     turned = body.add("Sub", body.add("Sub", lengths, body.constant(np.int64(1))), step)
     source = body.add("Where", body.add("Less", step, lengths), turned, step)
-    source = body.add("Expand", source, body.integers(*shape))
+    source = body.add("Expand", body.bounded(source, shape[time]), body.integers(*shape))
     body.add("GatherElements", "i0", source, to="y", axis=time)
     return body

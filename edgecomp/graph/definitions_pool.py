@@ -87,8 +87,8 @@ def define_max_unpool(node: ir.Node) -> Body | None:
     whole = (*shape[:2], *inner)
     body = Body()
     zeros = body.add("CastLike", body.constant(np.zeros(math.prod(whole), np.float32)), "i0")
-    flat = [body.reshaped(name, (-1,)) for name in ("i1", "i0")]
-    placed = body.add("ScatterElements", zeros, *flat, axis=0)
+    places = body.bounded(body.reshaped("i1", (-1,)), math.prod(whole))
+    placed = body.add("ScatterElements", zeros, places, body.reshaped("i0", (-1,)), axis=0)
     result = whole if wanted is None else tuple(int(extent) for extent in wanted)
     if result == whole:
         body.reshaped(placed, whole, to="y")
