@@ -53,7 +53,7 @@ def test_a_value_on_a_step_stays_there():
 
 
 def test_integers_behind_an_input_have_no_spread():
-    module, args = networks.networks()["super_resolution"]
+    module, args = networks.networks()["perceptron"]
     model = load_model(module, args=args)
     run_passes(model, float_passes())
     feeds = random_feeds(model, seed=0)
