@@ -23,11 +23,17 @@ if TYPE_CHECKING:
         open,
         quantize,
         run,
+        tune,
         verify,
     )
     from edgecomp.bundle.reader import Bundle
     from edgecomp.errors import EdgecompError
-    from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions
+    from edgecomp.options import (
+        BenchmarkOptions,
+        BuildOptions,
+        QuantizeOptions,
+        TuneOptions,
+    )
 
 __all__ = [
     "BenchmarkOptions",
@@ -35,6 +41,7 @@ __all__ = [
     "Bundle",
     "EdgecompError",
     "QuantizeOptions",
+    "TuneOptions",
     "benchmark",
     "build",
     "check",
@@ -43,6 +50,7 @@ __all__ = [
     "open",
     "quantize",
     "run",
+    "tune",
     "verify",
 ]
 
@@ -53,6 +61,7 @@ _MODULES = {
     "BenchmarkOptions": "edgecomp.options",
     "BuildOptions": "edgecomp.options",
     "QuantizeOptions": "edgecomp.options",
+    "TuneOptions": "edgecomp.options",
 }
 
 

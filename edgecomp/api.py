@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions
+from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions, TuneOptions
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 from edgecomp.steps.source import errors_about, name_of, require_free
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.lower.check_report import CheckReport
+    from edgecomp.tune.result import TuneResult
 
 
 def build(
@@ -168,8 +169,11 @@ def quantize(
     options = options or QuantizeOptions(precision="w8a8")
     if options.output is not None:
         require_free(options.output, model, force=options.force)
+    target = load_target(options.target) if options.target else None
     with errors_about(model):
-        prepared = prepare(model, options, progress, args=args, dataset=calibration_dataset)
+        prepared = prepare(
+            model, options, progress, args=args, dataset=calibration_dataset, target=target
+        )
     if options.output is not None:
         save(prepared.model, options.output)
     return prepared.model
@@ -217,6 +221,24 @@ def benchmark(
 
     options = options or BenchmarkOptions()
     return measure(bundle, _device(bundle, options.device), options, progress)
+
+
+def tune(
+    source: pathlib.Path | str, options: TuneOptions | None = None, progress: Progress = silent
+) -> "TuneResult":
+    """Measure the kernels of a model's layers on a device, into a cost table.
+
+    Args:
+        source: a bundle, or a model as for ``build``, float or quantized.
+        options: where, how long and into which file.
+        progress: told about every layer.
+
+    Raises:
+        EdgecompError: USAGE, DEVICE_UNREACHABLE, DEVICE_FAILED, COST_TABLE_INVALID.
+    """
+    from edgecomp.steps.tune import tune as measure_layers
+
+    return measure_layers(source, options or TuneOptions(), progress)
 
 
 def check(

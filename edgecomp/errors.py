@@ -50,6 +50,7 @@ class Code(enum.Enum):
     PACKAGE_MISSING = ("EC0112", ExitCode.USAGE)
     SHAPE_CONFLICT = ("EC0113", ExitCode.USAGE)
     RECIPE_INVALID = ("EC0114", ExitCode.USAGE)
+    COST_TABLE_INVALID = ("EC0115", ExitCode.USAGE)
 
     OPERATOR_UNSUPPORTED = ("EC0300", ExitCode.UNSUPPORTED)
     OPSET_UNSUPPORTED = ("EC0301", ExitCode.UNSUPPORTED)
@@ -95,6 +96,7 @@ _GENERAL_HINTS = {
     Code.OUTPUT_UNWRITABLE: "check the free space and the permissions there",
     Code.INPUT_MISMATCH: "'edgecomp report BUNDLE' lists the inputs",
     Code.ENTRY_INVALID: "run the file with Python alone first",
+    Code.COST_TABLE_INVALID: "run 'edgecomp tune' to make one",
     Code.OPERATOR_UNSUPPORTED: "run 'edgecomp check' for the whole model against all targets",
     Code.DEVICE_FAILED: "run 'edgecomp verify', which compares the bundle's files first",
     Code.TOOLCHAIN_FAILED: "'edgecomp doctor' tries every compiler",

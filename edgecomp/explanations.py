@@ -35,6 +35,8 @@ EXPLANATIONS: dict[Code, str] = {
     "or two inside the model.",
     Code.RECIPE_INVALID: "A recipe has an unknown key or a step that cannot follow the one "
     "before.",
+    Code.COST_TABLE_INVALID: "A table of measured kernels cannot be read, is damaged, or was measured "
+    "for another device. 'edgecomp tune' makes one; docs/tuning.md says what it holds.",
     Code.OPERATOR_UNSUPPORTED: "Operators that nothing here can compile; all of them are listed. "
     "Rewrite the model without them.",
     Code.OPSET_UNSUPPORTED: "The model's operator set or IR version is too old or too new. "

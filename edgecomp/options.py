@@ -19,6 +19,7 @@ from edgecomp.errors import Code, EdgecompError, nearest_hint
 PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
+    "auto": (),
 }
 CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
 TOOLCHAINS = ("auto", "require", "none")
@@ -128,8 +129,14 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     force: bool = _option(False, "replace an output that exists")
     precision: str = _option(
         "fp32",
-        "fp32: as trained; w8a8: 8-bit weights and activations",
+        "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
+        "the model faster on --target, other layers stay float",
         choices=tuple(PRECISIONS),
+    )
+    target: str = _option(
+        "",
+        "device that --precision auto chooses for: a name of 'edgecomp targets', or a .toml file",
+        flags=("-t",),
     )
     calibration_data: str | None = _option(
         None,
@@ -168,6 +175,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             raise _usage("calibration_percentile", "expected more than 50 and at most 100")
         _check_range("num_samples", self.num_samples, 1, None)
         _check_range("seed", self.seed, 0, _SEED_LIMIT - 1)
+        if self.precision == "auto" and not self.target:
+            raise _usage(
+                "precision",
+                "what pays depends on the device",
+                hint="add --target; 'edgecomp targets' lists the devices",
+            )
         if self.precision == "fp32" and self.bias_correction:
             raise _usage(
                 "bias_correction",
@@ -200,6 +213,12 @@ class BuildOptions(QuantizeOptions):
         "compute float 3x3 convolutions by Winograd's method where it is modelled to be "
         "faster; their results then have another rounding error, and their weights take more "
         "room (docs/numerics.md)",
+    )
+    cost_table: str = _option(
+        "",
+        "file that 'edgecomp tune' wrote: its kernels are used before those that were measured "
+        "for the target and come with edgecomp; none: choose kernels by the cost model alone",
+        metavar="FILE|none",
     )
     embed_weights: bool = _option(
         False, "put the weights into the library instead of a file beside it"
@@ -319,6 +338,38 @@ class BenchmarkOptions(DeviceOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TuneOptions(DeviceOptions, ModelOptions):
+    """Which kernels of a model are measured, where and for how long."""
+
+    output: pathlib.Path | None = _option(
+        None,
+        "cost table to extend, by default TARGET.json in the folder 'tuned' of the cache",
+        flags=("-o",),
+        metavar="FILE",
+    )
+    target: str = _option(
+        "",
+        "target whose kernels are measured, by default that of the bundle, else host",
+        flags=("-t",),
+    )
+    trials: int = _option(15, "how often each kernel is measured", metavar="N")
+    max_secs: float = _option(
+        0.0, "begin no further layer after this many seconds; 0: measure all"
+    )
+    cache_dir: pathlib.Path | None = _option(
+        None,
+        "where compiled kernels are kept, by default $EDGECOMP_CACHE_DIR or the user's cache "
+        "folder",
+        metavar="DIR",
+    )
+
+    def _check(self) -> None:
+        _check_range("trials", self.trials, 3, 10_000)
+        if self.max_secs < 0:
+            raise _usage("max_secs", "expected a positive number, or 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class VerifyOptions(DeviceOptions):
     """Whether a bundle computes on the device what it computed when it was built."""
 
@@ -364,6 +415,7 @@ VERBS: dict[str, type] = {
     "run": RunOptions,
     "benchmark": BenchmarkOptions,
     "verify": VerifyOptions,
+    "tune": TuneOptions,
     "check": CheckOptions,
 }
 
@@ -374,12 +426,8 @@ VERB_DEFAULTS: dict[str, dict[str, Any]] = {"quantize": {"precision": "w8a8"}}
 def fields_of(cls: type) -> "list[dataclasses.Field[Any]]":
     """The fields of an options class, its own before those of its bases."""
     by_name = {field.name: field for field in dataclasses.fields(cls)}
-    return [
-        by_name[name]
-        for part in cls.__mro__
-        for name in inspect.get_annotations(part)
-        if name in by_name
-    ]
+    names = [name for part in cls.__mro__ for name in inspect.get_annotations(part)]
+    return [by_name[name] for name in dict.fromkeys(names) if name in by_name]
 
 
 def facts_of(field: "dataclasses.Field[Any]") -> OptionFacts:

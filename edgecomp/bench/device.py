@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from edgecomp.bench import runner
 from edgecomp.bench.files import BundleFiles
+from edgecomp.bench.line_process import LineProcess
 from edgecomp.bench.runner import Measurement, MeasureOptions
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.held import scratch_folder
@@ -45,6 +46,14 @@ class Place(abc.ABC):
             EdgecompError: DEVICE_UNREACHABLE or DEVICE_FAILED.
         """
 
+    @abc.abstractmethod
+    def serve(self, arguments: Sequence[str]) -> LineProcess:
+        """Start the runner with ``--serve``, which then takes commands; the caller closes it."""
+
+    @abc.abstractmethod
+    def discard(self) -> None:
+        """Remove what was copied to the device for this bundle and would stay there."""
+
 
 class Device(abc.ABC):
     """Where bundles run.
@@ -59,6 +68,14 @@ class Device(abc.ABC):
 
     def __str__(self) -> str:
         return self.spec
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """The machine in words: its board where that is known, its processor.
+
+        Raises:
+            EdgecompError: DEVICE_UNREACHABLE.
+        """
 
     @abc.abstractmethod
     def place(self, bundle: BundleFiles) -> contextlib.AbstractContextManager[Place]:

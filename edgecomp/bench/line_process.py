@@ -21,6 +21,7 @@ class LineProcess:
         command: the program and its arguments.
         environment: instead of this process's.
         hint: for an error that the child tells.
+        device: where it runs, for messages.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class LineProcess:
         environment: Mapping[str, str] | None = None,
         *,
         hint: str = "",
+        device: str = "local",
     ) -> None:
         self._name = name
+        self._device = device
         self._hint = hint
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         try:
@@ -103,4 +106,4 @@ class LineProcess:
         status = self._process.wait()
         self._errors.seek(0)
         text = self._errors.read().decode(errors="replace")
-        return program_failed("local", [self._name], status, text)
+        return program_failed(self._device, [self._name], status, text)

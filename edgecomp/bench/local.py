@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from edgecomp.bench.device import Device, Place, require_runner
 from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
+from edgecomp.bench.line_process import LineProcess
+from edgecomp.bench.machine import BOARD_FILE, CPU_FILE, machine_in_words
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.held import scratch_folder
 
@@ -74,6 +76,14 @@ class ProcessPlace(Place):
             raise program_failed(self._device, [self.runner], done.returncode, done.stderr)
         return done.stdout
 
+    def serve(self, arguments: Sequence[str]) -> LineProcess:
+        """Start the runner as a child that takes commands."""
+        command = [*self._prefix, self.runner, *arguments, "--serve"]
+        return LineProcess("edgecomp_run", command)
+
+    def discard(self) -> None:
+        """Nothing was copied."""
+
 
 class ProcessDevice(Device):
     """Starts the runner here, behind a prefix that is empty or an emulator's command."""
@@ -83,6 +93,14 @@ class ProcessDevice(Device):
         self.prefix = tuple(prefix)
         self.emulated = bool(prefix)
         self._timeout_s = timeout_s
+
+    def describe(self) -> str:
+        """This machine."""
+        board, cpuinfo = (
+            path.read_text(errors="replace") if path.is_file() else ""
+            for path in (pathlib.Path(BOARD_FILE), pathlib.Path(CPU_FILE))
+        )
+        return machine_in_words(board, cpuinfo)
 
     @contextlib.contextmanager
     def place(self, bundle: BundleFiles) -> Iterator[Place]:

@@ -130,6 +130,22 @@ class PeerEngine(ProcessEngine):
             super().__init__(process, owned.pop_all())
 
 
+def convert_task(task: Task, python: str = sys.executable) -> str:
+    """Make a runtime's form of a model in the task's folder, to be kept; say what it is.
+
+    Args:
+        task: with its files; ``task.json`` names the result afterwards.
+        python: the interpreter that has the runtime and its converter.
+
+    Raises:
+        EdgecompError: FILE_MISSING, PACKAGE_MISSING, DEVICE_FAILED.
+    """
+    entry = CATALOG[task.peer]
+    _require_packages(task.peer, entry, python, (*entry.runs, *entry.converts))
+    with scratch_folder() as parent:
+        return _convert(task, python, _environment(parent, task.threads))
+
+
 def _write(task: Task, file: str, form: str) -> None:
     dataclasses.replace(task, file=file, form=form).write()
 

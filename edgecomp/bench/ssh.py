@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from edgecomp.bench.device import Device, Place, require_runner
 from edgecomp.bench.failures import program_failed
 from edgecomp.bench.files import BundleFiles
+from edgecomp.bench.line_process import LineProcess
+from edgecomp.bench.machine import BOARD_FILE, CPU_FILE, machine_in_words
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
 from edgecomp.held import scratch_folder
@@ -67,6 +69,11 @@ class Connection:
                 f"copying a file to or from {self.host} failed: {done.stderr.strip()}",
                 hint="is there space left on the device?",
             )
+
+    def serve(self, command: str, name: str) -> LineProcess:
+        """Start a program there that answers lines."""
+        command_line = ["ssh", *self._options, self.host, command]
+        return LineProcess(name, command_line, device=f"ssh:{self.host}")
 
     def close(self) -> None:
         """End the shared connection."""
@@ -131,6 +138,17 @@ class SshPlace(Place):
             raise program_failed(device, [self.runner], done.returncode, done.stderr)
         return done.stdout
 
+    def serve(self, arguments: Sequence[str]) -> LineProcess:
+        """Start the runner there; it ends with the connection."""
+        return self._connection.serve(
+            shlex.join([self.runner, *arguments, "--serve"]), "edgecomp_run"
+        )
+
+    def discard(self) -> None:
+        """Remove the runner and the weights."""
+        with contextlib.suppress(EdgecompError):
+            self._connection.shell(f"rm -f {shlex.join([self.runner, self.weights])}")
+
 
 class SshDevice(Device):
     """``ssh:user@host`` or ``ssh:user@host:port``."""
@@ -150,24 +168,35 @@ class SshDevice(Device):
         self._port = port
         self._timeout_s = timeout_s
 
+    def describe(self) -> str:
+        """The other machine."""
+        with self._connect() as connection:
+            board = connection.shell(f"cat {BOARD_FILE}").stdout
+            return machine_in_words(board, connection.shell(f"cat {CPU_FILE}").stdout)
+
     @contextlib.contextmanager
     def place(self, bundle: BundleFiles) -> Iterator[Place]:
         """Copy what the other machine lacks, and make a scratch folder there."""
         runner = require_runner(bundle)
+        with self._connect() as connection:
+            cache = connection.checked_shell(f"mkdir -p {_CACHE} && cd {_CACHE} && pwd")
+            cache = cache.strip()
+            program = _keep(connection, cache, runner, executable=True)
+            weights = _keep(connection, cache, bundle.weights_path, executable=False)
+            folder = connection.checked_shell("mktemp -d").strip()
+            try:
+                yield SshPlace(connection, program, weights, folder)
+            finally:
+                with contextlib.suppress(EdgecompError):
+                    connection.shell(f"rm -rf {shlex.quote(folder)}")
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[Connection]:
         # A socket's path is short: the system's temporary folder, not the user's cache.
         with scratch_folder() as control:
             connection = Connection(self._host, self._port, control, self._timeout_s)
             try:
-                cache = connection.checked_shell(f"mkdir -p {_CACHE} && cd {_CACHE} && pwd")
-                cache = cache.strip()
-                program = _keep(connection, cache, runner, executable=True)
-                weights = _keep(connection, cache, bundle.weights_path, executable=False)
-                folder = connection.checked_shell("mktemp -d").strip()
-                try:
-                    yield SshPlace(connection, program, weights, folder)
-                finally:
-                    with contextlib.suppress(EdgecompError):
-                        connection.shell(f"rm -rf {shlex.quote(folder)}")
+                yield connection
             finally:
                 connection.close()
 

@@ -22,12 +22,14 @@ class Summary:
 
     Attributes:
         runs: how many.
-        minimum_ns, p50_ns, p90_ns, p99_ns, maximum_ns: linear interpolation between runs.
+        minimum_ns, p25_ns, p50_ns, p90_ns, p99_ns, maximum_ns: linear interpolation between
+            runs.
         spread: distance between the quartiles divided by the median.
     """
 
     runs: int
     minimum_ns: float
+    p25_ns: float
     p50_ns: float
     p90_ns: float
     p99_ns: float
@@ -62,6 +64,7 @@ def summarize(times_ns: Sequence[float]) -> Summary:
     return Summary(
         runs=len(times),
         minimum_ns=float(low),
+        p25_ns=float(p25),
         p50_ns=float(p50),
         p90_ns=float(p90),
         p99_ns=float(p99),

@@ -77,7 +77,9 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
     ):
         return ""
     try:
-        contents = _contents(pathlib.Path(source), options.calibration_data)
+        contents = _contents(
+            pathlib.Path(source), options.calibration_data, options.cost_table
+        )
     except OSError:  # the steps that need the file say what is wrong with it
         contents = []
     if not contents:
@@ -96,13 +98,17 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _contents(model: pathlib.Path, calibration: str | None) -> list[tuple[str, str]]:
+def _contents(
+    model: pathlib.Path, calibration: str | None, table: str
+) -> list[tuple[str, str]]:
     """Name and hash of every file that is read; empty where something else is read too.
 
     Raises:
         OSError: one of them cannot be read.
     """
     files = [*_model_files(model), *_calibration_files(calibration)]
+    if table not in ("", "none"):
+        files.append(pathlib.Path(table))
     if None in files:
         return []
     return [(path.name, file_sha256(path)) for path in files if path is not None]

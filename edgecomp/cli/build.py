@@ -12,7 +12,7 @@ from edgecomp.options import BuildOptions, QuantizeOptions
 
 _HELP = f"""Compile a model into a bundle for a device.
 
-The whole way: read or trace, optimize, quantize (with --precision w8a8), compile for the target,
+The whole way: read or trace, optimize, quantize (with --precision w8a8 or auto), compile for the target,
 link, and write a folder that a program or 'edgecomp run' can use.
 
 {MODEL_HELP}

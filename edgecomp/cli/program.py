@@ -25,6 +25,7 @@ VERBS = {
     "run": "Run a bundle once.",
     "verify": "Compare a bundle's results on a device with its golden vectors.",
     "benchmark": "Measure a bundle on a device.",
+    "tune": "Measure a model's kernels on a device; later builds take the fastest.",
     "report": "Print what a bundle holds and what was found while it was built.",
     "targets": "List the devices, or print the facts about one.",
     "doctor": "Say what is installed here, and how to get what is missing.",

@@ -1,6 +1,8 @@
 """``edgecomp quantize``."""
 
 import dataclasses
+import json
+from typing import Any
 
 import click
 
@@ -31,6 +33,11 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     from edgecomp import api
 
     with talk.progress() as progress:
-        api.quantize(source, options.calibration_data, options=options, progress=progress)
-    facts = {"model": str(options.output), "precision": options.precision}
+        quantized = api.quantize(
+            source, options.calibration_data, options=options, progress=progress
+        )
+    facts: dict[str, Any] = {"model": str(options.output), "precision": options.precision}
+    if options.precision == "auto":
+        # A model that was quantized already has none.
+        facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
     talk.result(facts, str(options.output))

@@ -31,5 +31,10 @@ def command(bundle_path: pathlib.Path, talk: Talk) -> None:
         for call in calls
     ]
     header = ("call", "operator", "schedule", "million MACs", "weights", "from")
-    text = f"{summary_text(summary(bundle))}\n\n{table(header, rows)}"
+    parts = [summary_text(summary(bundle)), table(header, rows)]
+    stays = bundle.report.get("facts", {}).get("layers_that_stay_float", ())
+    if stays:
+        pairs = [line.partition(": ")[::2] for line in stays]
+        parts.append(table(("stays float", "why"), pairs))
+    text = "\n\n".join(parts)
     talk.result({**summary(bundle), "report": bundle.report}, text)

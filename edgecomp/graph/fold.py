@@ -22,6 +22,7 @@ from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
 from edgecomp.graph.inline import inline_graph
 from edgecomp.graph.names import unused_name
+from edgecomp.graph.sequences import replace_sequence_reader
 from edgecomp.graph.shapes import infer_node, static_shape
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class FoldResult:
         folded: nodes replaced by constants.
         branches: If nodes replaced by the branch their constant condition takes.
         inferred: values whose type or shape became better known.
-        expanded: nodes replaced by their definition.
+        expanded: nodes replaced by their definition, readers of sequences by tensors.
     """
 
     folded: int = 0
@@ -97,7 +98,9 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         arrays = None if array is None else [array]
     else:
         result.inferred += infer_node(node, model.opset_imports)
-        definition = expand_node(node, model.opset_imports)
+        definition = replace_sequence_reader(node)
+        if definition is None:
+            definition = expand_node(node, model.opset_imports)
         if definition is not None:
             result.expanded += 1
             for inner in definition:

@@ -61,8 +61,8 @@ class _Tensors:
         if isinstance(argument, Constant):
             return self.constant(argument.name, argument.array)
         root = argument
-        while root.alias_of is not None:
-            root = root.alias_of
+        while (below := root.alias_of or root.part_of) is not None:
+            root = below
         if root.constant is not None:
             return self.constant(root.name, root.constant)
         index = self._index.get(root)

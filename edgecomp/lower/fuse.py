@@ -8,6 +8,9 @@ import dataclasses
 
 import numpy as np
 
+from edgecomp.lower.fuse_moves import fuse_moves
+from edgecomp.lower.fuse_tables import fuse_tables
+from edgecomp.lower.lift_sequences import lift_sequences
 from edgecomp.lower.uses import Uses, replace
 from edgecomp.plan.operations import (
     Activation,
@@ -30,6 +33,7 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
     "HardSigmoid": ("alpha", "beta"),
     "Sigmoid": ("", ""),
     "Tanh": ("", ""),
+    "Gelu": ("", ""),
 }
 
 #: A kernel takes at most 12 pointers; one is the output.
@@ -39,6 +43,8 @@ MOST_CHAIN_STEPS = 24
 
 def fuse(program: Program) -> None:
     """Run every fusion until none applies."""
+    lift_sequences(program)
+    fuse_tables(program)
     for rule in (
         fuse_bias,
         fuse_activation,
@@ -50,6 +56,7 @@ def fuse(program: Program) -> None:
             pass
     while fuse_elementwise(program):
         pass
+    fuse_moves(program)
 
 
 def fuse_bias(program: Program) -> bool:
@@ -176,6 +183,8 @@ def _activation(steps: tuple[Step, ...], inputs: int) -> Activation | None:
         return None
     step = steps[0]
     attributes = dict(step.attributes)
+    if attributes.get("approximate") == "tanh":
+        return Activation("gelu_tanh")
     first, second = ACTIVATIONS[step.operator]
     alpha = float(attributes.get(first, -np.inf if first == "min" else 0.0))
     beta = float(attributes.get(second, np.inf if second == "max" else 0.0))

@@ -96,8 +96,11 @@ def _chain(
 
 def _root(argument: object) -> object:
     """The value whose memory an argument is."""
-    while isinstance(argument, Value) and argument.alias_of is not None:
-        argument = argument.alias_of
+    while isinstance(argument, Value):
+        below = argument.alias_of or argument.part_of
+        if below is None:
+            break
+        argument = below
     return argument
 
 

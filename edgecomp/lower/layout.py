@@ -9,6 +9,8 @@ runs.
 
 import numpy as np
 
+from edgecomp.lower.alias_copies import alias_copies
+from edgecomp.lower.place_parts import place_parts
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
@@ -56,6 +58,7 @@ def assign_layout(program: Program) -> None:
     _choose_orders(program)
     _convert_inputs(program)
     _settle_outputs(program)
+    alias_copies(program)
 
 
 def _choose_orders(program: Program) -> None:
@@ -79,13 +82,24 @@ def _prefers_nhwc(operation: Operation, value: Value, uses: Uses) -> bool:
     if any(isinstance(reader.kind, IMAGE_KINDS) for reader in readers):
         return True
     if isinstance(operation.kind, StridedCopy):
-        rank = len(operation.inputs[0].shape)
-        if operation.kind.permutation != tuple(range(rank)):
+        rank, kind = len(operation.inputs[0].shape), operation.kind
+        if _moves_channels_in(operation):
+            return not readers or not all(isinstance(r.kind, ROW_MAJOR_KINDS) for r in readers)
+        cut = kind.in_shape is not None and kind.out_shape is not None
+        if kind.permutation != tuple(range(rank)) and not cut:
             return False
     if not any(_is_image(v) for v in operation.inputs):
         return False
     # A result that only row-major operations read is written row-major at once.
     return not readers or not all(isinstance(r.kind, ROW_MAJOR_KINDS) for r in readers)
+
+
+def _moves_channels_in(operation: Operation) -> bool:
+    """Whether NHWC is the order in which a transposed value lies already."""
+    kind, x = operation.kind, operation.inputs[0]
+    assert isinstance(kind, StridedCopy)
+    plain = kind.in_shape is None and kind.out_shape is None
+    return plain and x.order is Order.ROW_MAJOR and kind.permutation == (0, 2, 3, 1)
 
 
 def _is_image(value: Value) -> bool:
@@ -161,8 +175,12 @@ def _convert_inputs(program: Program) -> None:
         converter.inserted = []
         result.append(operation)
     program.operations = result
+    place_parts(program, halo_fills)
     for value, fill in halo_fills.items():
         _insert_fill(program, value, fill)
+    for operation in program.operations:
+        for value in (*operation.inputs, *operation.outputs):
+            value.halo = _whole(value).halo
 
 
 def _wanted_order(operation: Operation, value: Value) -> Order | None:
@@ -215,13 +233,20 @@ def _neutral(operation: Operation) -> float | int:
 def _insert_fill(program: Program, value: Value, fill: float) -> None:
     """Put the halo fill before the first operation that writes the value."""
     for position, operation in enumerate(program.operations):
-        if value in operation.outputs:
+        if any(_whole(written) is value for written in operation.outputs):
             program.operations.insert(
                 position,
                 Operation(FillHalo(fill), [], [value], operation.nodes[:1], operation.source),
             )
             return
     raise AssertionError(f"nothing writes {value.name}")
+
+
+def _whole(value: Value) -> Value:
+    """The image whose memory holds the value."""
+    while value.part_of is not None:
+        value = value.part_of
+    return value
 
 
 def _settle_outputs(program: Program) -> None:

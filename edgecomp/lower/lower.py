@@ -13,8 +13,10 @@ from edgecomp.lower.compile import compile_kernels
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
-from edgecomp.lower.select import select
+from edgecomp.lower.select import Selected, select
 from edgecomp.plan.plan import Plan
+from edgecomp.schedules.cost_table import CostTable
+from edgecomp.schedules.signature import signature
 
 Progress = Callable[[str, int, int], None]
 
@@ -26,10 +28,13 @@ class Lowered:
     Attributes:
         plan: the static plan.
         fallbacks: nodes that no schedule could express, with the reason.
+        kernel_choice: how many layers got their kernel by measurement and how many by the
+            cost model, and where it was measured.
     """
 
     plan: Plan
     fallbacks: list[Refusal]
+    kernel_choice: dict[str, int | str]
 
 
 def lower(
@@ -39,6 +44,7 @@ def lower(
     name: str,
     require_full_target: bool = False,
     without: Collection[str] = (),
+    table: CostTable | None = None,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -51,6 +57,7 @@ def lower(
         name: of the model; made a C identifier.
         require_full_target: refuse the fallback.
         without: names of schedules that are not used.
+        table: measured kernels of the target.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
@@ -71,7 +78,7 @@ def lower(
         )
     fuse(program)
     assign_layout(program)
-    selected = select(program, target, without)
+    selected = select(program, target, without, table)
 
     def compiled(done: int, total: int) -> None:
         if progress:
@@ -79,4 +86,18 @@ def lower(
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
     objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    return Lowered(assemble(program, selected, target, objects), fallbacks)
+    plan = assemble(program, selected, target, objects)
+    return Lowered(plan, fallbacks, _kernel_choice(selected, table))
+
+
+def _kernel_choice(selected: list[Selected], table: CostTable | None) -> dict[str, int | str]:
+    """For the report: the layers that could have been measured."""
+    choosable = [choice for choice in selected if signature(choice.operation)]
+    measured = sum(choice.measured is not None for choice in choosable)
+    counts: dict[str, int | str] = {
+        "by_measurement": measured,
+        "by_cost_model": len(choosable) - measured,
+    }
+    if table is not None and measured:
+        counts |= {"measured_on": table.header.device, "measured_at": table.header.date}
+    return counts

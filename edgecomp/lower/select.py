@@ -1,6 +1,7 @@
-"""Give every operation to the first schedule that claims it."""
+"""Give every operation to the kernel measured to be fastest, else to the first that claims it."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Collection
 
@@ -8,8 +9,13 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
+from edgecomp.schedules.candidates import Candidate, emit_candidate
+from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.family import SCHEDULES
+from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
+
+logger = logging.getLogger(__name__)
 
 #: What the coverage report calls an operation that no schedule claimed.
 FALLBACK = "fallback"
@@ -22,21 +28,29 @@ class Selected:
     Attributes:
         schedule: name of the schedule, "fallback" where none claimed it.
         refusals: "schedule: reason" of those that were asked first.
+        measured: why it was chosen, None where the cost model chose.
     """
 
     operation: Operation
     schedule: str
     calls: list[KernelCall]
     refusals: tuple[str, ...]
+    measured: Measured | None = None
 
 
-def select(program: Program, target: Target, without: Collection[str] = ()) -> list[Selected]:
+def select(
+    program: Program,
+    target: Target,
+    without: Collection[str] = (),
+    table: CostTable | None = None,
+) -> list[Selected]:
     """Choose a schedule for each operation that makes calls.
 
     Args:
         program: operations in their layout.
         target: device.
         without: names of schedules that are not asked.
+        table: measured kernels of the target.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes.
@@ -50,6 +64,10 @@ def select(program: Program, target: Target, without: Collection[str] = ()) -> l
             calls = emit_fallback(operation, target)
             selected.append(Selected(operation, FALLBACK, calls, ()))
             continue
+        measured = _find_measured(operation, target, without, table)
+        if measured is not None:
+            selected.append(measured)
+            continue
         schedule, refusals = find_schedule(operation, target, without)
         if schedule is None:
             unclaimed.append((operation, refusals))
@@ -59,6 +77,26 @@ def select(program: Program, target: Target, without: Collection[str] = ()) -> l
     if unclaimed:
         raise _unclaimed(unclaimed, target)
     return selected
+
+
+def _find_measured(
+    operation: Operation, target: Target, without: Collection[str], table: CostTable | None
+) -> Selected | None:
+    """The fastest kernel of the table that still fits."""
+    for entry in table.ranked(operation, without) if table else ():
+        try:
+            calls = emit_candidate(operation, target, Candidate(entry.schedule, entry.params))
+        except ParamsError as error:
+            logger.info(
+                "a measured kernel of '%s' no longer fits (%s %s): %s",
+                ", ".join(operation.nodes),
+                entry.schedule,
+                entry.params,
+                error,
+            )
+            continue
+        return Selected(operation, entry.schedule, calls, (), entry)
+    return None
 
 
 def find_schedule(

@@ -1,6 +1,7 @@
 """Fold constant arithmetic per channel behind a product into its weights and bias.
 
     Conv(x, W, b) -> Mul(.., s [M,1,1]) -> Add(.., t [M,1,1])   =>   Conv(x, s W, s b + t)
+    MatMul(x, W) -> Add(.., b [N]) -> Mul(.., s [N])   =>   MatMul(x, s W) -> Add(.., s b)
 
 Add and Sub become bias, Mul and Div scale the weights; a scalar counts as the same for every
 channel. Not applied where the product is read elsewhere too, or the constant varies along
@@ -10,8 +11,9 @@ another dimension than the channels (then it stays an operator of its own).
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.edit import only_reader, remove_unused, replace_value
-from edgecomp.graph.match import is_operator, split_constant
+from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.edit import only_reader, remove_unused, replace_value, set_constant_input
+from edgecomp.graph.match import is_operator, producer, split_constant
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.channel_scale import (
@@ -25,6 +27,8 @@ from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
 
 class FoldChannelAffinePass(ir.passes.InPlacePass):
     """Fold Add, Sub, Mul, Div by constants into Conv, ConvTranspose and canonical Gemm.
+
+    Into MatMul and the bias behind it Mul and Div only.
 
     Scope: main graph.  Numerics: float-reassociated.
     """
@@ -58,7 +62,7 @@ def _fold(node: ir.Node) -> str | None:
     value, array, index = found
     product = value.producer()
     if product is None or not is_operator(product, *PRODUCTS):
-        return None
+        return _fold_into_matrix(node, value, array, index)
     channels, shape = output_channels(product), static_shape(value)
     if channels is None or shape is None or static_shape(node.outputs[0]) != shape:
         return "the product's weights are not constant"
@@ -71,12 +75,52 @@ def _fold(node: ir.Node) -> str | None:
         return "it divides by the product or by zero"
     scale, shift = _scale_and_shift(node.op_type, vector, index)
     scale_output_channels(product, scale, shift)
+    _remove(node, value, product)
+    return ""
+
+
+def _fold_into_matrix(
+    node: ir.Node, value: ir.Value, array: AnyArray, index: int
+) -> str | None:
+    """Scale the constant matrix of a MatMul, and the bias between it and ``node``."""
+    if not is_operator(node, "Mul", "Div") or (node.op_type == "Div" and index == 0):
+        return None
+    shape = static_shape(value)
+    vector = None if not shape else per_channel(array, shape, len(shape) - 1)
+    if shape is None or vector is None or static_shape(node.outputs[0]) != shape:
+        return None
+    if array.dtype.kind != "f" or (node.op_type == "Div" and not vector.all()):
+        return None
+    bias = producer(value, "Add")
+    product, summed = value.producer(), None
+    if bias is not None:
+        summed = split_constant(bias)
+        if summed is None or only_reader(summed[0]) is not bias:
+            return None
+        if per_channel(summed[1], shape, len(shape) - 1) is None:
+            return None
+        product = summed[0].producer()
+    if product is None or not is_operator(product, "MatMul"):
+        return None
+    matrix = constant_array(product.inputs[1])
+    if matrix is None or matrix.ndim != 2 or only_reader(value) is not node:
+        return None
+    scale, _ = _scale_and_shift(node.op_type, vector, index)
+    assert scale is not None
+    set_constant_input(product, 1, (matrix.astype(np.float64) * scale).astype(matrix.dtype))
+    if bias is not None and summed is not None:
+        _, old, at = summed
+        set_constant_input(bias, at, (old.astype(np.float64) * scale).astype(old.dtype))
+    _remove(node, value, product)
+    return ""
+
+
+def _remove(node: ir.Node, value: ir.Value, product: ir.Node) -> None:
+    """Let ``value`` stand for the node's result."""
     copy_source(node, product)
     replace_value(node.outputs[0], value)
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    graph.remove(node, safe=True)
-    return ""
+    assert isinstance(node.graph, ir.Graph)
+    node.graph.remove(node, safe=True)
 
 
 def _scale_and_shift(

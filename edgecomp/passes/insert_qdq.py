@@ -82,13 +82,17 @@ class InsertQdqPass(ir.passes.InPlacePass):
         """Insert the nodes."""
         if any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph):
             return finish(type(self).__name__, model, 0)
-        scope = decide_scope(model.graph, self._options, self._range_refusal)
+        scope = self.scope_of(model.graph)
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
             affines = _affines(scope, self._ranges)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
+
+    def scope_of(self, graph: ir.Graph) -> Scope:
+        """What would become integer."""
+        return decide_scope(graph, self._options, self._range_refusal)
 
     def _range_refusal(self, value: ir.Value) -> str:
         array = constant_array(value)

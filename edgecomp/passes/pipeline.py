@@ -25,6 +25,7 @@ from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import run_model
 from edgecomp.graph.verify import verify
 from edgecomp.passes.canonicalize_products import CanonicalizeProductsPass
+from edgecomp.passes.decompose_conv_transpose import DecomposeConvTransposePass
 from edgecomp.passes.fold_batch_norm import FoldBatchNormPass
 from edgecomp.passes.fold_channel_affine import FoldChannelAffinePass
 from edgecomp.passes.fold_constants import FoldConstantsPass
@@ -71,6 +72,8 @@ def float_passes(
         FoldBatchNormPass(),
         # ... and a normalisation that became Mul and Add, or had one behind it, can fold now.
         FoldChannelAffinePass(),
+        # After the folds into weights: normalisations do not fold through the interleaving.
+        DecomposeConvTransposePass(),
         # After normalisations are gone: nothing may stand between the factors.
         low_rank or FoldLowRankPass(),
     ]

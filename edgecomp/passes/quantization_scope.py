@@ -8,7 +8,7 @@ convolutional network do not.
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -48,12 +48,14 @@ class InsertQdqOptions:
         op_types_to_quantize: only these ONNX operators, () for all that have an integer form.
         per_channel: one weight scale per output channel.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
+        stay_float: names of further nodes that stay float -> why.
     """
 
     nodes_to_exclude: tuple[str, ...] = ()
     op_types_to_quantize: tuple[str, ...] = ()
     per_channel: bool = True
     quantize_outputs: bool = False
+    stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +80,11 @@ class Block:
     def input_values(self) -> tuple[ir.Value, ...]:
         """The values behind ``inputs``."""
         return tuple(v for i in self.inputs if (v := self.node.inputs[i]) is not None)
+
+    @property
+    def nodes(self) -> tuple[ir.Node, ...]:
+        """All that the block is computed from."""
+        return tuple(n for n in (self.node, self.add, self.activation) if n is not None)
 
     @property
     def is_product(self) -> bool:
@@ -164,6 +171,8 @@ def _pattern(name: str) -> re.Pattern[str] | None:
 
 def _excluded(node: ir.Node, options: InsertQdqOptions) -> bool:
     name = node.name or ""
+    if name in options.stay_float:
+        return True
     for given in options.nodes_to_exclude:
         pattern = _pattern(given)
         if pattern.fullmatch(name) if pattern else given == name:
@@ -203,7 +212,7 @@ def _all_constant(node: ir.Node) -> bool:
 
 def _node_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if _excluded(node, options):
-        return "it is excluded by name"
+        return options.stay_float.get(node.name or "", "it is excluded by name")
     if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
         return "its operator type is not among those to quantize"
     reason = integer_refusal(node)

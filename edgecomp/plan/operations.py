@@ -334,6 +334,9 @@ class StridedCopy:
         out_start, out_step: per dimension of the output.
         lookup: 256 entries of the output's dtype, applied to 8-bit elements (requantization
             during a concat), or None.
+        in_shape, out_shape: shapes under which x and the output are indexed where those are
+            not their own: each cuts dimensions into factors, outer ones first (a channel
+            shuffle is a copy from [N, g, C/g, H, W]). None for the value's own shape.
     """
 
     shape: tuple[int, ...]
@@ -343,6 +346,8 @@ class StridedCopy:
     out_start: tuple[int, ...]
     out_step: tuple[int, ...]
     lookup: Array | None = None
+    in_shape: tuple[int, ...] | None = None
+    out_shape: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

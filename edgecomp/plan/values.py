@@ -75,6 +75,42 @@ class View:
             self.elements,
         )
 
+    def refined(self, shape: tuple[int, ...]) -> "View":
+        """The same elements with dimensions cut into factors, outer ones first.
+
+        Raises:
+            ValueError: when ``shape`` does not cut this one.
+        """
+        groups = refinement(self.shape, shape)
+        if groups is None:
+            raise ValueError(f"shape {shape} does not cut {self.shape}")
+        strides: list[int] = []
+        for factors, stride in zip(groups, self.strides, strict=True):
+            inner = [math.prod(factors[k + 1 :]) for k in range(len(factors))]
+            strides += [stride * below for below in inner]
+        return View(shape, tuple(strides), self.offset, self.elements)
+
+
+def refinement(shape: tuple[int, ...], finer: tuple[int, ...]) -> list[tuple[int, ...]] | None:
+    """For each dimension of ``shape`` the factors that ``finer`` cuts it into, in order.
+
+    Dimensions of 1 in ``finer`` belong to the dimension behind them, at the end to the last; a
+    dimension of 1 in ``shape`` may have none. None where a dimension of ``finer`` spans several
+    of ``shape``.
+    """
+    groups: list[tuple[int, ...]] = []
+    at = 0
+    for position, size in enumerate(shape):
+        last = position == len(shape) - 1
+        begin, product = at, 1
+        while at < len(finer) and (product < size or (last and finer[at] == 1)):
+            product *= finer[at]
+            at += 1
+        if product != size:
+            return None
+        groups.append(tuple(finer[begin:at]))
+    return groups if at == len(finer) else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Quantization:
@@ -102,6 +138,9 @@ class Value:
         quantization: scale and zero point of quantized activations, else None.
         constant: contents of a constant, else None.
         alias_of: value whose memory this one is another view of (a reshape), else None.
+        part_of: NHWC image of which this one is some channels, else None. It has that image's
+            halo.
+        first_channel: of the part.
     """
 
     name: str
@@ -112,6 +151,8 @@ class Value:
     quantization: Quantization | None = None
     constant: Array | None = None
     alias_of: "Value | None" = None
+    part_of: "Value | None" = None
+    first_channel: int = 0
 
     @property
     def elements(self) -> int:
@@ -121,6 +162,10 @@ class Value:
     @property
     def view(self) -> View:
         """Addresses of the elements under the current order and halo."""
+        if self.part_of is not None:
+            whole = self.part_of.view
+            at = whole.offset + self.first_channel
+            return View(self.shape, whole.strides, at, whole.elements)
         if self.order is Order.NHWC:
             return nhwc_view(self.shape, self.halo)
         return row_major_view(self.shape)

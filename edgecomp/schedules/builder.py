@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tvm import tirx
-from tvm.ir import PointerType, PrimType
+from tvm.ir import PointerType, PrimType, StringImm
 from tvm_ffi import structural_hash
 
 #: TVM expressions carry no static types.
@@ -51,6 +51,7 @@ class KernelBuilder:
         self._declarations: list[Any] = []
         self._scopes: list[list[Any]] = [[]]
         self._names: dict[str, int] = {}
+        self._imports: dict[str, str] = {}
         self.lo: Expr = tirx.Var("lo", "int32")
         self.hi: Expr = tirx.Var("hi", "int32")
 
@@ -82,6 +83,17 @@ class KernelBuilder:
         """Evaluate a call for its effect."""
         self._emit(tirx.Evaluate(value))
 
+    def call_llvm(self, name: str, text: str, *arguments: Expr) -> None:
+        """Call a function that is given as LLVM's text, ``define internal void @name(...)``.
+
+        Args:
+            name: of the function; the same name is the same text.
+            text: its definition.
+            arguments: scalars, and pointers as ``pointer_to`` makes them.
+        """
+        self._imports[name] = text
+        self.evaluate(tirx.call_extern("void", name, *arguments))
+
     def prefetch(self, buffer: Buffer, index: Expr, *, near: bool) -> None:
         """Ask for a cache line to be read soon, into the level-1 (near) or level-2 cache.
 
@@ -112,10 +124,13 @@ class KernelBuilder:
 
     def finish(self, name: str) -> Kernel:
         """Close the function; the symbol is ``ec_<name>_<hash of the contents>``."""
-        (body,) = self._scopes
-        function = tirx.PrimFunc(
-            [*self._parameters, self.lo, self.hi], _sequence(self._declarations + body)
-        ).with_attr("tirx.noalias", True)
+        (statements,) = self._scopes
+        body = _sequence(self._declarations + statements)
+        for text in self._imports.values():
+            unit = tirx.const(0, "int32")
+            body = tirx.AttrStmt(unit, "pragma_import_llvm", StringImm(text), body)
+        parameters = [*self._parameters, self.lo, self.hi]
+        function = tirx.PrimFunc(parameters, body).with_attr("tirx.noalias", True)
         # tvm_ffi.structural_hash alone collides for kernels that differ in two small constants;
         # the printed text has those, but not every digit of a float. TVM's JSON has all and
         # takes twice as long.
@@ -151,6 +166,11 @@ def _sequence(statements: list[Any]) -> Any:
 def load(buffer: Buffer, index: Expr, lanes: int = 1) -> Expr:
     """Load ``lanes`` contiguous elements from ``index`` on."""
     return tirx.BufferLoad(buffer, [ramp(index, lanes)])
+
+
+def pointer_to(buffer: Buffer, index: Expr) -> Expr:
+    """Address of an element."""
+    return tirx.address_of(tirx.BufferLoad(buffer, [index]))
 
 
 def ramp(index: Expr, lanes: int, stride: int = 1) -> Expr:

@@ -7,10 +7,19 @@ A schedule is a module with
 * ``emit(operation, target) -> list[KernelCall]``: kernels and packed constants, in call order.
 
 ``emit`` is pure: the same operation and target give the same calls, symbol for symbol.
+
+A schedule whose parameters can be measured (``TunableSchedule``) also has
+
+* ``candidates(operation, target) -> list[str]``: parameters worth measuring, as text
+  (``schedules/params.py``), those that ``emit`` takes first where the schedule would claim the
+  operation; none where it cannot compute it,
+* ``emit_candidate(operation, target, params) -> list[KernelCall]``: as ``emit``, with these
+  parameters. A text may come from a table that another version wrote: what does not fit raises
+  ``ParamsError``, and what fits is correct, however slow.
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
@@ -81,3 +90,16 @@ class Schedule(Protocol):
 
     def emit(self, operation: Operation, target: Target) -> list[KernelCall]:
         """Return the calls that compute a claimed operation."""
+
+
+@runtime_checkable
+class TunableSchedule(Schedule, Protocol):
+    """A schedule whose parameters can be measured."""
+
+    def candidates(self, operation: Operation, target: Target) -> list[str]:
+        """Return parameters worth measuring, the model's own first."""
+
+    def emit_candidate(
+        self, operation: Operation, target: Target, params: str
+    ) -> list[KernelCall]:
+        """Return the calls with given parameters, or raise ParamsError."""

@@ -18,7 +18,9 @@ from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
 from edgecomp.passes.pipeline import PassReport, float_passes, run_passes
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
+from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.quantize import insert_quantization
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ def prepare(
     kwargs: Mapping[str, Any] | None = None,
     dataset: Any = None,
     target: Target | None = None,
+    table: Table | None = None,
 ) -> Prepared:
     """Make the portable model.
 
@@ -62,6 +65,8 @@ def prepare(
         kwargs: keyword example inputs of a torch module.
         dataset: samples, in place of ``options.calibration_data``.
         target: what the model is for, where that is known already.
+        table: measured times of layers on it, for the precision ``auto``; None for the table
+            that a build would choose kernels by.
 
     Raises:
         EdgecompError: anything that is wrong with the model or the samples.
@@ -81,8 +86,12 @@ def prepare(
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
         return Prepared(model, [feeds], facts)
-    samples, facts["quantization"] = insert_quantization(model, options, progress, dataset)
-    facts["passes"].append("InsertQdqPass")
+    if target is not None and table is None:
+        table = table_for(target, getattr(options, "cost_table", ""))
+    samples, found = insert_quantization(model, options, progress, dataset, target, table)
+    facts |= found
+    if is_quantized(model):
+        facts["passes"].append("InsertQdqPass")
     return Prepared(model, samples, facts)
 
 

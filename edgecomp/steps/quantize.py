@@ -1,38 +1,61 @@
 """Calibration and the insertion of Quantize and Dequantize nodes."""
 
+import json
+import logging
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.calibrate.readers import open_calibration
+from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import QuantizeOptions
+from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.correct_bias import correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    decide_scope,
+    values_to_observe,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.schedules.cost import Table
+from edgecomp.schedules.cpu import winograd
+from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.source import errors_about
 
+logger = logging.getLogger(__name__)
+
+#: Where a model that ``auto`` chose for keeps the decision, as JSON.
+CHOICE_PROPERTY = "edgecomp.precision_choice"
 #: Samples whose outputs are kept in the bundle for ``verify``.
 GOLDEN_SAMPLES = 2
 
 
 def insert_quantization(
-    model: ir.Model, options: QuantizeOptions, progress: Progress, dataset: Any
+    model: ir.Model,
+    options: QuantizeOptions,
+    progress: Progress,
+    dataset: Any,
+    target: Target | None = None,
+    table: Table | None = None,
 ) -> tuple[list[dict[str, Array]], dict[str, Any]]:
-    """Calibrate a float model and quantize it in place.
+    """Calibrate a float model and quantize it in place, or with ``auto`` where it pays.
 
     Args:
         model: after the float passes.
         options: how.
         progress: told about every step.
         dataset: samples, in place of ``options.calibration_data``.
+        target: device that the precision ``auto`` chooses for.
+        table: measured times of layers on it.
 
     Returns:
-        Samples for golden vectors, and facts for the manifest.
+        Samples for golden vectors, and facts for the manifest and the report:
+        ``quantization``, and with ``auto`` those of the choice.
 
     Raises:
         EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID.
@@ -63,9 +86,18 @@ def insert_quantization(
             calibration,
             method=options.calibration_method,
             percentile=options.calibration_percentile,
-            values=values_to_observe(model.graph, qdq),
+            values=_values(model.graph, qdq, options),
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
+        choice = None
+        if options.precision == "auto" and target is not None:
+            progress("choose the precision of each layer")
+            without = () if getattr(options, "winograd", True) else (winograd.NAME,)
+            choice = choose_layers(model, ranges, qdq, target, table=table, without=without)
+            qdq = choice.options
+            # Ranges of more values would widen those that share a scale with them.
+            observed = values_to_observe(model.graph, qdq)
+            ranges = {name: ranges[name] for name in observed if name in ranges}
         corrected = 0
         if options.bias_correction:
             corrected = correct_bias(
@@ -78,11 +110,27 @@ def insert_quantization(
     insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
     run_passes(model, [insert], dump_dir=None)
-    facts = {
+    quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
         "samples": calibration.used,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(insert.refusals.items())),
     }
+    facts: dict[str, Any] = {"quantization": quantization}
+    if choice is not None and target is not None:
+        quantization["result"] = choice.result
+        facts |= choice.facts
+        model.metadata_props[CHOICE_PROPERTY] = json.dumps(choice.facts, sort_keys=True)
+        if choice.result == "float":
+            logger.warning(
+                "the whole model stays float: int8 is not faster on %s", target.name
+            )
     return calibration.first[:GOLDEN_SAMPLES], facts
+
+
+def _values(graph: ir.Graph, qdq: InsertQdqOptions, options: QuantizeOptions) -> list[str]:
+    """Names of the values whose ranges are needed: with ``auto`` any that may be stored."""
+    if options.precision != "auto":
+        return values_to_observe(graph, qdq)
+    return [v.name or "" for v in quantized_values(decide_scope(graph, qdq, lambda _: ""))]

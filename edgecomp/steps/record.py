@@ -16,6 +16,7 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.schedules.cpu import winograd
+from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.prepare import Prepared
 
 
@@ -32,8 +33,9 @@ def make_record(
         progress: told about every step.
 
     Raises:
-        EdgecompError: an operator cannot be compiled or computed.
+        EdgecompError: an operator cannot be compiled or computed; COST_TABLE_INVALID.
     """
+    table = table_for(target, options.cost_table)
     # The order of these three: a list of all operators that cannot be compiled says more than
     # the first one that the reference cannot run; and a model that the reference cannot run is
     # wrong in a way that lowering need not survive.
@@ -49,10 +51,12 @@ def make_record(
         name=name,
         require_full_target=options.require_full_target,
         without=() if options.winograd else (winograd.NAME,),
+        table=table,
         cache=options.cache_dir,
         progress=progress,
     )
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
+    prepared.facts["kernel_choice"] = lowered.kernel_choice
     model = ir.serde.serialize_model(prepared.model)
     return Record(
         lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts

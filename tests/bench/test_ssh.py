@@ -87,6 +87,23 @@ def test_port(board, host_bundle):
     assert "Port=2222" in _log(board)
 
 
+def test_a_served_runner_answers_and_leaves_nothing(board, host_bundle):
+    device = open_device("ssh:pi@board", AVX2)
+    with device.place(host_bundle) as place:
+        process = place.serve(["--weights", place.weights, "--random-inputs"])
+        assert process.answer()["load_ns"] > 0
+        assert len(process.ask("profile 1")["profile"]) == len(host_bundle.report["calls"])
+        process.close()
+        place.discard()
+    assert list((board / "home" / ".cache" / "edgecomp" / "device").iterdir()) == []
+
+
+def test_describe(board):
+    assert (
+        open_device("ssh:pi@board", AVX2).describe() == open_device("local", None).describe()
+    )
+
+
 def _fails(device, bundle):
     with pytest.raises(EdgecompError) as caught:
         device.measure(bundle, MeasureOptions(num_runs=1))

@@ -5,6 +5,7 @@ They are no measurement.
 """
 
 import dataclasses
+import itertools
 import json
 import re
 import subprocess
@@ -37,6 +38,16 @@ class Loop:
     def iterations(self):
         """How often it ran in one inference."""
         return self.body[-1].count
+
+    @property
+    def finishes(self):
+        """Whether it stores vectors anywhere but on the stack: K is unrolled inside it."""
+        return any(
+            re.match(r"st[rpu1-4]", i.mnemonic)
+            and re.match(r"[qdsv{]", i.operands)
+            and "[sp" not in i.operands
+            for i in self.body
+        )
 
     @property
     def multiplies(self):
@@ -100,21 +111,27 @@ def assembly_of(loop):
     ]
 
 
-def multiply_cycles(multiplies, core, llvm_mca):
-    """Cycles that the core's model takes per multiply when nothing else is in its way.
+def multiply_cycles(groups, core, llvm_mca):
+    """Cycles that the core's model takes for some multiplies when nothing else is in its way.
+
+    Those of a group run together: kinds that use different units overlap.
 
     Args:
-        multiplies: instructions.
+        groups: lists of instructions.
         core: as ``-mcpu`` wants it.
         llvm_mca: the program.
 
     Returns:
-        Form of the instruction (see ``form_of``) -> cycles.
+        Cycles of each group.
     """
-    forms = sorted({form_of(instruction) for instruction in multiplies})
-    regions = [[form.replace("vD", f"v{number}") for number in _INDEPENDENT] for form in forms]
+    copies = [-(-2 * len(_INDEPENDENT) // len(group)) for group in groups]
+    regions = []
+    for group, count in zip(groups, copies, strict=True):
+        registers = itertools.cycle(_INDEPENDENT)
+        forms = [form_of(instruction) for instruction in group] * count
+        regions.append([form.replace("vD", f"v{next(registers)}") for form in forms])
     cycles = modelled_cycles(regions, core, llvm_mca) if regions else []
-    return {form: c / len(_INDEPENDENT) for form, (c, _) in zip(forms, cycles, strict=True)}
+    return [c / count for (c, _), count in zip(cycles, copies, strict=True)]
 
 
 def form_of(instruction):

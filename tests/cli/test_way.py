@@ -158,3 +158,33 @@ def test_mistakes_end_with_their_status(run, folder, bundle):
         assert f"error: {code}: " in result.err
         assert result.status == (10 if code == "EC1002" else 8 if code == "EC0800" else 2)
     assert not (folder / "new").exists()
+
+
+def test_auto_says_what_it_chose(run, folder):
+    arguments = (
+        folder / "model.onnx", *INPUT, "--precision", "auto", "--num-samples", 4,
+        "--calibration-data", folder / "images",
+    )  # fmt: skip
+    result = run("build", *arguments, "-o", folder / "auto", "--json")
+    assert result.status == 0, result.err
+    chosen = result.json["quantization"]["result"]
+    assert chosen in ("float", "mixed", "int8")
+    report = json.loads(run("report", folder / "auto", "--json").out)
+    facts = report["report"]["facts"]
+    assert facts["precision_choice"]["result"] == chosen
+    text = run("report", folder / "auto").out
+    assert all(line.partition(": ")[2] in text for line in facts["layers_that_stay_float"])
+    assert run("verify", folder / "auto").status == 0
+    portable = run("quantize", *arguments, "-t", "host", "-o", folder / "a.onnx", "--json")
+    assert portable.json["precision_choice"]["result"] == chosen
+
+
+def test_auto_needs_a_target_and_data(run, folder):
+    model = (folder / "model.onnx", *INPUT, "--precision", "auto")
+    for arguments in (("build", *model), ("quantize", *model, "-t", "host")):
+        result = run(*arguments)
+        assert result.status == 2
+        assert "--calibration-data" in result.err
+    result = run("quantize", *model, "--calibration-data", folder / "images")
+    assert result.status == 2
+    assert "--target" in result.err

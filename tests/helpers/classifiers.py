@@ -186,16 +186,25 @@ def classifier(name):
     """onnx_ir model, as loaded."""
     from edgecomp.frontend.load import load_model
 
-    make, _ = CLASSIFIERS[name]
+    module = settled(*CLASSIFIERS[name])
+    return load_model(module, args=(torch.from_numpy(synthetic_inputs(name)[0]),))
+
+
+def settled(make, shape):
+    """The module in eval mode, seeded, with weights and statistics of ordinary size."""
     torch.manual_seed(0)
     module = make()
-    _settle(module, name)
-    return load_model(module.eval(), args=(torch.from_numpy(synthetic_inputs(name)[0]),))
+    _settle(module, shape)
+    return module.eval()
 
 
 def synthetic_inputs(name, count=1, seed=0):
     """Arrays: low frequencies with noise, as photos have them, or token ids."""
-    _, shape = CLASSIFIERS[name]
+    return synthetic_arrays(CLASSIFIERS[name][1], count, seed)
+
+
+def synthetic_arrays(shape, count=1, seed=0):
+    """The same of a shape: [N, T] is of token ids, any other of numbers."""
     generator = torch.Generator().manual_seed(seed)
     if len(shape) == 2:
         tokens = torch.randint(0, _VOCABULARY, (count, *shape), generator=generator)
@@ -206,7 +215,7 @@ def synthetic_inputs(name, count=1, seed=0):
     return (smooth + 0.3 * noise).numpy()
 
 
-def _settle(module, name):
+def _settle(module, shape):
     """Weights of ordinary size; normalisation with the statistics of synthetic data."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     if not norms:
@@ -216,6 +225,6 @@ def _settle(module, name):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     for norm in norms:
         norm.momentum = None  # the plain mean over all batches
-    images = synthetic_inputs(name, count=4, seed=1)
+    images = synthetic_arrays(shape, count=4, seed=1)
     with torch.no_grad():
         module.train()(torch.from_numpy(np.concatenate(images)))

@@ -97,6 +97,30 @@ class GroupedAndDilated(nn.Module):
         return torch.sigmoid(self.asymmetric(y))
 
 
+class DenseAndShuffled(nn.Module):
+    """Concatenations of concatenations, chunks, a shuffle, a pyramid of maxima, ConvTranspose."""
+
+    def __init__(self, width=33):
+        super().__init__()
+        self.entry = nn.Conv2d(3, width, 3, 1, 1)
+        self.grow1, self.grow2 = nn.Conv2d(width, 35, 3, 1, 1), nn.Conv2d(width + 35, 36, 1)
+        self.depthwise = nn.Conv2d(52, 52, 3, 1, 1, groups=52)
+        self.pool_entry, self.up = nn.Conv2d(104, 34, 1), nn.ConvTranspose2d(102, 5, 4, 2, 1)
+
+    def forward(self, x):
+        x = F.relu(self.entry(x))
+        x = torch.cat([x, F.relu(self.grow1(x))], 1)
+        x = torch.cat([x, F.relu(self.grow2(x))], 1)
+        left, right = x.chunk(2, 1)
+        x = torch.cat([left, F.relu(self.depthwise(right))], 1)
+        n, c, h, w = x.shape
+        x = x.reshape(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        levels = [F.relu(self.pool_entry(x))]
+        for _ in range(2):
+            levels.append(F.max_pool2d(levels[-1], 3, 1, 1))
+        return F.relu(self.up(torch.cat(levels, 1)))
+
+
 class KeywordSpotter(nn.Module):
     """One-dimensional convolutions over time, then a small classifier."""
 
@@ -154,6 +178,7 @@ def networks():
         "vision_transformer": (VisionTransformer(), (image,)),
         "conv_next": (ConvNext(), (torch.randn(1, 17, 10, 11),)),
         "grouped_and_dilated": (GroupedAndDilated(), (torch.randn(2, 6, 15, 14),)),
+        "dense_and_shuffled": (DenseAndShuffled(), (torch.randn(2, 3, 9, 7),)),
         "keyword_spotter": (KeywordSpotter(), (torch.randn(1, 10, 49),)),
         "super_resolution": (SuperResolution(), (torch.randn(1, 3, 12, 13),)),
         "text_encoder": (TextEncoder(), (torch.randint(0, 50, (2, 11)),)),
@@ -168,6 +193,7 @@ NAMES = [
     "vision_transformer",
     "conv_next",
     "grouped_and_dilated",
+    "dense_and_shuffled",
     "keyword_spotter",
     "super_resolution",
     "text_encoder",

@@ -213,6 +213,26 @@ def _pad(inputs: Arguments, attributes: Attributes) -> Tensor:
     return _padded(x, {"pads": pads}, x.dim(), value)
 
 
+def _resize(inputs: Arguments, attributes: Attributes) -> Tensor:
+    x, _, scales, sizes = [*inputs, None, None, None][:4]
+    place = attributes.get("coordinate_transformation_mode", "half_pixel")
+    kind = (attributes.get("mode", "nearest"), place)
+    nearest = attributes.get("nearest_mode", "round_prefer_floor")
+    if kind == ("nearest", "asymmetric") and nearest == "floor":
+        rest: Attributes = {"mode": "nearest"}
+    elif kind in (("linear", "half_pixel"), ("linear", "pytorch_half_pixel")) and x.dim() == 4:
+        rest = {"mode": "bilinear", "align_corners": False}
+    else:
+        raise NotImplementedError(f"Resize by {kind}, {nearest}")
+    if sizes is not None and len(sizes):
+        wanted = _ints(sizes)
+    else:
+        wanted = [int(size * scale) for size, scale in zip(x.shape, scales, strict=True)]
+    if list(x.shape[:2]) != wanted[:2]:
+        raise NotImplementedError("Resize of batch or channels")
+    return _functional().interpolate(x, size=wanted[2:], **rest)
+
+
 def _gelu(inputs: Arguments, attributes: Attributes) -> Tensor:
     kind = attributes.get("approximate", "none")
     return _functional().gelu(inputs[0], approximate=kind)
@@ -251,6 +271,7 @@ STATIC = {
     "ReduceMean": (1,),
     "ReduceSum": (1,),
     "Reshape": (1,),
+    "Resize": (1, 2, 3),
     "Slice": (1, 2, 3, 4),
     "Split": (1,),
     "Squeeze": (1,),
@@ -289,6 +310,7 @@ OPERATORS: dict[str, Function] = {
     "ReduceSum": _reduce("sum"),
     "Relu": _unary("relu"),
     "Reshape": _reshape,
+    "Resize": _resize,
     "Sigmoid": _unary("sigmoid"),
     "Slice": _slice,
     "Softmax": _softmax,

@@ -44,6 +44,7 @@ class Operands:
     Attributes:
         x: buffer of x.
         x_rows: index of each row's first element of K.
+        x_shifts: elements of x from the first row to each, where they are known.
         x_stride: elements of x between neighbours in K; only float32 takes others than 1.
         weights: buffer of the weights.
         weight_index: of the first group of K.
@@ -52,6 +53,7 @@ class Operands:
 
     x: Buffer
     x_rows: list[Expr]
+    x_shifts: tuple[int, ...] = ()
     x_stride: int = 1
     weights: Buffer
     weight_index: Expr
@@ -77,6 +79,9 @@ class Arithmetic(abc.ABC):
         multiplies_per_cycle: vectors times row that the core multiplies per cycle and group.
         latency_cycles: of one accumulation, which bounds small tiles.
         finish_cycles: to store one vector of results.
+        loads_biases: whether accumulators start by loads from memory rather than by copies of
+            registers: where loads in pairs take no more instructions.
+        stores_rows: whether it has ``store_rows``.
     """
 
     name: str
@@ -91,6 +96,8 @@ class Arithmetic(abc.ABC):
     latency_cycles: float = 4.0
     loads_per_cycle: float = 2.0
     finish_cycles: float = 2.0
+    loads_biases: bool = False
+    stores_rows: bool = False
 
     @property
     def weight_bytes(self) -> int:
@@ -123,6 +130,37 @@ class Arithmetic(abc.ABC):
             groups: at most ``step / group``.
         """
 
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """Add a whole contiguous run of K, if the arithmetic has a loop of its own for that.
+
+        Args:
+            builder: receives the statements.
+            tile: accumulators.
+            operands: where the run starts; with ``x_shifts``.
+            length: elements of K, padding included.
+
+        Returns:
+            False where the caller has to make the loop.
+        """
+        del builder, tile, operands, length
+        return False
+
+    def store_rows(
+        self, builder: KernelBuilder, rows: list[Buffer], vectors: int, first: Expr, step: int
+    ) -> None:
+        """Store a tile of results; only where ``stores_rows``.
+
+        Args:
+            builder: receives the statements.
+            rows: the first ``vectors`` vectors of each go out.
+            vectors: of each row.
+            first: pointer to where the first row goes.
+            step: elements from one row to the next.
+        """
+        raise NotImplementedError
+
     def along_depth(
         self, builder: KernelBuilder, depth: int, emit: Callable[[Expr, int], None]
     ) -> None:
@@ -147,6 +185,15 @@ class Arithmetic(abc.ABC):
         loads = (rows + vectors) / self.loads_per_cycle
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
 
+    def loop_steps(self, steps: int) -> int:
+        """Full steps in the body of a loop over ``steps`` of them."""
+        del steps
+        return self.steps_per_loop
+
+    def finish_row_cycles(self, vectors: int) -> float:
+        """Cycles to start and to store one row of a tile."""
+        return vectors * self.finish_cycles
+
     def arrange(self, block: Array) -> Array:
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)
@@ -166,8 +213,12 @@ class Arithmetic(abc.ABC):
         vectors: int,
         bias: Buffer | None,
         bias_index: Expr,
+        row_stride: int = 0,
     ) -> RegisterTile:
-        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row."""
+        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row.
+
+        ``row_stride`` elements lie between the biases of neighbouring rows.
+        """
         sums = [
             builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
         ]
@@ -176,7 +227,8 @@ class Arithmetic(abc.ABC):
             for row in range(rows):
                 start = constant(0, self.sum_dtype, self.lanes)
                 if bias is not None:
-                    start = load(bias, bias_index + vector * self.lanes, self.lanes)
+                    at = bias_index + (row * row_stride + vector * self.lanes)
+                    start = load(bias, at, self.lanes)
                 tile.set(builder, row, vector, start)
         return tile
 

@@ -1,10 +1,22 @@
 """float32 products by fused multiply-add."""
 
 import dataclasses
+import math
 
 from edgecomp.device.target import Target
-from edgecomp.schedules.builder import KernelBuilder, load, ramp, splat
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    KernelBuilder,
+    load,
+    pointer_to,
+    ramp,
+    splat,
+)
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.lane_loop import LaneLoop
+from edgecomp.schedules.cpu.lane_plan import plan_for
+from edgecomp.schedules.cpu.lane_tile import first_sums, last_sums
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +86,82 @@ class LaneFma(Arithmetic):
                     value = splat(load(elements[row], k), self.lanes)
                     product = value * load(operands.weights, at, self.lanes)
                     tile.set(builder, row, vector, tile.get(row, vector) + product)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopFma(LaneFma):
+    """aarch64: a whole run of K in a loop of chosen registers and order (lane_loop.py).
+
+    Attributes:
+        in_order: whether the core issues so.
+    """
+
+    in_order: bool
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether the loop finds room for weights."""
+        del registers
+        return plan_for(rows, vectors, in_order=self.in_order) is not None
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Those of the loop."""
+        del registers
+        plan = plan_for(rows, vectors, in_order=self.in_order)
+        return plan.cycles if plan else math.inf
+
+    def begin(
+        self,
+        builder: KernelBuilder,
+        rows: int,
+        vectors: int,
+        bias: Buffer | None,
+        bias_index: Expr,
+        row_stride: int = 0,
+    ) -> RegisterTile:
+        """Loaded for each row, which takes fewer instructions than copies."""
+        if bias is None or row_stride:
+            return super().begin(builder, rows, vectors, bias, bias_index, row_stride)
+        sums = [
+            builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
+        ]
+        name, text = first_sums(rows, vectors)
+        pointers = [*(pointer_to(array, 0) for array in sums), pointer_to(bias, bias_index)]
+        builder.call_llvm(name, text, *pointers)
+        return RegisterTile(rows, vectors, self.lanes, sums)
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """One call of the loop."""
+        plan = plan_for(tile.rows, tile.vectors, in_order=self.in_order)
+        assert plan is not None
+        shifts = tuple(4 * shift for shift in operands.x_shifts)
+        loop = LaneLoop(tile.rows, tile.vectors, length, shifts, plan)
+        builder.call_llvm(
+            loop.name,
+            loop.llvm(),
+            *(pointer_to(sums, 0) for sums in tile.sums),
+            *(pointer_to(operands.x, operands.x_rows[row]) for row in loop.bases),
+            pointer_to(operands.weights, operands.weight_index),
+        )
+        return True
+
+    def store_rows(
+        self, builder: KernelBuilder, rows: list[Buffer], vectors: int, first: Expr, step: int
+    ) -> None:
+        """One instruction for up to four vectors."""
+        name, text = last_sums(len(rows), vectors, 4 * step)
+        builder.call_llvm(name, text, *(pointer_to(row, 0) for row in rows), first)
+
+
+def dense_f32(target: Target) -> Arithmetic:
+    """The float32 arithmetic of products whose weights are packed and x contiguous in K."""
+    arithmetic = arithmetic_f32(target)
+    if target.core.isa != "aarch64":
+        return arithmetic
+    assert isinstance(arithmetic, LaneFma)
+    facts = {f.name: getattr(arithmetic, f.name) for f in dataclasses.fields(arithmetic)}
+    return LoopFma(**facts | {"stores_rows": True}, in_order=target.core.in_order)
 
 
 def arithmetic_f32(target: Target) -> Arithmetic:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from tvm import tirx
+
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
@@ -14,7 +16,18 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import (
+    LOAD_PRESSURE,
+    Arithmetic,
+    Operands,
+    RegisterTile,
+)
+
+#: Instructions that start one vector of sums and requantize it.
+_FINISH = 5.25
+#: Further instructions by the vectors left of a row's last four: stores, and a neighbour for an
+#: odd one.
+_FINISH_REST = (0, 3, 1, 4)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,21 +38,51 @@ class Signed(Arithmetic):
     weight_dtype: str = "int8"
     sum_dtype: str = "int32"
     lanes: int = 4
-    finish_cycles: float = 8.0
+
+    def finish_row_cycles(self, vectors: int) -> float:
+        """Sixteen columns become one vector of bytes; fewer leave in a smaller one."""
+        whole, rest = divmod(vectors, 4)
+        instructions = _FINISH * vectors + whole + _FINISH_REST[rest]
+        return instructions / self.multiplies_per_cycle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LaneDot(Signed):
-    """dotprod: ``sdot`` by element, 16 elements of x in one register."""
+    """dotprod: ``sdot`` by element, 16 elements of x in one register.
+
+    Attributes:
+        shallow: K is at most two steps, whose weights LLVM loads ahead.
+        in_order: loads take slots of their own, and stay where they are used.
+    """
 
     name: str = "dotprod"
     group: int = 4
     step: int = 16
-    steps_per_loop: int = 2
+    loads_biases: bool = True
+    shallow: bool = False
+    in_order: bool = False
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, one register of x per row, two of weights that follow each other."""
-        return rows * vectors + rows + 2 <= registers
+        """Accumulators, this and maybe the next register of x per row, weights."""
+        if self.shallow:
+            return rows * vectors + 2 * rows + 2 * vectors <= registers
+        if self.in_order:
+            return rows * vectors + rows + 3 <= registers
+        return rows * vectors + 2 * rows + -(-vectors // 2) <= registers
+
+    def loop_steps(self, steps: int) -> int:
+        """Divides the steps: with single ones behind the loop, LLVM spills inside it."""
+        wanted = (4, 3, 2) if self.in_order and steps > 4 else (2, 3)
+        return next((several for several in wanted if steps % several == 0), 1)
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per group: a quarter of a load per row; loads of weights go in pairs."""
+        del registers
+        multiplies = rows * vectors / self.multiplies_per_cycle
+        if self.in_order:
+            return max(multiplies, self.latency_cycles) + rows / 4 + vectors
+        loads = rows / 4 + vectors / 2
+        return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * loads
 
     def accumulate(
         self,
@@ -96,9 +139,11 @@ class MatrixDot(Signed):
         vectors: int,
         bias: Buffer | None,
         bias_index: Expr,
+        row_stride: int = 0,
     ) -> RegisterTile:
         """Bias of two columns, repeated for the two rows of a pair."""
         assert bias is not None
+        assert row_stride == 0
         pairs = -(-rows // 2)
         sums = [builder.array("sum", "int32", vectors * 8) for _ in range(pairs)]
         for part in range(2 * vectors):
@@ -213,6 +258,91 @@ class WidenedPairs(Signed):
         return total + intrinsic("int32x4", name, product)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WidenedQuads(Signed):
+    """``WidenedPairs`` where K comes in fours: whole registers of weights and of x.
+
+    A register of weights holds two pairs of K for four columns, ``tbl`` brings the same two
+    pairs of x beside them, and ``smull`` takes the lower halves, ``smlal2`` the upper ones.
+    That halves the copies of x and the loads of weights.
+    """
+
+    name: str = "neon"
+    group: int = 4
+    step: int = 16
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Accumulators; this and the next weights; x and its copy; indices of ``tbl``."""
+        indices, products = self.step // self.group, 2
+        return rows * vectors + 2 * (rows + vectors) + indices + products <= registers
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per four elements: a copy of x per row, two products and their pairwise addition."""
+        del registers
+        operations = rows * (1.25 + vectors * 3) + vectors / 2
+        return operations / self.multiplies_per_cycle
+
+    def arrange(self, block: Array) -> Array:
+        """Pairs of K outside the four columns of a register."""
+        runs, groups, columns, _ = block.shape
+        split = block.reshape(runs, groups, columns // self.lanes, self.lanes, 2, 2)
+        return split.transpose(0, 1, 2, 4, 3, 5).reshape(-1)
+
+    def accumulate(
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        groups: int,
+    ) -> None:
+        """Load the step's elements of each row, then go through their fours."""
+        quads = load_row_words(builder, operands, "int32", groups, 4)
+        for group in range(groups):
+            weights = [
+                builder.let(
+                    "weight",
+                    load(operands.weights, self.weight_at(tile, operands, group, vector), 16),
+                    "int8x16",
+                )
+                for vector in range(tile.vectors)
+            ]
+            for row in range(tile.rows):
+                x = builder.let("x", self._pairs(quads[row], group, groups), "int8x16")
+                for vector, weight in enumerate(weights):
+                    product = _widened(x, weight, 0) + _widened(x, weight, 8)
+                    total = _with_pairs(tile.get(row, vector), product)
+                    tile.set(builder, row, vector, total)
+
+    def _pairs(self, quads: Buffer, group: int, groups: int) -> Expr:
+        """Both pairs of a group of x, each four times."""
+        if groups < self.step // self.group:
+            pairs = reinterpret("int16x2", load(quads, group))
+            lanes = [tirx.const(index, "int32") for index in (0, 0, 0, 0, 1, 1, 1, 1)]
+            return reinterpret("int8x16", tirx.Shuffle([pairs, pairs, pairs, pairs], lanes))
+        indices = tirx.Shuffle(
+            [
+                splat(tirx.const(0x0100 + 0x0202 * (2 * group + pair), "int16"), 4)
+                for pair in range(2)
+            ],
+            [tirx.const(index, "int32") for index in range(8)],
+        )
+        whole = reinterpret("int8x16", load(quads, 0, groups))
+        table = reinterpret("int8x16", indices)
+        return intrinsic("int8x16", "llvm.aarch64.neon.tbl1.v16i8", whole, table)
+
+
+def _widened(x: Expr, weight: Expr, first: int) -> Expr:
+    """16-bit products of eight neighbouring bytes."""
+    lanes = [tirx.const(first + index, "int32") for index in range(8)]
+    parts = [tirx.Shuffle([value], lanes) for value in (x, weight)]
+    return intrinsic("int16x8", "llvm.aarch64.neon.smull.v8i16", *parts)
+
+
+def _with_pairs(total: Expr, product: Expr) -> Expr:
+    """Neighbouring products added to the totals."""
+    return total + intrinsic("int32x4", "llvm.aarch64.neon.saddlp.v4i32.v8i16", product)
+
+
 def load_row_words(
     builder: KernelBuilder,
     operands: Operands,
@@ -241,9 +371,17 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
     if target.has("i8mm"):
         return MatrixDot(multiplies_per_cycle=per_cycle)
     if target.has("dotprod"):
-        return LaneDot(multiplies_per_cycle=per_cycle)
+        depth = weight.size // max(1, len(weight))
+        return LaneDot(
+            multiplies_per_cycle=per_cycle,
+            shallow=depth <= 2 * LaneDot.step,
+            in_order=target.core.in_order,
+        )
+    least = weight.min(initial=0)
+    if target.core.isa == "aarch64" and least > -128:
+        return WidenedQuads(multiplies_per_cycle=per_cycle)
     return WidenedPairs(
-        products=1 if weight.size and weight.min() == -128 else 2,
+        products=1 if least == -128 else 2,
         arm32=target.core.isa == "armv7",
         multiplies_per_cycle=per_cycle,
     )

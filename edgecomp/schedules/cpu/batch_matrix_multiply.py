@@ -28,8 +28,15 @@ from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
-from edgecomp.schedules.cpu.tiles import ProductShape, params_for
+from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
 from edgecomp.schedules.cpu.transpose import transpose_tiles
+from edgecomp.schedules.params import (
+    ParamsError,
+    params_text,
+    read_params,
+    require_none,
+    require_range,
+)
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "batch_matrix_multiply_f32"
@@ -38,6 +45,30 @@ NAME = "batch_matrix_multiply_f32"
 DIRECT_ROWS = 16
 #: Elements of K and of columns that one round of the packing transposes.
 TRANSPOSED = 4
+#: Tiles to measure.
+MOST_CUTS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """How the product is cut.
+
+    Attributes:
+        rows: in register tiles.
+        vectors: of the columns in blocks.
+        packed: whether a panel of b is copied first.
+    """
+
+    rows: Split
+    vectors: Split
+    packed: bool
+
+    @property
+    def text(self) -> str:
+        """See ``schedules.params``."""
+        return params_text(
+            {"rows": self.rows.large, "vectors": self.vectors.large, "packed": self.packed}
+        )
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -61,9 +92,72 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
+    return _emit(operation, target, default_params(operation, target))
+
+
+def default_params(operation: Operation, target: Target) -> Params:
+    """The cheapest tile; few rows read b where it lies if they can."""
+    shape, arithmetic = _shape(operation, target), arithmetic_f32(target)
+    packed = not _is_direct_possible(operation) or shape.rows[0] > DIRECT_ROWS
+    _, rows, vectors = cheapest_cut(shape, arithmetic, target)
+    return Params(rows, vectors, packed)
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles to measure, with b packed and where it lies."""
+    if match(operation, target):
+        return []
+    own = default_params(operation, target)
+    ranked = ranked_cuts(_shape(operation, target), arithmetic_f32(target), target)
+    found = [Params(rows, vectors, own.packed) for _, (_, rows, vectors) in ranked]
+    found = found[:MOST_CUTS]
+    if _is_direct_possible(operation):
+        found += [dataclasses.replace(params, packed=not own.packed) for params in found[:2]]
+    return [params.text for params in found]
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(match(operation, target))
+    values = read_params(params, ("rows", "vectors", "packed"))
+    shape = _shape(operation, target)
+    require_range("rows", values["rows"], 1, shape.rows[0])
+    require_range("vectors", values["vectors"], 1, shape.vectors)
+    require_range("packed", values["packed"], int(not _is_direct_possible(operation)), 1)
+    rows = Split.by_size(shape.rows[0], values["rows"])
+    vectors = Split.by_size(shape.vectors, values["vectors"])
+    registers = target.core.vector_registers
+    if not arithmetic_f32(target).fits(rows.large, vectors.large, registers):
+        if rows.large > 1 or vectors.large > 1:
+            raise ParamsError("the tile does not fit the registers")
+    return _emit(operation, target, Params(rows, vectors, bool(values["packed"])))
+
+
+def _is_direct_possible(operation: Operation) -> bool:
+    """Whether columns of b are contiguous."""
     kind = operation.kind
     assert isinstance(kind, BatchMatrixMultiply)
-    emitter = _Emitter(operation, kind, target)
+    return operation.inputs[1].view.strides[-2 if kind.transpose_b else -1] == 1
+
+
+def _shape(operation: Operation, target: Target) -> ProductShape:
+    """What the choice of tiles depends on."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, BatchMatrixMultiply)
+    depth = operation.inputs[0].shape[-2 if kind.transpose_a else -1]
+    return ProductShape(
+        rows=(output.shape[-2],),
+        vectors=-(-output.shape[-1] // arithmetic_f32(target).lanes),
+        groups=math.prod(output.shape[:-2]),
+        depth=depth,
+        row_bytes=4 * depth,
+    )
+
+
+def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCall]:
+    kind = operation.kind
+    assert isinstance(kind, BatchMatrixMultiply)
+    emitter = _Emitter(operation, kind, target, params)
     kernel = emitter.emit()
     a, b = operation.inputs
     return [
@@ -99,7 +193,11 @@ class _Emitter:
     """Emits the kernel of one operation."""
 
     def __init__(
-        self, operation: Operation, kind: BatchMatrixMultiply, target: Target
+        self,
+        operation: Operation,
+        kind: BatchMatrixMultiply,
+        target: Target,
+        params: Params,
     ) -> None:
         a, b = operation.inputs
         output = operation.output
@@ -111,18 +209,10 @@ class _Emitter:
         self.b = _Matrix.of(b, self.batch, transposed=kind.transpose_b)
         self.output = _Matrix.of(output, self.batch, transposed=False)
         self.arithmetic = arithmetic_f32(target)
-        shape = ProductShape(
-            rows=(self.rows,),
-            vectors=-(-self.columns // self.arithmetic.lanes),
-            groups=math.prod(self.batch),
-            depth=self.depth,
-            row_bytes=4 * self.depth,
-        )
-        self.params = params_for(shape, self.arithmetic, target)
+        self.params = params
         self.work_items = self.params.vectors.count * math.prod(self.batch)
-        self.packed = self.b.columns != 1 or self.rows > DIRECT_ROWS
         widest = self.params.vectors.large * self.arithmetic.lanes
-        self.workspace_elements = widest * self.depth if self.packed else 0
+        self.workspace_elements = widest * self.depth if params.packed else 0
         self.builder = KernelBuilder(target.core.isa)
 
     def emit(self) -> Kernel:
@@ -132,7 +222,7 @@ class _Emitter:
         b = builder.pointer("b", "float32", self.b.view.elements)
         output = builder.pointer("output", "float32", self.output.view.elements)
         panel = None
-        if self.packed:
+        if self.params.packed:
             panel = builder.pointer("panel", "float32", self.workspace_elements)
         with builder.loop("item", builder.lo, builder.hi) as item:
             batch = builder.let("batch", tirx.truncdiv(item, split.count))

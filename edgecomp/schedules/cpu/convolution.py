@@ -2,10 +2,11 @@
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.plan.values import Halo, Order, Value
-from edgecomp.schedules.cpu.dense import emit_dense, refuse_dense
+from edgecomp.plan.values import Array, Halo, Order, Value
+from edgecomp.schedules.cpu.dense import dense_candidates, emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
 from edgecomp.schedules.cpu.progress import product_progress
+from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "convolution_nhwc"
@@ -31,22 +32,47 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
+    return emit_candidate(operation, target, "")
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles to measure; none where every channel is a group of its own."""
     kind = operation.kind
+    if match(operation, target):
+        return []
     assert isinstance(kind, Convolution)
-    weight = operation.inputs[1].constant
-    assert weight is not None
-    channels_last = weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+    if kind.groups > 1 and operation.inputs[1].shape[1] == 1:
+        return []
+    weight = _channels_last(operation)
+    return dense_candidates(kind, product(operation), operation, target, weight)
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    kind = operation.kind
+    require_none(match(operation, target))
+    assert isinstance(kind, Convolution)
+    weight = _channels_last(operation)
+    addresses = product(operation)
     return [
         emit_dense(
             "convolution",
             kind,
-            product(operation),
+            addresses,
             operation,
             target,
-            channels_last,
+            weight,
             lambda ends: product_progress(operation, ends),
+            params,
         )
     ]
+
+
+def _channels_last(operation: Operation) -> Array:
+    """The weight as [M, KH * KW * C/groups]."""
+    weight = operation.inputs[1].constant
+    assert weight is not None
+    return weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
 
 
 def halo_needed(kind: Convolution, x: Value, output: Value, weight: Value) -> Halo:

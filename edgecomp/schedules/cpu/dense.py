@@ -6,7 +6,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.epilogue import (
@@ -15,8 +15,9 @@ from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
 )
-from edgecomp.schedules.cpu.implicit_gemm import emit_product
+from edgecomp.schedules.cpu.implicit_gemm import emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
+from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
 from edgecomp.schedules.schedule import Constant, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
@@ -49,6 +50,7 @@ def emit_dense(
     target: Target,
     weight: Array,
     progress: ProgressOf | None = None,
+    params: str = "",
 ) -> KernelCall:
     """Emit the kernel of a claimed operation.
 
@@ -60,10 +62,15 @@ def emit_dense(
         target: the device.
         weight: [output channels, K], K in the order of ``product.depth``.
         progress: of the call, given its ``row_ends``.
+        params: text of the tiles to use, "" for those of the cost model.
+
+    Raises:
+        ParamsError: the tiles do not fit.
     """
     x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight)
+    shape = gemm_shape(product, arithmetic, operation.output.dtype)
     gemm = emit_product(
         f"{name}_{x.dtype}",
         product,
@@ -72,6 +79,7 @@ def emit_dense(
         target,
         weight,
         bias,
+        tile_params(params, shape, arithmetic, target) if params else None,
     )
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
@@ -93,13 +101,22 @@ def emit_dense(
     )
 
 
+def dense_candidates(
+    kind: Dense, product: Product, operation: Operation, target: Target, weight: Array
+) -> list[str]:
+    """Texts of tiles worth measuring, the cost model's own first."""
+    arithmetic = _arithmetic(kind, target, weight)
+    shape = gemm_shape(product, arithmetic, operation.output.dtype)
+    return [tile_text(params) for params in tile_candidates(shape, arithmetic, target)]
+
+
 def _residual(operation: Operation) -> Value | None:
     return operation.inputs[3] if len(operation.inputs) > 3 else None
 
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
     if kind.finish is None:
-        return arithmetic_f32(target)
+        return dense_f32(target)
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
     return arithmetic_s8_arm(target, weight)

@@ -82,6 +82,9 @@ class Products(abc.ABC):
         interleave_cost: instructions per group and input column.
         use_cost: instructions per use and column of the window.
         held: registers that operands and weights take beside the sums.
+        ahead: operands per input column that LLVM makes before the first product, 0 where it
+            interleaves them with products.
+        loads_biases: whether sums start by loads from memory rather than by copies of registers.
     """
 
     name: str
@@ -93,6 +96,8 @@ class Products(abc.ABC):
     interleave_cost: int
     use_cost: int
     held: int
+    ahead: int = 0
+    loads_biases: bool = False
 
     def sums(self, lanes: int) -> int:
         """int32 vectors that hold the sums of ``lanes`` channels, in ``piece_order``."""
@@ -318,6 +323,8 @@ def products_of(target: Target) -> Products:
             interleave_cost=8,
             use_cost=4,
             held=12,
+            ahead=4,
+            loads_biases=True,
         )
     lanes = 16 if core.isa == "aarch64" else 8
     return WideningRows(

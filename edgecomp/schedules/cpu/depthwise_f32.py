@@ -8,15 +8,32 @@ import dataclasses
 import math
 
 import numpy as np
+from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    load,
+    pointer_to,
+    ramp,
+)
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
+from edgecomp.schedules.cpu.depthwise_loop import loop_for
 from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
 from edgecomp.schedules.cpu.progress import band_progress
+from edgecomp.schedules.cpu.walk_candidates import (
+    MOST_VECTORS,
+    walk_candidates,
+    walk_of,
+    walk_text,
+)
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
+from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_f32_nhwc"
@@ -56,7 +73,11 @@ def params_for(target: Target, operation: Operation) -> Walk:
     window = depthwise.window_of(operation)
     multiplier = weight.shape[0] // x.shape[1]
     lanes = target.lanes(32)
-    vectors, columns = _register_tile(target, window, multiplier)
+    loop = loop_for(operation, target)
+    if loop:
+        vectors, columns = loop.vectors, loop.columns
+    else:
+        vectors, columns = _register_tile(target, window, multiplier)
     if x.shape[1] <= lanes:
         vectors = 1
     columns = max(1, min(columns, operation.output.shape[3]))
@@ -92,6 +113,21 @@ def _register_tile(target: Target, window: windows.Window, multiplier: int) -> t
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is an output row of a channel group."""
     return emit_with(operation, target, params_for(target, operation))
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles and channel groups to measure."""
+    if match(operation, target):
+        return []
+    own = params_for(target, operation)
+    return [walk_text(walk) for walk in walk_candidates(own, operation, MOST_VECTORS)]
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(match(operation, target))
+    own = params_for(target, operation)
+    return emit_with(operation, target, walk_of(params, own, operation, MOST_VECTORS))
 
 
 def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCall]:
@@ -134,7 +170,7 @@ class _Emitter:
     def __init__(self, operation: Operation, target: Target, walk: Walk) -> None:
         kind = operation.kind
         assert isinstance(kind, Convolution)
-        self.target, self.walk = target, walk
+        self.operation, self.target, self.walk = operation, target, walk
         self.window = depthwise.window_of(operation)
         self.x, weight, _, *residual = operation.inputs
         self.output = operation.output
@@ -145,6 +181,7 @@ class _Emitter:
         table = np.concatenate([bias, taps], axis=1)
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
+        self.loop = loop_for(operation, target)
         self.builder = KernelBuilder(target.core.isa)
 
     def build(self) -> tuple[Kernel, int]:
@@ -169,11 +206,11 @@ class _Emitter:
         channel = builder.let("channel", run.first_channel + group * run.channels)
         base = builder.let("base", self.packing.group_index(run, group))
         resident = None
-        if run.single_block:
+        if run.single_block and not self._has_loop(run.segments[0]):
             resident = self._block(run, run.segments[0], 0, channel, base)
             resident.weights.load_all()
 
-        def tile(row: Expr, first: Expr, columns: int) -> None:
+        def tile(row: Expr, first: Expr, columns: int, rows: int) -> None:
             place = windows.Place(
                 builder, self.window, self.x.view, self.output.view, row, first
             )
@@ -182,15 +219,36 @@ class _Emitter:
             if resident:
                 self._tile(resident, place, columns)
                 return
-            windows.walk_blocks(
-                builder,
-                run.segments,
-                lambda segment, block: self._tile(
-                    self._block(run, segment, block, channel, base), place, columns
-                ),
-            )
+            for segment in run.segments:
+                if self._has_loop(segment):
+                    block = self._block(run, segment, 0, channel, base)
+                    self._all_blocks(block, place, (rows, columns, segment.blocks))
+                    continue
+                windows.walk_blocks(
+                    builder,
+                    (segment,),
+                    lambda segment, block: self._tile(
+                        self._block(run, segment, block, channel, base), place, columns
+                    ),
+                )
 
-        windows.walk_tiles(builder, self.output.shape[3], self.walk, begin, end, tile)
+        rows = 1
+        if self.loop and all(map(self._has_loop, run.segments)):
+            rows = self.loop.rows
+        rest = begin
+        if rows > 1:
+            count = builder.let("tiles", tirx.truncdiv(end - begin, rows))
+            rest = builder.let("rest", begin + count * rows)
+
+            def tall(number: Expr, first: Expr, columns: int) -> None:
+                tile(begin + number * rows, first, columns, rows)
+
+            windows.walk_tiles(builder, self.output.shape[3], self.walk, 0, count, tall)
+
+        def flat(row: Expr, first: Expr, columns: int) -> None:
+            tile(row, first, columns, 1)
+
+        windows.walk_tiles(builder, self.output.shape[3], self.walk, rest, end, flat)
 
     def _block(
         self, run: GroupRun, segment: Segment, block: Expr, channel: Expr, base: Expr
@@ -199,6 +257,27 @@ class _Emitter:
         first = channel + segment.first_channel + block * segment.channels
         start = base + self.packing.block_offset(run, segment, block)
         return _Block(segment, outputs, first, _Weights(self, outputs, start))
+
+    def _has_loop(self, segment: Segment) -> bool:
+        """Whether all blocks of a segment have the loop."""
+        return (
+            self.loop is not None
+            and self.walk.vectors == self.loop.vectors
+            and self.walk.columns <= self.loop.columns
+            and segment.channels == self.loop.vectors * self.walk.lanes
+        )
+
+    def _all_blocks(
+        self, block: _Block, place: windows.Place, size: tuple[int, int, int]
+    ) -> None:
+        """The loop over the blocks of a segment, of which ``block`` is the first."""
+        assert self.loop is not None
+        pointers = (
+            pointer_to(self.x_buffer, place.x_index(block.channel, 0, 0)),
+            pointer_to(self.packed_buffer, block.weights.start),
+            pointer_to(self.out_buffer, place.index("out", block.channel, 0)),
+        )
+        self.loop.call(self.builder, self.operation, pointers, size)
 
     def _tile(self, block: _Block, place: windows.Place, columns: int) -> None:
         """A few columns of a block: accumulators start at the bias."""
@@ -277,6 +356,11 @@ class _Weights:
         self._emitter, self._outputs, self._start = emitter, outputs, start
         self._lanes = [vector.place.lanes for vector in outputs]
         self._resident: dict[tuple[int, int], Expr] = {}
+
+    @property
+    def start(self) -> Expr:
+        """Index of the first element."""
+        return self._start
 
     def bias(self, index: int) -> Expr:
         """Bias of output vector ``index``."""

@@ -33,12 +33,15 @@ from edgecomp.schedules.cpu.depthwise_dot import (
 from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
-    requantize,
     vector_dtype,
 )
 from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
 from edgecomp.schedules.cpu.progress import band_progress
-from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
+from edgecomp.schedules.cpu.reach import greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.residual import narrow_added
+from edgecomp.schedules.cpu.walk_candidates import walk_candidates, walk_of, walk_text
+from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk, Window
+from edgecomp.schedules.params import ParamsError, read_params, require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_int8_nhwc"
@@ -87,9 +90,38 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
 
 def params_for(target: Target, operation: Operation) -> Params:
     """Choose the tile by instructions per output, within the registers."""
+    return min(_tiles(target, operation), key=lambda ranked: ranked[0])[1]
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles of one and of two rows, and channel groups, to measure."""
+    if match(operation, target):
+        return []
+    ranked = sorted(_tiles(target, operation), key=lambda ranked: ranked[0])
+    return [
+        f"height={params.height} {walk_text(walk)}"
+        for _, params in ranked
+        for walk in walk_candidates(params.walk, operation, 1)
+    ]
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(match(operation, target))
+    name, _, rest = params.partition(" ")
+    height = read_params(name, ("height",))["height"]
+    for _, own in _tiles(target, operation):
+        if own.height == height:
+            walk = walk_of(rest, own.walk, operation, 1)
+            return emit_with(operation, target, Params(height=height, walk=walk))
+    raise ParamsError(f"no tiles of {height} rows")
+
+
+def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
+    """The tile of each height with its modelled instructions per output."""
     products, window = products_of(target), depthwise.window_of(operation)
     output = operation.output
-    best: tuple[float, int, int] | None = None
+    found = []
     for height in (1, 2):
         if output.shape[2] % height:
             continue
@@ -97,24 +129,52 @@ def params_for(target: Target, operation: Operation) -> Params:
         sums = products.sums(products.lanes)
         room = target.core.vector_registers - products.held - 2
         columns = max(1, min(_MAXIMUM_COLUMNS, room // (sums * height), output.shape[3]))
+        if products.ahead:
+            registers = target.core.vector_registers
+            columns = _columns_within(
+                registers, columns, window, sums * height, products.ahead
+            )
         shared = len(window.users(columns)) * len(plan.groups) * products.interleave_cost
         own = len(plan.uses) * window.size[1] * products.use_cost
         cost = (shared / columns + own) / height + _FINISH_COST * sums
-        if best is None or cost < best[0]:
-            best = (cost, height, columns)
-    assert best is not None
-    _, height, columns = best
+        walk = _walk(target, operation, columns)
+        found.append((cost, Params(height=height, walk=walk)))
+    return found
+
+
+def _walk(target: Target, operation: Operation, columns: int) -> Walk:
+    """Channel groups whose data stay in the level-1 cache."""
+    products, window = products_of(target), depthwise.window_of(operation)
     rows, taps = window.size
     channel_bytes = 2 * rows * taps + 8 + rows * window.span(columns)
     most = _L1_SHARE * target.core.l1_data_bytes / channel_bytes
-    walk = Walk(
+    return Walk(
         lanes=products.lanes,
         vectors=1,
-        blocks=windows.even_blocks(output.shape[1], products.lanes, most),
+        blocks=windows.even_blocks(operation.output.shape[1], products.lanes, most),
         columns=columns,
         least_lanes=products.least_lanes,
     )
-    return Params(height=height, walk=walk)
+
+
+def _columns_within(
+    registers: int, most: int, window: Window, sums: int, operands: int
+) -> int:
+    """Output columns whose sums and operands fit: at most ``most``, at least 1.
+
+    Args:
+        registers: that there are.
+        most: columns.
+        window: of the convolution.
+        sums: vectors per column.
+        operands: per input column.
+    """
+    fitting = (
+        columns
+        for columns in range(most, 1, -1)
+        if columns * sums + window.span(columns) * operands <= registers
+    )
+    return next(fitting, 1)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
@@ -176,6 +236,12 @@ class _Emitter:
         self._pack(operation)
         self.builder = KernelBuilder(target.core.isa)
 
+    @property
+    def bias_copies(self) -> int:
+        """How often a block's biases lie behind each other: once per output of a tile or once."""
+        outputs = self.params.height * self.params.walk.columns
+        return outputs if self.products.loads_biases else 1
+
     def _pack(self, operation: Operation) -> None:
         """Weights per use and column; bias and multipliers in the order of the sums."""
         taps, bias = depthwise.constants_of(operation)
@@ -186,8 +252,13 @@ class _Emitter:
             bias = bias + totals * (-128 if self.products.x_dtype == "uint8" else 128)
         table = taps.reshape(channels, *self.window.size)
         multiplier = np.broadcast_to(self.finish.multiplier.reshape(-1), (channels,))
-        reach = 255 * np.abs(taps.astype(np.int64)).sum(axis=1) + np.abs(bias.reshape(-1))
-        self.magnitude = float((reach * np.abs(multiplier)).max())
+        farthest = greatest_x(self.products.x_dtype) * np.abs(taps.astype(np.int64)).sum(
+            axis=1
+        )
+        farthest = farthest + np.abs(bias.astype(np.int64).reshape(-1))
+        self.reach = reach_of(self.target, farthest, multiplier)
+        if not self._narrows_floats():
+            self.reach = dataclasses.replace(self.reach, offset=0)
         self.starts = []
         start = 0
         for use in self.plan.uses:
@@ -203,16 +274,22 @@ class _Emitter:
             ]
             return np.concatenate(parts)
 
-        def in_order(values: Array) -> depthwise.Packing:
+        def in_order(values: Array, copies: int = 1) -> depthwise.Packing:
             def make(first: int, segment: Segment) -> Array:
                 block = depthwise.rows_of_channels(values, first, segment.vectors)
-                return block[self._order(len(block))]
+                return np.tile(block[self._order(len(block))].reshape(-1), copies)
 
-            return depthwise.pack_blocks(self.runs, make, 1)
+            return depthwise.pack_blocks(self.runs, make, copies)
 
         self.weights = depthwise.pack_blocks(self.runs, weights, start)
-        self.bias = in_order(bias.reshape(-1).astype(np.int32))
+        self.bias = in_order(start_of(bias.reshape(-1), self.reach), self.bias_copies)
         self.multiplier = in_order(multiplier.astype(np.float32))
+
+    def _narrows_floats(self) -> bool:
+        """Whether what follows the sums takes them with an offset."""
+        isa = self.target.core.isa
+        adds = self.kind.integer_add is not None and isa != "aarch64"
+        return isinstance(self.finish, Requantize) and not adds
 
     def _order(self, lanes: int) -> Array:
         """Channels as the sums hold them."""
@@ -299,14 +376,16 @@ class _Emitter:
         sums: list[list[list[Buffer]]] = [
             [[] for _ in range(columns)] for _ in range(self.params.height)
         ]
+        outputs = [column for row in sums for column in row]
         for index in range(count):
-            bias = self._name(
-                "bias", load(self.bias_buffer, block.bias + index * lanes, lanes)
-            )
-            for row in sums:
-                for column in row:
-                    column.append(builder.array("sum", "int32", lanes))
-                    builder.store(column[-1], ramp(0, lanes), bias)
+            at = block.bias + index * lanes
+            shared = None
+            if self.bias_copies == 1:
+                shared = self._name("bias", load(self.bias_buffer, at, lanes))
+            for number, output in enumerate(outputs):
+                own = load(self.bias_buffer, at + number * block.vector.lanes, lanes)
+                output.append(builder.array("sum", "int32", lanes))
+                builder.store(output[-1], ramp(0, lanes), own if shared is None else shared)
         return sums
 
     def _x_row(self, block: _Block, place: Place, row: int, position: int) -> Expr:
@@ -367,54 +446,28 @@ class _Emitter:
             return
         if self.kind.integer_add:
             assert residual is not None
-            result = self._add_residual(totals, multipliers, residual)
+            result = narrow_added(
+                self.builder,
+                self.target,
+                totals,
+                multipliers,
+                residual,
+                self.finish,
+                self.kind.integer_add,
+                dtype=self.output.dtype,
+                reach=self.reach,
+            )
         else:
-            result = self._narrow(totals, multipliers, self.finish, self.magnitude)
+            result = narrow(
+                self.builder,
+                self.target,
+                totals,
+                multipliers,
+                self.finish,
+                dtype=self.output.dtype,
+                reach=self.reach,
+            )
         windows.store_valid(self.builder, self.out_buffer, at, result, block.vector)
-
-    def _narrow(
-        self,
-        totals: list[Expr],
-        multipliers: list[Expr],
-        parameters: Requantize,
-        magnitude: float,
-    ) -> Expr:
-        return narrow(
-            self.builder,
-            self.target,
-            totals,
-            multipliers,
-            parameters,
-            dtype=self.output.dtype,
-            magnitude=magnitude,
-        )
-
-    def _add_residual(
-        self, totals: list[Expr], multipliers: list[Expr], residual: Expr
-    ) -> Expr:
-        """Add the residual to the rounded result: docs/numerics.md, Add."""
-        add, finish = self.kind.integer_add, self.finish
-        assert add is not None
-        assert isinstance(finish, Requantize)
-        order = piece_order(self.target, int(residual.ty.dtype.lanes))
-        lanes = order.shape[1]
-        dtype = vector_dtype("int32", lanes)
-        named = self._name("residual", residual)
-        # (a - za) * wa + (b - zb) * wb: the zero points fold into one constant.
-        shift = constant(
-            -add.zero_a * add.weight_a - add.zero_b * add.weight_b, "int32", lanes
-        )
-        added = []
-        for total, multiplier, indices in zip(totals, multipliers, order, strict=True):
-            a = requantize(self.target, total, multiplier, finish, lanes)
-            b = pick([named], indices).astype(dtype)
-            weighted = a * constant(add.weight_a, "int32", lanes)
-            weighted = weighted + b * constant(add.weight_b, "int32", lanes) + shift
-            added.append(self._name("added", weighted))
-        factor = float(add.requantize.multiplier.reshape(-1)[0])
-        factors = [constant(factor, "float32", lanes)] * len(added)
-        # The accumulator of an addition is below 2^24 by construction.
-        return self._narrow(added, factors, add.requantize, 2.0**24 * factor)
 
     def _store_scaled(
         self,

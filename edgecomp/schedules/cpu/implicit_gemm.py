@@ -24,7 +24,9 @@ from edgecomp.schedules.builder import (
     Expr,
     Kernel,
     KernelBuilder,
+    constant,
     load,
+    pointer_to,
     ramp,
 )
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
@@ -43,9 +45,12 @@ from edgecomp.schedules.cpu.product import (
     collapse_depth,
     collapse_rows,
 )
+from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.residual import narrow_added
 from edgecomp.schedules.cpu.row_tiles import (
     RowTiles,
     TileAddresses,
+    even_step,
     part_condition,
     part_start,
 )
@@ -89,6 +94,7 @@ def emit_product(
     target: Target,
     weights: Array,
     bias: Array,
+    params: TileParams | None = None,
 ) -> GemmKernel:
     """Choose tiles, emit the kernel, pack its constants.
 
@@ -100,37 +106,55 @@ def emit_product(
         target: the device.
         weights: [groups * columns, *depth].
         bias: [groups * columns].
+        params: tiles to use, those of the cost model where None.
     """
-    emitter = _Emitter(product, arithmetic, epilogue, target)
-    emitter.magnitude = greatest_scaled(weights, bias, epilogue)
+    shape = gemm_shape(product, arithmetic, epilogue.output_dtype)
+    params = params or params_for(shape, arithmetic, target)
+    emitter = _Emitter(product, arithmetic, epilogue, target, params)
+    emitter.reach = emitter.reach_of(weights, bias)
     padded = emitter.vectors * arithmetic.lanes
     kernel = emitter.emit(f"{name}_{emitter.tile_name}__{arithmetic.name}")
-    shape = (product.groups, product.columns)
+    columns = (product.groups, product.columns)
     multiplier = epilogue.multiplier
     if multiplier is not None:
         full = np.broadcast_to(multiplier.reshape(-1), (product.groups * product.columns,))
-        multiplier = pad_columns(full.reshape(shape), padded)
+        multiplier = pad_columns(full.reshape(columns), padded)
     return GemmKernel(
         kernel=kernel,
         work_items=emitter.work_items,
         row_ends=emitter.row_ends,
         weights=pack_weights(
-            weights.reshape(*shape, -1, emitter.run_length),
+            weights.reshape(*columns, -1, emitter.run_length),
             emitter.params.vectors,
             arithmetic,
         ),
-        bias=pad_columns(bias.reshape(shape).astype(arithmetic.sum_dtype), padded),
+        bias=emitter.copies(pad_columns(emitter.start(bias.reshape(columns)), padded)),
         multiplier=multiplier,
     )
 
 
-def greatest_scaled(weights: Array, bias: Array, epilogue: Epilogue) -> float:
-    """No accumulator times its multiplier is greater in magnitude; 0 without multipliers."""
-    if epilogue.multiplier is None:
-        return 0.0
+def gemm_shape(product: Product, arithmetic: Arithmetic, output_dtype: str) -> ProductShape:
+    """What the choice of tiles depends on."""
+    *runs, run = collapse_depth(product.depth)
+    padded_run = -(-run.size // arithmetic.group) * arithmetic.group
+    depth = math.prod(d.size for d in runs) * padded_run
+    new_bytes = max(1, product.x_elements * arithmetic.x_bytes // product.row_count)
+    return ProductShape(
+        rows=tuple(d.size for d in collapse_rows(product.rows)),
+        vectors=-(-product.columns // arithmetic.lanes),
+        groups=product.groups,
+        depth=depth,
+        row_bytes=min(depth * arithmetic.x_bytes, new_bytes),
+        result_bytes=max(1, product.output_elements // product.row_count)
+        * np.dtype(output_dtype).itemsize,
+    )
+
+
+def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:
+    """Greatest magnitude of each channel's integer accumulator."""
     rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    reach = 255 * rows.sum(axis=1) + np.abs(bias.reshape(-1).astype(np.int64))
-    return float((reach * np.abs(epilogue.multiplier.reshape(-1))).max(initial=0.0))
+    farthest: Array = greatest_x(x_dtype) * rows.sum(axis=1)
+    return farthest + np.abs(bias.reshape(-1).astype(np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +189,9 @@ class _Block:
         is_last: condition that it is the group's last; None where it never is.
         panel: index of its weights.
         chunk_start: first tile of the chunk.
+        zero: 0, which LLVM takes for a number that depends on the tile; None on x86.
+        bias_shift: 0 or such a number.
+        scale_shift: 0 or another.
     """
 
     group: Expr
@@ -173,6 +200,9 @@ class _Block:
     is_last: Expr | None
     panel: Expr
     chunk_start: Expr
+    zero: Expr | None = None
+    bias_shift: Expr = 0
+    scale_shift: Expr = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +222,12 @@ class _Emitter:
     """Emits one kernel; the loops of the module's docstring, one method each."""
 
     def __init__(
-        self, product: Product, arithmetic: Arithmetic, epilogue: Epilogue, target: Target
+        self,
+        product: Product,
+        arithmetic: Arithmetic,
+        epilogue: Epilogue,
+        target: Target,
+        params: TileParams,
     ) -> None:
         self.product = product
         self.arithmetic = arithmetic
@@ -203,14 +238,13 @@ class _Emitter:
         self.run_length = run.size
         self.padded_run = -(-run.size // arithmetic.group) * arithmetic.group
         self.depth = math.prod(d.size for d in self.runs) * self.padded_run
-        dimensions = collapse_rows(product.rows)
-        self.params = self._params(tuple(d.size for d in dimensions))
-        self.row_tiles = RowTiles(product, dimensions, self.params)
+        self.params = params
+        self.row_tiles = RowTiles(product, collapse_rows(product.rows), params)
         self.block_chunks = -(-self.params.vectors.count // self.params.chunk_blocks)
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         outer = self.params.row_chunks * product.groups
         self.work_items = outer * self.block_chunks * self.parts
-        self.magnitude = float("inf")
+        self.reach = Reach(float("inf"))
         self.builder = KernelBuilder(target.core.isa)
 
     @property
@@ -220,20 +254,47 @@ class _Emitter:
         columns = self.params.vectors.large * self.arithmetic.lanes
         return f"{self.params.rows.large * inner}x{columns}"
 
-    def _params(self, rows: tuple[int, ...]) -> TileParams:
-        product = self.product
-        item = self.arithmetic.x_bytes
-        new_bytes = max(1, product.x_elements * item // product.row_count)
-        shape = ProductShape(
-            rows=rows,
-            vectors=self.vectors,
-            groups=product.groups,
-            depth=self.depth,
-            row_bytes=min(self.depth * item, new_bytes),
-            result_bytes=max(1, product.output_elements // product.row_count)
-            * np.dtype(self.epilogue.output_dtype).itemsize,
-        )
-        return params_for(shape, self.arithmetic, self.target)
+    def reach_of(self, weights: Array, bias: Array) -> Reach:
+        """How far the accumulators go; they start without an offset where nothing narrows."""
+        if self.epilogue.multiplier is None:
+            return Reach(0.0)
+        farthest = farthest_sums(weights, bias, self.arithmetic.x_dtype)
+        reach = reach_of(self.target, farthest, self.epilogue.multiplier)
+        return reach if self._narrows() else dataclasses.replace(reach, offset=0)
+
+    def start(self, bias: Array) -> Array:
+        """What accumulators start from."""
+        if self.arithmetic.sum_dtype == "float32":
+            return np.asarray(bias, np.float32)
+        return start_of(bias, self.reach)
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether K takes no loop that repeats."""
+        steps = self.padded_run // self.arithmetic.step
+        return not self.runs and steps <= self.arithmetic.loop_steps(steps)
+
+    @property
+    def bias_copies(self) -> int:
+        """How often each column block's biases lie behind each other: once per row of a tile.
+
+        Accumulators then start by loads in pairs instead of copies of registers, which take
+        slots of the units that multiply.
+        """
+        if not (self.unrolled and self.arithmetic.loads_biases):
+            return 1
+        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        return self.params.rows.large * inner
+
+    def copies(self, bias: Array) -> Array:
+        """``bias_copies`` of padded biases."""
+        lanes = self.arithmetic.lanes
+        blocks = [
+            np.tile(group[start * lanes : (start + size) * lanes], self.bias_copies)
+            for group in bias.reshape(self.product.groups, -1)
+            for start, size in self.params.vectors.starts()
+        ]
+        return np.concatenate(blocks)
 
     def emit(self, name: str) -> Kernel:
         """The whole kernel."""
@@ -287,7 +348,7 @@ class _Emitter:
         padded = product.groups * self.vectors * arithmetic.lanes
         x = builder.pointer("x", arithmetic.x_dtype, product.x_elements)
         weights = builder.pointer("weights", arithmetic.weight_dtype, padded * self.depth)
-        bias = builder.pointer("bias", arithmetic.sum_dtype, padded)
+        bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
         multiplier = residual = None
         if self.epilogue.multiplier is not None:
             multiplier = builder.pointer("multiplier", "float32", padded)
@@ -326,35 +387,73 @@ class _Emitter:
                     builder.let("panel", column * self.depth),
                     tiles.chunk_start,
                 )
-                with builder.loop("tile", tiles.first, tiles.last) as tile:
-                    self._row_tile(pointers, block, tile)
+                self._row_tiles(pointers, block, tiles)
             start = stop
 
-    def _row_tile(self, pointers: _Pointers, block: _Block, tile: Expr) -> None:
-        """One tile of rows, whose size depends on its place in the cut dimension."""
+    def _pinned(self, block: _Block, tile: Expr) -> _Block:
+        """The block with what keeps LLVM from rearranging a tile's loads.
+
+        Without a loop over K it would move the loads of the whole panel out of the loop over
+        tiles, and then spill and reload it; with a constant count of iterations it counts up to
+        0 by addresses so far from the panel's that loads in pairs do not reach them. Tiles
+        count from 0, which only this code knows.
+        """
+        if self.target.core.isa == "x86_64":
+            return block
+        zero = self.builder.let("zero", tile >> 31)
+        block = dataclasses.replace(block, zero=zero)
+        if not self.unrolled:
+            return block
+        panel = self.builder.let("panel", block.panel + zero)
+        # Another 0 for the multipliers: with one index for both, loads do not go in pairs.
+        other = self.builder.let("zero", tile >> 30)
+        return dataclasses.replace(block, panel=panel, bias_shift=zero, scale_shift=other)
+
+    def _row_tiles(self, pointers: _Pointers, block: _Block, tiles: _Tiles) -> None:
+        """All tiles of rows, whose size depends on their place in the cut dimension."""
         builder, split = self.builder, self.params.rows
-        outer, part = self.row_tiles.place(builder, tile)
-        for size, _ in split.classes():
-            with builder.condition(part_condition(part, split, size)):
-                addresses = self.row_tiles.addresses(builder, block.group, outer, part, size)
-                sums = self._accumulate(pointers, block, tile, addresses)
-                self._finish(pointers, block, addresses, sums)
+        if self.target.core.isa != "x86_64":
+            for size, outer, part, tile in self.row_tiles.walk(
+                builder, tiles.first, tiles.last
+            ):
+                self._row_tile(pointers, self._pinned(block, tile), tile, outer, part, size)
+            return
+        with builder.loop("tile", tiles.first, tiles.last) as tile:
+            outer, part = self.row_tiles.place(builder, tile)
+            for size, _ in split.classes():
+                with builder.condition(part_condition(part, split, size)):
+                    self._row_tile(pointers, block, tile, outer, part, size)
+
+    def _row_tile(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        tile: Expr,
+        outer: Expr,
+        part: Expr,
+        size: int,
+    ) -> None:
+        """One tile of rows."""
+        addresses = self.row_tiles.addresses(self.builder, block.group, outer, part, size)
+        sums = self._accumulate(pointers, block, tile, addresses)
+        self._finish(pointers, block, addresses, sums)
 
     def _accumulate(
         self, pointers: _Pointers, block: _Block, tile: Expr, addresses: TileAddresses
     ) -> RegisterTile:
         """All of K for one tile, starting from the bias."""
         builder, arithmetic = self.builder, self.arithmetic
-        column = (block.group * self.vectors + block.vector) * arithmetic.lanes
-        sums = arithmetic.begin(
-            builder, len(addresses.x), block.vectors, pointers.bias, builder.let("col", column)
-        )
+        vector = block.group * self.vectors + block.vector + block.bias_shift
+        column = vector * (arithmetic.lanes * self.bias_copies)
+        stride = block.vectors * arithmetic.lanes if self.bias_copies > 1 else 0
+        at = builder.let("col", column)
+        rows = len(addresses.x)
+        sums = arithmetic.begin(builder, rows, block.vectors, pointers.bias, at, stride)
         next_panel: Expr = None
         if self.params.prefetch_next:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
-        self._runs(
-            pointers, block, sums, addresses.x, next_panel, list(self.runs), _Position(0, 0)
-        )
+        start = _Position(0, 0)
+        self._runs(pointers, block, sums, addresses, next_panel, list(self.runs), start)
         return arithmetic.finish(builder, sums)
 
     def _next_panel(self, block: _Block, tile: Expr) -> Expr:
@@ -368,7 +467,7 @@ class _Emitter:
         pointers: _Pointers,
         block: _Block,
         sums: RegisterTile,
-        x_rows: list[Expr],
+        addresses: TileAddresses,
         next_panel: Expr,
         runs: list[RunDimension],
         at: _Position,
@@ -376,7 +475,7 @@ class _Emitter:
         """Loops over the outer dimensions of K, then the run itself."""
         builder = self.builder
         if not runs:
-            self._run(pointers, block, sums, x_rows, next_panel, at)
+            self._run(pointers, block, sums, addresses, next_panel, at)
             return
         outer, *inner = runs
         size = math.prod(d.size for d in inner) * self.padded_run
@@ -385,14 +484,14 @@ class _Emitter:
                 builder.let("x_shift", at.x + run * outer.stride),
                 builder.let("depth", at.depth + run * size),
             )
-            self._runs(pointers, block, sums, x_rows, next_panel, inner, place)
+            self._runs(pointers, block, sums, addresses, next_panel, inner, place)
 
     def _run(
         self,
         pointers: _Pointers,
         block: _Block,
         sums: RegisterTile,
-        x_rows: list[Expr],
+        addresses: TileAddresses,
         next_panel: Expr,
         at: _Position,
     ) -> None:
@@ -400,24 +499,30 @@ class _Emitter:
         builder, arithmetic = self.builder, self.arithmetic
         width = sums.vectors * sums.lanes
 
+        def operands(shift: Expr) -> Operands:
+            return Operands(
+                x=pointers.x,
+                x_rows=[row + at.x + shift for row in addresses.x],
+                x_shifts=tuple(addresses.x_shifts),
+                weights=pointers.weights,
+                weight_index=block.panel + (at.depth + shift) * width,
+            )
+
+        if arithmetic.accumulate_run(builder, sums, operands(0), self.padded_run):
+            return
+
         def emit(shift: Expr, groups: int) -> None:
-            weights = block.panel + (at.depth + shift) * width
+            here = operands(shift)
             pieces = groups if self._rows_overlap() else 1
             for piece in range(pieces):
-                done = piece * arithmetic.group
-                operands = Operands(
-                    x=pointers.x,
-                    x_rows=[row + at.x + shift + done for row in x_rows],
-                    weights=pointers.weights,
-                    weight_index=weights + done * width,
-                )
-                arithmetic.accumulate(builder, sums, operands, groups // pieces)
+                part = operands(shift + piece * arithmetic.group) if pieces > 1 else here
+                arithmetic.accumulate(builder, sums, part, groups // pieces)
                 if pieces > 1:  # to LLVM a prefetch may write: what was read is read again
-                    ahead = operands.x_rows[0] + CACHE_LINE_BYTES
+                    ahead = part.x_rows[0] + CACHE_LINE_BYTES
                     builder.prefetch(pointers.x, ahead, near=True)
             self._prefetch(
                 pointers,
-                weights,
+                here.weight_index,
                 groups * arithmetic.group * width,
                 next_panel,
                 at.depth + shift,
@@ -425,11 +530,15 @@ class _Emitter:
 
         groups = arithmetic.step // arithmetic.group
         steps, rest = divmod(self.padded_run, arithmetic.step)
-        loops, single = divmod(steps, arithmetic.steps_per_loop)
+        loop_steps = arithmetic.loop_steps(steps)
+        loops, single = divmod(steps, loop_steps)
         if loops:
-            with builder.loop("k", 0, loops) as k:
-                start = k.astype("int64") * (arithmetic.steps_per_loop * arithmetic.step)
-                for step in range(arithmetic.steps_per_loop):
+            end = loops
+            if loops > 1 and block.zero is not None:
+                end = builder.let("loops", loops + block.zero)
+            with builder.loop("k", 0, end) as k:
+                start = k.astype("int64") * (loop_steps * arithmetic.step)
+                for step in range(loop_steps):
                     emit(start + step * arithmetic.step if step else start, groups)
         for step in range(steps - single, steps):
             emit(step * arithmetic.step, groups)
@@ -488,6 +597,10 @@ class _Emitter:
                 self._finish_bytes(
                     pointers, block, addresses, sums, row, range(first, first + count)
                 )
+        step = even_step(addresses.output_shifts)
+        if self.arithmetic.stores_rows and whole and step is not None:
+            self._finish_rows(pointers, block, addresses, sums, whole, step)
+            narrowed = whole
         for vector in range(narrowed, sums.vectors):
             partial = tail and block.is_last is not None and vector == sums.vectors - 1
             cases: list[tuple[int, Expr | None]] = [(lanes, None)]
@@ -501,9 +614,14 @@ class _Emitter:
 
     def _narrows(self) -> bool:
         """Whether several vectors of a row become one of bytes."""
-        epilogue = self.epilogue
-        adds = epilogue.integer_add is not None and self.target.core.isa != "x86_64"
+        isa, epilogue = self.target.core.isa, self.epilogue
+        adds = epilogue.integer_add is not None and isa == "armv7"
         return epilogue.requantize is not None and not adds
+
+    def _scale_index(self, block: _Block, vector: int) -> Expr:
+        """Of the multipliers of one of the block's vectors."""
+        first = block.group * self.vectors + block.vector + block.scale_shift
+        return (first + vector) * self.arithmetic.lanes
 
     def _finish_bytes(
         self,
@@ -521,7 +639,7 @@ class _Emitter:
         builder, lanes = self.builder, self.arithmetic.lanes
         assert self.epilogue.requantize is not None
         column = (block.vector + vectors.start) * lanes
-        at = block.group * self.vectors * lanes + column
+        at = self._scale_index(block, vectors.start)
         pairs = narrowed_together(self.target, vectors)
         totals = [sums.get(row, vector) for vector in pairs]
         multipliers = [
@@ -537,7 +655,23 @@ class _Emitter:
                 multipliers,
                 self.epilogue.requantize,
                 dtype=dtype,
-                magnitude=self.magnitude,
+                reach=self.reach,
+            )
+        elif self.target.core.isa != "x86_64":
+            residual = load(
+                pointers.residual, addresses.residual[row] + column, len(vectors) * lanes
+            )
+            indices = np.arange(len(pairs) * lanes) % (len(vectors) * lanes)
+            result = narrow_added(
+                builder,
+                self.target,
+                totals,
+                multipliers,
+                pick([residual, residual], indices),
+                self.epilogue.requantize,
+                self.epilogue.integer_add,
+                dtype=dtype,
+                reach=self.reach,
             )
         else:
             first = addresses.residual[row] + column - vectors.start * lanes
@@ -553,7 +687,7 @@ class _Emitter:
                 [added[vector] for vector in pairs],
                 parameters,
                 dtype=dtype,
-                magnitude=2.0**24 * float(parameters.multiplier.reshape(-1)[0]),
+                reach=Reach(2.0**24 * float(parameters.multiplier.reshape(-1)[0])),
             )
         count = len(vectors) * lanes
         if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
@@ -571,6 +705,35 @@ class _Emitter:
         value = self.epilogue.scaled_sum(self.target, total, lanes, multiplier, residual)
         return self.builder.let("added", value, vector_dtype("float32", lanes))
 
+    def _finish_rows(
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        addresses: TileAddresses,
+        sums: RegisterTile,
+        vectors: int,
+        step: int,
+    ) -> None:
+        """The first vectors of columns in rows that lie ``step`` elements apart."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        column = block.vector * lanes
+        results = []
+        for row in range(sums.rows):
+            results.append(
+                builder.array("result", self.epilogue.output_dtype, vectors * lanes)
+            )
+            for vector in range(vectors):
+                residual = None
+                if pointers.residual is not None:
+                    at = addresses.residual[row] + column + vector * lanes
+                    residual = load(pointers.residual, at, lanes)
+                value = self.epilogue.apply(
+                    builder, self.target, sums.get(row, vector), lanes, None, residual
+                )
+                builder.store(results[-1], ramp(vector * lanes, lanes), value)
+        first = pointer_to(pointers.output, addresses.output[0] + column)
+        self.arithmetic.store_rows(builder, results, vectors, first, step)
+
     def _finish_vector(
         self,
         pointers: _Pointers,
@@ -585,13 +748,15 @@ class _Emitter:
         column = (block.vector + vector) * lanes
         multiplier = residual = None
         if pointers.multiplier is not None:
-            at = block.group * self.vectors * lanes + column
-            multiplier = load(pointers.multiplier, at, lanes)
+            multiplier = load(pointers.multiplier, self._scale_index(block, vector), lanes)
         for row in range(sums.rows):
             if pointers.residual is not None:
                 residual = load(pointers.residual, addresses.residual[row] + column, lanes)
+            total = sums.get(row, vector)
+            if self.reach.offset:
+                total = total - constant(self.reach.offset, "int32", lanes)
             result = self.epilogue.apply(
-                builder, self.target, sums.get(row, vector), lanes, multiplier, residual
+                builder, self.target, total, lanes, multiplier, residual
             )
             at = addresses.output[row] + column
             store_columns(builder, pointers.output, at, result, lanes, columns)

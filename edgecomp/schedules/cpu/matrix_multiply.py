@@ -2,9 +2,10 @@
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import MatrixMultiply, Operation
-from edgecomp.plan.values import Order
-from edgecomp.schedules.cpu.dense import emit_dense, refuse_dense
+from edgecomp.plan.values import Array, Order
+from edgecomp.schedules.cpu.dense import dense_candidates, emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
+from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "matrix_multiply"
@@ -26,6 +27,32 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
+    return emit_candidate(operation, target, "")
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles to measure."""
+    kind = operation.kind
+    if match(operation, target):
+        return []
+    assert isinstance(kind, MatrixMultiply)
+    product, weight = _product(operation)
+    return dense_candidates(kind, product, operation, target, weight)
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    kind = operation.kind
+    require_none(match(operation, target))
+    assert isinstance(kind, MatrixMultiply)
+    product, weight = _product(operation)
+    return [
+        emit_dense("matrix_multiply", kind, product, operation, target, weight, params=params)
+    ]
+
+
+def _product(operation: Operation) -> tuple[Product, Array]:
+    """Addresses, and the weight as [N, K]."""
     kind = operation.kind
     assert isinstance(kind, MatrixMultiply)
     x, weight = operation.inputs[:2]
@@ -40,4 +67,4 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         output_elements=rows * columns,
         residual_elements=rows * columns if kind.residual else 0,
     )
-    return [emit_dense("matrix_multiply", kind, product, operation, target, weight.constant.T)]
+    return product, weight.constant.T

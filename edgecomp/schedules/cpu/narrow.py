@@ -7,6 +7,10 @@ instructions then saturate to the dtype's range on their way, and only a narrowe
 takes a maximum or minimum, on whole vectors of bytes: a third fewer instructions than clamping
 each int32 vector.
 
+aarch64 rounds by adding 1.5 * 2^23 instead: its conversions take four times as long. The product
+is then ``fmulx``, which nothing contracts with that sum. The result lies in the low bits: whole
+halves are picked where the products fit 16 bits, and clamped to it where they do not.
+
 The order of lanes: x86 narrows within 128-bit pieces. ``piece_order`` says which channel each
 lane of the int32 vectors holds so that the bytes come out in order; kernels that interleave
 rows by unpacking get it for nothing. ARM narrows in order.
@@ -20,13 +24,20 @@ from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Requantize
-from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic
+from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, reinterpret
 from edgecomp.schedules.cpu.bounds import clamp
-from edgecomp.schedules.cpu.epilogue import round_half_even, vector_dtype
+from edgecomp.schedules.cpu.epilogue import (
+    ROUNDING_MAGIC,
+    ROUNDING_MAGIC_BITS,
+    round_half_even,
+    vector_dtype,
+)
+from edgecomp.schedules.cpu.reach import Reach
 
-#: Conversions to int32 are right below this magnitude. armv7 rounds by adding a constant, which
-#: without a clamp before it would be contracted with the product into a fused multiply-add.
-_CONVERTIBLE = {"x86_64": 2.0**30, "aarch64": 2.0**30, "armv7": 0.0}
+#: Below this magnitude a product needs no clamp before it is rounded: on x86 by the conversion,
+#: on aarch64 by picking 16 bits of a sum. armv7 rounds by adding a constant, which without a
+#: clamp before it would be contracted with the product into a fused multiply-add.
+_CONVERTIBLE = {"x86_64": 2.0**30, "aarch64": 32000.0, "armv7": 0.0}
 
 _X86_BITS = {
     128: "llvm.x86.sse2.{}.128",
@@ -75,7 +86,7 @@ def narrow(
     parameters: Requantize,
     *,
     dtype: str,
-    magnitude: float,
+    reach: Reach,
 ) -> Expr:
     """Requantize.
 
@@ -86,19 +97,17 @@ def narrow(
         multipliers: float32, a vector per vector of totals.
         parameters: bounds and zero point; its multiplier is not read.
         dtype: uint8 or int8.
-        magnitude: no product of a total and its multiplier is greater.
+        reach: of the totals.
 
     Returns:
         All results in one vector of ``dtype``.
     """
-    dtype_f32 = vector_dtype("float32", int(totals[0].ty.dtype.lanes))
+    lanes = int(totals[0].ty.dtype.lanes)
     products = [
-        total.astype(dtype_f32) * multiplier
+        scaled(target, total, multiplier, lanes, reach)
         for total, multiplier in zip(totals, multipliers, strict=True)
     ]
-    return narrow_scaled(
-        builder, target, products, parameters, dtype=dtype, magnitude=magnitude
-    )
+    return narrow_scaled(builder, target, products, parameters, dtype=dtype, reach=reach)
 
 
 def narrow_scaled(
@@ -108,28 +117,54 @@ def narrow_scaled(
     parameters: Requantize,
     *,
     dtype: str,
-    magnitude: float,
+    reach: Reach,
 ) -> Expr:
-    """``narrow`` of products of totals and multipliers, none of a greater magnitude."""
+    """``narrow`` of products of totals and multipliers.
+
+    On aarch64 they must not be expressions that end in a multiplication.
+    """
     lanes = int(products[0].ty.dtype.lanes)
-    zero = parameters.zero_point
+    clamps = reach.magnitude >= _CONVERTIBLE[target.core.isa]
     rounded = []
-    for scaled in products:
-        if magnitude >= _CONVERTIBLE[target.core.isa]:
-            scaled = _clamp(target, scaled, parameters)
-        integer = round_half_even(target, scaled, lanes)
+    for product in products:
+        value = clamped(target, product, parameters) if clamps else product
+        integer = _rounded(target, value, lanes)
         rounded.append(builder.let("rounded", integer, vector_dtype("int32", lanes)))
+    zero = parameters.zero_point
     if target.core.isa == "x86_64":
         result = _narrow_x86(builder, rounded, lanes, zero, dtype)
+    elif target.core.isa == "aarch64":
+        return _narrow_aarch64(builder, rounded, parameters, dtype)
     else:
-        result = _narrow_arm(builder, target, rounded, zero, dtype)
+        result = _narrow_armv7(builder, rounded, zero, dtype)
     return _bound(builder, result, parameters, dtype, lanes * len(products))
 
 
-def _clamp(target: Target, scaled: Expr, parameters: Requantize) -> Expr:
+def scaled(target: Target, total: Expr, multiplier: Expr, lanes: int, reach: Reach) -> Expr:
+    """Totals as float32, times their multipliers: never contracted with what follows."""
+    dtype = vector_dtype("float32", lanes)
+    if reach.offset:
+        value = reinterpret(dtype, total) - constant(ROUNDING_MAGIC, "float32", lanes)
+    else:
+        value = total.astype(dtype)
+    if target.core.isa == "aarch64":
+        return intrinsic(dtype, f"llvm.aarch64.neon.fmulx.v{lanes}f32", value, multiplier)
+    return value * multiplier
+
+
+def _rounded(target: Target, value: Expr, lanes: int) -> Expr:
+    """Rounded to int32; on aarch64 only the low 16 bits are the result's."""
+    if target.core.isa == "aarch64":
+        shifted = value + constant(ROUNDING_MAGIC, "float32", lanes)
+        return reinterpret(vector_dtype("int32", lanes), shifted)
+    return round_half_even(target, value, lanes)
+
+
+def clamped(target: Target, value: Expr, parameters: Requantize) -> Expr:
+    """Between the bounds, less the zero point."""
     low = float(parameters.low - parameters.zero_point)
     high = float(parameters.high - parameters.zero_point)
-    return clamp(scaled, low, high, target.core.isa)
+    return clamp(value, low, high, target.core.isa)
 
 
 def _bound(
@@ -167,15 +202,9 @@ def _narrow_x86(
     return intrinsic(vector_dtype(dtype, 4 * lanes), name.format(pack), *halves)
 
 
-def _narrow_arm(
-    builder: KernelBuilder, target: Target, rounded: list[Expr], zero: int, dtype: str
-) -> Expr:
-    if target.core.isa == "aarch64":
-        to_words = "llvm.aarch64.neon.sqxtn.v4i16"
-        to_bytes = f"llvm.aarch64.neon.{'sqxtun' if dtype == 'uint8' else 'sqxtn'}.v8i8"
-    else:
-        to_words = "llvm.arm.neon.vqmovns.v4i16"
-        to_bytes = f"llvm.arm.neon.{'vqmovnsu' if dtype == 'uint8' else 'vqmovns'}.v8i8"
+def _narrow_armv7(builder: KernelBuilder, rounded: list[Expr], zero: int, dtype: str) -> Expr:
+    to_words = "llvm.arm.neon.vqmovns.v4i16"
+    to_bytes = f"llvm.arm.neon.{'vqmovnsu' if dtype == 'uint8' else 'vqmovns'}.v8i8"
     pieces = []
     for first, second in zip(rounded[::2], rounded[1::2], strict=True):
         words = [intrinsic("int16x4", to_words, value) for value in (first, second)]
@@ -183,3 +212,34 @@ def _narrow_arm(
         named = builder.let("words", joined, "int16x8")
         pieces.append(intrinsic(vector_dtype(dtype, 8), to_bytes, named))
     return pieces[0] if len(pieces) == 1 else pick(pieces, np.arange(8 * len(pieces)))
+
+
+def _narrow_aarch64(
+    builder: KernelBuilder, rounded: list[Expr], parameters: Requantize, dtype: str
+) -> Expr:
+    """Low halves, then saturated to bytes.
+
+    Where int8 results have the zero point -128, saturation to uint8 is the lower bound; turning
+    the sign bit then subtracts 128.
+    """
+    assert ROUNDING_MAGIC_BITS % (1 << 16) == 0
+    zero, count = parameters.zero_point, 4 * len(rounded)
+    flips = dtype == "int8" and zero == -128
+    name = "sqxtn" if dtype == "int8" and not flips else "sqxtun"
+    narrowed = "int8x8" if name == "sqxtn" else "uint8x8"
+    pieces = []
+    for pair in zip(rounded[::2], rounded[1::2], strict=True):
+        halves = [reinterpret("int16x8", value) for value in pair]
+        words = builder.let("words", pick(halves, np.arange(0, 16, 2)), "int16x8")
+        total = words if flips else _add_saturating(words, zero, 8)
+        pieces.append(intrinsic(narrowed, f"llvm.aarch64.neon.{name}.v8i8", total))
+    joined = pieces[0] if len(pieces) == 1 else pick(pieces, np.arange(count))
+    if not flips:
+        return _bound(builder, joined, parameters, dtype, count)
+    stored = builder.let("stored", joined, f"uint8x{count}")
+    if parameters.low > -128:
+        stored = tirx.max(stored, constant(parameters.low + 128, "uint8", count))
+    if parameters.high < 127:
+        stored = tirx.min(stored, constant(parameters.high + 128, "uint8", count))
+    flipped = stored ^ constant(0x80, "uint8", count)
+    return builder.let("narrowed", reinterpret(f"int8x{count}", flipped), f"int8x{count}")

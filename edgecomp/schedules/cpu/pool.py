@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu import windows
 from edgecomp.schedules.cpu.bands import depthwise_bands
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 from edgecomp.schedules.cpu.narrow import least_byte_lanes, narrow, pick, piece_order
+from edgecomp.schedules.cpu.reach import Reach
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk, Window
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -261,5 +262,5 @@ class _Emitter:
             multipliers,
             kind.requantize,
             dtype=self.output.dtype,
-            magnitude=255 * count * factor,
+            reach=Reach(255 * count * factor),
         )

@@ -1,8 +1,10 @@
 """Where the rows of a register tile lie in x, output and residual."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 
 from tvm import tirx
 
@@ -13,11 +15,16 @@ from edgecomp.schedules.cpu.tiles import Split, TileParams
 
 @dataclasses.dataclass(frozen=True)
 class TileAddresses:
-    """Index of each row of one tile in each tensor."""
+    """Index of each row of one tile in each tensor.
+
+    ``x_shifts`` and ``output_shifts`` are elements from the first row to each.
+    """
 
     x: list[Expr]
     output: list[Expr]
     residual: list[Expr]
+    x_shifts: list[int]
+    output_shifts: list[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +54,33 @@ class RowTiles:
         outer = builder.let("outer", tirx.truncdiv(tile, self.params.rows.count))
         return outer, builder.let("part", tile - outer * self.params.rows.count)
 
+    def walk(
+        self, builder: KernelBuilder, first: Expr, last: Expr
+    ) -> Iterator[tuple[int, Expr, Expr, Expr]]:
+        """Loops over tiles [first, last): a body for each size, without divisions or branches.
+
+        Yields:
+            (size, index outside the cut dimension, part, tile) of each body.
+        """
+        count = self.params.rows.count
+        with contextlib.ExitStack() as loops:
+            outer: Expr = 0
+            low, high = first, last
+            if self.params.axis:
+                end = tirx.truncdiv(last + (count - 1), count)
+                start = tirx.truncdiv(first, count)
+                outer = loops.enter_context(builder.loop("outer", start, end))
+                low = builder.let("low", tirx.max(first - outer * count, 0))
+                high = builder.let("high", tirx.min(last - outer * count, count))
+            begin = 0
+            for size, parts in self.params.rows.classes():
+                end = begin + parts
+                low_part = tirx.max(low, begin) if begin else low
+                high_part = tirx.min(high, end) if end < count else high
+                with builder.loop("part", low_part, high_part) as part:
+                    yield size, outer, part, outer * count + part
+                begin = end
+
     def addresses(
         self, builder: KernelBuilder, group: Expr, outer: Expr, part: Expr, size: int
     ) -> TileAddresses:
@@ -62,7 +96,8 @@ class RowTiles:
         output = product.output_offset + group * product.columns
         residual = product.residual_offset + group * product.columns
         sizes = [size, *(d.size for d in self.dimensions[axis + 1 :])]
-        found = TileAddresses([], [], [])
+        found = TileAddresses([], [], [], [], [])
+        shifts = {"x": found.x_shifts, "output": found.output_shifts, "residual": []}
         bases = [("x", x, found.x), ("output", output, found.output)]
         if product.residual_elements:
             bases.append(("residual", residual, found.residual))
@@ -75,6 +110,7 @@ class RowTiles:
             for place in itertools.product(*map(range, sizes)):
                 shift = sum(i * s for i, s in zip(place, strides, strict=True))
                 rows.append(first + shift)
+                shifts[tensor].append(shift)
         return found
 
     def _outer_index(
@@ -105,3 +141,9 @@ def part_start(part: Expr, split: Split, size: int) -> Expr:
     if size == split.large:
         return part * size
     return split.large_count * split.large + (part - split.large_count) * size
+
+
+def even_step(shifts: list[int]) -> int | None:
+    """The difference of neighbours, None where it is not always the same."""
+    steps = {after - before for before, after in itertools.pairwise(shifts)}
+    return steps.pop() if len(steps) == 1 else None if steps else 0

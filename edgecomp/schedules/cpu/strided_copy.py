@@ -6,7 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, StridedCopy
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Value, View
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.iteration import Space, collapse
 from edgecomp.schedules.cpu.move import Convert, bits_dtype, emit_move
@@ -62,22 +62,26 @@ def _same(x: Expr) -> Expr:
 def space_of(kind: StridedCopy, source: Value, output: Value) -> Space:
     """Strides of both sides along the box's dimensions."""
     rank = len(kind.shape)
+    source_view, output_view = _cut(source, kind.in_shape), _cut(output, kind.out_shape)
     source_strides = [0] * rank
     for stride, step, follows in zip(
-        source.view.strides, kind.in_step, kind.permutation, strict=True
+        source_view.strides, kind.in_step, kind.permutation, strict=True
     ):
         if follows >= 0:
             source_strides[follows] += stride * step
     output_strides = [
-        stride * step for stride, step in zip(output.view.strides, kind.out_step, strict=True)
+        stride * step for stride, step in zip(output_view.strides, kind.out_step, strict=True)
     ]
     return collapse(
         kind.shape,
         [output_strides, source_strides],
-        [_start(output, kind.out_start), _start(source, kind.in_start)],
+        [_start(output_view, kind.out_start), _start(source_view, kind.in_start)],
     )
 
 
-def _start(value: Value, index: Sequence[int]) -> int:
-    strides = value.view.strides
-    return value.view.offset + sum(i * s for i, s in zip(index, strides, strict=True))
+def _cut(value: Value, shape: tuple[int, ...] | None) -> View:
+    return value.view if shape is None else value.view.refined(shape)
+
+
+def _start(view: View, index: Sequence[int]) -> int:
+    return view.offset + sum(i * s for i, s in zip(index, view.strides, strict=True))

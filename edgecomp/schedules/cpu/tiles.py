@@ -91,6 +91,10 @@ class Split:
                 start += size
 
 
+#: A register tile: the row dimension that is cut, the rows, the vectors.
+Cut = tuple[int, Split, Split]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TileParams:
     """How a product is cut.
@@ -146,9 +150,11 @@ class ProductShape:
     result_bytes: int = 0
 
 
-def params_for(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> TileParams:
-    """The cheapest tile under the cost model, and the blocks around it."""
-    axis, rows, vectors = cheapest_cut(shape, arithmetic, target)
+def params_for(
+    shape: ProductShape, arithmetic: Arithmetic, target: Target, cut: Cut | None = None
+) -> TileParams:
+    """A tile, the cheapest one where none is given, and the blocks around it."""
+    axis, rows, vectors = cut or cheapest_cut(shape, arithmetic, target)
     tiles = math.prod(shape.rows[:axis]) * rows.count
     tile_bytes = rows.large * math.prod(shape.rows[axis + 1 :]) * shape.row_bytes
     panel_bytes = _panel_bytes(shape.depth, vectors.large, arithmetic)
@@ -189,6 +195,17 @@ def cheapest_cut(
         _candidates(shape, arithmetic, target),
         key=lambda cut: _cut_cycles(shape, cut, arithmetic, target),
     )
+
+
+def ranked_cuts(
+    shape: ProductShape, arithmetic: Arithmetic, target: Target
+) -> list[tuple[float, Cut]]:
+    """All tiles with their modelled cycles, the cheapest first; it is ``cheapest_cut``."""
+    cuts = [
+        (_cut_cycles(shape, cut, arithmetic, target), cut)
+        for cut in _candidates(shape, arithmetic, target)
+    ]
+    return sorted(cuts, key=lambda ranked: ranked[0])
 
 
 def least_cycles(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> float:
@@ -246,7 +263,7 @@ def _tile_cycles(
     step = arithmetic.step_cycles(rows, vectors, target.core.vector_registers)
     panel_bytes = _panel_bytes(depth, vectors, arithmetic)
     cycles = depth / arithmetic.group * step
-    cycles += rows * vectors * arithmetic.finish_cycles + TILE_OVERHEAD_CYCLES
+    cycles += rows * arithmetic.finish_row_cycles(vectors) + TILE_OVERHEAD_CYCLES
     if not _in_level1(panel_bytes, target):
         twice_fits = 2 * panel_bytes < target.core.l2_bytes * CACHE_SHARE
         cycles += panel_bytes * (L2_CYCLES_PER_BYTE if twice_fits else L3_CYCLES_PER_BYTE)

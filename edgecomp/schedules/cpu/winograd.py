@@ -6,21 +6,51 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu import convolution
+from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.epilogue import float_epilogue
 from edgecomp.schedules.cpu.packing import pad_columns
-from edgecomp.schedules.cpu.tiles import Split
-from edgecomp.schedules.cpu.winograd_cost import choose_outputs
+from edgecomp.schedules.cpu.tiles import Cut, ProductShape, Split, ranked_cuts
+from edgecomp.schedules.cpu.winograd_cost import (
+    choose_outputs,
+    direct_cycles,
+    winograd_cycles,
+)
 from edgecomp.schedules.cpu.winograd_kernel import WinogradLayer, emit_winograd
-from edgecomp.schedules.cpu.winograd_matrices import TAPS, transform_weights, winograd
-from edgecomp.schedules.cpu.winograd_tiles import image_tiles, params_for
+from edgecomp.schedules.cpu.winograd_matrices import (
+    POINTS,
+    TAPS,
+    transform_weights,
+    winograd,
+)
+from edgecomp.schedules.cpu.winograd_tiles import image_tiles, params_for, product_shape
+from edgecomp.schedules.params import (
+    ParamsError,
+    params_text,
+    read_params,
+    require_none,
+    require_range,
+)
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "winograd_f32_nhwc"
 
+#: Tiles modelled to take more than this many times the direct product's cycles are not measured.
+WORST_RATIO = 1.5
+#: Register tiles to measure for each size of tiles.
+MOST_CUTS = 3
+
 
 def match(operation: Operation, target: Target) -> str:
     """Claim convolutions that are faster so than as an implicit matrix product."""
+    reason = _refusal(operation, target)
+    if not reason and choose_outputs(operation, target) is None:
+        return "the direct product is modelled to be faster"
+    return reason
+
+
+def _refusal(operation: Operation, target: Target) -> str:
+    """Return "" for convolutions that the kernel computes, else why not."""
     kind = operation.kind
     reason = convolution.match(operation, target)
     if reason:
@@ -33,8 +63,6 @@ def match(operation: Operation, target: Target) -> str:
         return f"window {window}, strides {kind.strides}, dilations {kind.dilations}"
     if kind.groups != 1:
         return f"{kind.groups} groups"
-    if choose_outputs(operation, target) is None:
-        return "the direct product is modelled to be faster"
     return ""
 
 
@@ -45,8 +73,72 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     return [emit_with(operation, target, outputs)]
 
 
-def emit_with(operation: Operation, target: Target, outputs: int) -> KernelCall:
-    """The kernel with tiles of ``outputs`` x ``outputs``."""
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Sizes of tiles and register tiles to measure.
+
+    Also those that are modelled to be slower than the direct product, where not by far.
+    """
+    if _refusal(operation, target):
+        return []
+    own = choose_outputs(operation, target)
+    most = direct_cycles(operation, target) * WORST_RATIO
+    found = []
+    for outputs in sorted(POINTS, key=lambda outputs: (outputs != own, outputs)):
+        if min(operation.output.shape[2:]) < outputs:
+            continue
+        if outputs != own and winograd_cycles(operation, target, outputs) > most:
+            continue
+        found += [_text(outputs, cut) for cut in _cuts(operation, target, outputs)]
+    return found
+
+
+def _cuts(operation: Operation, target: Target, outputs: int) -> list[Cut]:
+    """Register tiles of the products worth measuring, the cost model's own first."""
+    arithmetic = arithmetic_f32(target)
+    shape = _product_shape(operation, outputs, arithmetic)
+    return [cut for _, cut in ranked_cuts(shape, arithmetic, target)][:MOST_CUTS]
+
+
+def _product_shape(operation: Operation, outputs: int, arithmetic: Arithmetic) -> ProductShape:
+    """The products, each a group."""
+    return product_shape(
+        image_tiles(operation.output.shape, outputs).count,
+        operation.inputs[0].shape[1],
+        operation.output.shape[1],
+        winograd(outputs),
+        arithmetic,
+    )
+
+
+def _text(outputs: int, cut: Cut) -> str:
+    _, rows, vectors = cut
+    return params_text({"outputs": outputs, "rows": rows.large, "vectors": vectors.large})
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(_refusal(operation, target))
+    values = read_params(params, ("outputs", "rows", "vectors"))
+    outputs = values["outputs"]
+    if outputs not in POINTS:
+        raise ParamsError(f"no tiles of {outputs} x {outputs}")
+    require_range("outputs", outputs, 1, min(operation.output.shape[2:]))
+    arithmetic = arithmetic_f32(target)
+    shape = _product_shape(operation, outputs, arithmetic)
+    require_range("rows", values["rows"], 1, shape.rows[0])
+    require_range("vectors", values["vectors"], 1, shape.vectors)
+    rows = Split.by_size(shape.rows[0], values["rows"])
+    vectors = Split.by_size(shape.vectors, values["vectors"])
+    registers = target.core.vector_registers
+    if not arithmetic.fits(rows.large, vectors.large, registers) and rows.large > 1:
+        raise ParamsError("the tile does not fit the registers")
+    return [emit_with(operation, target, outputs, (0, rows, vectors))]
+
+
+def emit_with(
+    operation: Operation, target: Target, outputs: int, cut: Cut | None = None
+) -> KernelCall:
+    """The kernel with tiles of ``outputs`` x ``outputs``, products cut as given."""
     kind, output = operation.kind, operation.output
     assert isinstance(kind, Convolution)
     x, weight, bias = operation.inputs[:3]
@@ -57,7 +149,7 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> KernelCall:
     matrices = winograd(outputs)
     tiles = image_tiles(output.shape, outputs)
     channels, columns = x.shape[1], output.shape[1]
-    params = params_for(tiles, channels, columns, matrices, arithmetic, target)
+    params = params_for(tiles, channels, columns, matrices, arithmetic, target, cut)
     layer = WinogradLayer(
         x=x.view,
         output=output.view,

@@ -6,7 +6,7 @@ import math
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.bands import shares_rows
-from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut
+from edgecomp.schedules.cpu.tiles import Cut, ProductShape, Split, cheapest_cut
 from edgecomp.schedules.cpu.winograd_matrices import Winograd
 
 #: Part of the level-2 cache that the transformed tiles of a block may take, where the weights
@@ -109,11 +109,22 @@ def params_for(
     matrices: Winograd,
     arithmetic: Arithmetic,
     target: Target,
+    cut: Cut | None = None,
 ) -> WinogradParams:
-    """Blocks whose transformed tiles, for all channels, stay in the level-2 cache."""
+    """Blocks whose transformed tiles, for all channels, stay in the level-2 cache.
+
+    Args:
+        tiles: of the output.
+        channels: of the input.
+        columns: channels of the output.
+        matrices: of the tiles.
+        arithmetic: of the products.
+        target: the device.
+        cut: register tile of the products, the cheapest where None.
+    """
     lanes = arithmetic.lanes
     shape = product_shape(tiles.count, channels, columns, matrices, arithmetic)
-    _, rows, vectors = cheapest_cut(shape, arithmetic, target)
+    _, rows, vectors = cut or cheapest_cut(shape, arithmetic, target)
     channel_stride = -(-channels // lanes) * lanes
     width = vectors.large * lanes
     tile_bytes = matrices.inputs**2 * (channel_stride + width) * 4

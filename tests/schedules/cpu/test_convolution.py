@@ -59,6 +59,12 @@ def test_integer_under_emulation(case, target):
     check_integer(dataclasses.replace(case, finish="add"), target, slices=2)
 
 
+@pytest.mark.parametrize("target", EMULATED, ids=lambda t: t.name)
+@pytest.mark.parametrize("case", SHAPES[::3], ids=str)
+def test_requantized_under_emulation(case, target):
+    check_integer(dataclasses.replace(case, finish="requantize"), target)
+
+
 @pytest.mark.parametrize("target", ALL, ids=lambda t: t.name)
 def test_integer_extreme_values(target):
     case = Conv(c=40, m=21, h=3, w=5, k=(3, 3), p=(1, 1, 1, 1), finish="requantize")

@@ -113,3 +113,21 @@ def test_any_shape(channels, size, kernel, strides, dilations, pads, multiplier)
         p=pads,
     )
     check(case, AVX512 if not reason_not_runnable(AVX512) else AVX2, slices=2)
+
+
+PAIRED = (
+    depthwise(16, h=5, w=20, act=RELU6),
+    depthwise(24, h=7, w=7, act=RELU, y_halo=Halo(1, 2, 0, 1)),
+    depthwise(8, 5, h=6, w=9, x_halo=Halo(3, 2, 2, 4)),
+    depthwise(40, h=9, w=15, s=(2, 2), n=2),
+    depthwise(20, h=9, w=8, d=(2, 1), act=Activation("clip", -0.5, 0.25)),
+    depthwise(32, 7, h=8, w=9, act=Activation("hardswish")),
+    depthwise(32, 5, h=9, w=11, s=(1, 2), act=RELU),
+    depthwise(1024, h=4, w=19, act=RELU),
+)
+
+
+@pytest.mark.parametrize("case", PAIRED, ids=str)
+@pytest.mark.parametrize("target", [A53, A76], ids=lambda t: t.name)
+def test_pairs_of_vectors(case, target):
+    check(case, target)

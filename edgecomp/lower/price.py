@@ -1,0 +1,90 @@
+"""What a model costs on a target, operation by operation, without compiling it."""
+
+from collections.abc import Collection, Mapping
+
+import onnx_ir as ir
+
+from edgecomp.device.target import Target
+from edgecomp.lower.fuse import fuse
+from edgecomp.lower.layout import assign_layout
+from edgecomp.lower.read import read_program, require_possible
+from edgecomp.plan.operations import Dequantize, Operation, Program, Quantize
+from edgecomp.plan.prices import ConversionPrice, Price
+from edgecomp.plan.values import Order, Quantization, Value
+from edgecomp.schedules.cost import (
+    Table,
+    hertz,
+    operation_cost,
+    streamed_part,
+)
+from edgecomp.schedules.cpu.rates import traffic_cycles
+
+
+def price_model(
+    model: ir.Model,
+    target: Target,
+    *,
+    table: Table | None = None,
+    without: Collection[str] = (),
+) -> list[Price]:
+    """Price of every operation of a model whose shapes are static.
+
+    Args:
+        model: float or QDQ; not changed.
+        target: device.
+        table: measured times.
+        without: names of schedules that are not used.
+
+    Raises:
+        EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
+    """
+    program, refusals = read_program(model, target, "model")
+    require_possible(refusals)
+    fuse(program)
+    assign_layout(program)
+    streamed = streamed_part(_weight_bytes(program), target)
+    prices = []
+    for operation in program.operations:
+        cost = operation_cost(operation, target, without=without, streamed=streamed)
+        known = table.fastest(operation, target, without) if table else None
+        measured = None if known is None else known.ns * 1e-9
+        prices.append(Price(operation.nodes, cost.seconds, measured))
+    return prices
+
+
+def price_conversions(
+    shapes: Mapping[str, tuple[int, ...]], inputs: Collection[str], target: Target
+) -> dict[str, ConversionPrice]:
+    """Price of storing each value in 8 bits where its producer does not.
+
+    Args:
+        shapes: value name -> shape.
+        inputs: those that the user gives, in rows.
+        target: device.
+    """
+    return {
+        name: _conversion(shape, target, row_major=name in inputs)
+        for name, shape in shapes.items()
+    }
+
+
+def _conversion(shape: tuple[int, ...], target: Target, *, row_major: bool) -> ConversionPrice:
+    order = Order.NHWC if len(shape) == len("NHWC") else Order.ROW_MAJOR
+    real = Value("real", shape, "float32", Order.ROW_MAJOR if row_major else order)
+    stored = Value(
+        "stored", shape, target.activation_dtype, order, quantization=Quantization(1.0, 0)
+    )
+    quantize = operation_cost(Operation(Quantize(), [real], [stored]), target)
+    dequantize = operation_cost(Operation(Dequantize(), [stored], [real]), target)
+    wider = traffic_cycles(0, real.bytes - stored.bytes, target) / hertz(target)
+    return ConversionPrice(quantize.seconds, dequantize.seconds, wider)
+
+
+def _weight_bytes(program: Program) -> int:
+    constants = {
+        value: value.constant.nbytes
+        for operation in program.operations
+        for value in operation.inputs
+        if value.constant is not None
+    }
+    return sum(constants.values())

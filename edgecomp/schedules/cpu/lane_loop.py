@@ -1,0 +1,295 @@
+"""Inner loops of float32 products on aarch64, with registers and order of instructions chosen.
+
+LLVM's scheduler moves the loads of a tile that fills the registers to where they stall a core
+that issues in order, and joins at most two of them. So a run of K is inline assembly:
+accumulators are its operands, x and a ring of weights have registers of their own, and what a
+register held is loaded anew right behind its last use, a turn of the ring ahead.
+
+    ld1 {v24.4s, v25.4s, v26.4s, v27.4s}, [weights], #64    a chunk of the ring
+    ldr q18, [x, #shift of the row]                         four elements of K of a row
+    fmla vN.4s, v24.4s, v18.s[0]                            in the order K, vector, row
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+
+from edgecomp.schedules.cpu.lane_plan import (
+    BODY_MULTIPLIES,
+    GROUP,
+    LEAST_TURNS,
+    VECTOR_REGISTERS,
+    Plan,
+)
+from edgecomp.schedules.cpu.llvm_text import llvm_function
+
+VECTOR_BYTES = 16
+#: Greatest offsets that a load can have: a multiple of its size, or any number.
+_SCALED_LIMIT = 4095
+_UNSCALED_LIMIT = 255
+#: Greatest number that an addition can hold.
+_GREATEST_ADDEND = 4095
+#: Elements of a load -> the name of the register.
+_SIZES = {1: "s", 2: "d", 4: "q"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Multiply-adds [begin, end) of a run, counted from where its pointers stand.
+
+    Attributes:
+        begin, end: numbers of multiply-adds.
+        length: elements of K until the run ends; None where it goes on.
+        steps_at: multiply-add before which the pointers step; None for never.
+        step: by how many elements of K.
+    """
+
+    begin: int
+    end: int
+    length: int | None = None
+    steps_at: int | None = None
+    step: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class LaneLoop:
+    """One run of K of one tile.
+
+    Attributes:
+        rows, vectors: of the tile.
+        length: elements of K.
+        shifts: bytes of x from the first row to each row.
+        plan: its registers.
+    """
+
+    rows: int
+    vectors: int
+    length: int
+    shifts: tuple[int, ...]
+    plan: Plan
+
+    @functools.cached_property
+    def period(self) -> int:
+        """Elements of K in the loop's body."""
+        period = self.plan.period
+        most = min(
+            BODY_MULTIPLIES // (self.rows * self.vectors),
+            _GREATEST_ADDEND // (VECTOR_BYTES * self.vectors),
+        )
+        while 2 * period <= most and self._turns(2 * period) >= LEAST_TURNS:
+            period *= 2
+        return period
+
+    @functools.cached_property
+    def iterations(self) -> int:
+        """Of the loop; 0 for none."""
+        found = self._turns(self.period)
+        return found if found > 1 else 0
+
+    def _turns(self, period: int) -> int:
+        """What is left behind them has a whole group of K and a turn of weights."""
+        least = max(GROUP, -(-self.plan.ring.size // self.vectors))
+        return (self.length - least) // period
+
+    @functools.cached_property
+    def bases(self) -> tuple[int, ...]:
+        """Rows with a pointer of their own: those that no offset reaches from the first row."""
+        left = self.length - self.iterations * self.period
+        lengths = [left, self.period + GROUP] if self.iterations else [left]
+        reached = {
+            r for r in range(self.rows) if all(_reaches(self.shifts[r], n) for n in lengths)
+        }
+        return (0, *(r for r in range(1, self.rows) if r not in reached))
+
+    @property
+    def name(self) -> str:
+        """Of its function: the same for the same code."""
+        ring = self.plan.ring
+        shifts = "_".join(str(shift).replace("-", "m") for shift in self.shifts[1:])
+        return (
+            f"lane_loop_{self.rows}x{self.vectors}x{self.length}"
+            f"_{ring.chunk}x{ring.chunks}_{self.period}_{self.plan.skew}__{shifts}"
+        )
+
+    def llvm(self) -> str:
+        """LLVM's text of the function: pointers to the sums of each row, to x, to weights."""
+        sums = self.rows * self.vectors
+        bases = [f"x{base}" for base in self.bases]
+        pointers = [*bases, "weights"]
+        lines = []
+        for n in range(sums):
+            row, vector = divmod(n, self.vectors)
+            lines.append(f"%p{n} = getelementptr <4 x float>, ptr %sum{row}, i64 {vector}")
+            lines.append(f"%a{n} = load <4 x float>, ptr %p{n}, align 4")
+        results = ", ".join(["<4 x float>"] * sums + ["ptr"] * len(pointers) + ["i64"])
+        constraints = ["=w"] * sums + ["=r"] * len(pointers) + ["=&r"]
+        constraints += map(str, range(sums + len(pointers)))
+        constraints += (f"~{{v{n}}}" for n in range(self._first_x, VECTOR_REGISTERS))
+        arguments = [f"<4 x float> %a{n}" for n in range(sums)]
+        arguments += [f"ptr %{pointer}" for pointer in pointers]
+        text = "\\0A".join(self.assembly())
+        effects = ",".join([*constraints, "~{cc}", "~{memory}"])
+        lines.append(
+            f'%r = call {{ {results} }} asm sideeffect "{text}", "{effects}"'
+            f"({', '.join(arguments)})"
+        )
+        for n in range(sums):
+            lines.append(f"%b{n} = extractvalue {{ {results} }} %r, {n}")
+            lines.append(f"store <4 x float> %b{n}, ptr %p{n}, align 4")
+        parameters = [*(f"sum{row}" for row in range(self.rows)), *pointers]
+        header = ", ".join(f"ptr %{parameter}" for parameter in parameters)
+        return llvm_function(self.name, header, lines)
+
+    def assembly(self) -> list[str]:
+        """Instructions; ``$n`` are the operands: sums, pointers to x, to weights, a counter."""
+        plan, per_element = self.plan, self.rows * self.vectors
+        if not self.iterations:
+            whole = _Part(0, self.length * per_element, self.length)
+            return [*self._first_loads(self.length, plan.ring.size), *self._part(whole)]
+        skew, count = plan.skew, self.period * per_element
+        # Far enough before the loop's end that the branch finds the counter's flags.
+        steps_at = max(skew, count - self.rows - plan.ahead)
+        body = _Part(skew, count + skew, None, steps_at, self.period)
+        left = self.length - self.iterations * self.period
+        return [
+            *self._first_loads(plan.period, plan.ring.size - self._late_weights),
+            *self._part(_Part(0, skew)),
+            f"mov {self._counter}, #{self.iterations}",
+            "1:",
+            *self._part(body),
+            "b.ne 1b",
+            *self._part(_Part(skew, left * per_element, left)),
+        ]
+
+    @property
+    def _late_weights(self) -> int:
+        """Weights whose load belongs to the turn before but comes behind the branch."""
+        return self.plan.ring.chunk if self.plan.late else 0
+
+    @property
+    def _first_x(self) -> int:
+        return VECTOR_REGISTERS - self.plan.ring.size - self.rows
+
+    @property
+    def _weights(self) -> str:
+        return f"${self.rows * self.vectors + len(self.bases)}"
+
+    @property
+    def _counter(self) -> str:
+        return f"${self.rows * self.vectors + len(self.bases) + 1}"
+
+    def _first_loads(self, length: int, ring: int) -> Iterator[str]:
+        """Loads of x for the first elements of K and ``ring`` vectors of weights."""
+        chunk, weights = self.plan.ring.chunk, length * self.vectors
+        for row in range(self.rows):
+            yield self._load_x(row, 0, next(_groups(length)))
+        for start in range(0, min(ring, weights), chunk):
+            yield self._load_weights(start, start, min(chunk, weights - start))
+
+    def _part(self, part: _Part) -> Iterator[str]:
+        """Multiply-adds, and behind each the loads that its registers are free for."""
+        per_element = self.rows * self.vectors
+        most = part.length or -(-part.end // per_element) + GROUP
+        sizes = list(_groups(most))
+        starts = list(itertools.accumulate(sizes, initial=0))
+        group_of = [g for g, size in enumerate(sizes) for _ in range(size)]
+        for n in range(part.begin, part.end):
+            if n == part.steps_at:
+                yield from self._step(part.step)
+            moved = part.step if part.steps_at is not None and n >= part.steps_at else 0
+            k, rest = divmod(n, per_element)
+            vector, row = divmod(rest, self.rows)
+            group = group_of[k]
+            yield (
+                f"fmla ${row * self.vectors + vector}.4s, "
+                f"v{self._ring_register(k * self.vectors + vector)}.4s, "
+                f"v{self._first_x + row}.s[{k - starts[group]}]"
+            )
+            if k + 1 == starts[group + 1] and vector + 1 == self.vectors and k + 1 < most:
+                yield self._load_x(row, k + 1 - moved, sizes[group + 1])
+            yield from self._weights_behind(n, set(starts), part, moved)
+
+    def _weights_behind(
+        self, n: int, starts: set[int], part: _Part, moved: int
+    ) -> Iterator[str]:
+        """Loads of the chunks whose last use, or what comes late behind it, is number ``n``."""
+        ring = self.plan.ring
+        for late in sorted({0, self.plan.late}):
+            used, row = divmod(n - late + 1, self.rows)
+            if row or used % ring.chunk or used < 0 or (used == 0 and not part.begin):
+                continue
+            k, vector = divmod(used, self.vectors)
+            if late != (self.plan.late if vector == 0 and k in starts else 0):
+                continue
+            start = used - ring.chunk + ring.size
+            left = math.inf if part.length is None else part.length * self.vectors - start
+            if left > 0:
+                offset = start - moved * self.vectors
+                yield self._load_weights(start, offset, int(min(ring.chunk, left)))
+
+    def _ring_register(self, weight: int) -> int:
+        ring = self.plan.ring.size
+        return VECTOR_REGISTERS - ring + weight % ring
+
+    def _load_x(self, row: int, k: int, size: int) -> str:
+        """``size`` elements of a row, from element ``k`` on."""
+        base = row if row in self.bases else 0
+        pointer = f"${self.rows * self.vectors + self.bases.index(base)}"
+        offset = self.shifts[row] - self.shifts[base] + 4 * k
+        register = f"{_SIZES[size]}{self._first_x + row}"
+        return _load(register, pointer, offset, 4 * size)
+
+    def _load_weights(self, start: int, offset: int, count: int) -> str:
+        """``count`` vectors of the panel.
+
+        Args:
+            start: number of the first, for its register.
+            offset: the same from where the pointer stands, if it does not move with each load.
+            count: how many.
+        """
+        first = self._ring_register(start)
+        if self.plan.ring.chunk == 1:
+            return _load(f"q{first}", self._weights, offset * VECTOR_BYTES, VECTOR_BYTES)
+        names = ", ".join(f"v{first + n}.4s" for n in range(count))
+        return f"ld1 {{{names}}}, [{self._weights}], #{count * VECTOR_BYTES}"
+
+    def _step(self, elements: int) -> Iterator[str]:
+        """Pointers and counter to the next turn of the loop."""
+        for n in range(len(self.bases)):
+            pointer = f"${self.rows * self.vectors + n}"
+            yield f"add {pointer}, {pointer}, #{4 * elements}"
+        if self.plan.ring.chunk == 1:
+            size = elements * self.vectors * VECTOR_BYTES
+            yield f"add {self._weights}, {self._weights}, #{size}"
+        yield f"subs {self._counter}, {self._counter}, #1"
+
+
+def _groups(length: int) -> Iterator[int]:
+    """Elements of K that loads of x bring: fours, then what is left, in powers of two."""
+    yield from [GROUP] * (length // GROUP)
+    yield from (size for size in (2, 1) if length % GROUP & size)
+
+
+def _load(register: str, pointer: str, offset: int, size: int) -> str:
+    """A load of ``size`` bytes in the form that its offset needs."""
+    name = "ldr" if _scaled(offset, size) else "ldur"
+    return f"{name} {register}, [{pointer}, #{offset}]"
+
+
+def _reaches(shift: int, length: int) -> bool:
+    """Whether every load of ``length`` elements of K can have its offset from the first row."""
+    sizes = list(_groups(length))
+    starts = itertools.accumulate(sizes, initial=0)
+    return all(
+        _encodable(shift + 4 * k, 4 * size) for k, size in zip(starts, sizes, strict=False)
+    )
+
+
+def _encodable(offset: int, size: int) -> bool:
+    return _scaled(offset, size) or -_UNSCALED_LIMIT - 1 <= offset <= _UNSCALED_LIMIT
+
+
+def _scaled(offset: int, size: int) -> bool:
+    return offset % size == 0 and 0 <= offset <= _SCALED_LIMIT * size

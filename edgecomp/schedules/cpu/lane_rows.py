@@ -1,0 +1,211 @@
+"""Inner loop of float32 depthwise convolution on aarch64 cores that issue in order.
+
+A tile is some columns of one or two rows of the output, one vector of channels at a time: what
+two rows share of x is loaded once, and every tap stays in a register. Loads take offsets and
+leave their pointer alone, since an access that steps it has to wait for the loads before.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+from edgecomp.schedules.cpu.issue_order import Instruction, in_issue_order
+from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
+from edgecomp.schedules.cpu.llvm_text import llvm_function
+from edgecomp.schedules.cpu.windows import Window
+
+VECTOR_BYTES = 16
+#: Registers that are left for the bounds.
+_BOUNDS = 2
+#: Registers of x that hide the time of a load.
+_X_REGISTERS = 4
+#: Columns of a tile at most: more save few loads and cost code.
+_MOST_COLUMNS = 8
+#: Greatest offset of a load.
+_MOST_OFFSET = 4095 * VECTOR_BYTES
+
+
+def most_columns(window: Window, rows: int, steps: Sequence[int]) -> int:
+    """Columns of a tile that registers and offsets allow; 0 where the loop cannot be used.
+
+    Args:
+        window: of the convolution.
+        rows: of the tile.
+        steps: bytes between columns of x and of the output.
+    """
+    if any(step % VECTOR_BYTES for step in steps):
+        return 0
+    if rows > 1 and (window.dilations[0] > 1 or window.strides[0] > window.size[0]):
+        return 0
+    taps = window.size[0] * window.size[1]
+    room = (VECTOR_REGISTERS - _BOUNDS - _X_REGISTERS - taps) // rows
+    columns = max(0, min(room, _MOST_COLUMNS))
+    while columns and window.span(columns) * max(steps) > _MOST_OFFSET:
+        columns -= 1
+    return columns
+
+
+@dataclasses.dataclass(frozen=True)
+class LaneRows:
+    """All channel blocks of one tile.
+
+    Attributes:
+        window: of the convolution.
+        rows, columns: of the tile.
+        blocks: vectors of channels.
+        x_row, x_column: bytes between rows that the window meets, and between columns of x.
+        out_row, out_column: the same of the output.
+        bounds: of the results, each None for none.
+    """
+
+    window: Window
+    rows: int
+    columns: int
+    blocks: int
+    x_row: int
+    x_column: int
+    out_row: int
+    out_column: int
+    bounds: tuple[float | None, float | None]
+
+    @property
+    def name(self) -> str:
+        """Of its function: the same for the same code."""
+        numbers = [*self.window.size, *self.window.strides, *self.window.dilations]
+        numbers += [self.rows, self.columns, self.blocks]
+        numbers += [self.x_row, self.x_column, self.out_row, self.out_column]
+        flags = "".join("n" if bound is None else "b" for bound in self.bounds)
+        return f"lane_rows_{'_'.join(map(str, numbers))}_{flags}"
+
+    def llvm(self) -> str:
+        """LLVM's text: pointers to x, weights, output and to a low and a high bound."""
+        lines, bounds = [], []
+        for name, bound in zip(("low", "high"), self.bounds, strict=True):
+            if bound is None:
+                continue
+            bounds.append(f"<4 x float> %{name}")
+            lines.append(f"%{name}1 = insertelement <4 x float> undef, float %{name}0, i32 0")
+            lines.append(
+                f"%{name} = shufflevector <4 x float> %{name}1, <4 x float> undef, "
+                "<4 x i32> zeroinitializer"
+            )
+        down = self._x_reach * self.x_row
+        back = VECTOR_BYTES - (len(self._x_rows) - 1) // self._x_reach * down
+        steps = [f"i64 {step}" for step in (down, back, self.out_row)]
+        constraints = ["=&r"] * 5 + ["0", "1", "2"] + ["r"] * len(steps) + ["w"] * len(bounds)
+        constraints += [f"~{{v{n}}}" for n in range(VECTOR_REGISTERS - _BOUNDS)]
+        arguments = ", ".join(["ptr %x", "ptr %weights", "ptr %out", *steps, *bounds])
+        text = "\\0A".join(self.assembly())
+        effects = ",".join([*constraints, "~{cc}", "~{memory}"])
+        lines.append(
+            f'%r = call {{ ptr, ptr, ptr, i64, i64 }} asm sideeffect "{text}", "{effects}"'
+            f"({arguments})"
+        )
+        parameters = "ptr %x, ptr %weights, ptr %out, float %low0, float %high0"
+        return llvm_function(self.name, parameters, lines)
+
+    def assembly(self) -> list[str]:
+        """Instructions.
+
+        Operands: x, weights, output, its second row, counter, the first three again, the steps
+        to rows of x out of reach, to the next block and to the output's next row, bounds.
+        """
+        block = in_issue_order(list(self._block()))
+        return [f"mov $4, #{self.blocks}", "1:", *block, "b.ne 1b"]
+
+    @functools.cached_property
+    def _x_rows(self) -> list[list[tuple[int, int]]]:
+        """Per row of x: rows of the output that it is in the window of, with the tap's row."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for row in range(self.rows):
+            for tap in range(self.window.size[0]):
+                place = row * self.window.strides[0] + tap
+                found.setdefault(place, []).append((row, tap))
+        return [found[place] for place in sorted(found)]
+
+    @property
+    def _x_reach(self) -> int:
+        """Rows of x that offsets reach from one pointer."""
+        left = _MOST_OFFSET - self.window.span(self.columns) * self.x_column
+        return 1 + left // self.x_row if self.x_row % VECTOR_BYTES == 0 else 1
+
+    @property
+    def _out_reaches(self) -> bool:
+        """Whether offsets reach the output's second row from its first."""
+        farthest = self.out_row + self.columns * self.out_column
+        return farthest <= _MOST_OFFSET and self.out_row % VECTOR_BYTES == 0
+
+    def _block(self) -> Iterator[Instruction]:
+        """One vector of channels, in an order that is right but slow."""
+        yield _load("v0", "$1", 0)
+        for tap in range(self.window.size[0] * self.window.size[1]):
+            yield _load(self._tap(tap), "$1", VECTOR_BYTES * (1 + tap))
+        size = VECTOR_BYTES * (1 + self.window.size[0] * self.window.size[1])
+        for n in range(1, self.rows * self.columns):
+            yield Instruction(f"mov v{n}.16b, v0.16b", (f"v{n}",), ("v0",), "alu", 1)
+        number = 0
+        for place, users in enumerate(self._x_rows):
+            if place and place % self._x_reach == 0:
+                yield _add("$0", "$0", "$8")
+            for position, columns in self.window.users(self.columns).items():
+                x = f"v{self._first_x + number % self._x_registers}"
+                number += 1
+                offset = place % self._x_reach * self.x_row + position * self.x_column
+                yield _load(x, "$0", offset)
+                for column, tap in sorted(columns, reverse=True):
+                    for row, tap_row in users:
+                        weight = self._tap(tap_row * self.window.size[1] + tap)
+                        total = self._sum(row, column)
+                        yield Instruction(
+                            f"fmla {total}.4s, {x}.4s, {weight}.4s",
+                            (total,),
+                            (total, x, weight),
+                        )
+        yield Instruction("subs $4, $4, #1", ("$4", "flags"), ("$4",), cycles=3)
+        yield _add("$0", "$0", "$9")
+        yield _add("$1", "$1", f"#{size}")
+        if self.rows > 1 and not self._out_reaches:
+            yield _add("$3", "$2", "$10")
+        for row in range(self.rows):
+            for column in range(self.columns):
+                yield from self._finish(row, column)
+        yield _add("$2", "$2", f"#{VECTOR_BYTES}")
+
+    def _finish(self, row: int, column: int) -> Iterator[Instruction]:
+        """Bounds and the store."""
+        total, operand = self._sum(row, column), 11
+        for name, bound in zip(("fmax", "fmin"), self.bounds, strict=True):
+            if bound is None:
+                continue
+            text = f"{name} {total}.4s, {total}.4s, ${operand}.4s"
+            yield Instruction(text, (total,), (total,), "alu")
+            operand += 1
+        pointer, offset = ("$3" if row else "$2"), column * self.out_column
+        if row and self._out_reaches:
+            pointer, offset = "$2", self.out_row + offset
+        text = f"str q{total[1:]}, [{pointer}, #{offset}]"
+        yield Instruction(text, (), (total, pointer), "store", 1)
+
+    def _sum(self, row: int, column: int) -> str:
+        return f"v{row * self.columns + column}"
+
+    def _tap(self, tap: int) -> str:
+        return f"v{self.rows * self.columns + tap}"
+
+    @property
+    def _first_x(self) -> int:
+        return self.rows * self.columns + self.window.size[0] * self.window.size[1]
+
+    @property
+    def _x_registers(self) -> int:
+        return VECTOR_REGISTERS - _BOUNDS - self._first_x
+
+
+def _load(register: str, pointer: str, offset: int) -> Instruction:
+    text = f"ldr q{register[1:]}, [{pointer}, #{offset}]"
+    return Instruction(text, (register,), (pointer,), "load", 3)
+
+
+def _add(result: str, first: str, second: str) -> Instruction:
+    reads = [register for register in (first, second) if register.startswith("$")]
+    return Instruction(f"add {result}, {first}, {second}", (result,), tuple(reads), cycles=1)

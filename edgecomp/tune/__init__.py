@@ -1,0 +1,1 @@
+"""Measure the kernels of a model's layers on a device and keep the times in a cost table."""

@@ -1,0 +1,72 @@
+"""Networks that nobody looked at while kernels were tuned, by name.
+
+Own definitions with seeded weights: times depend on shapes. Each has something that the tuned
+models have not: squeeze-and-excite, groups, shuffles, necks, layer norms on images, odd sizes,
+one-dimensional convolutions, rotary positions, products of one row.
+"""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from benchmarks import zoo_images, zoo_maps, zoo_parts, zoo_sequences
+from torch import nn
+
+
+def _image(channels, height, width):
+    return functools.partial(zoo_parts.images, channels, height, width)
+
+
+def _noise(*shape):
+    def sample(count=1, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn((count * shape[0], *shape[1:]), generator=generator)
+
+    return sample
+
+
+def _tokens(length, words):
+    def sample(count=1, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(0, words, (count, length), generator=generator)
+
+    return sample
+
+
+#: Name -> function that makes the module, function (count, seed) that makes inputs.
+_ENTRIES = {
+    "mobilenet_v3": (zoo_images.mobilenet_v3, _image(3, 224, 224)),
+    "regnet": (zoo_images.regnet, _image(3, 160, 160)),
+    "resnext": (zoo_images.resnext, _image(3, 112, 112)),
+    "shufflenet": (zoo_images.shufflenet, _image(3, 224, 224)),
+    "convnext": (zoo_images.convnext, _image(3, 224, 224)),
+    "densenet": (zoo_images.densenet, _image(3, 112, 112)),
+    "odd_channels": (zoo_images.odd_channels, _image(3, 35, 35)),
+    "detector": (zoo_maps.Detector, _image(3, 256, 256)),
+    "unet": (zoo_maps.UNet, _image(3, 128, 128)),
+    "super_resolution": (zoo_maps.super_resolution, _image(1, 64, 64)),
+    "vision_transformer": (zoo_sequences.VisionTransformer, _image(3, 224, 224)),
+    "mixer": (zoo_sequences.Mixer, _image(3, 224, 224)),
+    "language_model": (zoo_sequences.LanguageModel, _tokens(64, 4096)),
+    "decode_step": (zoo_sequences.DecodeStep, _noise(9, 128, 256)),
+    "tabular": (zoo_sequences.tabular, _noise(1, 64)),
+    "sound": (zoo_sequences.sound, _noise(1, 1, 16000)),
+}
+
+
+def samples(name: str, count: int, seed: int = 2) -> list[torch.Tensor]:
+    """Inputs of one run each, for calibration."""
+    _, sample = _ENTRIES[name]
+    return list(torch.chunk(sample(count, seed), count))
+
+
+def _made(name: str) -> tuple[nn.Module, torch.Tensor]:
+    make, sample = _ENTRIES[name]
+    torch.manual_seed(0)
+    return zoo_parts.settled(make(), sample(4, 1)), sample(1, 0)
+
+
+#: Name -> a call that gives the module in inference mode and an example of its only input.
+ZOO: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
+    name: functools.partial(_made, name) for name in _ENTRIES
+}
