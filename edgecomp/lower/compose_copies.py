@@ -175,7 +175,9 @@ def _moves_all(operation: Operation) -> bool:
     kind, x, y = operation.kind, operation.inputs[0], operation.output
     assert isinstance(kind, StridedCopy)
     steps = {*kind.in_step, *kind.out_step} == {1}
-    plain = not any((*kind.in_start, *kind.out_start)) and min(kind.permutation) >= 0
+    plain = (
+        not any((*kind.in_start, *kind.out_start)) and min(kind.permutation, default=0) >= 0
+    )
     one_each = len(set(kind.permutation)) == len(kind.permutation) == len(kind.shape)
     whole = math.prod(kind.shape) == x.elements == y.elements
     return kind.lookup is None and steps and plain and one_each and whole

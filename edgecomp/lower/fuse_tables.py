@@ -24,6 +24,7 @@ from edgecomp.plan.operations import (
 from edgecomp.plan.values import Array, Value
 
 _Stored = npt.NDArray[np.int64]
+_INTEGERS = ("int8", "uint8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,8 @@ def _function(operation: Operation, known: dict[Value, _Function]) -> _Function 
     if not isinstance(kind, (LookupTable, QuantizedAdd, QuantizedMultiply)):
         return None
     output = operation.output
-    if np.dtype(output.dtype).itemsize != 1:
-        return None
+    if any(value.dtype not in _INTEGERS for value in (output, *operation.inputs)):
+        return None  # tables of smaller types and of floats are casts
     operands = [known.get(value) or _identity(value) for value in operation.inputs]
     if any(value.shape != output.shape for value in operation.inputs):
         return None
@@ -87,8 +88,6 @@ def _function(operation: Operation, known: dict[Value, _Function]) -> _Function 
 
 
 def _identity(value: Value) -> _Function:
-    if value.dtype not in ("int8", "uint8"):
-        return _Function(value, np.zeros(0, np.int64), ())
     limits = np.iinfo(value.dtype)
     return _Function(value, np.arange(limits.min, limits.max + 1), ())
 

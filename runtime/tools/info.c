@@ -36,21 +36,21 @@ static const char *dtype_name(uint32_t dtype) {
       return "uint64";
     case EC_DTYPE_BFLOAT16:
       return "bfloat16";
-    case EC_DTYPE_FLOAT8E4M3FN:
+    case EC_DTYPE_FLOAT8_E4M3FN:
       return "float8_e4m3fn";
-    case EC_DTYPE_FLOAT8E4M3FNUZ:
+    case EC_DTYPE_FLOAT8_E4M3FNUZ:
       return "float8_e4m3fnuz";
-    case EC_DTYPE_FLOAT8E5M2:
+    case EC_DTYPE_FLOAT8_E5M2:
       return "float8_e5m2";
-    case EC_DTYPE_FLOAT8E5M2FNUZ:
+    case EC_DTYPE_FLOAT8_E5M2FNUZ:
       return "float8_e5m2fnuz";
     case EC_DTYPE_UINT4:
       return "uint4";
     case EC_DTYPE_INT4:
       return "int4";
-    case EC_DTYPE_FLOAT4E2M1:
+    case EC_DTYPE_FLOAT4_E2M1FN:
       return "float4_e2m1fn";
-    case EC_DTYPE_FLOAT8E8M0:
+    case EC_DTYPE_FLOAT8_E8M0FNU:
       return "float8_e8m0fnu";
     case EC_DTYPE_UINT2:
       return "uint2";

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from helpers.nodes import check, compiled, node_model
 from hypothesis import strategies as st
+from onnx import helper
 
 DTYPES = ["float32", "float16", "bfloat16", "int8", "int64", "bool"]
 
@@ -65,6 +66,24 @@ def test_many_dimensions_are_padded_one_by_one():
     x = np.random.default_rng(1).standard_normal((3, 4, 5, 3)).astype(np.float32)
     inputs = {"x": x, "pads": np.int64([2, 1, 2, 1, 1, 3, 1, 2])}
     check(node_model("Pad", inputs, fixed=["pads"], mode="reflect"), inputs)
+
+
+@pytest.mark.parametrize(
+    "modes", [("reflect", "edge"), ("edge", "wrap"), ("wrap", "constant")]
+)
+def test_copies_of_what_was_padded(modes):
+    """Copies reach through each other: two pads around a transposition."""
+    x = np.random.default_rng(3).standard_normal((2, 3, 4)).astype(np.float32)
+    inputs = {"x": x, "pads": np.int64([0, 1, 2, 1, 1, 1])}
+    model = node_model("Pad", inputs, fixed=["pads"], mode=modes[0])
+    model.graph.node.extend(
+        [
+            helper.make_node("Transpose", ["y0"], ["t"], perm=[2, 0, 1]),
+            helper.make_node("Pad", ["t", "pads"], ["z"], mode=modes[1]),
+        ]
+    )
+    model.graph.output[0].name = "z"
+    check(model, inputs)
 
 
 def test_images_keep_their_order():

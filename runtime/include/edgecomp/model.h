@@ -19,8 +19,8 @@ extern "C" {
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 
-/* Element types. Append only. Types of less than 8 bits have one element in the low bits of each
- * byte; the bits above are 0. */
+/* Element types. Append only. Types of less than 8 bits have one element in the low bits of
+ * each byte; the bits above are 0. */
 typedef enum ec_dtype {
   EC_DTYPE_FLOAT32 = 1,
   EC_DTYPE_UINT8 = 2,
@@ -35,14 +35,14 @@ typedef enum ec_dtype {
   EC_DTYPE_UINT32 = 12,
   EC_DTYPE_UINT64 = 13,
   EC_DTYPE_BFLOAT16 = 16,
-  EC_DTYPE_FLOAT8E4M3FN = 17,
-  EC_DTYPE_FLOAT8E4M3FNUZ = 18,
-  EC_DTYPE_FLOAT8E5M2 = 19,
-  EC_DTYPE_FLOAT8E5M2FNUZ = 20,
+  EC_DTYPE_FLOAT8_E4M3FN = 17,
+  EC_DTYPE_FLOAT8_E4M3FNUZ = 18,
+  EC_DTYPE_FLOAT8_E5M2 = 19,
+  EC_DTYPE_FLOAT8_E5M2FNUZ = 20,
   EC_DTYPE_UINT4 = 21,
   EC_DTYPE_INT4 = 22,
-  EC_DTYPE_FLOAT4E2M1 = 23,
-  EC_DTYPE_FLOAT8E8M0 = 24,
+  EC_DTYPE_FLOAT4_E2M1FN = 23,
+  EC_DTYPE_FLOAT8_E8M0FNU = 24,
   EC_DTYPE_UINT2 = 25,
   EC_DTYPE_INT2 = 26
 } ec_dtype;

@@ -9,14 +9,14 @@ uint32_t ec_dtype_bytes(uint32_t dtype) {
     case EC_DTYPE_UINT8:
     case EC_DTYPE_INT8:
     case EC_DTYPE_BOOL:
-    case EC_DTYPE_FLOAT8E4M3FN:
-    case EC_DTYPE_FLOAT8E4M3FNUZ:
-    case EC_DTYPE_FLOAT8E5M2:
-    case EC_DTYPE_FLOAT8E5M2FNUZ:
+    case EC_DTYPE_FLOAT8_E4M3FN:
+    case EC_DTYPE_FLOAT8_E4M3FNUZ:
+    case EC_DTYPE_FLOAT8_E5M2:
+    case EC_DTYPE_FLOAT8_E5M2FNUZ:
     case EC_DTYPE_UINT4:
     case EC_DTYPE_INT4:
-    case EC_DTYPE_FLOAT4E2M1:
-    case EC_DTYPE_FLOAT8E8M0:
+    case EC_DTYPE_FLOAT4_E2M1FN:
+    case EC_DTYPE_FLOAT8_E8M0FNU:
     case EC_DTYPE_UINT2:
     case EC_DTYPE_INT2:
       return 1;
