@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from helpers import interruptible
 
 from edgecomp import __version__
 from edgecomp.cli.program import VERBS
@@ -224,7 +225,7 @@ def test_a_signal_unwinds(tmp_path, number, status):
         "sys.argv = ['edgecomp', 'report', 'x']\n"
         "main()\n"
     )
-    process = subprocess.Popen(
+    process = interruptible.popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

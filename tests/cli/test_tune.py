@@ -13,6 +13,7 @@ import time
 import numpy as np
 import onnx.parser
 import pytest
+from helpers import interruptible
 
 from edgecomp.schedules.cost_table import read_table
 
@@ -48,7 +49,7 @@ def begin(*arguments):
     """The program as a process of its own."""
     command = [sys.executable, "-m", "edgecomp", *map(str, arguments)]
     root = str(pathlib.Path(__file__).parents[2])
-    return subprocess.Popen(
+    return interruptible.popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -54,6 +54,7 @@ def _gelu_tanh(x):
 
 REFERENCES = {
     "abs": np.abs,
+    "affine": lambda x: 1.5 * x + 6.0,
     "ceil": np.ceil,
     "celu": lambda x: np.where(x < 0, 1.5 * np.expm1(x / 1.5), x),
     "clip": lambda x: np.clip(x, 1.5, 6.0),
@@ -74,6 +75,7 @@ REFERENCES = {
     "reciprocal": lambda x: 1 / x,
     "relu": lambda x: np.maximum(x, 0),
     "round": np.rint,
+    "scaledtanh": lambda x: 1.5 * np.tanh(6.0 * x),
     "selu": lambda x: 6.0 * np.where(x < 0, 1.5 * np.expm1(x), x),
     "sigmoid": scipy.special.expit,
     "sign": np.sign,
