@@ -165,15 +165,15 @@ class _Rectangles:
         is_tail = number >= self.heads + self.blocks
         block = self.whole + (number - self.heads) * self.block_units
         begin = tirx.Select(is_head, self.first, tirx.Select(is_tail, self.last, block))
-        begin = builder.let("begin_unit", begin)
+        begin = pinned(builder, "begin_unit", begin)
         end = tirx.min(begin + self.block_units, self.last)
         end = tirx.Select(tirx.Or(is_head, is_tail), begin + 1, end)
         high = tirx.Select(is_tail, self.high, self.columns)
         return (
             begin,
-            builder.let("end_unit", end),
-            builder.let("low", tirx.Select(is_head, self.low, 0)),
-            builder.let("high", tirx.Select(is_head, self.head_high, high)),
+            pinned(builder, "end_unit", end),
+            pinned(builder, "low", tirx.Select(is_head, self.low, 0)),
+            pinned(builder, "high", tirx.Select(is_head, self.head_high, high)),
         )
 
 
@@ -218,14 +218,14 @@ class _Emitter:
         plan = self._rectangles()
         with builder.loop("rectangle", 0, plan.count) as number:
             begin, end, low, high = plan.place(builder, number)
-            begin = builder.let("first_part", begin * params.unit_parts)
+            begin = pinned(builder, "first_part", begin * params.unit_parts)
             end = tirx.min(end * params.unit_parts, params.rows.count)
-            end = builder.let("end_part", end)
+            end = pinned(builder, "end_part", end)
             block = _Block(
                 begin,
                 end,
-                builder.let("first", _first_element(begin, params.rows)),
-                builder.let("end", _first_element(end, params.rows)),
+                pinned(builder, "first", _first_element(begin, params.rows)),
+                pinned(builder, "end", _first_element(end, params.rows)),
             )
             self._transform_input(block)
             self._column_blocks(block, low, high)
@@ -235,27 +235,27 @@ class _Emitter:
     def _rectangles(self) -> "_Rectangles":
         """The rectangles of the range of items."""
         builder, columns = self.builder, self.params.vectors.count
-        first = builder.let("first_unit", tirx.truncdiv(builder.lo, columns))
-        last = builder.let("last_unit", tirx.truncdiv(builder.hi, columns))
-        low = builder.let("first_columns", builder.lo - first * columns)
-        high = builder.let("last_columns", builder.hi - last * columns)
-        heads = builder.let("heads", tirx.Select(low > 0, 1, 0))
-        whole = builder.let("whole", first + heads)
+        first = pinned(builder, "first_unit", tirx.truncdiv(builder.lo, columns))
+        last = pinned(builder, "last_unit", tirx.truncdiv(builder.hi, columns))
+        low = pinned(builder, "first_columns", builder.lo - first * columns)
+        high = pinned(builder, "last_columns", builder.hi - last * columns)
+        heads = pinned(builder, "heads", tirx.Select(low > 0, 1, 0))
+        whole = pinned(builder, "whole", first + heads)
         tails = tirx.Select(tirx.And(high > 0, last >= whole), 1, 0)
-        units = builder.let("units", tirx.max(last - whole, 0))
+        units = pinned(builder, "units", tirx.max(last - whole, 0))
         most = self.params.block_parts // self.params.unit_parts
-        blocks = builder.let("blocks", tirx.truncdiv(units + (most - 1), most))
+        blocks = pinned(builder, "blocks", tirx.truncdiv(units + (most - 1), most))
         size = tirx.truncdiv(units + blocks - 1, tirx.max(blocks, 1))
         return _Rectangles(
-            count=builder.let("rectangles", heads + blocks + tails),
+            count=pinned(builder, "rectangles", heads + blocks + tails),
             heads=heads,
             blocks=blocks,
-            block_units=builder.let("block_units", size),
+            block_units=pinned(builder, "block_units", size),
             first=first,
             whole=whole,
             last=last,
             low=low,
-            head_high=builder.let("high", tirx.min(builder.hi - first * columns, columns)),
+            head_high=pinned(builder, "high", tirx.min(builder.hi - first * columns, columns)),
             high=high,
             columns=columns,
         )
