@@ -129,7 +129,8 @@ class EcModel(ctypes.Structure):
         ("weights_hash", ctypes.c_uint64),
         ("embedded_weights", ctypes.c_void_p),
         ("weights_file", ctypes.c_char_p),
-        ("reserved", ctypes.c_uint64 * 4),
+        ("dynamic", ctypes.c_void_p),
+        ("reserved", ctypes.c_uint64 * 3),
     )
 
 
