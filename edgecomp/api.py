@@ -61,11 +61,11 @@ def build(
     key = record_key(model, options, target) if given == (None, None, None) else ""
     record = find_record(key, options.cache_dir)
     if record is None:
-        from edgecomp.steps.prepare import prepare
+        from edgecomp.steps.prepare import Prepared, prepare
         from edgecomp.steps.record import make_record
 
-        with errors_about(model):
-            prepared = prepare(
+        def prepared_at(sizes: Mapping[str, int] | None = None) -> "Prepared":
+            return prepare(
                 model,
                 options,
                 progress,
@@ -73,9 +73,14 @@ def build(
                 kwargs=kwargs,
                 dataset=calibration_dataset,
                 target=target,
+                sizes=sizes,
             )
+
+        with errors_about(model):
             name = options.name or name_of(model)
-            record = make_record(prepared, target, options, name, progress)
+            record = make_record(
+                prepared_at(), target, options, name, progress, at_sizes=prepared_at
+            )
         keep_record(key, record, options.cache_dir)
     progress("link and write the bundle")
     return write_bundle(

@@ -25,7 +25,16 @@ from edgecomp.cache import cache_folder, keep, kept
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
 from edgecomp.options import BuildOptions
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.plan import (
+    DynamicCall,
+    Extent,
+    Plan,
+    PlanCall,
+    PlanPort,
+    PlanSymbol,
+    PlanTensor,
+    Storage,
+)
 from edgecomp.plan.values import Array
 from edgecomp.resources import resource_folder
 
@@ -230,13 +239,14 @@ def _pack(record: Record) -> bytes:
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
             if field.name
-            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects")
+            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects", "symbols")
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
             for tensor in plan.tensors
         ],
         "calls": [dataclasses.asdict(call) for call in plan.calls],
+        "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
         "objects": list(plan.objects),
@@ -275,14 +285,13 @@ def _unpack(content: bytes) -> Record:
                 )
                 for t in header["tensors"]
             ],
-            calls=[
-                PlanCall(
-                    **{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])}
-                )
-                for c in header["calls"]
-            ],
-            inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
-            outputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["outputs"]],
+            calls=[_plan_call(c) for c in header["calls"]],
+            inputs=[_plan_port(p) for p in header["inputs"]],
+            outputs=[_plan_port(p) for p in header["outputs"]],
+            symbols=tuple(
+                PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
+                for s in header["symbols"]
+            ),
             weights=archive.read("weights"),
             objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
         )
@@ -293,6 +302,25 @@ def _unpack(content: bytes) -> Record:
 
         golden = [(read(given), read(expected)) for given, expected in header["golden"]]
         return Record(plan, archive.read("model"), golden, header["facts"])
+
+
+def _plan_call(content: Mapping[str, Any]) -> PlanCall:
+    sized = content["dynamic"]
+    dynamic = sized and DynamicCall(
+        _extent(sized["items"]), tuple(map(_extent, sized["sizes"])), tuple(sized["strides"])
+    )
+    lists = {name: tuple(content[name]) for name in ("arguments", "nodes")}
+    return PlanCall(**{**content, **lists, "dynamic": dynamic})
+
+
+def _plan_port(content: Mapping[str, Any]) -> PlanPort:
+    extents = tuple(map(_extent, content["extents"]))
+    return PlanPort(**{**content, "shape": tuple(content["shape"]), "extents": extents})
+
+
+def _extent(content: Mapping[str, Any]) -> Extent:
+    terms = tuple((factor, tuple(symbols)) for factor, symbols in content["terms"])
+    return Extent(terms, content["divisor"])
 
 
 def _read_array(archive: zipfile.ZipFile, number: int) -> Array:

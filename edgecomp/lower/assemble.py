@@ -1,6 +1,7 @@
 """Selected kernel calls to a plan: lifetimes, arena offsets, one blob of weights."""
 
 import hashlib
+import itertools
 
 import numpy as np
 
@@ -9,8 +10,10 @@ from edgecomp.lower.arena import Block, lower_bound, plan_arena
 from edgecomp.lower.grain import grain_items
 from edgecomp.lower.interleave import Step, interleave
 from edgecomp.lower.select import Selected
+from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
 from edgecomp.plan.values import SLACK_BYTES, Array, Value
 from edgecomp.schedules.schedule import Constant
 
@@ -44,6 +47,7 @@ class _Tensors:
         self._index: dict[Value, int] = {}
         self._lifetimes: dict[int, list[int]] = {}
         self._owners: dict[int, Value] = {}
+        self._overruns: dict[int, int] = {}
 
     def constant(self, name: str, array: Array) -> int:
         """Index of the tensor of a constant."""
@@ -56,8 +60,16 @@ class _Tensors:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def touch(self, argument: Value | Constant, call: int) -> int:
-        """Index of an argument's tensor, which is in use at ``call``."""
+    def touch(
+        self, argument: Value | Constant, call: int, overrun_bytes: int = 0
+    ) -> int:
+        """Index of an argument's tensor, which is in use at ``call``.
+
+        Args:
+            argument: of a call, or a port.
+            call: number of the call.
+            overrun_bytes: behind the contents, that the call may write as well.
+        """
         if isinstance(argument, Constant):
             return self.constant(argument.name, argument.array)
         root = argument
@@ -70,9 +82,17 @@ class _Tensors:
             index = self._index[root] = len(self.tensors)
             self._owners[index] = root
             self.tensors.append(
-                PlanTensor(root.name, root.dtype, root.shape, Storage.ARENA, 0, root.bytes)
+                PlanTensor(
+                    root.name,
+                    root.dtype,
+                    largest_shape(root.shape),
+                    Storage.ARENA,
+                    0,
+                    largest(root.bytes),
+                )
             )
         self._lifetimes.setdefault(index, []).append(call)
+        self._overruns[index] = max(self._overruns.get(index, 0), overrun_bytes)
         return index
 
     def place(self) -> tuple[list[PlanTensor], int, int]:
@@ -80,7 +100,7 @@ class _Tensors:
         indices = sorted(self._lifetimes)
         blocks = [
             Block(
-                self._owners[i].bytes + SLACK_BYTES,
+                largest(self._owners[i].bytes) + self._overruns[i] + SLACK_BYTES,
                 min(self._lifetimes[i]),
                 max(self._lifetimes[i]),
             )
@@ -109,14 +129,22 @@ def assemble(
 ) -> Plan:
     """Join everything into the static plan."""
     _set_aliases(program)
-    tensors = _Tensors()
-    inputs = [_port(value, tensors.touch(value, -1), value.name) for value in program.inputs]
+    tensors, symbols = _Tensors(), SymbolTable(program.symbols)
+    inputs = [
+        _port(value, tensors.touch(value, -1), value.name, symbols) for value in program.inputs
+    ]
     calls: list[PlanCall] = []
     for step in interleave(selected, target):
-        indices = tuple(tensors.touch(a, len(calls)) for a in step.call.arguments)
-        calls.append(_plan_call(step, indices, target))
+        overruns = step.call.dynamic.overrun_bytes if step.call.dynamic else ()
+        indices = tuple(
+            tensors.touch(argument, len(calls), overrun)
+            for argument, overrun in itertools.zip_longest(
+                step.call.arguments, overruns, fillvalue=0
+            )
+        )
+        calls.append(_plan_call(step, indices, target, symbols))
     outputs = [
-        _port(value, tensors.touch(value, len(calls)), name)
+        _port(value, tensors.touch(value, len(calls)), name, symbols)
         for value, name in zip(program.outputs, program.output_names, strict=True)
     ]
     placed, arena_bytes, bound_bytes = tensors.place()
@@ -131,6 +159,7 @@ def assemble(
         arena_bound_bytes=bound_bytes,
         weights=bytes(tensors.weights.contents),
         objects=objects,
+        symbols=symbols.symbols,
     )
 
 
@@ -140,11 +169,16 @@ def _set_aliases(program: Program) -> None:
             operation.output.alias_of = operation.inputs[0]
 
 
-def _port(value: Value, tensor: int, name: str) -> PlanPort:
-    return PlanPort(name, tensor, value.dtype, value.shape)
+def _port(value: Value, tensor: int, name: str, symbols: SymbolTable) -> PlanPort:
+    extents = ()
+    if has_dynamic(value.shape):
+        extents = tuple(symbols.extent(extent) for extent in value.shape)
+    return PlanPort(name, tensor, value.dtype, largest_shape(value.shape), extents)
 
 
-def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall:
+def _plan_call(
+    step: Step, indices: tuple[int, ...], target: Target, symbols: SymbolTable
+) -> PlanCall:
     choice, call, operation = step.choice, step.call, step.choice.operation
     done, end = (
         call.multiply_adds * items // call.work_items
@@ -162,6 +196,7 @@ def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall
         multiply_adds=end - done,
         workspace_bytes=call.workspace_bytes,
         grain_items=min(step.count, grain_items(call, target)),
+        dynamic=symbols.call(call.dynamic) if call.dynamic else None,
     )
 
 

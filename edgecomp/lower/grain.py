@@ -8,6 +8,7 @@ under-estimate keeps a call on one thread that two would finish about as soon).
 import math
 
 from edgecomp.device.target import Target
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -42,4 +43,4 @@ def _dtype(argument: Value | Constant) -> str:
 
 
 def _bytes(argument: Value | Constant) -> int:
-    return argument.array.nbytes if isinstance(argument, Constant) else argument.bytes
+    return argument.array.nbytes if isinstance(argument, Constant) else largest(argument.bytes)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -11,14 +11,30 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
 from edgecomp.lower.compile import compile_kernels
 from edgecomp.lower.fuse import fuse
+from edgecomp.lower.generalize import Seen, generalize
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
 from edgecomp.lower.select import Selected, select
+from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
+from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cost_table import CostTable
 from edgecomp.schedules.signature import signature
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A model with dynamic dimensions at some sizes.
+
+    Attributes:
+        sizes: value of every symbol.
+        model: static shapes.
+    """
+
+    sizes: Mapping[Symbol, int]
+    model: ir.Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +64,14 @@ def lower(
     cache: pathlib.Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    symbols: Sequence[Symbol] = (),
+    variants: Sequence[Variant] = (),
 ) -> Lowered:
-    """Lower a model whose shapes are static.
+    """Lower a model.
 
     Args:
-        model: float or QDQ; not changed.
+        model: float or QDQ, static shapes; not changed. Where it has dynamic dimensions, they
+            are the largest.
         target: device.
         name: of the model; made a C identifier.
         require_full_target: refuse the fallback.
@@ -61,6 +80,8 @@ def lower(
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
+        symbols: of dynamic dimensions.
+        variants: the model at other sizes.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE.
@@ -78,6 +99,12 @@ def lower(
         )
     fuse(program)
     assign_layout(program)
+    if symbols:
+        program.symbols = tuple(symbols)
+        seen = [Seen({symbol: symbol.maximum for symbol in symbols}, program)]
+        for variant in variants:
+            seen.append(Seen(variant.sizes, _variant_program(variant.model, target, name)))
+        generalize(seen)
     selected = select(program, target, without, table)
 
     def compiled(done: int, total: int) -> None:
@@ -88,6 +115,14 @@ def lower(
     objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
     plan = assemble(program, selected, target, objects)
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
+
+
+def _variant_program(model: ir.Model, target: Target, name: str) -> Program:
+    program, refusals = read_program(model, target, name)
+    require_possible(refusals)
+    fuse(program)
+    assign_layout(program)
+    return program
 
 
 def _kernel_choice(selected: list[Selected], table: CostTable | None) -> dict[str, int | str]:

@@ -17,6 +17,10 @@ from tvm import tirx
 from tvm.ir import PointerType, PrimType, StringImm
 from tvm_ffi import structural_hash
 
+from edgecomp.plan.sizes import Dimension, Size
+
+#: Numbers that a kernel may read about its sizes.
+_MOST_SIZES = 64
 #: TVM expressions carry no static types.
 Expr = Any
 Buffer = Any
@@ -52,6 +56,9 @@ class KernelBuilder:
         self._scopes: list[list[Any]] = [[]]
         self._names: dict[str, int] = {}
         self._imports: dict[str, str] = {}
+        self._sizes: dict[Size, Expr] = {}
+        self._size_array: Buffer = None
+        self._size_pointer: Expr = None
         self.lo: Expr = tirx.Var("lo", "int32")
         self.hi: Expr = tirx.Var("hi", "int32")
 
@@ -62,6 +69,30 @@ class KernelBuilder:
         buffer = tirx.decl_buffer((max(1, elements),), dtype, f"{name}_buffer", data=pointer)
         self._declarations.append(tirx.stmt.DeclBuffer(buffer, data=pointer))
         return buffer
+
+    def size(self, dimension: Dimension) -> Expr:
+        """A dimension in the kernel: itself, or where it is dynamic an int32 read from memory."""
+        if not isinstance(dimension, Size):
+            return dimension
+        if dimension not in self._sizes:
+            if self._size_array is None:
+                pointer = tirx.Var("sizes", PointerType(PrimType("int32")))
+                self._size_pointer = pointer
+                # As long as it may get: kernels read what they were given numbers for.
+                self._size_array = tirx.decl_buffer(
+                    (_MOST_SIZES,), "int32", "sizes_buffer", data=pointer
+                )
+                self._declarations.append(tirx.stmt.DeclBuffer(self._size_array, data=pointer))
+            variable = tirx.Var(self._unique("size"), "int32")
+            value = load(self._size_array, len(self._sizes))
+            self._declarations.append(tirx.stmt.Bind(variable, value))
+            self._sizes[dimension] = variable
+        return self._sizes[dimension]
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """What the kernel reads through its last pointer, in order."""
+        return tuple(self._sizes)
 
     def array(self, name: str, dtype: str, elements: int) -> Buffer:
         """Declare a local array; under 1024 bytes it lives on the stack or in registers."""
@@ -129,7 +160,10 @@ class KernelBuilder:
         for text in self._imports.values():
             unit = tirx.const(0, "int32")
             body = tirx.AttrStmt(unit, "pragma_import_llvm", StringImm(text), body)
-        parameters = [*self._parameters, self.lo, self.hi]
+        given = self._parameters
+        if self._size_array is not None:
+            given = [*given, self._size_pointer]
+        parameters = [*given, self.lo, self.hi]
         function = tirx.PrimFunc(parameters, body).with_attr("tirx.noalias", True)
         # tvm_ffi.structural_hash alone collides for kernels that differ in two small constants;
         # the printed text has those, but not every digit of a float. TVM's JSON has all and

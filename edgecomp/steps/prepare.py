@@ -54,6 +54,7 @@ def prepare(
     dataset: Any = None,
     target: Target | None = None,
     table: Table | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Prepared:
     """Make the portable model.
 
@@ -67,13 +68,14 @@ def prepare(
         target: what the model is for, where that is known already.
         table: measured times of layers on it, for the precision ``auto``; None for the table
             that a build would choose kernels by.
+        sizes: of bounded dimensions, by the name of their symbol; the largest where None.
 
     Raises:
         EdgecompError: anything that is wrong with the model or the samples.
     """
     progress("read the model")
     specs = parse_input_specs(options.input)
-    model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset)
+    model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset, sizes=sizes)
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
     if is_quantized(model):

@@ -1,7 +1,7 @@
 """Portable model to all that a bundle is written from: golden vectors and plan."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
@@ -9,7 +9,7 @@ from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
-from edgecomp.lower.lower import lower
+from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import BuildOptions
 from edgecomp.plan.values import Array
@@ -18,11 +18,17 @@ from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import Prepared
 
 
 def make_record(
-    prepared: Prepared, target: Target, options: BuildOptions, name: str, progress: Progress
+    prepared: Prepared,
+    target: Target,
+    options: BuildOptions,
+    name: str,
+    progress: Progress,
+    at_sizes: Callable[[Mapping[str, int]], Prepared] | None = None,
 ) -> Record:
     """Compute golden vectors and plan.
 
@@ -32,6 +38,7 @@ def make_record(
         options: of the build.
         name: C identifier of the model.
         progress: told about every step.
+        at_sizes: prepares the model at other sizes of its dynamic dimensions, given by name.
 
     Raises:
         EdgecompError: an operator cannot be compiled or computed; COST_TABLE_INVALID.
@@ -45,10 +52,22 @@ def make_record(
     golden = [
         (dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
     ]
-    if is_quantized(prepared.model):
-        spreads = [rounding_spread(prepared.model, *vector) for vector in golden]
-        if any(spreads):
-            prepared.facts["rounding_spread"] = spreads
+    spreads = _spreads(prepared.model, golden)
+    symbols = symbols_of(prepared.model)
+    variants: list[Variant] = []
+    if symbols:
+        assert at_sizes is not None
+        for sizes in golden_sizes(symbols):
+            other = at_sizes(sizes)
+            vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
+            golden += vectors
+            spreads += _spreads(other.model, vectors)
+        for sizes in typical_sizes(symbols):
+            values = {symbol: sizes[symbol.name] for symbol in symbols}
+            variants.append(Variant(values, at_sizes(sizes).model))
+        prepared.facts["dynamic"] = {s.name: [s.minimum, s.maximum] for s in symbols}
+    if any(spreads):
+        prepared.facts["rounding_spread"] = spreads
     progress("lower")
     lowered = lower(
         prepared.model,
@@ -59,6 +78,8 @@ def make_record(
         table=table,
         cache=options.cache_dir,
         progress=progress,
+        symbols=symbols,
+        variants=variants,
     )
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
@@ -66,6 +87,14 @@ def make_record(
     return Record(
         lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts
     )
+
+
+def _spreads(
+    model: ir.Model, golden: list[tuple[dict[str, Array], dict[str, Array]]]
+) -> list[dict[str, float]]:
+    if not is_quantized(model):
+        return [{} for _ in golden]
+    return [rounding_spread(model, *vector) for vector in golden]
 
 
 def golden_outputs(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:

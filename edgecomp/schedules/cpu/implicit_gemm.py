@@ -18,6 +18,7 @@ import numpy as np
 from tvm import tirx
 
 from edgecomp.device.target import Target
+from edgecomp.plan.sizes import Size
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
     Buffer,
@@ -48,6 +49,7 @@ from edgecomp.schedules.cpu.product import (
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
 from edgecomp.schedules.cpu.residual import narrow_added
 from edgecomp.schedules.cpu.row_tiles import (
+    DynamicRowTiles,
     RowTiles,
     TileAddresses,
     even_step,
@@ -75,12 +77,16 @@ class GemmKernel:
         kernel: the function.
         work_items: of it.
         row_ends: (work items, rows of the product that they compute, from the first on).
+        sizes: that it reads.
+        tile_rows: rows of a tile, in the dimension that is cut.
         weights, bias, multiplier: packed.
     """
 
     kernel: Kernel
     work_items: int
     row_ends: tuple[tuple[int, int], ...]
+    sizes: tuple[Size, ...]
+    tile_rows: int
     weights: Array
     bias: Array
     multiplier: Array | None
@@ -95,6 +101,7 @@ def emit_product(
     weights: Array,
     bias: Array,
     params: TileParams | None = None,
+    row_count: Size | None = None,
 ) -> GemmKernel:
     """Choose tiles, emit the kernel, pack its constants.
 
@@ -107,10 +114,12 @@ def emit_product(
         weights: [groups * columns, *depth].
         bias: [groups * columns].
         params: tiles to use, those of the cost model where None.
+        row_count: rows of a run, where they differ; the product then has one dimension of them,
+            the most. The kernel may compute up to a tile more.
     """
     shape = gemm_shape(product, arithmetic, epilogue.output_dtype)
     params = params or params_for(shape, arithmetic, target)
-    emitter = _Emitter(product, arithmetic, epilogue, target, params)
+    emitter = _Emitter(product, arithmetic, epilogue, target, params, row_count)
     emitter.reach = emitter.reach_of(weights, bias)
     padded = emitter.vectors * arithmetic.lanes
     kernel = emitter.emit(f"{name}_{emitter.tile_name}__{arithmetic.name}")
@@ -123,6 +132,8 @@ def emit_product(
         kernel=kernel,
         work_items=emitter.work_items,
         row_ends=emitter.row_ends,
+        sizes=emitter.builder.sizes,
+        tile_rows=emitter.params.rows.large,
         weights=pack_weights(
             weights.reshape(*columns, -1, emitter.run_length),
             emitter.params.vectors,
@@ -228,6 +239,7 @@ class _Emitter:
         epilogue: Epilogue,
         target: Target,
         params: TileParams,
+        row_count: Size | None = None,
     ) -> None:
         self.product = product
         self.arithmetic = arithmetic
@@ -239,7 +251,9 @@ class _Emitter:
         self.padded_run = -(-run.size // arithmetic.group) * arithmetic.group
         self.depth = math.prod(d.size for d in self.runs) * self.padded_run
         self.params = params
-        self.row_tiles = RowTiles(product, collapse_rows(product.rows), params)
+        self.row_count = row_count
+        tiles = RowTiles if row_count is None else DynamicRowTiles
+        self.row_tiles = tiles(product, collapse_rows(product.rows), params)
         self.block_chunks = -(-self.params.vectors.count // self.params.chunk_blocks)
         self.parts = -(-self.params.chunk_tiles // self.params.part_tiles)
         outer = self.params.row_chunks * product.groups
@@ -329,6 +343,10 @@ class _Emitter:
 
     def _chunk_start(self, chunk: Expr) -> Expr:
         """First row tile of a chunk. The larger ones lie between the others: halves are even."""
+        if self.row_count is not None:
+            rows, large = self.builder.size(self.row_count), self.params.rows.large
+            tiles = tirx.truncdiv(rows + (large - 1), large)
+            return tirx.truncdiv(chunk * tiles, self.params.row_chunks)
         size, rest = divmod(self.row_tiles.count, self.params.row_chunks)
         start = chunk * size
         if rest:
@@ -412,6 +430,11 @@ class _Emitter:
     def _row_tiles(self, pointers: _Pointers, block: _Block, tiles: _Tiles) -> None:
         """All tiles of rows, whose size depends on their place in the cut dimension."""
         builder, split = self.builder, self.params.rows
+        if isinstance(self.row_tiles, DynamicRowTiles):
+            rows = builder.size(self.row_count)
+            for size, tile in self.row_tiles.walk_rows(builder, tiles.first, tiles.last, rows):
+                self._row_tile(pointers, self._pinned(block, tile), tile, 0, tile, size)
+            return
         if self.target.core.isa != "x86_64":
             for size, outer, part, tile in self.row_tiles.walk(
                 builder, tiles.first, tiles.last

@@ -91,7 +91,7 @@ class RowTiles:
         """
         product, axis = self.product, self.params.axis
         index = self._outer_index(builder, outer)
-        index.append((part_start(part, self.params.rows, size), self.dimensions[axis]))
+        index.append((self.start(part, size), self.dimensions[axis]))
         x = product.x_offset + group * product.x_group_stride
         output = product.output_offset + group * product.columns
         residual = product.residual_offset + group * product.columns
@@ -113,6 +113,10 @@ class RowTiles:
                 shifts[tensor].append(shift)
         return found
 
+    def start(self, part: Expr, size: int) -> Expr:
+        """First element of a part of the cut dimension."""
+        return part_start(part, self.params.rows, size)
+
     def _outer_index(
         self, builder: KernelBuilder, number: Expr
     ) -> list[tuple[Expr, RowDimension]]:
@@ -126,6 +130,46 @@ class RowTiles:
         if outer:
             found.append((number, outer[0]))
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicRowTiles(RowTiles):
+    """Row tiles of one dimension whose size is known only when the model runs.
+
+    All tiles have the larger size but the last one, which is the smallest of ``tail_sizes``
+    that holds the rows that are left: it may go on behind the last row.
+    """
+
+    def start(self, part: Expr, size: int) -> Expr:
+        """First row of a tile."""
+        del size
+        return part * self.params.rows.large
+
+    @property
+    def tail_sizes(self) -> list[int]:
+        """Rows of the last tile, descending."""
+        large = self.params.rows.large
+        return [large, *(size for size in (12, 8, 6, 4, 2, 1) if size < large)]
+
+    def walk_rows(
+        self, builder: KernelBuilder, first: Expr, last: Expr, rows: Expr
+    ) -> Iterator[tuple[int, Expr]]:
+        """Loop over whole tiles of [first, last), then the body of each size of the last tile.
+
+        Yields:
+            (size, tile) of each body.
+        """
+        large = self.params.rows.large
+        whole = builder.let("whole", tirx.truncdiv(rows, large))
+        with builder.loop("tile", first, tirx.min(last, whole)) as tile:
+            yield large, tile
+        left = builder.let("left", rows - whole * large)
+        sizes = self.tail_sizes
+        with builder.condition(tirx.And(last > whole, first <= whole)):
+            for size, less in itertools.zip_longest(sizes, sizes[1:], fillvalue=0):
+                fits = left > less if size == large else left <= size
+                with builder.condition(tirx.And(fits, left > less)):
+                    yield size, whole
 
 
 def part_condition(part: Expr, split: Split, size: int) -> Expr | None:
