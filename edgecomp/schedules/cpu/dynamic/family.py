@@ -4,9 +4,12 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import has_dynamic
 from edgecomp.schedules.cpu.dynamic import (
+    batch_products,
     copies,
     elementwise,
+    flat,
     products,
+    reductions,
     rows,
     softmax,
 )
@@ -14,9 +17,12 @@ from edgecomp.schedules.schedule import Schedule
 
 DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     products,
+    batch_products,
+    reductions,
     rows,
     softmax,
     elementwise,
+    flat,
     copies,
 )
 
