@@ -8,6 +8,7 @@ from edgecomp.schedules.cpu.dynamic import (
     copies,
     elementwise,
     flat,
+    leading,
     products,
     reductions,
     rows,
@@ -23,6 +24,7 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     softmax,
     elementwise,
     flat,
+    leading,
     copies,
 )
 
