@@ -64,7 +64,9 @@ def build(
         from edgecomp.steps.prepare import Prepared, prepare
         from edgecomp.steps.record import make_record
 
-        def prepared_at(sizes: Mapping[str, int] | None = None) -> "Prepared":
+        def prepared_at(
+            sizes: Mapping[str, int] | None = None, largest: "Prepared | None" = None
+        ) -> "Prepared":
             return prepare(
                 model,
                 options,
@@ -74,6 +76,7 @@ def build(
                 dataset=calibration_dataset,
                 target=target,
                 sizes=sizes,
+                largest=largest,
             )
 
         with errors_about(model):

@@ -28,7 +28,7 @@ def make_record(
     options: BuildOptions,
     name: str,
     progress: Progress,
-    at_sizes: Callable[[Mapping[str, int]], Prepared] | None = None,
+    at_sizes: Callable[[Mapping[str, int], Prepared], Prepared] | None = None,
 ) -> Record:
     """Compute golden vectors and plan.
 
@@ -38,7 +38,8 @@ def make_record(
         options: of the build.
         name: C identifier of the model.
         progress: told about every step.
-        at_sizes: prepares the model at other sizes of its dynamic dimensions, given by name.
+        at_sizes: prepares the model at other sizes of its dynamic dimensions, given by name,
+            as it was prepared at the largest.
 
     Raises:
         EdgecompError: an operator cannot be compiled or computed; COST_TABLE_INVALID.
@@ -58,13 +59,13 @@ def make_record(
     if symbols:
         assert at_sizes is not None
         for sizes in golden_sizes(symbols):
-            other = at_sizes(sizes)
+            other = at_sizes(sizes, prepared)
             vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
             golden += vectors
             spreads += _spreads(other.model, vectors)
         for sizes in typical_sizes(symbols):
             values = {symbol: sizes[symbol.name] for symbol in symbols}
-            variants.append(Variant(values, at_sizes(sizes).model))
+            variants.append(Variant(values, at_sizes(sizes, prepared).model))
         prepared.facts["dynamic"] = {s.name: [s.minimum, s.maximum] for s in symbols}
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
