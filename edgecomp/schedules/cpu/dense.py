@@ -116,7 +116,7 @@ def _dynamic(gemm: GemmKernel, arguments: Sequence[Value | Constant]) -> Dynamic
         else gemm.tile_rows * argument.shape[-1] * np.dtype(argument.dtype).itemsize
         for argument in arguments
     )
-    return Dynamic(gemm.work_items, sizes=gemm.sizes, overrun_bytes=overruns)
+    return Dynamic(gemm.items, sizes=gemm.sizes, overrun_bytes=overruns)
 
 
 def dense_candidates(

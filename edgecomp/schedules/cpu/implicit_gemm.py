@@ -18,7 +18,7 @@ import numpy as np
 from tvm import tirx
 
 from edgecomp.device.target import Target
-from edgecomp.plan.sizes import Size
+from edgecomp.plan.sizes import Dimension, Size, quotient
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
     Buffer,
@@ -64,6 +64,8 @@ from edgecomp.schedules.cpu.tiles import (
 )
 
 CACHE_LINE_BYTES = 64
+#: Tiles that ask for the next panel where nobody knows how many there will be.
+_DYNAMIC_PREFETCH_TILES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,7 @@ class GemmKernel:
         kernel: the function.
         work_items: of it.
         row_ends: (work items, rows of the product that they compute, from the first on).
+        items: work items of a run.
         sizes: that it reads.
         tile_rows: rows of a tile, in the dimension that is cut.
         weights, bias, multiplier: packed.
@@ -85,6 +88,7 @@ class GemmKernel:
     kernel: Kernel
     work_items: int
     row_ends: tuple[tuple[int, int], ...]
+    items: Dimension
     sizes: tuple[Size, ...]
     tile_rows: int
     weights: Array
@@ -132,6 +136,7 @@ def emit_product(
         kernel=kernel,
         work_items=emitter.work_items,
         row_ends=emitter.row_ends,
+        items=emitter.work_items if row_count is None else emitter.dynamic_items,
         sizes=emitter.builder.sizes,
         tile_rows=emitter.params.rows.large,
         weights=pack_weights(
@@ -262,6 +267,23 @@ class _Emitter:
         self.builder = KernelBuilder(target.core.isa)
 
     @property
+    def _dynamic_chunks(self) -> Dimension:
+        """Chunks of a run: as few as hold all rows, for each reads all weights."""
+        rows = self.params.rows.large * self.params.chunk_tiles
+        assert self.row_count is not None
+        return quotient(self.row_count + (rows - 1), rows)
+
+    @property
+    def dynamic_items(self) -> Dimension:
+        """Work items of a run."""
+        return self._dynamic_chunks * (self.work_items // self.params.row_chunks)
+
+    @property
+    def _prefetch_tiles(self) -> int:
+        """Tiles of a chunk that ask for the next column block's panel, each for its share."""
+        return self.params.chunk_tiles if self.row_count is None else _DYNAMIC_PREFETCH_TILES
+
+    @property
     def tile_name(self) -> str:
         """Rows x columns of the register tile."""
         inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
@@ -346,7 +368,7 @@ class _Emitter:
         if self.row_count is not None:
             rows, large = self.builder.size(self.row_count), self.params.rows.large
             tiles = tirx.truncdiv(rows + (large - 1), large)
-            return tirx.truncdiv(chunk * tiles, self.params.row_chunks)
+            return tirx.truncdiv(chunk * tiles, self.builder.size(self._dynamic_chunks))
         size, rest = divmod(self.row_tiles.count, self.params.row_chunks)
         start = chunk * size
         if rest:
@@ -431,9 +453,7 @@ class _Emitter:
         """All tiles of rows, whose size depends on their place in the cut dimension."""
         builder, split = self.builder, self.params.rows
         if isinstance(self.row_tiles, DynamicRowTiles):
-            rows = builder.size(self.row_count)
-            for size, tile in self.row_tiles.walk_rows(builder, tiles.first, tiles.last, rows):
-                self._row_tile(pointers, self._pinned(block, tile), tile, 0, tile, size)
+            self._dynamic_row_tiles(pointers, block, tiles, self.row_tiles)
             return
         if self.target.core.isa != "x86_64":
             for size, outer, part, tile in self.row_tiles.walk(
@@ -447,6 +467,18 @@ class _Emitter:
                 with builder.condition(part_condition(part, split, size)):
                     self._row_tile(pointers, block, tile, outer, part, size)
 
+    def _dynamic_row_tiles(
+        self, pointers: _Pointers, block: _Block, tiles: _Tiles, walk: DynamicRowTiles
+    ) -> None:
+        """The first tiles, which ask for the next panel, the others, and the last one."""
+        builder, rows = self.builder, self.builder.size(self.row_count)
+        early = builder.let("early", tiles.chunk_start + self._prefetch_tiles)
+        for size, tile, is_early in walk.walk_rows(
+            builder, tiles.first, tiles.last, rows, early if self.params.prefetch_next else None
+        ):
+            pinned = self._pinned(block, tile)
+            self._row_tile(pointers, pinned, tile, 0, tile, size, prefetches=is_early)
+
     def _row_tile(
         self,
         pointers: _Pointers,
@@ -455,14 +487,22 @@ class _Emitter:
         outer: Expr,
         part: Expr,
         size: int,
+        *,
+        prefetches: bool = True,
     ) -> None:
         """One tile of rows."""
         addresses = self.row_tiles.addresses(self.builder, block.group, outer, part, size)
-        sums = self._accumulate(pointers, block, tile, addresses)
+        sums = self._accumulate(pointers, block, tile, addresses, prefetches=prefetches)
         self._finish(pointers, block, addresses, sums)
 
     def _accumulate(
-        self, pointers: _Pointers, block: _Block, tile: Expr, addresses: TileAddresses
+        self,
+        pointers: _Pointers,
+        block: _Block,
+        tile: Expr,
+        addresses: TileAddresses,
+        *,
+        prefetches: bool,
     ) -> RegisterTile:
         """All of K for one tile, starting from the bias."""
         builder, arithmetic = self.builder, self.arithmetic
@@ -473,7 +513,7 @@ class _Emitter:
         rows = len(addresses.x)
         sums = arithmetic.begin(builder, rows, block.vectors, pointers.bias, at, stride)
         next_panel: Expr = None
-        if self.params.prefetch_next:
+        if self.params.prefetch_next and prefetches:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
         start = _Position(0, 0)
         self._runs(pointers, block, sums, addresses, next_panel, list(self.runs), start)
@@ -482,8 +522,11 @@ class _Emitter:
     def _next_panel(self, block: _Block, tile: Expr) -> Expr:
         """Index of this tile's share of the next column block's weights."""
         width = block.vectors * self.arithmetic.lanes
-        share = -(-width * self.depth // self.params.chunk_tiles)
-        return block.panel + width * self.depth + (tile - block.chunk_start) * share
+        share = -(-width * self.depth // self._prefetch_tiles)
+        index = tile - block.chunk_start
+        if self.row_count is not None:
+            index = tirx.min(index, self._prefetch_tiles - 1)
+        return block.panel + width * self.depth + index * share
 
     def _runs(
         self,
@@ -600,8 +643,8 @@ class _Emitter:
                 near = self.params.prefetch_bytes <= PREFETCH_BYTES
                 self.builder.prefetch(pointers.weights, ahead + shift, near=near)
         if next_panel is not None:
-            share = -(-elements // self.params.chunk_tiles)
-            per_depth = -(-elements // (self.params.chunk_tiles * self.arithmetic.step))
+            share = -(-elements // self._prefetch_tiles)
+            per_depth = -(-elements // (self._prefetch_tiles * self.arithmetic.step))
             for shift in range(0, share, line):
                 at = next_panel + depth * per_depth + shift
                 self.builder.prefetch(pointers.weights, at, near=False)
