@@ -231,9 +231,7 @@ def _checked(port: Port, array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(port.shape)
 
 
-def read_output(
-    path: pathlib.Path, port: Port, shape: tuple[int, ...] | None = None
-) -> Array:
+def read_output(path: pathlib.Path, port: Port, shape: tuple[int, ...] | None = None) -> Array:
     """A file that the runner wrote, as an array of the port's shape or a given one."""
     dtype = np.dtype(port.dtype)
     content = path.read_bytes()

@@ -89,7 +89,10 @@ def _read_shaped(
         with np.load(path, allow_pickle=False) as content:
             return [
                 GoldenVector(
-                    {port.name: _typed(content[f"{k}/input/{port.name}"], port) for port in inputs},
+                    {
+                        port.name: _typed(content[f"{k}/input/{port.name}"], port)
+                        for port in inputs
+                    },
                     {
                         port.name: _typed(content[f"{k}/output/{port.name}"], port)
                         for port in outputs

@@ -236,9 +236,7 @@ def _target_facts(target: Target) -> TargetFacts:
     )
 
 
-def _ports(
-    ports: Sequence[PlanPort], symbols: Sequence[PlanSymbol]
-) -> tuple[Port, ...]:
+def _ports(ports: Sequence[PlanPort], symbols: Sequence[PlanSymbol]) -> tuple[Port, ...]:
     return tuple(
         Port(
             p.name,

@@ -58,7 +58,9 @@ def choose_sizes(
             for d, extent in enumerate(spec.shape)
         )
     _follow_names(model, inputs, found)
-    chosen = {name: bounds.maximum for name, bounds in found.bounds.items()} | dict(sizes or {})
+    chosen = {name: bounds.maximum for name, bounds in found.bounds.items()} | dict(
+        sizes or {}
+    )
     model.metadata_props[PROPERTY] = json.dumps(
         {
             "symbols": {n: [b.minimum, b.maximum] for n, b in found.bounds.items()},

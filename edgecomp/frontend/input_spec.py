@@ -67,6 +67,11 @@ class InputSpec:
         return any(isinstance(extent, Bounds) for extent in self.shape)
 
     @property
+    def extents(self) -> tuple[int, ...]:
+        """The shape; a bounded dimension at its largest."""
+        return tuple(e.maximum if isinstance(e, Bounds) else e for e in self.shape)
+
+    @property
     def text(self) -> str:
         """As given on the command line."""
         texts = [e.text if isinstance(e, Bounds) else str(e) for e in self.shape]
@@ -76,7 +81,7 @@ class InputSpec:
     def random(self, seed: int = 0) -> np.ndarray:
         """A seeded array of this shape; floats are standard normal, integers 0 or 1."""
         rng = np.random.default_rng(seed)
-        shape = [e.maximum if isinstance(e, Bounds) else e for e in self.shape]
+        shape = self.extents
         dtype = np.dtype(self.dtype or "float32")
         if dtype.kind in "iub":
             return rng.integers(0, 2, shape).astype(dtype)

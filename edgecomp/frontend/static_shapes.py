@@ -48,7 +48,7 @@ def _apply(value: ir.Value, spec: InputSpec, known: dict[str, tuple[int, str]]) 
     declared = value.shape
     if declared is not None and len(declared) != len(spec.shape):
         raise _conflict(value, spec, f"it has {len(declared)} dimensions")
-    for extent, given in zip(declared or (), spec.shape, strict=False):
+    for extent, given in zip(declared or (), spec.extents, strict=False):
         if isinstance(extent, int):
             if extent != given:
                 raise _conflict(value, spec, f"its shape is {declared}")
@@ -64,7 +64,7 @@ def _apply(value: ir.Value, spec: InputSpec, known: dict[str, tuple[int, str]]) 
             )
     if spec.dtype and value.dtype is not None and value.dtype.numpy().name != spec.dtype:
         raise _conflict(value, spec, f"its dtype is {value.dtype.numpy().name}")
-    value.shape = ir.Shape(spec.shape)
+    value.shape = ir.Shape(spec.extents)
 
 
 def _fill_by_name(value: ir.Value, known: dict[str, tuple[int, str]]) -> None:

@@ -1,7 +1,6 @@
 """Selected kernel calls to a plan: lifetimes, arena offsets, one blob of weights."""
 
 import hashlib
-import itertools
 
 import numpy as np
 
@@ -12,9 +11,9 @@ from edgecomp.lower.interleave import Step, interleave
 from edgecomp.lower.select import Selected
 from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
-from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
-from edgecomp.plan.values import SLACK_BYTES, Array, Value
+from edgecomp.plan.plan import Extent, Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.sizes import has_dynamic, largest_shape
+from edgecomp.plan.values import SLACK_BYTES, Array, Value, largest_bytes
 from edgecomp.schedules.schedule import Constant
 
 ALIGNMENT_BYTES = 64
@@ -60,9 +59,7 @@ class _Tensors:
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def touch(
-        self, argument: Value | Constant, call: int, overrun_bytes: int = 0
-    ) -> int:
+    def touch(self, argument: Value | Constant, call: int, overrun_bytes: int = 0) -> int:
         """Index of an argument's tensor, which is in use at ``call``.
 
         Args:
@@ -88,7 +85,7 @@ class _Tensors:
                     largest_shape(root.shape),
                     Storage.ARENA,
                     0,
-                    largest(root.bytes),
+                    largest_bytes(root),
                 )
             )
         self._lifetimes.setdefault(index, []).append(call)
@@ -100,7 +97,7 @@ class _Tensors:
         indices = sorted(self._lifetimes)
         blocks = [
             Block(
-                largest(self._owners[i].bytes) + self._overruns[i] + SLACK_BYTES,
+                largest_bytes(self._owners[i]) + self._overruns[i] + SLACK_BYTES,
                 min(self._lifetimes[i]),
                 max(self._lifetimes[i]),
             )
@@ -135,12 +132,12 @@ def assemble(
     ]
     calls: list[PlanCall] = []
     for step in interleave(selected, target):
+        arguments = step.call.arguments
         overruns = step.call.dynamic.overrun_bytes if step.call.dynamic else ()
+        overruns = overruns or (0,) * len(arguments)
         indices = tuple(
             tensors.touch(argument, len(calls), overrun)
-            for argument, overrun in itertools.zip_longest(
-                step.call.arguments, overruns, fillvalue=0
-            )
+            for argument, overrun in zip(arguments, overruns, strict=True)
         )
         calls.append(_plan_call(step, indices, target, symbols))
     outputs = [
@@ -170,7 +167,7 @@ def _set_aliases(program: Program) -> None:
 
 
 def _port(value: Value, tensor: int, name: str, symbols: SymbolTable) -> PlanPort:
-    extents = ()
+    extents: tuple[Extent, ...] = ()
     if has_dynamic(value.shape):
         extents = tuple(symbols.extent(extent) for extent in value.shape)
     return PlanPort(name, tensor, value.dtype, largest_shape(value.shape), extents)

@@ -89,9 +89,7 @@ def _solve(
             a, a_rest = divmod(numbers[0] * q[other] - numbers[other] * q[0], determinant)
             b, b_rest = divmod(p[0] * numbers[other] - p[other] * numbers[0], determinant)
             fits = not a_rest and not b_rest
-            if fits and all(
-                n == a * x + b * y for n, x, y in zip(numbers, p, q, strict=True)
-            ):
+            if fits and all(n == a * x + b * y for n, x, y in zip(numbers, p, q, strict=True)):
                 return a, b
             return None
     return None
@@ -105,9 +103,12 @@ def _rounded(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:
             continue
         for symbol, divisor in itertools.product(seen[0], _DIVISORS):
             for shift in range(-divisor, divisor + 1):
-                if all(
-                    n == factor * ((sizes[symbol] + shift) // divisor)
-                    for n, sizes in zip(numbers, seen, strict=True)
-                ) and symbol.minimum + shift >= 0:
+                if (
+                    all(
+                        n == factor * ((sizes[symbol] + shift) // divisor)
+                        for n, sizes in zip(numbers, seen, strict=True)
+                    )
+                    and symbol.minimum + shift >= 0
+                ):
                     return quotient(Size.of(symbol) + shift, divisor) * factor
     return None

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
-from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.operations import Fallback, Operation, Program
 from edgecomp.plan.values import Value
 
 
@@ -29,7 +29,10 @@ class Seen:
     program: Program
 
 
-class _Differs(Exception):
+_FALLBACK = "{} has no schedule, and the fallback compiles for one size"
+
+
+class _DiffersError(Exception):
     """Two programs do other things; the text says what."""
 
 
@@ -49,14 +52,16 @@ def generalize(seen: Sequence[Seen]) -> None:
         try:
             twins = [match.operation(number) for match in matches]
             kinds = [operation.kind, *(twin.kind for twin in twins)]
+            if isinstance(operation.kind, Fallback) and len(set(kinds)) > 1:
+                raise _DiffersError(_FALLBACK.format(operation.kind.operator))
             operation.kind = _joined(kinds, sizes)
-        except _Differs as error:
+        except _DiffersError as error:
             raise _refusal(operation, str(error)) from None
-    for number, operation in enumerate(base.program.operations):
+    for operation in base.program.operations:
         for value in (*operation.inputs, *operation.outputs):
             try:
                 _generalize_value(value, matches, sizes)
-            except _Differs as error:
+            except _DiffersError as error:
                 raise _refusal(operation, str(error)) from None
     for value in (*base.program.inputs, *base.program.outputs):
         _generalize_value(value, matches, sizes)
@@ -87,23 +92,23 @@ class _Match:
         """The twin of an operation, after looking at how it is connected."""
         a, b = self.base.operations[number], self.other.operations[number]
         if type(a.kind) is not type(b.kind):
-            raise _Differs(f"at other sizes it is a {type(b.kind).__name__}")
+            raise _DiffersError(f"at other sizes it is a {type(b.kind).__name__}")
         if len(a.inputs) != len(b.inputs) or len(a.outputs) != len(b.outputs):
-            raise _Differs("at other sizes it has other inputs")
+            raise _DiffersError("at other sizes it has other inputs")
         for x, y in zip((*a.inputs, *a.outputs), (*b.inputs, *b.outputs), strict=True):
             self._pair(x, y)
         return b
 
     def _pair(self, a: Value, b: Value) -> None:
         if self.twins.setdefault(a, b) is not b:
-            raise _Differs("at other sizes it is connected in another way")
+            raise _DiffersError("at other sizes it is connected in another way")
         facts = [
             (v.dtype, v.order, v.halo, v.quantization, v.first_channel, len(v.shape))
             for v in (a, b)
         ]
         kept = [(v.constant is None, v.part_of is None) for v in (a, b)]
         if facts[0] != facts[1] or kept[0] != kept[1]:
-            raise _Differs(f"at other sizes '{a.name}' is stored in another way")
+            raise _DiffersError(f"at other sizes '{a.name}' is stored in another way")
         if a.part_of is not None and b.part_of is not None:
             self._pair(a.part_of, b.part_of)
 
@@ -135,7 +140,7 @@ def _require_part(value: Value, twin: Value) -> None:
         p <= w for p, w in zip(part.shape, whole.shape, strict=True)
     )
     if not fits or not _same(whole[tuple(map(slice, part.shape))], part):
-        raise _Differs(f"the constant '{value.name}' depends on the size")
+        raise _DiffersError(f"the constant '{value.name}' depends on the size")
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -149,10 +154,10 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
     """The field with expressions where its numbers differ."""
     first = fields[0]
     if any(type(field) is not type(first) for field in fields):
-        raise _Differs("at other sizes it has other attributes")
+        raise _DiffersError("at other sizes it has other attributes")
     if isinstance(first, np.ndarray):
         if not all(_same(first, field) for field in fields[1:]):
-            raise _Differs("it has a table that depends on the size")
+            raise _DiffersError("it has a table that depends on the size")
         return first
     if dataclasses.is_dataclass(first) and not isinstance(first, type):
         changes = {
@@ -163,7 +168,7 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
         return first if same else dataclasses.replace(first, **changes)
     if isinstance(first, tuple):
         if len({len(field) for field in fields}) > 1:
-            raise _Differs("at other sizes it has other attributes")
+            raise _DiffersError("at other sizes it has other attributes")
         return tuple(_joined(each, sizes) for each in zip(*fields, strict=True))
     if all(field == first for field in fields):
         return first
@@ -171,8 +176,8 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
         size = fit_size(fields, sizes)
         if size is not None:
             return size
-        raise _Differs(f"a size of it is no simple expression: {_listed(fields, sizes)}")
-    raise _Differs(f"it depends on the size: {_listed(fields, sizes)}")
+        raise _DiffersError(f"a size of it is no simple expression: {_listed(fields, sizes)}")
+    raise _DiffersError(f"it depends on the size: {_listed(fields, sizes)}")
 
 
 def _listed(fields: Sequence[Any], sizes: Sequence[Sizes]) -> str:

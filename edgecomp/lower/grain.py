@@ -8,8 +8,7 @@ under-estimate keeps a call on one thread that two would finish about as soon).
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.sizes import largest
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 #: Work that pays for another thread. Handing it over and waiting for its end took 0.4 us on a
@@ -43,4 +42,4 @@ def _dtype(argument: Value | Constant) -> str:
 
 
 def _bytes(argument: Value | Constant) -> int:
-    return argument.array.nbytes if isinstance(argument, Constant) else largest(argument.bytes)
+    return argument.array.nbytes if isinstance(argument, Constant) else largest_bytes(argument)

@@ -4,13 +4,11 @@ The steps before lowering know one size at a time. A model with bounded dimensio
 them at the largest sizes, and once more at each of a few others; lowering compares what came out.
 """
 
-import dataclasses
-import json
 from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from edgecomp.frontend.dynamic_dimensions import DynamicInputs, dynamic_inputs
+from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
 from edgecomp.plan.sizes import Symbol
 
 #: Sizes beside the largest that a program is made from, and one more than expressions need.

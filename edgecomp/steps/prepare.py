@@ -80,7 +80,9 @@ def prepare(
     """
     progress("read the model")
     specs = parse_input_specs(options.input)
-    model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset, sizes=sizes)
+    model = load_model(
+        source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset, sizes=sizes
+    )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
     if is_quantized(model):

@@ -14,8 +14,8 @@ from edgecomp.calibrate.readers import open_calibration
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.add_bias import add_bias
+from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes

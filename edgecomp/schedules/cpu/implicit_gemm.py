@@ -474,7 +474,11 @@ class _Emitter:
         builder, rows = self.builder, self.builder.size(self.row_count)
         early = builder.let("early", tiles.chunk_start + self._prefetch_tiles)
         for size, tile, is_early in walk.walk_rows(
-            builder, tiles.first, tiles.last, rows, early if self.params.prefetch_next else None
+            builder,
+            tiles.first,
+            tiles.last,
+            rows,
+            early if self.params.prefetch_next else None,
         ):
             pinned = self._pinned(block, tile)
             self._row_tile(pointers, pinned, tile, 0, tile, size, prefetches=is_early)

@@ -163,7 +163,8 @@ class DynamicRowTiles(RowTiles):
 
         Args:
             builder: receives the loops.
-            first, last: tiles of a work item.
+            first: tile of a work item.
+            last: end of its tiles.
             rows: in all.
             early: first tile that does not count as early; None for no difference.
 

@@ -15,7 +15,7 @@ int64_t ec_extent_value(const ec_extent *extent, const int64_t *symbols) {
     }
     sum += product;
   }
-  return sum / extent->divisor;
+  return sum > 0 ? sum / extent->divisor : 0;
 }
 
 /* |factor| * product of the symbols' minima or maxima, which are not negative. */
@@ -70,10 +70,8 @@ bool ec_extent_bounds(const ec_extent *extent, const ec_symbol *symbols, uint32_
       sums[upper] += bound;
     }
   }
-  if (removed[1] > added[0]) {
-    return false;
-  }
-  *out_low = (added[0] - removed[1]) / extent->divisor;
-  *out_high = (added[1] - removed[0]) / extent->divisor;
+  /* Terms bounded one by one say more than there is: a size of b * s - b is never negative. */
+  *out_low = added[0] > removed[1] ? (added[0] - removed[1]) / extent->divisor : 0;
+  *out_high = added[1] > removed[0] ? (added[1] - removed[0]) / extent->divisor : 0;
   return true;
 }

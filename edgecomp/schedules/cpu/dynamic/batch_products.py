@@ -150,23 +150,29 @@ class _Emitter:
             if rows % tile:
                 self._tile(buffers, places, column, whole * tile, rows % tile)
             return
-        with builder.condition(rows >= tile):
-            with builder.loop("tile", 0, tirx.truncdiv(rows + (tile - 1), tile)) as number:
-                row = builder.let("row", tirx.min(number * tile, rows - tile))
-                self._tile(buffers, places, column, row, tile)
+        tiles = tirx.truncdiv(rows + (tile - 1), tile)
+        with builder.condition(rows >= tile), builder.loop("tile", 0, tiles) as number:
+            row = builder.let("row", tirx.min(number * tile, rows - tile))
+            self._tile(buffers, places, column, row, tile)
         with builder.condition(rows < tile):
-            below = tile
-            for few in [size for size in _FEW_ROWS if size < tile]:
-                count = tirx.truncdiv(rows, few)
-                first = 0 if below == tile else tirx.truncdiv(rows, 2 * few) * 2 * few
-                with builder.condition(tirx.NE(count & 1, 0) if below != tile else count > 0):
-                    if below == tile:
-                        with builder.loop("tile", 0, count) as number:
-                            row = builder.let("row", number * few)
-                            self._tile(buffers, places, column, row, few)
-                    else:
-                        self._tile(buffers, places, column, builder.let("row", first), few)
-                below = few
+            self._few_rows(buffers, places, column, rows)
+
+    def _few_rows(
+        self,
+        buffers: tuple[Buffer, Buffer, Buffer],
+        places: tuple[Expr, Expr],
+        column: Expr,
+        rows: Expr,
+    ) -> None:
+        """Fewer rows than a tile has: tiles of the greatest size, then one of each smaller."""
+        builder = self.builder
+        sizes = [size for size in _FEW_ROWS if size < self.tile_rows]
+        for few in sizes:
+            first = 0 if few == sizes[0] else tirx.truncdiv(rows, 2 * few) * 2 * few
+            count = tirx.truncdiv(rows - first, few)
+            with builder.loop("tile", 0, count) as number:
+                row = builder.let("row", first + number * few)
+                self._tile(buffers, places, column, row, few)
 
     def _tile(
         self,
@@ -238,9 +244,7 @@ class _Emitter:
                         index = at + row * stride + vector * lanes
                         store_part(builder, output, index, value, lanes, count)
 
-    def _cases(
-        self, vector: int, left: Expr | None
-    ) -> list[tuple[Expr | None, Expr | None]]:
+    def _cases(self, vector: int, left: Expr | None) -> list[tuple[Expr | None, Expr | None]]:
         """(condition, elements to store or None for all) of one vector of columns."""
         if left is None:
             return [(None, None)]
@@ -291,5 +295,3 @@ class _Emitter:
         with builder.loop("k", whole * size, depth) as k:
             for lane in range(lanes):
                 builder.store(panel, k * width + target + lane, load(b, rows[lane] + k))
-
-

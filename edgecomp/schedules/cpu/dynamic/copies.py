@@ -13,9 +13,9 @@ from edgecomp.schedules.cpu import strided_copy
 from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, dynamic_space, emit_nest
 from edgecomp.schedules.cpu.iteration import Space
-from edgecomp.schedules.cpu.move import bits_dtype, load_strided
+from edgecomp.schedules.cpu.move import Convert, bits_dtype, load_strided
 from edgecomp.schedules.cpu.table import TableLookup, table_lanes
-from edgecomp.schedules.schedule import KernelCall
+from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = strided_copy.NAME
 
@@ -35,8 +35,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     space = _space_of(kind, source, output)
     builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", bits_dtype(source.dtype), largest(source.view.elements))
-    arguments = [source]
-    lanes, convert = target.lanes(8 * np.dtype(output.dtype).itemsize), _same
+    arguments: list[Value | Constant] = [source]
+    convert: Convert = _same
+    lanes = target.lanes(8 * np.dtype(output.dtype).itemsize)
     if kind.lookup is not None:
         lookup = TableLookup(builder, target, kind.lookup.astype(output.dtype), source.dtype)
         arguments.append(lookup.constant)

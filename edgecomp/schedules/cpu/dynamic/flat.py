@@ -58,9 +58,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     items = operation.output.elements + (_CHUNK - 1)
     calls = []
     for call in schedule.emit(chunk, target):
-        arguments = tuple(
-            a if isinstance(a, Constant) else origin[a] for a in call.arguments
-        )
+        arguments = tuple(a if isinstance(a, Constant) else origin[a] for a in call.arguments)
         strides = tuple(_stride_bytes(argument) for argument in arguments)
         dynamic = Dynamic(items, _CHUNK, strides=strides, overrun_bytes=strides)
         calls.append(dataclasses.replace(call, arguments=arguments, dynamic=dynamic))

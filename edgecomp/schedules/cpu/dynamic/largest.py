@@ -38,7 +38,9 @@ class Twin:
     def restore(self, call: KernelCall, dynamic: Dynamic) -> KernelCall:
         """The call on the dynamic operation's values."""
         arguments = tuple(
-            argument if isinstance(argument, Constant) else self._origin.get(argument, argument)
+            argument
+            if isinstance(argument, Constant)
+            else self._origin.get(argument, argument)
             for argument in call.arguments
         )
         return dataclasses.replace(call, arguments=arguments, progress=None, dynamic=dynamic)

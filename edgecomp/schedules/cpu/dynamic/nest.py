@@ -129,7 +129,8 @@ def dynamic_call(
     name: str,
     arguments: Sequence[Value | Constant],
     items: Items,
-    **facts: int,
+    workspace_bytes: int = 0,
+    multiply_adds: int = 0,
 ) -> KernelCall:
     """The call of a finished kernel.
 
@@ -138,7 +139,8 @@ def dynamic_call(
         name: of the kernel's kind.
         arguments: in the order of its pointers.
         items: its work items.
-        facts: further fields of the call.
+        workspace_bytes: scratch of a thread, at the largest sizes.
+        multiply_adds: at the largest sizes.
     """
     kernel = builder.finish(f"{name}_dynamic")
     number, divisor = items
@@ -146,8 +148,9 @@ def dynamic_call(
         kernel,
         tuple(arguments),
         largest(number) // divisor,
+        workspace_bytes,
+        multiply_adds,
         dynamic=Dynamic(number, divisor, builder.sizes),
-        **facts,
     )
 
 

@@ -2,7 +2,7 @@
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import MatrixMultiply, Operation
-from edgecomp.plan.sizes import is_dynamic
+from edgecomp.plan.sizes import Dimension, is_dynamic
 from edgecomp.schedules.cpu import matrix_multiply
 from edgecomp.schedules.cpu.dense import emit_dense
 from edgecomp.schedules.cpu.dynamic.largest import Twin
@@ -28,6 +28,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, MatrixMultiply)
     product, weight = matrix_multiply.product_of(twin.operation)
     x = operation.inputs[0]
+    row_count: Dimension = x.elements // x.shape[-1]
     call = emit_dense(
         "matrix_multiply",
         kind,
@@ -35,7 +36,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         twin.operation,
         target,
         weight,
-        row_count=x.elements // x.shape[-1],
+        row_count=row_count,
     )
     assert call.dynamic is not None
     return [twin.restore(call, call.dynamic)]

@@ -83,7 +83,9 @@ class _Emitter:
         else:
             items = emit_nest(self.builder, self.kept, lanes, self._columns)
         arguments = (self.operation.inputs[0], self.operation.output)
-        return [dynamic_call(self.builder, f"{NAME}_{self.operator.lower()}", arguments, items)]
+        return [
+            dynamic_call(self.builder, f"{NAME}_{self.operator.lower()}", arguments, items)
+        ]
 
     def _is_long(self, size: Dimension) -> bool:
         return is_dynamic(size) or size > 1

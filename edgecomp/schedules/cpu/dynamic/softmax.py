@@ -9,7 +9,7 @@ from tvm import tirx
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
 from edgecomp.plan.sizes import largest
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, splat
 from edgecomp.schedules.cpu import math, softmax
 from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
@@ -51,7 +51,13 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 
 
 def _emit_row(
-    builder: KernelBuilder, row: DynamicRow, y: Buffer, x: Buffer, base: Expr, *, logarithm: bool
+    builder: KernelBuilder,
+    row: DynamicRow,
+    y: Buffer,
+    x: Buffer,
+    base: Expr,
+    *,
+    logarithm: bool,
 ) -> None:
     lanes = row.lanes
     peak = row.fold(_MINUS_INFINITY, tirx.Max, lambda at: load(x, base + at, lanes))
