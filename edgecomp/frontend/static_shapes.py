@@ -93,7 +93,9 @@ def _refuse_free(model: ir.Model) -> None:
         Code.DIMENSION_FREE,
         f"free dimensions of inputs: {shown}",
         node=free[0].name or "",
-        hint="give " + " ".join(f"--input {_example(value)}" for value in free),
+        hint="give "
+        + " ".join(f"--input {_example(value)}" for value in free)
+        + f", or bounds as in {_bounded_example(free[0])} for a bundle of every size in them",
     )
 
 
@@ -101,6 +103,13 @@ def _example(value: ir.Value) -> str:
     if value.shape is None:
         return f"{value.name}:1x3x224x224"
     dims = [str(extent) if isinstance(extent, int) else "1" for extent in value.shape]
+    return f"{value.name}:{'x'.join(dims)}"
+
+
+def _bounded_example(value: ir.Value) -> str:
+    if value.shape is None:
+        return f"{value.name}:1x3x[32..640]x[32..640]"
+    dims = [str(extent) if isinstance(extent, int) else "[1..8]" for extent in value.shape]
     return f"{value.name}:{'x'.join(dims)}"
 
 

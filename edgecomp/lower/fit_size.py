@@ -4,7 +4,7 @@ Models are read at some sizes, and their programs compared (``generalize``). A n
 differs between them is written as the simplest expression that gives all of them: a factor times
 a product of symbols, a sum of two such terms, or a quotient rounded down as strides make it.
 There are more sizes than an expression has unknowns, so that one which fits by chance is as good
-as excluded.
+as excluded; of quotients every one that fits is looked at.
 """
 
 import functools
@@ -96,19 +96,33 @@ def _solve(
 
 
 def _rounded(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:
-    """``factor * floor((symbol + shift) / divisor)``, shift not above the divisor."""
+    """``factor * floor((symbol + shift) / divisor)``, shift not above the divisor.
+
+    None where two of them fit that differ at another size in the bounds.
+    """
+    fitting = [
+        (symbol, parameters)
+        for symbol in seen[0]
+        for parameters in _fitting_quotients(numbers, [sizes[symbol] for sizes in seen])
+        if symbol.minimum + parameters[1] >= 0
+    ]
+    if not fitting or len({symbol for symbol, _ in fitting}) > 1:
+        return None
+    symbol, (factor, shift, divisor) = fitting[0]
+    for size in range(symbol.minimum, symbol.maximum + 1):
+        if len({f * ((size + t) // d) for _, (f, t, d) in fitting}) > 1:
+            return None
+    return quotient(Size.of(symbol) + shift, divisor) * factor
+
+
+def _fitting_quotients(
+    numbers: Sequence[int], values: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """(factor, shift, divisor) of every quotient that gives all numbers."""
     common = math.gcd(*numbers)
-    for factor in sorted({1, common}, reverse=True):
-        if not factor:
-            continue
-        for symbol, divisor in itertools.product(seen[0], _DIVISORS):
-            for shift in range(-divisor, divisor + 1):
-                if (
-                    all(
-                        n == factor * ((sizes[symbol] + shift) // divisor)
-                        for n, sizes in zip(numbers, seen, strict=True)
-                    )
-                    and symbol.minimum + shift >= 0
-                ):
-                    return quotient(Size.of(symbol) + shift, divisor) * factor
-    return None
+    factors = [f for f in range(1, common + 1) if common % f == 0]
+    for factor, divisor in itertools.product(factors, _DIVISORS):
+        for shift in range(-divisor, divisor + 1):
+            found = (factor * ((value + shift) // divisor) for value in values)
+            if all(n == f for n, f in zip(numbers, found, strict=True)):
+                yield factor, shift, divisor

@@ -52,8 +52,6 @@ def generalize(seen: Sequence[Seen]) -> None:
         try:
             twins = [match.operation(number) for match in matches]
             kinds = [operation.kind, *(twin.kind for twin in twins)]
-            if isinstance(operation.kind, Fallback) and len(set(kinds)) > 1:
-                raise _DiffersError(_FALLBACK.format(operation.kind.operator))
             operation.kind = _joined(kinds, sizes)
         except _DiffersError as error:
             raise _refusal(operation, str(error)) from None
@@ -159,6 +157,8 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
         if not all(_same(first, field) for field in fields[1:]):
             raise _DiffersError("it has a table that depends on the size")
         return first
+    if isinstance(first, Fallback) and any(field != first for field in fields):
+        raise _DiffersError(_FALLBACK.format(first.operator))
     if dataclasses.is_dataclass(first) and not isinstance(first, type):
         changes = {
             field.name: _joined([getattr(one, field.name) for one in fields], sizes)

@@ -4,6 +4,7 @@ The steps before lowering know one size at a time. A model with bounded dimensio
 them at the largest sizes, and once more at each of a few others; lowering compares what came out.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -11,10 +12,10 @@ import onnx_ir as ir
 from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
 from edgecomp.plan.sizes import Symbol
 
-#: Sizes beside the largest that a program is made from, and one more than expressions need.
-_VARIANTS = 4
-#: Sizes at which a model may do special things, which say nothing about the others.
-_LEAST_TYPICAL = 5
+#: Sizes beside the largest that a program is made from: more than expressions have unknowns.
+_VARIANTS = 5
+#: At 1 and 2 a model may do special things, which say nothing about the other sizes.
+_LEAST_TYPICAL = 3
 
 
 def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
@@ -31,13 +32,17 @@ def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
 def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
     """Sizes that differ from each other in every symbol, inside of the bounds where they can.
 
-    Bounds too close to hold as many are left upwards: a model that cannot be read there is
-    refused with the reason.
+    Four of them are neighbours, which tells quotients by 2, 3 and 4 apart, however they are
+    rounded. Bounds too close to hold as many are left upwards: a model that cannot be read there
+    is refused with the reason.
     """
-    columns: list[list[int]] = []
+    columns: list[tuple[int, ...]] = []
     taken: set[int] = set()
-    for symbol in symbols:
-        columns.append(_spread(symbol, taken))
+    for number, symbol in enumerate(symbols):
+        small, *row = _spread(symbol, taken)
+        # Each symbol in another order, so that they do not grow together.
+        order = next(itertools.islice(itertools.permutations(row), number % 24, None))
+        columns.append((small, *order))
         taken.update(columns[-1])
     return [
         {symbol.name: column[k] for symbol, column in zip(symbols, columns, strict=True)}
@@ -46,20 +51,16 @@ def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
 
 
 def _spread(symbol: Symbol, taken: set[int]) -> list[int]:
-    """Primes over the range where there are enough, none of them ``taken``."""
+    """A small size, then neighbours somewhere in the middle; none of them ``taken``."""
     low, high = max(symbol.minimum, _LEAST_TYPICAL), symbol.maximum
-    inside = [n for n in range(low, high) if _is_prime(n) and n not in taken]
-    if len(inside) > _VARIANTS:
-        step = (len(inside) - 1) / (_VARIANTS - 1)
-        return [inside[round(k * step)] for k in range(_VARIANTS)]
-    others = [n for n in range(max(2, symbol.minimum), high) if n not in (*inside, *taken)]
-    found = [*inside, *reversed(others)][:_VARIANTS]
-    above = high
-    while len(found) < _VARIANTS:
-        above += 1
-        if _is_prime(above) and above not in taken:
-            found.append(above)
-    return found
+    neighbours = _VARIANTS - 1
+    inside = (*range(high // 3, high - neighbours + 1), *range(low, high // 3))
+    for start in itertools.chain(inside, itertools.count(high + 1)):
+        row = range(start, start + neighbours)
+        if start >= low and not {*row} & taken:
+            break
+    small = next(n for n in itertools.count(low) if n not in {*row, *taken, high})
+    return [small, *row]
 
 
 def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
@@ -71,7 +72,3 @@ def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
     }
     largest = {symbol.name: symbol.maximum for symbol in symbols}
     return [sizes for sizes in (smallest, middle) if sizes != largest]
-
-
-def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % d for d in range(2, int(number**0.5) + 1))

@@ -1,17 +1,19 @@
 """Portable model to all that a bundle is written from: golden vectors and plan."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import BuildOptions
+from edgecomp.plan.plan import Plan
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
@@ -56,10 +58,12 @@ def make_record(
     spreads = _spreads(prepared.model, golden)
     symbols = symbols_of(prepared.model)
     variants: list[Variant] = []
+    model_shapes: list[tuple[dict[str, int], list[tuple[int, ...]]]] = []
     if symbols:
         assert at_sizes is not None
         for sizes in golden_sizes(symbols):
             other = at_sizes(sizes, prepared)
+            model_shapes.append((sizes, _output_shapes(other.model)))
             vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
             golden += vectors
             spreads += _spreads(other.model, vectors)
@@ -82,12 +86,35 @@ def make_record(
         symbols=symbols,
         variants=variants,
     )
+    for sizes, shapes in model_shapes:
+        _require_shapes(lowered.plan, sizes, shapes)
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     model = ir.serde.serialize_model(prepared.model)
     return Record(
         lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts
     )
+
+
+def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:
+    return [tuple(map(int, value.shape or ())) for value in model.graph.outputs]
+
+
+def _require_shapes(
+    plan: Plan, sizes: Mapping[str, int], shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """The smallest and odd sizes have no part in the plan: its shapes have to hold there too."""
+    for port, wanted in zip(plan.outputs, shapes, strict=True):
+        found = plan.shape_of(port, sizes)
+        if found != wanted:
+            where = ", ".join(f"{name}={size}" for name, size in sizes.items())
+            raise EdgecompError(
+                Code.DIMENSION_FREE,
+                f"output '{port.name}' is {list(wanted)} at {where}, where other sizes let "
+                f"expect {list(found)}: the model is another one there",
+                node=port.name,
+                hint="narrow the bounds of --input to sizes at which the model does the same",
+            )
 
 
 def _spreads(

@@ -10,8 +10,8 @@ typedef struct input_set {
   void **data;
 } input_set;
 
-/* Set the shapes that were given, and read or make up every input; ends the process when one is missing, unknown or of the wrong
- * size. */
+/* Set the shapes that were given, and read or make up every input; ends the process when one
+ * is missing, unknown or of the wrong size. */
 input_set inputs_load(ec_session *session, const arguments *from);
 
 /* Copy all of them into the session. */

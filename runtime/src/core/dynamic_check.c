@@ -11,8 +11,8 @@
 #include "core/message.h"
 
 static ec_status bad_symbol(const ec_model *model, uint32_t index) {
-  return EC_FAIL(EC_ERROR_DESCRIPTOR, "dimension %" PRIu32 " of '%s' has no sound bounds", index,
-                 model->name);
+  return EC_FAIL(EC_ERROR_DESCRIPTOR, "dimension %" PRIu32 " of '%s' has no sound bounds",
+                 index, model->name);
 }
 
 static ec_status check_symbol(const ec_model *model, uint32_t index) {

@@ -110,8 +110,7 @@ static ec_status check_dimension(const ec_model *model, const ec_port *port,
 /* Whether two dimensions of one input that are one symbol got one size. */
 static bool agrees(const ec_extent *extents, const int64_t *shape, uint32_t d) {
   for (uint32_t before = 0; before < d; ++before) {
-    if (extents[before].terms[0].symbol_count != 0 &&
-        extents[d].terms[0].symbol_count != 0 &&
+    if (extents[before].terms[0].symbol_count != 0 && extents[d].terms[0].symbol_count != 0 &&
         extents[before].terms[0].symbols[0] == extents[d].terms[0].symbols[0] &&
         shape[before] != shape[d]) {
       return false;

@@ -125,8 +125,7 @@ static void run_dynamic_slice(void *opaque, uint32_t thread, int32_t lo, int32_t
     int32_t first = lo - repetition * items;
     int32_t count = hi - lo < items - first ? hi - lo : items - first;
     for (uint32_t i = 0; i < call->pointer_count; ++i) {
-      pointers[i] =
-          (uint8_t *)launch->pointers[i] + (size_t)strides[i] * (size_t)repetition;
+      pointers[i] = (uint8_t *)launch->pointers[i] + (size_t)strides[i] * (size_t)repetition;
     }
     run_sized(launch, pointers, thread, first, first + count);
     lo += count;
