@@ -10,6 +10,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
+from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import BuildOptions
@@ -97,7 +98,7 @@ def make_record(
 
 
 def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:
-    return [tuple(map(int, value.shape or ())) for value in model.graph.outputs]
+    return [static_shape(value) for value in model.graph.outputs]
 
 
 def _require_shapes(
