@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 2
+MODEL_ABI_VERSION = 3
 MAX_RANK = 8
 
 #: ec_dtype -> numpy name.
@@ -88,7 +88,7 @@ class EcCall(ctypes.Structure):
         ("device", ctypes.c_uint32),
         ("grain_items", ctypes.c_uint32),
         ("first_item", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("lane", ctypes.c_uint32),
     )
 
 

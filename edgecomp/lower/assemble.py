@@ -8,6 +8,7 @@ from edgecomp.device.target import Target
 from edgecomp.lower.arena import Block, lower_bound, plan_arena
 from edgecomp.lower.grain import grain_items
 from edgecomp.lower.interleave import Step, interleave
+from edgecomp.lower.lanes import group_bounds
 from edgecomp.lower.select import Selected
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
@@ -112,8 +113,11 @@ def assemble(
     tensors = _Tensors()
     inputs = [_port(value, tensors.touch(value, -1), value.name) for value in program.inputs]
     calls: list[PlanCall] = []
-    for step in interleave(selected, target):
-        indices = tuple(tensors.touch(a, len(calls)) for a in step.call.arguments)
+    steps = interleave(selected, target)
+    for step, (first, last) in zip(steps, group_bounds([s.lane for s in steps]), strict=True):
+        for argument in step.call.arguments:
+            tensors.touch(argument, first)
+        indices = tuple(tensors.touch(a, last) for a in step.call.arguments)
         calls.append(_plan_call(step, indices, target))
     outputs = [
         _port(value, tensors.touch(value, len(calls)), name)
@@ -162,6 +166,7 @@ def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall
         multiply_adds=end - done,
         workspace_bytes=call.workspace_bytes,
         grain_items=min(step.count, grain_items(call, target)),
+        lane=step.lane,
     )
 
 

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 2u
+#define EC_MODEL_ABI_VERSION 3u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 
@@ -87,8 +87,14 @@ typedef struct ec_call {
   uint32_t device;      /* ec_device_kind */
   uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
   uint32_t first_item;  /* the kernel gets [first_item + lo, first_item + hi) */
-  uint32_t reserved;    /* zero */
+  uint32_t lane;        /* see below; 0 for a call that all threads share */
 } ec_call;
+
+/* Lanes. Consecutive calls with lanes 1, 1, .., 2, 2, .., 3, .. are a group, which ends before
+ * a call with a lower lane. One thread makes the calls of a lane in their order, each with all
+ * its work items, while others make those of other lanes. Made one by one in the order of the
+ * model the calls compute the same. All calls of a group are of one device; there are two
+ * lanes or more. */
 
 /* An input or output as the user sees it: contiguous, row-major, ONNX order. dtype and bytes
  * are those of its tensor. Inputs lie in the arena and do not overlap. */
