@@ -35,7 +35,7 @@ from edgecomp.schedules.cpu.epilogue import (
     refuse_epilogue,
     vector_dtype,
 )
-from edgecomp.schedules.cpu.narrow import narrow, pick, piece_order
+from edgecomp.schedules.cpu.narrow import Accumulators, narrow, pick, piece_order
 from edgecomp.schedules.cpu.progress import band_progress
 from edgecomp.schedules.cpu.reach import greatest_x, reach_of, start_of
 from edgecomp.schedules.cpu.residual import narrow_added
@@ -444,29 +444,19 @@ class _Emitter:
         if isinstance(self.finish, Scale):
             self._store_scaled(block, totals, multipliers, residual, at)
             return
-        if self.kind.integer_add:
+        sums = Accumulators(totals, multipliers, self.reach)
+        builder, target, dtype = self.builder, self.target, self.output.dtype
+        add = self.kind.integer_add
+        if add:
             assert residual is not None
-            result = narrow_added(
-                self.builder,
-                self.target,
-                totals,
-                multipliers,
-                residual,
-                self.finish,
-                self.kind.integer_add,
-                dtype=self.output.dtype,
-                reach=self.reach,
-            )
+            residuals = [residual]
+            if target.core.isa != "aarch64":
+                named = self._name("residual", residual)
+                order = piece_order(target, block.vector.lanes)
+                residuals = [pick([named], indices) for indices in order]
+            result = narrow_added(builder, target, sums, residuals, self.finish, add, dtype)
         else:
-            result = narrow(
-                self.builder,
-                self.target,
-                totals,
-                multipliers,
-                self.finish,
-                dtype=self.output.dtype,
-                reach=self.reach,
-            )
+            result = narrow(builder, target, sums, self.finish, dtype)
         windows.store_valid(self.builder, self.out_buffer, at, result, block.vector)
 
     def _store_scaled(

@@ -30,10 +30,10 @@ from edgecomp.schedules.builder import (
     ramp,
 )
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
-from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns, vector_dtype
+from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.narrow import (
+    Accumulators,
     narrow,
-    narrow_scaled,
     narrowed_together,
     pick,
     piece_order,
@@ -641,53 +641,22 @@ class _Emitter:
         column = (block.vector + vectors.start) * lanes
         at = self._scale_index(block, vectors.start)
         pairs = narrowed_together(self.target, vectors)
-        totals = [sums.get(row, vector) for vector in pairs]
+        total_of = {vector: sums.get(row, vector) for vector in vectors}
+        totals = [total_of[vector] for vector in pairs]
         multipliers = [
             load(pointers.multiplier, at + (vector - vectors.start) * lanes, lanes)
             for vector in pairs
         ]
-        dtype = self.epilogue.output_dtype
-        if self.epilogue.integer_add is None:
-            result = narrow(
-                builder,
-                self.target,
-                totals,
-                multipliers,
-                self.epilogue.requantize,
-                dtype=dtype,
-                reach=self.reach,
-            )
-        elif self.target.core.isa != "x86_64":
-            residual = load(
-                pointers.residual, addresses.residual[row] + column, len(vectors) * lanes
-            )
-            indices = np.arange(len(pairs) * lanes) % (len(vectors) * lanes)
-            result = narrow_added(
-                builder,
-                self.target,
-                totals,
-                multipliers,
-                pick([residual, residual], indices),
-                self.epilogue.requantize,
-                self.epilogue.integer_add,
-                dtype=dtype,
-                reach=self.reach,
-            )
+        accumulators = Accumulators(totals, multipliers, self.reach)
+        dtype, finish = self.epilogue.output_dtype, self.epilogue.requantize
+        add = self.epilogue.integer_add
+        if add is None:
+            result = narrow(builder, self.target, accumulators, finish, dtype)
         else:
-            first = addresses.residual[row] + column - vectors.start * lanes
-            sums_at = zip(pairs, totals, multipliers, strict=True)
-            added = {
-                vector: self._scaled_sum(pointers, total, multiplier, first + vector * lanes)
-                for vector, total, multiplier in sums_at
-            }
-            parameters = self.epilogue.integer_add.requantize
-            result = narrow_scaled(
-                builder,
-                self.target,
-                [added[vector] for vector in pairs],
-                parameters,
-                dtype=dtype,
-                reach=Reach(2.0**24 * float(parameters.multiplier.reshape(-1)[0])),
+            at = addresses.residual[row] + column
+            residuals = self._residuals(pointers, at, vectors, pairs)
+            result = narrow_added(
+                builder, self.target, accumulators, residuals, finish, add, dtype
             )
         count = len(vectors) * lanes
         if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
@@ -696,14 +665,17 @@ class _Emitter:
         output = ramp(addresses.output[row] + column, count)
         builder.store(pointers.output, output, result)
 
-    def _scaled_sum(
-        self, pointers: _Pointers, total: Expr, multiplier: Expr, residual_at: Expr
-    ) -> Expr:
-        """One vector of accumulators, requantized and added to its residual."""
+    def _residuals(
+        self, pointers: _Pointers, at: Expr, vectors: range, pairs: list[int]
+    ) -> list[Expr]:
+        """The residual of some neighbouring vectors, as ``narrow_added`` takes it."""
         lanes = self.arithmetic.lanes
-        residual = load(pointers.residual, residual_at, lanes)
-        value = self.epilogue.scaled_sum(self.target, total, lanes, multiplier, residual)
-        return self.builder.let("added", value, vector_dtype("float32", lanes))
+        if self.target.core.isa == "x86_64":
+            first = at - vectors.start * lanes
+            return [load(pointers.residual, first + vector * lanes, lanes) for vector in pairs]
+        residual = load(pointers.residual, at, len(vectors) * lanes)
+        indices = np.arange(len(pairs) * lanes) % (len(vectors) * lanes)
+        return [pick([residual, residual], indices)]
 
     def _finish_rows(
         self,

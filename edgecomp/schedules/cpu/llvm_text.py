@@ -61,6 +61,8 @@ def image_tile_function(
     text = "\\0A".join(assembly)
     effects = ",".join([*constraints, "~{cc}", "~{memory}"])
     results = ", ".join(["ptr"] * 3 + ["i64"] * scalars)
-    lines.append(f'%r = call {{ {results} }} asm sideeffect "{text}", "{effects}"({arguments})')
+    lines.append(
+        f'%r = call {{ {results} }} asm sideeffect "{text}", "{effects}"({arguments})'
+    )
     parameters = "ptr %x, ptr %weights, ptr %out, float %low0, float %high0"
     return llvm_function(name, parameters, lines)
