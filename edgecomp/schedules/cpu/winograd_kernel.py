@@ -23,7 +23,7 @@ from tvm import tirx
 from edgecomp.device.target import Target
 from edgecomp.plan.values import View
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.linear_forms import Forms
 from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
@@ -360,7 +360,7 @@ class _Emitter:
         """All of K of one register tile; asks for its share of the next panel."""
         builder, arithmetic = self.builder, self.arithmetic
         width = vectors * self.lanes
-        sums = arithmetic.begin(builder, rows, vectors, None, 0)
+        sums = arithmetic.begin(builder, rows, vectors, Start())
 
         def emit(shift: Expr, groups: int) -> None:
             at = panel + shift * width
