@@ -21,7 +21,7 @@ from edgecomp.schedules.cpu.narrow import (
     pick,
     piece_order,
 )
-from edgecomp.schedules.cpu.residual import narrow_added
+from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.cpu.row_tiles import TileAddresses, even_step
 
 
@@ -94,9 +94,8 @@ class TileResults:
         else:
             at = addresses.residual[row] + column
             residuals = self._residuals(at, vectors, pairs)
-            result = narrow_added(
-                builder, self.target, accumulators, residuals, finish, add, dtype
-            )
+            addition = Addition(accumulators, finish, residuals, add)
+            result = narrow_added(builder, self.target, addition, dtype)
         count = len(vectors) * lanes
         if len(pairs) > len(vectors) or self.target.core.isa == "x86_64":
             order = piece_order(self.target, len(pairs) * lanes)

@@ -6,6 +6,7 @@ weights, and its multiplier a power of two, so that every step is exact whether 
 contracted. armv7 adds integers: its products would be contracted with the rounding before them.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,44 +40,46 @@ _UNIT_BITS = 0x4B00
 _UNIT = 2.0**23
 
 
-def narrow_added(
-    builder: KernelBuilder,
-    target: Target,
-    sums: Accumulators,
-    residuals: list[Expr],
-    finish: Requantize,
-    add: IntegerAdd,
-    dtype: str,
-) -> Expr:
-    """Requantize, add, requantize.
+@dataclasses.dataclass(frozen=True)
+class Addition:
+    """Sums and what is added to them.
 
-    Args:
-        builder: receives the statements.
-        target: the device.
+    Attributes:
         sums: the accumulators.
+        finish: how they are requantized.
         residuals: vectors of bytes that together have the lanes of the totals; on aarch64 one,
             elsewhere one per vector of totals.
-        finish: of the sums.
         add: the residual's addition.
-        dtype: of the result.
-
-    Returns:
-        All results in one vector of ``dtype``.
     """
-    factor = float(add.requantize.multiplier.reshape(-1)[0])
+
+    sums: Accumulators
+    finish: Requantize
+    residuals: list[Expr]
+    add: IntegerAdd
+
+    @property
+    def factor(self) -> float:
+        """Of the weighted sum, a power of two."""
+        return float(self.add.requantize.multiplier.reshape(-1)[0])
+
+
+def narrow_added(
+    builder: KernelBuilder, target: Target, addition: Addition, dtype: str
+) -> Expr:
+    """Requantize, add, requantize; all results in one vector of ``dtype``."""
+    sums, add, factor = addition.sums, addition.add, addition.factor
     # The accumulator of an addition is below 2^24 by construction.
     reach = Reach(2.0**24 * factor)
     if target.core.isa == "armv7":
         dtype32 = vector_dtype("int32", sums.lanes)
         added = [
-            builder.let("added", value, dtype32)
-            for value in _integer_sums(target, sums, residuals, finish, add)
+            builder.let("added", value, dtype32) for value in _integer_sums(target, addition)
         ]
         factors = [constant(factor, "float32", sums.lanes)] * len(added)
         both = Accumulators(added, factors, reach)
         return narrow(builder, target, both, add.requantize, dtype)
     add_up = _sums_aarch64 if target.core.isa == "aarch64" else _sums_x86
-    found = list(add_up(builder, target, sums, residuals, finish, add))
+    found = list(add_up(builder, target, addition))
     if target.core.isa == "x86_64":
         # A vector that stands twice is one value: LLVM would compute it twice.
         value_of = dict(zip(map(id, sums.totals), found, strict=True))
@@ -84,23 +87,16 @@ def narrow_added(
     return narrow_scaled(builder, target, found, add.requantize, dtype=dtype, reach=reach)
 
 
-def _sums_x86(
-    builder: KernelBuilder,
-    target: Target,
-    sums: Accumulators,
-    residuals: list[Expr],
-    finish: Requantize,
-    add: IntegerAdd,
-) -> Iterator[Expr]:
+def _sums_x86(builder: KernelBuilder, target: Target, addition: Addition) -> Iterator[Expr]:
     """In float32, by conversions; the residual's zero point folds into a constant."""
+    sums, finish, add, factor = addition.sums, addition.finish, addition.add, addition.factor
     lanes = sums.lanes
     dtype, name = vector_dtype("float32", lanes), f"llvm.fma.v{lanes}f32"
-    factor = float(add.requantize.multiplier.reshape(-1)[0])
     weight_a, weight_b, shift = (
         constant(value * factor, "float32", lanes)
         for value in (add.weight_a, add.weight_b, -add.zero_b * add.weight_b)
     )
-    for product, residual in zip(sums.scaled(target), residuals, strict=True):
+    for product, residual in zip(sums.scaled(target), addition.residuals, strict=True):
         bounded = clamped(target, product, finish)
         a = round_half_even(target, bounded, lanes).astype(dtype)
         if finish.zero_point != add.zero_a:
@@ -111,19 +107,14 @@ def _sums_x86(
 
 
 def _sums_aarch64(
-    builder: KernelBuilder,
-    target: Target,
-    sums: Accumulators,
-    residuals: list[Expr],
-    finish: Requantize,
-    add: IntegerAdd,
+    builder: KernelBuilder, target: Target, addition: Addition
 ) -> Iterator[Expr]:
     """In float32, by additions of 1.5 * 2^23 and bits of floats: conversions take longer."""
-    (residual,) = residuals
+    finish, add, factor = addition.finish, addition.add, addition.factor
+    (residual,) = addition.residuals
     named = builder.let("residual", residual, str(residual.ty.dtype))
     others = _bytes_as_float(builder, named, add.zero_b)
-    factor = float(add.requantize.multiplier.reshape(-1)[0])
-    for product, other in zip(sums.scaled(target), others, strict=True):
+    for product, other in zip(addition.sums.scaled(target), others, strict=True):
         first = clamped(target, product, finish)
         magic = constant(ROUNDING_MAGIC, "float32", 4)
         rounded = builder.let("rounded", first + magic, "float32x4") - magic
@@ -132,19 +123,14 @@ def _sums_aarch64(
         yield builder.let("added", rounded * weight_a + other * weight_b, "float32x4")
 
 
-def _integer_sums(
-    target: Target,
-    sums: Accumulators,
-    residuals: list[Expr],
-    finish: Requantize,
-    add: IntegerAdd,
-) -> Iterator[Expr]:
+def _integer_sums(target: Target, addition: Addition) -> Iterator[Expr]:
     """In int32."""
+    sums, finish, add = addition.sums, addition.finish, addition.add
     lanes = sums.lanes
     int32 = vector_dtype("int32", lanes)
     # (a - za) * wa + (b - zb) * wb: the zero points fold into one constant.
     shift = constant(-add.zero_a * add.weight_a - add.zero_b * add.weight_b, "int32", lanes)
-    parts = zip(sums.totals, sums.multipliers, residuals, strict=True)
+    parts = zip(sums.totals, sums.multipliers, addition.residuals, strict=True)
     for total, multiplier, residual in parts:
         a = requantize(target, total, multiplier, finish, lanes)
         weighted = a * constant(add.weight_a, "int32", lanes)

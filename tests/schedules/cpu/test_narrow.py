@@ -11,7 +11,7 @@ from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.narrow import Accumulators, narrow, pick, piece_order
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
-from edgecomp.schedules.cpu.residual import narrow_added
+from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 GROUPS = 64
@@ -88,7 +88,7 @@ def check(target, dtype, farthest, scale, bounds, *, add=None, limited=True):
             sums, others = Accumulators(totals, multipliers, reach), [other]
             if target.core.isa != "aarch64":
                 others = [pick(others, indices) for indices in piece_order(target, channels)]
-            return narrow_added(builder, target, sums, others, finish, add, dtype)
+            return narrow_added(builder, target, Addition(sums, finish, others, add), dtype)
 
     order = piece_order(target, channels)
     sums = start_of(acc, reach)[:, order.reshape(-1)]
