@@ -42,7 +42,7 @@ def price_model(
     for operation in program.operations:
         cost = operation_cost(operation, target, without=without, streamed=streamed)
         known = table.fastest(operation, target, without) if table else None
-        measured = None if known is None else known.ns * 1e-9
+        measured = None if known is None else known.time_ns * 1e-9
         prices.append(Price(operation.nodes, cost.seconds, measured))
     return prices
 
