@@ -15,25 +15,9 @@ import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.element_types import UNCOMMON_TYPES
 from edgecomp.held import scratch_folder
 from edgecomp.onnxruntime_library import load_onnxruntime
-
-#: Types of computed values that need the reference evaluator.
-_UNCOMMON = frozenset(
-    {
-        ir.DataType.BFLOAT16,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.FLOAT8E8M0,
-        ir.DataType.FLOAT4E2M1,
-        ir.DataType.INT4,
-        ir.DataType.UINT4,
-        ir.DataType.INT2,
-        ir.DataType.UINT2,
-    }
-)
 
 # A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
 _EMBEDDED_BYTES = 1 << 30
@@ -79,7 +63,7 @@ class Runner:
 
 def _is_uncommon(model: ir.Model) -> bool:
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
-    return any(value.dtype in _UNCOMMON for value in values)
+    return any(value.dtype in UNCOMMON_TYPES for value in values)
 
 
 class _Evaluator:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import is_constant
+from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
 from edgecomp.graph.source import source_of
@@ -97,9 +98,9 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
 
 
 def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
-    open_size = _open_size(node)
-    if open_size:
-        return [_refusal(node, open_size, possible=False)]
+    problem = _open_size(node) or misplaced_index(node)
+    if problem:
+        return [_refusal(node, problem, possible=False)]
     if _is_empty(reader, node):
         return []  # nothing to compute
     read = find_reader(node)
