@@ -15,10 +15,10 @@ import dataclasses
 import math
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

@@ -18,10 +18,9 @@ only units that two threads share are transformed twice.
 import dataclasses
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.values import View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
