@@ -7,6 +7,9 @@ import io
 import warnings
 from typing import Any
 
+import edgecomp.tvm_import  # noqa: F401
+
+# isort: split
 import numpy as np
 import onnx
 import tvm

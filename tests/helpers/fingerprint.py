@@ -7,10 +7,12 @@ function's text. No compiler runs.
 
 import collections
 import dataclasses
+import hashlib
 import itertools
 import re
 
 import numpy as np
+from tvm_ffi import structural_hash
 
 from edgecomp.device.load import load_target
 from edgecomp.lower.program import laid_out_program
@@ -59,8 +61,15 @@ class Line:
 
     @property
     def digest(self):
-        """Of the function's text."""
-        return self.call.kernel.symbol[-16:]
+        """Of the function's text.
+
+        TVM's structural hash alone collides for kernels that differ in two small constants; the
+        printed text has those, but not every digit of a float.
+        """
+        function = self.call.kernel.function.without_attr("global_symbol")
+        numbers = structural_hash(function, map_free_vars=True)
+        text = f"{function.script(show_meta=False)}{numbers}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def facts(self):

@@ -6,11 +6,10 @@ by the clamp, so nothing can be contracted into a fused multiply-add.
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Activation, IntegerAdd, Requantize, Scale
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

@@ -1,8 +1,8 @@
 """Epilogue and stores of one register tile of an implicit GEMM."""
 
 import numpy as np
-from tvm import tirx
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Expr,
     KernelBuilder,

@@ -6,11 +6,11 @@ what comes in and goes out.
 """
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Recurrence
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

@@ -6,8 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.product import Product, RowDimension
 from edgecomp.schedules.cpu.tiles import Split, TileParams

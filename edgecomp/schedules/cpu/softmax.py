@@ -5,10 +5,9 @@ the product with the sum's reciprocal. Along any other, vectors of independent c
 axis together.
 """
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import math
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, collapse

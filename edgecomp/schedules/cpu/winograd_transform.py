@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.linear_forms import Forms
