@@ -70,6 +70,40 @@ class PlanCall:
     grain_items: int = 1
 
 
+class RegionKind(enum.Enum):
+    """What a region does with its calls."""
+
+    BRANCH = 1
+    LOOP = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRegion:
+    """Calls [first_call, end_call) that do not simply run once.
+
+    A branch runs where ``condition`` equals ``expected``. A loop runs again and again: before
+    each round the runtime stores the number of rounds done into ``counter``, and it ends when
+    ``limit`` rounds are done or ``condition`` is false. A run that would need more than
+    ``most_rounds`` rounds fails.
+
+    Attributes:
+        condition: index of a bool tensor of one element; None, in a loop only, is always true.
+        expected: of a branch.
+        limit: index of an int64 tensor of one element, None for none.
+        counter: index of an int64 tensor of one element in the arena, None where nobody asks.
+        most_rounds: as many rounds there is memory for; 0 for branches.
+    """
+
+    kind: RegionKind
+    first_call: int
+    end_call: int
+    condition: int | None
+    expected: bool = True
+    limit: int | None = None
+    counter: int | None = None
+    most_rounds: int = 0
+
+
 @dataclasses.dataclass(frozen=True)
 class PlanPort:
     """An input or output of the model as the user sees it: contiguous, ONNX order."""
@@ -92,6 +126,7 @@ class Plan:
         arena_bound_bytes: largest sum of tensors alive at one call: no plan can be smaller.
         weights: contents of the weights file, 64-byte aligned tensors.
         objects: name -> relocatable object with the kernels.
+        regions: branches and loops, by their first calls, outer ones before inner ones.
     """
 
     name: str
@@ -104,6 +139,7 @@ class Plan:
     arena_bound_bytes: int
     weights: bytes
     objects: dict[str, bytes]
+    regions: list[PlanRegion] = dataclasses.field(default_factory=list)
 
     @property
     def workspace_bytes(self) -> int:

@@ -25,7 +25,7 @@
 
 static void test_versions(void) {
   CHECK_BAD("0x464c457f", copy.model.magic = 0x464c457f);
-  CHECK_SPOILED(EC_ERROR_VERSION, "version 3", copy.model.abi_version = 3);
+  CHECK_SPOILED(EC_ERROR_VERSION, "version 4", copy.model.abi_version = 4);
   CHECK_SPOILED(EC_ERROR_VERSION, "version 0", copy.model.abi_version = 0);
   CHECK_SPOILED(EC_ERROR_VERSION, "bytes", copy.model.struct_bytes += 8);
   CHECK_SPOILED(EC_ERROR_VERSION, "bytes", copy.model.struct_bytes -= 8);
@@ -40,7 +40,8 @@ static void test_head(void) {
   CHECK_BAD("tables", copy.model.inputs = NULL);
   CHECK_BAD("tables", copy.model.outputs = NULL);
   CHECK_BAD("no output", copy.model.output_count = 0);
-  CHECK_BAD("reserved", copy.model.reserved[3] = 1);
+  CHECK_BAD("reserved", copy.model.reserved[1] = 1);
+  CHECK_BAD("reserved", copy.model.reserved_count = 1);
   CHECK_BAD("aligned", copy.model.embedded_weights = (const char *)demo_weights() + 4);
 }
 
