@@ -146,6 +146,7 @@ class EcModel(ctypes.Structure):
         ("weights_hash", ctypes.c_uint64),
         ("embedded_weights", ctypes.c_void_p),
         ("weights_file", ctypes.c_char_p),
+        ("dynamic", ctypes.c_void_p),
         ("regions", ctypes.POINTER(EcRegion)),
         ("region_count", ctypes.c_uint32),
         ("reserved_count", ctypes.c_uint32),

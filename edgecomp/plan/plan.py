@@ -12,13 +12,58 @@ class Storage(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Extent:
+    """``floor(sum of factor * product of symbols / divisor)``: a number known before each run.
+
+    Attributes:
+        terms: (factor, indices of symbols) each.
+        divisor: at least 1.
+    """
+
+    terms: tuple[tuple[int, tuple[int, ...]], ...]
+    divisor: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanSymbol:
+    """A number that the shapes of the inputs decide.
+
+    Attributes:
+        name: of the dimension.
+        minimum, maximum: bounds, both included.
+        derived: what it is computed from, symbols before it; None where an input gives it.
+    """
+
+    name: str
+    minimum: int
+    maximum: int
+    derived: Extent | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicCall:
+    """What differs from run to run in a call.
+
+    Attributes:
+        items: work items, or with ``strides`` how often the call's are repeated.
+        sizes: numbers that the kernel reads through its last pointer, int32 each.
+        strides: for each argument the bytes that its pointer advances with each repetition;
+            empty where the call is not repeated.
+    """
+
+    items: Extent
+    sizes: tuple[Extent, ...] = ()
+    strides: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class PlanTensor:
     """A range of memory.
 
     Attributes:
         name: of the value.
         dtype: numpy name.
-        shape: logical shape.
+        shape: logical shape, the largest of a dynamic one.
         storage: arena or weights.
         offset_bytes: from the start of the storage, a multiple of 64.
         bytes: contents, halo included, slack excluded.
@@ -54,6 +99,8 @@ class PlanCall:
         source: ``file.py:line``, or "".
         multiply_adds: of the call, 0 where it does none.
         device: index of the device back end, 0 is the CPU.
+        dynamic: what differs from run to run, None for nothing; the work items are then the
+            most that there can be (of one repetition).
     """
 
     kernel: str
@@ -68,6 +115,7 @@ class PlanCall:
     device: int = 0
     first_item: int = 0
     grain_items: int = 1
+    dynamic: DynamicCall | None = None
 
 
 class RegionKind(enum.Enum):
@@ -106,12 +154,21 @@ class PlanRegion:
 
 @dataclasses.dataclass(frozen=True)
 class PlanPort:
-    """An input or output of the model as the user sees it: contiguous, ONNX order."""
+    """An input or output of the model as the user sees it: contiguous, ONNX order.
+
+    Attributes:
+        name: ONNX name.
+        tensor: index.
+        dtype: numpy name.
+        shape: the largest one.
+        extents: the shape of a run; empty where it is always the same.
+    """
 
     name: str
     tensor: int
     dtype: str
     shape: tuple[int, ...]
+    extents: tuple[Extent, ...] = ()
 
 
 @dataclasses.dataclass
@@ -126,6 +183,7 @@ class Plan:
         arena_bound_bytes: largest sum of tensors alive at one call: no plan can be smaller.
         weights: contents of the weights file, 64-byte aligned tensors.
         objects: name -> relocatable object with the kernels.
+        symbols: of dynamic dimensions, derived ones behind those they are made from.
         regions: branches and loops, by their first calls, outer ones before inner ones.
     """
 
@@ -139,6 +197,7 @@ class Plan:
     arena_bound_bytes: int
     weights: bytes
     objects: dict[str, bytes]
+    symbols: tuple[PlanSymbol, ...] = ()
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)
 
     @property

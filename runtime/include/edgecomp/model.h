@@ -63,8 +63,8 @@ typedef enum ec_device_kind {
 /* A compiled kernel is a plain C function
  *   void kernel(void *p0, ..., void *pN, int32_t lo, int32_t hi)
  * that computes work items [lo, hi). Pointers are the call's tensors in order, then the
- * calling thread's workspace if `workspace_bytes` is not 0. Kernels of one call write disjoint
- * bytes for disjoint ranges. */
+ * calling thread's workspace if `workspace_bytes` is not 0, then the sizes of a dynamic call.
+ * Kernels of one call write disjoint bytes for disjoint ranges. */
 typedef void (*ec_kernel)(void);
 
 typedef struct ec_tensor {
@@ -129,6 +129,49 @@ typedef struct ec_port {
   int64_t shape[EC_MAX_RANK];
 } ec_port;
 
+/* One product of an extent: factor * symbols[0] * ... * symbols[symbol_count - 1]. */
+#define EC_MAX_TERM_SYMBOLS 6
+typedef struct ec_term {
+  int64_t factor;
+  uint32_t symbol_count;                 /* at most EC_MAX_TERM_SYMBOLS */
+  uint32_t symbols[EC_MAX_TERM_SYMBOLS]; /* indices into ec_dynamic.symbols */
+} ec_term;
+
+/* A number that is known before a run: floor(sum of terms / divisor), never negative. */
+typedef struct ec_extent {
+  const ec_term *terms;
+  uint32_t term_count; /* 0: the number is 0 */
+  uint32_t divisor;    /* at least 1 */
+} ec_extent;
+
+/* A number that the shapes of the inputs decide. */
+typedef struct ec_symbol {
+  const char *name;
+  int64_t minimum;
+  int64_t maximum;
+  const ec_extent *derived; /* of symbols before it; NULL where an input gives the number */
+} ec_symbol;
+
+/* What of a call differs from run to run; all zero for nothing. */
+typedef struct ec_dynamic_call {
+  const ec_extent *items;  /* work items, at most the call's; with strides: repetitions */
+  const ec_extent *sizes;  /* int32_t each, in an array that is the kernel's last pointer */
+  const uint64_t *strides; /* NULL, or bytes by which each pointer advances per repetition */
+  uint32_t size_count;
+  uint32_t reserved; /* zero */
+} ec_dynamic_call;
+
+/* Dimensions that differ from run to run. Shapes and bytes elsewhere are the largest. In an
+ * input's shape every extent is one symbol or constant. */
+typedef struct ec_dynamic {
+  const ec_symbol *symbols;
+  const ec_dynamic_call *calls;    /* one for each call of the model */
+  const ec_extent *const *inputs;  /* for each input `rank` extents, NULL where static */
+  const ec_extent *const *outputs; /* the same */
+  uint32_t symbol_count;
+  uint32_t reserved; /* zero */
+} ec_dynamic;
+
 typedef struct ec_model {
   uint32_t magic;        /* EC_MODEL_MAGIC */
   uint32_t abi_version;  /* EC_MODEL_ABI_VERSION */
@@ -150,6 +193,7 @@ typedef struct ec_model {
   uint64_t weights_hash;        /* XXH64 with seed 0 of the weights */
   const void *embedded_weights; /* 64-byte aligned, or NULL: given at open */
   const char *weights_file;     /* default name of the side file, beside the library */
+  const ec_dynamic *dynamic;    /* NULL where every size is fixed */
   const ec_region *regions;
   uint32_t region_count;
   uint32_t reserved_count; /* zero */
