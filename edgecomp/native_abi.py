@@ -48,6 +48,7 @@ class Status(enum.IntEnum):
     INPUT_BYTES = 0x12
     MEMORY_TOO_SMALL = 0x13
     ROUNDS = 0x14
+    BRANCH = 0x15
     OUT_OF_MEMORY = 0x20
     FILE = 0x21
     THREAD = 0x22

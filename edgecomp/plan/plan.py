@@ -123,13 +123,15 @@ class RegionKind(enum.Enum):
 
     BRANCH = 1
     LOOP = 2
+    REQUIRED = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanRegion:
     """Calls [first_call, end_call) that do not simply run once.
 
-    A branch runs where ``condition`` equals ``expected``. A loop runs again and again: before
+    A branch runs where ``condition`` equals ``expected``; a required one fails where it does not,
+    since the model has nothing to run instead. A loop runs again and again: before
     each round the runtime stores the number of rounds done into ``counter``, and it ends when
     ``limit`` rounds are done or ``condition`` is false. A run that would need more than
     ``most_rounds`` rounds fails.

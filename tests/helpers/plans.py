@@ -55,8 +55,10 @@ class PlanRunner:
             inside = [r for r in regions[1:] if r.first_call < region.end_call]
             regions = regions[1 + len(inside) :]
             call = region.end_call
-            if region.kind is RegionKind.BRANCH:
-                if self._scalar(region.condition, True) == region.expected:
+            if region.kind is not RegionKind.LOOP:
+                taken = self._scalar(region.condition, True) == region.expected
+                assert taken or region.kind is RegionKind.BRANCH, "an impossible branch"
+                if taken:
                     self._run(region.first_call, call, inside)
                 continue
             limit = self._scalar(region.limit, np.iinfo(np.int64).max)

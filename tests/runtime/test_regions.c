@@ -236,7 +236,7 @@ static void test_spoiled(void) {
   CHECK_BAD("half inside", regions[3].end_call = 4);
   CHECK_BAD("out of order", regions[2].first_call = 2; regions[2].end_call = 3;
             regions[3].first_call = 1);
-  CHECK_BAD("unknown kind 3", regions[2].kind = 3);
+  CHECK_BAD("unknown kind 4", regions[2].kind = 4);
   CHECK_BAD("a branch cannot have", regions[2].condition = TENSORS);
   CHECK_BAD("a branch cannot have", regions[2].condition = EC_NO_TENSOR);
   CHECK_BAD("a branch cannot have", regions[2].condition = LIMIT);
@@ -254,6 +254,21 @@ static void test_spoiled(void) {
   CHECK_BAD("a loop cannot have", regions[0].condition = LIMIT);
   CHECK_BAD("a loop cannot have", regions[0].most_rounds = UINT64_MAX);
   CHECK_BAD("a loop cannot have", of.tensors[INNER].bytes = 16);
+}
+
+static void test_required(void) {
+  looping of;
+  make(&of);
+  of.regions[2].kind = EC_REGION_REQUIRED;
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, ec_session_open(&of.model, NULL, &session));
+  feed(session, 3, 0, 1);
+  CHECK_STATUS(EC_ERROR_BRANCH, ec_session_run(session));
+  CHECK_MESSAGE("the inputs choose the other branch at node");
+  feed(session, 3, 1, 1);
+  CHECK_STATUS(EC_OK, ec_session_run(session));
+  check_trace(session, 3, 1, 3);
+  ec_session_close(session);
 }
 
 static void test_depth(void) {
@@ -282,6 +297,7 @@ int main(void) {
   test_profile();
   test_prefix();
   test_spoiled();
+  test_required();
   test_depth();
   return 0;
 }

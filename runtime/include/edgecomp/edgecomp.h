@@ -50,6 +50,7 @@ typedef enum ec_status {
   EC_ERROR_INPUT_BYTES = 0x12,      /* wrong number of bytes for the port */
   EC_ERROR_MEMORY_TOO_SMALL = 0x13, /* memory given to init is too small or misaligned */
   EC_ERROR_ROUNDS = 0x14,           /* the inputs ask a loop for more rounds than was built */
+  EC_ERROR_BRANCH = 0x15, /* the inputs choose a branch that does not fit the shapes */
   EC_ERROR_OUT_OF_MEMORY = 0x20,
   EC_ERROR_FILE = 0x21,          /* weights file missing or unreadable */
   EC_ERROR_THREAD = 0x22,        /* a worker thread could not be started */

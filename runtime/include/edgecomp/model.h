@@ -93,11 +93,16 @@ typedef struct ec_call {
 } ec_call;
 
 /* Kinds of ec_region. Append only. */
-typedef enum ec_region_kind { EC_REGION_BRANCH = 1, EC_REGION_LOOP = 2 } ec_region_kind;
+typedef enum ec_region_kind {
+  EC_REGION_BRANCH = 1,
+  EC_REGION_LOOP = 2,
+  EC_REGION_REQUIRED = 3
+} ec_region_kind;
 
 /* Calls [first_call, end_call) that do not simply run once.
  *
- * A branch runs where `condition` (not zero, as a truth) equals `expected`.
+ * A branch runs where `condition` (not zero, as a truth) equals `expected`. A required one
+ * fails with EC_ERROR_BRANCH where it does not: the model has nothing to run instead.
  *
  * A loop runs again and again: before each round the runtime stores the number of rounds done
  * into `counter`, and it ends when `limit` rounds are done or `condition` is zero. A run that

@@ -50,6 +50,7 @@ static ec_status check_region(const ec_model *model, uint32_t index) {
   bool is_good = false;
   switch (region->kind) {
     case EC_REGION_BRANCH:
+    case EC_REGION_REQUIRED:
       is_good = is_branch(model, region);
       break;
     case EC_REGION_LOOP:

@@ -86,10 +86,19 @@ static ec_status run_range(run_state *state, uint32_t call, uint32_t end, uint32
 static ec_status run_branch(run_state *state, uint32_t index) {
   const ec_region *region = &state->run->model->regions[index];
   ec_status status = finish_active(state);
-  if (status == EC_OK && is_true(state->run, region->condition) == (region->expected != 0)) {
-    status = run_range(state, region->first_call, region->end_call, index + 1);
+  if (status != EC_OK) {
+    return status;
   }
-  return status;
+  if (is_true(state->run, region->condition) == (region->expected != 0)) {
+    return run_range(state, region->first_call, region->end_call, index + 1);
+  }
+  if (region->kind == EC_REGION_REQUIRED) {
+    return EC_FAIL(EC_ERROR_BRANCH,
+                   "the inputs choose the other branch at %s, which does not fit the shapes "
+                   "that the model was built with",
+                   state->run->model->calls[region->first_call].nodes);
+  }
+  return EC_OK;
 }
 
 static ec_status run_loop(run_state *state, uint32_t index) {
