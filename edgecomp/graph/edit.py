@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecomp.graph.bodies import bodies, discard
 from edgecomp.graph.constants import new_initializer
 from edgecomp.graph.names import unused_name
 from edgecomp.graph.source import copy_source
@@ -130,11 +131,15 @@ def set_constant_input(
 
 
 def only_reader(value: ir.Value) -> ir.Node | None:
-    """The node that reads the value when it is read exactly once and is no graph output."""
+    """The node that reads the value when it is read exactly once and is no graph output.
+
+    A reader inside a branch or loop does not count: it may run never, or often.
+    """
     uses = list(value.uses())
     if len(uses) != 1 or value.is_graph_output():
         return None
-    return uses[0].node
+    reader = uses[0].node
+    return reader if reader.graph is value.graph else None
 
 
 def remove_unused(model: ir.Model) -> int:
@@ -149,10 +154,11 @@ def _remove_unused_in(graph: ir.Graph) -> int:
     removed = 0
     for node in list(reversed(graph)):
         if any(value.uses() or value.is_graph_output() for value in node.outputs):
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.GRAPH:
-                    removed += _remove_unused_in(attribute.as_graph())
+            for body in bodies(node):
+                removed += _remove_unused_in(body)
             continue
+        for body in bodies(node):
+            discard(body)
         graph.remove(node, safe=True)
         removed += 1
     for name, value in list(graph.initializers.items()):

@@ -9,6 +9,7 @@
 #include "core/checked.h"
 #include "core/dtype.h"
 #include "core/message.h"
+#include "core/region_check.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -53,7 +54,7 @@ static ec_status check_head(const ec_model *model) {
                    model->name, EC_ALIGNMENT_BYTES);
   }
   for (size_t i = 0; i < sizeof model->reserved / sizeof model->reserved[0]; ++i) {
-    if (model->reserved[i] != 0) {
+    if (model->reserved[i] != 0 || model->reserved_count != 0) {
       return EC_FAIL(EC_ERROR_DESCRIPTOR, "a reserved field of '%s' is not zero", model->name);
     }
   }
@@ -276,6 +277,9 @@ ec_status ec_model_check(const ec_model *model) {
   }
   for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
     status = check_lane(model, i);
+  }
+  if (status == EC_OK) {
+    status = ec_regions_check(model);
   }
   if (status == EC_OK) {
     status = check_ports(model, model->inputs, model->input_count);
