@@ -82,10 +82,6 @@ class Reader:
         zero_point = affine.zero_point + self.storage_shift(affine)
         return Quantization(float(affine.scale), zero_point)
 
-    def is_stored(self, source: ir.Value) -> bool:
-        """Whether the ONNX value is kept in the target's storage dtype."""
-        return source in self._stored
-
     def _declared(self, source: ir.Value, stored: Value) -> Value:
         """A stored value in the dtype that the model declares."""
         shape, dtype = static_type(source)

@@ -4,8 +4,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-_SETTLE_BATCH = 4
-
 
 def conv_norm(inputs, outputs, kernel=3, stride=1, groups=1, activation=nn.ReLU):
     """Convolution that keeps the size (apart from its stride), normalisation, activation."""
