@@ -5,8 +5,7 @@ models have not: squeeze-and-excite, groups, shuffles, necks, layer norms on ima
 one-dimensional convolutions, rotary positions, products of one row.
 """
 
-import functools
-from collections.abc import Callable
+import dataclasses
 
 import numpy as np
 import torch
@@ -67,13 +66,22 @@ def samples(name: str, count: int, seed: int = 2) -> list[torch.Tensor]:
     return list(torch.chunk(sample(count, seed), count))
 
 
-def _made(name: str) -> tuple[nn.Module, torch.Tensor]:
-    make, sample = _ENTRIES[name]
-    torch.manual_seed(0)
-    return network_parts.settled(make(), sample(4, 1)), sample(1, 0)
+@dataclasses.dataclass(frozen=True)
+class ZooNetwork:
+    """A network of the zoo, as ``networks.Network`` has it."""
+
+    name: str
+
+    def module(self) -> nn.Module:
+        """Seeded, in eval mode."""
+        make, sample = _ENTRIES[self.name]
+        torch.manual_seed(0)
+        return network_parts.settled(make(), sample(4, 1))
+
+    def inputs(self, count: int, seed: int) -> list[np.ndarray]:
+        """Arrays of the only input."""
+        return [sample.numpy() for sample in samples(self.name, count, seed)]
 
 
-#: Name -> a call that gives the module in inference mode and an example of its only input.
-ZOO: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
-    name: functools.partial(_made, name) for name in _ENTRIES
-}
+#: By name; the prefix tells them from networks of the same kind in ``networks``.
+ZOO = {f"zoo_{name}": ZooNetwork(name) for name in _ENTRIES}
