@@ -179,6 +179,15 @@ def condition_value(form: LoopForm) -> bool | None:
     return _goes_on(form.body) if form.has_condition else True
 
 
+def is_passed_on(form: LoopForm, value: ir.Value) -> bool:
+    """Whether a carried input of the body comes out as it went in."""
+    after: ir.Value | None = form.next_states[form.carried.index(value)]
+    while after is not None and after is not value:
+        node = after.producer()
+        after = node.inputs[0] if node is not None and node.op_type == "Identity" else None
+    return after is value
+
+
 def refusal(node: ir.Node) -> tuple[str, str]:
     """Why a control-flow node has results of unknown shape, and what its user can do."""
     if node.op_type == "If":

@@ -14,6 +14,7 @@ from edgecomp.lower.check_report import (
     CheckReport,
 )
 from edgecomp.lower.cost import multiply_adds
+from edgecomp.lower.flatten import flatten
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.operators import cast, movement, padding, resize
@@ -65,9 +66,14 @@ def _check(model: ir.Model, target: Target, ports: list[Port]) -> Iterator[Check
         _close_gaps(program)
     fuse(program)
     assign_layout(program)
+    flatten(program)
     subject = _Subject(
         target,
-        {node.name: node.op_type for node in model.graph if node.name},
+        {
+            node.name: node.op_type
+            for node in ir.traversal.RecursiveGraphIterator(model.graph)
+            if node.name
+        },
         {refusal.node: refusal.reason for refusal in refusals},
         sum(map(multiply_adds, program.operations)) or 1,
     )

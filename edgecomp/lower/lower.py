@@ -10,6 +10,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
 from edgecomp.lower.compile import compile_kernels
+from edgecomp.lower.flatten import flatten
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
@@ -78,6 +79,7 @@ def lower(
         )
     fuse(program)
     assign_layout(program)
+    regions = flatten(program)
     selected = select(program, target, without, table)
 
     def compiled(done: int, total: int) -> None:
@@ -86,7 +88,7 @@ def lower(
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
     objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    plan = assemble(program, selected, target, objects)
+    plan = assemble(program, selected, target, objects, regions)
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.lower.flatten import flatten
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import read_program, require_possible
@@ -42,6 +43,7 @@ def price_model(
     require_possible(refusals)
     fuse(program)
     assign_layout(program)
+    flatten(program)
     streamed = streamed_part(_weight_bytes(program), target)
     prices = []
     for operation in program.operations:

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.lower.cost import multiply_adds
+from edgecomp.lower.flatten import flatten
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import read_program, require_possible
@@ -70,6 +71,7 @@ def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
     require_possible(refusals)
     fuse(program)
     assign_layout(program)
+    flatten(program)
     first: dict[str, Operation] = {}
     count: dict[str, int] = {}
     signatures: dict[tuple[str, ...], str] = {}
