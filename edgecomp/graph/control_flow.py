@@ -179,6 +179,15 @@ def condition_value(form: LoopForm) -> bool | None:
     return _goes_on(form.body) if form.has_condition else True
 
 
+def is_passed_on(form: LoopForm, value: ir.Value) -> bool:
+    """Whether a carried input of the body comes out as it went in."""
+    after: ir.Value | None = form.next_states[form.carried.index(value)]
+    while after is not None and after is not value:
+        node = after.producer()
+        after = node.inputs[0] if node is not None and node.op_type == "Identity" else None
+    return after is value
+
+
 def refusal(node: ir.Node) -> tuple[str, str]:
     """Why a control-flow node has results of unknown shape, and what its user can do."""
     if node.op_type == "If":
@@ -189,7 +198,10 @@ def refusal(node: ir.Node) -> tuple[str, str]:
                     f"the branches of If give '{value.name}' the shapes {a.shape} and {b.shape}",
                     "pad both to one shape, or make the condition a constant",
                 )
-        return "a branch of If gives a result of unknown shape", "make the condition a constant"
+        return (
+            "a branch of If gives a result of unknown shape",
+            "make the condition a constant",
+        )
     form = loop_form(node)
     for before, after in zip(form.carried, form.next_states, strict=True):
         if static_shape(after) is None or static_shape(before) != static_shape(after):
@@ -286,9 +298,7 @@ def _swept_body(form: LoopForm, sweep: Sweep) -> tuple[ir.Graph, bool]:
     for _ in range(2):
         copy = form.body.clone(allow_outer_scope_values=True)
         copies.append(copy)
-        own = dataclasses.replace(
-            form, body=copy, head=list(copy.inputs)[: len(form.head)]
-        )
+        own = dataclasses.replace(form, body=copy, head=list(copy.inputs)[: len(form.head)])
         for value, shape in zip(own.carried, shapes, strict=True):
             value.shape = shape
         if form.has_condition:

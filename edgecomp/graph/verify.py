@@ -130,12 +130,16 @@ def _verify_sizes(graph: ir.Graph) -> None:
 
 
 def _values(graph: ir.Graph) -> Iterable[ir.Value]:
-    """Values of a graph; those of bodies before the results of the node that has them."""
+    """Values of a graph and of the bodies in it, those that explain others before them."""
     yield from graph.inputs
     for node in graph:
+        results = [value for value in node.outputs if value.name]
+        if node.op_type != "If":  # a loop that does not settle leaves its body as it was
+            yield from results
         for body in possible_bodies(node):
             yield from _values(body)
-        yield from (value for value in node.outputs if value.name)
+        if node.op_type == "If":
+            yield from results
 
 
 def is_static(value: ir.Value) -> bool:

@@ -65,7 +65,11 @@ def _check(model: ir.Model, target: Target, ports: list[Port]) -> Iterator[Check
     finish_program(program)
     subject = _Subject(
         target,
-        {node.name: node.op_type for node in model.graph if node.name},
+        {
+            node.name: node.op_type
+            for node in ir.traversal.RecursiveGraphIterator(model.graph)
+            if node.name
+        },
         {refusal.node: refusal.reason for refusal in refusals},
         sum(map(multiply_adds, program.operations)) or 1,
     )

@@ -64,7 +64,8 @@ def lower(
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE.
     """
-    program, fallbacks = laid_out_program(model, target, name)
+    made = laid_out_program(model, target, name)
+    program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
         raise EdgecompError(
@@ -82,7 +83,7 @@ def lower(
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
     objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    plan = assemble(program, selected, target, objects)
+    plan = assemble(program, selected, target, objects, made.regions)
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 
 

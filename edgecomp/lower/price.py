@@ -36,7 +36,7 @@ def price_model(
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program, _ = laid_out_program(model, target)
+    program = laid_out_program(model, target).program
     streamed = streamed_part(_weight_bytes(program), target)
     prices = []
     for operation in program.operations:

@@ -17,6 +17,7 @@ from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     cast,
+    control_flow,
     convolution,
     cumulative,
     elementwise,
@@ -51,6 +52,7 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     cumulative.TABLE,
     resize.TABLE,
     quantized.TABLE,
+    control_flow.TABLE,
 )
 
 
@@ -79,10 +81,16 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         not ``possible`` either, such as those whose sizes depend on the data, are missing from
         the program.
     """
-    reader = Reader(c_identifier(name), target.activation_dtype)
+    refusals: list[Refusal] = []
+
+    def read_body(inner: Reader, graph: ir.Graph) -> None:
+        for node in graph:
+            if not _is_constant(node):
+                refusals.extend(_read_node(inner, node))
+
+    reader = Reader(c_identifier(name), target.activation_dtype, read_body)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
-    refusals: list[Refusal] = []
     recognition = recognize(model.graph)
     for step in recognition.steps:
         if isinstance(step, IntegerOperator):

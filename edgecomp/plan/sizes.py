@@ -58,7 +58,9 @@ class Size:
         texts = []
         for monomial, factor in self.terms:
             names = [symbol.name for symbol in monomial]
-            texts.append("*".join([str(factor), *names] if factor != 1 or not names else names))
+            texts.append(
+                "*".join([str(factor), *names] if factor != 1 or not names else names)
+            )
         return "+".join(texts).replace("+-", "-")
 
     def __eq__(self, other: object) -> bool:

@@ -64,7 +64,7 @@ def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program, _ = laid_out_program(model, target)
+    program = laid_out_program(model, target).program
     first: dict[str, Operation] = {}
     count: dict[str, int] = {}
     signatures: dict[tuple[str, ...], str] = {}

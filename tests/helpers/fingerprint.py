@@ -114,7 +114,8 @@ def lines_of(target):
 def block_lines(block, precision, target):
     """The calls of one block; those that are alike are one line."""
     model = block_model(block, precision)
-    program, refusals = laid_out_program(model, target, block.__name__)
+    made = laid_out_program(model, target, block.__name__)
+    program, refusals = made.program, made.fallbacks
     assert not refusals, refusals
     found = collections.Counter()
     calls = {}

@@ -51,7 +51,7 @@ def test_a_model_is_priced_without_being_changed(rng):
 def test_the_measured_price_is_that_of_the_kernel_a_build_takes(rng):
     """In the model where a kernel was measured there, not that of the kernel alone."""
     model = network(rng)
-    program, _ = laid_out_program(model, AVX512, "m")
+    program = laid_out_program(model, AVX512, "m").program
     layer = next(signature(o) for o in program.operations if signature(o))
     facts = {"layer": layer, "spread": 0.0, "runs": 9, "constant_bytes": 0}
     table = CostTable(

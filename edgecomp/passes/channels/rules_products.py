@@ -62,7 +62,10 @@ def _visit_grouped(node: ir.Node, state: State, weight: AnyArray, groups: int) -
     used = _used(taps)
     bias = _bias(node)
     known = _sum_of_constants(
-        taps, used, source_constant.reshape(groups, 1, per_in), padded=not _has_no_padding(node)
+        taps,
+        used,
+        source_constant.reshape(groups, 1, per_in),
+        padded=not _has_no_padding(node),
     ).reshape(-1)
     if bias is not None:
         known = known + bias
