@@ -15,7 +15,6 @@ from edgecomp.graph.source import source_of
 from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
 from edgecomp.plan.values import Array, Quantization, Value
 
-
 ReadNodes = Callable[["Reader", ir.Graph], None]
 
 

@@ -53,6 +53,7 @@ class TileResults:
             if partial and self.plan.params.vectors.count == 1:
                 cases = [(tail, None)]
             elif partial:
+                assert block.is_last is not None
                 cases = [(tail, block.is_last), (lanes, tirx.Not(block.is_last))]
             for columns, test in cases:
                 with self.builder.condition(test):

@@ -99,6 +99,7 @@ class Transforms:
             if whole < columns.vectors:
                 cases: list[tuple[int, Expr | None]] = [(tail, None)]
                 if self.params.vectors.count > 1:
+                    assert columns.is_last is not None
                     not_last = tirx.Not(columns.is_last)
                     cases = [(tail, columns.is_last), (self.lanes, not_last)]
                 for count, test in cases:
