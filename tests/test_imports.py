@@ -30,6 +30,7 @@ LAYERS = (
         "progress",
         "records",
         "resources",
+        "onnx_ir_import",
         "tvm_import",
     },
     {"held"},
