@@ -31,8 +31,10 @@ from edgecomp.plan.plan import (
     Plan,
     PlanCall,
     PlanPort,
+    PlanRegion,
     PlanSymbol,
     PlanTensor,
+    RegionKind,
     Storage,
 )
 from edgecomp.plan.values import Array
@@ -239,7 +241,16 @@ def _pack(record: Record) -> bytes:
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
             if field.name
-            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects", "symbols")
+            not in (
+                "tensors",
+                "calls",
+                "inputs",
+                "outputs",
+                "weights",
+                "objects",
+                "regions",
+                "symbols",
+            )
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
@@ -249,6 +260,9 @@ def _pack(record: Record) -> bytes:
         "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
+        "regions": [
+            {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
+        ],
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
@@ -292,6 +306,9 @@ def _unpack(content: bytes) -> Record:
                 PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
                 for s in header["symbols"]
             ),
+            regions=[
+                PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
+            ],
             weights=archive.read("weights"),
             objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
         )

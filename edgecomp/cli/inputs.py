@@ -3,35 +3,15 @@
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from edgecomp.bench.files import Port
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.images import SUFFIXES, read_image
 from edgecomp.numpy_files import why_unreadable
 from edgecomp.options import ImageOptions
 from edgecomp.plan.values import Array
-
-
-class Port(Protocol):
-    """What an input takes."""
-
-    @property
-    def name(self) -> str:
-        """ONNX name."""
-
-    @property
-    def dtype(self) -> str:
-        """Element type, as numpy names it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Static shape, the largest of a dynamic one."""
-
-    @property
-    def dimensions(self) -> tuple[str, ...]:
-        """Of a dynamic shape: numbers and names; empty where the shape is fixed."""
 
 
 def read_inputs(

@@ -17,6 +17,7 @@ import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
+from edgecomp.lower.program import LaidOut
 from edgecomp.plan.operations import Fallback, Operation, Program
 from edgecomp.plan.values import Value
 
@@ -26,7 +27,12 @@ class Seen:
     """A program and the sizes it is for."""
 
     sizes: Sizes
-    program: Program
+    made: LaidOut
+
+    @property
+    def program(self) -> Program:
+        """Its operations."""
+        return self.made.program
 
 
 _FALLBACK = "{} has no schedule, and the fallback compiles for one size"
@@ -46,6 +52,9 @@ def generalize(seen: Sequence[Seen]) -> None:
         EdgecompError: DIMENSION_FREE naming the first operation that cannot be generalized.
     """
     base, *others = seen
+    if base.made.regions:
+        first = base.program.operations[base.made.regions[0].first]
+        raise _refusal(first, "it lies in a branch or a loop")
     matches = [_Match(base.program, other.program) for other in others]
     sizes = [entry.sizes for entry in seen]
     for number, operation in enumerate(base.program.operations):

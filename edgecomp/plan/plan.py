@@ -103,6 +103,9 @@ class PlanCall:
         work_items: the pool slices [0, work_items) over threads; 1 runs on the caller alone.
         first_item: added to the items: the kernel gets [first_item, first_item + work_items).
         grain_items: least work items that are worth another thread.
+        lane: 0 for a call that all threads share. Consecutive calls with lanes 1, 1, .., 2, 2, ..
+            are a group: one thread makes the calls of a lane in their order, while others make
+            those of other lanes. A group has two lanes or more.
         operator: what it computes, for reports ("Convolution", "Fallback(Einsum)").
         schedule: name of the schedule or "fallback".
         nodes: ONNX nodes it stands for.
@@ -125,7 +128,44 @@ class PlanCall:
     device: int = 0
     first_item: int = 0
     grain_items: int = 1
+    lane: int = 0
     dynamic: DynamicCall | None = None
+
+
+class RegionKind(enum.Enum):
+    """What a region does with its calls."""
+
+    BRANCH = 1
+    LOOP = 2
+    REQUIRED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRegion:
+    """Calls [first_call, end_call) that do not simply run once.
+
+    A branch runs where ``condition`` equals ``expected``; a required one fails where it does not,
+    since the model has nothing to run instead. A loop runs again and again: before
+    each round the runtime stores the number of rounds done into ``counter``, and it ends when
+    ``limit`` rounds are done or ``condition`` is false. A run that would need more than
+    ``most_rounds`` rounds fails.
+
+    Attributes:
+        condition: index of a bool tensor of one element; None, in a loop only, is always true.
+        expected: of a branch.
+        limit: index of an int64 tensor of one element, None for none.
+        counter: index of an int64 tensor of one element in the arena, None where nobody asks.
+        most_rounds: as many rounds there is memory for; 0 for branches.
+    """
+
+    kind: RegionKind
+    first_call: int
+    end_call: int
+    condition: int | None
+    expected: bool = True
+    limit: int | None = None
+    counter: int | None = None
+    most_rounds: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +200,7 @@ class Plan:
         weights: contents of the weights file, 64-byte aligned tensors.
         objects: name -> relocatable object with the kernels.
         symbols: of dynamic dimensions, derived ones behind those they are made from.
+        regions: branches and loops, by their first calls, outer ones before inner ones.
     """
 
     name: str
@@ -173,6 +214,7 @@ class Plan:
     weights: bytes
     objects: dict[str, bytes]
     symbols: tuple[PlanSymbol, ...] = ()
+    regions: list[PlanRegion] = dataclasses.field(default_factory=list)
 
     def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of an input or output at sizes of the symbols that inputs give."""

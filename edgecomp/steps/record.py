@@ -98,7 +98,7 @@ def make_record(
 
 
 def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:
-    return [static_shape(value) for value in model.graph.outputs]
+    return [static_shape(value) or () for value in model.graph.outputs]
 
 
 def _require_shapes(

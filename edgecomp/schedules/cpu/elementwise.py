@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Elementwise, Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Value, View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
 from edgecomp.schedules.cpu.iteration import Space, space_of_views
 from edgecomp.schedules.cpu.move import load_strided

@@ -15,9 +15,11 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 2u
+#define EC_MODEL_ABI_VERSION 3u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
+#define EC_MAX_REGION_DEPTH 16
+#define EC_NO_TENSOR UINT32_MAX
 
 /* Element types. Append only. Types of less than 8 bits have one element in the low bits of
  * each byte; the bits above are 0. */
@@ -87,8 +89,45 @@ typedef struct ec_call {
   uint32_t device;      /* ec_device_kind */
   uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
   uint32_t first_item;  /* the kernel gets [first_item + lo, first_item + hi) */
-  uint32_t reserved;    /* zero */
+  uint32_t lane;        /* see below; 0 for a call that all threads share */
 } ec_call;
+
+/* Lanes. Consecutive calls with lanes 1, 1, .., 2, 2, .., 3, .. are a group, which ends before
+ * a call with a lower lane. One thread makes the calls of a lane in their order, each with all
+ * its work items, while others make those of other lanes. Made one by one in the order of the
+ * model the calls compute the same. All calls of a group are of one device; there are two
+ * lanes or more. */
+
+/* Kinds of ec_region. Append only. */
+typedef enum ec_region_kind {
+  EC_REGION_BRANCH = 1,
+  EC_REGION_LOOP = 2,
+  EC_REGION_REQUIRED = 3
+} ec_region_kind;
+
+/* Calls [first_call, end_call) that do not simply run once.
+ *
+ * A branch runs where `condition` (not zero, as a truth) equals `expected`. A required one
+ * fails with EC_ERROR_BRANCH where it does not: the model has nothing to run instead.
+ *
+ * A loop runs again and again: before each round the runtime stores the number of rounds done
+ * into `counter`, and it ends when `limit` rounds are done or `condition` is zero. A run that
+ * would need more than `most_rounds` rounds fails with EC_ERROR_ROUNDS.
+ *
+ * The regions of a model are in the order of their first calls, outer ones before inner ones;
+ * two are apart or one contains the other. The runtime reads and writes the tensors named here
+ * itself, in the thread that runs the session. */
+typedef struct ec_region {
+  uint32_t kind;       /* ec_region_kind */
+  uint32_t first_call; /* less than end_call */
+  uint32_t end_call;
+  uint32_t condition;   /* bool tensor of 1 byte; a loop may have EC_NO_TENSOR: always true */
+  uint32_t expected;    /* branch: 0 or 1; loop: 1 */
+  uint32_t limit;       /* loop: int64 tensor of 8 bytes, or EC_NO_TENSOR: none */
+  uint32_t counter;     /* loop: int64 tensor of 8 bytes in the arena, or EC_NO_TENSOR */
+  uint32_t reserved;    /* zero */
+  uint64_t most_rounds; /* loop: as many rounds there is memory for; 0 for branches */
+} ec_region;
 
 /* An input or output as the user sees it: contiguous, row-major, ONNX order. dtype and bytes
  * are those of its tensor. Inputs lie in the arena and do not overlap. */
@@ -166,7 +205,10 @@ typedef struct ec_model {
   const void *embedded_weights; /* 64-byte aligned, or NULL: given at open */
   const char *weights_file;     /* default name of the side file, beside the library */
   const ec_dynamic *dynamic;    /* NULL where every size is fixed */
-  uint64_t reserved[3];         /* zero */
+  const ec_region *regions;
+  uint32_t region_count;
+  uint32_t reserved_count; /* zero */
+  uint64_t reserved[2];    /* zero */
 } ec_model;
 
 #ifdef __cplusplus

@@ -7,15 +7,14 @@ up. The last block of columns computes whole vectors and stores what is there of
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.plan.values import Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu import batch_matrix_multiply
-from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, unravel
@@ -209,7 +208,7 @@ class _Emitter:
 
     def _multiply(self, operands: Operands, rows: int) -> RegisterTile:
         builder, arithmetic = self.builder, self.arithmetic
-        sums = arithmetic.begin(builder, rows, self.vectors, None, 0)
+        sums = arithmetic.begin(builder, rows, self.vectors, Start())
 
         def step(k: Expr, groups: int) -> None:
             shifted = dataclasses.replace(

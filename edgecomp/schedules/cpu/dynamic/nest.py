@@ -8,10 +8,9 @@ is known. So no element beside the space is written.
 import math
 from collections.abc import Sequence
 
-from tvm import tirx
-
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Value, View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.dynamic.largest import items_of
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, power_of_two_below

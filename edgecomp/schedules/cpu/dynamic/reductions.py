@@ -6,11 +6,10 @@ neighbours within it.
 
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Reduce
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import reduce
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of

@@ -3,8 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.rows import Combine, fold_lanes
 from edgecomp.schedules.cpu.vectors import named, pinned

@@ -4,11 +4,10 @@ A work item is a row. What does not fill a vector at the row's end is computed i
 whose elements only those of the row count and are stored.
 """
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
 from edgecomp.plan.sizes import largest
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, splat
 from edgecomp.schedules.cpu import math, softmax
 from edgecomp.schedules.cpu.dynamic.largest import Twin
