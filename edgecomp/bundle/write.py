@@ -26,7 +26,7 @@ from edgecomp.bundle.manifest import (
 )
 from edgecomp.bundle.plan_files import padded_weights, write_file, write_plan, write_runtime
 from edgecomp.bundle.reader import Bundle, open_bundle
-from edgecomp.bundle.rendering import render
+from edgecomp.bundle.rendering import keep_compiled, render
 from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
 from edgecomp.cache import cache_folder
 from edgecomp.device.target import Target
@@ -85,6 +85,7 @@ def write_bundle(
     _check_name(plan.name)
     final = pathlib.Path(directory).absolute()
     compiler = _choose_compiler(target, toolchain, required=require_library)
+    keep_compiled(cache or cache_folder())
     with staged_directory(final, force=force) as folder:
         weights = padded_weights(plan)
         write_runtime(folder)

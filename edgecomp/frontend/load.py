@@ -17,7 +17,7 @@ from edgecomp.frontend.bind_inputs import bind_inputs
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
-from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset
+from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset, is_renumbered
 from edgecomp.frontend.static_shapes import set_input_shapes
 from edgecomp.frontend.torch_export import (
     Traced,
@@ -168,13 +168,14 @@ def _prepare(
     set_input_shapes(model, specs)
     before = model.clone() if given.traced is None else None
     converted = convert_opset(model, version)
+    renumbered = before is not None and is_renumbered(before, model)
     name_everything(model)
     infer_and_fold(model)
     verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)
         logger.info("traced; differs from eager torch by %.2g of the range", difference)
-    elif converted and before is not None:
+    elif converted and before is not None and not renumbered:
         _compare_conversion(before, model)
     return model
 

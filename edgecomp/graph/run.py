@@ -167,9 +167,9 @@ def _session(
         options.add_external_initializers(list(weights), list(weights.values()))
         proto = _with_outputs(ir.serde.serialize_model(light), names)
         session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
-        return session, (arrays, weights)
     except Exception as error:  # onnxruntime's own exception types share no public base
         raise _refused(error, Code.OPERATOR_UNSUPPORTED, "cannot be run") from error
+    return session, (arrays, weights)
 
 
 def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
@@ -204,7 +204,7 @@ def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
             continue
         arrays[name] = np.ascontiguousarray(array)
         value.const_value = ir.ExternalTensor(
-            "weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
         )
     return light, arrays
 

@@ -10,6 +10,7 @@ record whose object has to be compiled.
 Types of results follow TVM's rules; replaying a record checks them.
 """
 
+import functools
 import hashlib
 import io
 import pickle
@@ -31,23 +32,16 @@ class Dtype:
         name: ``float32``, ``float32x8``, ``bool``, ``handle``.
         element: name of the scalar's type.
         lanes: 1 for a scalar.
+        is_bool, is_float: of the elements.
     """
 
-    __slots__ = ("element", "lanes", "name")
+    __slots__ = ("_others", "element", "is_bool", "is_float", "lanes", "name")
 
     def __init__(self, name: str) -> None:
         element, _, lanes = name.partition("x")
         self.name, self.element, self.lanes = name, element, int(lanes or 1)
-
-    @property
-    def is_bool(self) -> bool:
-        """Whether it is bool or a vector of it."""
-        return self.element == "bool"
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it is a float or a vector of them."""
-        return "float" in self.element
+        self.is_bool, self.is_float = element == "bool", "float" in element
+        self._others: dict[int, Dtype] = {}
 
     @property
     def bits(self) -> int:
@@ -56,7 +50,11 @@ class Dtype:
 
     def with_lanes(self, lanes: int) -> "Dtype":
         """The same of another number of lanes."""
-        return dtype_of(self.element if lanes == 1 else f"{self.element}x{lanes}")
+        found = self._others.get(lanes)
+        if found is None:
+            name = self.element if lanes == 1 else f"{self.element}x{lanes}"
+            found = self._others[lanes] = dtype_of(name)
+        return found
 
     def __str__(self) -> str:
         return self.name
@@ -65,16 +63,18 @@ class Dtype:
         return self.name
 
 
-_dtypes: dict[str, Dtype] = {}
+#: Found by name, never by type.
+_dtypes: dict[str | Dtype, Dtype] = {}
 
 
 def dtype_of(name: "str | Dtype") -> Dtype:
     """The object of a name."""
+    found = _dtypes.get(name)
+    if found is not None:
+        return found
     if isinstance(name, Dtype):
         return name
-    found = _dtypes.get(name)
-    if found is None:
-        found = _dtypes[name] = Dtype(sys.intern(str(name)))
+    found = _dtypes[name] = Dtype(sys.intern(str(name)))
     return found
 
 
@@ -203,7 +203,7 @@ class Expr(Node):
 
 def _operand(value: Any) -> tuple[Any, Dtype]:
     """Record and type of an expression or a number."""
-    if isinstance(value, Expr):
+    if type(value) is Expr:
         return value.record, value.dtype
     if type(value) is int:
         return value, _INT if value in _INT32 else _LONG
@@ -216,7 +216,8 @@ def _operand(value: Any) -> tuple[Any, Dtype]:
 
 def _binary(name: str, a: Any, b: Any) -> Expr:
     """Operands are made alike, as TVM does."""
-    (a_record, a_dtype), (b_record, b_dtype) = _operand(a), _operand(b)
+    a_record, a_dtype = (a.record, a.dtype) if type(a) is Expr else _operand(a)
+    b_record, b_dtype = (b.record, b.dtype) if type(b) is Expr else _operand(b)
     dtype = a_dtype if a_dtype is b_dtype else _joined(a_dtype, b_dtype)
     return Expr((name, a_record, b_record), dtype)
 
@@ -227,6 +228,7 @@ def _comparison(name: str, a: Any, b: Any) -> Expr:
     return Expr((name, a_record, b_record), _BOOL.with_lanes(lanes))
 
 
+@functools.cache
 def _joined(a: Dtype, b: Dtype) -> Dtype:
     """Type of a sum of two types."""
     if a.lanes != b.lanes and 1 not in (a.lanes, b.lanes):
@@ -243,7 +245,8 @@ def _joined(a: Dtype, b: Dtype) -> Dtype:
     return widest.with_lanes(lanes)
 
 
-_Binary = Callable[[Any, Any], Expr]
+# As ``schedules.builder.Expr``: schedules put numbers in the place of expressions.
+_Binary = Callable[[Any, Any], Any]
 
 
 def _binary_function(name: str) -> _Binary:
@@ -254,7 +257,7 @@ def _comparison_function(name: str) -> _Binary:
     return lambda a, b: _comparison(name, a, b)
 
 
-def _unary_function(name: str) -> Callable[[Expr], Expr]:
+def _unary_function(name: str) -> Callable[[Any], Any]:
     return lambda x: Expr((name, x.record), x.dtype)
 
 
@@ -274,7 +277,11 @@ And, Or = _comparison_function("And"), _comparison_function("Or")
 Not = _unary_function("Not")
 
 abs, round = _unary_function("abs"), _unary_function("round")  # noqa: A001
-ceil, floor, trunc = _unary_function("ceil"), _unary_function("floor"), _unary_function("trunc")
+ceil, floor, trunc = (
+    _unary_function("ceil"),
+    _unary_function("floor"),
+    _unary_function("trunc"),
+)
 nearbyint, sqrt = _unary_function("nearbyint"), _unary_function("sqrt")
 exp, log, erf = _unary_function("exp"), _unary_function("log"), _unary_function("erf")
 sigmoid, tanh = _unary_function("sigmoid"), _unary_function("tanh")
@@ -288,7 +295,7 @@ def const(value: Any, dtype: str | Dtype) -> Expr:
     """A number of a type."""
     kind = dtype_of(dtype)
     number = bool(value) if kind.is_bool else float(value) if kind.is_float else int(value)
-    if isinstance(value, float) and not kind.is_float:
+    if number != value and value == value:  # NaN is not equal to itself
         raise TypeError(f"{value} is no {kind}")
     return Expr(("const", number, kind.name), kind)
 

@@ -5,6 +5,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import edgecomp.onnx_ir_import  # noqa: F401
+
+# isort: split
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
