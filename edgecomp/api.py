@@ -1,5 +1,6 @@
 """The steps joined: what ``import edgecomp`` and the command line offer."""
 
+import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -49,7 +50,7 @@ def build(
         EdgecompError: anything that is wrong with the input; nothing is left half-written.
     """
     from edgecomp.bundle.directory import check_free
-    from edgecomp.bundle.record import find_record, keep_record, record_key
+    from edgecomp.bundle.record import find_record, keeping, record_key
     from edgecomp.bundle.write import write_bundle
 
     options = options or BuildOptions()
@@ -60,6 +61,7 @@ def build(
     given = (args, kwargs, calibration_dataset)
     key = record_key(model, options, target) if given == (None, None, None) else ""
     record = find_record(key, options.cache_dir)
+    meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
         from edgecomp.steps.prepare import prepare
         from edgecomp.steps.record import make_record
@@ -76,21 +78,22 @@ def build(
             )
             name = options.name or name_of(model)
             record = make_record(prepared, target, options, name, progress)
-        keep_record(key, record, options.cache_dir)
+        meanwhile = keeping(key, record, options.cache_dir)
     progress("link and write the bundle")
-    return write_bundle(
-        record.plan,
-        target,
-        options.output,
-        model_bytes=record.model_bytes,
-        golden=record.golden,
-        facts=record.facts,
-        toolchain=cast("ToolchainUse", options.toolchain),
-        embed_weights=options.embed_weights,
-        force=options.force,
-        cache=options.cache_dir,
-        progress=progress,
-    )
+    with meanwhile:
+        return write_bundle(
+            record.plan,
+            target,
+            options.output,
+            model_bytes=record.model_bytes,
+            golden=record.golden,
+            facts=record.facts,
+            toolchain=cast("ToolchainUse", options.toolchain),
+            embed_weights=options.embed_weights,
+            force=options.force,
+            cache=options.cache_dir,
+            progress=progress,
+        )
 
 
 def compile(  # noqa: A001 - the word of the field

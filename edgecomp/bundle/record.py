@@ -6,6 +6,7 @@ the packages and edgecomp's own sources. Where something else could decide (a mo
 a calibration script), there is no key and nothing is kept.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -128,6 +129,15 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
         folder = _folder(cache)
         keep(folder / key, content)
         _trim(folder)
+
+
+@contextlib.contextmanager
+def keeping(key: str, record: Record, cache: pathlib.Path | None) -> Iterator[None]:
+    """Store a record while the block runs: most of the time the disk is waited for in both."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stored = pool.submit(keep_record, key, record, cache)
+        yield
+        stored.result()
 
 
 def find_record(key: str, cache: pathlib.Path | None) -> Record | None:

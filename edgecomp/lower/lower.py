@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
-from edgecomp.lower.compile import compile_kernels
+from edgecomp.lower.compile import compiling
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
@@ -85,8 +85,9 @@ def lower(
             progress("compile kernels", done, total)
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
-    objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    plan = assemble(program, selected, target, objects)
+    with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
+        plan = assemble(program, selected, target, {})
+        plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 
 
