@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import mmap
 import os
 import pathlib
 import zipfile
@@ -162,8 +163,19 @@ def _model_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
         return
     yield path
     # Without the word there is no tensor that lies in another file.
-    if path.suffix == ".onnx" and b"location" in path.read_bytes():
+    if path.suffix == ".onnx" and _holds(path, b"location"):
         yield from _external_files(path)
+
+
+def _holds(path: pathlib.Path, word: bytes) -> bool:
+    """Whether a word is in a file, which is looked through where the system has it."""
+    if not path.stat().st_size:
+        return False
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(word) >= 0
 
 
 def _external_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:

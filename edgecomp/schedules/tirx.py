@@ -157,19 +157,19 @@ class Expr(Node):
         return _binary("%", self, other)
 
     def __and__(self, other: Any) -> "Expr":
-        return _binary("&", self, other)
+        return _bitwise("&", self, other)
 
     def __or__(self, other: Any) -> "Expr":
-        return _binary("|", self, other)
+        return _bitwise("|", self, other)
 
     def __xor__(self, other: Any) -> "Expr":
-        return _binary("^", self, other)
+        return _bitwise("^", self, other)
 
     def __lshift__(self, other: Any) -> "Expr":
-        return _binary("<<", self, other)
+        return _bitwise("<<", self, other)
 
     def __rshift__(self, other: Any) -> "Expr":
-        return _binary(">>", self, other)
+        return _bitwise(">>", self, other)
 
     def __neg__(self) -> "Expr":
         return Expr(("neg", self.record), self.dtype)
@@ -222,6 +222,15 @@ def _binary(name: str, a: Any, b: Any) -> Expr:
     return Expr((name, a_record, b_record), dtype)
 
 
+def _bitwise(name: str, a: Any, b: Any) -> Expr:
+    """As ``_binary``, but a number is of the other operand's type."""
+    if type(b) is int and type(a) is Expr:
+        return Expr((name, a.record, b), a.dtype)
+    if type(a) is int and type(b) is Expr:
+        return Expr((name, a, b.record), b.dtype)
+    return _binary(name, a, b)
+
+
 def _comparison(name: str, a: Any, b: Any) -> Expr:
     (a_record, a_dtype), (b_record, b_dtype) = _operand(a), _operand(b)
     lanes = a_dtype.lanes if a_dtype.lanes > 1 else b_dtype.lanes
@@ -238,10 +247,10 @@ def _joined(a: Dtype, b: Dtype) -> Dtype:
         widest = b if a.is_bool else a
     elif a.is_float != b.is_float:
         widest = a if a.is_float else b
+    elif a.bits == b.bits:
+        widest = b if b.element.startswith("u") else a
     else:
-        widest = a if a.bits >= b.bits else b
-        if a.element.startswith("u") != b.element.startswith("u"):
-            return dtype_of(f"int{widest.bits}").with_lanes(lanes)
+        widest = a if a.bits > b.bits else b
     return widest.with_lanes(lanes)
 
 
@@ -251,6 +260,10 @@ _Binary = Callable[[Any, Any], Any]
 
 def _binary_function(name: str) -> _Binary:
     return lambda a, b: _binary(name, a, b)
+
+
+def _bitwise_function(name: str) -> _Binary:
+    return lambda a, b: _bitwise(name, a, b)
 
 
 def _comparison_function(name: str) -> _Binary:
@@ -267,8 +280,8 @@ pow = _binary_function("pow")  # noqa: A001
 Min, Max = _binary_function("Min"), _binary_function("Max")
 truncdiv, floordiv = _binary_function("truncdiv"), _binary_function("floordiv")
 truncmod, floormod = _binary_function("truncmod"), _binary_function("floormod")
-bitwise_and, bitwise_or = _binary_function("bitwise_and"), _binary_function("bitwise_or")
-bitwise_xor = _binary_function("bitwise_xor")
+bitwise_and, bitwise_or = _bitwise_function("bitwise_and"), _bitwise_function("bitwise_or")
+bitwise_xor = _bitwise_function("bitwise_xor")
 
 EQ, NE = _comparison_function("EQ"), _comparison_function("NE")
 LT, LE = _comparison_function("LT"), _comparison_function("LE")
