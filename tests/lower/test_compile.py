@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from edgecomp.device.load import load_target
-from edgecomp.lower import codegen, compile
+from edgecomp.lower import codegen
+from edgecomp.lower import compile as compile_module
 from edgecomp.lower.compile import compile_kernels
 from edgecomp.schedules.builder import KernelBuilder, load
 
@@ -65,14 +66,14 @@ def test_what_makes_objects_is_part_of_their_key(target, tmp_path, compiled, mon
     compile_kernels([add_kernel(1.0)], target, cache=tmp_path, workers=1)
     other = dataclasses.replace(target, tvm={**target.tvm, "mcpu": "skylake"})
     compile_kernels([add_kernel(1.0)], other, cache=tmp_path, workers=1)
-    monkeypatch.setattr(compile, "_pipeline", lambda: ("another TVM",))
+    monkeypatch.setattr(compile_module, "_pipeline", lambda: ("another TVM",))
     compile_kernels([add_kernel(1.0)], target, cache=tmp_path, workers=1)
     assert len(compiled) == 3
     assert len(list((tmp_path / "objects").iterdir())) == 3
 
 
 def test_the_sources_that_drive_tvm_are_there():
-    assert len(compile._pipeline()) == 2 + len(compile._SOURCES)
+    assert len(compile_module._pipeline()) == 2 + len(compile_module._SOURCES)
 
 
 def test_processes_give_the_same_objects(target, tmp_path):
