@@ -18,6 +18,8 @@ INTERNAL_OPSET = 21
 #: Before it, the text of an operator was at times changed and nothing else of its definition.
 _OLDEST_BY_DEFINITION = 13
 
+_LAST_SCAN_WITH_BATCH = 8
+
 
 def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     """Bring the standard domain up to ``version``; returns whether anything was done.
@@ -32,6 +34,8 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     given = standard_version(model)
     if given >= version:
         return False
+    if given <= _LAST_SCAN_WITH_BATCH:
+        _refuse_old_scan(model)
     sources = {
         value.name: source_of(node)
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
@@ -119,6 +123,19 @@ def _signature(schema: onnx.defs.OpSchema) -> list[object]:
         for name, own in sorted(schema.attributes.items())
     ]
     return [ports, attributes, schema.deprecated]
+
+
+def _refuse_old_scan(model: ir.Model) -> None:
+    """Onnx's converter drops the batch dimension that Scan had, from the inputs too."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.op_type == "Scan" and node.domain in ("", "ai.onnx"):
+            raise EdgecompError(
+                Code.OPSET_UNSUPPORTED,
+                "Scan of opset 8 has a batch dimension, which later ones lack",
+                node=node.name or "",
+                source=source_of(node),
+                hint="export again with opset 9 or later",
+            )
 
 
 def _move_weights(old: ir.Model, new: ir.Model) -> None:

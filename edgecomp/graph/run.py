@@ -14,30 +14,17 @@ import onnx.reference
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.bodies import IMPOSSIBLE_KEY
+from edgecomp.graph.constants import AnyArray, scalar
+from edgecomp.graph.element_types import UNCOMMON_TYPES
 from edgecomp.onnxruntime_library import load_onnxruntime
-
-#: Types of computed values that need the reference evaluator.
-_UNCOMMON = frozenset(
-    {
-        ir.DataType.BFLOAT16,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.FLOAT8E8M0,
-        ir.DataType.FLOAT4E2M1,
-        ir.DataType.INT4,
-        ir.DataType.UINT4,
-        ir.DataType.INT2,
-        ir.DataType.UINT2,
-    }
-)
 
 #: Weights beyond this are handed to onnxruntime where they lie, whatever the model's size.
 _EMBEDDED_BYTES = 1 << 10
 #: Kinds of numpy's own numbers; onnxruntime takes no others from numpy.
 _PLAIN_KINDS = "biuf"
+#: Operators behind which a value is still the same number.
+_VIEWS = frozenset({"Cast", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 class Runner:
@@ -82,7 +69,7 @@ class Runner:
 
 def _is_uncommon(model: ir.Model) -> bool:
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
-    return any(value.dtype in _UNCOMMON for value in values)
+    return any(value.dtype in UNCOMMON_TYPES for value in values)
 
 
 class _Evaluator:
@@ -118,19 +105,44 @@ def run_model(
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
     """Seeded inputs of the right shapes and dtypes: standard normal floats, small integers.
 
-    Integers are 0 or 1: valid as indices into any table, as masks and as lengths.
+    Integers are 0 or 1: valid as indices into any table, as masks and as lengths. One that the
+    model compares with a constant to choose a branch (a sampling rate) is that constant, unless
+    the branch cannot run.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, AnyArray] = {}
+    choices = _choices(model)
     for value in model.graph.inputs:
         assert value.shape is not None
         assert value.dtype is not None
         shape, dtype = value.shape.numpy(), value.dtype.numpy()
         if np.issubdtype(dtype, np.integer) or dtype == np.bool_:
             feeds[value.name or ""] = rng.integers(0, 2, shape).astype(dtype)
+            if value in choices:
+                feeds[value.name or ""] = np.full(shape, choices[value], dtype)
         else:
             feeds[value.name or ""] = rng.standard_normal(shape).astype(dtype)
     return feeds
+
+
+def _choices(model: ir.Model) -> dict[ir.Value, int]:
+    """Inputs that decide about an If by ``input == constant``, with the constant."""
+    found: dict[ir.Value, int] = {}
+    for node in model.graph:
+        if node.op_type != "If" or node.metadata_props.get(IMPOSSIBLE_KEY) == "then_branch":
+            continue
+        test = node.inputs[0].producer() if node.inputs[0] is not None else None
+        if test is None or test.op_type != "Equal":
+            continue
+        for value, other in (test.inputs, reversed(test.inputs)):
+            wanted = scalar(other)
+            while value is not None and (maker := value.producer()) is not None:
+                if maker.op_type not in _VIEWS:
+                    break
+                value = maker.inputs[0]
+            if wanted is not None and value is not None and value.is_graph_input():
+                found[value] = int(wanted)
+    return found
 
 
 def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:

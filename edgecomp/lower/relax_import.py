@@ -16,6 +16,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax.frontend.onnx import from_onnx
 
+from edgecomp.lower.bound_indices import bound_indices
 from edgecomp.plan.values import Array
 
 
@@ -72,7 +73,7 @@ def import_node(model: bytes) -> Imported:
     """
     proto = onnx.load_from_string(model)
     try:
-        module = _legalize(proto)
+        module = _legalize(bound_indices(proto))
     except ImportRefusedError:
         raise
     except Exception as error:

@@ -15,9 +15,7 @@ import numpy as np
 from tvm_ffi import structural_hash
 
 from edgecomp.device.load import load_target
-from edgecomp.lower.fuse import fuse
-from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.read import read_program
+from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.select import select
 from edgecomp.plan.operations import Activation, FillHalo, StridedCopy
 from edgecomp.schedules.schedule import Constant
@@ -115,10 +113,10 @@ def lines_of(target):
 
 def block_lines(block, precision, target):
     """The calls of one block; those that are alike are one line."""
-    program, refusals = read_program(block_model(block, precision), target, block.__name__)
+    model = block_model(block, precision)
+    made = laid_out_program(model, target, block.__name__)
+    program, refusals = made.program, made.fallbacks
     assert not refusals, refusals
-    fuse(program)
-    assign_layout(program)
     found = collections.Counter()
     calls = {}
     program.operations = [o for o in program.operations if not isinstance(o.kind, _LEFT_OUT)]

@@ -19,6 +19,7 @@ from edgecomp.schedules.cpu import (
     reduce,
     resize,
     softmax,
+    store_part,
     strided_copy,
     winograd,
 )
@@ -43,6 +44,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     recurrence,
     cumulative,
     gather,
+    store_part,
     strided_copy,
     fill,
 )

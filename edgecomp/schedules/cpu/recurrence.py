@@ -124,7 +124,9 @@ class _Emitter:
             self._begin("initial_c", self.places.c, state_at)
         length: Expr = self.steps
         if "lengths" in self.extras:
-            length = builder.let("length", load(self.extras["lengths"], sequence))
+            # Reversed steps count from it: a greater one must not reach other memory.
+            given = load(self.extras["lengths"], sequence)
+            length = builder.let("length", tirx.Min(given, self.steps))
         with builder.loop("step", 0, self.steps) as step:
             inside = step < length if "lengths" in self.extras else None
             with builder.condition(inside):

@@ -176,4 +176,4 @@ class _Columns:
         factors = named(builder, "factors", constant(1.0, "float32", lanes) / sums)
         with builder.loop("i", 0, self._size) as i:
             index = place(i)
-            builder.store(self._y, index, self._y.vload([index]) * factors)
+            builder.store(self._y, index, tirx.BufferLoad(self._y, [index]) * factors)
