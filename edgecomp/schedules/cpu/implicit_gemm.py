@@ -27,6 +27,7 @@ from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.cpu.reach import start_of
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
+from edgecomp.schedules.repeated import emit_once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def emit_product(
     reach = reach_of_sums(arithmetic, epilogue, target, weights, bias)
     plan = GemmPlan(product, arithmetic, epilogue, target, params, reach)
     padded = plan.vectors * arithmetic.lanes
-    kernel = GemmWalk(plan).emit(f"{name}_{plan.tile_name}__{arithmetic.name}")
+    kernel = emit_once(_emit, plan, f"{name}_{plan.tile_name}__{arithmetic.name}")
     columns = (product.groups, product.columns)
     multiplier = epilogue.multiplier
     if multiplier is not None:
@@ -94,6 +95,10 @@ def emit_product(
         bias=_copies(plan, pad_columns(_start(plan, bias.reshape(columns)), padded)),
         multiplier=multiplier,
     )
+
+
+def _emit(plan: GemmPlan, name: str) -> Kernel:
+    return GemmWalk(plan).emit(name)
 
 
 def _start(plan: GemmPlan, bias: Array) -> Array:
