@@ -29,6 +29,7 @@ from edgecomp.frontend.torch_export import (
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.fold import infer_and_fold
+from edgecomp.graph.microsoft.definitions import adopt_misplaced
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.graph.skeleton import skeleton_proto
@@ -161,6 +162,7 @@ def _prepare(
     model = given.model
     normalize_sources(model)
     _inline_functions(model)
+    adopt_misplaced(model)
     _drop_default_inputs(model)
     bind_inputs(model, constants)
     _run_checker(model)

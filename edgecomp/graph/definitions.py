@@ -24,6 +24,8 @@ from edgecomp.graph.definitions_indexing import (
 )
 from edgecomp.graph.definitions_other import define_det, define_dropout, define_eye_like
 from edgecomp.graph.definitions_pool import define_max_pool, define_max_unpool
+from edgecomp.graph.microsoft.definitions import DEFINITIONS as MICROSOFT
+from edgecomp.graph.microsoft.definitions import DOMAIN
 from edgecomp.graph.shapes import static_shape
 
 _Body = list[onnx.NodeProto]
@@ -31,11 +33,11 @@ _Body = list[onnx.NodeProto]
 
 def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
     """The definition of a node as a function of its inputs, None where there is none."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx", DOMAIN):
         return None
-    define = _DEFINITIONS.get(node.op_type)
+    define = _DEFINITIONS.get(node.op_type) if node.domain != DOMAIN else None
     body = define(node) if define else None
-    write = _BODIES.get(node.op_type)
+    write = (MICROSOFT if node.domain == DOMAIN else _BODIES).get(node.op_type)
     written = write(node) if write else None
     if written is not None:
         body = written.nodes
