@@ -7,6 +7,7 @@ import onnxruntime
 from edgecomp.device.load import load_target
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
+from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower
 from edgecomp.passes.pipeline import float_passes, run_passes
 from helpers.nodes import feeds_of, node_model
@@ -47,6 +48,14 @@ def by_onnxruntime(model, inputs):
     return session.run(None, feeds_of(model, inputs))
 
 
+def check_definition(model, inputs, *, relative=2e-5, steps=0):
+    """onnxruntime's results of the node and of what it is defined by, without a compiler."""
+    loaded = load_model(model)
+    assert all(node.domain == "" for node in loaded.graph)
+    found = run_model(loaded, feeds_of(model, inputs))
+    compare(list(found.values()), by_onnxruntime(model, inputs), relative, steps)
+
+
 def check_vendor(model, inputs, *, relative=2e-5, steps=0, scheduled=True):
     """Compiled and onnxruntime's results: floats near each other, integers equal or nearly.
 
@@ -60,7 +69,12 @@ def check_vendor(model, inputs, *, relative=2e-5, steps=0, scheduled=True):
     """
     found, fallbacks = compiled(model, inputs)
     assert not (scheduled and fallbacks), f"fallback for {fallbacks}"
-    for got, want in zip(found, by_onnxruntime(model, inputs), strict=True):
+    compare(found, by_onnxruntime(model, inputs), relative, steps)
+
+
+def compare(found, wanted, relative, steps):
+    """Floats within ``relative`` of the largest, integers within ``steps``."""
+    for got, want in zip(found, wanted, strict=True):
         assert (got.dtype, got.shape) == (want.dtype, want.shape)
         if got.dtype.kind in "iub":
             difference = np.abs(got.astype(np.int64) - want.astype(np.int64))

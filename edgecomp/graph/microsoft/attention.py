@@ -262,6 +262,10 @@ def _window_mask(body: Call, positions: str, keys: int, batch: int, queries: int
     places = body.integers(*range(keys))
     at = body.reshaped(positions, (-1, 1, 1, queries, 1))
     seen = body.add("LessOrEqual", places, at)
+    # Queries behind the end of a shorter prompt see what it has.
+    ends = body.add("Cast", "i5", to_type=ir.DataType.INT64.value)
+    inside = body.add("LessOrEqual", places, body.reshaped(ends, (batch, 1, 1, 1, 1)))
+    seen = body.add("And", seen, inside)
     window = body.integer("local_window_size", -1)
     if window > 0:
         oldest = body.add("Sub", at, body.integers(window))
