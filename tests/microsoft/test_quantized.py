@@ -20,7 +20,7 @@ def check(operator, inputs, *, steps=1, variable=("a", "b"), build=True, **attri
     fixed = [name for name in inputs if name not in variable]
     model = vendor_model(operator, inputs, fixed=fixed, **attributes)
     check_definition(model, inputs, steps=steps)
-    if build and not __import__("os").environ.get("NOB"):
+    if build:
         check_vendor(model, inputs, steps=steps)
 
 
