@@ -24,7 +24,7 @@ from edgecomp.schedules.builder import (
     load,
     ramp,
 )
-from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
@@ -297,7 +297,7 @@ class _Emitter:
     def _multiply(self, operands: Operands, rows: int, vectors: int) -> RegisterTile:
         """All of K for one tile."""
         builder, arithmetic = self.builder, self.arithmetic
-        sums = arithmetic.begin(builder, rows, vectors, None, 0)
+        sums = arithmetic.begin(builder, rows, vectors, Start())
         stride = operands.weight_stride or vectors * arithmetic.lanes
 
         def emit_step(k: Expr, groups: int) -> None:
