@@ -16,10 +16,12 @@ from edgecomp.plan.operations import (
     Activation,
     Convolution,
     Elementwise,
+    Finish,
     MatrixMultiply,
     Operation,
     Program,
     QuantizedAdd,
+    RuntimeScale,
     Step,
 )
 from edgecomp.plan.values import Value
@@ -63,7 +65,8 @@ def fuse_bias(program: Program) -> bool:
     """A constant of one element per channel added after a product becomes its bias."""
     uses = Uses(program)
     for operation in program.operations:
-        if not isinstance(operation.kind, MatrixMultiply) or operation.kind.activation:
+        kind = operation.kind
+        if not isinstance(kind, MatrixMultiply) or kind.activation or kind.finish:
             continue
         add = _only_step(uses, operation, "Add")
         if add is None:
@@ -92,7 +95,7 @@ def fuse_residual(program: Program) -> bool:
         kind = operation.kind
         if not isinstance(kind, (Convolution, MatrixMultiply)) or kind.residual:
             continue
-        if kind.activation or kind.finish:
+        if kind.activation or not (kind.finish is None or _is_runtime(kind.finish)):
             continue
         add = _only_step(uses, operation, "Add")
         if add is None:
@@ -143,7 +146,7 @@ def fuse_activation(program: Program) -> bool:
         kind = operation.kind
         if not isinstance(kind, (Convolution, MatrixMultiply)) or kind.activation:
             continue
-        if kind.finish is not None:
+        if not (kind.finish is None or _is_runtime(kind.finish)):
             continue
         after = uses.only_consumer(operation.output)
         if after is None or not isinstance(after.kind, Elementwise):
@@ -159,6 +162,11 @@ def fuse_activation(program: Program) -> bool:
         _absorb(program, operation, after)
         return True
     return False
+
+
+def _is_runtime(finish: Finish) -> bool:
+    """Whether float results leave a product of 8-bit activations of any scale."""
+    return isinstance(finish, RuntimeScale)
 
 
 def _find_silu(uses: Uses, operation: Operation) -> tuple[Operation | None, Activation | None]:

@@ -17,6 +17,7 @@ from edgecomp.plan.operations import (
     Convolution,
     Cumulative,
     Dequantize,
+    DynamicQuantize,
     Elementwise,
     Fallback,
     FillHalo,
@@ -46,6 +47,7 @@ ROW_MAJOR_KINDS = (
     Recurrence,
     Cumulative,
     Gather,
+    DynamicQuantize,
     Fallback,
     Reinterpret,
 )
