@@ -26,6 +26,7 @@ from edgecomp.plan.operations import (
     LookupTable,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Pool,
     Program,
     Quantize,
@@ -48,6 +49,7 @@ ROW_MAJOR_KINDS = (
     Cumulative,
     Gather,
     DynamicQuantize,
+    PackedMatrixMultiply,
     Fallback,
     Reinterpret,
 )

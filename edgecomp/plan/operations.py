@@ -144,6 +144,27 @@ class MatrixMultiply:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PackedMatrixMultiply:
+    """Product of float32 activations with a constant matrix of few bits per weight.
+
+    inputs: a row-major [..., K]; then constants: numbers uint8 [K, N]; scales float32
+        [blocks, N]; zeros uint8 [blocks, N]; bias float32 [N].
+    outputs: y row-major [..., N]; sums float32 [..., blocks], for the kernels' own use.
+
+    ``y = activation(a @ ((numbers - zeros) * scales) + bias)``; row k of the matrix belongs to
+    block ``k // block``.
+
+    Attributes:
+        bits: 2, 4 or 8; numbers are below ``2**bits``.
+        block: elements of K that share a scale.
+    """
+
+    bits: int
+    block: int
+    activation: Activation | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchMatrixMultiply:
     """float32 product of two activations with numpy broadcasting of the batch dimensions.
 
@@ -473,6 +494,7 @@ class Fallback:
 Kind = (
     Convolution
     | MatrixMultiply
+    | PackedMatrixMultiply
     | BatchMatrixMultiply
     | Elementwise
     | LookupTable
