@@ -321,7 +321,8 @@ def is_whole(product: ScaledProduct) -> bool:
     shape, zero = static_shape(node.inputs[0]), optional_input(node, 2)
     if weights is None or weights.centre.any() or shape is None or len(shape) < 2:
         return False
-    if zero is not None and math.prod(static_shape(zero) or (0,)) != 1:
+    points = () if zero is None else static_shape(zero)
+    if points is None or math.prod(points) != 1:
         return False
     if not is_image:
         return weights.stored.ndim == 2
