@@ -9,7 +9,7 @@ from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower
-from edgecomp.passes.pipeline import float_passes, run_passes
+from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 from helpers.nodes import feeds_of, node_model
 from helpers.plans import PlanRunner
 
@@ -30,8 +30,7 @@ def compiled(model, inputs):
     """Results of the compiled model, and the operators that needed the fallback."""
     loaded = load_model(model)
     assert all(node.domain == "" for node in loaded.graph)
-    if not is_quantized(loaded):
-        run_passes(loaded, float_passes())
+    run_passes(loaded, quantized_passes() if is_quantized(loaded) else float_passes())
     lowered = lower(loaded, load_target("host"), name="m", workers=1)
     results = PlanRunner(lowered.plan).run(feeds_of(model, inputs))
     return list(results.values()), [each.operator for each in lowered.fallbacks]
