@@ -48,7 +48,6 @@ ROW_MAJOR_KINDS = (
     Recurrence,
     Cumulative,
     Gather,
-    DynamicQuantize,
     PackedMatrixMultiply,
     Fallback,
     Reinterpret,
@@ -198,6 +197,8 @@ def _wanted_order(operation: Operation, value: Value) -> Order | None:
         return Order.ROW_MAJOR
     if isinstance(kind, ANY_INPUT_KINDS):
         return None
+    if isinstance(kind, DynamicQuantize):
+        return operation.outputs[0].order
     if isinstance(kind, (Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply)):
         broadcast = value.shape != operation.output.shape
         return None if broadcast else operation.output.order

@@ -45,14 +45,6 @@ def test_binary(operator, dtype, other, constant, points):
     check(operator, inputs, variable=("a",) if constant else ("a", "b"))
 
 
-def test_binary_without_zero_points():
-    inputs = {
-        "a": stored(9), "as": scale(0.03), "az": None,
-        "b": stored(9, seed=1), "bs": scale(0.05), "bz": None, "cs": np.float32([0.1]),
-    }  # fmt: skip
-    check("QLinearAdd", inputs)
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 @pytest.mark.parametrize("operator", ["QLinearSigmoid", "QLinearLeakyRelu"])
 def test_functions(operator, dtype):

@@ -12,7 +12,7 @@ from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import DynamicQuantize, Operation
-from edgecomp.plan.values import Order
+from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -24,9 +24,11 @@ from edgecomp.schedules.builder import (
     splat,
 )
 from edgecomp.schedules.cpu.bounds import clamp
+from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.math import bits_of
+from edgecomp.schedules.cpu.move import emit_move
 from edgecomp.schedules.cpu.rows import Combine, fold_lanes
-from edgecomp.schedules.cpu.vectors import named, pinned, typed
+from edgecomp.schedules.cpu.vectors import lanes_of, named, pinned, typed
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "dynamic_quantize_f32"
@@ -37,13 +39,13 @@ _ROUND, _ROUND_BITS = 12582912.0, 0x4B400000
 
 
 def match(operation: Operation, target: Target) -> str:
-    """Row-major float32."""
+    """float32 in the order of the result."""
     del target
     if not isinstance(operation.kind, DynamicQuantize):
         return "not a DynamicQuantize"
     (x,) = operation.inputs
-    if x.dtype != "float32" or Order.NHWC in (x.order, operation.outputs[0].order):
-        return f"{x.dtype}, {x.order.value}"
+    if x.dtype != "float32" or x.order is not operation.outputs[0].order:
+        return f"{x.dtype}, {x.order.value} to {operation.outputs[0].order.value}"
     return "" if x.elements else "no elements"
 
 
@@ -52,11 +54,12 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     (x,) = operation.inputs
     y, scale, zero, extremes = operation.outputs
     chunks = extremes.shape[1]
-    first = _extremes(x.elements, chunks, target)
-    second = _quantization(x.elements, chunks, y.dtype, target)
+    # What a halo holds changes no extremes: 0 is among them anyway.
+    first = _extremes(x.view.elements, chunks, target)
+    second, items = _quantization(x, y, chunks, target)
     return [
         KernelCall(first, (x, extremes), chunks),
-        KernelCall(second, (x, extremes, scale, zero, y), chunks),
+        KernelCall(second, (x, extremes, scale, zero, y), items),
     ]
 
 
@@ -84,14 +87,17 @@ def _extremes(elements: int, chunks: int, target: Target) -> Kernel:
     return builder.finish("extremes")
 
 
-def _quantization(elements: int, chunks: int, dtype: str, target: Target) -> Kernel:
-    """``clamp(round(x / scale)) + zero`` with what all chunks' extremes give."""
+def _quantization(
+    source: Value, output: Value, chunks: int, target: Target
+) -> tuple[Kernel, int]:
+    """``clamp(round(x / scale)) + zero`` with what all chunks' extremes give; its work items."""
+    elements, dtype = source.view.elements, output.dtype
     builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", "float32", elements)
     extremes = builder.pointer("extremes", "float32", 2 * chunks)
     scale_out = builder.pointer("scale", "float32", 1)
     zero_out = builder.pointer("zero", "uint8", 1)
-    y = builder.pointer("y", dtype, elements)
+    y = builder.pointer("y", dtype, output.view.elements)
     storage_shift = int(np.iinfo(dtype).min)
     least = _combined(builder, extremes, 0, chunks, tirx.min)
     most = _combined(builder, extremes, chunks, chunks, tirx.max)
@@ -103,19 +109,29 @@ def _quantization(elements: int, chunks: int, dtype: str, target: Target) -> Ker
     zero = pinned(builder, "zero_value", _rounded(point, 1))
     low = pinned(builder, "low", tirx.Cast("float32", -zero))
     high = pinned(builder, "high", constant(255.0, "float32") + low)
-    with builder.loop("item", builder.lo, builder.hi) as item:
-        with builder.condition(item == 0):
-            builder.store(scale_out, 0, scale)
-            builder.store(zero_out, 0, tirx.Cast("uint8", zero))
+    with builder.condition(builder.lo == 0):
+        builder.store(scale_out, 0, scale)
+        builder.store(zero_out, 0, tirx.Cast("uint8", zero))
 
-        def quantize(at: Expr, lanes: int) -> None:
-            steps = named(builder, "steps", load(x, at, lanes) / splat(scale, lanes))
-            bounded = tirx.min(tirx.max(steps, splat(low, lanes)), splat(high, lanes))
-            stored = _rounded(bounded, lanes) + splat(zero + storage_shift, lanes)
-            builder.store(y, ramp(at, lanes), tirx.Cast(typed(dtype, lanes), stored))
+    def quantized(value: Expr) -> Expr:
+        lanes = lanes_of(value)
+        steps = named(builder, "steps", value / splat(scale, lanes))
+        bounded = tirx.min(tirx.max(steps, splat(low, lanes)), splat(high, lanes))
+        stored = _rounded(bounded, lanes) + splat(zero + storage_shift, lanes)
+        return tirx.Cast(typed(dtype, lanes), stored)
 
-        _each(builder, item, elements, chunks, quantize)
-    return builder.finish("dynamic_quantize")
+    items = chunks
+    if source.view == output.view:
+        with builder.loop("item", builder.lo, builder.hi) as item:
+
+            def quantize(at: Expr, lanes: int) -> None:
+                builder.store(y, ramp(at, lanes), quantized(load(x, at, lanes)))
+
+            _each(builder, item, elements, chunks, quantize)
+    else:
+        space = space_of_views([output.view, source.view])
+        items = emit_move(builder, target, space, y, x, LANES, quantized)
+    return builder.finish("dynamic_quantize"), items
 
 
 def _each(
