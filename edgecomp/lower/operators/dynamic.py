@@ -23,10 +23,13 @@ from edgecomp.plan.operations import (
     Fill,
     MatrixMultiply,
     RuntimeScale,
+    Scale,
     Step,
 )
 from edgecomp.plan.values import Array, Value
 
+#: Integers below it are exact in float32.
+_EXACT = 1 << 24
 #: A chunk has at least so many elements, and there are at most so many chunks.
 _CHUNK_ELEMENTS, _MOST_CHUNKS = 2048, 32
 
@@ -126,7 +129,7 @@ def _emit_convolution(
     node: ir.Node,
     x: Value,
     weight: Array,
-    finish: Accumulate | RuntimeScale,
+    finish: Accumulate | RuntimeScale | Scale,
     extras: list[Value],
     output: Value,
     nodes: list[ir.Node],
@@ -361,6 +364,9 @@ def emit_scaled_product(reader: Reader, product: ScaledProduct) -> None:
     if is_image:
         x = _padded(reader, node)
         assert not isinstance(x, str), x
+        if _is_depthwise(node, weights):
+            _emit_depthwise(reader, product, x, weights, finish, (zero, scale))
+            return
         _emit_convolution(
             reader, node, x, weights.stored, finish, [zero, scale], output, nodes
         )
@@ -371,6 +377,51 @@ def emit_scaled_product(reader: Reader, product: ScaledProduct) -> None:
     ]
     inputs = [reader.stored(_raw(source)), *constants, zero, scale]
     reader.emit(MatrixMultiply(finish=finish), inputs, [output], nodes)
+
+
+def _is_depthwise(node: ir.Node, weights: _Weights) -> bool:
+    """Whether there is one output per channel, and float32 holds every sum exactly."""
+    taps = weights.stored.reshape(len(weights.stored), -1).astype(np.int64)
+    farthest = 255 * np.abs(taps).sum(axis=1).max(initial=0)
+    alone = attribute_int(node, "group", 1) == len(weights.stored) and weights.stored.shape[1] == 1
+    return alone and farthest < _EXACT and int(weights.stored.min()) > -128
+
+
+def _emit_depthwise(
+    reader: Reader,
+    product: ScaledProduct,
+    x: Value,
+    weights: _Weights,
+    finish: RuntimeScale,
+    measured: tuple[Value, Value],
+) -> None:
+    """Depthwise kernels have no end of this kind: theirs gives the sums, steps do the rest."""
+    node, output = product.node, reader.value(product.nodes[-1].outputs[0])
+    sums = reader.new_value(f"{node.name}.sums", output.shape, "float32")
+    one = Scale(np.ones(1, np.float32))
+    _emit_convolution(reader, node, x, weights.stored, one, [], sums, [node])
+    shape = _channel_shape(node, output)
+    constants = [
+        reader.new_constant(f"{node.name}.{name}", array.astype(np.float32).reshape(own))
+        for name, array, own in (
+            ("weight_sums", finish.sums, shape),
+            ("storage", np.full(1, finish.zero_shift), ()),
+            ("multiplier", finish.multiplier, shape),
+            ("offset", finish.offset, shape),
+        )
+    ]
+    scalars = [_reshaped(reader, node, value, ()) for value in measured]
+    values = [sums, *constants, *scalars]  # sums, weights, storage, multiplier, offset, zero, scale
+    steps = (
+        Step("Cast", (5,), "float32"),
+        Step("Add", (7, 2), "float32"),
+        Step("Mul", (8, 1), "float32"),
+        Step("Sub", (0, 9), "float32"),
+        Step("Mul", (6, 3), "float32"),
+        Step("Mul", (10, 11), "float32"),
+        Step("Add", (12, 4), "float32"),
+    )
+    reader.emit(Elementwise(steps), values, [output], list(product.nodes))
 
 
 TABLE = {
