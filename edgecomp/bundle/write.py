@@ -42,8 +42,6 @@ GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
-#: Entries of ``facts`` with their own place in the manifest.
-_MANIFEST_FACTS = ("passes", "quantization", "accuracy")
 
 
 def write_bundle(

@@ -11,6 +11,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.dynamic_products import scaled_products
+from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
 from edgecomp.graph.shapes import static_shape
@@ -19,6 +20,7 @@ from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     cast,
+    control_flow,
     convolution,
     cumulative,
     dynamic,
@@ -55,6 +57,7 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     resize.TABLE,
     quantized.TABLE,
     dynamic.TABLE,
+    control_flow.TABLE,
 )
 
 
@@ -83,10 +86,16 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         not ``possible`` either, such as those whose sizes depend on the data, are missing from
         the program.
     """
-    reader = Reader(c_identifier(name), target.activation_dtype)
+    refusals: list[Refusal] = []
+
+    def read_body(inner: Reader, graph: ir.Graph) -> None:
+        for node in graph:
+            if not _is_constant(node):
+                refusals.extend(_read_node(inner, node))
+
+    reader = Reader(c_identifier(name), target.activation_dtype, read_body)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
-    refusals: list[Refusal] = []
     recognition = recognize(model.graph)
     products = scaled_products(model.graph)
     inside = {node: each for each in products.values() for node in (*each.nodes, each.unit)}
@@ -107,9 +116,9 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
 
 
 def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
-    open_size = _open_size(node)
-    if open_size:
-        return [_refusal(node, open_size, possible=False)]
+    problem = _open_size(node) or misplaced_index(node)
+    if problem:
+        return [_refusal(node, problem, possible=False)]
     if _is_empty(node):
         return []  # nothing to compute
     read = find_reader(node)

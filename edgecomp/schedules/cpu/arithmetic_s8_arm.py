@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

@@ -6,8 +6,6 @@ by the clamp, so nothing can be contracted into a fused multiply-add.
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import (
     Accumulate,
@@ -18,6 +16,7 @@ from edgecomp.plan.operations import (
     RuntimeScale,
 )
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

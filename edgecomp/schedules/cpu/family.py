@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu import (
     reduce,
     resize,
     softmax,
+    store_part,
     strided_copy,
     winograd,
 )
@@ -47,6 +48,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     recurrence,
     cumulative,
     gather,
+    store_part,
     strided_copy,
     fill,
 )

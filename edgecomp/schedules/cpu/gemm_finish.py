@@ -1,8 +1,8 @@
 """Epilogue and stores of one register tile of an implicit GEMM."""
 
 import numpy as np
-from tvm import tirx
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Expr,
     KernelBuilder,
@@ -54,6 +54,7 @@ class TileResults:
             if partial and self.plan.params.vectors.count == 1:
                 cases = [(tail, None)]
             elif partial:
+                assert block.is_last is not None
                 cases = [(tail, block.is_last), (lanes, tirx.Not(block.is_last))]
             for columns, test in cases:
                 with self.builder.condition(test):

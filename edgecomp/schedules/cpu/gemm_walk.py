@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder
 from edgecomp.schedules.cpu.gemm_accumulate import TileSums
 from edgecomp.schedules.cpu.gemm_finish import TileResults

@@ -15,9 +15,8 @@ a part of the first unit's column blocks, blocks of whole units, a part of the l
 only units that two threads share are transformed twice.
 """
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.epilogue import Epilogue
