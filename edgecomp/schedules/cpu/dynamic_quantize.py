@@ -8,11 +8,11 @@ chunk.
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import DynamicQuantize, Operation
 from edgecomp.plan.values import Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

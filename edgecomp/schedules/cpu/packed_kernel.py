@@ -2,9 +2,6 @@
 
 import dataclasses
 
-import numpy as np
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Activation, PackedMatrixMultiply
 from edgecomp.plan.values import Array

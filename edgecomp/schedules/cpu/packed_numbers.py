@@ -1,10 +1,10 @@
 """Numbers of 2, 4 or 8 bits out of 32-bit words, as float32."""
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
-from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, load, ramp
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, load
 from edgecomp.schedules.cpu.vectors import typed
 
 

@@ -10,15 +10,13 @@ columns; a 32-bit word holds the numbers of 4, 8 or 16 neighbours in K of one co
 * more rows: ``w = scale * q - scale * zero`` once per number, then multiply-adds for every row.
 """
 
-import dataclasses
-import math
 
 import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, PackedMatrixMultiply
 from edgecomp.plan.values import Array, Order
-from edgecomp.schedules.builder import Kernel, KernelBuilder, constant, load
+from edgecomp.schedules.builder import Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.packed_kernel import PackedKernel, PackedShape
 from edgecomp.schedules.cpu.rows import Row
