@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from edgecomp.schedules import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, StorePart
