@@ -72,14 +72,7 @@ class Plan:
 
 @functools.cache
 def plan_for(rows: int, vectors: int, *, in_order: bool) -> Plan | None:
-    """The cheapest ring that the registers leave room for; None where none does.
-
-    A product of one row uses each weight once: they come from memory, whose time hides that of
-    loads, and the more are on their way the better. So it has the longest ring of a core that
-    does not issue in order.
-    """
-    streams = rows == 1 and vectors > 1 and in_order
-    in_order = in_order and not streams
+    """The cheapest ring that the registers leave room for; None where none does."""
     free = VECTOR_REGISTERS - rows * vectors - rows
     plans = [
         plan
@@ -88,8 +81,21 @@ def plan_for(rows: int, vectors: int, *, in_order: bool) -> Plan | None:
         if chunk * chunks <= free
         and (plan := _plan(rows, vectors, Ring(chunk, chunks), in_order=in_order))
     ]
-    longer = -1 if streams else 1
-    return min(plans, key=lambda plan: (plan.cycles, longer * plan.ring.size), default=None)
+    if in_order and rows == 1 and plans:
+        return _streaming_plan(vectors, plans)
+    return min(plans, key=lambda plan: plan.cycles, default=None)
+
+
+def _streaming_plan(vectors: int, plans: list[Plan]) -> Plan:
+    """The plan of one row on a core that issues in order, at the cost of the cheapest one.
+
+    Each weight is used once and comes from memory, whose time hides that of loads: the more are
+    on their way the better, in as few instructions as can be.
+    """
+    most = min(4, vectors)
+    longest = max((p for p in plans if p.ring.chunk <= most), key=lambda p: p.ring.size)
+    cycles = min(plan.cycles for plan in plans)
+    return Plan(longest.ring, longest.period, cycles)
 
 
 @functools.cache
