@@ -63,11 +63,13 @@ def build(
     record = find_record(key, options.cache_dir)
     meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
-        from edgecomp.steps.prepare import prepare
+        from edgecomp.steps.prepare import Prepared, prepare
         from edgecomp.steps.record import make_record
 
-        with errors_about(model):
-            prepared = prepare(
+        def prepared_at(
+            sizes: Mapping[str, int] | None = None, largest: "Prepared | None" = None
+        ) -> "Prepared":
+            return prepare(
                 model,
                 options,
                 progress,
@@ -75,9 +77,15 @@ def build(
                 kwargs=kwargs,
                 dataset=calibration_dataset,
                 target=target,
+                sizes=sizes,
+                largest=largest,
             )
+
+        with errors_about(model):
             name = options.name or name_of(model)
-            record = make_record(prepared, target, options, name, progress)
+            record = make_record(
+                prepared_at(), target, options, name, progress, at_sizes=prepared_at
+            )
         meanwhile = keeping(key, record, options.cache_dir)
     progress("link and write the bundle")
     with meanwhile:

@@ -14,6 +14,7 @@ from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.bind_inputs import bind_inputs
+from edgecomp.frontend.dynamic_dimensions import choose_sizes
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
@@ -61,6 +62,7 @@ def load_model(
     dynamic_shapes: Any = None,
     opset: int | None = None,
     static: bool = True,
+    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     """Read or trace a model.
 
@@ -77,6 +79,8 @@ def load_model(
         opset: operator set that models below it are brought to; 21 where None.
         static: whether shapes that depend on the data are refused. Shapes of inputs are known
             in any case.
+        sizes: at which bounded dimensions of the inputs are read, by the symbol's name; the
+            largest where not given. ``dynamic_dimensions.dynamic_inputs`` tells of them.
 
     Returns:
         A model in which functions are inlined, decided branches taken, shape arithmetic
@@ -95,7 +99,7 @@ def load_model(
         )
     given = _open(source, args, kwargs, inputs, dynamic_shapes, version)
     try:
-        return _prepare(given, inputs, constants or {}, version, static=static)
+        return _prepare(given, inputs, constants or {}, version, static=static, sizes=sizes)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -158,6 +162,7 @@ def _prepare(
     version: int,
     *,
     static: bool,
+    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     model = given.model
     normalize_sources(model)
@@ -167,7 +172,7 @@ def _prepare(
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
-    set_input_shapes(model, specs)
+    set_input_shapes(model, choose_sizes(model, specs, sizes))
     before = model.clone() if given.traced is None else None
     converted = convert_opset(model, version)
     if converted and before is not None and not is_renumbered(before, model):

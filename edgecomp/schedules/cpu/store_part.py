@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from edgecomp.schedules import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, StorePart
