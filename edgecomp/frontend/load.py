@@ -14,6 +14,7 @@ from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.bind_inputs import bind_inputs
+from edgecomp.frontend.constant_spec import ConstantSpec
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
@@ -56,7 +57,7 @@ def load_model(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
-    constants: Mapping[str, AnyArray] | None = None,
+    constants: Mapping[str, AnyArray | ConstantSpec] | None = None,
     dynamic_shapes: Any = None,
     opset: int | None = None,
     static: bool = True,
@@ -153,7 +154,7 @@ def _open(
 def _prepare(
     given: _Source,
     inputs: Mapping[str, InputSpec],
-    constants: Mapping[str, AnyArray],
+    constants: Mapping[str, AnyArray | ConstantSpec],
     version: int,
     *,
     static: bool,

@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
@@ -73,7 +74,14 @@ def prepare(
     """
     progress("read the model")
     specs = parse_input_specs(options.input)
-    model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset)
+    model = load_model(
+        source,
+        args=args,
+        kwargs=kwargs,
+        inputs=specs,
+        constants=parse_constant_specs(options.constant),
+        opset=options.opset,
+    )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
     if is_quantized(model):
