@@ -47,7 +47,7 @@ class ConstantSpec:
         if dtype.kind in "iu" and [int(n) for n in array] != [int(n) for n in self.numbers]:
             raise self._conflict(f"its dtype is {dtype}")
         whole = array if len(array) == math.prod(shape) else np.full(shape, array[0])
-        return np.ascontiguousarray(whole.reshape(shape))
+        return whole.reshape(shape)
 
     def _shape(self, value: ir.Value) -> tuple[int, ...]:
         if value.shape is None:
