@@ -29,6 +29,7 @@ from edgecomp.frontend.torch_export import (
 )
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.control_flow import may_not_end
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model
@@ -175,7 +176,7 @@ def _prepare(
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)
         logger.info("traced; differs from eager torch by %.2g of the range", difference)
-    elif converted and before is not None:
+    elif converted and before is not None and not may_not_end(model):
         _compare_conversion(before, model)
     return model
 

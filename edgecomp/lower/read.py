@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import captured_values, possible_bodies
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
@@ -141,7 +142,8 @@ def _refusal(node: ir.Node, reason: str, *, possible: bool) -> Refusal:
 
 def _open_size(node: ir.Node) -> str:
     """Why the sizes of a node are not known before the model runs, "" if they are."""
-    for value in node.inputs:
+    captured = [value for body in possible_bodies(node) for value in captured_values(body)]
+    for value in (*node.inputs, *captured):
         if value is not None and not is_static(value):
             return f"the size of '{value.name}' is not known before the model runs"
     if all(is_static(value) for value in node.outputs if value.name):

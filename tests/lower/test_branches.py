@@ -23,7 +23,7 @@ def both(compiled, **feeds):
 @hypothesis.settings(max_examples=12, deadline=None)
 @hypothesis.given(st.lists(st.integers(0, 19), max_size=4))
 def test_odd_empty_and_scalar_shapes(shape):
-    kind = f"float[{','.join(map(str, shape))}]" if shape else "float[]"
+    kind = f"float[{','.join(map(str, shape))}]" if shape else "float"
     compiled = Compiled(
         f"""g (bool c, {kind} x) => ({kind} y, {kind} z) {{
             w = Relu(x)
@@ -31,7 +31,8 @@ def test_odd_empty_and_scalar_shapes(shape):
               then_branch = t () => ({kind} a, {kind} b) {{ a = Add(w, x)  b = Neg(w) }},
               else_branch = e () => ({kind} d, {kind} f) {{ f = Sub(x, w)  d = Exp(w) }}
             >
-        }}"""
+        }}""",
+        shapes={"x": tuple(shape)},
     )
     both(compiled, x=values(*shape))
 
@@ -165,10 +166,10 @@ def test_different_shapes_are_refused_by_name():
 def test_a_branch_that_does_not_fit_the_shapes_fails_the_run():
     """As in a model for two rates, where the size of the input belongs to one of them."""
     compiled = Compiled(
-        """g (bool c, float[n] x) => (float[m] y) <int64[2] a = {2, 3}, int64[2] b = {2, 4}> {
+        """g (bool c, float[n] x) => (float y) <int64[2] a = {2, 3}, int64[2] b = {2, 4}> {
             y = If (c) <
-              then_branch = t () => (float[o] p) { i = Reshape(x, a) p = ReduceSum<keepdims = 0>(i) },
-              else_branch = e () => (float[o] q) { j = Reshape(x, b) q = ReduceSum<keepdims = 0>(j) }
+              then_branch = t () => (float p) { i = Reshape(x, a) p = ReduceSum<keepdims = 0>(i) },
+              else_branch = e () => (float q) { j = Reshape(x, b) q = ReduceSum<keepdims = 0>(j) }
             >
         }""",
         shapes={"x": (8,)},

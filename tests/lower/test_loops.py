@@ -61,15 +61,6 @@ def test_early_exit_by_what_is_computed():
 def test_no_trip_count():
     compiled = Compiled(
         """g (bool c, int64 x, int64 m) => (int64 y) <int64 two = {2}> {
-            y = Loop ("", c, x) <
-              body = b (int64 i, bool ci, int64 v) => (bool co, int64 v2) {
-                v2 = Mul(v, two)
-                co = Less(v2, m)
-              }
-            >
-        }""".replace('""', "")
-        if False
-        else """g (bool c, int64 x, int64 m) => (int64 y) <int64 two = {2}> {
             y = Loop ( , c, x) <
               body = b (int64 i, bool ci, int64 v) => (bool co, int64 v2) {
                 v2 = Mul(v, two)
@@ -189,6 +180,7 @@ def test_scans(length, part, in_axis, out_axis, reverse_in, reverse_out, unrolle
             > (s, x, k)
         }}""",
         most_unrolled=10**6 if unrolled else 0,
+        shapes={"x": tuple(whole), "s": tuple(part), "k": (length, *part)},
     )
     feeds = {"x": values(*whole), "s": values(*part, seed=1), "k": values(length, *part, seed=2)}
     compiled.check(**feeds)
