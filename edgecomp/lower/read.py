@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.bodies import captured_values, possible_bodies
+from edgecomp.graph.bodies import captured_values, is_control_flow, possible_bodies
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
@@ -121,7 +121,7 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
         if all(refusal.possible for refusal in refusals):
             narrow_outputs(reader, node, wide)
         return refusals
-    impossible = fallback_reason(node)
+    impossible = reason if is_control_flow(node) else fallback_reason(node)
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
         single_node.read_single_node(reader, node)

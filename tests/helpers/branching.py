@@ -16,11 +16,11 @@ from edgecomp.passes.pipeline import float_passes, run_passes
 from edgecomp.reference.interpreter import run_reference
 from helpers.plans import PlanRunner
 
-HEAD = '<ir_version: 8, opset_import: ["": 18]>\n'
+HEAD = '<ir_version: 10, opset_import: ["": 21]>\n'
 
 
 def parse(text):
-    """A model from ONNX text of opset 18."""
+    """A model from ONNX text of opset 21."""
     return onnx.parser.parse_model(HEAD + text)
 
 

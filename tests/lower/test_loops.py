@@ -183,7 +183,12 @@ def test_scans(length, part, in_axis, out_axis, reverse_in, reverse_out, unrolle
         shapes={"x": tuple(whole), "s": tuple(part), "k": (length, *part)},
     )
     feeds = {"x": values(*whole), "s": values(*part, seed=1), "k": values(length, *part, seed=2)}
-    compiled.check(**feeds)
+    if length:
+        compiled.check(**feeds)
+    else:  # onnxruntime divides by the length
+        found = compiled.runner.run({p.name: feeds[p.name] for p in compiled.plan.inputs})
+        np.testing.assert_array_equal(found["last"], feeds["s"])
+        assert (found["y"].shape, found["z"].shape) == (tuple(joined), (0, *part))
     assert ("Scan" in compiled.operators) == (not unrolled and length > 1)
 
 
