@@ -253,7 +253,10 @@ def tune(
 
 
 def check(
-    model: Any, targets: Sequence[Target | str], inputs: Sequence[str] = ()
+    model: Any,
+    targets: Sequence[Target | str],
+    inputs: Sequence[str] = (),
+    constants: Sequence[str] = (),
 ) -> "CheckReport":
     """Say which operators of a model run how on which target; compiles nothing.
 
@@ -261,7 +264,9 @@ def check(
         model: as for ``build``.
         targets: names or targets.
         inputs: shapes as for ``--input``.
+        constants: contents as for ``--constant``.
     """
+    from edgecomp.frontend.constant_spec import parse_constant_specs
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
     from edgecomp.graph.qdq import is_quantized
@@ -271,7 +276,12 @@ def check(
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
     with errors_about(model):
-        loaded = load_model(model, inputs=parse_input_specs(inputs), static=False)
+        loaded = load_model(
+            model,
+            inputs=parse_input_specs(inputs),
+            constants=parse_constant_specs(constants),
+            static=False,
+        )
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.
         if is_whole(loaded.graph):

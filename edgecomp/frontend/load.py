@@ -14,6 +14,7 @@ from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.bind_inputs import bind_inputs
+from edgecomp.frontend.constant_spec import ConstantSpec
 from edgecomp.frontend.dynamic_dimensions import choose_sizes
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
@@ -29,6 +30,7 @@ from edgecomp.frontend.torch_export import (
 )
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.control_flow import may_not_end
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.microsoft.definitions import adopt_misplaced
 from edgecomp.graph.names import name_everything
@@ -58,7 +60,7 @@ def load_model(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
-    constants: Mapping[str, AnyArray] | None = None,
+    constants: Mapping[str, AnyArray | ConstantSpec] | None = None,
     dynamic_shapes: Any = None,
     opset: int | None = None,
     static: bool = True,
@@ -158,7 +160,7 @@ def _open(
 def _prepare(
     given: _Source,
     inputs: Mapping[str, InputSpec],
-    constants: Mapping[str, AnyArray],
+    constants: Mapping[str, AnyArray | ConstantSpec],
     version: int,
     *,
     static: bool,
@@ -177,7 +179,8 @@ def _prepare(
     converted = convert_opset(model, version)
     if converted and before is not None and not is_renumbered(before, model):
         # Before operators are defined by others: quantized forms then round as numerics.md says.
-        _compare_conversion(before, model)
+        if not may_not_end(model):
+            _compare_conversion(before, model)
     name_everything(model)
     infer_and_fold(model)
     verify(model, static=static)
@@ -251,9 +254,17 @@ def _node_in(text: str) -> str:
     return ""
 
 
+def _has_scan(model: ir.Model) -> bool:
+    return any(
+        node.op_type == "Scan" for node in ir.traversal.RecursiveGraphIterator(model.graph)
+    )
+
+
 def _compare_conversion(before: ir.Model, after: ir.Model) -> None:
     """The converted model must compute what the file's own operator set says."""
     feeds = random_feeds(after)
+    if any(not array.size for array in feeds.values()) and _has_scan(before):
+        return  # onnxruntime divides by the number of rounds
     try:
         expected = run_model(before, feeds)
         actual = run_model(after, feeds)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
@@ -89,7 +90,13 @@ def prepare(
     progress("read the model")
     specs = parse_input_specs(options.input)
     model = load_model(
-        source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset, sizes=sizes
+        source,
+        args=args,
+        kwargs=kwargs,
+        inputs=specs,
+        constants=parse_constant_specs(options.constant),
+        opset=options.opset,
+        sizes=sizes,
     )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
