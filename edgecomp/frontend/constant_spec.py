@@ -52,7 +52,9 @@ class ConstantSpec:
     def _shape(self, value: ir.Value) -> tuple[int, ...]:
         if value.shape is None:
             return () if len(self.numbers) == 1 else (len(self.numbers),)
-        free = [index for index, extent in enumerate(value.shape) if not isinstance(extent, int)]
+        free = [
+            index for index, extent in enumerate(value.shape) if not isinstance(extent, int)
+        ]
         shape = [extent if isinstance(extent, int) else 1 for extent in value.shape]
         if len(free) == 1 and math.prod(shape):
             shape[free[0]] = max(1, len(self.numbers) // math.prod(shape))
@@ -76,7 +78,9 @@ def parse_constant_specs(texts: Iterable[str]) -> dict[str, ConstantSpec]:
             raise EdgecompError(Code.USAGE, f"--constant {text}: no '='", hint=_FORM)
         if name in specs:
             raise EdgecompError(Code.USAGE, f"--constant {name} is given twice")
-        specs[name] = ConstantSpec(name, tuple(_number(n, text) for n in numbers.split(",")), text)
+        specs[name] = ConstantSpec(
+            name, tuple(_number(n, text) for n in numbers.split(",")), text
+        )
     return specs
 
 

@@ -168,9 +168,7 @@ def is_endless(form: LoopForm) -> bool:
     """Whether nothing in the model ends a loop."""
     start = None if form.start is None else constant_array(form.start)
     begins = form.start is None or (start is not None and bool(start.reshape(-1)[0]))
-    return (
-        form.has_condition and form.limit is None and begins and _goes_on(form.body) is True
-    )
+    return form.has_condition and form.limit is None and begins and _goes_on(form.body) is True
 
 
 def may_not_end(model: ir.Model) -> bool:

@@ -29,7 +29,9 @@ def test_free_dimensions_are_all_listed(rng):
         load_model(network(rng))
     assert caught.value.code is Code.DIMENSION_FREE
     assert "x [batch,3,height,8], z [batch,4]" in caught.value.cause
-    assert caught.value.hint.startswith("give --input x:1x3x1x8 --input z:1x4, or bounds as in")
+    assert caught.value.hint.startswith(
+        "give --input x:1x3x1x8 --input z:1x4, or bounds as in"
+    )
 
 
 @pytest.mark.parametrize(

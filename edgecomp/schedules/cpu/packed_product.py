@@ -10,7 +10,6 @@ columns; a 32-bit word holds the numbers of 4, 8 or 16 neighbours in K of one co
 * more rows: ``w = scale * q - scale * zero`` once per number, then multiply-adds for every row.
 """
 
-
 import numpy as np
 
 from edgecomp.device.target import Target
@@ -66,9 +65,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     arguments.append(Constant(f"{label}.bias", _tiled(bias.constant[None], shape)))
     calls = []
     if shape.needs_sums:
-        calls.append(
-            KernelCall(_block_sums(shape, target), (x, sums), rows)
-        )
+        calls.append(KernelCall(_block_sums(shape, target), (x, sums), rows))
         arguments.append(sums)
     product = KernelCall(
         kernel=kernel,
