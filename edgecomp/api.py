@@ -63,11 +63,13 @@ def build(
     record = find_record(key, options.cache_dir)
     meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
-        from edgecomp.steps.prepare import prepare
+        from edgecomp.steps.prepare import Prepared, prepare
         from edgecomp.steps.record import make_record
 
-        with errors_about(model):
-            prepared = prepare(
+        def prepared_at(
+            sizes: Mapping[str, int] | None = None, largest: "Prepared | None" = None
+        ) -> "Prepared":
+            return prepare(
                 model,
                 options,
                 progress,
@@ -75,9 +77,15 @@ def build(
                 kwargs=kwargs,
                 dataset=calibration_dataset,
                 target=target,
+                sizes=sizes,
+                largest=largest,
             )
+
+        with errors_about(model):
             name = options.name or name_of(model)
-            record = make_record(prepared, target, options, name, progress)
+            record = make_record(
+                prepared_at(), target, options, name, progress, at_sizes=prepared_at
+            )
         meanwhile = keeping(key, record, options.cache_dir)
     progress("link and write the bundle")
     with meanwhile:
@@ -245,7 +253,10 @@ def tune(
 
 
 def check(
-    model: Any, targets: Sequence[Target | str], inputs: Sequence[str] = ()
+    model: Any,
+    targets: Sequence[Target | str],
+    inputs: Sequence[str] = (),
+    constants: Sequence[str] = (),
 ) -> "CheckReport":
     """Say which operators of a model run how on which target; compiles nothing.
 
@@ -253,21 +264,29 @@ def check(
         model: as for ``build``.
         targets: names or targets.
         inputs: shapes as for ``--input``.
+        constants: contents as for ``--constant``.
     """
+    from edgecomp.frontend.constant_spec import parse_constant_specs
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
     from edgecomp.graph.qdq import is_quantized
     from edgecomp.graph.verify import is_whole
     from edgecomp.lower.check import check_model
-    from edgecomp.passes.pipeline import float_passes, run_passes
+    from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
     with errors_about(model):
-        loaded = load_model(model, inputs=parse_input_specs(inputs), static=False)
+        loaded = load_model(
+            model,
+            inputs=parse_input_specs(inputs),
+            constants=parse_constant_specs(constants),
+            static=False,
+        )
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.
-        if is_whole(loaded.graph) and not is_quantized(loaded):
-            run_passes(loaded, float_passes())
+        if is_whole(loaded.graph):
+            quantized = is_quantized(loaded)
+            run_passes(loaded, quantized_passes() if quantized else float_passes())
         return check_model(loaded, wanted)
 
 

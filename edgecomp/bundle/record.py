@@ -28,10 +28,13 @@ from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
 from edgecomp.options import BuildOptions
 from edgecomp.plan.plan import (
+    DynamicCall,
+    Extent,
     Plan,
     PlanCall,
     PlanPort,
     PlanRegion,
+    PlanSymbol,
     PlanTensor,
     RegionKind,
     Storage,
@@ -260,13 +263,23 @@ def _pack(record: Record) -> bytes:
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
             if field.name
-            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects", "regions")
+            not in (
+                "tensors",
+                "calls",
+                "inputs",
+                "outputs",
+                "weights",
+                "objects",
+                "regions",
+                "symbols",
+            )
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
             for tensor in plan.tensors
         ],
         "calls": [dataclasses.asdict(call) for call in plan.calls],
+        "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
         "regions": [
@@ -308,14 +321,13 @@ def _unpack(content: bytes) -> Record:
                 )
                 for t in header["tensors"]
             ],
-            calls=[
-                PlanCall(
-                    **{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])}
-                )
-                for c in header["calls"]
-            ],
-            inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
-            outputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["outputs"]],
+            calls=[_plan_call(c) for c in header["calls"]],
+            inputs=[_plan_port(p) for p in header["inputs"]],
+            outputs=[_plan_port(p) for p in header["outputs"]],
+            symbols=tuple(
+                PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
+                for s in header["symbols"]
+            ),
             regions=[
                 PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
             ],
@@ -329,6 +341,25 @@ def _unpack(content: bytes) -> Record:
 
         golden = [(read(given), read(expected)) for given, expected in header["golden"]]
         return Record(plan, archive.read("model"), golden, header["facts"])
+
+
+def _plan_call(content: Mapping[str, Any]) -> PlanCall:
+    sized = content["dynamic"]
+    dynamic = sized and DynamicCall(
+        _extent(sized["items"]), tuple(map(_extent, sized["sizes"])), tuple(sized["strides"])
+    )
+    lists = {name: tuple(content[name]) for name in ("arguments", "nodes")}
+    return PlanCall(**{**content, **lists, "dynamic": dynamic})
+
+
+def _plan_port(content: Mapping[str, Any]) -> PlanPort:
+    extents = tuple(map(_extent, content["extents"]))
+    return PlanPort(**{**content, "shape": tuple(content["shape"]), "extents": extents})
+
+
+def _extent(content: Mapping[str, Any]) -> Extent:
+    terms = tuple((factor, tuple(symbols)) for factor, symbols in content["terms"])
+    return Extent(terms, content["divisor"])
 
 
 def _read_array(archive: zipfile.ZipFile, number: int) -> Array:
