@@ -68,7 +68,7 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
 
 
 def _refuse_old_scan(model: ir.Model) -> None:
-    """onnx's converter drops the batch dimension that Scan had, from the inputs too."""
+    """Onnx's converter drops the batch dimension that Scan had, from the inputs too."""
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         if node.op_type == "Scan" and node.domain in ("", "ai.onnx"):
             raise EdgecompError(

@@ -1,6 +1,6 @@
 """A loop written out: the body once for each round.
 
-    Loop (3, body)   =>   body, body, body, and for each row output Unsqueeze and Concat
+Loop (3, body)   =>   body, body, body, and for each row output Unsqueeze and Concat
 """
 
 import dataclasses
@@ -59,9 +59,7 @@ def unroll(node: ir.Node, rounds: Rounds) -> list[ir.Node]:
         nodes, results = insert_graph(node, copy, given, taken)
         made += nodes
         states = results[rounds.first_state : rounds.first_state + len(states)]
-        for row, value in zip(
-            rows, results[rounds.first_state + len(states) :], strict=True
-        ):
+        for row, value in zip(rows, results[rounds.first_state + len(states) :], strict=True):
             row.append(value)
     joined = [_joined(node, rounds, number, row, made) for number, row in enumerate(rows)]
     return made + replace_outputs(node, [*states, *joined])

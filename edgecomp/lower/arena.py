@@ -43,9 +43,7 @@ def plan_arena(blocks: Sequence[Block]) -> tuple[list[int], int]:
     return best
 
 
-def alive_through(
-    loops: Sequence[tuple[int, int]], first: int, last: int
-) -> tuple[int, int]:
+def alive_through(loops: Sequence[tuple[int, int]], first: int, last: int) -> tuple[int, int]:
     """When a value is alive that is touched first and last at these calls.
 
     After the last call of a loop comes its first again: what is read in a loop and was made
@@ -55,7 +53,8 @@ def alive_through(
 
     Args:
         loops: first and last call of each.
-        first, last: calls that touch the value.
+        first: call that touches the value first.
+        last: call that touches it last.
     """
     inner_first = sorted(loops, key=lambda loop: loop[1] - loop[0])
     for begin, end in inner_first:

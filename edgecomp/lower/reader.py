@@ -15,11 +15,10 @@ from edgecomp.graph.source import source_of
 from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
 from edgecomp.plan.values import Array, Quantization, Value
 
-
 ReadNodes = Callable[["Reader", ir.Graph], None]
 
 
-def _read_nothing(reader: "Reader", graph: ir.Graph) -> None:
+def _read_nothing(_: "Reader", graph: ir.Graph) -> None:
     raise AssertionError(f"nothing reads the graphs inside nodes: {graph.name}")
 
 

@@ -61,7 +61,9 @@ def evaluate(
 
 def read_inside(node: ir.Node) -> list[ir.Value]:
     """Values of the graph around a node that its bodies read."""
-    return list(dict.fromkeys(value for body in bodies(node) for value in captured_values(body)))
+    return list(
+        dict.fromkeys(value for body in bodies(node) for value in captured_values(body))
+    )
 
 
 def _evaluate_with_context(

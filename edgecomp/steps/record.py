@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
-from edgecomp.graph.control_flow import may_not_end
+from edgecomp.graph.loop_form import may_not_end
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower

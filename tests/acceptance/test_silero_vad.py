@@ -79,7 +79,10 @@ def test_the_rate_as_an_input(build, rate, figure):
 def test_a_rate_that_does_not_fit_the_frame_is_refused(build):
     """The network of 8 kHz cannot read a frame of 16 kHz: onnxruntime fails as well."""
     bundle = build("silero_vad", 16000)
-    frame = {"input": np.zeros((1, 576), np.float32), "state": np.zeros((2, 1, 128), np.float32)}
+    frame = {
+        "input": np.zeros((1, 576), np.float32),
+        "state": np.zeros((2, 1, 128), np.float32),
+    }
     with pytest.raises(EdgecompError) as error:
         bundle.run({**frame, "sr": np.array(8000, np.int64)})
     assert error.value.code is Code.INPUT_MISMATCH
@@ -90,9 +93,7 @@ def test_a_rate_that_does_not_fit_the_frame_is_refused(build):
 def test_both_ways_of_one_bundle(build, rate):
     """The variant whose two networks both take any frame."""
     bundle = build("silero_vad_op18_ifless", 16000)
-    session = onnxruntime.InferenceSession(
-        str(silero_vad.onnx_file("silero_vad_op18_ifless"))
-    )
+    session = onnxruntime.InferenceSession(str(silero_vad.onnx_file("silero_vad_op18_ifless")))
     state = np.zeros((2, 1, 128), np.float32)
     for frame in silero_vad.frames(16000)[20:60]:
         feeds = {"input": frame[None], "state": state, "sr": np.array(rate, np.int64)}

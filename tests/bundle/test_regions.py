@@ -32,7 +32,9 @@ g (int64 n, bool c, float[64,129] x) => (float[64,129] y, float[k,129] rows)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("regions") / "bundle"
-    return api.build(onnx.parser.parse_model(TEXT), BuildOptions(output=folder, name="looping"))
+    return api.build(
+        onnx.parser.parse_model(TEXT), BuildOptions(output=folder, name="looping")
+    )
 
 
 def feeds(n, c):

@@ -182,7 +182,11 @@ def test_scans(length, part, in_axis, out_axis, reverse_in, reverse_out, unrolle
         most_unrolled=10**6 if unrolled else 0,
         shapes={"x": tuple(whole), "s": tuple(part), "k": (length, *part)},
     )
-    feeds = {"x": values(*whole), "s": values(*part, seed=1), "k": values(length, *part, seed=2)}
+    feeds = {
+        "x": values(*whole),
+        "s": values(*part, seed=1),
+        "k": values(length, *part, seed=2),
+    }
     if length:
         compiled.check(**feeds)
     else:  # onnxruntime divides by the length

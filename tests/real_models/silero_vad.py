@@ -37,7 +37,9 @@ def missing() -> str:
     if importlib.util.find_spec("silero_vad") is None:
         return f"not installed: {PACKAGE}"
     if shutil.which("espeak-ng") is None:
-        return "espeak-ng is not installed (apt install espeak-ng), which speaks the test audio"
+        return (
+            "espeak-ng is not installed (apt install espeak-ng), which speaks the test audio"
+        )
     return ""
 
 
@@ -71,9 +73,7 @@ def frames(rate: int) -> np.ndarray:
     samples, labels = audio(rate)
     size, context = FRAMES[rate]
     padded = np.concatenate([np.zeros(context, np.float32), samples])
-    return np.stack(
-        [padded[i * size : (i + 1) * size + context] for i in range(len(labels))]
-    )
+    return np.stack([padded[i * size : (i + 1) * size + context] for i in range(len(labels))])
 
 
 def probabilities(step, rate: int, count: int | None = None) -> np.ndarray:

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY, captured_values
 from edgecomp.graph.constants import is_constant
-from edgecomp.graph.control_flow import (
+from edgecomp.graph.loop_form import (
     LoopForm,
     condition_value,
     fixed_rounds,
@@ -88,10 +88,10 @@ def read_if(reader: Reader, node: ir.Node) -> str:
         body.program.outputs = [body.reader.value(value) for value in graph.outputs]
         bodies.append(body)
     read = list(dict.fromkeys(value for body in bodies if body for value in body.read))
-    programs = [body and _with_inputs(body, read) for body in bodies]
+    then, otherwise = (_with_inputs(body, read) if body else None for body in bodies)
     outputs = [_value(reader, value) for value in node.outputs]
     inputs = [reader.input(node, 0), *read]
-    reader.emit(Branch((programs[0], programs[1])), inputs, outputs, [node])
+    reader.emit(Branch((then, otherwise)), inputs, outputs, [node])
     return ""
 
 
@@ -202,7 +202,9 @@ class _Rounds(_Body):
     def inputs(self) -> list[Value]:
         """Of the operation."""
         limit, kind = self._limit(), self.kind()
-        start = [self.outer.value(self.form.start)] if kind.has_start and self.form.start else []
+        start = (
+            [self.outer.value(self.form.start)] if kind.has_start and self.form.start else []
+        )
         return [*([limit] if limit else []), *start, *self.first, *self.read]
 
     def _limit(self) -> Value | None:
@@ -247,7 +249,9 @@ class _Rounds(_Body):
             return
         inside = self.reader.new_value(whole.name, whole.shape, whole.dtype)
         index = self._index(whole.shape[axis], reverse=reverse)
-        self.reader.emit(StorePart(axis), [self.reader.value(row), index], [inside], [self.node])
+        self.reader.emit(
+            StorePart(axis), [self.reader.value(row), index], [inside], [self.node]
+        )
         self.program.outputs.append(inside)
         self.outputs.append(whole)
         if self._count is None:
