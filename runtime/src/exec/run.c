@@ -27,13 +27,13 @@ static ec_status finish_active(run_state *state) {
 
 static ec_status launch(run_state *state, uint32_t call) {
   const ec_device *device = &state->run->devices[state->run->model->calls[call].device];
-  if (device != state->active) { /* devices meet in the arena */
+  if (state->active != NULL && state->active != device) { /* devices meet in the arena */
     ec_status status = finish_active(state);
     if (status != EC_OK) {
       return status;
     }
-    state->active = device;
   }
+  state->active = device;
   return device->backend->launch(device->state, call);
 }
 
