@@ -26,13 +26,13 @@ from edgecomp.bundle.manifest import (
 )
 from edgecomp.bundle.plan_files import padded_weights, write_file, write_plan, write_runtime
 from edgecomp.bundle.reader import Bundle, open_bundle
-from edgecomp.bundle.rendering import render
+from edgecomp.bundle.rendering import keep_compiled, render
 from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
 from edgecomp.cache import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
-from edgecomp.plan.plan import Plan, PlanPort
+from edgecomp.plan.plan import Extent, Plan, PlanPort, PlanSymbol
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -42,8 +42,6 @@ GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
-#: Entries of ``facts`` with their own place in the manifest.
-_MANIFEST_FACTS = ("passes", "quantization", "accuracy")
 
 
 def write_bundle(
@@ -85,13 +83,15 @@ def write_bundle(
     _check_name(plan.name)
     final = pathlib.Path(directory).absolute()
     compiler = _choose_compiler(target, toolchain, required=require_library)
+    keep_compiled(cache or cache_folder())
     with staged_directory(final, force=force) as folder:
         weights = padded_weights(plan)
         write_runtime(folder)
         write_file(folder / WEIGHTS, weights)
         write_file(folder / MODEL, model_bytes)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
-        write_golden(folder, golden, _ports(plan.inputs), _ports(plan.outputs))
+        inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
+        write_golden(folder, golden, inputs, outputs)
         if compiler is None:
             built = _not_built(target, toolchain)
         else:
@@ -112,8 +112,8 @@ def write_bundle(
                 name=plan.name,
                 versions=_versions(),
                 target=_target_facts(target),
-                inputs=_ports(plan.inputs),
-                outputs=_ports(plan.outputs),
+                inputs=inputs,
+                outputs=outputs,
                 weights=_weights_facts(weights, embedded=embed_weights),
                 build=built.facts,
                 memory=MemoryFacts(
@@ -125,6 +125,9 @@ def write_bundle(
                 quantization=dict(facts.get("quantization", {})),
                 accuracy=dict(facts.get("accuracy", {})),
                 files=_file_facts(folder),
+                dynamic={
+                    s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
+                },
             )
         )
         write_file(folder / manifest.NAME, text.encode())
@@ -232,8 +235,26 @@ def _target_facts(target: Target) -> TargetFacts:
     )
 
 
-def _ports(ports: Sequence[PlanPort]) -> tuple[Port, ...]:
-    return tuple(Port(p.name, np.dtype(p.dtype).name, tuple(p.shape)) for p in ports)
+def _ports(ports: Sequence[PlanPort], symbols: Sequence[PlanSymbol]) -> tuple[Port, ...]:
+    return tuple(
+        Port(
+            p.name,
+            np.dtype(p.dtype).name,
+            tuple(p.shape),
+            tuple(_extent_text(extent, symbols) for extent in p.extents),
+        )
+        for p in ports
+    )
+
+
+def _extent_text(extent: Extent, symbols: Sequence[PlanSymbol]) -> str:
+    """``12*length+1``, ``(width-1)/2``."""
+    texts = []
+    for factor, indices in extent.terms:
+        names = [symbols[index].name for index in indices]
+        texts.append("*".join([str(factor), *names] if factor != 1 or not names else names))
+    text = "+".join(texts).replace("+-", "-") or "0"
+    return text if extent.divisor == 1 else f"({text})/{extent.divisor}"
 
 
 def _weights_facts(weights: bytes, *, embedded: bool) -> WeightsFacts:

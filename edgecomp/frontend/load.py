@@ -15,10 +15,11 @@ from onnx_ir.passes.common import InlinePass
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.bind_inputs import bind_inputs
 from edgecomp.frontend.constant_spec import ConstantSpec
+from edgecomp.frontend.dynamic_dimensions import choose_sizes
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
-from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset
+from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset, is_renumbered
 from edgecomp.frontend.static_shapes import set_input_shapes
 from edgecomp.frontend.torch_export import (
     Traced,
@@ -31,6 +32,7 @@ from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.loop_form import may_not_end
+from edgecomp.graph.microsoft.definitions import adopt_misplaced
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.graph.skeleton import skeleton_proto
@@ -62,6 +64,7 @@ def load_model(
     dynamic_shapes: Any = None,
     opset: int | None = None,
     static: bool = True,
+    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     """Read or trace a model.
 
@@ -78,6 +81,8 @@ def load_model(
         opset: operator set that models below it are brought to; 21 where None.
         static: whether shapes that depend on the data are refused. Shapes of inputs are known
             in any case.
+        sizes: at which bounded dimensions of the inputs are read, by the symbol's name; the
+            largest where not given. ``dynamic_dimensions.dynamic_inputs`` tells of them.
 
     Returns:
         A model in which functions are inlined, decided branches taken, shape arithmetic
@@ -96,7 +101,7 @@ def load_model(
         )
     given = _open(source, args, kwargs, inputs, dynamic_shapes, version)
     try:
-        return _prepare(given, inputs, constants or {}, version, static=static)
+        return _prepare(given, inputs, constants or {}, version, static=static, sizes=sizes)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -159,25 +164,29 @@ def _prepare(
     version: int,
     *,
     static: bool,
+    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     model = given.model
     normalize_sources(model)
     _inline_functions(model)
+    adopt_misplaced(model)
     _drop_default_inputs(model)
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
-    set_input_shapes(model, specs)
+    set_input_shapes(model, choose_sizes(model, specs, sizes))
     before = model.clone() if given.traced is None else None
     converted = convert_opset(model, version)
+    if converted and before is not None and not is_renumbered(before, model):
+        # Before operators are defined by others: quantized forms then round as numerics.md says.
+        if not may_not_end(model):
+            _compare_conversion(before, model)
     name_everything(model)
     infer_and_fold(model)
     verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)
         logger.info("traced; differs from eager torch by %.2g of the range", difference)
-    elif converted and before is not None and not may_not_end(model):
-        _compare_conversion(before, model)
     return model
 
 

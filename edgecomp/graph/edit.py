@@ -101,6 +101,24 @@ def replace_node(old: ir.Node, new: ir.Node, *, origins: Iterable[ir.Node] = ())
     graph.remove(old, safe=True)
 
 
+def insert_behind(node: ir.Node, operator: str, operand: ir.Value, *, name: str) -> None:
+    """Put ``operator(result, operand)`` behind a node of one output.
+
+    What it gives takes over the result's name, type, shape and readers, the graph's output too.
+    """
+    graph, result = node.graph, node.outputs[0]
+    assert isinstance(graph, ir.Graph)
+    new = ir.node(operator, [result, operand], name=name)
+    copy_source(node, new)
+    after, taken = new.outputs[0], result.name
+    after.type, after.shape = result.type, result.shape
+    node.append(new)
+    result.replace_all_uses_with(after, replace_graph_outputs=True)
+    new.replace_input_with(0, result)
+    result.name = unused_name(graph, f"{taken}_product")
+    after.name = taken
+
+
 def set_constant_input(
     node: ir.Node, index: int, array: npt.ArrayLike, *, name: str = ""
 ) -> ir.Value:

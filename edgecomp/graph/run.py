@@ -16,31 +16,15 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY
 from edgecomp.graph.constants import AnyArray, scalar
-from edgecomp.held import scratch_folder
+from edgecomp.graph.element_types import UNCOMMON_TYPES
 from edgecomp.onnxruntime_library import load_onnxruntime
 
-#: Types of computed values that need the reference evaluator.
-_UNCOMMON = frozenset(
-    {
-        ir.DataType.BFLOAT16,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.FLOAT8E8M0,
-        ir.DataType.FLOAT4E2M1,
-        ir.DataType.INT4,
-        ir.DataType.UINT4,
-        ir.DataType.INT2,
-        ir.DataType.UINT2,
-    }
-)
-
+#: Weights beyond this are handed to onnxruntime where they lie, whatever the model's size.
+_EMBEDDED_BYTES = 1 << 10
+#: Kinds of numpy's own numbers; onnxruntime takes no others from numpy.
+_PLAIN_KINDS = "biuf"
 #: Operators behind which a value is still the same number.
 _VIEWS = frozenset({"Cast", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-
-# A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
-_EMBEDDED_BYTES = 1 << 30
 
 
 class Runner:
@@ -68,7 +52,9 @@ class Runner:
         if _is_uncommon(model):
             self._session = _Evaluator(model, self.names)
         else:
-            self._session = _session(model, self.names, optimize=optimize, threads=threads)
+            self._session, self._weights = _session(
+                model, self.names, optimize=optimize, threads=threads
+            )
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
@@ -83,7 +69,7 @@ class Runner:
 
 def _is_uncommon(model: ir.Model) -> bool:
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
-    return any(value.dtype in _UNCOMMON for value in values)
+    return any(value.dtype in UNCOMMON_TYPES for value in values)
 
 
 class _Evaluator:
@@ -172,7 +158,10 @@ def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
     ]
 
 
-def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int) -> Any:
+def _session(
+    model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int
+) -> tuple[Any, Any]:
+    """A session, and the weights that have to live as long as it does."""
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Fatal only: what onnxruntime refuses is raised, and said by who catches it.
@@ -182,17 +171,17 @@ def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: 
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers = ["CPUExecutionProvider"]
     try:
-        if _weight_bytes(model) < _EMBEDDED_BYTES:
-            proto = _with_outputs(ir.serde.serialize_model(model), names)
-            return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
-        with scratch_folder() as folder:
-            path = folder / "model.onnx"
-            ir.save(model, path, external_data="model.onnx.data")
-            proto = _with_outputs(onnx.load(path, load_external_data=False), names)
-            path.write_bytes(proto.SerializeToString())
-            return onnxruntime.InferenceSession(str(path), options, providers)
+        light, arrays = _without_weights(model)
+        weights = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            for name, array in arrays.items()
+        }
+        options.add_external_initializers(list(weights), list(weights.values()))
+        proto = _with_outputs(ir.serde.serialize_model(light), names)
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
     except Exception as error:  # onnxruntime's own exception types share no public base
         raise _refused(error, Code.OPERATOR_UNSUPPORTED, "cannot be run") from error
+    return session, (arrays, weights)
 
 
 def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
@@ -211,12 +200,25 @@ def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
     )
 
 
-def _weight_bytes(model: ir.Model) -> int:
-    return sum(
-        value.const_value.nbytes
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    )
+def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
+    """A copy whose large weights are said to lie in a file, and these weights.
+
+    Written into the copy, they would be in memory five times before it runs.
+    """
+    light = model.clone()
+    arrays: dict[str, AnyArray] = {}
+    for name, value in light.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes <= _EMBEDDED_BYTES:
+            continue
+        array = tensor.numpy()
+        if array.dtype.kind not in _PLAIN_KINDS or array.dtype != tensor.dtype.numpy():
+            continue
+        arrays[name] = np.ascontiguousarray(array)
+        value.const_value = ir.ExternalTensor(
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
+        )
+    return light, arrays
 
 
 def _with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import enum
+import math
+from collections.abc import Mapping, Sequence
 
 
 class Storage(enum.Enum):
@@ -22,6 +24,14 @@ class Extent:
 
     terms: tuple[tuple[int, tuple[int, ...]], ...]
     divisor: int = 1
+
+    def value(self, symbols: Sequence[int]) -> int:
+        """The number for values of the plan's symbols."""
+        total = sum(
+            factor * math.prod(symbols[index] for index in indices)
+            for factor, indices in self.terms
+        )
+        return max(0, total) // self.divisor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +103,9 @@ class PlanCall:
         work_items: the pool slices [0, work_items) over threads; 1 runs on the caller alone.
         first_item: added to the items: the kernel gets [first_item, first_item + work_items).
         grain_items: least work items that are worth another thread.
+        lane: 0 for a call that all threads share. Consecutive calls with lanes 1, 1, .., 2, 2, ..
+            are a group: one thread makes the calls of a lane in their order, while others make
+            those of other lanes. A group has two lanes or more.
         operator: what it computes, for reports ("Convolution", "Fallback(Einsum)").
         schedule: name of the schedule or "fallback".
         nodes: ONNX nodes it stands for.
@@ -115,6 +128,7 @@ class PlanCall:
     device: int = 0
     first_item: int = 0
     grain_items: int = 1
+    lane: int = 0
     dynamic: DynamicCall | None = None
 
 
@@ -201,6 +215,16 @@ class Plan:
     objects: dict[str, bytes]
     symbols: tuple[PlanSymbol, ...] = ()
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)
+
+    def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of an input or output at sizes of the symbols that inputs give."""
+        if not port.extents:
+            return port.shape
+        values: list[int] = []
+        for symbol in self.symbols:
+            derived = symbol.derived
+            values.append(derived.value(values) if derived else sizes[symbol.name])
+        return tuple(extent.value(values) for extent in port.extents)
 
     @property
     def workspace_bytes(self) -> int:

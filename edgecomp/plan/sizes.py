@@ -58,7 +58,9 @@ class Size:
         texts = []
         for monomial, factor in self.terms:
             names = [symbol.name for symbol in monomial]
-            texts.append("*".join([str(factor), *names] if factor != 1 or not names else names))
+            texts.append(
+                "*".join([str(factor), *names] if factor != 1 or not names else names)
+            )
         return "+".join(texts).replace("+-", "-")
 
     def __eq__(self, other: object) -> bool:
@@ -181,7 +183,7 @@ def quotient(numerator: Dimension, divisor: int) -> Dimension:
     if exact is not None:
         return exact
     name = f"({numerator})/{divisor}"
-    low, high = smallest(numerator) // divisor, largest(numerator) // divisor
+    low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
     return _derived(Symbol(name, low, high, numerator, divisor))
 
 

@@ -47,12 +47,16 @@ class Progress:
 
     Attributes:
         items: ends of runs of work items, ascending; the last is all of them.
+        begun: rows of the output that the items so far have written to, after each run.
         done: rows of the output that are complete after each run.
+        first: first row of the input, its halo apart, that each run reads.
         needed: rows of the input, its halo apart, that have to be there for each run.
     """
 
     items: tuple[int, ...]
+    begun: tuple[int, ...]
     done: tuple[int, ...]
+    first: tuple[int, ...]
     needed: tuple[int, ...]
 
 

@@ -1,11 +1,11 @@
 """int8 by int8 products on ARM, exact in int32."""
 
 import dataclasses
-
-from tvm import tirx
+import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -16,12 +16,18 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
+from edgecomp.schedules.cpu import widened_loop
 from edgecomp.schedules.cpu.arithmetic import (
     LOAD_PRESSURE,
     Arithmetic,
     Operands,
     RegisterTile,
+    Start,
 )
+from edgecomp.schedules.cpu.lane_loop import SDOT, LaneLoop
+from edgecomp.schedules.cpu.lane_plan import dot_plan_for
+from edgecomp.schedules.cpu.run_loop import call_run_loop
+from edgecomp.schedules.cpu.widened_loop import WidenedLoop
 
 #: Instructions that start one vector of sums and requantize it.
 _FINISH = 5.25
@@ -108,6 +114,35 @@ class LaneDot(Signed):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopDot(LaneDot):
+    """``LaneDot`` with a whole run of K in a loop of chosen registers and order (lane_loop.py)."""
+
+    loads_biases: bool = False
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether the loop finds room for weights."""
+        del registers
+        return dot_plan_for(rows, vectors) is not None
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Those of the loop."""
+        del registers
+        plan = dot_plan_for(rows, vectors)
+        return plan.cycles if plan else math.inf
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """One call of the loop."""
+        plan = dot_plan_for(tile.rows, tile.vectors)
+        assert plan is not None
+        groups = length // self.group
+        loop = LaneLoop(tile.rows, tile.vectors, groups, operands.x_shifts, plan, SDOT)
+        call_run_loop(builder, loop, tile, operands)
+        return True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MatrixDot(Signed):
     """i8mm: ``smmla`` multiplies two rows by two columns over eight elements of K.
 
@@ -133,21 +168,15 @@ class MatrixDot(Signed):
         return max(multiplies, loads, self.latency_cycles)
 
     def begin(
-        self,
-        builder: KernelBuilder,
-        rows: int,
-        vectors: int,
-        bias: Buffer | None,
-        bias_index: Expr,
-        row_stride: int = 0,
+        self, builder: KernelBuilder, rows: int, vectors: int, start: Start
     ) -> RegisterTile:
         """Bias of two columns, repeated for the two rows of a pair."""
-        assert bias is not None
-        assert row_stride == 0
+        assert start.bias is not None
+        assert start.row_stride == 0
         pairs = -(-rows // 2)
         sums = [builder.array("sum", "int32", vectors * 8) for _ in range(pairs)]
         for part in range(2 * vectors):
-            two = reinterpret("int64", load(bias, bias_index + part * 2, 2))
+            two = reinterpret("int64", load(start.bias, start.index + part * 2, 2))
             for pair in range(pairs):
                 builder.store(
                     sums[pair], ramp(part * 4, 4), reinterpret("int32x4", splat(two, 2))
@@ -331,6 +360,33 @@ class WidenedQuads(Signed):
         return intrinsic("int8x16", "llvm.aarch64.neon.tbl1.v16i8", whole, table)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopQuads(WidenedQuads):
+    """``WidenedQuads`` with a run of K in a loop of chosen registers and order (widened_loop.py).
+
+    For cores that issue in order, where each instruction has a cycle of its own.
+    """
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether the loop finds its registers."""
+        del registers
+        return widened_loop.fits(rows, vectors)
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per four elements: loads and copies of x, products, weights. Two at once take two."""
+        del registers
+        return rows * (1.25 + 3 * vectors) + vectors
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """One call of the loop."""
+        groups = length // self.group
+        loop = WidenedLoop(tile.rows, tile.vectors, groups, operands.x_shifts)
+        call_run_loop(builder, loop, tile, operands)
+        return True
+
+
 def _widened(x: Expr, weight: Expr, first: int) -> Expr:
     """16-bit products of eight neighbouring bytes."""
     lanes = [tirx.const(first + index, "int32") for index in range(8)]
@@ -372,6 +428,8 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
         return MatrixDot(multiplies_per_cycle=per_cycle)
     if target.has("dotprod"):
         depth = weight.size // max(1, len(weight))
+        if target.core.in_order and depth > 2 * LaneDot.step:
+            return LoopDot(multiplies_per_cycle=per_cycle, in_order=True)
         return LaneDot(
             multiplies_per_cycle=per_cycle,
             shallow=depth <= 2 * LaneDot.step,
@@ -379,7 +437,8 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
         )
     least = weight.min(initial=0)
     if target.core.isa == "aarch64" and least > -128:
-        return WidenedQuads(multiplies_per_cycle=per_cycle)
+        kind = LoopQuads if target.core.in_order else WidenedQuads
+        return kind(multiplies_per_cycle=per_cycle)
     return WidenedPairs(
         products=1 if least == -128 else 2,
         arm32=target.core.isa == "armv7",

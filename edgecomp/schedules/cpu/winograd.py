@@ -16,7 +16,8 @@ from edgecomp.schedules.cpu.winograd_cost import (
     direct_cycles,
     winograd_cycles,
 )
-from edgecomp.schedules.cpu.winograd_kernel import WinogradLayer, emit_winograd
+from edgecomp.schedules.cpu.winograd_kernel import emit_winograd
+from edgecomp.schedules.cpu.winograd_layer import WinogradLayer
 from edgecomp.schedules.cpu.winograd_matrices import (
     POINTS,
     TAPS,
@@ -144,7 +145,7 @@ def emit_with(
     x, weight, bias = operation.inputs[:3]
     assert weight.constant is not None
     assert bias.constant is not None
-    residual = operation.inputs[3] if kind.residual else None
+    residual = operation.inputs[-1] if kind.residual else None
     arithmetic = arithmetic_f32(target)
     matrices = winograd(outputs)
     tiles = image_tiles(output.shape, outputs)

@@ -25,8 +25,23 @@ static ec_status finish_active(run_state *state) {
   return active != NULL ? active->backend->sync(active->state) : EC_OK;
 }
 
-static ec_status launch(run_state *state, uint32_t call) {
-  const ec_device *device = &state->run->devices[state->run->model->calls[call].device];
+/* End of the group of lanes that begins with a call, at most `end`; without lanes one behind.
+ */
+static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
+  uint32_t last = first;
+  if (model->calls[first].lane == 1) {
+    while (last + 1 < end && model->calls[last + 1].lane >= model->calls[last].lane) {
+      ++last;
+    }
+  }
+  return last + 1;
+}
+
+/* Launch a call, or the group of lanes that begins with it; sets `call` to the one behind. At
+ * most the calls before `end`. */
+static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
+  uint32_t first = *call;
+  const ec_device *device = &state->run->devices[state->run->model->calls[first].device];
   if (state->active != NULL && state->active != device) { /* devices meet in the arena */
     ec_status status = finish_active(state);
     if (status != EC_OK) {
@@ -34,7 +49,12 @@ static ec_status launch(run_state *state, uint32_t call) {
     }
   }
   state->active = device;
-  return device->backend->launch(device->state, call);
+  *call = first + 1;
+  if (device->backend->launch_lanes != NULL) {
+    *call = group_end(state->run->model, first, end);
+  }
+  return *call == first + 1 ? device->backend->launch(device->state, first)
+                            : device->backend->launch_lanes(device->state, first, *call);
 }
 
 static void add_time(ec_call_profile *profile, uint64_t spent_ns) {
@@ -45,7 +65,8 @@ static void add_time(ec_call_profile *profile, uint64_t spent_ns) {
   profile->total_ns += spent_ns;
 }
 
-static ec_status measure(run_state *state, uint32_t call) {
+static ec_status measure(run_state *state, uint32_t *next_call) {
+  uint32_t call = (*next_call)++;
   const ec_device *device = &state->run->devices[state->run->model->calls[call].device];
   uint64_t spent_ns = 0;
   ec_status status = device->backend->profile(device->state, call, &spent_ns);
@@ -138,8 +159,8 @@ static ec_status run_range(run_state *state, uint32_t call, uint32_t end, uint32
   while (status == EC_OK && call < end) {
     const ec_region *next = region < model->region_count ? &model->regions[region] : NULL;
     if (next == NULL || next->first_call != call) {
-      status = state->profiles != NULL ? measure(state, call) : launch(state, call);
-      ++call;
+      uint32_t until = next != NULL && next->first_call < end ? next->first_call : end;
+      status = state->profiles != NULL ? measure(state, &call) : launch(state, &call, until);
       continue;
     }
     status =
