@@ -1,8 +1,8 @@
 """Constant matrices of few bits per weight: DequantizeLinear in front of a product.
 
-    MatMul(x, DequantizeLinear(w [K, N], scales [K / block, N], axis = 0))
-    MatMul(x, Transpose(DequantizeLinear(w [N, K], scales [N, K / block], axis = 1)))
-    Gemm(x, DequantizeLinear(..), transB = 0 or 1)
+MatMul(x, DequantizeLinear(w [K, N], scales [K / block, N], axis = 0))
+MatMul(x, Transpose(DequantizeLinear(w [N, K], scales [N, K / block], axis = 1)))
+Gemm(x, DequantizeLinear(..), transB = 0 or 1)
 """
 
 import dataclasses

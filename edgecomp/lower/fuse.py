@@ -157,7 +157,9 @@ def fuse_activation(program: Program) -> bool:
         kind = operation.kind
         if not isinstance(kind, _ACTIVATED) or kind.activation:
             continue
-        if not isinstance(kind, PackedMatrixMultiply) and not (kind.finish is None or _is_runtime(kind.finish)):
+        if not isinstance(kind, PackedMatrixMultiply) and not (
+            kind.finish is None or _is_runtime(kind.finish)
+        ):
             continue
         after = uses.only_consumer(operation.outputs[0])
         if after is None or not isinstance(after.kind, Elementwise):

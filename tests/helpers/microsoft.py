@@ -16,10 +16,18 @@ from helpers.plans import PlanRunner
 DOMAIN = "com.microsoft"
 
 
-def vendor_model(operator, inputs, *, fixed=(), outputs=1, opset=21, domain=DOMAIN, **attributes):
+def vendor_model(
+    operator, inputs, *, fixed=(), outputs=1, opset=21, domain=DOMAIN, **attributes
+):
     """A model of one node of onnxruntime's domain; see ``node_model``."""
     model = node_model(
-        operator, inputs, fixed=fixed, outputs=outputs, opset=opset, domain=domain, **attributes
+        operator,
+        inputs,
+        fixed=fixed,
+        outputs=outputs,
+        opset=opset,
+        domain=domain,
+        **attributes,
     )
     model.ir_version = 10
     model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))

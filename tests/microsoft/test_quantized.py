@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 def stored(*shape, seed=0, dtype=np.uint8):
     limits = np.iinfo(dtype)
-    return np.random.default_rng(seed).integers(limits.min, limits.max + 1, shape).astype(dtype)
+    return (
+        np.random.default_rng(seed).integers(limits.min, limits.max + 1, shape).astype(dtype)
+    )
 
 
 def scale(value):
@@ -163,9 +165,7 @@ def test_qlinear_matmul(extents, per_column, dtypes, constant):
         "bz": np.full(scales.shape, 125 if weight == np.uint8 else 3, weight),
         "ys": scale(0.3), "yz": zero(12, kind),
     }  # fmt: skip
-    check(
-        "QLinearMatMul", inputs, variable=("a",) if constant else ("a", "b"), domain=""
-    )
+    check("QLinearMatMul", inputs, variable=("a",) if constant else ("a", "b"), domain="")
 
 
 @settings(max_examples=8)

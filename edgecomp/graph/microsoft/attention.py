@@ -53,7 +53,9 @@ def define_quantized_attention(node: ir.Node) -> Body | None:
     return _attend_to_itself(body, flat, mask=5, past=8, bias=0)
 
 
-def _attend_to_itself(body: Call, flat: str, *, mask: int, past: int, bias: int) -> Body | None:
+def _attend_to_itself(
+    body: Call, flat: str, *, mask: int, past: int, bias: int
+) -> Body | None:
     """From [batch, queries, 3 * hidden]; ``mask``, ``past`` and ``bias`` are indices of inputs."""
     (batch, queries, _), weights = body.shape(0) or (0, 0, 0), body.shape(1) or (0, 0)
     heads = body.integer("num_heads", 1)
@@ -198,7 +200,9 @@ def define_group_query_attention(node: ir.Node) -> Body | None:
         taken = "i9" if body.has(9) else positions
         interleaved = bool(body.integer("rotary_interleaved", 0))
         tables = (body.shape(7) or (0, 0))[1]
-        q, k = (rotated(body, x, taken, "i7", "i8", size, 2 * tables, interleaved) for x in (q, k))
+        q, k = (
+            rotated(body, x, taken, "i7", "i8", size, 2 * tables, interleaved) for x in (q, k)
+        )
     if past:
         index = _cache_index(body, begin, past, queries, keys)
         k, v = (
@@ -359,9 +363,7 @@ def _masks(body: Call, sizes: Sizes, new_keys: int, index: int) -> list[str] | N
     return [mask for mask in found if mask]
 
 
-def split_heads(
-    body: Call, x: str, batch: int, length: int, heads: int, size: int
-) -> str:
+def split_heads(body: Call, x: str, batch: int, length: int, heads: int, size: int) -> str:
     """[batch, length, heads * size] to [batch, heads, length, size]."""
     return body.transposed(body.reshaped(x, (batch, length, heads, size)), 0, 2, 1, 3)
 

@@ -102,7 +102,5 @@ def _layer_norm(body: Call, inputs: list[str]) -> None:
         outputs += [f"y{index}" for index in range(1, last + 1)]
     epsilon = body.number("epsilon", _EPSILON)
     body.nodes.append(
-        onnx.helper.make_node(
-            "LayerNormalization", inputs, outputs, axis=-1, epsilon=epsilon
-        )
+        onnx.helper.make_node("LayerNormalization", inputs, outputs, axis=-1, epsilon=epsilon)
     )

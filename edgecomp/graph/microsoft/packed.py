@@ -1,6 +1,6 @@
 """MatMulNBits: weights of 8 bits and less with a scale per block of K.
 
-    MatMulNBits(a, b, scales)  =>  MatMul(a, DequantizeLinear(w [K, N], scales [K / block, N]))
+MatMulNBits(a, b, scales)  =>  MatMul(a, DequantizeLinear(w [K, N], scales [K / block, N]))
 """
 
 import ml_dtypes
@@ -51,7 +51,9 @@ def define_matmul_nbits(node: ir.Node) -> Body | None:
     )
     result = body.add("MatMul", a, real_weights)
     if offset is not None:
-        correction = body.add("MatMul", _block_sums(body, a, depth, block), body.constant(offset))
+        correction = body.add(
+            "MatMul", _block_sums(body, a, depth, block), body.constant(offset)
+        )
         result = body.add("Add", result, correction)
     if body.has(5):
         result = body.add("Add", result, "i5")

@@ -135,7 +135,9 @@ def define_qgemm(node: ir.Node) -> Body | None:
         inputs.append(body.add("DequantizeLinear", stored, unit, axis=0))
     attributes = body.kept("transA", "transB")
     last = body.has(7)
-    result = body.with_attributes("Gemm", *inputs, attributes=attributes, to="" if last else "y")
+    result = body.with_attributes(
+        "Gemm", *inputs, attributes=attributes, to="" if last else "y"
+    )
     if last:
         _quantize(body, result, 7, 8)
     return body

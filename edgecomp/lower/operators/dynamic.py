@@ -111,7 +111,9 @@ def read_conv_integer(reader: Reader, node: ir.Node) -> str:
         shape = weights.stored.shape
         ones = np.ones(shape if groups > 1 else (1, *shape[1:]), np.int8)
         channels = shape[0] if groups > 1 else 1
-        rows = _convolved(reader, node, x, ones, (output.shape[0], channels, *output.shape[2:]))
+        rows = _convolved(
+            reader, node, x, ones, (output.shape[0], channels, *output.shape[2:])
+        )
     _correct(reader, node, sums, rows, weights, output)
     return ""
 
@@ -171,9 +173,7 @@ def _padded(reader: Reader, node: ir.Node) -> Value | str:
     )
     result = reader.new_value(f"{node.name}.padded", (*x.shape[:2], *extents), x.dtype)
     _emit_border(reader, node, result, reader.storage_shift(_raw(source).affine))
-    copy(
-        reader, node, x, result, shape=x.shape, out_start=(0, 0, *window.pads_begin)
-    )
+    copy(reader, node, x, result, shape=x.shape, out_start=(0, 0, *window.pads_begin))
     return result
 
 
@@ -383,7 +383,9 @@ def _is_depthwise(node: ir.Node, weights: _Weights) -> bool:
     """Whether there is one output per channel, and float32 holds every sum exactly."""
     taps = weights.stored.reshape(len(weights.stored), -1).astype(np.int64)
     farthest = 255 * np.abs(taps).sum(axis=1).max(initial=0)
-    alone = attribute_int(node, "group", 1) == len(weights.stored) and weights.stored.shape[1] == 1
+    alone = (
+        attribute_int(node, "group", 1) == len(weights.stored) and weights.stored.shape[1] == 1
+    )
     return alone and farthest < _EXACT and int(weights.stored.min()) > -128
 
 
@@ -411,7 +413,11 @@ def _emit_depthwise(
         )
     ]
     scalars = [_reshaped(reader, node, value, ()) for value in measured]
-    values = [sums, *constants, *scalars]  # sums, weights, storage, multiplier, offset, zero, scale
+    values = [
+        sums,
+        *constants,
+        *scalars,
+    ]  # sums, weights, storage, multiplier, offset, zero, scale
     steps = (
         Step("Cast", (5,), "float32"),
         Step("Add", (7, 2), "float32"),

@@ -64,7 +64,9 @@ def _sums(reader: Reader, group: IntegerProduct, x: Value, weight: Array) -> Val
     ]
     if window is None:
         result = reader.new_value(f"{name}.sums", (*x.shape[:-1], channels), "int32")
-        reader.emit(MatrixMultiply(finish=Accumulate()), [x, *constants], [result], group.nodes)
+        reader.emit(
+            MatrixMultiply(finish=Accumulate()), [x, *constants], [result], group.nodes
+        )
         return result
     shape = (x.shape[0], channels, *window.output)
     result = reader.new_value(f"{name}.sums", shape, "int32")

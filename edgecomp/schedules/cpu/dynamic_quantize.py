@@ -76,9 +76,7 @@ def _extremes(elements: int, chunks: int, target: Target) -> Kernel:
         def take(at: Expr, lanes: int) -> None:
             value = named(builder, "value", load(x, at, lanes))
             for end, combine in zip(ends, (tirx.min, tirx.max), strict=True):
-                builder.store(
-                    end, ramp(0, lanes), combine(load(end, 0, lanes), value)
-                )
+                builder.store(end, ramp(0, lanes), combine(load(end, 0, lanes), value))
 
         _each(builder, item, elements, chunks, take)
         for which, combine in enumerate((tirx.min, tirx.max)):
@@ -103,7 +101,9 @@ def _quantization(
     most = _combined(builder, extremes, chunks, chunks, tirx.max)
     width = pinned(builder, "width", most - least)
     one = constant(1.0, "float32")
-    scale = tirx.Select(width == constant(0.0, "float32"), one, width / constant(255.0, "float32"))
+    scale = tirx.Select(
+        width == constant(0.0, "float32"), one, width / constant(255.0, "float32")
+    )
     scale = pinned(builder, "scale_value", scale)
     point = clamp(constant(0.0, "float32") - least / scale, 0.0, 255.0, builder.isa)
     zero = pinned(builder, "zero_value", _rounded(point, 1))

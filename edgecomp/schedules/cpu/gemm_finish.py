@@ -21,9 +21,9 @@ from edgecomp.schedules.cpu.narrow import (
     pick,
     piece_order,
 )
-from edgecomp.schedules.cpu.runtime_scale import runtime_scale
 from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.cpu.row_tiles import TileAddresses, even_step
+from edgecomp.schedules.cpu.runtime_scale import runtime_scale
 
 
 class TileResults:
@@ -164,7 +164,9 @@ class TileResults:
             )
         if runtime is not None:
             index = self._scale_index(block, vector)
-            shift, multiplier = runtime_scale(self.builder, self.epilogue, runtime, index, multiplier, lanes)
+            shift, multiplier = runtime_scale(
+                self.builder, self.epilogue, runtime, index, multiplier, lanes
+            )
         for row in range(sums.rows):
             if self.pointers.residual is not None:
                 residual = load(

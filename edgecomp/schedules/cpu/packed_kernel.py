@@ -221,11 +221,12 @@ class PackedKernel:
         self._words(sums, first_word, x_at, size, None, [])
         for index, (total, part) in enumerate(zip(totals, sums, strict=True)):
             for vector in range(shape.vectors):
-                value = load(total[vector], 0, lanes) + load(part[vector], 0, lanes) * scales[vector]
+                value = (
+                    load(total[vector], 0, lanes)
+                    + load(part[vector], 0, lanes) * scales[vector]
+                )
                 if self.pointers.sums is not None:
-                    whole = load(
-                        self.pointers.sums, (row + index) * shape.blocks + block
-                    )
+                    whole = load(self.pointers.sums, (row + index) * shape.blocks + block)
                     value = value + splat(whole, lanes) * offsets[vector]
                 builder.store(total[vector], ramp(0, lanes), value)
 
@@ -235,7 +236,9 @@ class PackedKernel:
         if shape.takes_zero:
             return None
         if self.pointers.zeros is None:
-            return named(builder, "offset", scale * constant(-float(shape.zero or 0), "float32", lanes))
+            return named(
+                builder, "offset", scale * constant(-float(shape.zero or 0), "float32", lanes)
+            )
         stored = load(self.pointers.zeros, at + vector * lanes, lanes)
         real = stored.astype(_typed("int32", lanes)).astype(_typed("float32", lanes))
         return named(builder, "offset", -(scale * real))
