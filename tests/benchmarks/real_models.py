@@ -19,6 +19,7 @@ from real_models import forms  # noqa: E402
 from real_models.catalogue import MODELS  # noqa: E402
 
 from edgecomp import api  # noqa: E402
+from edgecomp.errors import EdgecompError  # noqa: E402
 
 
 def evaluate(model, folder):
@@ -35,14 +36,23 @@ def evaluate(model, folder):
         started = time.monotonic()
         bundle = forms.build(model, path, folder, precision)
         seconds = time.monotonic() - started
-        api.verify(bundle)
+        row_error = _verified(bundle)
         rows[f"edgecomp {precision}"] = {
             "outputs": forms.bundle_outputs(bundle, feeds),
             "build s": seconds,
+            **row_error,
         }
     quantized = forms.onnxruntime_int8(path, model.calibration(), folder)
     rows["onnxruntime int8"] = {"outputs": forms.onnxruntime_outputs(quantized, feeds)}
     return {form: _figures(model, row, expected) for form, row in rows.items()}
+
+
+def _verified(bundle):
+    try:
+        api.verify(bundle)
+    except EdgecompError as error:
+        return {"error": str(error)}
+    return {}
 
 
 def _figures(model, row, expected):
@@ -64,8 +74,10 @@ def table(results):
             task = ", ".join(
                 f"{key} {value:.4g}"
                 for key, value in figures.items()
-                if key not in ("dB to float", "distance", "build s")
+                if isinstance(value, float) and key not in ("dB to float", "distance", "build s")
             )
+            if "error" in figures:
+                task += f"; **{figures['error']}**"
             yield f"| {name} | {form} | {task} | {figures['dB to float']:.1f} |"
 
 
