@@ -5,7 +5,7 @@ take from numpy, are run by onnx's reference evaluator, which is slower.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import onnx
 import onnx.reference
 import onnx_ir as ir
 
+from edgecomp.buffers import forget, spooled
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
-from edgecomp.held import scratch_folder
+from edgecomp.graph.skeleton import skeleton_proto
 from edgecomp.onnxruntime_library import load_onnxruntime
 
 #: Types of computed values that need the reference evaluator.
@@ -35,8 +36,16 @@ _UNCOMMON = frozenset(
     }
 )
 
-# A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
-_EMBEDDED_BYTES = 1 << 30
+#: A model with more weights than this does not get them in its protobuf, of which there would be
+#: three copies: they are fed as inputs, from where they are. onnxruntime then cannot bring them
+#: into an order of its own before it starts, which is worth it for many runs of a small model.
+_EMBEDDED_BYTES = 48 << 20
+_EMBEDDED_BYTES_OF_MANY_RUNS = 1 << 30
+_FED_BYTES = 1 << 16
+#: Types of weights that can be fed.
+_FED = frozenset(
+    ["float32", "float64", "float16", "int8", "uint8", "int16", "int32", "int64", "bool"]
+)
 
 
 class Runner:
@@ -49,6 +58,7 @@ class Runner:
         optimize: let onnxruntime rewrite the graph; off, so that each operator is computed as
             the file says.
         threads: of onnxruntime, 0 for its own choice.
+        once: whether it runs for one feed only: then less memory is worth more than speed.
     """
 
     def __init__(
@@ -58,22 +68,31 @@ class Runner:
         *,
         optimize: bool = False,
         threads: int = 0,
+        once: bool = False,
     ) -> None:
         self.names = _wanted(model, values)
         self._session: Any
+        self._weights: dict[str, AnyArray] = {}
         if _is_uncommon(model):
             self._session = _Evaluator(model, self.names)
-        else:
-            self._session = _session(model, self.names, optimize=optimize, threads=threads)
+            return
+        most = _EMBEDDED_BYTES if once else _EMBEDDED_BYTES_OF_MANY_RUNS
+        if _weight_bytes(model) > most:
+            self._weights = _fed_weights(model)
+        self._session = _session(
+            model, self.names, set(self._weights), optimize=optimize, threads=threads
+        )
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
         try:
-            outputs = self._session.run(self.names, dict(feeds))
+            outputs = self._session.run(self.names, {**feeds, **self._weights})
         except EdgecompError:
             raise
         except Exception as error:  # onnxruntime's own exception types share no public base
             raise _refused(error, Code.MODEL_INVALID, "fails when it runs") from error
+        for array in self._weights.values():
+            forget(array)
         return dict(zip(self.names, outputs, strict=True))
 
 
@@ -109,7 +128,7 @@ def run_model(
     values: Iterable[str] | str | None = None,
 ) -> dict[str, AnyArray]:
     """Run once; see ``Runner``."""
-    return Runner(model, values)(feeds)
+    return Runner(model, values, once=True)(feeds)
 
 
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
@@ -143,7 +162,14 @@ def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
     ]
 
 
-def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int) -> Any:
+def _session(
+    model: ir.Model,
+    names: Sequence[str],
+    fed: Collection[str],
+    *,
+    optimize: bool,
+    threads: int,
+) -> Any:
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Fatal only: what onnxruntime refuses is raised, and said by who catches it.
@@ -151,19 +177,37 @@ def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: 
     options.intra_op_num_threads = threads
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    providers = ["CPUExecutionProvider"]
+    proto = skeleton_proto(model, fed) if fed else ir.serde.serialize_model(model)
     try:
-        if _weight_bytes(model) < _EMBEDDED_BYTES:
-            proto = _with_outputs(ir.serde.serialize_model(model), names)
-            return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
-        with scratch_folder() as folder:
-            path = folder / "model.onnx"
-            ir.save(model, path, external_data="model.onnx.data")
-            proto = _with_outputs(onnx.load(path, load_external_data=False), names)
-            path.write_bytes(proto.SerializeToString())
-            return onnxruntime.InferenceSession(str(path), options, providers)
+        return onnxruntime.InferenceSession(
+            _with_outputs(proto, names).SerializeToString(), options, ["CPUExecutionProvider"]
+        )
     except Exception as error:  # onnxruntime's own exception types share no public base
         raise _refused(error, Code.OPERATOR_UNSUPPORTED, "cannot be run") from error
+
+
+def _fed_weights(model: ir.Model) -> dict[str, AnyArray]:
+    """Weights that numpy knows and that are large enough to matter."""
+    fed = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if (
+            tensor is None
+            or tensor.nbytes < _FED_BYTES
+            or tensor.dtype.numpy().name not in _FED
+        ):
+            continue
+        array = tensor.numpy()
+        if not array.flags.c_contiguous:  # onnxruntime would copy all of them at once
+            array = _row_major(array)
+        fed[name] = array
+    return fed
+
+
+def _row_major(array: AnyArray) -> AnyArray:
+    moved = spooled(array)
+    forget(array)
+    return moved
 
 
 def _refused(error: Exception, code: Code, what: str) -> EdgecompError:

@@ -11,7 +11,8 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from edgecomp.cache import cache_folder, keep, kept
+from edgecomp.cache import keep, kept
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.held import scratch_folder
 from edgecomp.lower.workers import run_forked

@@ -17,8 +17,21 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array, new_initializer, scalar
-from edgecomp.graph.edit import new_node, only_reader, remove_unused, replace_node, replace_value
-from edgecomp.graph.match import is_operator, near, normalized_axes, producer, scaled, with_scalar
+from edgecomp.graph.edit import (
+    new_node,
+    only_reader,
+    remove_unused,
+    replace_node,
+    replace_value,
+)
+from edgecomp.graph.match import (
+    is_operator,
+    near,
+    normalized_axes,
+    producer,
+    scaled,
+    with_scalar,
+)
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.outcome import Numerics, Outcome, finish
 
@@ -137,7 +150,9 @@ def _difference(node: ir.Node, mean: _Mean, axes: ir.Value) -> ir.Value:
     """``x - mean``, in front of the node: moved there where it exists behind it, else new."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    centre = new_node(graph, "ReduceMean", [mean.x, axes], like=node, attributes={"keepdims": 1})
+    centre = new_node(
+        graph, "ReduceMean", [mean.x, axes], like=node, attributes={"keepdims": 1}
+    )
     shape = static_shape(mean.x)
     assert shape is not None
     kept = [1 if axis in mean.axes else size for axis, size in enumerate(shape)]

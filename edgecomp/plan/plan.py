@@ -3,6 +3,8 @@
 import dataclasses
 import enum
 
+from edgecomp.buffers import Buffer
+
 
 class Storage(enum.Enum):
     """Where a tensor lives."""
@@ -102,7 +104,7 @@ class Plan:
     outputs: list[PlanPort]
     arena_bytes: int
     arena_bound_bytes: int
-    weights: bytes
+    weights: Buffer
     objects: dict[str, bytes]
 
     @property

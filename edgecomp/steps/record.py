@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
+from edgecomp.graph.portable import serialize
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower
@@ -62,10 +63,7 @@ def make_record(
     )
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
-    model = ir.serde.serialize_model(prepared.model)
-    return Record(
-        lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts
-    )
+    return Record(lowered.plan, serialize(prepared.model), golden, prepared.facts)
 
 
 def golden_outputs(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -32,7 +32,8 @@ from benchmarks.networks import MAIN, NETWORKS  # noqa: E402
 from benchmarks.peer_turns import measure  # noqa: E402
 
 from edgecomp.bench.peers.catalog import CATALOG  # noqa: E402
-from edgecomp.cache import cache_folder, write_whole  # noqa: E402
+from edgecomp.cache import write_whole  # noqa: E402
+from edgecomp.cache_folder import cache_folder  # noqa: E402
 from edgecomp.errors import Code, EdgecompError  # noqa: E402
 
 HISTORY = pathlib.Path(__file__).with_name("history")

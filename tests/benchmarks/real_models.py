@@ -74,7 +74,8 @@ def table(results):
             task = ", ".join(
                 f"{key} {value:.4g}"
                 for key, value in figures.items()
-                if isinstance(value, float) and key not in ("dB to float", "distance", "build s")
+                if isinstance(value, float)
+                and key not in ("dB to float", "distance", "build s")
             )
             if "error" in figures:
                 task += f"; **{figures['error']}**"
@@ -90,7 +91,7 @@ def main():
     arguments = parser.parse_args()
     known = {model.name: model for model in MODELS}
     results = {}
-    with tempfile.TemporaryDirectory() as scratch:  # noqa: TID251 - gone with the program
+    with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or pathlib.Path(scratch)
         for name in arguments.models.split(","):
             if reason := known[name].missing():

@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 from PIL import Image
+
 from real_models.model import RealModel
 from real_models.ocr_detection import overlap
 
@@ -78,7 +79,9 @@ def detections(outputs):
     raw = np.concatenate([outputs[2][0, :, :4], outputs[3][0, :, :4]]) / _SIDE
     anchors = []
     for cells, each in ((16, 2), (8, 6)):
-        y, x, _ = np.meshgrid(np.arange(cells), np.arange(cells), np.arange(each), indexing="ij")
+        y, x, _ = np.meshgrid(
+            np.arange(cells), np.arange(cells), np.arange(each), indexing="ij"
+        )
         anchors.append(np.stack([x.ravel() + 0.5, y.ravel() + 0.5], 1) / cells)
     centre = raw[:, :2] + np.concatenate(anchors)
     half = raw[:, 2:] / 2
@@ -110,10 +113,14 @@ MODEL = BlazeFace(
     packages={"scikit-image": "skimage"},
     onnx=onnx_file,
     inputs=(),
-    calibration=lambda: [_feed(_view(1000 + index)[0]) for index in range(_CALIBRATION)]
-    + [_feed(_small(index)) for index in (*range(0, 200, 20),)],
-    samples=lambda: [_feed(_view(index)[0]) for index in range(_VIEWS)]
-    + [_feed(_small(index)) for index in range(200)],
+    calibration=lambda: (
+        [_feed(_view(1000 + index)[0]) for index in range(_CALIBRATION)]
+        + [_feed(_small(index)) for index in (*range(0, 200, 20),)]
+    ),
+    samples=lambda: (
+        [_feed(_view(index)[0]) for index in range(_VIEWS)]
+        + [_feed(_small(index)) for index in range(200)]
+    ),
     score=score,
     judged=("mean overlap %", 2.0),
 )

@@ -4,11 +4,11 @@ Twenty photos say little, so that each is also seen mirrored and in four crops: 
 Calibration sees other crops of them.
 """
 
-import contextlib
 import functools
 
 import numpy as np
 from helpers.models import efficientnet, imagenet_images
+
 from real_models.model import RealModel
 
 
@@ -61,7 +61,8 @@ def run_torch(feeds):
     from helpers.models import _example
 
     network, _ = _example("efficientnet_lite0/model.py").efficientnet_lite0()
-    with torch.no_grad(), contextlib.ExitStack():
+    torch.set_num_threads(1)  # several spin where other processes run too
+    with torch.no_grad():
         return [[network(torch.from_numpy(feed[_name()])).numpy()] for feed in feeds]
 
 

@@ -1,6 +1,10 @@
 """The forms of a model that are compared: torch, onnxruntime and edgecomp, float and int8."""
 
+import contextlib
+
 import numpy as np
+import onnx
+import onnx.version_converter
 
 from edgecomp import api
 from edgecomp.options import BuildOptions
@@ -20,7 +24,7 @@ def onnxruntime_outputs(path, feeds):
 
 
 def onnxruntime_int8(path, feeds, folder):
-    """The file after onnxruntime's static quantization: its defaults, weights per channel."""
+    """The file after onnxruntime's static quantization: its defaults, per channel if it can."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -32,10 +36,18 @@ def onnxruntime_int8(path, feeds, folder):
             return next(self._feeds, None)
 
     prepared, result = folder / "prepared.onnx", folder / "onnxruntime_int8.onnx"
+    source = onnx.load(path)
+    if source.opset_import[0].version < 13:  # scales per channel are newer
+        path = folder / "upgraded.onnx"
+        onnx.save(onnx.version_converter.convert_version(source, 17), path)
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared), str(result), Reader(), QuantFormat.QDQ, per_channel=True
-    )
+    for per_channel in (True, False):  # it fails on some models with the first
+        with contextlib.suppress(ValueError):
+            form = QuantFormat.QDQ
+            quantize_static(
+                str(prepared), str(result), Reader(), form, per_channel=per_channel
+            )
+            break
     return result
 
 

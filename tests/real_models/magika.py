@@ -11,6 +11,7 @@ import pathlib
 import sysconfig
 
 import numpy as np
+
 from real_models.model import RealModel
 
 _WINDOW = 1024

@@ -13,6 +13,7 @@ import zipfile
 
 import numpy as np
 import scipy.optimize
+
 from real_models.model import RealModel
 
 _TOKENS = 128
@@ -125,6 +126,7 @@ def run_torch(feeds):
     """Outputs of the network in torch."""
     import torch
 
+    torch.set_num_threads(1)  # several spin where other processes run too
     with torch.no_grad():
         return [
             [_network()(*(torch.from_numpy(feed[name]) for name in ("ids", "mask"))).numpy()]
@@ -144,7 +146,9 @@ def score(outputs):
     return {
         "probe %": 100 * float((told == topics).mean()),
         "cosine, paraphrases": float(np.diag(cosines).mean()),
-        "cosine, unrelated": float((cosines.sum() - np.trace(cosines)) / (count * (count - 1))),
+        "cosine, unrelated": float(
+            (cosines.sum() - np.trace(cosines)) / (count * (count - 1))
+        ),
     }
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.ndimage
+
 from real_models.model import RealModel
 from real_models.ocr_recognition import models_folder
 from real_models.text_lines import page

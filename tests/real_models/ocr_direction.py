@@ -2,6 +2,7 @@
 
 import numpy as np
 from PIL import Image
+
 from real_models.model import RealModel
 from real_models.ocr_recognition import models_folder
 from real_models.text_lines import line_image, normalized

@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 import onnx
+
 from real_models.model import RealModel
 from real_models.text_lines import line_image, normalized, text_of
 

@@ -5,12 +5,61 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-_WORDS = (
-    "edge sensor reads twelve volts while the valve stays open Quick brown boxes jump over "
-    "lazy dogs Invoice total amount due Street Number Berlin Paris Tokyo Oslo battery serial "
-    "Model Revision pressure temperature humidity Warning keep away from children Net weight "
-    "Made with recycled paper Gate Flight Seat Boarding closes minutes before departure"
-).split()
+_WORDS = [
+    "edge",
+    "sensor",
+    "reads",
+    "twelve",
+    "volts",
+    "while",
+    "the",
+    "valve",
+    "stays",
+    "open",
+    "Quick",
+    "brown",
+    "boxes",
+    "jump",
+    "over",
+    "lazy",
+    "dogs",
+    "Invoice",
+    "total",
+    "amount",
+    "due",
+    "Street",
+    "Number",
+    "Berlin",
+    "Paris",
+    "Tokyo",
+    "Oslo",
+    "battery",
+    "serial",
+    "Model",
+    "Revision",
+    "pressure",
+    "temperature",
+    "humidity",
+    "Warning",
+    "keep",
+    "away",
+    "from",
+    "children",
+    "Net",
+    "weight",
+    "Made",
+    "with",
+    "recycled",
+    "paper",
+    "Gate",
+    "Flight",
+    "Seat",
+    "Boarding",
+    "closes",
+    "minutes",
+    "before",
+    "departure",
+]
 
 
 def text_of(index: int, most_characters: int = 22) -> str:
@@ -47,7 +96,9 @@ def line_image(index: int, *, hard: bool = False) -> Image.Image:
     ImageDraw.Draw(image).text(place, text, (dark,) * 3, font)
     if not hard:
         return image
-    image = image.rotate(draw.uniform(-2, 2), Image.Resampling.BILINEAR, fillcolor=(light,) * 3)
+    image = image.rotate(
+        draw.uniform(-2, 2), Image.Resampling.BILINEAR, fillcolor=(light,) * 3
+    )
     image = image.filter(ImageFilter.GaussianBlur(draw.uniform(1.0, 2.2)))
     noise = np.random.default_rng(index).normal(0, 10, (48, image.width, 1))
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
@@ -73,7 +124,9 @@ def page(index: int, size: tuple[int, int]) -> tuple[Image.Image, list[tuple[flo
         font = ImageFont.load_default(points)
         text = text_of(draw.randrange(10**6), int(0.8 * width / points))
         left = draw.randrange(8, 60)
-        ink = (draw.randrange(0, 60),) * 3 if not dim else (paper - draw.randrange(35, 70),) * 3
+        ink = (
+            (draw.randrange(0, 60),) * 3 if not dim else (paper - draw.randrange(35, 70),) * 3
+        )
         box = canvas.textbbox((left, top), text, font)
         if box[2] < width - 8:
             canvas.text((left, top), text, ink, font)

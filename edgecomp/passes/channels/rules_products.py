@@ -106,7 +106,7 @@ def visit_transposed_convolution(node: ir.Node, state: State) -> bool:
     if _input_channels(node, state, 1) is not None:
         state.consume(node.inputs[0], node, ignored, foldable=False)
     taps = np.swapaxes(weight, 0, 1).reshape(weight.shape[1], weight.shape[0], -1)
-    known = _known_outputs(node, state, taps.astype(np.float64), padded=True)
+    known = _known_outputs(node, state, taps, padded=True)
     state.seed(node, 1, known, _all_zero(taps))
 
     def apply(kept: Kept) -> None:
@@ -137,7 +137,7 @@ def visit_matrix_product(node: ir.Node, state: State) -> bool:
     if found is not None:
         constant = state.consume(node.inputs[0], node, _all_zero(weight), foldable=True)
     values = found.constant if found is not None else np.full(len(weight), np.nan)
-    taps = weight.T.astype(np.float64)[:, :, None]
+    taps = weight.T[:, :, None]
     known = _sum_of_constants(taps, values, padded=False)
     own = _bias(node)
     if own is not None:
@@ -193,11 +193,15 @@ def _known_outputs(node: ir.Node, state: State, taps: AnyArray, *, padded: bool)
 
 def _sum_of_constants(taps: AnyArray, values: AnyArray, *, padded: bool) -> AnyArray:
     """Sum over inputs of taps [M, C, K] times constants [C]; nan where it is not one number."""
-    live = taps.any(axis=2)
-    usable = np.where(np.isnan(values) | (padded & (values != 0)), np.nan, values)
-    total = np.where(live, taps.sum(axis=2) * np.where(np.isnan(usable), 0.0, usable), 0.0)
-    blocked = (live & np.isnan(usable)).any(axis=1)
-    return np.where(blocked, np.nan, total.sum(axis=1))
+    # any() along a dimension of size 1 takes a call per element.
+    live = taps[:, :, 0] != 0 if taps.shape[2] == 1 else taps.any(axis=2)
+    usable = ~(np.isnan(values) | (padded & (values != 0)))
+    blocked = live[:, ~usable].any(axis=1)
+    # Few inputs are constant, if any is: the others' weights need no float64.
+    sums = taps[:, usable].astype(np.float64).sum(axis=2)
+    return np.where(
+        blocked, np.nan, np.where(live[:, usable], sums * values[usable], 0.0).sum(1)
+    )
 
 
 def _input_channels(node: ir.Node, state: State, axis: int) -> Channels | None:
