@@ -34,6 +34,7 @@ from edgecomp.plan.operations import (
     Reduce,
     Reinterpret,
     Resize,
+    ScaledMatrixMultiply,
     StridedCopy,
 )
 from edgecomp.plan.values import Halo, Order, Value
@@ -42,6 +43,7 @@ IMAGE_KINDS = (Convolution, Pool, Resize)
 ROW_MAJOR_KINDS = (
     MatrixMultiply,
     BatchMatrixMultiply,
+    ScaledMatrixMultiply,
     LayerNorm,
     Recurrence,
     Cumulative,

@@ -113,6 +113,15 @@ class MatrixMultiply:
     integer_add: IntegerAdd | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ScaledMatrixMultiply:
+    """float32 product with a matrix that is stored in 8 bits, a scale for each column.
+
+    inputs: x row-major [..., K]; constants: weight int8 [K, N], scale and bias float32 [N].
+    output: row-major [..., N], ``(x @ weight) * scale + bias``.
+    """
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchMatrixMultiply:
     """float32 product of two activations with numpy broadcasting of the batch dimensions.
@@ -251,8 +260,10 @@ class Recurrence:
 
     inputs: x row-major [S, B, D * gates * padded_hidden] ([B, S, ...] with ``batch_first``): the
         input's part of every gate with all biases, but not the recurrent bias of the candidate
-        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden];
+        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden],
+        float32, or a constant of int8 that ``recurrence_scale`` multiplies;
         then those named in ``extras``, in that order:
+        recurrence_scale: constant [D, gates, padded_hidden];
         candidate_bias: [D, padded_hidden]; peepholes: [D, 3, padded_hidden], input, output,
         forget; lengths: int32 [B], steps of each sequence; initial_h and initial_c: float32
         [D, B, hidden] ([B, D, hidden] with ``batch_first``).
@@ -432,6 +443,7 @@ class Fallback:
 Kind = (
     Convolution
     | MatrixMultiply
+    | ScaledMatrixMultiply
     | BatchMatrixMultiply
     | Elementwise
     | LookupTable

@@ -194,7 +194,8 @@ def _known_outputs(node: ir.Node, state: State, taps: AnyArray, *, padded: bool)
 def _sum_of_constants(taps: AnyArray, values: AnyArray, *, padded: bool) -> AnyArray:
     """Sum over inputs of taps [M, C, K] times constants [C]; nan where it is not one number."""
     # any() along a dimension of size 1 takes a call per element.
-    live = taps[:, :, 0] != 0 if taps.shape[2] == 1 else taps.any(axis=2)
+    flat = taps[:, :, 0] if taps.shape[2] == 1 else taps.any(axis=2)
+    live = flat.astype(bool)
     usable = ~(np.isnan(values) | (padded & (values != 0)))
     blocked = live[:, ~usable].any(axis=1)
     # Few inputs are constant, if any is: the others' weights need no float64.
