@@ -162,17 +162,25 @@ def build_command(model, folder):
     ]  # fmt: skip
 
 
-def measure(folder, form, megabytes):
-    """Build a model and a tiny one of the same form; the figures."""
+def measure(folder, form, megabytes, **sizes):
+    """Build a model and a tiny one of the same form; the figures.
+
+    Args:
+        folder: for both; what is in it then takes five times the weights.
+        form: of ``FORMS``.
+        megabytes: of weights.
+        sizes: further arguments of the form's function.
+    """
     facts = {}
     for name, size in (("base", 1), ("large", megabytes)):
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
-        model = FORMS[form](place, size, **({"width": 256} if name == "base" else {}))
+        model = FORMS[form](place, size, **({"width": 256} if name == "base" else sizes))
         started = time.monotonic()
-        status, peak, parts = peak_of(build_command(model, place), cwd=ROOT)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        status, peak, parts = peak_of(build_command(model, place), cwd=ROOT, **quiet)
         if status:
-            raise SystemExit(f"the build of {model} ends with {status}")
+            raise RuntimeError(f"the build of {model} ends with {status}")
         data = (place / "model.data").stat().st_size
         seconds = time.monotonic() - started
         facts[name] = {"peak": peak, "weights": data, "seconds": seconds, **parts}

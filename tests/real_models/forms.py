@@ -51,16 +51,17 @@ def onnxruntime_int8(path, feeds, folder):
     return result
 
 
-def build(model, path, folder, precision):
+def build(model, path, folder, precision, most_samples=300):
     """A bundle of a real model for this machine."""
     options = BuildOptions(
         precision=precision,
+        num_samples=most_samples,
         input=model.inputs,
         name=model.name,
         output=folder / f"{model.name}_{precision}",
         force=True,
     )
-    calibration = model.calibration() if precision == "w8a8" else None
+    calibration = model.calibration()[:most_samples] if precision == "w8a8" else None
     return api.build(path, options, calibration_dataset=calibration)
 
 
