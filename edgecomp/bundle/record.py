@@ -26,7 +26,6 @@ from edgecomp.cache import keep, kept_buffer
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
-from edgecomp.graph.portable import PortableModel
 from edgecomp.options import BuildOptions
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
 from edgecomp.plan.values import Array
@@ -59,13 +58,15 @@ class Record:
 
     Attributes:
         plan: kernels and weights included.
-        model: the portable model.
+        model_bytes: the portable model.
+        model_data: weights beside it, see ``write_bundle``.
         golden: pairs of inputs and expected outputs.
         facts: JSON, as for ``write_bundle``.
     """
 
     plan: Plan
-    model: PortableModel
+    model_bytes: Buffer
+    model_data: Buffer
     golden: list[tuple[dict[str, Array], dict[str, Array]]]
     facts: dict[str, Any]
 
@@ -131,8 +132,7 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
     """Store a record, and drop old ones where all together take too much."""
     if not key:
         return
-    model, plan = record.model, record.plan
-    if sum(map(len, (plan.weights, model.proto, model.data))) <= MOST_RECORD_BYTES:
+    if sum(map(len, _buffers(record))) <= MOST_RECORD_BYTES:
         folder = _folder(cache)
         keep(folder / key, _pack(record))
         _trim(folder)
@@ -255,10 +255,7 @@ def _pack(record: Record) -> Buffer:
     file_like: Any = stream  # it has what zipfile uses of a file
     with zipfile.ZipFile(file_like, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("header.json", json.dumps(header))
-        model = record.model
-        for name, buffer in zip(
-            _BUFFERS, (plan.weights, model.proto, model.data), strict=True
-        ):
+        for name, buffer in zip(_BUFFERS, _buffers(record), strict=True):
             with archive.open(name, "w") as file:
                 for piece in pieces(buffer):
                     file.write(piece)
@@ -268,6 +265,10 @@ def _pack(record: Record) -> Buffer:
             with archive.open(f"golden/{number}", "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
     return stream.finish()
+
+
+def _buffers(record: Record) -> tuple[Buffer, Buffer, Buffer]:
+    return record.plan.weights, record.model_bytes, record.model_data
 
 
 def _arrays(
@@ -307,7 +308,7 @@ def _unpack(content: Buffer) -> Record:
             return {name: _read_array(archive, next(numbers)) for name in names}
 
         golden = [(read(given), read(expected)) for given, expected in header["golden"]]
-        return Record(plan, PortableModel(proto, data), golden, header["facts"])
+        return Record(plan, proto, data, golden, header["facts"])
 
 
 def _stored(archive: zipfile.ZipFile, name: str, content: Buffer) -> Buffer:

@@ -38,7 +38,6 @@ from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
-from edgecomp.graph.portable import DATA_NAME
 from edgecomp.plan.plan import Plan, PlanPort
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
@@ -49,6 +48,8 @@ GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
+#: Weights of a portable model that one file cannot hold; the model names it.
+MODEL_DATA = "model.onnx.data"
 #: Entries of ``facts`` with their own place in the manifest.
 _MANIFEST_FACTS = ("passes", "quantization", "accuracy")
 
@@ -99,7 +100,7 @@ def write_bundle(
         weights = write_weights(folder / WEIGHTS, plan)
         write_file(folder / MODEL, model_bytes)
         if model_data:
-            write_file(folder / DATA_NAME, model_data)
+            write_file(folder / MODEL_DATA, model_data)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
         write_golden(folder, golden, _ports(plan.inputs), _ports(plan.outputs))
         if compiler is None:

@@ -10,14 +10,13 @@ message may stand in any order. A file above 2 GB no protobuf library reads, so 
 lie in a second file and the first says where.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from edgecomp.buffers import Buffer, Spool, bytes_of
+from edgecomp.buffers import Buffer, Spool, bytes_of, forget
 from edgecomp.graph.constants import AnyArray
 
 #: Name of the file with the contents, in the folder of the model.
@@ -32,21 +31,10 @@ _DATA_ALIGNMENT_BYTES = 4096
 _GRAPH, _INITIALIZER, _RAW_DATA = (number << 3 | 2 for number in (7, 5, 9))
 
 
-@dataclasses.dataclass(frozen=True)
-class PortableModel:
-    """Contents of the files.
-
-    Attributes:
-        proto: of the model's file.
-        data: of the file beside it, empty where everything is in the first.
-    """
-
-    proto: Buffer
-    data: Buffer = b""
-
-
-def serialize(model: ir.Model, most_file_bytes: int = _MOST_FILE_BYTES) -> PortableModel:
-    """The model's files.
+def serialize(
+    model: ir.Model, most_file_bytes: int = _MOST_FILE_BYTES
+) -> tuple[Buffer, Buffer]:
+    """The model's file, and the one beside it, empty where everything is in the first.
 
     Args:
         model: not changed.
@@ -55,11 +43,11 @@ def serialize(model: ir.Model, most_file_bytes: int = _MOST_FILE_BYTES) -> Porta
     big = [value for value in model.graph.initializers.values() if _is_big(value)]
     if not big:
         proto = ir.serde.serialize_model(model)
-        return PortableModel(proto.SerializeToString(deterministic=True))
+        return proto.SerializeToString(deterministic=True), b""
     graph, rest = _without(model, big)
     if sum(_nbytes(value) for value in big) + len(graph) > most_file_bytes:
         return _beside(graph, rest, big)
-    return PortableModel(_one_file(graph, rest, big))
+    return _one_file(graph, rest, big), b""
 
 
 def _is_big(value: ir.Value) -> bool:
@@ -104,17 +92,17 @@ def _one_file(graph: bytes, rest: bytes, big: list[ir.Value]) -> Buffer:
         spool.write(field)
         spool.write(head)
         spool.write(_field(_RAW_DATA, _nbytes(value)))
-        spool.write(_contents(value))
+        _write_contents(spool, value)
     return spool.finish()
 
 
-def _beside(graph: bytes, rest: bytes, big: list[ir.Value]) -> PortableModel:
+def _beside(graph: bytes, rest: bytes, big: list[ir.Value]) -> tuple[Buffer, Buffer]:
     data, proto = Spool(), Spool()
     heads = []
     for value in big:
         data.write(bytes(-len(data) % _DATA_ALIGNMENT_BYTES))
         heads.append(_external(value, len(data)))
-        data.write(_contents(value))
+        _write_contents(data, value)
     fields = [_field(_INITIALIZER, len(head)) for head in heads]
     proto.write(rest)
     proto.write(_field(_GRAPH, len(graph) + sum(map(len, [*fields, *heads]))))
@@ -122,7 +110,7 @@ def _beside(graph: bytes, rest: bytes, big: list[ir.Value]) -> PortableModel:
     for field, head in zip(fields, heads, strict=True):
         proto.write(field)
         proto.write(head)
-    return PortableModel(proto.finish(), data.finish())
+    return proto.finish(), data.finish()
 
 
 def _head(value: ir.Value) -> bytes:
@@ -152,15 +140,12 @@ def _tensor_proto(value: ir.Value) -> onnx.TensorProto:
     )
 
 
-def _contents(value: ir.Value) -> memoryview:
-    return bytes_of(_array(value))
-
-
-def _array(value: ir.Value) -> AnyArray:
+def _write_contents(spool: Spool, value: ir.Value) -> None:
     tensor = value.const_value
     assert tensor is not None
     array: AnyArray = tensor.numpy()
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+    spool.write(bytes_of(array.astype(array.dtype.newbyteorder("<"), copy=False)))
+    forget(array)
 
 
 def _nbytes(value: ir.Value) -> int:

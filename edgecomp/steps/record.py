@@ -63,7 +63,7 @@ def make_record(
     )
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
-    return Record(lowered.plan, serialize(prepared.model), golden, prepared.facts)
+    return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 
 def golden_outputs(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
