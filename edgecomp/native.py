@@ -39,6 +39,11 @@ _ERRORS = {
     Status.INPUT_NAME: (Code.INPUT_MISMATCH, ""),
     Status.INPUT_BYTES: (Code.INPUT_MISMATCH, ""),
     Status.MEMORY_TOO_SMALL: (Code.INTERNAL, ""),
+    Status.ROUNDS: (Code.INPUT_MISMATCH, "the bound is the loop's trip count at build time"),
+    Status.BRANCH: (
+        Code.INPUT_MISMATCH,
+        "build the model with the shapes that the other branch needs",
+    ),
     Status.OUT_OF_MEMORY: (Code.DEVICE_FAILED, "close other programs, or use fewer threads"),
     Status.FILE: (Code.FILE_MISSING, "the weights belong beside the library"),
     Status.THREAD: (Code.DEVICE_FAILED, "use fewer threads"),

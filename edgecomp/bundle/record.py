@@ -27,7 +27,15 @@ from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
 from edgecomp.options import BuildOptions
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.plan import (
+    Plan,
+    PlanCall,
+    PlanPort,
+    PlanRegion,
+    PlanTensor,
+    RegionKind,
+    Storage,
+)
 from edgecomp.plan.values import Array
 from edgecomp.resources import resource_folder
 
@@ -238,7 +246,7 @@ def _pack(record: Record) -> Buffer:
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
             if field.name
-            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects")
+            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects", "regions")
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
@@ -247,6 +255,9 @@ def _pack(record: Record) -> Buffer:
         "calls": [dataclasses.asdict(call) for call in plan.calls],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
+        "regions": [
+            {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
+        ],
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
@@ -299,6 +310,9 @@ def _unpack(content: Buffer) -> Record:
             ],
             inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
             outputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["outputs"]],
+            regions=[
+                PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
+            ],
             weights=weights,
             objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
         )

@@ -9,11 +9,12 @@ from edgecomp.bundle.dtypes import enumerator
 from edgecomp.bundle.rendering import render
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort
+from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanRegion
 
 #: Limits of edgecomp/model.h.
 MAX_RANK = 8
 MAX_KERNEL_POINTERS = 12
+MAX_REGION_DEPTH = 16
 
 
 def required_features(target: Target) -> str:
@@ -40,6 +41,7 @@ def model_source(
         kernels=_kernel_signatures(plan),
         tensors=[(t, enumerator(t.dtype, t.name)) for t in plan.tensors],
         calls=plan.calls,
+        regions=plan.regions,
         inputs=[_port(p) for p in plan.inputs],
         outputs=[_port(p) for p in plan.outputs],
         features=required_features(target),
@@ -88,6 +90,21 @@ def _check_limits(plan: Plan) -> None:
             )
     for call in plan.calls:
         _check_call(call, len(plan.tensors))
+    _check_depth(plan.regions)
+
+
+def _check_depth(regions: list[PlanRegion]) -> None:
+    """Regions are in order: those that are open at one time are inside each other."""
+    ends: list[int] = []
+    for region in regions:
+        ends = [end for end in ends if end > region.first_call] + [region.end_call]
+        if len(ends) > MAX_REGION_DEPTH:
+            raise EdgecompError(
+                Code.OPERATOR_UNSUPPORTED,
+                f"branches and loops are {len(ends)} deep, the runtime follows "
+                f"{MAX_REGION_DEPTH}",
+                hint="export the model with fewer If, Loop and Scan inside each other",
+            )
 
 
 def _check_call(call: PlanCall, tensors: int) -> None:

@@ -50,8 +50,6 @@ WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
 #: Weights of a portable model that one file cannot hold; the model names it.
 MODEL_DATA = "model.onnx.data"
-#: Entries of ``facts`` with their own place in the manifest.
-_MANIFEST_FACTS = ("passes", "quantization", "accuracy")
 
 
 def write_bundle(

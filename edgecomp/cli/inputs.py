@@ -3,31 +3,15 @@
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from edgecomp.bench.files import Port
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.images import SUFFIXES, read_image
 from edgecomp.numpy_files import why_unreadable
 from edgecomp.options import ImageOptions
 from edgecomp.plan.values import Array
-
-
-class Port(Protocol):
-    """What an input takes."""
-
-    @property
-    def name(self) -> str:
-        """ONNX name."""
-
-    @property
-    def dtype(self) -> str:
-        """Element type, as numpy names it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Static shape."""
 
 
 def read_inputs(

@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 #: Gelu, GroupNormalization and blocked QuantizeLinear are in it, and onnxruntime 1.18 runs it.
 INTERNAL_OPSET = 21
 
+_LAST_SCAN_WITH_BATCH = 8
+
 
 def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     """Bring the standard domain up to ``version``; returns whether anything was done.
@@ -29,6 +31,8 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     given = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
     if given >= version:
         return False
+    if given <= _LAST_SCAN_WITH_BATCH:
+        _refuse_old_scan(model)
     sources = {
         value.name: source_of(node)
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
@@ -61,6 +65,19 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     inherit_sources(model)
     logger.info("converted from opset %d to %d", given, version)
     return True
+
+
+def _refuse_old_scan(model: ir.Model) -> None:
+    """Onnx's converter drops the batch dimension that Scan had, from the inputs too."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.op_type == "Scan" and node.domain in ("", "ai.onnx"):
+            raise EdgecompError(
+                Code.OPSET_UNSUPPORTED,
+                "Scan of opset 8 has a batch dimension, which later ones lack",
+                node=node.name or "",
+                source=source_of(node),
+                hint="export again with opset 9 or later",
+            )
 
 
 def _move_weights(old: ir.Model, new: ir.Model) -> None:

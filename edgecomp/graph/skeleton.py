@@ -4,8 +4,6 @@ Checker, shape inference and version converter copy the whole protobuf and canno
 2 GB; none of them needs the values of large weights, only their types and shapes.
 """
 
-from collections.abc import Collection
-
 import onnx
 import onnx_ir as ir
 
@@ -13,15 +11,8 @@ import onnx_ir as ir
 _KEPT_BYTES = 1024
 
 
-def skeleton_proto(
-    model: ir.Model, left_out: Collection[str] | None = None
-) -> onnx.ModelProto:
-    """The model as a protobuf in which some initializers are graph inputs at the end.
-
-    Args:
-        model: not changed.
-        left_out: their names; those above 1 KB where None.
-    """
+def skeleton_proto(model: ir.Model) -> onnx.ModelProto:
+    """The model as a protobuf in which initializers above 1 KB are graph inputs at the end."""
     graph = onnx.GraphProto(name=model.graph.name or "model")
     graph.input.extend(ir.serde.serialize_value(value) for value in model.graph.inputs)
     graph.output.extend(ir.serde.serialize_value(value) for value in model.graph.outputs)
@@ -29,14 +20,13 @@ def skeleton_proto(
     for value in model.graph.initializers.values():
         tensor = value.const_value
         assert tensor is not None
-        kept = tensor.nbytes <= _KEPT_BYTES if left_out is None else value.name not in left_out
-        if kept:
+        if tensor.nbytes <= _KEPT_BYTES:
             # Small tensors may lie beside the file as well: here they are embedded.
             embedded = tensor if tensor.dtype == ir.DataType.STRING else _embedded(tensor)
             graph.initializer.append(ir.serde.serialize_tensor(embedded))
         if value.name in given:
             continue
-        if not kept or model.ir_version < 4:
+        if tensor.nbytes > _KEPT_BYTES or model.ir_version < 4:
             dims = [int(extent) for extent in tensor.shape.numpy()]
             graph.input.append(
                 onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), dims)

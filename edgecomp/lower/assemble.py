@@ -1,15 +1,27 @@
 """Selected kernel calls to a plan: lifetimes, arena offsets, one blob of weights."""
 
 import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 from edgecomp.buffers import Spool, bytes_of, pieces
 from edgecomp.device.target import Target
-from edgecomp.lower.arena import Block, lower_bound, plan_arena
+from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
+from edgecomp.lower.flatten import Region
 from edgecomp.lower.grain import grain_items
 from edgecomp.lower.interleave import Step, interleave
+from edgecomp.lower.lanes import group_bounds
 from edgecomp.lower.select import Selected
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.plan import (
+    Plan,
+    PlanCall,
+    PlanPort,
+    PlanRegion,
+    PlanTensor,
+    RegionKind,
+    Storage,
+)
 from edgecomp.plan.values import SLACK_BYTES, Array, Value
 from edgecomp.schedules.schedule import Constant
 
@@ -59,7 +71,8 @@ class _Tensors:
         dtype, shape, size = array.dtype.name, tuple(array.shape), array.nbytes
         tensor = PlanTensor(name, dtype, shape, Storage.WEIGHTS, offset, size)
         for index, known in enumerate(self.tensors):
-            if known.storage is Storage.WEIGHTS and known.offset_bytes == offset:
+            same = (known.storage, known.offset_bytes, known.dtype, known.bytes)
+            if same == (Storage.WEIGHTS, offset, dtype, size):
                 return index
         self.tensors.append(tensor)
         return len(self.tensors) - 1
@@ -83,17 +96,20 @@ class _Tensors:
         self._lifetimes.setdefault(index, []).append(call)
         return index
 
-    def place(self) -> tuple[list[PlanTensor], int, int]:
-        """Tensors with their offsets, the arena's bytes and the least it could be."""
+    def place(
+        self, loops: Sequence[tuple[int, int]] = ()
+    ) -> tuple[list[PlanTensor], int, int]:
+        """Tensors with their offsets, the arena's bytes and the least it could be.
+
+        Args:
+            loops: first and last call of each.
+        """
         indices = sorted(self._lifetimes)
-        blocks = [
-            Block(
-                self._owners[i].bytes + SLACK_BYTES,
-                min(self._lifetimes[i]),
-                max(self._lifetimes[i]),
-            )
-            for i in indices
-        ]
+        blocks = []
+        for i in indices:
+            touched = self._lifetimes[i]
+            first, last = alive_through(loops, min(touched), max(touched))
+            blocks.append(Block(self._owners[i].bytes + SLACK_BYTES, first, last))
         if not blocks:
             return self.tensors, 0, 0
         offsets, peak = plan_arena(blocks)
@@ -113,21 +129,45 @@ class _Tensors:
 
 
 def assemble(
-    program: Program, selected: list[Selected], target: Target, objects: dict[str, bytes]
+    program: Program,
+    selected: list[Selected],
+    target: Target,
+    objects: dict[str, bytes],
+    regions: Sequence[Region] = (),
 ) -> Plan:
-    """Join everything into the static plan."""
+    """Join everything into the static plan.
+
+    Args:
+        program: flat, selected.
+        selected: its calls.
+        target: device.
+        objects: the kernels.
+        regions: branches and loops among the operations.
+    """
     _set_aliases(program)
     tensors = _Tensors()
     inputs = [_port(value, tensors.touch(value, -1), value.name) for value in program.inputs]
     calls: list[PlanCall] = []
-    for step in interleave(selected, target):
-        indices = tuple(tensors.touch(a, len(calls)) for a in step.call.arguments)
-        calls.append(_plan_call(step, indices, target))
+    starts: dict[int, int] = {}
+    for operation, part in _parts(program, selected, regions):
+        starts[operation] = start = len(calls)
+        steps = interleave(part, target)
+        bounds = group_bounds([step.lane for step in steps])
+        for step, (first, last) in zip(steps, bounds, strict=True):
+            for argument in step.call.arguments:
+                tensors.touch(argument, start + first)
+            indices = tuple(tensors.touch(a, start + last) for a in step.call.arguments)
+            calls.append(_plan_call(step, indices, target))
+    starts[len(program.operations)] = len(calls)
+    plan_regions = _plan_regions(regions, starts, tensors)
     outputs = [
         _port(value, tensors.touch(value, len(calls)), name)
         for value, name in zip(program.outputs, program.output_names, strict=True)
     ]
-    placed, arena_bytes, bound_bytes = tensors.place()
+    loops = [r for r in plan_regions if r.kind is RegionKind.LOOP]
+    placed, arena_bytes, bound_bytes = tensors.place(
+        [(loop.first_call, loop.end_call - 1) for loop in loops]
+    )
     return Plan(
         name=program.name,
         target=target.name,
@@ -139,7 +179,53 @@ def assemble(
         arena_bound_bytes=bound_bytes,
         weights=tensors.weights.contents.finish(),
         objects=objects,
+        regions=plan_regions,
     )
+
+
+def _parts(
+    program: Program, selected: Sequence[Selected], regions: Sequence[Region]
+) -> Iterator[tuple[int, list[Selected]]]:
+    """Stretches of operations between which no branch or loop begins or ends."""
+    ends = {region.first for region in regions} | {region.end for region in regions}
+    borders = sorted({0, *ends, len(program.operations)})
+    position = {id(operation): at for at, operation in enumerate(program.operations)}
+    rest = list(selected)
+    for first, end in itertools.pairwise(borders):
+        part = list(itertools.takewhile(lambda s: position[id(s.operation)] < end, rest))  # noqa: B023
+        rest = rest[len(part) :]
+        yield first, part
+
+
+def _plan_regions(
+    regions: Sequence[Region], starts: Mapping[int, int], tensors: _Tensors
+) -> list[PlanRegion]:
+    """Regions over calls; what the runtime reads and writes for them is in use meanwhile."""
+    made = []
+    for region in regions:
+        first, end = starts[region.first], starts[region.end]
+        if first == end:
+            continue  # nothing but views
+
+        def used(value: Value | None, first: int = first, end: int = end) -> int | None:
+            if value is None:
+                return None
+            tensors.touch(value, first)
+            return tensors.touch(value, end - 1)
+
+        made.append(
+            PlanRegion(
+                region.kind,
+                first,
+                end,
+                used(region.condition),
+                region.expected,
+                used(region.limit),
+                used(region.counter),
+                region.most_rounds,
+            )
+        )
+    return made
 
 
 def _set_aliases(program: Program) -> None:
@@ -170,6 +256,7 @@ def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall
         multiply_adds=end - done,
         workspace_bytes=call.workspace_bytes,
         grain_items=min(step.count, grain_items(call, target)),
+        lane=step.lane,
     )
 
 

@@ -21,6 +21,7 @@ from edgecomp.plan.operations import (
     Program,
     QuantizedAdd,
     Step,
+    bodies_of,
 )
 from edgecomp.plan.values import Value
 
@@ -42,7 +43,10 @@ MOST_CHAIN_STEPS = 24
 
 
 def fuse(program: Program) -> None:
-    """Run every fusion until none applies."""
+    """Run every fusion until none applies; bodies of branches and loops for themselves."""
+    for operation in program.operations:
+        for body in bodies_of(operation):
+            fuse(body)
     lift_sequences(program)
     fuse_tables(program)
     for rule in (

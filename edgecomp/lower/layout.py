@@ -14,6 +14,7 @@ from edgecomp.lower.place_parts import place_parts
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
+    Branch,
     Convolution,
     Cumulative,
     Dequantize,
@@ -23,6 +24,7 @@ from edgecomp.plan.operations import (
     Gather,
     LayerNorm,
     LookupTable,
+    Loop,
     MatrixMultiply,
     Operation,
     Pool,
@@ -35,7 +37,9 @@ from edgecomp.plan.operations import (
     Reinterpret,
     Resize,
     ScaledMatrixMultiply,
+    StorePart,
     StridedCopy,
+    bodies_of,
 )
 from edgecomp.plan.values import Halo, Order, Value
 
@@ -48,6 +52,9 @@ ROW_MAJOR_KINDS = (
     Recurrence,
     Cumulative,
     Gather,
+    StorePart,
+    Branch,
+    Loop,
     Fallback,
     Reinterpret,
 )
@@ -56,7 +63,13 @@ ANY_INPUT_KINDS = (Quantize, Dequantize, StridedCopy, Reduce)
 
 
 def assign_layout(program: Program) -> None:
-    """Set order and halo of every value; insert copies and halo fills."""
+    """Set order and halo of every value; insert copies and halo fills.
+
+    What a branch or loop reads and gives is row-major; inside, each body has a layout of its own.
+    """
+    for operation in program.operations:
+        for body in bodies_of(operation):
+            assign_layout(body)
     _choose_orders(program)
     _convert_inputs(program)
     _settle_outputs(program)

@@ -10,9 +10,8 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
 from edgecomp.lower.compile import compile_kernels
-from edgecomp.lower.fuse import fuse
-from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.read import Refusal, read_program, require_possible
+from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
 from edgecomp.plan.plan import Plan
 from edgecomp.schedules.cost_table import CostTable
@@ -65,8 +64,8 @@ def lower(
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE.
     """
-    program, fallbacks = read_program(model, target, name)
-    require_possible(fallbacks)
+    made = laid_out_program(model, target, name)
+    program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
         raise EdgecompError(
@@ -76,8 +75,6 @@ def lower(
             source=fallbacks[0].source,
             hint="build without --require-full-target, or rewrite these operators",
         )
-    fuse(program)
-    assign_layout(program)
     selected = select(program, target, without, table)
 
     def compiled(done: int, total: int) -> None:
@@ -86,7 +83,7 @@ def lower(
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
     objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    plan = assemble(program, selected, target, objects)
+    plan = assemble(program, selected, target, objects, made.regions)
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 
 

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import is_constant
+from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
 from edgecomp.graph.source import source_of
@@ -16,6 +17,7 @@ from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     cast,
+    control_flow,
     convolution,
     cumulative,
     elementwise,
@@ -50,6 +52,7 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     cumulative.TABLE,
     resize.TABLE,
     quantized.TABLE,
+    control_flow.TABLE,
 )
 
 
@@ -78,10 +81,16 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         not ``possible`` either, such as those whose sizes depend on the data, are missing from
         the program.
     """
-    reader = Reader(c_identifier(name), target.activation_dtype)
+    refusals: list[Refusal] = []
+
+    def read_body(inner: Reader, graph: ir.Graph) -> None:
+        for node in graph:
+            if not _is_constant(node):
+                refusals.extend(_read_node(inner, node))
+
+    reader = Reader(c_identifier(name), target.activation_dtype, read_body)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
-    refusals: list[Refusal] = []
     recognition = recognize(model.graph)
     for step in recognition.steps:
         if isinstance(step, IntegerOperator):
@@ -97,9 +106,9 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
 
 
 def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
-    open_size = _open_size(node)
-    if open_size:
-        return [_refusal(node, open_size, possible=False)]
+    problem = _open_size(node) or misplaced_index(node)
+    if problem:
+        return [_refusal(node, problem, possible=False)]
     if _is_empty(reader, node):
         return []  # nothing to compute
     read = find_reader(node)

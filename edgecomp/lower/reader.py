@@ -1,7 +1,7 @@
 """Read an ONNX graph into a program: values, constants, one list of operations."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +15,12 @@ from edgecomp.graph.source import source_of
 from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
 from edgecomp.plan.values import Array, Quantization, Value
 
+ReadNodes = Callable[["Reader", ir.Graph], None]
+
+
+def _read_nothing(reader: "Reader", graph: ir.Graph) -> None:
+    raise AssertionError(f"nothing reads the graphs inside nodes: {graph.name}")
+
 
 class Reader:
     """State while nodes become operations.
@@ -26,12 +32,21 @@ class Reader:
             all zero points are in the target's range.
     """
 
-    def __init__(self, name: str, activation_dtype: str) -> None:
+    def __init__(
+        self, name: str, activation_dtype: str, read_nodes: ReadNodes = _read_nothing
+    ) -> None:
         self.program = Program(name, [], [], [])
         self.activation_dtype = activation_dtype
+        self.read_nodes = read_nodes
         self._values: dict[ir.Value, Value] = {}
         self._stored: dict[ir.Value, Value] = {}
         self._names: set[str] = set()
+
+    def for_body(self) -> "Reader":
+        """A reader for a graph inside a node, whose names differ from this one's."""
+        inner = Reader(self.program.name, self.activation_dtype, self.read_nodes)
+        inner._names = self._names
+        return inner
 
     def value(self, source: ir.Value) -> Value:
         """The program's value of an ONNX value: made at first sight, constants with contents."""
@@ -81,10 +96,6 @@ class Reader:
         """Scale and zero point of a value in the target's storage dtype."""
         zero_point = affine.zero_point + self.storage_shift(affine)
         return Quantization(float(affine.scale), zero_point)
-
-    def is_stored(self, source: ir.Value) -> bool:
-        """Whether the ONNX value is kept in the target's storage dtype."""
-        return source in self._stored
 
     def _declared(self, source: ir.Value, stored: Value) -> Value:
         """A stored value in the dtype that the model declares."""

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import closed, name_inner_values, possible_bodies
 from edgecomp.graph.compare import MODEL_TOLERANCE, relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import run_model
@@ -130,7 +131,8 @@ def run_passes(
 
     Args:
         model: changed in place.
-        passes: each may have a class attribute ``numerics`` (exact where it has none).
+        passes: each may have a class attribute ``numerics`` (exact where it has none). They see
+            one graph: branches and loop bodies are given to them as models of their own.
         dump_dir: folder that gets ``NN_name.onnx`` after each pass, and ``00_input.onnx``.
         verify_feeds: inputs to run the model on around each pass.
 
@@ -141,6 +143,11 @@ def run_passes(
     reports: list[PassReport] = []
     _dump(model, dump_dir, 0, "input")
     before = None if verify_feeds is None else run_model(model, verify_feeds)
+    inner = _run_on_bodies(model, passes)
+    if inner and verify_feeds is not None and before is not None:
+        after = run_model(model, verify_feeds)
+        _compare("passes on branches and loops", Numerics.REASSOCIATED, before, after)
+        before = after
     for number, each in enumerate(passes, start=1):
         name = type(each).__name__
         result = each(model)
@@ -155,14 +162,31 @@ def run_passes(
         reports.append(
             PassReport(
                 name=name,
-                modified=result.modified,
-                applied=getattr(result, "applied", int(result.modified)),
-                refusals=tuple(getattr(result, "refusals", ())),
-                notes=tuple(getattr(result, "notes", ())),
+                modified=result.modified or any(r[number - 1].modified for r in inner),
+                applied=getattr(result, "applied", int(result.modified))
+                + sum(r[number - 1].applied for r in inner),
+                refusals=tuple(getattr(result, "refusals", ()))
+                + tuple(refusal for r in inner for refusal in r[number - 1].refusals),
+                notes=tuple(getattr(result, "notes", ()))
+                + tuple(note for r in inner for note in r[number - 1].notes),
                 nodes=len(model.graph),
                 difference=difference,
             )
         )
+    return reports
+
+
+def _run_on_bodies(
+    model: ir.Model, passes: Sequence[ir.passes.InPlacePass]
+) -> list[list[PassReport]]:
+    """Run all passes on each branch and loop body as a model of its own, innermost first."""
+    reports: list[list[PassReport]] = []
+    for node in model.graph:
+        for body in possible_bodies(node):
+            with closed(body, model.opset_imports) as own:
+                reports.append(run_passes(own, passes))
+    if reports:
+        name_inner_values(model.graph)
     return reports
 
 

@@ -425,6 +425,60 @@ class Gather:
 
 
 @dataclasses.dataclass(frozen=True)
+class StorePart:
+    """One part of a value along ``axis``, at an index known at run time.
+
+    inputs: x row-major, any dtype; index int64 of one element.
+    output: row-major, x's shape with ``axis`` more; the other parts keep what they hold.
+    """
+
+    axis: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Branch:
+    """One of two programs, by a condition.
+
+    inputs: condition, bool of one element; then what the programs read.
+    outputs: what the program that runs gives. All row-major.
+
+    Attributes:
+        bodies: the program for true and the one for false; inputs of each stand for the
+            operation's behind the condition, one for one, outputs for the operation's. None
+            where the model has nothing that could run: the run then fails.
+    """
+
+    bodies: "tuple[Program | None, Program | None]"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loop:
+    """A program that runs round after round.
+
+    inputs: the greatest number of rounds (int64 of one element) where ``has_limit``; the first
+        condition (bool of one element) where ``has_start``; the first contents of what is
+        carried; then what the program reads.
+    outputs: the last contents of what is carried, then what ``StorePart`` operations of the
+        program write. All row-major.
+
+    Attributes:
+        body: its inputs are the number of the round (int64) where ``has_counter``, what is
+            carried, and what it reads; its outputs the next condition where ``has_next``, the
+            next contents of what is carried, and what StorePart writes.
+        carried: how many values are carried.
+        most_rounds: more are refused when the model runs.
+    """
+
+    body: "Program"
+    carried: int
+    has_limit: bool
+    has_start: bool
+    has_next: bool
+    has_counter: bool
+    most_rounds: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Fallback:
     """One ONNX node without a schedule; Relax supplies the kernels.
 
@@ -463,6 +517,9 @@ Kind = (
     | Dequantize
     | Resize
     | Gather
+    | StorePart
+    | Branch
+    | Loop
     | Fallback
 )
 
@@ -491,6 +548,14 @@ class Operation:
         """The only output."""
         (value,) = self.outputs
         return value
+
+
+def bodies_of(operation: Operation) -> "list[Program]":
+    """The programs inside a Branch or a Loop."""
+    kind = operation.kind
+    if isinstance(kind, Branch):
+        return [body for body in kind.bodies if body is not None]
+    return [kind.body] if isinstance(kind, Loop) else []
 
 
 @dataclasses.dataclass

@@ -8,11 +8,13 @@ import onnx
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import bodies, captured_values, is_control_flow
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.integer import AnyArray, dequantize, quantize
 from edgecomp.graph.source import source_of
 from edgecomp.graph.windows import window_of
+from edgecomp.reference.control_flow import run_control_flow
 from edgecomp.reference.windows import convolve
 
 
@@ -36,7 +38,11 @@ def evaluate(
         )
         if result is not None:
             return [result]
-    if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+    if is_control_flow(node):
+        return run_control_flow(
+            node, arrays, lambda inner, known: evaluate(inner, known, opset_imports, functions)
+        )
+    if bodies(node):
         return _evaluate_with_context(node, arrays, opset_imports, functions)
     if any(function.domain == node.domain for function in functions):
         return _evaluate_with_context(node, arrays, opset_imports, functions)
@@ -53,20 +59,11 @@ def evaluate(
     return [next(results) if value.name else np.zeros(0) for value in node.outputs]
 
 
-def captured_values(node: ir.Node) -> list[ir.Value]:
-    """Values of the graph around a node that its subgraphs read."""
-    found: dict[ir.Value, None] = {}
-    for attribute in node.attributes.values():
-        if attribute.type != ir.AttributeType.GRAPH:
-            continue
-        for inner in ir.traversal.RecursiveGraphIterator(attribute.as_graph()):
-            for value in inner.inputs:
-                if value is not None and value.graph is node.graph:
-                    found[value] = None
-        for value in attribute.as_graph().outputs:
-            if value.graph is node.graph:
-                found[value] = None
-    return list(found)
+def read_inside(node: ir.Node) -> list[ir.Value]:
+    """Values of the graph around a node that its bodies read."""
+    return list(
+        dict.fromkeys(value for body in bodies(node) for value in captured_values(body))
+    )
 
 
 def _evaluate_with_context(
@@ -78,7 +75,7 @@ def _evaluate_with_context(
     """A node that runs subgraphs or functions: a model of its own around it."""
     from onnx.reference import ReferenceEvaluator
 
-    needed = dict.fromkeys([*node.inputs, *captured_values(node)])
+    needed = dict.fromkeys([*node.inputs, *read_inside(node)])
     feeds = {
         value.name or "": _contents(value, arrays) for value in needed if value is not None
     }

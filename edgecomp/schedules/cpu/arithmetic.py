@@ -37,6 +37,21 @@ class RegisterTile:
         builder.store(self.sums[row], ramp(vector * self.lanes, self.lanes), value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What accumulators start from.
+
+    Attributes:
+        bias: its buffer; None for 0.
+        index: of the first row's.
+        row_stride: elements between the biases of neighbouring rows; 0 where they share them.
+    """
+
+    bias: Buffer | None = None
+    index: Expr = 0
+    row_stride: int = 0
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Operands:
     """Where a step reads.
@@ -207,30 +222,24 @@ class Arithmetic(abc.ABC):
         return operands.weight_index + group * stride + vector * size
 
     def begin(
-        self,
-        builder: KernelBuilder,
-        rows: int,
-        vectors: int,
-        bias: Buffer | None,
-        bias_index: Expr,
-        row_stride: int = 0,
+        self, builder: KernelBuilder, rows: int, vectors: int, start: Start
     ) -> RegisterTile:
-        """Accumulators that hold the bias, from ``bias_index`` on, or 0, in every row.
-
-        ``row_stride`` elements lie between the biases of neighbouring rows.
-        """
-        sums = [
-            builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
-        ]
+        """Accumulators of a tile."""
+        sums = self.sums(builder, rows, vectors)
         tile = RegisterTile(rows, vectors, self.lanes, sums)
         for vector in range(vectors):
             for row in range(rows):
-                start = constant(0, self.sum_dtype, self.lanes)
-                if bias is not None:
-                    at = bias_index + (row * row_stride + vector * self.lanes)
-                    start = load(bias, at, self.lanes)
-                tile.set(builder, row, vector, start)
+                value = constant(0, self.sum_dtype, self.lanes)
+                if start.bias is not None:
+                    at = start.index + (row * start.row_stride + vector * self.lanes)
+                    value = load(start.bias, at, self.lanes)
+                tile.set(builder, row, vector, value)
         return tile
+
+    def sums(self, builder: KernelBuilder, rows: int, vectors: int) -> list[Buffer]:
+        """An array of accumulators per row."""
+        elements = vectors * self.lanes
+        return [builder.array("sum", self.sum_dtype, elements) for _ in range(rows)]
 
     def finish(self, builder: KernelBuilder, tile: RegisterTile) -> RegisterTile:
         """Bring the accumulators into [row][column] order."""

@@ -13,7 +13,7 @@ from edgecomp.schedules.builder import (
     ramp,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.lane_loop import LaneLoop
 from edgecomp.schedules.cpu.lane_plan import plan_for
 from edgecomp.schedules.cpu.lane_tile import first_sums, last_sums
@@ -110,23 +110,15 @@ class LoopFma(LaneFma):
         return plan.cycles if plan else math.inf
 
     def begin(
-        self,
-        builder: KernelBuilder,
-        rows: int,
-        vectors: int,
-        bias: Buffer | None,
-        bias_index: Expr,
-        row_stride: int = 0,
+        self, builder: KernelBuilder, rows: int, vectors: int, start: Start
     ) -> RegisterTile:
         """Loaded for each row, which takes fewer instructions than copies."""
-        if bias is None or row_stride:
-            return super().begin(builder, rows, vectors, bias, bias_index, row_stride)
-        sums = [
-            builder.array("sum", self.sum_dtype, vectors * self.lanes) for _ in range(rows)
-        ]
+        if start.bias is None or start.row_stride:
+            return super().begin(builder, rows, vectors, start)
+        sums = self.sums(builder, rows, vectors)
         name, text = first_sums(rows, vectors)
-        pointers = [*(pointer_to(array, 0) for array in sums), pointer_to(bias, bias_index)]
-        builder.call_llvm(name, text, *pointers)
+        pointers = [pointer_to(array, 0) for array in sums]
+        builder.call_llvm(name, text, *pointers, pointer_to(start.bias, start.index))
         return RegisterTile(rows, vectors, self.lanes, sums)
 
     def accumulate_run(

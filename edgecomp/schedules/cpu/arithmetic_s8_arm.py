@@ -2,10 +2,9 @@
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -21,6 +20,7 @@ from edgecomp.schedules.cpu.arithmetic import (
     Arithmetic,
     Operands,
     RegisterTile,
+    Start,
 )
 
 #: Instructions that start one vector of sums and requantize it.
@@ -133,21 +133,15 @@ class MatrixDot(Signed):
         return max(multiplies, loads, self.latency_cycles)
 
     def begin(
-        self,
-        builder: KernelBuilder,
-        rows: int,
-        vectors: int,
-        bias: Buffer | None,
-        bias_index: Expr,
-        row_stride: int = 0,
+        self, builder: KernelBuilder, rows: int, vectors: int, start: Start
     ) -> RegisterTile:
         """Bias of two columns, repeated for the two rows of a pair."""
-        assert bias is not None
-        assert row_stride == 0
+        assert start.bias is not None
+        assert start.row_stride == 0
         pairs = -(-rows // 2)
         sums = [builder.array("sum", "int32", vectors * 8) for _ in range(pairs)]
         for part in range(2 * vectors):
-            two = reinterpret("int64", load(bias, bias_index + part * 2, 2))
+            two = reinterpret("int64", load(start.bias, start.index + part * 2, 2))
             for pair in range(pairs):
                 builder.store(
                     sums[pair], ramp(part * 4, 4), reinterpret("int32x4", splat(two, 2))

@@ -10,11 +10,10 @@ import dataclasses
 import itertools
 import math
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
 from edgecomp.plan.values import Value, View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -24,7 +23,7 @@ from edgecomp.schedules.builder import (
     load,
     ramp,
 )
-from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
@@ -297,7 +296,7 @@ class _Emitter:
     def _multiply(self, operands: Operands, rows: int, vectors: int) -> RegisterTile:
         """All of K for one tile."""
         builder, arithmetic = self.builder, self.arithmetic
-        sums = arithmetic.begin(builder, rows, vectors, None, 0)
+        sums = arithmetic.begin(builder, rows, vectors, Start())
         stride = operands.weight_stride or vectors * arithmetic.lanes
 
         def emit_step(k: Expr, groups: int) -> None:

@@ -4,27 +4,14 @@ Channels lie in vector lanes. A tile is a few neighbouring output columns of one
 each input vector is loaded once per kernel row and feeds every tap that meets it.
 """
 
-import dataclasses
 import math
-
-import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.schedules.builder import (
-    Buffer,
-    Expr,
-    Kernel,
-    KernelBuilder,
-    load,
-    pointer_to,
-    ramp,
-)
 from edgecomp.schedules.cpu import depthwise, windows
-from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
+from edgecomp.schedules.cpu.depthwise_f32_kernel import FloatKernel
 from edgecomp.schedules.cpu.depthwise_loop import loop_for
-from edgecomp.schedules.cpu.epilogue import float_epilogue, refuse_epilogue, vector_dtype
+from edgecomp.schedules.cpu.epilogue import refuse_epilogue
 from edgecomp.schedules.cpu.progress import band_progress
 from edgecomp.schedules.cpu.walk_candidates import (
     MOST_VECTORS,
@@ -32,14 +19,12 @@ from edgecomp.schedules.cpu.walk_candidates import (
     walk_of,
     walk_text,
 )
-from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
+from edgecomp.schedules.cpu.windows import Walk
 from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise_f32_nhwc"
 
-#: Above this many multiply-adds in a tile the kernel rows stay a loop: code size.
-_MAXIMUM_UNROLLED = 512
 #: Output columns of a tile: more save few loads and cost code.
 _MAXIMUM_COLUMNS = 8
 _MAXIMUM_COLUMNS_ARM = 7
@@ -133,8 +118,8 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
 def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCall]:
     """``emit`` with given parameters."""
     x, weight, _, *residual = operation.inputs
-    emitter = _Emitter(operation, target, walk)
-    kernel, items = emitter.build()
+    emitter = FloatKernel(operation, target, walk)
+    kernel, items = emitter.build(NAME)
     packed = Constant(f"{weight.name}.packed", emitter.packing.data)
     return [
         KernelCall(
@@ -145,251 +130,3 @@ def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCa
             progress=band_progress(operation, items, emitter.bands, 1),
         )
     ]
-
-
-@dataclasses.dataclass
-class _Block:
-    """One channel block in the making.
-
-    Attributes:
-        segment: which it belongs to.
-        outputs: its output vectors.
-        channel: first input channel.
-        weights: its bias and taps.
-    """
-
-    segment: Segment
-    outputs: tuple[depthwise.OutputVector, ...]
-    channel: Expr
-    weights: "_Weights"
-
-
-class _Emitter:
-    """Emits one kernel."""
-
-    def __init__(self, operation: Operation, target: Target, walk: Walk) -> None:
-        kind = operation.kind
-        assert isinstance(kind, Convolution)
-        self.operation, self.target, self.walk = operation, target, walk
-        self.window = depthwise.window_of(operation)
-        self.x, weight, _, *residual = operation.inputs
-        self.output = operation.output
-        self.residual = residual[0] if residual else None
-        self.multiplier = weight.shape[0] // self.x.shape[1]
-        self.runs = windows.channel_groups(self.x.shape[1], walk)
-        taps, bias = depthwise.constants_of(operation)
-        table = np.concatenate([bias, taps], axis=1)
-        self.packing = depthwise.pack(table, self.runs, self.multiplier)
-        self.epilogue = float_epilogue(kind.activation, self.residual)
-        self.loop = loop_for(operation, target)
-        self.builder = KernelBuilder(target.core.isa)
-
-    def build(self) -> tuple[Kernel, int]:
-        """Return the kernel and its work items."""
-        builder, view = self.builder, self.output.view
-        self.x_buffer = builder.pointer("x", "float32", self.x.view.elements)
-        self.packed_buffer = builder.pointer("packed", "float32", self.packing.data.size)
-        if self.residual:
-            self.residual_buffer = builder.pointer(
-                "residual", "float32", self.residual.view.elements
-            )
-        self.out_buffer = builder.pointer("out", "float32", view.elements)
-        rows = view.shape[0] * view.shape[2]
-        fitting = cache_bands(self.x.bytes, self.target.core.l2_bytes)
-        self.bands = depthwise_bands(self.x.shape[1], rows, view.shape[3], fitting)
-        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
-        return builder.finish(NAME), items
-
-    def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
-        """Rows [begin, end) of one channel group."""
-        builder = self.builder
-        channel = builder.let("channel", run.first_channel + group * run.channels)
-        base = builder.let("base", self.packing.group_index(run, group))
-        resident = None
-        if run.single_block and not self._has_loop(run.segments[0]):
-            resident = self._block(run, run.segments[0], 0, channel, base)
-            resident.weights.load_all()
-
-        def tile(row: Expr, first: Expr, columns: int, rows: int) -> None:
-            place = windows.Place(
-                builder, self.window, self.x.view, self.output.view, row, first
-            )
-            if self.residual:
-                place.add("residual", self.residual.view)
-            if resident:
-                self._tile(resident, place, columns)
-                return
-            for segment in run.segments:
-                if self._has_loop(segment):
-                    block = self._block(run, segment, 0, channel, base)
-                    self._all_blocks(block, place, (rows, columns, segment.blocks))
-                    continue
-                windows.walk_blocks(
-                    builder,
-                    (segment,),
-                    lambda segment, block: self._tile(
-                        self._block(run, segment, block, channel, base), place, columns
-                    ),
-                )
-
-        rows = 1
-        if self.loop and all(map(self._has_loop, run.segments)):
-            rows = self.loop.rows
-        rest = begin
-        if rows > 1:
-            count = builder.let("tiles", tirx.truncdiv(end - begin, rows))
-            rest = builder.let("rest", begin + count * rows)
-
-            def tall(number: Expr, first: Expr, columns: int) -> None:
-                tile(begin + number * rows, first, columns, rows)
-
-            windows.walk_tiles(builder, self.output.shape[3], self.walk, 0, count, tall)
-
-        def flat(row: Expr, first: Expr, columns: int) -> None:
-            tile(row, first, columns, 1)
-
-        windows.walk_tiles(builder, self.output.shape[3], self.walk, rest, end, flat)
-
-    def _block(
-        self, run: GroupRun, segment: Segment, block: Expr, channel: Expr, base: Expr
-    ) -> _Block:
-        outputs = depthwise.output_vectors(segment, self.multiplier)
-        first = channel + segment.first_channel + block * segment.channels
-        start = base + self.packing.block_offset(run, segment, block)
-        return _Block(segment, outputs, first, _Weights(self, outputs, start))
-
-    def _has_loop(self, segment: Segment) -> bool:
-        """Whether all blocks of a segment have the loop."""
-        return (
-            self.loop is not None
-            and self.walk.vectors == self.loop.vectors
-            and self.walk.columns <= self.loop.columns
-            and segment.channels == self.loop.vectors * self.walk.lanes
-        )
-
-    def _all_blocks(
-        self, block: _Block, place: windows.Place, size: tuple[int, int, int]
-    ) -> None:
-        """The loop over the blocks of a segment, of which ``block`` is the first."""
-        assert self.loop is not None
-        pointers = (
-            pointer_to(self.x_buffer, place.x_index(block.channel, 0, 0)),
-            pointer_to(self.packed_buffer, block.weights.start),
-            pointer_to(self.out_buffer, place.index("out", block.channel, 0)),
-        )
-        self.loop.call(self.builder, self.operation, pointers, size)
-
-    def _tile(self, block: _Block, place: windows.Place, columns: int) -> None:
-        """A few columns of a block: accumulators start at the bias."""
-        builder = self.builder
-        sums: list[list[Buffer]] = [[] for _ in range(columns)]
-        for index, vector in enumerate(block.outputs):
-            lanes = vector.place.lanes
-            bias = builder.let(
-                "bias", block.weights.bias(index), vector_dtype("float32", lanes)
-            )
-            for column in sums:
-                column.append(builder.array("sum", "float32", lanes))
-                builder.store(column[index], ramp(0, lanes), bias)
-        if math.prod(self.window.size) * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
-            for tap_row in range(self.window.size[0]):
-                self._kernel_row(block, place, sums, tap_row)
-        else:
-            with builder.loop("tap_row", 0, self.window.size[0]) as tap_row:
-                self._kernel_row(block, place, sums, tap_row)
-        for position in range(columns):
-            for index, vector in enumerate(block.outputs):
-                value = load(sums[position][index], 0, vector.place.lanes)
-                self._finish(value, place, block, position, vector)
-
-    def _kernel_row(
-        self, block: _Block, place: windows.Place, sums: list[list[Buffer]], tap_row: Expr
-    ) -> None:
-        """Add the taps of one kernel row to a tile."""
-        builder = self.builder
-        taps = block.weights.row(tap_row)
-        for position, users in self.window.users(len(sums)).items():
-            at = place.x_index(block.channel, tap_row * self.window.dilations[0], position)
-            values = [
-                builder.let(
-                    "x",
-                    load(self.x_buffer, at + vector.offset, vector.lanes),
-                    vector_dtype("float32", vector.lanes),
-                )
-                for vector in block.segment.vectors
-            ]
-            for index, vector in enumerate(block.outputs):
-                lanes = vector.place.lanes
-                value = depthwise.spread(
-                    values[vector.source], lanes, vector.phase, self.multiplier
-                )
-                for column, tap in users:
-                    total = load(sums[column][index], 0, lanes) + value * taps[tap][index]
-                    builder.store(sums[column][index], ramp(0, lanes), total)
-
-    def _finish(
-        self,
-        value: Expr,
-        place: windows.Place,
-        block: _Block,
-        column: int,
-        vector: depthwise.OutputVector,
-    ) -> None:
-        builder, lanes = self.builder, vector.place.lanes
-        channel = block.channel * self.multiplier + vector.place.offset
-        residual = None
-        if self.residual:
-            at = place.index("residual", channel, column)
-            residual = load(self.residual_buffer, at, lanes)
-        result = self.epilogue.apply(builder, self.target, value, lanes, None, residual)
-        result = builder.let("result", result, vector_dtype("float32", lanes))
-        at = place.index("out", channel, column)
-        windows.store_valid(builder, self.out_buffer, at, result, vector.place)
-
-
-class _Weights:
-    """Bias and taps of one channel block."""
-
-    def __init__(
-        self, emitter: _Emitter, outputs: tuple[depthwise.OutputVector, ...], start: Expr
-    ) -> None:
-        self._emitter, self._outputs, self._start = emitter, outputs, start
-        self._lanes = [vector.place.lanes for vector in outputs]
-        self._resident: dict[tuple[int, int], Expr] = {}
-
-    @property
-    def start(self) -> Expr:
-        """Index of the first element."""
-        return self._start
-
-    def bias(self, index: int) -> Expr:
-        """Bias of output vector ``index``."""
-        return self._load(0, index)
-
-    def load_all(self) -> None:
-        """Name every tap once, so that it stays in a register or on the stack."""
-        self._start = self._emitter.builder.let("weights", self._start)
-        for tap in range(math.prod(self._emitter.window.size)):
-            for index in range(len(self._outputs)):
-                self._resident[tap, index] = self._named(tap, index)
-
-    def row(self, tap_row: Expr) -> list[list[Expr]]:
-        """Taps of one kernel row: [column][output vector]."""
-        columns = self._emitter.window.size[1]
-        resident = self._resident if isinstance(tap_row, int) else {}
-
-        def get(tap: Expr, index: int) -> Expr:
-            return resident[tap, index] if resident else self._named(tap, index)
-
-        return [
-            [get(tap_row * columns + column, index) for index in range(len(self._outputs))]
-            for column in range(columns)
-        ]
-
-    def _named(self, tap: Expr, index: int) -> Expr:
-        dtype = vector_dtype("float32", self._lanes[index])
-        return self._emitter.builder.let("tap", self._load(1 + tap, index), dtype)
-
-    def _load(self, entry: Expr, index: int) -> Expr:
-        offset = entry * sum(self._lanes) + sum(self._lanes[:index])
-        return load(self._emitter.packed_buffer, self._start + offset, self._lanes[index])

@@ -8,6 +8,7 @@ from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import depthwise, lane_rows, lane_window
 from edgecomp.schedules.cpu.lane_rows import LaneRows
 from edgecomp.schedules.cpu.lane_window import LaneWindow
+from edgecomp.schedules.cpu.llvm_text import Bounds
 
 #: Fewer columns than this are better served by the kernel without the loop.
 _ENOUGH_COLUMNS = 4
@@ -27,7 +28,7 @@ class Loop:
     rows: int
     vectors: int
     columns: int
-    bounds: tuple[float | None, float | None]
+    bounds: Bounds
 
     def call(
         self,
@@ -94,7 +95,7 @@ def loop_for(operation: Operation, target: Target) -> Loop | None:
     return Loop(rows, 1, columns, bounds) if columns >= _ENOUGH_COLUMNS else None
 
 
-def _bounds_of(activation: Activation | None) -> tuple[float | None, float | None] | None:
+def _bounds_of(activation: Activation | None) -> Bounds | None:
     """The bounds that an activation is, each None for none; None where it is something else."""
     if activation is None:
         return None, None

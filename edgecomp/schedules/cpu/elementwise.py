@@ -1,11 +1,11 @@
 """Chains of elementwise operators over broadcast inputs, in one pass over memory."""
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Elementwise, Operation
 from edgecomp.plan.values import Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.move import load_strided

@@ -6,11 +6,10 @@ by the clamp, so nothing can be contracted into a fused multiply-add.
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Activation, IntegerAdd, Requantize, Scale
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -107,33 +106,6 @@ class Epilogue:
         )
         scale = constant(float(add.requantize.multiplier.reshape(-1)[0]), "float32", lanes)
         return requantize(target, total, scale, add.requantize, lanes)
-
-    def scaled_sum(
-        self, target: Target, total: Expr, lanes: int, multiplier: Expr, residual: Expr
-    ) -> Expr:
-        """The same up to the last rounding, in float32: for targets with fused multiply-add.
-
-        The weighted sum of two values of 8 bits is below 2^24, and its multiplier a power of
-        two: nothing is rounded away.
-        """
-        finish, add = self.requantize, self.integer_add
-        assert finish is not None
-        assert add is not None
-        dtype = vector_dtype("float32", lanes)
-        scaled = total.astype(dtype) * multiplier
-        low, high = (float(bound - finish.zero_point) for bound in (finish.low, finish.high))
-        bounded = clamp(scaled, low, high, target.core.isa)
-        a = round_half_even(target, bounded, lanes).astype(dtype)
-        if finish.zero_point != add.zero_a:
-            a = a + constant(float(finish.zero_point - add.zero_a), "float32", lanes)
-        b = residual.astype(vector_dtype("int32", lanes)).astype(dtype)
-        factor = float(add.requantize.multiplier.reshape(-1)[0])
-        weight_a, weight_b, shift = (
-            constant(value * factor, "float32", lanes)
-            for value in (add.weight_a, add.weight_b, -add.zero_b * add.weight_b)
-        )
-        name = f"llvm.fma.v{lanes}f32"
-        return intrinsic(dtype, name, a, weight_a, intrinsic(dtype, name, b, weight_b, shift))
 
 
 def float_epilogue(activation: Activation | None, residual: Value | None) -> Epilogue:

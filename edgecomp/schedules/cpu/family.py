@@ -20,6 +20,7 @@ from edgecomp.schedules.cpu import (
     resize,
     scaled_matrix_multiply,
     softmax,
+    store_part,
     strided_copy,
     winograd,
 )
@@ -45,6 +46,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     recurrence,
     cumulative,
     gather,
+    store_part,
     strided_copy,
     fill,
 )

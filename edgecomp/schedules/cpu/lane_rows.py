@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from edgecomp.schedules.cpu.issue_order import Instruction, in_issue_order
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
-from edgecomp.schedules.cpu.llvm_text import llvm_function
+from edgecomp.schedules.cpu.llvm_text import Bounds, image_tile_function
 from edgecomp.schedules.cpu.windows import Window
 
 VECTOR_BYTES = 16
@@ -66,7 +66,7 @@ class LaneRows:
     x_column: int
     out_row: int
     out_column: int
-    bounds: tuple[float | None, float | None]
+    bounds: Bounds
 
     @property
     def name(self) -> str:
@@ -79,30 +79,16 @@ class LaneRows:
 
     def llvm(self) -> str:
         """LLVM's text: pointers to x, weights, output and to a low and a high bound."""
-        lines, bounds = [], []
-        for name, bound in zip(("low", "high"), self.bounds, strict=True):
-            if bound is None:
-                continue
-            bounds.append(f"<4 x float> %{name}")
-            lines.append(f"%{name}1 = insertelement <4 x float> undef, float %{name}0, i32 0")
-            lines.append(
-                f"%{name} = shufflevector <4 x float> %{name}1, <4 x float> undef, "
-                "<4 x i32> zeroinitializer"
-            )
         down = self._x_reach * self.x_row
         back = VECTOR_BYTES - (len(self._x_rows) - 1) // self._x_reach * down
-        steps = [f"i64 {step}" for step in (down, back, self.out_row)]
-        constraints = ["=&r"] * 5 + ["0", "1", "2"] + ["r"] * len(steps) + ["w"] * len(bounds)
-        constraints += [f"~{{v{n}}}" for n in range(VECTOR_REGISTERS - _BOUNDS)]
-        arguments = ", ".join(["ptr %x", "ptr %weights", "ptr %out", *steps, *bounds])
-        text = "\\0A".join(self.assembly())
-        effects = ",".join([*constraints, "~{cc}", "~{memory}"])
-        lines.append(
-            f'%r = call {{ ptr, ptr, ptr, i64, i64 }} asm sideeffect "{text}", "{effects}"'
-            f"({arguments})"
+        return image_tile_function(
+            self.name,
+            self.assembly(),
+            scalars=2,
+            steps=(down, back, self.out_row),
+            bounds=self.bounds,
+            vectors=VECTOR_REGISTERS - _BOUNDS,
         )
-        parameters = "ptr %x, ptr %weights, ptr %out, float %low0, float %high0"
-        return llvm_function(self.name, parameters, lines)
 
     def assembly(self) -> list[str]:
         """Instructions.

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Iterator
 
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
-from edgecomp.schedules.cpu.llvm_text import llvm_function
+from edgecomp.schedules.cpu.llvm_text import Bounds, image_tile_function
 from edgecomp.schedules.cpu.windows import Window
 
 #: Vectors of channels in a block.
@@ -58,7 +58,7 @@ class LaneWindow:
     x_row: int
     x_column: int
     out_column: int
-    bounds: tuple[float | None, float | None]
+    bounds: Bounds
 
     @functools.cached_property
     def _steps(self) -> tuple[int, ...]:
@@ -89,28 +89,14 @@ class LaneWindow:
 
     def llvm(self) -> str:
         """LLVM's text: pointers to x, weights, output and to a low and a high bound."""
-        lines, bounds = [], []
-        for name, bound in zip(("low", "high"), self.bounds, strict=True):
-            if bound is None:
-                continue
-            bounds.append(f"<4 x float> %{name}")
-            lines.append(f"%{name}1 = insertelement <4 x float> undef, float %{name}0, i32 0")
-            lines.append(
-                f"%{name} = shufflevector <4 x float> %{name}1, <4 x float> undef, "
-                "<4 x i32> zeroinitializer"
-            )
-        steps = [f"i64 {step}" for step in self._steps]
-        constraints = ["=&r"] * 4 + ["0", "1", "2"] + ["r"] * len(steps) + ["w"] * len(bounds)
-        constraints += [f"~{{v{n}}}" for n in range(VECTOR_REGISTERS - PAIR)]
-        arguments = ", ".join(["ptr %x", "ptr %weights", "ptr %out", *steps, *bounds])
-        text = "\\0A".join(self.assembly())
-        effects = ",".join([*constraints, "~{cc}", "~{memory}"])
-        lines.append(
-            f'%r = call {{ ptr, ptr, ptr, i64 }} asm sideeffect "{text}", "{effects}"'
-            f"({arguments})"
+        return image_tile_function(
+            self.name,
+            self.assembly(),
+            scalars=1,
+            steps=self._steps,
+            bounds=self.bounds,
+            vectors=VECTOR_REGISTERS - PAIR,
         )
-        parameters = "ptr %x, ptr %weights, ptr %out, float %low0, float %high0"
-        return llvm_function(self.name, parameters, lines)
 
     def assembly(self) -> list[str]:
         """Instructions; operands: x, weights, output, counter, three x's, steps, bounds."""

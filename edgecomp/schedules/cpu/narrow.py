@@ -16,14 +16,15 @@ lane of the int32 vectors holds so that the bytes come out in order; kernels tha
 rows by unpacking get it for nothing. ARM narrows in order.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Requantize
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, reinterpret
 from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.epilogue import (
@@ -62,10 +63,8 @@ def piece_order(target: Target, channels: int) -> npt.NDArray[np.int64]:
 
 def narrowed_together(target: Target, vectors: Sequence[int]) -> list[int]:
     """One to four vectors with copies of some behind them, as ``narrow`` takes them."""
-    if target.core.isa != "x86_64":
-        return [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
     pairs = [*vectors, *[vectors[-1]] * (len(vectors) % 2)]
-    return pairs if len(pairs) == 4 else [*pairs, *pairs]
+    return pairs if target.core.isa != "x86_64" or len(pairs) == 4 else [*pairs, *pairs]
 
 
 def least_byte_lanes(target: Target) -> int:
@@ -78,36 +77,52 @@ def pick(values: list[Expr], indices: npt.NDArray[np.int64]) -> Expr:
     return tirx.Shuffle(values, [tirx.const(int(index), "int32") for index in indices])
 
 
+@dataclasses.dataclass(frozen=True)
+class Accumulators:
+    """Vectors of sums on their way out.
+
+    Attributes:
+        totals: int32, in ``piece_order``.
+        multipliers: float32, a vector per vector of totals.
+        reach: of the totals.
+    """
+
+    totals: list[Expr]
+    multipliers: list[Expr]
+    reach: Reach
+
+    @property
+    def lanes(self) -> int:
+        """Of each vector."""
+        return int(self.totals[0].ty.dtype.lanes)
+
+    def scaled(self, target: Target) -> Iterator[Expr]:
+        """Totals times multipliers in float32, one vector after the other."""
+        for total, multiplier in zip(self.totals, self.multipliers, strict=True):
+            yield scaled(target, total, multiplier, self.lanes, self.reach)
+
+
 def narrow(
     builder: KernelBuilder,
     target: Target,
-    totals: list[Expr],
-    multipliers: list[Expr],
+    sums: Accumulators,
     parameters: Requantize,
-    *,
     dtype: str,
-    reach: Reach,
 ) -> Expr:
     """Requantize.
 
     Args:
         builder: receives the statements.
         target: the device.
-        totals: int32 accumulators in ``piece_order``.
-        multipliers: float32, a vector per vector of totals.
+        sums: the accumulators.
         parameters: bounds and zero point; its multiplier is not read.
         dtype: uint8 or int8.
-        reach: of the totals.
 
     Returns:
         All results in one vector of ``dtype``.
     """
-    lanes = int(totals[0].ty.dtype.lanes)
-    products = [
-        scaled(target, total, multiplier, lanes, reach)
-        for total, multiplier in zip(totals, multipliers, strict=True)
-    ]
-    return narrow_scaled(builder, target, products, parameters, dtype=dtype, reach=reach)
+    products = list(sums.scaled(target))
+    return narrow_scaled(builder, target, products, parameters, dtype=dtype, reach=sums.reach)
 
 
 def narrow_scaled(

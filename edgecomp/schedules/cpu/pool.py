@@ -7,16 +7,22 @@ the window's rows once, and then across: ``rows + columns`` operations instead o
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Pool
 from edgecomp.plan.values import Array, Order, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import windows
 from edgecomp.schedules.cpu.bands import depthwise_bands
 from edgecomp.schedules.cpu.epilogue import vector_dtype
-from edgecomp.schedules.cpu.narrow import least_byte_lanes, narrow, pick, piece_order
+from edgecomp.schedules.cpu.narrow import (
+    Accumulators,
+    least_byte_lanes,
+    narrow,
+    pick,
+    piece_order,
+)
 from edgecomp.schedules.cpu.reach import Reach
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk, Window
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -258,9 +264,7 @@ class _Emitter:
         return narrow(
             builder,
             self.target,
-            totals,
-            multipliers,
+            Accumulators(totals, multipliers, Reach(255 * count * factor)),
             kind.requantize,
-            dtype=self.output.dtype,
-            reach=Reach(255 * count * factor),
+            self.output.dtype,
         )

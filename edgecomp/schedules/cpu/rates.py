@@ -1,6 +1,7 @@
 """What instructions and bytes cost on a core, for the models of whole operations."""
 
 import dataclasses
+from typing import Any
 
 from edgecomp.device.target import Target
 
@@ -8,7 +9,7 @@ from edgecomp.device.target import Target
 CACHE_SHARE = 0.75
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Bytes:
     """Cycles to read and to write a byte."""
 
@@ -58,70 +59,37 @@ class Rates:
 #: x86: fitted to a Xeon of the Sapphire Rapids generation (2026-11-21), AVX2 on the same. ARM:
 #: two NEON instructions a cycle, or one in order; instructions fitted to counts under qemu, bytes
 #: assumed; no board was measured.
-_AVX512 = Rates(
-    instructions_per_cycle=1.5,
-    call_cycles=90.0,
-    level1=Bytes(read=0.012, write=0.03),
-    level2=Bytes(read=0.035, write=0.085),
-    beyond=Bytes(read=0.12, write=0.2),
-    weight_byte_cycles=0.06,
-    stream_byte_cycles=0.14,
-    float_product=1.1,
-    integer_product=1.25,
-    finish_share=0.0,
-    winograd=1.25,
-    integer_depthwise=1.4,
-    function_instructions=1.0,
-    table_instructions=9.5,
-    clock_mhz=3500,
-)
-_AVX2 = dataclasses.replace(
-    _AVX512,
-    instructions_per_cycle=2.2,
-    float_product=1.0,
-    integer_product=1.1,
-    finish_share=0.5,
-    winograd=0.85,
-    integer_depthwise=1.1,
-    table_instructions=25.0,
-)
-_ARM64 = Rates(
-    instructions_per_cycle=2.0,
-    call_cycles=120.0,
-    level1=Bytes(read=0.03, write=0.06),
-    level2=Bytes(read=0.08, write=0.12),
-    beyond=Bytes(read=0.3, write=0.4),
-    weight_byte_cycles=0.1,
-    stream_byte_cycles=0.5,
-    float_product=1.1,
-    integer_product=1.1,
-    finish_share=0.5,
-    winograd=1.1,
-    integer_depthwise=1.2,
-    function_instructions=1.5,
-    table_instructions=14.0,
-    clock_mhz=1800,
-)
-_ARM64_IN_ORDER = dataclasses.replace(
-    _ARM64,
-    instructions_per_cycle=1.0,
-    level1=Bytes(read=0.06, write=0.06),
-    level2=Bytes(read=0.15, write=0.2),
-    beyond=Bytes(read=0.5, write=0.6),
-    weight_byte_cycles=0.2,
-    finish_share=1.0,
-)
-_ARM32 = dataclasses.replace(_ARM64_IN_ORDER, table_instructions=40.0, clock_mhz=1200)
+_KINDS = ("avx512", "avx2", "aarch64", "aarch64 in order", "armv7")
+_TABLE: dict[str, tuple[Any, ...]] = {
+    "instructions_per_cycle": (1.5, 2.2, 2.0, 1.0, 1.0),
+    "call_cycles": (90.0, 90.0, 120.0, 120.0, 120.0),
+    "level1": (*2 * (Bytes(0.012, 0.03),), Bytes(0.03, 0.06), *2 * (Bytes(0.06, 0.06),)),
+    "level2": (*2 * (Bytes(0.035, 0.085),), Bytes(0.08, 0.12), *2 * (Bytes(0.15, 0.2),)),
+    "beyond": (*2 * (Bytes(0.12, 0.2),), Bytes(0.3, 0.4), *2 * (Bytes(0.5, 0.6),)),
+    "weight_byte_cycles": (0.06, 0.06, 0.1, 0.2, 0.2),
+    "stream_byte_cycles": (0.14, 0.14, 0.5, 0.5, 0.5),
+    "float_product": (1.1, 1.0, 1.1, 1.1, 1.1),
+    "integer_product": (1.25, 1.1, 1.1, 1.1, 1.1),
+    "finish_share": (0.0, 0.5, 0.5, 1.0, 1.0),
+    "winograd": (1.25, 0.85, 1.1, 1.1, 1.1),
+    "integer_depthwise": (1.4, 1.1, 1.2, 1.2, 1.2),
+    "function_instructions": (1.0, 1.0, 1.5, 1.5, 1.5),
+    "table_instructions": (9.5, 25.0, 14.0, 14.0, 40.0),
+    "clock_mhz": (3500, 3500, 1800, 1800, 1200),
+}
+_RATES = {
+    kind: Rates(**{field: values[column] for field, values in _TABLE.items()})
+    for column, kind in enumerate(_KINDS)
+}
 
 
 def rates_of(target: Target) -> Rates:
     """The rates of a target's core."""
     core = target.core
     if core.isa == "x86_64":
-        return _AVX512 if core.vector_bits >= 512 else _AVX2
-    if core.isa == "armv7":
-        return _ARM32
-    return _ARM64_IN_ORDER if core.in_order else _ARM64
+        return _RATES["avx512" if core.vector_bits >= 512 else "avx2"]
+    in_order = " in order" if core.isa == "aarch64" and core.in_order else ""
+    return _RATES[core.isa + in_order]
 
 
 def bound(

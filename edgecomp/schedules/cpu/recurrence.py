@@ -6,11 +6,11 @@ what comes in and goes out.
 """
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Recurrence
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -125,7 +125,9 @@ class _Emitter:
             self._begin("initial_c", self.places.c, state_at)
         length: Expr = self.steps
         if "lengths" in self.extras:
-            length = builder.let("length", load(self.extras["lengths"], sequence))
+            # Reversed steps count from it: a greater one must not reach other memory.
+            given = load(self.extras["lengths"], sequence)
+            length = builder.let("length", tirx.Min(given, self.steps))
         with builder.loop("step", 0, self.steps) as step:
             inside = step < length if "lengths" in self.extras else None
             with builder.condition(inside):

@@ -6,8 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.product import Product, RowDimension
 from edgecomp.schedules.cpu.tiles import Split, TileParams
@@ -67,9 +66,9 @@ class RowTiles:
             outer: Expr = 0
             low, high = first, last
             if self.params.axis:
-                end = tirx.truncdiv(last + (count - 1), count)
+                outer_end = tirx.truncdiv(last + (count - 1), count)
                 start = tirx.truncdiv(first, count)
-                outer = loops.enter_context(builder.loop("outer", start, end))
+                outer = loops.enter_context(builder.loop("outer", start, outer_end))
                 low = builder.let("low", tirx.max(first - outer * count, 0))
                 high = builder.let("high", tirx.min(last - outer * count, count))
             begin = 0

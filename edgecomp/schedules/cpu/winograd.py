@@ -16,7 +16,8 @@ from edgecomp.schedules.cpu.winograd_cost import (
     direct_cycles,
     winograd_cycles,
 )
-from edgecomp.schedules.cpu.winograd_kernel import WinogradLayer, emit_winograd
+from edgecomp.schedules.cpu.winograd_kernel import emit_winograd
+from edgecomp.schedules.cpu.winograd_layer import WinogradLayer
 from edgecomp.schedules.cpu.winograd_matrices import (
     POINTS,
     TAPS,

@@ -29,7 +29,7 @@ from helpers.targets import AVX2, AVX512
 from edgecomp.lower.compile import compile_kernels
 from edgecomp.schedules.builder import KernelBuilder, load, ramp, splat
 from edgecomp.schedules.cpu import convolution
-from edgecomp.schedules.cpu.arithmetic import Operands
+from edgecomp.schedules.cpu.arithmetic import Operands, Start
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.schedule import Constant
@@ -118,7 +118,7 @@ def peak_loop(dtype, target, folder):
     else:
         lanes = arithmetic.lanes
         zero = builder.pointer("zero", "int32", 1024)
-        tile = arithmetic.begin(builder, count, 1, zero, 0)
+        tile = arithmetic.begin(builder, count, 1, Start(zero))
         with builder.loop("i", builder.lo, builder.hi):
             operands = Operands(x=x, x_rows=[0] * count, weights=weights, weight_index=0)
             arithmetic.accumulate(builder, tile, operands, 1)

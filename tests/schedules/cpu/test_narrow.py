@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from edgecomp.plan.operations import IntegerAdd, Requantize
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
-from edgecomp.schedules.cpu.narrow import narrow, piece_order
+from edgecomp.schedules.cpu.narrow import Accumulators, narrow, pick, piece_order
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of, start_of
-from edgecomp.schedules.cpu.residual import narrow_added
+from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 GROUPS = 64
@@ -76,7 +76,7 @@ def check(target, dtype, farthest, scale, bounds, *, add=None, limited=True):
 
         def emit(builder, totals, multipliers):
             return narrow(
-                builder, target, totals, multipliers, finish, dtype=dtype, reach=reach
+                builder, target, Accumulators(totals, multipliers, reach), finish, dtype
             )
 
     else:
@@ -85,17 +85,10 @@ def check(target, dtype, farthest, scale, bounds, *, add=None, limited=True):
         expected = requantize(total, add.requantize)
 
         def emit(builder, totals, multipliers, other):
-            return narrow_added(
-                builder,
-                target,
-                totals,
-                multipliers,
-                other,
-                finish,
-                add,
-                dtype=dtype,
-                reach=reach,
-            )
+            sums, others = Accumulators(totals, multipliers, reach), [other]
+            if target.core.isa != "aarch64":
+                others = [pick(others, indices) for indices in piece_order(target, channels)]
+            return narrow_added(builder, target, Addition(sums, finish, others, add), dtype)
 
     order = piece_order(target, channels)
     sums = start_of(acc, reach)[:, order.reshape(-1)]

@@ -99,6 +99,34 @@ static ec_status cpu_launch_call(void *opaque, uint32_t index) {
   return EC_OK;
 }
 
+/* A group of lanes while the pool shares them. */
+typedef struct cpu_lanes {
+  cpu_state *state;
+  uint32_t first;
+  uint32_t end;
+} cpu_lanes;
+
+/* The calls of lanes [lo + 1, hi + 1). */
+static void run_lanes(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_lanes *group = opaque;
+  const ec_call *calls = group->state->context.model->calls;
+  for (uint32_t i = group->first; i < group->end; ++i) {
+    int32_t lane = (int32_t)calls[i].lane - 1;
+    if (lane >= lo && lane < hi) {
+      cpu_launch launch = {group->state, &calls[i], call_pointers(group->state, i)};
+      run_slice(&launch, thread, 0, (int32_t)calls[i].work_items);
+    }
+  }
+}
+
+static ec_status cpu_launch_lanes(void *opaque, uint32_t first, uint32_t end) {
+  cpu_state *state = opaque;
+  cpu_lanes group = {state, first, end};
+  uint32_t lanes = state->context.model->calls[end - 1].lane;
+  ec_pool_run(state->context.pool, (int32_t)lanes, 1, run_lanes, &group);
+  return EC_OK;
+}
+
 static ec_status cpu_sync(void *state) {
   (void)state; /* ec_pool_run returns when all is done */
   return EC_OK;
@@ -120,6 +148,7 @@ const ec_device_backend ec_device_cpu = {
     .open = cpu_open,
     .prepare = cpu_prepare,
     .launch = cpu_launch_call,
+    .launch_lanes = cpu_launch_lanes,
     .sync = cpu_sync,
     .profile = cpu_profile,
     .close = cpu_close,

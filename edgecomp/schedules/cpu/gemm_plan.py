@@ -1,0 +1,213 @@
+"""What is known of an implicit GEMM's kernel before its loops are emitted."""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.values import Array
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
+from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.product import (
+    Product,
+    RunDimension,
+    collapse_depth,
+    collapse_rows,
+)
+from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of
+from edgecomp.schedules.cpu.row_tiles import RowTiles
+from edgecomp.schedules.cpu.tiles import TileParams
+
+
+@dataclasses.dataclass(frozen=True)
+class Pointers:
+    """Buffers of the kernel's parameters."""
+
+    x: Buffer
+    weights: Buffer
+    bias: Buffer
+    multiplier: Buffer | None
+    residual: Buffer | None
+    output: Buffer
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One column block of one group.
+
+    Attributes:
+        group: number of the group.
+        vector: its first vector of columns within the group.
+        vectors: how many it has, known at build time.
+        is_last: condition that it is the group's last; None where it never is.
+        panel: index of its weights.
+        chunk_start: first tile of the chunk.
+        zero: 0, which LLVM takes for a number that depends on the tile; None on x86.
+        bias_shift: 0 or such a number.
+        scale_shift: 0 or another.
+    """
+
+    group: Expr
+    vector: Expr
+    vectors: int
+    is_last: Expr | None
+    panel: Expr
+    chunk_start: Expr
+    zero: Expr | None = None
+    bias_shift: Expr = 0
+    scale_shift: Expr = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmPlan:
+    """One kernel: what it computes and how that is cut.
+
+    Attributes:
+        product: addresses.
+        arithmetic: of the inner step.
+        epilogue: of the results.
+        target: the device.
+        params: tiles.
+        reach: of the accumulators.
+    """
+
+    product: Product
+    arithmetic: Arithmetic
+    epilogue: Epilogue
+    target: Target
+    params: TileParams
+    reach: Reach
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of accumulators that hold the columns of one group."""
+        return -(-self.product.columns // self.arithmetic.lanes)
+
+    @functools.cached_property
+    def runs(self) -> tuple[RunDimension, ...]:
+        """Dimensions of K outside a contiguous run."""
+        return collapse_depth(self.product.depth)[:-1]
+
+    @functools.cached_property
+    def run_length(self) -> int:
+        """Contiguous elements of K."""
+        return collapse_depth(self.product.depth)[-1].size
+
+    @property
+    def padded_run(self) -> int:
+        """The same, in whole groups."""
+        return -(-self.run_length // self.arithmetic.group) * self.arithmetic.group
+
+    @property
+    def depth(self) -> int:
+        """K, padding included."""
+        return math.prod(d.size for d in self.runs) * self.padded_run
+
+    @functools.cached_property
+    def row_tiles(self) -> RowTiles:
+        """Addresses of the register tiles' rows."""
+        return RowTiles(self.product, collapse_rows(self.product.rows), self.params)
+
+    @property
+    def block_chunks(self) -> int:
+        """Work items that share the column blocks of a group."""
+        return -(-self.params.vectors.count // self.params.chunk_blocks)
+
+    @property
+    def parts(self) -> int:
+        """Work items that share the row tiles of a chunk."""
+        return -(-self.params.chunk_tiles // self.params.part_tiles)
+
+    @property
+    def work_items(self) -> int:
+        """Of the kernel."""
+        outer = self.params.row_chunks * self.product.groups
+        return outer * self.block_chunks * self.parts
+
+    @property
+    def narrows(self) -> bool:
+        """Whether several vectors of a row become one of bytes."""
+        return _narrows(self.epilogue, self.target)
+
+    @property
+    def tile_name(self) -> str:
+        """Rows x columns of the register tile."""
+        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        columns = self.params.vectors.large * self.arithmetic.lanes
+        return f"{self.params.rows.large * inner}x{columns}"
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether K takes no loop that repeats."""
+        steps = self.padded_run // self.arithmetic.step
+        return not self.runs and steps <= self.arithmetic.loop_steps(steps)
+
+    @property
+    def bias_copies(self) -> int:
+        """How often each column block's biases lie behind each other: once per row of a tile.
+
+        Accumulators then start by loads in pairs instead of copies of registers, which take
+        slots of the units that multiply.
+        """
+        if not (self.unrolled and self.arithmetic.loads_biases):
+            return 1
+        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        return self.params.rows.large * inner
+
+    @property
+    def row_ends(self) -> tuple[tuple[int, int], ...]:
+        """(work items, rows that they compute) at the end of each chunk."""
+        chunks, axis = self.params.row_chunks, self.params.axis
+        items = self.work_items // chunks
+        sizes = [dimension.size for dimension in self.row_tiles.dimensions]
+        split, inner = self.params.rows, math.prod(sizes[axis + 1 :])
+        starts = [start for start, _ in split.starts()]
+        ends = []
+        for chunk in range(1, chunks + 1):
+            outer, part = divmod(chunk * self.row_tiles.count // chunks, split.count)
+            rows = outer * split.extent + (starts[part] if part else 0)
+            ends.append((chunk * items, rows * inner))
+        return tuple(ends)
+
+    def declare(self, builder: KernelBuilder) -> Pointers:
+        """Parameters, in the order of GemmKernel."""
+        product, arithmetic = self.product, self.arithmetic
+        padded = product.groups * self.vectors * arithmetic.lanes
+        x = builder.pointer("x", arithmetic.x_dtype, product.x_elements)
+        weights = builder.pointer("weights", arithmetic.weight_dtype, padded * self.depth)
+        bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
+        multiplier = residual = None
+        if self.epilogue.multiplier is not None:
+            multiplier = builder.pointer("multiplier", "float32", padded)
+        if self.epilogue.residual_dtype:
+            residual = builder.pointer(
+                "residual", self.epilogue.residual_dtype, product.residual_elements
+            )
+        output = builder.pointer("output", self.epilogue.output_dtype, product.output_elements)
+        return Pointers(x, weights, bias, multiplier, residual, output)
+
+
+def reach_of_sums(
+    arithmetic: Arithmetic, epilogue: Epilogue, target: Target, weights: Array, bias: Array
+) -> Reach:
+    """How far the accumulators go; they start without an offset where nothing narrows."""
+    if epilogue.multiplier is None:
+        return Reach(0.0)
+    farthest = farthest_sums(weights, bias, arithmetic.x_dtype)
+    reach = reach_of(target, farthest, epilogue.multiplier)
+    return reach if _narrows(epilogue, target) else dataclasses.replace(reach, offset=0)
+
+
+def _narrows(epilogue: Epilogue, target: Target) -> bool:
+    adds = epilogue.integer_add is not None and target.core.isa == "armv7"
+    return epilogue.requantize is not None and not adds
+
+
+def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:
+    """Greatest magnitude of each channel's integer accumulator."""
+    rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
+    farthest: Array = greatest_x(x_dtype) * rows.sum(axis=1)
+    return farthest + np.abs(bias.reshape(-1).astype(np.int64))
