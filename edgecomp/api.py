@@ -257,15 +257,16 @@ def check(
     from edgecomp.graph.qdq import is_quantized
     from edgecomp.graph.verify import is_whole
     from edgecomp.lower.check import check_model
-    from edgecomp.passes.pipeline import float_passes, run_passes
+    from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
     with errors_about(model):
         loaded = load_model(model, inputs=parse_input_specs(inputs), static=False)
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.
-        if is_whole(loaded.graph) and not is_quantized(loaded):
-            run_passes(loaded, float_passes())
+        if is_whole(loaded.graph):
+            quantized = is_quantized(loaded)
+            run_passes(loaded, quantized_passes() if quantized else float_passes())
         return check_model(loaded, wanted)
 
 

@@ -42,6 +42,13 @@ def is_quantized(model: ir.Model) -> bool:
     return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
 
 
+def rounds_to_integers(model: ir.Model) -> bool:
+    """Whether any number is quantized, by scales of the model or of the moment."""
+    return is_quantized(model) or any(
+        node.op_type == "DynamicQuantizeLinear" for node in model.graph
+    )
+
+
 def recognize(graph: ir.Graph) -> Recognition:
     """Find the integer operators of a topologically sorted graph.
 

@@ -14,10 +14,10 @@ from edgecomp.graph.integer import (
     requantize_multiplier,
 )
 from edgecomp.graph.integer_operators import (
-    Int8Array,
     Int32Array,
     IntegerProduct,
     QuantizedTensor,
+    WeightArray,
 )
 from edgecomp.graph.qdq_tensors import (
     Refusal,
@@ -121,7 +121,7 @@ def _product(
     node: ir.Node,
     nodes: tuple[ir.Node, ...],
     x: QuantizedTensor,
-    weight: Int8Array,
+    weight: WeightArray,
     scale: Float32Array,
     bias: Int32Array,
     *,
@@ -154,7 +154,7 @@ def _product(
     )  # fmt: skip
 
 
-def _check_range(weight: Int8Array, bias: Int32Array, channel_axis: int) -> None:
+def _check_range(weight: WeightArray, bias: Int32Array, channel_axis: int) -> None:
     """Refuse where an accumulator, with or without its zero point term, could leave int32."""
     others = tuple(d for d in range(weight.ndim) if d != channel_axis)
     reach = np.abs(weight.astype(np.int64)).sum(axis=others) * 255 + np.abs(

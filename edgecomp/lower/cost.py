@@ -7,6 +7,7 @@ from edgecomp.plan.operations import (
     Convolution,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Recurrence,
     ScaledMatrixMultiply,
 )
@@ -21,6 +22,8 @@ def multiply_adds(operation: Operation) -> int:
             math.prod(weight.shape[1:]) if isinstance(kind, Convolution) else weight.shape[0]
         )
         return outputs * depth
+    if isinstance(kind, PackedMatrixMultiply):
+        return operation.outputs[0].elements * operation.inputs[1].shape[0]
     if isinstance(kind, BatchMatrixMultiply):
         a = operation.inputs[0]
         return operation.output.elements * a.shape[-2 if kind.transpose_a else -1]

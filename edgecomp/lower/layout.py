@@ -18,6 +18,7 @@ from edgecomp.plan.operations import (
     Convolution,
     Cumulative,
     Dequantize,
+    DynamicQuantize,
     Elementwise,
     Fallback,
     FillHalo,
@@ -27,6 +28,7 @@ from edgecomp.plan.operations import (
     Loop,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Pool,
     Program,
     Quantize,
@@ -52,6 +54,7 @@ ROW_MAJOR_KINDS = (
     Recurrence,
     Cumulative,
     Gather,
+    PackedMatrixMultiply,
     StorePart,
     Branch,
     Loop,
@@ -209,6 +212,8 @@ def _wanted_order(operation: Operation, value: Value) -> Order | None:
         return Order.ROW_MAJOR
     if isinstance(kind, ANY_INPUT_KINDS):
         return None
+    if isinstance(kind, DynamicQuantize):
+        return operation.outputs[0].order
     if isinstance(kind, (Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply)):
         broadcast = value.shape != operation.output.shape
         return None if broadcast else operation.output.order

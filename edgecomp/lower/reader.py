@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import compact, constant_array
+from edgecomp.graph.dequantized import dequantized
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
 from edgecomp.graph.shapes import static_shape
@@ -214,9 +215,13 @@ def optional_input(node: ir.Node, index: int) -> ir.Value | None:
 
 
 def constant_input(node: ir.Node, index: int) -> Array | None:
-    """Contents of a constant input, None where it is absent or computed at run time."""
+    """Contents of a constant input, None where it is absent or computed at run time.
+
+    A dequantized constant counts, for what computes in float with quantized weights.
+    """
     value = optional_input(node, index)
-    return constant_array(value)
+    array = constant_array(value)
+    return dequantized(value) if array is None else array
 
 
 def normalize_axis(axis: int, rank: int) -> int:

@@ -96,6 +96,20 @@ def float_passes(
     return passes
 
 
+def quantized_passes() -> list[ir.passes.InPlacePass]:
+    """The passes of a model that comes quantized: none moves a number across its edges.
+
+    They name what exporters write in parts between the edges, and remove what does nothing.
+    """
+    return [
+        FoldConstantsPass(),
+        RemoveIdentitiesPass(),
+        FuseLayerNormPass(),
+        FuseGeluPass(),
+        FuseActivationsPass(),
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class PassReport:
     """What one pass did.

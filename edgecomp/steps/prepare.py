@@ -15,7 +15,12 @@ from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
-from edgecomp.passes.pipeline import PassReport, float_passes, run_passes
+from edgecomp.passes.pipeline import (
+    PassReport,
+    float_passes,
+    quantized_passes,
+    run_passes,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
@@ -80,7 +85,13 @@ def prepare(
         # Its numbers are a contract already: nothing may be folded across its edges.
         if options.precision != "fp32":
             logger.warning("the model is quantized already: it is taken as it is")
-        return Prepared(model, [feeds], {"precision": "as given"})
+        reports = run_passes(
+            model,
+            quantized_passes(),
+            dump_dir=options.dump_passes,
+            verify_feeds=feeds if options.verify_passes else None,
+        )
+        return Prepared(model, [feeds], {"precision": "as given", **_pass_facts(reports)})
     progress("optimize the graph")
     reports = _optimize(model, options, feeds, target)
     facts = {"precision": options.precision, **_pass_facts(reports)}

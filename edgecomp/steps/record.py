@@ -8,7 +8,7 @@ import onnx_ir as ir
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
 from edgecomp.graph.portable import serialize
-from edgecomp.graph.qdq import is_quantized
+from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower
 from edgecomp.lower.read import read_program, require_possible
@@ -46,7 +46,7 @@ def make_record(
     golden = [
         (dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
     ]
-    if is_quantized(prepared.model):
+    if rounds_to_integers(prepared.model):
         spreads = [rounding_spread(prepared.model, *vector) for vector in golden]
         if any(spreads):
             prepared.facts["rounding_spread"] = spreads
@@ -68,6 +68,6 @@ def make_record(
 
 def golden_outputs(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """What the model means: the numpy reference where it is quantized, else onnxruntime."""
-    if is_quantized(model):
+    if rounds_to_integers(model):
         return run_reference(model, feeds)
     return run_model(model, feeds)

@@ -74,7 +74,9 @@ def main():
     found = sorted(arguments.folder.glob(f"**/*_{arguments.precision}/manifest.json"))
     bundles = [path.parent for path in found]
     if not bundles:
-        raise SystemExit(f"no bundles of precision {arguments.precision} in {arguments.folder}")
+        raise SystemExit(
+            f"no bundles of precision {arguments.precision} in {arguments.folder}"
+        )
     print("\n".join(table(bundles, arguments.runs, arguments.top)))
 
 

@@ -20,7 +20,7 @@ from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.lower.lower import lower
 from edgecomp.native import Session
-from edgecomp.passes.pipeline import float_passes, run_passes
+from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 from edgecomp.plan.plan import Plan
 
 
@@ -70,8 +70,7 @@ def _build(case: Case) -> tuple[Plan, tuple[str, ...]]:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         model = load_model(case.model, constants=constants, inputs=_specs(feeds, constants))
-        if not is_quantized(model):
-            run_passes(model, float_passes())
+        run_passes(model, quantized_passes() if is_quantized(model) else float_passes())
         lowered = lower(model, load_target("host"), name=_identifier(case), workers=1)
     return lowered.plan, tuple(refusal.operator for refusal in lowered.fallbacks)
 

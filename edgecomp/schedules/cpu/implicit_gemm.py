@@ -33,14 +33,15 @@ from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
 class GemmKernel:
     """An emitted kernel and the packing that it reads.
 
-    Its pointers are x, weights, bias, then the multipliers and the residual where the epilogue
-    has them, then the output.
+    Its pointers are x, weights, bias, then the multipliers, what a scale known at run time needs
+    (sums, offset, zero point, scale) and the residual where the epilogue has them, then the
+    output.
 
     Attributes:
         kernel: the function.
         work_items: of it.
         row_ends: (work items, rows of the product that they compute, from the first on).
-        weights, bias, multiplier: packed.
+        weights, bias, multiplier, sums, offset: packed.
     """
 
     kernel: Kernel
@@ -49,6 +50,8 @@ class GemmKernel:
     weights: Array
     bias: Array
     multiplier: Array | None
+    sums: Array | None = None
+    offset: Array | None = None
 
 
 def emit_product(
@@ -80,10 +83,14 @@ def emit_product(
     padded = plan.vectors * arithmetic.lanes
     kernel = GemmWalk(plan).emit(f"{name}_{plan.tile_name}__{arithmetic.name}")
     columns = (product.groups, product.columns)
-    multiplier = epilogue.multiplier
-    if multiplier is not None:
-        full = np.broadcast_to(multiplier.reshape(-1), (product.groups * product.columns,))
-        multiplier = pad_columns(full.reshape(columns), padded)
+
+    def packed(values: Array | None) -> Array | None:
+        if values is None:
+            return None
+        full = np.broadcast_to(values.reshape(-1), (product.groups * product.columns,))
+        return pad_columns(full.reshape(columns), padded)
+
+    runtime = epilogue.runtime
     return GemmKernel(
         kernel=kernel,
         work_items=plan.work_items,
@@ -92,7 +99,9 @@ def emit_product(
             weights.reshape(*columns, -1, plan.run_length), params.vectors, arithmetic
         ),
         bias=_copies(plan, pad_columns(_start(plan, bias.reshape(columns)), padded)),
-        multiplier=multiplier,
+        multiplier=packed(epilogue.multiplier),
+        sums=packed(runtime.sums if runtime else None),
+        offset=packed(runtime.offset if runtime else None),
     )
 
 
