@@ -19,7 +19,7 @@ import onnx_ir as ir
 from edgecomp.buffers import Buffer, Spool, bytes_of, forget
 from edgecomp.graph.constants import AnyArray
 
-#: Name of the file with the contents, in the folder of the model.
+#: Name of the file with the contents, in the folder of a bundle's model.
 DATA_NAME = "model.onnx.data"
 
 #: Contents smaller than this are written by protobuf.
@@ -32,12 +32,13 @@ _GRAPH, _INITIALIZER, _RAW_DATA = (number << 3 | 2 for number in (7, 5, 9))
 
 
 def serialize(
-    model: ir.Model, most_file_bytes: int = _MOST_FILE_BYTES
+    model: ir.Model, data_name: str = DATA_NAME, most_file_bytes: int = _MOST_FILE_BYTES
 ) -> tuple[Buffer, Buffer]:
     """The model's file, and the one beside it, empty where everything is in the first.
 
     Args:
         model: not changed.
+        data_name: of the file beside it.
         most_file_bytes: a model whose file would be larger has its big weights beside it.
     """
     big = [value for value in model.graph.initializers.values() if _is_big(value)]
@@ -46,7 +47,7 @@ def serialize(
         return proto.SerializeToString(deterministic=True), b""
     graph, rest = _without(model, big)
     if sum(_nbytes(value) for value in big) + len(graph) > most_file_bytes:
-        return _beside(graph, rest, big)
+        return _beside(graph, rest, big, data_name)
     return _one_file(graph, rest, big), b""
 
 
@@ -96,12 +97,14 @@ def _one_file(graph: bytes, rest: bytes, big: list[ir.Value]) -> Buffer:
     return spool.finish()
 
 
-def _beside(graph: bytes, rest: bytes, big: list[ir.Value]) -> tuple[Buffer, Buffer]:
+def _beside(
+    graph: bytes, rest: bytes, big: list[ir.Value], data_name: str
+) -> tuple[Buffer, Buffer]:
     data, proto = Spool(), Spool()
     heads = []
     for value in big:
         data.write(bytes(-len(data) % _DATA_ALIGNMENT_BYTES))
-        heads.append(_external(value, len(data)))
+        heads.append(_external(value, data_name, len(data)))
         _write_contents(data, value)
     fields = [_field(_INITIALIZER, len(head)) for head in heads]
     proto.write(rest)
@@ -119,11 +122,11 @@ def _head(value: ir.Value) -> bytes:
     return content
 
 
-def _external(value: ir.Value, offset: int) -> bytes:
+def _external(value: ir.Value, data_name: str, offset: int) -> bytes:
     """TensorProto whose contents lie in the file beside the model."""
     proto = _tensor_proto(value)
     proto.data_location = onnx.TensorProto.EXTERNAL
-    entries = {"location": DATA_NAME, "offset": offset, "length": _nbytes(value)}
+    entries = {"location": data_name, "offset": offset, "length": _nbytes(value)}
     for key, entry in entries.items():
         proto.external_data.append(onnx.StringStringEntryProto(key=key, value=str(entry)))
     content: bytes = proto.SerializeToString(deterministic=True)
