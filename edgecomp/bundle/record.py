@@ -6,12 +6,14 @@ the packages and edgecomp's own sources. Where something else could decide (a mo
 a calibration script), there is no key and nothing is kept.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import json
+import mmap
 import os
 import pathlib
 import struct
@@ -28,10 +30,13 @@ from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
 from edgecomp.options import BuildOptions
 from edgecomp.plan.plan import (
+    DynamicCall,
+    Extent,
     Plan,
     PlanCall,
     PlanPort,
     PlanRegion,
+    PlanSymbol,
     PlanTensor,
     RegionKind,
     Storage,
@@ -146,6 +151,15 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
         _trim(folder)
 
 
+@contextlib.contextmanager
+def keeping(key: str, record: Record, cache: pathlib.Path | None) -> Iterator[None]:
+    """Store a record while the block runs: most of the time the disk is waited for in both."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stored = pool.submit(keep_record, key, record, cache)
+        yield
+        stored.result()
+
+
 def find_record(key: str, cache: pathlib.Path | None) -> Record | None:
     """The record of a key, None where there is none or the disk has damaged it."""
     path = _folder(cache) / key
@@ -168,8 +182,19 @@ def _model_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
         return
     yield path
     # Without the word there is no tensor that lies in another file.
-    if path.suffix == ".onnx" and b"location" in path.read_bytes():
+    if path.suffix == ".onnx" and _holds(path, b"location"):
         yield from _external_files(path)
+
+
+def _holds(path: pathlib.Path, word: bytes) -> bool:
+    """Whether a word is in a file, which is looked through where the system has it."""
+    if not path.stat().st_size:
+        return False
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(word) >= 0
 
 
 def _external_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
@@ -246,13 +271,23 @@ def _pack(record: Record) -> Buffer:
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
             if field.name
-            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects", "regions")
+            not in (
+                "tensors",
+                "calls",
+                "inputs",
+                "outputs",
+                "weights",
+                "objects",
+                "regions",
+                "symbols",
+            )
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
             for tensor in plan.tensors
         ],
         "calls": [dataclasses.asdict(call) for call in plan.calls],
+        "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
         "regions": [
@@ -302,14 +337,13 @@ def _unpack(content: Buffer) -> Record:
                 )
                 for t in header["tensors"]
             ],
-            calls=[
-                PlanCall(
-                    **{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])}
-                )
-                for c in header["calls"]
-            ],
-            inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
-            outputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["outputs"]],
+            calls=[_plan_call(c) for c in header["calls"]],
+            inputs=[_plan_port(p) for p in header["inputs"]],
+            outputs=[_plan_port(p) for p in header["outputs"]],
+            symbols=tuple(
+                PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
+                for s in header["symbols"]
+            ),
             regions=[
                 PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
             ],
@@ -333,6 +367,25 @@ def _stored(archive: zipfile.ZipFile, name: str, content: Buffer) -> Buffer:
     lengths = struct.unpack_from("<HH", content, info.header_offset + _LENGTHS_AT)
     start = info.header_offset + _HEADER_BYTES + sum(lengths)
     return memoryview(content)[start : start + info.file_size]
+
+
+def _plan_call(content: Mapping[str, Any]) -> PlanCall:
+    sized = content["dynamic"]
+    dynamic = sized and DynamicCall(
+        _extent(sized["items"]), tuple(map(_extent, sized["sizes"])), tuple(sized["strides"])
+    )
+    lists = {name: tuple(content[name]) for name in ("arguments", "nodes")}
+    return PlanCall(**{**content, **lists, "dynamic": dynamic})
+
+
+def _plan_port(content: Mapping[str, Any]) -> PlanPort:
+    extents = tuple(map(_extent, content["extents"]))
+    return PlanPort(**{**content, "shape": tuple(content["shape"]), "extents": extents})
+
+
+def _extent(content: Mapping[str, Any]) -> Extent:
+    terms = tuple((factor, tuple(symbols)) for factor, symbols in content["terms"])
+    return Extent(terms, content["divisor"])
 
 
 def _read_array(archive: zipfile.ZipFile, number: int) -> Array:

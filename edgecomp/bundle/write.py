@@ -32,13 +32,13 @@ from edgecomp.bundle.plan_files import (
     write_weights,
 )
 from edgecomp.bundle.reader import Bundle, open_bundle
-from edgecomp.bundle.rendering import render
+from edgecomp.bundle.rendering import keep_compiled, render
 from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
-from edgecomp.plan.plan import Plan, PlanPort
+from edgecomp.plan.plan import Extent, Plan, PlanPort, PlanSymbol
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -93,6 +93,7 @@ def write_bundle(
     _check_name(plan.name)
     final = pathlib.Path(directory).absolute()
     compiler = _choose_compiler(target, toolchain, required=require_library)
+    keep_compiled(cache or cache_folder())
     with staged_directory(final, force=force) as folder:
         write_runtime(folder)
         weights = write_weights(folder / WEIGHTS, plan)
@@ -100,7 +101,8 @@ def write_bundle(
         if model_data:
             write_file(folder / MODEL_DATA, model_data)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
-        write_golden(folder, golden, _ports(plan.inputs), _ports(plan.outputs))
+        inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
+        write_golden(folder, golden, inputs, outputs)
         if compiler is None:
             built = _not_built(target, toolchain)
         else:
@@ -121,8 +123,8 @@ def write_bundle(
                 name=plan.name,
                 versions=_versions(),
                 target=_target_facts(target),
-                inputs=_ports(plan.inputs),
-                outputs=_ports(plan.outputs),
+                inputs=inputs,
+                outputs=outputs,
                 weights=_weights_facts(weights, embedded=embed_weights),
                 build=built.facts,
                 memory=MemoryFacts(
@@ -134,6 +136,9 @@ def write_bundle(
                 quantization=dict(facts.get("quantization", {})),
                 accuracy=dict(facts.get("accuracy", {})),
                 files=_file_facts(folder),
+                dynamic={
+                    s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
+                },
             )
         )
         write_file(folder / manifest.NAME, text.encode())
@@ -241,8 +246,26 @@ def _target_facts(target: Target) -> TargetFacts:
     )
 
 
-def _ports(ports: Sequence[PlanPort]) -> tuple[Port, ...]:
-    return tuple(Port(p.name, np.dtype(p.dtype).name, tuple(p.shape)) for p in ports)
+def _ports(ports: Sequence[PlanPort], symbols: Sequence[PlanSymbol]) -> tuple[Port, ...]:
+    return tuple(
+        Port(
+            p.name,
+            np.dtype(p.dtype).name,
+            tuple(p.shape),
+            tuple(_extent_text(extent, symbols) for extent in p.extents),
+        )
+        for p in ports
+    )
+
+
+def _extent_text(extent: Extent, symbols: Sequence[PlanSymbol]) -> str:
+    """``12*length+1``, ``(width-1)/2``."""
+    texts = []
+    for factor, indices in extent.terms:
+        names = [symbols[index].name for index in indices]
+        texts.append("*".join([str(factor), *names] if factor != 1 or not names else names))
+    text = "+".join(texts).replace("+-", "-") or "0"
+    return text if extent.divisor == 1 else f"({text})/{extent.divisor}"
 
 
 def _weights_facts(weights: WrittenWeights, *, embedded: bool) -> WeightsFacts:

@@ -166,11 +166,17 @@ def fixed_rounds(form: LoopForm) -> int | None:
 
 def is_endless(form: LoopForm) -> bool:
     """Whether nothing in the model ends a loop."""
-    return (
-        form.has_condition
-        and form.limit is None
-        and form.start is None
-        and _goes_on(form.body) is True
+    start = None if form.start is None else constant_array(form.start)
+    begins = form.start is None or (start is not None and bool(start.reshape(-1)[0]))
+    return form.has_condition and form.limit is None and begins and _goes_on(form.body) is True
+
+
+def may_not_end(model: ir.Model) -> bool:
+    """Whether a loop's number of rounds depends on the data, so that random data may not end it."""
+    return any(
+        node.op_type == "Loop" and fixed_rounds(loop_form(node)) is None
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        if node.domain == ""
     )
 
 

@@ -234,7 +234,7 @@ def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
             continue
         arrays[name] = _row_major(array)
         value.const_value = ir.ExternalTensor(
-            "weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
         )
     return light, arrays
 

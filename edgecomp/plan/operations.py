@@ -10,6 +10,7 @@ values are reached through ``Value.view`` and may lie in any order.
 
 import dataclasses
 
+from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array, Value
 
 
@@ -631,6 +632,7 @@ class Program:
         inputs: values the user fills; row-major.
         outputs: values the user reads; row-major.
         output_names: what the user calls them.
+        symbols: that the shapes of the inputs give, of dynamic dimensions.
     """
 
     name: str
@@ -638,3 +640,4 @@ class Program:
     inputs: list[Value]
     outputs: list[Value]
     output_names: list[str] = dataclasses.field(default_factory=list)
+    symbols: tuple[Symbol, ...] = ()

@@ -14,6 +14,9 @@ from edgecomp.graph.control_flow import LoopForm, loop_form, scanned_rounds
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 
+#: A loop without a trip count that has not ended by then is taken for endless.
+_MOST_ROUNDS = 100_000
+
 Arrays = Mapping[ir.Value, AnyArray]
 #: Evaluates a node with the contents of all values that it and its bodies read.
 Evaluate = Callable[[ir.Node, Arrays], list[AnyArray]]
@@ -50,6 +53,8 @@ def _run_rounds(form: LoopForm, arrays: Arrays, evaluate: Evaluate) -> list[AnyA
     goes_on = form.start is None or bool(_scalar(form.start, arrays))
     done = 0
     while goes_on and (limit is None or done < limit):
+        if limit is None and done == _MOST_ROUNDS:
+            raise _mismatch(form.node, f"the loop did not end after {done} rounds")
         bound: dict[ir.Value, AnyArray] = dict(zip(form.carried, states, strict=True))
         for value, contents in zip(form.head, (np.int64(done), np.bool_(True)), strict=False):
             bound[value] = np.full(static_shape(value) or (), contents)

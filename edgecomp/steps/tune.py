@@ -25,7 +25,9 @@ def tune(source: pathlib.Path | str, options: TuneOptions, progress: Progress) -
     target = load_target(name or HOST)
     device = open_device(options.device, target)
     require_measurable(target, device)
-    given = QuantizeOptions(input=options.input, opset=options.opset)
+    given = QuantizeOptions(
+        input=options.input, constant=options.constant, opset=options.opset
+    )
     with errors_about(source):
         prepared = prepare(model, given, progress, target=target)
     folder = (options.cache_dir or cache_folder()) / "tuned"

@@ -1,6 +1,7 @@
 """int8 by int8 products on ARM, exact in int32."""
 
 import dataclasses
+import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
@@ -15,6 +16,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
     splat,
 )
+from edgecomp.schedules.cpu import widened_loop
 from edgecomp.schedules.cpu.arithmetic import (
     LOAD_PRESSURE,
     Arithmetic,
@@ -22,6 +24,10 @@ from edgecomp.schedules.cpu.arithmetic import (
     RegisterTile,
     Start,
 )
+from edgecomp.schedules.cpu.lane_loop import SDOT, LaneLoop
+from edgecomp.schedules.cpu.lane_plan import dot_plan_for
+from edgecomp.schedules.cpu.run_loop import call_run_loop
+from edgecomp.schedules.cpu.widened_loop import WidenedLoop
 
 #: Instructions that start one vector of sums and requantize it.
 _FINISH = 5.25
@@ -105,6 +111,35 @@ class LaneDot(Signed):
                         reinterpret("int8x16", splat(load(quads[row], group), 4)),
                     )
                     tile.set(builder, row, vector, total)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopDot(LaneDot):
+    """``LaneDot`` with a whole run of K in a loop of chosen registers and order (lane_loop.py)."""
+
+    loads_biases: bool = False
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether the loop finds room for weights."""
+        del registers
+        return dot_plan_for(rows, vectors) is not None
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Those of the loop."""
+        del registers
+        plan = dot_plan_for(rows, vectors)
+        return plan.cycles if plan else math.inf
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """One call of the loop."""
+        plan = dot_plan_for(tile.rows, tile.vectors)
+        assert plan is not None
+        groups = length // self.group
+        loop = LaneLoop(tile.rows, tile.vectors, groups, operands.x_shifts, plan, SDOT)
+        call_run_loop(builder, loop, tile, operands)
+        return True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -325,6 +360,33 @@ class WidenedQuads(Signed):
         return intrinsic("int8x16", "llvm.aarch64.neon.tbl1.v16i8", whole, table)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoopQuads(WidenedQuads):
+    """``WidenedQuads`` with a run of K in a loop of chosen registers and order (widened_loop.py).
+
+    For cores that issue in order, where each instruction has a cycle of its own.
+    """
+
+    def fits(self, rows: int, vectors: int, registers: int) -> bool:
+        """Whether the loop finds its registers."""
+        del registers
+        return widened_loop.fits(rows, vectors)
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Per four elements: loads and copies of x, products, weights. Two at once take two."""
+        del registers
+        return rows * (1.25 + 3 * vectors) + vectors
+
+    def accumulate_run(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
+    ) -> bool:
+        """One call of the loop."""
+        groups = length // self.group
+        loop = WidenedLoop(tile.rows, tile.vectors, groups, operands.x_shifts)
+        call_run_loop(builder, loop, tile, operands)
+        return True
+
+
 def _widened(x: Expr, weight: Expr, first: int) -> Expr:
     """16-bit products of eight neighbouring bytes."""
     lanes = [tirx.const(first + index, "int32") for index in range(8)]
@@ -366,6 +428,8 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
         return MatrixDot(multiplies_per_cycle=per_cycle)
     if target.has("dotprod"):
         depth = weight.size // max(1, len(weight))
+        if target.core.in_order and depth > 2 * LaneDot.step:
+            return LoopDot(multiplies_per_cycle=per_cycle, in_order=True)
         return LaneDot(
             multiplies_per_cycle=per_cycle,
             shallow=depth <= 2 * LaneDot.step,
@@ -373,7 +437,8 @@ def arithmetic_s8_arm(target: Target, weight: Array) -> Arithmetic:
         )
     least = weight.min(initial=0)
     if target.core.isa == "aarch64" and least > -128:
-        return WidenedQuads(multiplies_per_cycle=per_cycle)
+        kind = LoopQuads if target.core.in_order else WidenedQuads
+        return kind(multiplies_per_cycle=per_cycle)
     return WidenedPairs(
         products=1 if least == -128 else 2,
         arm32=target.core.isa == "armv7",
