@@ -35,6 +35,8 @@ _FINISH = 5.25
 #: Further instructions by the vectors left of a row's last four: stores, and a neighbour for an
 #: odd one.
 _FINISH_REST = (0, 3, 1, 4)
+#: In order: what one vector left costs on top (counted in kernels of 16 and of 20 columns).
+_FINISH_ALONE = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -377,6 +379,10 @@ class LoopQuads(WidenedQuads):
         """Per four elements: loads and copies of x, products, weights. Two at once take two."""
         del registers
         return rows * (1.25 + 3 * vectors) + vectors
+
+    def finish_row_cycles(self, vectors: int) -> float:
+        """A vector left alone is finished together with a copy, which nothing hides."""
+        return super().finish_row_cycles(vectors) + (_FINISH_ALONE if vectors % 4 == 1 else 0)
 
     def accumulate_run(
         self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, length: int
