@@ -331,7 +331,7 @@ def products_of(target: Target) -> Products:
             interleave_cost=4,
             use_cost=2,
             held=12,
-            ahead=0 if core.in_order else 2,
+            ahead=1 if core.in_order else 2,
             loads_biases=True,
         )
     lanes = 16 if core.isa == "aarch64" else 8
