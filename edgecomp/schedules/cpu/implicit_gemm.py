@@ -94,10 +94,13 @@ def emit_product(
     plan = GemmPlan(product, arithmetic, epilogue, target, params, reach, row_count)
     padded = plan.vectors * arithmetic.lanes
     symbol_name = f"{name}_{plan.tile_name}__{arithmetic.name}"
+    sizes: tuple[Size, ...] = ()
     if row_count is None:
         kernel = emit_once(_emit, plan, symbol_name)
     else:
-        kernel = DynamicGemmWalk(plan).emit(symbol_name)
+        walk = DynamicGemmWalk(plan)
+        kernel = walk.emit(symbol_name)
+        sizes = tuple(walk.builder.sizes)
     columns = (product.groups, product.columns)
 
     def packed(values: Array | None) -> Array | None:
@@ -112,7 +115,7 @@ def emit_product(
         work_items=plan.work_items,
         row_ends=plan.row_ends,
         items=plan.items,
-        sizes=walk.builder.sizes,
+        sizes=sizes,
         tile_rows=params.rows.large,
         weights=pack_weights(
             weights.reshape(*columns, -1, plan.run_length), params.vectors, arithmetic
