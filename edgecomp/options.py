@@ -80,6 +80,12 @@ class ModelOptions(_Options):
         "as in [length=1..512], are one",
         metavar="NAME:1x3x224x224[:DTYPE]",
     )
+    constant: tuple[str, ...] = _option(
+        (),
+        "contents of a graph input that is fixed at build time, which removes the input: what "
+        "it decides, such as the branch of an If, is decided once",
+        metavar="NAME=NUMBER[,NUMBER]",
+    )
     opset: int | None = _option(
         None, "operator set the model is traced or converted to", metavar="N"
     )

@@ -116,12 +116,15 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
     else:
         result.inferred += infer_node(node, model.opset_imports)
         definition = replace_sequence_reader(node)
+        is_sequence = definition is not None
         if definition is None:
             definition = expand_node(node, model.opset_imports)
         if definition is not None:
             result.expanded += 1
             for inner in definition:
                 _visit(inner, model, result)
+            for inner in () if is_sequence else definition:
+                _bypass_identity(inner)
             return
         arrays = _evaluate(node, model)
     # An output stays the result of a node: Identity of a constant is folded as far as it goes.
@@ -130,6 +133,21 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         return
     _replace_by_constants(node, arrays)
     result.folded += 1
+
+
+def _bypass_identity(node: ir.Node) -> None:
+    """Let readers of an Identity in a definition read what it copies, where a node computes it.
+
+    Between quantized operators it would stand in the way of what belongs together.
+    """
+    if node.op_type != "Identity" or node.domain != "" or node.graph is None:
+        return
+    source = node.inputs[0]
+    if source is None or source.producer() is None or source.is_graph_output():
+        return
+    replace_value(node.outputs[0], source)
+    if not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
+        node.graph.remove(node, safe=True)
 
 
 def _evaluate(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:

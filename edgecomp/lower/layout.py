@@ -18,6 +18,7 @@ from edgecomp.plan.operations import (
     Convolution,
     Cumulative,
     Dequantize,
+    DynamicQuantize,
     Elementwise,
     Fallback,
     FillHalo,
@@ -27,6 +28,7 @@ from edgecomp.plan.operations import (
     Loop,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Pool,
     Program,
     Quantize,
@@ -36,6 +38,7 @@ from edgecomp.plan.operations import (
     Reduce,
     Reinterpret,
     Resize,
+    ScaledMatrixMultiply,
     StorePart,
     StridedCopy,
     bodies_of,
@@ -46,10 +49,12 @@ IMAGE_KINDS = (Convolution, Pool, Resize)
 ROW_MAJOR_KINDS = (
     MatrixMultiply,
     BatchMatrixMultiply,
+    ScaledMatrixMultiply,
     LayerNorm,
     Recurrence,
     Cumulative,
     Gather,
+    PackedMatrixMultiply,
     StorePart,
     Branch,
     Loop,
@@ -207,6 +212,8 @@ def _wanted_order(operation: Operation, value: Value) -> Order | None:
         return Order.ROW_MAJOR
     if isinstance(kind, ANY_INPUT_KINDS):
         return None
+    if isinstance(kind, DynamicQuantize):
+        return operation.outputs[0].order
     if isinstance(kind, (Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply)):
         broadcast = value.shape != operation.output.shape
         return None if broadcast else operation.output.order

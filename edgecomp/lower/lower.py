@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
-from edgecomp.lower.compile import compile_kernels
+from edgecomp.lower.compile import compiling
 from edgecomp.lower.generalize import Seen, generalize
 from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.read import Refusal
@@ -108,8 +108,9 @@ def lower(
             progress("compile kernels", done, total)
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
-    objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    plan = assemble(program, selected, target, objects, made.regions)
+    with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
+        plan = assemble(program, selected, target, {}, made.regions)
+        plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.constants import constant_array
+from edgecomp.graph.constants import compact, constant_array
+from edgecomp.graph.dequantized import dequantized
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
 from edgecomp.graph.shapes import static_shape
@@ -18,7 +19,7 @@ from edgecomp.plan.values import Array, Quantization, Value
 ReadNodes = Callable[["Reader", ir.Graph], None]
 
 
-def _read_nothing(reader: "Reader", graph: ir.Graph) -> None:
+def _read_nothing(_: "Reader", graph: ir.Graph) -> None:
     raise AssertionError(f"nothing reads the graphs inside nodes: {graph.name}")
 
 
@@ -146,7 +147,7 @@ class Reader:
     def new_constant(self, name: str, contents: Array) -> Value:
         """Make a constant value."""
         value = self.new_value(name, contents.shape, contents.dtype.name)
-        value.constant = np.ascontiguousarray(contents)
+        value.constant = compact(np.atleast_1d(contents))
         return value
 
     def emit(
@@ -214,9 +215,13 @@ def optional_input(node: ir.Node, index: int) -> ir.Value | None:
 
 
 def constant_input(node: ir.Node, index: int) -> Array | None:
-    """Contents of a constant input, None where it is absent or computed at run time."""
+    """Contents of a constant input, None where it is absent or computed at run time.
+
+    A dequantized constant counts, for what computes in float with quantized weights.
+    """
     value = optional_input(node, index)
-    return constant_array(value)
+    array = constant_array(value)
+    return dequantized(value) if array is None else array
 
 
 def normalize_axis(axis: int, rank: int) -> int:

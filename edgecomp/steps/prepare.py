@@ -5,10 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import edgecomp.onnx_ir_import  # noqa: F401
+
+# isort: split
 import numpy as np
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
@@ -16,7 +20,12 @@ from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
-from edgecomp.passes.pipeline import PassReport, float_passes, run_passes
+from edgecomp.passes.pipeline import (
+    PassReport,
+    float_passes,
+    quantized_passes,
+    run_passes,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
@@ -81,7 +90,13 @@ def prepare(
     progress("read the model")
     specs = parse_input_specs(options.input)
     model = load_model(
-        source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset, sizes=sizes
+        source,
+        args=args,
+        kwargs=kwargs,
+        inputs=specs,
+        constants=parse_constant_specs(options.constant),
+        opset=options.opset,
+        sizes=sizes,
     )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
@@ -89,7 +104,13 @@ def prepare(
         # Its numbers are a contract already: nothing may be folded across its edges.
         if options.precision != "fp32":
             logger.warning("the model is quantized already: it is taken as it is")
-        return Prepared(model, [feeds], {"precision": "as given"})
+        reports = run_passes(
+            model,
+            quantized_passes(),
+            dump_dir=options.dump_passes,
+            verify_feeds=feeds if options.verify_passes else None,
+        )
+        return Prepared(model, [feeds], {"precision": "as given", **_pass_facts(reports)})
     progress("optimize the graph")
     reports = _optimize(model, options, feeds, target)
     facts = {"precision": options.precision, **_pass_facts(reports)}

@@ -100,7 +100,7 @@ def test_a_branch_that_depends_on_an_input():
         )
         for name, node, out in (("then_branch", short, "s"), ("else_branch", whole, "w"))
     }
-    with pytest.raises(EdgecompError, match="If that depends on an input") as caught:
+    with pytest.raises(EdgecompError, match="branches of If give") as caught:
         load_model(g.proto(g("If", flag, **branches)))
     assert caught.value.code is Code.OPERATOR_UNSUPPORTED
     assert caught.value.node == "n0"

@@ -95,6 +95,10 @@ def emit_dense(
     ]
     if gemm.multiplier is not None:
         arguments.append(Constant(f"{label}.multiplier", gemm.multiplier))
+    if gemm.sums is not None and gemm.offset is not None:
+        arguments.append(Constant(f"{label}.sums", gemm.sums))
+        arguments.append(Constant(f"{label}.offset", gemm.offset))
+        arguments += operation.inputs[3:5]
     if residual is not None:
         arguments.append(residual)
     arguments.append(operation.output)
@@ -129,7 +133,9 @@ def dense_candidates(
 
 
 def _residual(operation: Operation) -> Value | None:
-    return operation.inputs[3] if len(operation.inputs) > 3 else None
+    kind = operation.kind
+    assert isinstance(kind, Dense)
+    return operation.inputs[-1] if kind.residual else None
 
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:

@@ -23,6 +23,7 @@ from edgecomp.schedules.cpu.narrow import (
 )
 from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.cpu.row_tiles import TileAddresses, even_step
+from edgecomp.schedules.cpu.runtime_scale import runtime_scale
 
 
 class TileResults:
@@ -113,7 +114,9 @@ class TileResults:
                 load(self.pointers.residual, first + vector * lanes, lanes) for vector in pairs
             ]
         residual = load(self.pointers.residual, at, len(vectors) * lanes)
-        indices = np.arange(len(pairs) * lanes) % (len(vectors) * lanes)
+        firsts = [(vector - vectors.start) * lanes for vector in pairs]
+        indices = np.concatenate([np.arange(first, first + lanes) for first in firsts])
+        # Of one vector alone TVM takes no more lanes than it has.
         return [pick([residual, residual], indices)]
 
     def _finish_rows(
@@ -155,10 +158,16 @@ class TileResults:
         """One vector of columns in every row of the tile."""
         builder, lanes = self.builder, self.arithmetic.lanes
         column = (block.vector + vector) * lanes
-        multiplier = residual = None
+        multiplier = residual = shift = None
+        runtime = self.pointers.runtime
         if self.pointers.multiplier is not None:
             multiplier = load(
                 self.pointers.multiplier, self._scale_index(block, vector), lanes
+            )
+        if runtime is not None:
+            index = self._scale_index(block, vector)
+            shift, multiplier = runtime_scale(
+                self.builder, self.epilogue, runtime, index, multiplier, lanes
             )
         for row in range(sums.rows):
             if self.pointers.residual is not None:
@@ -168,8 +177,12 @@ class TileResults:
             total = sums.get(row, vector)
             if self.plan.reach.offset:
                 total = total - constant(self.plan.reach.offset, "int32", lanes)
-            result = self.epilogue.apply(
-                builder, self.target, total, lanes, multiplier, residual
-            )
+            added = residual
+            if runtime is not None:
+                total = total - shift
+                added = load(runtime.offset, index, lanes)
+                if residual is not None:
+                    added = added + residual
+            result = self.epilogue.apply(builder, self.target, total, lanes, multiplier, added)
             at = addresses.output[row] + column
             store_columns(builder, self.pointers.output, at, result, lanes, columns)

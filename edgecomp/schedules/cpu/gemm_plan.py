@@ -20,6 +20,7 @@ from edgecomp.schedules.cpu.product import (
 )
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of
 from edgecomp.schedules.cpu.row_tiles import DynamicRowTiles, RowTiles
+from edgecomp.schedules.cpu.runtime_scale import RuntimePointers
 from edgecomp.schedules.cpu.tiles import TileParams
 
 #: Tiles that ask for the next panel where nobody knows how many there will be.
@@ -36,6 +37,7 @@ class Pointers:
     multiplier: Buffer | None
     residual: Buffer | None
     output: Buffer
+    runtime: RuntimePointers | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,12 +210,15 @@ class GemmPlan:
         multiplier = residual = None
         if self.epilogue.multiplier is not None:
             multiplier = builder.pointer("multiplier", "float32", padded)
+        runtime = None
+        if self.epilogue.runtime is not None:
+            runtime = RuntimePointers.declare(builder, padded, self.epilogue.runtime)
         if self.epilogue.residual_dtype:
             residual = builder.pointer(
                 "residual", self.epilogue.residual_dtype, product.residual_elements
             )
         output = builder.pointer("output", self.epilogue.output_dtype, product.output_elements)
-        return Pointers(x, weights, bias, multiplier, residual, output)
+        return Pointers(x, weights, bias, multiplier, residual, output, runtime)
 
 
 def reach_of_sums(

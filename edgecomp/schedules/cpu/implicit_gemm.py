@@ -29,14 +29,16 @@ from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.cpu.reach import start_of
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
+from edgecomp.schedules.repeated import emit_once
 
 
 @dataclasses.dataclass(frozen=True)
 class GemmKernel:
     """An emitted kernel and the packing that it reads.
 
-    Its pointers are x, weights, bias, then the multipliers and the residual where the epilogue
-    has them, then the output.
+    Its pointers are x, weights, bias, then the multipliers, what a scale known at run time needs
+    (sums, offset, zero point, scale) and the residual where the epilogue has them, then the
+    output.
 
     Attributes:
         kernel: the function.
@@ -45,7 +47,7 @@ class GemmKernel:
         items: work items of a run.
         sizes: that it reads.
         tile_rows: rows of a tile, in the dimension that is cut.
-        weights, bias, multiplier: packed.
+        weights, bias, multiplier, sums, offset: packed.
     """
 
     kernel: Kernel
@@ -57,6 +59,8 @@ class GemmKernel:
     weights: Array
     bias: Array
     multiplier: Array | None
+    sums: Array | None = None
+    offset: Array | None = None
 
 
 def emit_product(
@@ -89,26 +93,42 @@ def emit_product(
     reach = reach_of_sums(arithmetic, epilogue, target, weights, bias)
     plan = GemmPlan(product, arithmetic, epilogue, target, params, reach, row_count)
     padded = plan.vectors * arithmetic.lanes
-    walk = GemmWalk(plan) if row_count is None else DynamicGemmWalk(plan)
-    kernel = walk.emit(f"{name}_{plan.tile_name}__{arithmetic.name}")
+    symbol_name = f"{name}_{plan.tile_name}__{arithmetic.name}"
+    sizes: tuple[Size, ...] = ()
+    if row_count is None:
+        kernel = emit_once(_emit, plan, symbol_name)
+    else:
+        walk = DynamicGemmWalk(plan)
+        kernel = walk.emit(symbol_name)
+        sizes = tuple(walk.builder.sizes)
     columns = (product.groups, product.columns)
-    multiplier = epilogue.multiplier
-    if multiplier is not None:
-        full = np.broadcast_to(multiplier.reshape(-1), (product.groups * product.columns,))
-        multiplier = pad_columns(full.reshape(columns), padded)
+
+    def packed(values: Array | None) -> Array | None:
+        if values is None:
+            return None
+        full = np.broadcast_to(values.reshape(-1), (product.groups * product.columns,))
+        return pad_columns(full.reshape(columns), padded)
+
+    runtime = epilogue.runtime
     return GemmKernel(
         kernel=kernel,
         work_items=plan.work_items,
         row_ends=plan.row_ends,
         items=plan.items,
-        sizes=walk.builder.sizes,
+        sizes=sizes,
         tile_rows=params.rows.large,
         weights=pack_weights(
             weights.reshape(*columns, -1, plan.run_length), params.vectors, arithmetic
         ),
         bias=_copies(plan, pad_columns(_start(plan, bias.reshape(columns)), padded)),
-        multiplier=multiplier,
+        multiplier=packed(epilogue.multiplier),
+        sums=packed(runtime.sums if runtime else None),
+        offset=packed(runtime.offset if runtime else None),
     )
+
+
+def _emit(plan: GemmPlan, name: str) -> Kernel:
+    return GemmWalk(plan).emit(name)
 
 
 def _start(plan: GemmPlan, bias: Array) -> Array:

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, StorePart
 from edgecomp.plan.values import Order
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.cpu.rows import Row
