@@ -91,9 +91,11 @@ def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.P
     hint = f"convert it: array.astype('{port.dtype}')"
     if array.shape != shape:
         same = array.size == math.prod(shape)
-        hint = (
-            "reshape or transpose it" if same else "the shape is fixed when a bundle is built"
-        )
+        hint = "reshape or transpose it"
+        if not same:
+            hint = "the shape is fixed when a bundle is built"
+            if port.dimensions:
+                hint = "a bundle serves the sizes in the bounds it was built with"
     raise EdgecompError(
         Code.INPUT_MISMATCH,
         f"the array is {array.dtype}{list(array.shape)}, {_describe(port)} is another",
