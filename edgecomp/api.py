@@ -94,6 +94,7 @@ def build(
             target,
             options.output,
             model_bytes=record.model_bytes,
+            model_data=record.model_data,
             golden=record.golden,
             facts=record.facts,
             toolchain=cast("ToolchainUse", options.toolchain),
@@ -291,15 +292,19 @@ def check(
 
 
 def save(model: "ir.Model", path: pathlib.Path) -> None:
-    """Write an ONNX file whole or not at all."""
-    import onnx_ir as ir
+    """Write an ONNX file whole or not at all.
 
+    One above 2 GB has its large weights beside it, in ``<name>.data``.
+    """
     from edgecomp.cache import write_whole
+    from edgecomp.graph.portable import serialize
 
+    data_path = path.with_name(f"{path.name}.data")
+    content, data = serialize(model, data_path.name)
     try:
-        write_whole(
-            path, ir.serde.serialize_model(model).SerializeToString(deterministic=True)
-        )
+        if data:  # first: no model names a file that is not there
+            write_whole(data_path, data)
+        write_whole(path, content)
     except OSError as error:
         raise EdgecompError(
             Code.OUTPUT_UNWRITABLE, f"cannot write: {error.strerror}", path=str(path)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xxhash
 
 import edgecomp
+from edgecomp.buffers import Buffer
 from edgecomp.bundle import elf, manifest, report, runtime_files
 from edgecomp.bundle.build import Built, build_libraries
 from edgecomp.bundle.directory import staged_directory
@@ -24,11 +24,17 @@ from edgecomp.bundle.manifest import (
     TargetFacts,
     WeightsFacts,
 )
-from edgecomp.bundle.plan_files import padded_weights, write_file, write_plan, write_runtime
+from edgecomp.bundle.plan_files import (
+    WrittenWeights,
+    write_file,
+    write_plan,
+    write_runtime,
+    write_weights,
+)
 from edgecomp.bundle.reader import Bundle, open_bundle
 from edgecomp.bundle.rendering import keep_compiled, render
 from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
-from edgecomp.cache import cache_folder
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
@@ -42,6 +48,8 @@ GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
+#: Weights of a portable model that one file cannot hold; the model names it.
+MODEL_DATA = "model.onnx.data"
 
 
 def write_bundle(
@@ -49,7 +57,8 @@ def write_bundle(
     target: Target,
     directory: pathlib.Path | str,
     *,
-    model_bytes: bytes,
+    model_bytes: Buffer,
+    model_data: Buffer = b"",
     golden: Sequence[GoldenPair],
     facts: Mapping[str, Any],
     toolchain: ToolchainUse = "auto",
@@ -66,6 +75,7 @@ def write_bundle(
         target: device the kernels are for.
         directory: where the bundle goes.
         model_bytes: the portable ONNX model.
+        model_data: weights that lie beside it, where one file cannot hold them.
         golden: pairs of inputs and expected outputs, arrays by port name.
         facts: what the steps before found; ``passes`` (list of names), ``quantization`` and
             ``accuracy`` (dicts) go into the manifest, all of it into the report. Values are
@@ -85,10 +95,11 @@ def write_bundle(
     compiler = _choose_compiler(target, toolchain, required=require_library)
     keep_compiled(cache or cache_folder())
     with staged_directory(final, force=force) as folder:
-        weights = padded_weights(plan)
         write_runtime(folder)
-        write_file(folder / WEIGHTS, weights)
+        weights = write_weights(folder / WEIGHTS, plan)
         write_file(folder / MODEL, model_bytes)
+        if model_data:
+            write_file(folder / MODEL_DATA, model_data)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
         inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
         write_golden(folder, golden, inputs, outputs)
@@ -105,7 +116,7 @@ def write_bundle(
                 progress=progress,
             )
         _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
-        sizes = _sizes(folder, plan, built, len(weights))
+        sizes = _sizes(folder, plan, built, weights.bytes)
         _write_report(folder, plan, sizes, built.facts.note, facts)
         text = manifest.to_json(
             Manifest(
@@ -257,8 +268,8 @@ def _extent_text(extent: Extent, symbols: Sequence[PlanSymbol]) -> str:
     return text if extent.divisor == 1 else f"({text})/{extent.divisor}"
 
 
-def _weights_facts(weights: bytes, *, embedded: bool) -> WeightsFacts:
-    return WeightsFacts(WEIGHTS, len(weights), xxhash.xxh64_hexdigest(weights), embedded)
+def _weights_facts(weights: WrittenWeights, *, embedded: bool) -> WeightsFacts:
+    return WeightsFacts(WEIGHTS, weights.bytes, f"{weights.xxh64:016x}", embedded)
 
 
 def _file_facts(folder: pathlib.Path) -> dict[str, FileFacts]:

@@ -4,8 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
+from edgecomp.buffers import Spool, bytes_of, pieces
 from edgecomp.device.target import Target
 from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
 from edgecomp.lower.flatten import Region
@@ -36,17 +35,20 @@ class _Weights:
     """The weights file: each distinct array once, in the order of first use."""
 
     def __init__(self) -> None:
-        self.contents = bytearray()
-        self._offsets: dict[str, int] = {}
+        self.contents = Spool()
+        self._offsets: dict[bytes, int] = {}
 
     def add(self, array: Array) -> int:
         """Offset of the array in the file."""
-        data = np.ascontiguousarray(array).tobytes()
-        digest = hashlib.sha256(data).hexdigest()
+        data = bytes_of(array)
+        hashed = hashlib.sha256()
+        for piece in pieces(data):
+            hashed.update(piece)
+        digest = hashed.digest()
         if digest not in self._offsets:
             self._offsets[digest] = len(self.contents)
-            padding = -len(data) % ALIGNMENT_BYTES + SLACK_BYTES
-            self.contents += data + bytes(padding)
+            self.contents.write(data)
+            self.contents.write(bytes(-len(data) % ALIGNMENT_BYTES + SLACK_BYTES))
         return self._offsets[digest]
 
 
@@ -57,12 +59,18 @@ class _Tensors:
         self.weights = _Weights()
         self.tensors: list[PlanTensor] = []
         self._index: dict[Value, int] = {}
+        self._constants: dict[int, int] = {}
         self._lifetimes: dict[int, list[int]] = {}
         self._owners: dict[int, Value] = {}
         self._overruns: dict[int, int] = {}
 
     def constant(self, name: str, array: Array) -> int:
-        """Index of the tensor of a constant."""
+        """Index of the tensor of a constant; the array lives as long as the calls."""
+        if id(array) not in self._constants:
+            self._constants[id(array)] = self._constant(name, array)
+        return self._constants[id(array)]
+
+    def _constant(self, name: str, array: Array) -> int:
         offset = self.weights.add(array)
         dtype, shape, size = array.dtype.name, tuple(array.shape), array.nbytes
         tensor = PlanTensor(name, dtype, shape, Storage.WEIGHTS, offset, size)
@@ -190,7 +198,7 @@ def assemble(
         outputs=outputs,
         arena_bytes=arena_bytes,
         arena_bound_bytes=bound_bytes,
-        weights=bytes(tensors.weights.contents),
+        weights=tensors.weights.contents.finish(),
         objects=objects,
         regions=plan_regions,
         symbols=symbols.symbols,

@@ -9,7 +9,8 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from edgecomp.cache import cache_folder, keep, kept
+from edgecomp.cache import keep, kept
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
 from edgecomp.lower.workers import forked

@@ -5,9 +5,11 @@ import logging
 import re
 from collections.abc import Collection
 
+from edgecomp.buffers import forget
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
+from edgecomp.lower.spool_constants import ConstantSpool
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
@@ -60,36 +62,62 @@ def select(
     selected: list[Selected] = []
     unclaimed: list[tuple[Operation, list[str]]] = []
     undynamic: list[tuple[Operation, list[str]]] = []
+    spool = ConstantSpool()
     for operation in program.operations:
         if isinstance(operation.kind, Reinterpret):
             continue
+        emit = not unclaimed and not undynamic
         if is_dynamic_operation(operation):
-            schedule, refusals = find_dynamic_schedule(operation, target)
-            if schedule is None:
-                undynamic.append((operation, refusals))
-            elif not undynamic and not unclaimed:
-                calls = schedule.emit(operation, target)
-                selected.append(Selected(operation, schedule.NAME, calls, tuple(refusals)))
-            continue
-        if isinstance(operation.kind, Fallback):
-            calls = emit_fallback(operation, target)
-            selected.append(Selected(operation, FALLBACK, calls, ()))
-            continue
-        measured = _find_measured(operation, target, without, table)
-        if measured is not None:
-            selected.append(measured)
-            continue
-        schedule, refusals = find_schedule(operation, target, without)
-        if schedule is None:
-            unclaimed.append((operation, refusals))
-        elif not unclaimed:
-            calls = schedule.emit(operation, target)
-            selected.append(Selected(operation, schedule.NAME, calls, tuple(refusals)))
+            chosen, refusals = _choose_dynamic(operation, target, emit=emit)
+            undynamic += [(operation, refusals)] if refusals else []
+        else:
+            chosen, refusals = _choose(operation, target, without, table, emit=emit)
+            unclaimed += [(operation, refusals)] if refusals else []
+        if chosen is not None:
+            selected.append(dataclasses.replace(chosen, calls=spool.move(chosen.calls)))
+            for value in operation.inputs:
+                forget(value.constant)
     if undynamic:
         raise _undynamic(undynamic)
     if unclaimed:
         raise _unclaimed(unclaimed, target)
     return selected
+
+
+def _choose_dynamic(
+    operation: Operation, target: Target, *, emit: bool
+) -> tuple[Selected | None, list[str]]:
+    """The same for an operation whose sizes are known when it runs."""
+    schedule, refusals = find_dynamic_schedule(operation, target)
+    if schedule is None:
+        return None, refusals
+    if not emit:
+        return None, []
+    calls = schedule.emit(operation, target)
+    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
+
+
+def _choose(
+    operation: Operation,
+    target: Target,
+    without: Collection[str],
+    table: CostTable | None,
+    *,
+    emit: bool,
+) -> tuple[Selected | None, list[str]]:
+    """The kernels of an operation, or why no schedule claims it; neither without ``emit``."""
+    if isinstance(operation.kind, Fallback):
+        return Selected(operation, FALLBACK, emit_fallback(operation, target), ()), []
+    measured = _find_measured(operation, target, without, table)
+    if measured is not None:
+        return measured, []
+    schedule, refusals = find_schedule(operation, target, without)
+    if schedule is None:
+        return None, refusals
+    if not emit:
+        return None, []
+    calls = schedule.emit(operation, target)
+    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
 
 
 def _find_measured(

@@ -26,6 +26,7 @@ from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import run_model
 from edgecomp.graph.verify import verify
 from edgecomp.passes.canonicalize_products import CanonicalizeProductsPass
+from edgecomp.passes.center_variances import CenterVariancesPass
 from edgecomp.passes.decompose_conv_transpose import DecomposeConvTransposePass
 from edgecomp.passes.fold_batch_norm import FoldBatchNormPass
 from edgecomp.passes.fold_channel_affine import FoldChannelAffinePass
@@ -63,6 +64,8 @@ def float_passes(
         ResolveAutoPadPass(),
         # Before the folds into weights: they know the canonical Gemm only.
         CanonicalizeProductsPass(),
+        # Before FuseLayerNorm, which knows variances of differences only.
+        CenterVariancesPass(),
         # Before FoldChannelAffine, which would take the scales and shifts of these patterns.
         FuseLayerNormPass(),
         FuseGeluPass(),

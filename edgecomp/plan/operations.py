@@ -144,6 +144,15 @@ class MatrixMultiply:
     integer_add: IntegerAdd | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ScaledMatrixMultiply:
+    """float32 product with a matrix that is stored in 8 bits, a scale for each column.
+
+    inputs: x row-major [..., K]; constants: weight int8 [K, N], scale and bias float32 [N].
+    output: row-major [..., N], ``(x @ weight) * scale + bias``.
+    """
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackedMatrixMultiply:
     """Product of float32 activations with a constant matrix of few bits per weight.
@@ -303,8 +312,10 @@ class Recurrence:
 
     inputs: x row-major [S, B, D * gates * padded_hidden] ([B, S, ...] with ``batch_first``): the
         input's part of every gate with all biases, but not the recurrent bias of the candidate
-        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden];
+        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden],
+        float32, or a constant of int8 that ``recurrence_scale`` multiplies;
         then those named in ``extras``, in that order:
+        recurrence_scale: constant [D, gates, padded_hidden];
         candidate_bias: [D, padded_hidden]; peepholes: [D, 3, padded_hidden], input, output,
         forget; lengths: int32 [B], steps of each sequence; initial_h and initial_c: float32
         [D, B, hidden] ([B, D, hidden] with ``batch_first``).
@@ -549,6 +560,7 @@ class Fallback:
 Kind = (
     Convolution
     | MatrixMultiply
+    | ScaledMatrixMultiply
     | PackedMatrixMultiply
     | BatchMatrixMultiply
     | Elementwise

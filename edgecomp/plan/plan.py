@@ -5,6 +5,8 @@ import enum
 import math
 from collections.abc import Mapping, Sequence
 
+from edgecomp.buffers import Buffer
+
 
 class Storage(enum.Enum):
     """Where a tensor lives."""
@@ -211,7 +213,7 @@ class Plan:
     outputs: list[PlanPort]
     arena_bytes: int
     arena_bound_bytes: int
-    weights: bytes
+    weights: Buffer
     objects: dict[str, bytes]
     symbols: tuple[PlanSymbol, ...] = ()
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)

@@ -24,6 +24,7 @@ from edgecomp.passes.quantization_scope import (
     decide_scope,
     values_to_observe,
 )
+from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
@@ -131,7 +132,10 @@ def insert_quantization(
             )
     insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
-    run_passes(model, [insert], dump_dir=None)
+    passes: list[ir.passes.InPlacePass] = [insert]
+    if options.precision != "auto":  # no price says yet when weights alone pay
+        passes.append(QuantizeRecurrentWeightsPass(qdq))
+    run_passes(model, passes, dump_dir=None)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,

@@ -9,6 +9,7 @@ from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.loop_form import may_not_end
+from edgecomp.graph.portable import serialize
 from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model
 from edgecomp.graph.shapes import static_shape
@@ -92,10 +93,7 @@ def make_record(
         _require_shapes(lowered.plan, sizes, shapes)
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
-    model = ir.serde.serialize_model(prepared.model)
-    return Record(
-        lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts
-    )
+    return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 
 def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:

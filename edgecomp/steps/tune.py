@@ -5,7 +5,7 @@ import pathlib
 from edgecomp.bench.devices import open_device
 from edgecomp.bundle.manifest import NAME as MANIFEST
 from edgecomp.bundle.reader import open_bundle
-from edgecomp.cache import cache_folder
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.load import HOST, load_target
 from edgecomp.options import QuantizeOptions, TuneOptions
 from edgecomp.progress import Progress

@@ -1,7 +1,7 @@
 """Integer products that end in floats: activations quantized while the model runs.
 
 DynamicQuantizeMatMul(a, b)  =>  q, s, z = DynamicQuantizeLinear(a)
-Cast(MatMulInteger(q, b, z, z_b)) * (s * s_b) + bias
+                                 Cast(MatMulInteger(q, b, z, z_b)) * (s * s_b) + bias
 """
 
 import onnx

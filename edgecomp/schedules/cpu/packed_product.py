@@ -14,8 +14,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, PackedMatrixMultiply
-from edgecomp.plan.values import Array, Order
-from edgecomp.schedules.builder import Kernel, KernelBuilder, load
+from edgecomp.plan.values import Array, Order, Value
+from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.packed_kernel import PackedKernel, PackedShape
 from edgecomp.schedules.cpu.rows import Row
@@ -55,7 +55,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     shape = PackedShape.of(kind, rows, depth, columns, zeros.constant, target)
     kernel, items = PackedKernel(shape, target, kind.activation).emit()
     label = numbers.name
-    arguments = [
+    arguments: list[Value | Constant] = [
         x,
         Constant(f"{label}.packed", pack(numbers.constant, shape)),
         Constant(f"{label}.scales", _tiled(scales.constant, shape)),
@@ -104,13 +104,15 @@ def _block_sums(shape: PackedShape, target: Target) -> Kernel:
     with builder.loop("item", builder.lo, builder.hi) as item:
         whole, rest = divmod(shape.depth, shape.block)
         for first, count, size in ((0, whole, shape.block), (whole, 1, rest)):
-            if not count or not size:
-                continue
-            with builder.loop("block", first, first + count) as block:
-                base = builder.let("base", item * shape.depth + block * shape.block)
-                row = Row.of(builder, size, target.lanes(32))
-                total = row.fold(
-                    0.0, lambda a, b: a + b, lambda at: load(x, base + at, row.lanes)
-                )
-                builder.store(sums, item * shape.blocks + block, total)
+            if count and size:
+                with builder.loop("block", first, first + count) as block:
+                    base = builder.let("base", item * shape.depth + block * shape.block)
+                    total = _sum(builder, x, base, size, target)
+                    builder.store(sums, item * shape.blocks + block, total)
     return builder.finish("block_sums")
+
+
+def _sum(builder: KernelBuilder, x: Buffer, base: Expr, size: int, target: Target) -> Expr:
+    """Of ``size`` elements from ``base`` on."""
+    row = Row.of(builder, size, target.lanes(32))
+    return row.fold(0.0, lambda a, b: a + b, lambda at: load(x, base + at, row.lanes))
