@@ -49,6 +49,7 @@ class Status(enum.IntEnum):
     MEMORY_TOO_SMALL = 0x13
     ROUNDS = 0x14
     BRANCH = 0x15
+    SHAPE = 0x16
     OUT_OF_MEMORY = 0x20
     FILE = 0x21
     THREAD = 0x22
@@ -187,6 +188,8 @@ def declare(library: ctypes.CDLL) -> None:
         "ec_last_message": (ctypes.c_char_p, []),
         "ec_session_open": (ctypes.c_int, [pointer, pointer, pointer]),
         "ec_session_close": (None, [pointer]),
+        "ec_session_set_input_shape": (ctypes.c_int, [pointer, index, pointer, index]),
+        "ec_session_output_shape": (ctypes.c_int, [pointer, index, pointer, pointer]),
         "ec_session_set_input": (ctypes.c_int, [pointer, index, pointer, count]),
         "ec_session_get_output": (ctypes.c_int, [pointer, index, pointer, count]),
         "ec_session_run": (ctypes.c_int, [pointer]),

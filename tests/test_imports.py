@@ -33,7 +33,8 @@ LAYERS = (
         "onnx_ir_import",
         "tvm_import",
     },
-    {"held"},
+    {"buffers"},
+    {"cache_folder", "held"},
     {"errors"},
 )
 #: Library -> who imports it at the head of a file; all others only where they use it, so that

@@ -9,7 +9,7 @@ from edgecomp.bundle.dtypes import enumerator
 from edgecomp.bundle.rendering import render
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanRegion
+from edgecomp.plan.plan import Extent, Plan, PlanCall, PlanPort, PlanRegion
 
 #: Limits of edgecomp/model.h.
 MAX_RANK = 8
@@ -48,7 +48,26 @@ def model_source(
         weights_bytes=weights_bytes,
         weights_hash=f"0x{weights_hash:016x}",
         embedded=embedded,
+        extent_tables=_extent_tables(plan),
     )
+
+
+def _extent_tables(plan: Plan) -> list[tuple[str, tuple[Extent, ...]]]:
+    """Name of each C table of extents, and what is in it."""
+    tables: list[tuple[str, tuple[Extent, ...]]] = []
+    for number, symbol in enumerate(plan.symbols):
+        if symbol.derived is not None:
+            tables.append((f"derived_{number}", (symbol.derived,)))
+    for number, call in enumerate(plan.calls):
+        if call.dynamic is not None:
+            tables.append((f"items_{number}", (call.dynamic.items,)))
+            if call.dynamic.sizes:
+                tables.append((f"sizes_{number}", call.dynamic.sizes))
+    for kind, ports in (("inputs", plan.inputs), ("outputs", plan.outputs)):
+        for number, port in enumerate(ports):
+            if port.extents:
+                tables.append((f"shape_{kind}_{number}", port.extents))
+    return tables
 
 
 def model_header(plan: Plan) -> str:

@@ -13,6 +13,7 @@ import onnx
 import onnx.reference
 import onnx_ir as ir
 
+from edgecomp.buffers import forget, spooled
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY
 from edgecomp.graph.constants import AnyArray, scalar
@@ -21,6 +22,11 @@ from edgecomp.onnxruntime_library import load_onnxruntime
 
 #: Weights beyond this are handed to onnxruntime where they lie, whatever the model's size.
 _EMBEDDED_BYTES = 1 << 10
+#: onnxruntime copies what is handed to it. A model with more weights than this that runs once is
+#: fed with them as with its inputs, which copies nothing.
+_HANDED_BYTES = 48 << 20
+#: A weight in another order than ONNX's is copied in memory up to this, else into a file.
+_COPIED_BYTES = 1 << 20
 #: Kinds of numpy's own numbers; onnxruntime takes no others from numpy.
 _PLAIN_KINDS = "biuf"
 #: Operators behind which a value is still the same number.
@@ -37,6 +43,7 @@ class Runner:
         optimize: let onnxruntime rewrite the graph; off, so that each operator is computed as
             the file says.
         threads: of onnxruntime, 0 for its own choice.
+        once: whether it runs for one feed only: then less memory is worth more than speed.
     """
 
     def __init__(
@@ -46,24 +53,33 @@ class Runner:
         *,
         optimize: bool = False,
         threads: int = 0,
+        once: bool = False,
     ) -> None:
         self.names = _wanted(model, values)
         self._session: Any
+        self._fed: dict[str, AnyArray] = {}
         if _is_uncommon(model):
             self._session = _Evaluator(model, self.names)
-        else:
-            self._session, self._weights = _session(
-                model, self.names, optimize=optimize, threads=threads
-            )
+            return
+        light, arrays = _without_weights(model)
+        if once and sum(array.nbytes for array in arrays.values()) > _HANDED_BYTES:
+            self._fed, arrays = arrays, {}
+        proto = _with_outputs(ir.serde.serialize_model(light), self.names)
+        _feed_weights(proto, self._fed)
+        self._session, self._weights = _session(
+            proto, arrays, optimize=optimize, threads=threads
+        )
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
         try:
-            outputs = self._session.run(self.names, dict(feeds))
+            outputs = self._session.run(self.names, {**feeds, **self._fed})
         except EdgecompError:
             raise
         except Exception as error:  # onnxruntime's own exception types share no public base
             raise _refused(error, Code.MODEL_INVALID, "fails when it runs") from error
+        for array in self._fed.values():
+            forget(array)
         return dict(zip(self.names, outputs, strict=True))
 
 
@@ -99,7 +115,7 @@ def run_model(
     values: Iterable[str] | str | None = None,
 ) -> dict[str, AnyArray]:
     """Run once; see ``Runner``."""
-    return Runner(model, values)(feeds)
+    return Runner(model, values, once=True)(feeds)
 
 
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
@@ -159,7 +175,11 @@ def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
 
 
 def _session(
-    model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int
+    proto: onnx.ModelProto,
+    arrays: Mapping[str, AnyArray],
+    *,
+    optimize: bool,
+    threads: int,
 ) -> tuple[Any, Any]:
     """A session, and the weights that have to live as long as it does."""
     onnxruntime = load_onnxruntime()
@@ -171,17 +191,15 @@ def _session(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers = ["CPUExecutionProvider"]
     try:
-        light, arrays = _without_weights(model)
         weights = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
             for name, array in arrays.items()
         }
         options.add_external_initializers(list(weights), list(weights.values()))
-        proto = _with_outputs(ir.serde.serialize_model(light), names)
         session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
-        return session, (arrays, weights)
     except Exception as error:  # onnxruntime's own exception types share no public base
         raise _refused(error, Code.OPERATOR_UNSUPPORTED, "cannot be run") from error
+    return session, (arrays, weights)
 
 
 def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
@@ -214,11 +232,33 @@ def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
         array = tensor.numpy()
         if array.dtype.kind not in _PLAIN_KINDS or array.dtype != tensor.dtype.numpy():
             continue
-        arrays[name] = np.ascontiguousarray(array)
+        arrays[name] = _row_major(array)
         value.const_value = ir.ExternalTensor(
-            "weights", 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
         )
     return light, arrays
+
+
+def _row_major(array: AnyArray) -> AnyArray:
+    if array.flags.c_contiguous or array.nbytes <= _COPIED_BYTES:
+        return np.ascontiguousarray(array)
+    moved = spooled(array)
+    forget(array)
+    return moved
+
+
+def _feed_weights(proto: onnx.ModelProto, fed: Mapping[str, AnyArray]) -> None:
+    """Make inputs of initializers."""
+    if not fed:
+        return
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in fed]
+    for tensor in proto.graph.initializer:
+        if tensor.name in fed:
+            proto.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
 
 
 def _with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

@@ -9,13 +9,14 @@ from edgecomp.plan.operations import (
     Operation,
     PackedMatrixMultiply,
     Recurrence,
+    ScaledMatrixMultiply,
 )
 
 
 def multiply_adds(operation: Operation) -> int:
     """Multiply-adds, 0 for operations that are not made of them."""
     kind = operation.kind
-    if isinstance(kind, (Convolution, MatrixMultiply)):
+    if isinstance(kind, (Convolution, MatrixMultiply, ScaledMatrixMultiply)):
         weight, outputs = operation.inputs[1], operation.output.elements
         depth = (
             math.prod(weight.shape[1:]) if isinstance(kind, Convolution) else weight.shape[0]

@@ -8,7 +8,7 @@ under-estimate keeps a call on one thread that two would finish about as soon).
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.cost import hertz
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -47,4 +47,4 @@ def _dtype(argument: Value | Constant) -> str:
 
 
 def _bytes(argument: Value | Constant) -> int:
-    return argument.array.nbytes if isinstance(argument, Constant) else argument.bytes
+    return argument.array.nbytes if isinstance(argument, Constant) else largest_bytes(argument)

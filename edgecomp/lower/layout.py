@@ -38,6 +38,7 @@ from edgecomp.plan.operations import (
     Reduce,
     Reinterpret,
     Resize,
+    ScaledMatrixMultiply,
     StorePart,
     StridedCopy,
     bodies_of,
@@ -48,6 +49,7 @@ IMAGE_KINDS = (Convolution, Pool, Resize)
 ROW_MAJOR_KINDS = (
     MatrixMultiply,
     BatchMatrixMultiply,
+    ScaledMatrixMultiply,
     LayerNorm,
     Recurrence,
     Cumulative,

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import captured_values, is_control_flow, possible_bodies
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.dynamic_products import scaled_products
 from edgecomp.graph.index_bounds import misplaced_index
@@ -131,7 +132,7 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
         if all(refusal.possible for refusal in refusals):
             narrow_outputs(reader, node, wide)
         return refusals
-    impossible = fallback_reason(node)
+    impossible = reason if is_control_flow(node) else fallback_reason(node)
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
         single_node.read_single_node(reader, node)
@@ -155,7 +156,8 @@ def _refusal(node: ir.Node, reason: str, *, possible: bool) -> Refusal:
 
 def _open_size(node: ir.Node) -> str:
     """Why the sizes of a node are not known before the model runs, "" if they are."""
-    for value in node.inputs:
+    captured = [value for body in possible_bodies(node) for value in captured_values(body)]
+    for value in (*node.inputs, *captured):
         if value is not None and not is_static(value):
             return f"the size of '{value.name}' is not known before the model runs"
     if all(is_static(value) for value in node.outputs if value.name):

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.constants import constant_array
+from edgecomp.graph.constants import compact, constant_array
 from edgecomp.graph.dequantized import dequantized
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
@@ -19,7 +19,7 @@ from edgecomp.plan.values import Array, Quantization, Value
 ReadNodes = Callable[["Reader", ir.Graph], None]
 
 
-def _read_nothing(reader: "Reader", graph: ir.Graph) -> None:
+def _read_nothing(_: "Reader", graph: ir.Graph) -> None:
     raise AssertionError(f"nothing reads the graphs inside nodes: {graph.name}")
 
 
@@ -147,7 +147,7 @@ class Reader:
     def new_constant(self, name: str, contents: Array) -> Value:
         """Make a constant value."""
         value = self.new_value(name, contents.shape, contents.dtype.name)
-        value.constant = np.ascontiguousarray(contents)
+        value.constant = compact(np.atleast_1d(contents))
         return value
 
     def emit(

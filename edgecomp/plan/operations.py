@@ -10,6 +10,7 @@ values are reached through ``Value.view`` and may lie in any order.
 
 import dataclasses
 
+from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array, Value
 
 
@@ -141,6 +142,15 @@ class MatrixMultiply:
     residual: bool = False
     finish: Finish | None = None
     integer_add: IntegerAdd | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledMatrixMultiply:
+    """float32 product with a matrix that is stored in 8 bits, a scale for each column.
+
+    inputs: x row-major [..., K]; constants: weight int8 [K, N], scale and bias float32 [N].
+    output: row-major [..., N], ``(x @ weight) * scale + bias``.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -302,8 +312,10 @@ class Recurrence:
 
     inputs: x row-major [S, B, D * gates * padded_hidden] ([B, S, ...] with ``batch_first``): the
         input's part of every gate with all biases, but not the recurrent bias of the candidate
-        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden];
+        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden],
+        float32, or a constant of int8 that ``recurrence_scale`` multiplies;
         then those named in ``extras``, in that order:
+        recurrence_scale: constant [D, gates, padded_hidden];
         candidate_bias: [D, padded_hidden]; peepholes: [D, 3, padded_hidden], input, output,
         forget; lengths: int32 [B], steps of each sequence; initial_h and initial_c: float32
         [D, B, hidden] ([B, D, hidden] with ``batch_first``).
@@ -548,6 +560,7 @@ class Fallback:
 Kind = (
     Convolution
     | MatrixMultiply
+    | ScaledMatrixMultiply
     | PackedMatrixMultiply
     | BatchMatrixMultiply
     | Elementwise
@@ -619,6 +632,7 @@ class Program:
         inputs: values the user fills; row-major.
         outputs: values the user reads; row-major.
         output_names: what the user calls them.
+        symbols: that the shapes of the inputs give, of dynamic dimensions.
     """
 
     name: str
@@ -626,3 +640,4 @@ class Program:
     inputs: list[Value]
     outputs: list[Value]
     output_names: list[str] = dataclasses.field(default_factory=list)
+    symbols: tuple[Symbol, ...] = ()

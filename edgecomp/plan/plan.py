@@ -2,6 +2,10 @@
 
 import dataclasses
 import enum
+import math
+from collections.abc import Mapping, Sequence
+
+from edgecomp.buffers import Buffer
 
 
 class Storage(enum.Enum):
@@ -22,6 +26,14 @@ class Extent:
 
     terms: tuple[tuple[int, tuple[int, ...]], ...]
     divisor: int = 1
+
+    def value(self, symbols: Sequence[int]) -> int:
+        """The number for values of the plan's symbols."""
+        total = sum(
+            factor * math.prod(symbols[index] for index in indices)
+            for factor, indices in self.terms
+        )
+        return max(0, total) // self.divisor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,10 +213,20 @@ class Plan:
     outputs: list[PlanPort]
     arena_bytes: int
     arena_bound_bytes: int
-    weights: bytes
+    weights: Buffer
     objects: dict[str, bytes]
     symbols: tuple[PlanSymbol, ...] = ()
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)
+
+    def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of an input or output at sizes of the symbols that inputs give."""
+        if not port.extents:
+            return port.shape
+        values: list[int] = []
+        for symbol in self.symbols:
+            derived = symbol.derived
+            values.append(derived.value(values) if derived else sizes[symbol.name])
+        return tuple(extent.value(values) for extent in port.extents)
 
     @property
     def workspace_bytes(self) -> int:

@@ -183,7 +183,7 @@ def quotient(numerator: Dimension, divisor: int) -> Dimension:
     if exact is not None:
         return exact
     name = f"({numerator})/{divisor}"
-    low, high = smallest(numerator) // divisor, largest(numerator) // divisor
+    low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
     return _derived(Symbol(name, low, high, numerator, divisor))
 
 

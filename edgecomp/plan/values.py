@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecomp.plan.sizes import has_dynamic, largest
+from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
 
 Array = npt.NDArray[Any]
 
@@ -183,6 +183,13 @@ class Value:
     def bytes(self) -> int:
         """Bytes of the buffer, halo included, slack excluded."""
         return self.view.elements * np.dtype(self.dtype).itemsize
+
+
+def largest_bytes(value: Value) -> int:
+    """Bytes of a value's buffer at the largest of every dimension."""
+    if not has_dynamic(value.shape):
+        return value.bytes
+    return dataclasses.replace(value, shape=largest_shape(value.shape)).bytes
 
 
 def row_major_view(shape: tuple[int, ...]) -> View:

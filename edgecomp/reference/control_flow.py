@@ -10,9 +10,12 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY
 from edgecomp.graph.constants import AnyArray, constant_array
-from edgecomp.graph.control_flow import LoopForm, loop_form, scanned_rounds
+from edgecomp.graph.loop_form import LoopForm, loop_form, scanned_rounds
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
+
+#: A loop without a trip count that has not ended by then is taken for endless.
+_MOST_ROUNDS = 100_000
 
 Arrays = Mapping[ir.Value, AnyArray]
 #: Evaluates a node with the contents of all values that it and its bodies read.
@@ -35,7 +38,7 @@ def run_control_flow(node: ir.Node, arrays: Arrays, evaluate: Evaluate) -> list[
 
 
 def _run_graph(graph: ir.Graph, arrays: Arrays, evaluate: Evaluate) -> list[AnyArray]:
-    inside = collections.ChainMap({}, arrays)  # type: ignore[arg-type]
+    inside: collections.ChainMap[ir.Value, AnyArray] = collections.ChainMap({}, arrays)  # type: ignore[arg-type]
     for node in graph:
         inside.update(zip(node.outputs, evaluate(node, inside), strict=True))
     return [_contents(value, inside) for value in graph.outputs]
@@ -50,6 +53,8 @@ def _run_rounds(form: LoopForm, arrays: Arrays, evaluate: Evaluate) -> list[AnyA
     goes_on = form.start is None or bool(_scalar(form.start, arrays))
     done = 0
     while goes_on and (limit is None or done < limit):
+        if limit is None and done == _MOST_ROUNDS:
+            raise _mismatch(form.node, f"the loop did not end after {done} rounds")
         bound: dict[ir.Value, AnyArray] = dict(zip(form.carried, states, strict=True))
         for value, contents in zip(form.head, (np.int64(done), np.bool_(True)), strict=False):
             bound[value] = np.full(static_shape(value) or (), contents)

@@ -122,7 +122,7 @@ def _integer_convolution(node: ir.Node, inputs: list[Any]) -> AnyArray:
     return total.astype(np.int32)
 
 
-def _integer_product(node: ir.Node, inputs: list[Any]) -> AnyArray | None:
+def _integer_product(_node: ir.Node, inputs: list[Any]) -> AnyArray | None:
     """MatMulInteger, likewise; numpy multiplies matrices of floats faster than of integers."""
     if any(point is not None and point.size != 1 for point in inputs[2:]):
         return None
@@ -138,7 +138,8 @@ def _centred(inputs: list[Any], index: int) -> AnyArray:
     if point is None:
         return stored
     along = [-1, *[1] * (stored.ndim - 1)] if point.size > 1 else [1] * stored.ndim
-    return stored - point.astype(np.float64).reshape(along)
+    centred: AnyArray = stored - point.astype(np.float64).reshape(along)
+    return centred
 
 
 def _quantize(node: ir.Node, inputs: list[Any]) -> AnyArray | None:

@@ -14,7 +14,11 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from edgecomp.plan.sizes import Dimension, Size
 from edgecomp.schedules import tirx
+
+#: Numbers that a kernel may read about its sizes.
+_MOST_SIZES = 64
 
 #: Expressions and the numbers that may stand for them.
 Expr = Any
@@ -56,6 +60,9 @@ class KernelBuilder:
         self._scopes: list[list[Any]] = [[]]
         self._names: dict[str, int] = {}
         self._imports: dict[str, str] = {}
+        self._sizes: dict[Size, Expr] = {}
+        self._size_pointer: Expr = None
+        self._size_array: Buffer = None
         self.lo: Expr = tirx.Var("lo", "int32")
         self.hi: Expr = tirx.Var("hi", "int32")
 
@@ -66,6 +73,31 @@ class KernelBuilder:
         buffer = tirx.decl_buffer(max(1, elements), dtype, f"{name}_buffer", data=pointer)
         self._declarations.append(tirx.DeclBuffer(buffer, data=pointer))
         return buffer
+
+    def size(self, dimension: Dimension) -> Expr:
+        """A dimension in the kernel: itself, or where it is dynamic an int32 read from memory."""
+        if not isinstance(dimension, Size):
+            return dimension
+        if dimension not in self._sizes:
+            if self._size_array is None:
+                self._size_pointer = tirx.PointerVar("sizes", "int32")
+                # As long as it may get: kernels read what they were given numbers for.
+                self._size_array = tirx.decl_buffer(
+                    _MOST_SIZES, "int32", "sizes_buffer", data=self._size_pointer
+                )
+                self._declarations.append(
+                    tirx.DeclBuffer(self._size_array, data=self._size_pointer)
+                )
+            variable = tirx.Var(self._unique("size"), "int32")
+            value = load(self._size_array, len(self._sizes))
+            self._declarations.append(tirx.Bind(variable, value))
+            self._sizes[dimension] = variable
+        return self._sizes[dimension]
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """What the kernel reads through its last pointer, in order."""
+        return tuple(self._sizes)
 
     def array(self, name: str, dtype: str, elements: int) -> Buffer:
         """Declare a local array; under 1024 bytes it lives on the stack or in registers."""
@@ -132,7 +164,10 @@ class KernelBuilder:
         body = _sequence(self._declarations + statements)
         for text in self._imports.values():
             body = tirx.ImportLlvm(text, body)
-        function = tirx.PrimFunc([*self._parameters, self.lo, self.hi], body)
+        given = self._parameters
+        if self._size_array is not None:
+            given = [*given, self._size_pointer]
+        function = tirx.PrimFunc([*given, self.lo, self.hi], body)
         symbol = f"ec_{name}_{tirx.digest(function)[:16]}"
         return Kernel(symbol, functools.partial(_replayed, function, symbol))
 

@@ -10,6 +10,7 @@ record whose object has to be compiled.
 Types of results follow TVM's rules; replaying a record checks them.
 """
 
+import functools
 import hashlib
 import io
 import pickle
@@ -31,23 +32,16 @@ class Dtype:
         name: ``float32``, ``float32x8``, ``bool``, ``handle``.
         element: name of the scalar's type.
         lanes: 1 for a scalar.
+        is_bool, is_float: of the elements.
     """
 
-    __slots__ = ("element", "lanes", "name")
+    __slots__ = ("_others", "element", "is_bool", "is_float", "lanes", "name")
 
     def __init__(self, name: str) -> None:
         element, _, lanes = name.partition("x")
         self.name, self.element, self.lanes = name, element, int(lanes or 1)
-
-    @property
-    def is_bool(self) -> bool:
-        """Whether it is bool or a vector of it."""
-        return self.element == "bool"
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it is a float or a vector of them."""
-        return "float" in self.element
+        self.is_bool, self.is_float = element == "bool", "float" in element
+        self._others: dict[int, Dtype] = {}
 
     @property
     def bits(self) -> int:
@@ -56,7 +50,11 @@ class Dtype:
 
     def with_lanes(self, lanes: int) -> "Dtype":
         """The same of another number of lanes."""
-        return dtype_of(self.element if lanes == 1 else f"{self.element}x{lanes}")
+        found = self._others.get(lanes)
+        if found is None:
+            name = self.element if lanes == 1 else f"{self.element}x{lanes}"
+            found = self._others[lanes] = dtype_of(name)
+        return found
 
     def __str__(self) -> str:
         return self.name
@@ -65,16 +63,18 @@ class Dtype:
         return self.name
 
 
-_dtypes: dict[str, Dtype] = {}
+#: Found by name, never by type.
+_dtypes: dict[str | Dtype, Dtype] = {}
 
 
 def dtype_of(name: "str | Dtype") -> Dtype:
     """The object of a name."""
+    found = _dtypes.get(name)
+    if found is not None:
+        return found
     if isinstance(name, Dtype):
         return name
-    found = _dtypes.get(name)
-    if found is None:
-        found = _dtypes[name] = Dtype(sys.intern(str(name)))
+    found = _dtypes[name] = Dtype(sys.intern(str(name)))
     return found
 
 
@@ -157,19 +157,19 @@ class Expr(Node):
         return _binary("%", self, other)
 
     def __and__(self, other: Any) -> "Expr":
-        return _binary("&", self, other)
+        return _bitwise("&", self, other)
 
     def __or__(self, other: Any) -> "Expr":
-        return _binary("|", self, other)
+        return _bitwise("|", self, other)
 
     def __xor__(self, other: Any) -> "Expr":
-        return _binary("^", self, other)
+        return _bitwise("^", self, other)
 
     def __lshift__(self, other: Any) -> "Expr":
-        return _binary("<<", self, other)
+        return _bitwise("<<", self, other)
 
     def __rshift__(self, other: Any) -> "Expr":
-        return _binary(">>", self, other)
+        return _bitwise(">>", self, other)
 
     def __neg__(self) -> "Expr":
         return Expr(("neg", self.record), self.dtype)
@@ -203,7 +203,7 @@ class Expr(Node):
 
 def _operand(value: Any) -> tuple[Any, Dtype]:
     """Record and type of an expression or a number."""
-    if isinstance(value, Expr):
+    if type(value) is Expr:
         return value.record, value.dtype
     if type(value) is int:
         return value, _INT if value in _INT32 else _LONG
@@ -216,9 +216,19 @@ def _operand(value: Any) -> tuple[Any, Dtype]:
 
 def _binary(name: str, a: Any, b: Any) -> Expr:
     """Operands are made alike, as TVM does."""
-    (a_record, a_dtype), (b_record, b_dtype) = _operand(a), _operand(b)
+    a_record, a_dtype = (a.record, a.dtype) if type(a) is Expr else _operand(a)
+    b_record, b_dtype = (b.record, b.dtype) if type(b) is Expr else _operand(b)
     dtype = a_dtype if a_dtype is b_dtype else _joined(a_dtype, b_dtype)
     return Expr((name, a_record, b_record), dtype)
+
+
+def _bitwise(name: str, a: Any, b: Any) -> Expr:
+    """As ``_binary``, but a number is of the other operand's type."""
+    if type(b) is int and type(a) is Expr:
+        return Expr((name, a.record, b), a.dtype)
+    if type(a) is int and type(b) is Expr:
+        return Expr((name, a, b.record), b.dtype)
+    return _binary(name, a, b)
 
 
 def _comparison(name: str, a: Any, b: Any) -> Expr:
@@ -227,6 +237,7 @@ def _comparison(name: str, a: Any, b: Any) -> Expr:
     return Expr((name, a_record, b_record), _BOOL.with_lanes(lanes))
 
 
+@functools.cache
 def _joined(a: Dtype, b: Dtype) -> Dtype:
     """Type of a sum of two types."""
     if a.lanes != b.lanes and 1 not in (a.lanes, b.lanes):
@@ -236,25 +247,30 @@ def _joined(a: Dtype, b: Dtype) -> Dtype:
         widest = b if a.is_bool else a
     elif a.is_float != b.is_float:
         widest = a if a.is_float else b
+    elif a.bits == b.bits:
+        widest = b if b.element.startswith("u") else a
     else:
-        widest = a if a.bits >= b.bits else b
-        if a.element.startswith("u") != b.element.startswith("u"):
-            return dtype_of(f"int{widest.bits}").with_lanes(lanes)
+        widest = a if a.bits > b.bits else b
     return widest.with_lanes(lanes)
 
 
-_Binary = Callable[[Any, Any], Expr]
+# As ``schedules.builder.Expr``: schedules put numbers in the place of expressions.
+_Binary = Callable[[Any, Any], Any]
 
 
 def _binary_function(name: str) -> _Binary:
     return lambda a, b: _binary(name, a, b)
 
 
+def _bitwise_function(name: str) -> _Binary:
+    return lambda a, b: _bitwise(name, a, b)
+
+
 def _comparison_function(name: str) -> _Binary:
     return lambda a, b: _comparison(name, a, b)
 
 
-def _unary_function(name: str) -> Callable[[Expr], Expr]:
+def _unary_function(name: str) -> Callable[[Any], Any]:
     return lambda x: Expr((name, x.record), x.dtype)
 
 
@@ -264,8 +280,8 @@ pow = _binary_function("pow")  # noqa: A001
 Min, Max = _binary_function("Min"), _binary_function("Max")
 truncdiv, floordiv = _binary_function("truncdiv"), _binary_function("floordiv")
 truncmod, floormod = _binary_function("truncmod"), _binary_function("floormod")
-bitwise_and, bitwise_or = _binary_function("bitwise_and"), _binary_function("bitwise_or")
-bitwise_xor = _binary_function("bitwise_xor")
+bitwise_and, bitwise_or = _bitwise_function("bitwise_and"), _bitwise_function("bitwise_or")
+bitwise_xor = _bitwise_function("bitwise_xor")
 
 EQ, NE = _comparison_function("EQ"), _comparison_function("NE")
 LT, LE = _comparison_function("LT"), _comparison_function("LE")
@@ -292,7 +308,7 @@ def const(value: Any, dtype: str | Dtype) -> Expr:
     """A number of a type."""
     kind = dtype_of(dtype)
     number = bool(value) if kind.is_bool else float(value) if kind.is_float else int(value)
-    if isinstance(value, float) and not kind.is_float:
+    if number != value and value == value:  # NaN is not equal to itself
         raise TypeError(f"{value} is no {kind}")
     return Expr(("const", number, kind.name), kind)
 

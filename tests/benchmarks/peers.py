@@ -33,7 +33,8 @@ from benchmarks.peer_turns import measure  # noqa: E402
 from benchmarks.zoo import ZOO  # noqa: E402
 
 from edgecomp.bench.peers.catalog import CATALOG  # noqa: E402
-from edgecomp.cache import cache_folder, write_whole  # noqa: E402
+from edgecomp.cache import write_whole  # noqa: E402
+from edgecomp.cache_folder import cache_folder  # noqa: E402
 from edgecomp.errors import Code, EdgecompError  # noqa: E402
 
 EVERY = NETWORKS | ZOO

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from conformance.suite import Case
 
-from edgecomp.bundle.plan_files import padded_weights, write_plan, write_runtime
+from edgecomp.bundle.plan_files import write_plan, write_runtime, write_weights
 from edgecomp.bundle.toolchain import find_compiler
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
@@ -97,8 +97,7 @@ def _link(plans: dict[str, Plan], folder: pathlib.Path) -> pathlib.Path:
     runtime = write_runtime(folder)
     kernels: set[str] = set()
     for plan in plans.values():
-        weights = padded_weights(plan)
-        (folder / f"{plan.name}.bin").write_bytes(weights)
+        weights = write_weights(folder / f"{plan.name}.bin", plan)
         kernels.update(write_plan(folder, plan, target, weights, embedded=False))
     models = [f"src/{plan.name}.c" for plan in plans.values()]
     includes = [f"-I{each}" for each in (*runtime.include_folders, "include")]

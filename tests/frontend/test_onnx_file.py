@@ -176,7 +176,12 @@ def test_unknown_operators_are_all_listed(tmp_path):
         ir_version=10,
     )
     error = bad(saved(proto, tmp_path), Code.OPERATOR_UNSUPPORTED)
-    for part in ("com.microsoft.NGramRepeatBlock", "my.domain.Bogus", "ai.onnx.Frobnicate", "n2"):
+    for part in (
+        "com.microsoft.NGramRepeatBlock",
+        "my.domain.Bogus",
+        "ai.onnx.Frobnicate",
+        "n2",
+    ):
         assert part in error.cause
 
 

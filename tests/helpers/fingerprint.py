@@ -29,6 +29,7 @@ TARGETS = {
     "raspberry-pi-3": lambda: load_target("raspberry-pi-3"),
     "raspberry-pi-4": lambda: load_target("raspberry-pi-4"),
     "raspberry-pi-5": lambda: load_target("raspberry-pi-5"),
+    "rk3568": lambda: load_target("rk3568"),
     "armv7-linux": lambda: load_target("armv7-linux"),
 }
 #: They move bytes, differ by sizes alone and are half of all calls.

@@ -57,6 +57,15 @@ def _aarch64(name, mcpu, mattr, features, *, in_order, cpu):
 
 
 A53 = _aarch64("a53", "cortex-a53", ["+neon"], {"neon"}, in_order=True, cpu="cortex-a53")
+#: qemu 7.2 has no cortex-a55; the same instructions run on its cortex-a76.
+A55 = _aarch64(
+    "a55",
+    "cortex-a55",
+    ["+neon", "+dotprod"],
+    {"neon", "dotprod"},
+    in_order=True,
+    cpu="cortex-a76",
+)
 A76 = _aarch64(
     "a76",
     "cortex-a76",
@@ -143,6 +152,6 @@ def reason_not_runnable(target):
     return ""
 
 
-ALL = (AVX2, AVX512, A53, A76, I8MM, ARMV7)
+ALL = (AVX2, AVX512, A53, A55, A76, I8MM, ARMV7)
 HOSTS = (AVX2, AVX512)
-EMULATED = (A53, A76, I8MM, ARMV7)
+EMULATED = (A53, A55, A76, I8MM, ARMV7)

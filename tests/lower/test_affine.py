@@ -117,5 +117,9 @@ def test_blocked_weights_are_unpacked_when_built(dtype):
 
 
 def test_a_quantized_graph_output_is_what_the_quantization_gives():
-    inputs = {"x": np.linspace(-30, 30, 50, dtype=np.float32), "s": np.float32(0.1), "z": np.uint8(3)}
+    inputs = {
+        "x": np.linspace(-30, 30, 50, dtype=np.float32),
+        "s": np.float32(0.1),
+        "z": np.uint8(3),
+    }
     check(node_model("QuantizeLinear", inputs, fixed=["s", "z"]), inputs)

@@ -90,7 +90,9 @@ def _text_block():
 class Samples(CalibrationDataReader):
     def __init__(self, shape):
         rng = np.random.default_rng(1)
-        self.feeds = iter([{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(8)])
+        self.feeds = iter(
+            [{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(8)]
+        )
 
     def get_next(self):
         return next(self.feeds, None)
@@ -127,7 +129,10 @@ FORMS = {
 def quantized(kind, form):
     quantize, options = FORMS[form]
     with tempfile.TemporaryDirectory() as name:
-        before, after = pathlib.Path(name) / "float.onnx", pathlib.Path(name) / "quantized.onnx"
+        before, after = (
+            pathlib.Path(name) / "float.onnx",
+            pathlib.Path(name) / "quantized.onnx",
+        )
         model = float_model(kind)
         shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
         onnx.save(model, before)

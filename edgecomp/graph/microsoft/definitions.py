@@ -5,7 +5,14 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from edgecomp.graph.body import Body
-from edgecomp.graph.microsoft import activations, attention, normalization, packed, products
+from edgecomp.graph.microsoft import (
+    activations,
+    attention,
+    normalization,
+    packed,
+    products,
+    recurrent,
+)
 from edgecomp.graph.microsoft import quantized as q
 
 DOMAIN = "com.microsoft"
@@ -16,6 +23,7 @@ DEFINITIONS: dict[str, Callable[[ir.Node], Body | None]] = {
     "Attention": attention.define_attention,
     "BiasGelu": activations.define_bias_gelu,
     "DequantizeLinear": q.define_dequantize_linear,
+    "DynamicQuantizeLSTM": recurrent.define_dynamic_quantize_lstm,
     "DynamicQuantizeMatMul": products.define_dynamic_quantize_matmul,
     "EmbedLayerNormalization": normalization.define_embed_layer_normalization,
     "FastGelu": activations.define_fast_gelu,

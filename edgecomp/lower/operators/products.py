@@ -47,7 +47,7 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
     alpha = np.float32(attribute_float(node, "alpha", 1.0))
     inputs = [
         a,
-        reader.new_constant(f"{node.name}.weight", alpha * weight),
+        reader.new_constant(f"{node.name}.weight", weight if alpha == 1 else alpha * weight),
         reader.new_constant(
             f"{node.name}.bias", np.broadcast_to(bias.reshape(-1), (columns,)).copy()
         ),

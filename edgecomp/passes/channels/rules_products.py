@@ -23,10 +23,10 @@ def visit_convolution(node: ir.Node, state: State) -> bool:
     used = _used(taps)
     constant = None
     if _input_channels(node, state, 1) is not None:
-        ignored, foldable = ~used.any(axis=0), _has_no_padding(node)
+        ignored, foldable = _zero(used, axis=0), _has_no_padding(node)
         constant = state.consume(node.inputs[0], node, ignored, foldable=foldable)
     known = _known_outputs(node, state, taps, used, padded=not _has_no_padding(node))
-    state.seed(node, 1, known, ~used.any(axis=1))
+    state.seed(node, 1, known, _zero(used, axis=1))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -69,7 +69,7 @@ def _visit_grouped(node: ir.Node, state: State, weight: AnyArray, groups: int) -
     ).reshape(-1)
     if bias is not None:
         known = known + bias
-    ids = state.seed(node, 1, known, ~used.any(axis=2).reshape(-1))
+    ids = state.seed(node, 1, known, _zero(used, axis=2).reshape(-1))
     sources = source_ids.reshape(groups, per_in)
     members = np.concatenate([sources, ids.reshape(groups, per_out)], axis=1)
     first = np.broadcast_to(sources[:, :1], members.shape)
@@ -99,9 +99,9 @@ def visit_transposed_convolution(node: ir.Node, state: State) -> bool:
     taps = np.swapaxes(weight, 0, 1).reshape(weight.shape[1], weight.shape[0], -1)
     used = _used(taps)
     if _input_channels(node, state, 1) is not None:
-        state.consume(node.inputs[0], node, ~used.any(axis=0), foldable=False)
+        state.consume(node.inputs[0], node, _zero(used, axis=0), foldable=False)
     known = _known_outputs(node, state, taps, used, padded=True)
-    state.seed(node, 1, known, ~used.any(axis=1))
+    state.seed(node, 1, known, _zero(used, axis=1))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -131,13 +131,13 @@ def visit_matrix_product(node: ir.Node, state: State) -> bool:
     taps = weight.T[:, :, None]
     used = _used(taps)
     if found is not None:
-        constant = state.consume(node.inputs[0], node, ~used.any(axis=0), foldable=True)
+        constant = state.consume(node.inputs[0], node, _zero(used, axis=0), foldable=True)
     values = found.constant if found is not None else np.full(len(weight), np.nan)
     known = _sum_of_constants(taps, used, values, padded=False)
     own = _bias(node)
     if own is not None:
         known = known + own
-    state.seed(node, last, known, ~used.any(axis=1))
+    state.seed(node, last, known, _zero(used, axis=1))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -190,8 +190,12 @@ def _known_outputs(
 
 def _used(taps: AnyArray) -> AnyArray:
     """Bool [..., M, C]: where one of taps [..., M, C, K] is another number than 0."""
-    used: AnyArray = taps[..., 0] != 0 if taps.shape[-1] == 1 else taps.any(axis=-1)
-    return used
+    return np.asarray(taps[..., 0] != 0 if taps.shape[-1] == 1 else taps.any(axis=-1))
+
+
+def _zero(used: AnyArray, axis: int) -> AnyArray:
+    """Bool: where nothing is used along an axis."""
+    return np.logical_not(used.any(axis=axis))
 
 
 def _sum_of_constants(
@@ -206,7 +210,7 @@ def _sum_of_constants(
         padded: whether the border reads zeros instead of the constants.
     """
     usable = np.where(np.isnan(values) | (padded & (values != 0)), np.nan, values)
-    blocked: AnyArray = (used & np.isnan(usable)).any(axis=-1)
+    blocked = np.asarray((used & np.isnan(usable)).any(axis=-1))
     total = np.zeros(blocked.shape)
     # Nearly always all channels are computed: the weights are summed where that is not so.
     passed = np.where(np.isnan(usable), 0.0, usable)

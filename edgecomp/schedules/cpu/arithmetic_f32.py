@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.lane_loop import LaneLoop
 from edgecomp.schedules.cpu.lane_plan import plan_for
 from edgecomp.schedules.cpu.lane_tile import first_sums, last_sums
+from edgecomp.schedules.cpu.run_loop import call_run_loop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,13 +130,7 @@ class LoopFma(LaneFma):
         assert plan is not None
         shifts = tuple(4 * shift for shift in operands.x_shifts)
         loop = LaneLoop(tile.rows, tile.vectors, length, shifts, plan)
-        builder.call_llvm(
-            loop.name,
-            loop.llvm(),
-            *(pointer_to(sums, 0) for sums in tile.sums),
-            *(pointer_to(operands.x, operands.x_rows[row]) for row in loop.bases),
-            pointer_to(operands.weights, operands.weight_index),
-        )
+        call_run_loop(builder, loop, tile, operands)
         return True
 
     def store_rows(

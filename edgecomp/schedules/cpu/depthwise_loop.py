@@ -10,9 +10,6 @@ from edgecomp.schedules.cpu.lane_rows import LaneRows
 from edgecomp.schedules.cpu.lane_window import LaneWindow
 from edgecomp.schedules.cpu.llvm_text import Bounds
 
-#: Fewer columns than this are better served by the kernel without the loop.
-_ENOUGH_COLUMNS = 4
-
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
@@ -89,10 +86,9 @@ def loop_for(operation: Operation, target: Target) -> Loop | None:
         columns = lane_window.most_columns(window)
         return Loop(1, lane_window.PAIR, columns, bounds) if columns else None
     steps = [4 * value.view.strides[3] for value in (x, operation.output)]
-    # Two rows of one tile lie in one image.
-    rows = 2 if operation.output.shape[0] == 1 and operation.output.shape[2] > 1 else 1
-    columns = lane_rows.most_columns(window, rows, steps)
-    return Loop(rows, 1, columns, bounds) if columns >= _ENOUGH_COLUMNS else None
+    batch, _, height, width = operation.output.shape
+    rows, columns = lane_rows.tile_for(window, height, width, steps, one_image=batch == 1)
+    return Loop(rows, 1, columns, bounds) if rows else None
 
 
 def _bounds_of(activation: Activation | None) -> Bounds | None:

@@ -1,4 +1,4 @@
-"""Inner loops of float32 products on aarch64, with registers and order of instructions chosen.
+"""Inner loops of products on aarch64, with registers and order of instructions chosen.
 
 LLVM's scheduler moves the loads of a tile that fills the registers to where they stall a core
 that issues in order, and joins at most two of them. So a run of K is inline assembly:
@@ -8,6 +8,9 @@ register held is loaded anew right behind its last use, a turn of the ring ahead
     ld1 {v24.4s, v25.4s, v26.4s, v27.4s}, [weights], #64    a chunk of the ring
     ldr q18, [x, #shift of the row]                         four elements of K of a row
     fmla vN.4s, v24.4s, v18.s[0]                            in the order K, vector, row
+
+An element of K is what a lane of 32 bits holds: a float32, or four bytes that ``sdot`` multiplies
+at once.
 """
 
 import dataclasses
@@ -16,23 +19,41 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from edgecomp.schedules.cpu.lane_loads import GROUP, bases, groups, load
 from edgecomp.schedules.cpu.lane_plan import (
     BODY_MULTIPLIES,
-    GROUP,
     LEAST_TURNS,
     VECTOR_REGISTERS,
     Plan,
 )
-from edgecomp.schedules.cpu.llvm_text import llvm_function
+from edgecomp.schedules.cpu.run_loop import run_function
 
 VECTOR_BYTES = 16
-#: Greatest offsets that a load can have: a multiple of its size, or any number.
-_SCALED_LIMIT = 4095
-_UNSCALED_LIMIT = 255
 #: Greatest number that an addition can hold.
 _GREATEST_ADDEND = 4095
 #: Elements of a load -> the name of the register.
 _SIZES = {1: "s", 2: "d", 4: "q"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Multiply:
+    """The instruction that multiplies by an element of K.
+
+    Attributes:
+        name: of it.
+        weights: arrangement of a register of them.
+        element: the same of an element of x.
+        sums: LLVM's type of a register of sums.
+    """
+
+    name: str
+    weights: str
+    element: str
+    sums: str
+
+
+FMLA = Multiply("fmla", "4s", "s", "<4 x float>")
+SDOT = Multiply("sdot", "16b", "4b", "<4 x i32>")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +83,7 @@ class LaneLoop:
         length: elements of K.
         shifts: bytes of x from the first row to each row.
         plan: its registers.
+        multiply: its instruction.
     """
 
     rows: int
@@ -69,6 +91,7 @@ class LaneLoop:
     length: int
     shifts: tuple[int, ...]
     plan: Plan
+    multiply: Multiply = FMLA
 
     @functools.cached_property
     def period(self) -> int:
@@ -98,10 +121,7 @@ class LaneLoop:
         """Rows with a pointer of their own: those that no offset reaches from the first row."""
         left = self.length - self.iterations * self.period
         lengths = [left, self.period + GROUP] if self.iterations else [left]
-        reached = {
-            r for r in range(self.rows) if all(_reaches(self.shifts[r], n) for n in lengths)
-        }
-        return (0, *(r for r in range(1, self.rows) if r not in reached))
+        return bases(self.shifts, lengths)
 
     @property
     def name(self) -> str:
@@ -109,38 +129,14 @@ class LaneLoop:
         ring = self.plan.ring
         shifts = "_".join(str(shift).replace("-", "m") for shift in self.shifts[1:])
         return (
-            f"lane_loop_{self.rows}x{self.vectors}x{self.length}"
+            f"lane_{'loop' if self.multiply == FMLA else self.multiply.name}_{self.rows}x{self.vectors}x{self.length}"
             f"_{ring.chunk}x{ring.chunks}_{self.period}_{self.plan.skew}__{shifts}"
         )
 
     def llvm(self) -> str:
         """LLVM's text of the function: pointers to the sums of each row, to x, to weights."""
-        sums = self.rows * self.vectors
-        bases = [f"x{base}" for base in self.bases]
-        pointers = [*bases, "weights"]
-        lines = []
-        for n in range(sums):
-            row, vector = divmod(n, self.vectors)
-            lines.append(f"%p{n} = getelementptr <4 x float>, ptr %sum{row}, i64 {vector}")
-            lines.append(f"%a{n} = load <4 x float>, ptr %p{n}, align 4")
-        results = ", ".join(["<4 x float>"] * sums + ["ptr"] * len(pointers) + ["i64"])
-        constraints = ["=w"] * sums + ["=r"] * len(pointers) + ["=&r"]
-        constraints += map(str, range(sums + len(pointers)))
-        constraints += (f"~{{v{n}}}" for n in range(self._first_x, VECTOR_REGISTERS))
-        arguments = [f"<4 x float> %a{n}" for n in range(sums)]
-        arguments += [f"ptr %{pointer}" for pointer in pointers]
-        text = "\\0A".join(self.assembly())
-        effects = ",".join([*constraints, "~{cc}", "~{memory}"])
-        lines.append(
-            f'%r = call {{ {results} }} asm sideeffect "{text}", "{effects}"'
-            f"({', '.join(arguments)})"
-        )
-        for n in range(sums):
-            lines.append(f"%b{n} = extractvalue {{ {results} }} %r, {n}")
-            lines.append(f"store <4 x float> %b{n}, ptr %p{n}, align 4")
-        parameters = [*(f"sum{row}" for row in range(self.rows)), *pointers]
-        header = ", ".join(f"ptr %{parameter}" for parameter in parameters)
-        return llvm_function(self.name, header, lines)
+        tile = (self.rows, self.vectors)
+        return run_function(self, self.assembly(), tile, self.multiply.sums, self._first_x)
 
     def assembly(self) -> list[str]:
         """Instructions; ``$n`` are the operands: sums, pointers to x, to weights, a counter."""
@@ -184,7 +180,7 @@ class LaneLoop:
         """Loads of x for the first elements of K and ``ring`` vectors of weights."""
         chunk, weights = self.plan.ring.chunk, length * self.vectors
         for row in range(self.rows):
-            yield self._load_x(row, 0, next(_groups(length)))
+            yield self._load_x(row, 0, next(groups(length)))
         for start in range(0, min(ring, weights), chunk):
             yield self._load_weights(start, start, min(chunk, weights - start))
 
@@ -192,7 +188,7 @@ class LaneLoop:
         """Multiply-adds, and behind each the loads that its registers are free for."""
         per_element = self.rows * self.vectors
         most = part.length or -(-part.end // per_element) + GROUP
-        sizes = list(_groups(most))
+        sizes = list(groups(most))
         starts = list(itertools.accumulate(sizes, initial=0))
         group_of = [g for g, size in enumerate(sizes) for _ in range(size)]
         for n in range(part.begin, part.end):
@@ -203,9 +199,9 @@ class LaneLoop:
             vector, row = divmod(rest, self.rows)
             group = group_of[k]
             yield (
-                f"fmla ${row * self.vectors + vector}.4s, "
-                f"v{self._ring_register(k * self.vectors + vector)}.4s, "
-                f"v{self._first_x + row}.s[{k - starts[group]}]"
+                f"{self.multiply.name} ${row * self.vectors + vector}.4s, "
+                f"v{self._ring_register(k * self.vectors + vector)}.{self.multiply.weights}, "
+                f"v{self._first_x + row}.{self.multiply.element}[{k - starts[group]}]"
             )
             if k + 1 == starts[group + 1] and vector + 1 == self.vectors and k + 1 < most:
                 yield self._load_x(row, k + 1 - moved, sizes[group + 1])
@@ -239,7 +235,7 @@ class LaneLoop:
         pointer = f"${self.rows * self.vectors + self.bases.index(base)}"
         offset = self.shifts[row] - self.shifts[base] + 4 * k
         register = f"{_SIZES[size]}{self._first_x + row}"
-        return _load(register, pointer, offset, 4 * size)
+        return load(register, pointer, offset, 4 * size)
 
     def _load_weights(self, start: int, offset: int, count: int) -> str:
         """``count`` vectors of the panel.
@@ -251,7 +247,7 @@ class LaneLoop:
         """
         first = self._ring_register(start)
         if self.plan.ring.chunk == 1:
-            return _load(f"q{first}", self._weights, offset * VECTOR_BYTES, VECTOR_BYTES)
+            return load(f"q{first}", self._weights, offset * VECTOR_BYTES, VECTOR_BYTES)
         names = ", ".join(f"v{first + n}.4s" for n in range(count))
         return f"ld1 {{{names}}}, [{self._weights}], #{count * VECTOR_BYTES}"
 
@@ -264,32 +260,3 @@ class LaneLoop:
             size = elements * self.vectors * VECTOR_BYTES
             yield f"add {self._weights}, {self._weights}, #{size}"
         yield f"subs {self._counter}, {self._counter}, #1"
-
-
-def _groups(length: int) -> Iterator[int]:
-    """Elements of K that loads of x bring: fours, then what is left, in powers of two."""
-    yield from [GROUP] * (length // GROUP)
-    yield from (size for size in (2, 1) if length % GROUP & size)
-
-
-def _load(register: str, pointer: str, offset: int, size: int) -> str:
-    """A load of ``size`` bytes in the form that its offset needs."""
-    name = "ldr" if _scaled(offset, size) else "ldur"
-    return f"{name} {register}, [{pointer}, #{offset}]"
-
-
-def _reaches(shift: int, length: int) -> bool:
-    """Whether every load of ``length`` elements of K can have its offset from the first row."""
-    sizes = list(_groups(length))
-    starts = itertools.accumulate(sizes, initial=0)
-    return all(
-        _encodable(shift + 4 * k, 4 * size) for k, size in zip(starts, sizes, strict=False)
-    )
-
-
-def _encodable(offset: int, size: int) -> bool:
-    return _scaled(offset, size) or -_UNSCALED_LIMIT - 1 <= offset <= _UNSCALED_LIMIT
-
-
-def _scaled(offset: int, size: int) -> bool:
-    return offset % size == 0 and 0 <= offset <= _SCALED_LIMIT * size

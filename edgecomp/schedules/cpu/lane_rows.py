@@ -1,7 +1,7 @@
 """Inner loop of float32 depthwise convolution on aarch64 cores that issue in order.
 
-A tile is some columns of one or two rows of the output, one vector of channels at a time: what
-two rows share of x is loaded once, and every tap stays in a register. Loads take offsets and
+A tile is some columns of a few rows of the output, one vector of channels at a time: what
+rows share of x is loaded once, and every tap stays in a register. Loads take offsets and
 leave their pointer alone, since an access that steps it has to wait for the loads before.
 """
 
@@ -12,15 +12,22 @@ from collections.abc import Iterator, Sequence
 from edgecomp.schedules.cpu.issue_order import Instruction, in_issue_order
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
 from edgecomp.schedules.cpu.llvm_text import Bounds, image_tile_function
-from edgecomp.schedules.cpu.windows import Window
+from edgecomp.schedules.cpu.windows import Window, width_tiles
 
 VECTOR_BYTES = 16
 #: Registers that are left for the bounds.
 _BOUNDS = 2
-#: Registers of x that hide the time of a load.
-_X_REGISTERS = 4
+#: Registers of x that hide the time of a load, by whether neighbouring windows are one column
+#: apart: others have more loads per multiply.
+_X_REGISTERS, _X_REGISTERS_STRIDED = 4, 6
+#: Rows of a tile at most: those that are not neighbours share little.
+_MOST_ROWS, _MOST_ROWS_STRIDED = 4, 2
 #: Columns of a tile at most: more save few loads and cost code.
 _MOST_COLUMNS = 8
+#: Fewer columns than this are better served by the kernel without the loop.
+ENOUGH_COLUMNS = 4
+#: Instructions of a tile that move pointers and repeat the loop.
+_TILE_INSTRUCTIONS = 7
 #: Greatest offset of a load.
 _MOST_OFFSET = 4095 * VECTOR_BYTES
 
@@ -38,11 +45,51 @@ def most_columns(window: Window, rows: int, steps: Sequence[int]) -> int:
     if rows > 1 and (window.dilations[0] > 1 or window.strides[0] > window.size[0]):
         return 0
     taps = window.size[0] * window.size[1]
-    room = (VECTOR_REGISTERS - _BOUNDS - _X_REGISTERS - taps) // rows
+    x_registers = _X_REGISTERS if window.strides[1] == 1 else _X_REGISTERS_STRIDED
+    room = (VECTOR_REGISTERS - _BOUNDS - x_registers - taps) // rows
     columns = max(0, min(room, _MOST_COLUMNS))
     while columns and window.span(columns) * max(steps) > _MOST_OFFSET:
         columns -= 1
     return columns
+
+
+def tile_for(
+    window: Window, height: int, width: int, steps: Sequence[int], *, one_image: bool
+) -> tuple[int, int]:
+    """Rows and columns of the tile with the fewest instructions; (0, 0) for no loop.
+
+    Args:
+        window: of the convolution.
+        height: of the output.
+        width: of the output.
+        steps: bytes between columns of x and of the output.
+        one_image: whether neighbouring rows of the output are always one image's.
+    """
+    most_rows = _MOST_ROWS if window.strides[0] == 1 else _MOST_ROWS_STRIDED
+    most_rows = min(most_rows, height) if one_image else 1
+    tiles = [(r, most_columns(window, r, steps)) for r in range(1, most_rows + 1)]
+    usable = [tile for tile in tiles if tile[1] >= ENOUGH_COLUMNS]
+    return min(
+        usable, key=lambda tile: _instructions(window, height, width, *tile), default=(0, 0)
+    )
+
+
+def _instructions(window: Window, height: int, width: int, rows: int, columns: int) -> int:
+    """Of a vector of channels of an image, but what each output takes in any tile.
+
+    Rows that are left over are tiles of one row.
+    """
+    taps = window.size[0] * window.size[1]
+    total = 0
+    for tall, bands in ((rows, height // rows), (1, height % rows)):
+        met = {
+            r * window.strides[0] + tap for r in range(tall) for tap in range(window.size[0])
+        }
+        for tile in width_tiles(width, columns):
+            loads = taps + len(met) * window.span(tile.width)
+            copies = tall * tile.width
+            total += bands * tile.count * (loads + copies + _TILE_INSTRUCTIONS)
+    return total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +132,7 @@ class LaneRows:
             self.name,
             self.assembly(),
             scalars=2,
-            steps=(down, back, self.out_row),
+            steps=(down, back, self._out_reach * self.out_row),
             bounds=self.bounds,
             vectors=VECTOR_REGISTERS - _BOUNDS,
         )
@@ -93,8 +140,8 @@ class LaneRows:
     def assembly(self) -> list[str]:
         """Instructions.
 
-        Operands: x, weights, output, its second row, counter, the first three again, the steps
-        to rows of x out of reach, to the next block and to the output's next row, bounds.
+        Operands: x, weights, output, its rows out of reach, counter, the first three again, the
+        steps to rows of x out of reach, to the next block and to such rows of the output, bounds.
         """
         block = in_issue_order(list(self._block()))
         return [f"mov $4, #{self.blocks}", "1:", *block, "b.ne 1b"]
@@ -116,10 +163,10 @@ class LaneRows:
         return 1 + left // self.x_row if self.x_row % VECTOR_BYTES == 0 else 1
 
     @property
-    def _out_reaches(self) -> bool:
-        """Whether offsets reach the output's second row from its first."""
-        farthest = self.out_row + self.columns * self.out_column
-        return farthest <= _MOST_OFFSET and self.out_row % VECTOR_BYTES == 0
+    def _out_reach(self) -> int:
+        """Rows of the output that offsets reach from one pointer."""
+        left = _MOST_OFFSET - self.columns * self.out_column
+        return 1 + left // self.out_row if self.out_row % VECTOR_BYTES == 0 else 1
 
     def _block(self) -> Iterator[Instruction]:
         """One vector of channels, in an order that is right but slow."""
@@ -150,9 +197,9 @@ class LaneRows:
         yield Instruction("subs $4, $4, #1", ("$4", "flags"), ("$4",), cycles=3)
         yield _add("$0", "$0", "$9")
         yield _add("$1", "$1", f"#{size}")
-        if self.rows > 1 and not self._out_reaches:
-            yield _add("$3", "$2", "$10")
         for row in range(self.rows):
+            if row and row % self._out_reach == 0:
+                yield _add("$3", "$2" if row == self._out_reach else "$3", "$10")
             for column in range(self.columns):
                 yield from self._finish(row, column)
         yield _add("$2", "$2", f"#{VECTOR_BYTES}")
@@ -166,9 +213,8 @@ class LaneRows:
             text = f"{name} {total}.4s, {total}.4s, ${operand}.4s"
             yield Instruction(text, (total,), (total,), "alu")
             operand += 1
-        pointer, offset = ("$3" if row else "$2"), column * self.out_column
-        if row and self._out_reaches:
-            pointer, offset = "$2", self.out_row + offset
+        pointer = "$2" if row < self._out_reach else "$3"
+        offset = row % self._out_reach * self.out_row + column * self.out_column
         text = f"str q{total[1:]}, [{pointer}, #{offset}]"
         yield Instruction(text, (), (total, pointer), "store", 1)
 

@@ -8,6 +8,7 @@
 
 #include "core/checked.h"
 #include "core/dtype.h"
+#include "core/dynamic_check.h"
 #include "core/message.h"
 #include "core/region_check.h"
 #include "edgecomp/edgecomp.h"
@@ -287,5 +288,8 @@ ec_status ec_model_check(const ec_model *model) {
   if (status == EC_OK) {
     status = check_ports(model, model->outputs, model->output_count);
   }
-  return status == EC_OK ? check_inputs_apart(model) : status;
+  if (status == EC_OK) {
+    status = check_inputs_apart(model);
+  }
+  return status == EC_OK ? ec_dynamic_check(model) : status;
 }

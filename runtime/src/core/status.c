@@ -12,6 +12,8 @@ const char *ec_status_name(ec_status status) {
       return "input_bytes";
     case EC_ERROR_MEMORY_TOO_SMALL:
       return "memory_too_small";
+    case EC_ERROR_SHAPE:
+      return "shape";
     case EC_ERROR_ROUNDS:
       return "rounds";
     case EC_ERROR_BRANCH:

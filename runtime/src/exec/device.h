@@ -23,6 +23,7 @@
 
 #include "edgecomp/edgecomp.h"
 #include "exec/pool.h"
+#include "exec/sizes.h"
 
 /* What a session lends to its back ends, for as long as it is open. */
 typedef struct ec_device_context {
@@ -32,6 +33,7 @@ typedef struct ec_device_context {
   ec_pool *pool;
   uint8_t *workspaces; /* one per thread of the pool */
   uint64_t workspace_stride_bytes;
+  const ec_sizes *sizes; /* NULL for a model whose sizes are fixed */
 } ec_device_context;
 
 /* All return EC_OK, or a status with the message set. */

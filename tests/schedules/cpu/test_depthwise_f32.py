@@ -124,6 +124,9 @@ PAIRED = (
     depthwise(32, 7, h=8, w=9, act=Activation("hardswish")),
     depthwise(32, 5, h=9, w=11, s=(1, 2), act=RELU),
     depthwise(1024, h=4, w=19, act=RELU),
+    depthwise(640, h=8, w=8, act=RELU6),
+    depthwise(32, h=13, w=12, s=(2, 1)),
+    depthwise(8, 5, h=8, w=8, act=RELU6),
 )
 
 

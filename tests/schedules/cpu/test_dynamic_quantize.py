@@ -28,7 +28,9 @@ def quantized(x):
 def run(x_value, y_value, x, target, chunks):
     scale, zero = Value("scale", (), "float32"), Value("zero", (), "uint8")
     extremes = Value("extremes", (2, chunks), "float32")
-    operation = Operation(DynamicQuantize(), [x_value], [y_value, scale, zero, extremes], ("q",))
+    operation = Operation(
+        DynamicQuantize(), [x_value], [y_value, scale, zero, extremes], ("q",)
+    )
     assert dynamic_quantize.match(operation, target) == ""
     calls = dynamic_quantize.emit(operation, target)
     found = run_calls(calls, target, {x_value: fill(x_value, x)}, slices=3)
@@ -39,7 +41,9 @@ def run(x_value, y_value, x, target, chunks):
 @pytest.mark.parametrize(("size", "chunks"), [(47, 1), (1000, 5)])
 @pytest.mark.parametrize("shift", [0.0, 3.0])
 def test_quantization(size, chunks, shift, target):
-    x = np.random.default_rng(size).standard_normal(size).astype(np.float32) + np.float32(shift)
+    x = np.random.default_rng(size).standard_normal(size).astype(np.float32) + np.float32(
+        shift
+    )
     dtype = target.activation_dtype
     values = Value("x", (size,), "float32"), Value("y", (size,), dtype)
     got, scale, zero = run(*values, x, target, chunks)

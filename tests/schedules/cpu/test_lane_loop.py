@@ -1,4 +1,7 @@
-"""The loops' instructions, carried out by a small interpreter, against numpy."""
+"""The loops' instructions, carried out by a small interpreter, against numpy.
+
+Four bytes that ``sdot`` multiplies at once are one number here: the tests of convolutions run it.
+"""
 
 import re
 
@@ -7,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecomp.schedules.cpu.lane_loop import LaneLoop
-from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS, plan_for
+from edgecomp.schedules.cpu.lane_loop import FMLA, SDOT, LaneLoop
+from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS, dot_plan_for, plan_for
 
 
 class Machine:
@@ -42,7 +45,9 @@ class Machine:
 
     def step(self, line):
         """Carry out one instruction; whether to go back to the loop's start."""
-        if found := re.fullmatch(r"fmla \$(\d+)\.4s, v(\d+)\.4s, v(\d+)\.s\[(\d)\]", line):
+        if found := re.fullmatch(
+            r"(?:fmla|sdot) \$(\d+)\.4s, v(\d+)\.(?:4s|16b), v(\d+)\.(?:s|4b)\[(\d)\]", line
+        ):
             total, weight, x, lane = map(int, found.groups())
             self.sums[total] += self.vectors[weight] * self.vectors[x][lane]
         elif found := re.fullmatch(r"(ldr|ldur) ([sdq])(\d+), \[\$(\d+), #(-?\d+)\]", line):
@@ -87,11 +92,18 @@ TILES = [
 ]
 
 
-def check(rows, vectors, length, stride, *, in_order):
+DOT_TILES = [
+    (rows, vectors)
+    for rows in range(1, 16)
+    for vectors in range(1, 9)
+    if dot_plan_for(rows, vectors)
+]
+
+
+def check(rows, vectors, length, stride, plan, multiply=FMLA):
     """One loop on random numbers; rows of x are ``stride`` elements apart."""
-    plan = plan_for(rows, vectors, in_order=in_order)
     shifts = tuple(4 * stride * row for row in range(rows))
-    loop = LaneLoop(rows, vectors, length, shifts, plan)
+    loop = LaneLoop(rows, vectors, length, shifts, plan, multiply)
     rng = np.random.default_rng(length)
     x = rng.integers(-8, 8, stride * (rows - 1) + length).astype(float)
     weights = rng.integers(-8, 8, (length, vectors, 4)).astype(float)
@@ -107,11 +119,18 @@ def check(rows, vectors, length, stride, *, in_order):
 def test_every_length_of_common_tiles(in_order):
     for rows, vectors in ((6, 3), (4, 6), (7, 2), (1, 8)):
         for length in (*range(1, 34), 61, 62, 63):
-            check(rows, vectors, length, length, in_order=in_order)
+            check(rows, vectors, length, length, plan_for(rows, vectors, in_order=in_order))
 
 
 @settings(max_examples=60)
 @given(st.sampled_from(TILES), st.integers(1, 320), st.integers(0, 4000))
 def test_any_tile_length_and_stride(tile, length, more):
     rows, vectors, in_order = tile
-    check(rows, vectors, length, length + more, in_order=in_order)
+    plan = plan_for(rows, vectors, in_order=in_order)
+    check(rows, vectors, length, length + more, plan)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(DOT_TILES), st.integers(1, 320), st.integers(0, 4000))
+def test_dot_products_of_any_length_and_stride(tile, length, more):
+    check(*tile, length, length + more, dot_plan_for(*tile), SDOT)

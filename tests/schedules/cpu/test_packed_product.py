@@ -31,7 +31,9 @@ def operation(rows, depth, columns, bits, block, *, same_zero, activation=None):
 
 
 def expected(operation, x):
-    numbers, scales, zeros, bias = (v.constant.astype(np.float64) for v in operation.inputs[1:])
+    numbers, scales, zeros, bias = (
+        v.constant.astype(np.float64) for v in operation.inputs[1:]
+    )
     block = np.arange(len(numbers)) // operation.kind.block
     y = x.astype(np.float64) @ ((numbers - zeros[block]) * scales[block]) + bias
     return np.maximum(y, 0) if operation.kind.activation else y
