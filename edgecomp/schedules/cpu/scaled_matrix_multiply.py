@@ -7,11 +7,11 @@ all of them. The scales of the columns multiply the finished sums.
 import math
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, ScaledMatrixMultiply
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Expr,
     Kernel,
