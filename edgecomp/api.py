@@ -1,5 +1,6 @@
 """The steps joined: what ``import edgecomp`` and the command line offer."""
 
+import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -49,7 +50,7 @@ def build(
         EdgecompError: anything that is wrong with the input; nothing is left half-written.
     """
     from edgecomp.bundle.directory import check_free
-    from edgecomp.bundle.record import find_record, keep_record, record_key
+    from edgecomp.bundle.record import find_record, keeping, record_key
     from edgecomp.bundle.write import write_bundle
 
     options = options or BuildOptions()
@@ -60,12 +61,15 @@ def build(
     given = (args, kwargs, calibration_dataset)
     key = record_key(model, options, target) if given == (None, None, None) else ""
     record = find_record(key, options.cache_dir)
+    meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
-        from edgecomp.steps.prepare import prepare
+        from edgecomp.steps.prepare import Prepared, prepare
         from edgecomp.steps.record import make_record
 
-        with errors_about(model):
-            prepared = prepare(
+        def prepared_at(
+            sizes: Mapping[str, int] | None = None, largest: "Prepared | None" = None
+        ) -> "Prepared":
+            return prepare(
                 model,
                 options,
                 progress,
@@ -73,24 +77,32 @@ def build(
                 kwargs=kwargs,
                 dataset=calibration_dataset,
                 target=target,
+                sizes=sizes,
+                largest=largest,
             )
+
+        with errors_about(model):
             name = options.name or name_of(model)
-            record = make_record(prepared, target, options, name, progress)
-        keep_record(key, record, options.cache_dir)
+            record = make_record(
+                prepared_at(), target, options, name, progress, at_sizes=prepared_at
+            )
+        meanwhile = keeping(key, record, options.cache_dir)
     progress("link and write the bundle")
-    return write_bundle(
-        record.plan,
-        target,
-        options.output,
-        model_bytes=record.model_bytes,
-        golden=record.golden,
-        facts=record.facts,
-        toolchain=cast("ToolchainUse", options.toolchain),
-        embed_weights=options.embed_weights,
-        force=options.force,
-        cache=options.cache_dir,
-        progress=progress,
-    )
+    with meanwhile:
+        return write_bundle(
+            record.plan,
+            target,
+            options.output,
+            model_bytes=record.model_bytes,
+            model_data=record.model_data,
+            golden=record.golden,
+            facts=record.facts,
+            toolchain=cast("ToolchainUse", options.toolchain),
+            embed_weights=options.embed_weights,
+            force=options.force,
+            cache=options.cache_dir,
+            progress=progress,
+        )
 
 
 def compile(  # noqa: A001 - the word of the field
@@ -242,7 +254,10 @@ def tune(
 
 
 def check(
-    model: Any, targets: Sequence[Target | str], inputs: Sequence[str] = ()
+    model: Any,
+    targets: Sequence[Target | str],
+    inputs: Sequence[str] = (),
+    constants: Sequence[str] = (),
 ) -> "CheckReport":
     """Say which operators of a model run how on which target; compiles nothing.
 
@@ -250,34 +265,46 @@ def check(
         model: as for ``build``.
         targets: names or targets.
         inputs: shapes as for ``--input``.
+        constants: contents as for ``--constant``.
     """
+    from edgecomp.frontend.constant_spec import parse_constant_specs
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
     from edgecomp.graph.qdq import is_quantized
     from edgecomp.graph.verify import is_whole
     from edgecomp.lower.check import check_model
-    from edgecomp.passes.pipeline import float_passes, run_passes
+    from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
     with errors_about(model):
-        loaded = load_model(model, inputs=parse_input_specs(inputs), static=False)
+        loaded = load_model(
+            model,
+            inputs=parse_input_specs(inputs),
+            constants=parse_constant_specs(constants),
+            static=False,
+        )
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.
-        if is_whole(loaded.graph) and not is_quantized(loaded):
-            run_passes(loaded, float_passes())
+        if is_whole(loaded.graph):
+            quantized = is_quantized(loaded)
+            run_passes(loaded, quantized_passes() if quantized else float_passes())
         return check_model(loaded, wanted)
 
 
 def save(model: "ir.Model", path: pathlib.Path) -> None:
-    """Write an ONNX file whole or not at all."""
-    import onnx_ir as ir
+    """Write an ONNX file whole or not at all.
 
+    One above 2 GB has its large weights beside it, in ``<name>.data``.
+    """
     from edgecomp.cache import write_whole
+    from edgecomp.graph.portable import serialize
 
+    data_path = path.with_name(f"{path.name}.data")
+    content, data = serialize(model, data_path.name)
     try:
-        write_whole(
-            path, ir.serde.serialize_model(model).SerializeToString(deterministic=True)
-        )
+        if data:  # first: no model names a file that is not there
+            write_whole(data_path, data)
+        write_whole(path, content)
     except OSError as error:
         raise EdgecompError(
             Code.OUTPUT_UNWRITABLE, f"cannot write: {error.strerror}", path=str(path)

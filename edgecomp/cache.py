@@ -6,7 +6,9 @@ import logging
 import os
 import pathlib
 import time
+from collections.abc import Sequence
 
+from edgecomp.buffers import Buffer, pieces, read_or_map
 from edgecomp.held import remove_abandoned, try_hold
 
 logger = logging.getLogger(__name__)
@@ -16,34 +18,38 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _PREFIX, _SUFFIX = ".edgecomp-", ".part"
 
 
-def cache_folder() -> pathlib.Path:
-    """``$EDGECOMP_CACHE_DIR``, else ``edgecomp`` in the user's cache folder."""
-    root = os.environ.get("EDGECOMP_CACHE_DIR")
-    if root:
-        return pathlib.Path(root)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "edgecomp"
-
-
-def keep(path: pathlib.Path, content: bytes) -> None:
+def keep(path: pathlib.Path, content: Buffer) -> None:
     """Store content for ``kept``. A cache that cannot be written costs time, not the build."""
     try:
-        write_whole(path, content + hashlib.sha256(content).digest())
+        write_whole(path, content, _digest(content))
     except OSError as error:
         _warn_once(f"{error.strerror or error}: {error.filename or path}")
 
 
 def kept(path: pathlib.Path) -> bytes | None:
     """What ``keep`` stored, None where there is nothing or the disk has damaged it."""
+    content = kept_buffer(path)
+    return None if content is None else bytes(content)
+
+
+def kept_buffer(path: pathlib.Path) -> Buffer | None:
+    """The same, mapped where it is large."""
     try:
-        stored = path.read_bytes()
+        stored = read_or_map(path)
     except OSError:
         return None
     content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
-    return content if hashlib.sha256(content).digest() == digest else None
+    return content if _digest(content) == digest else None
 
 
-def write_whole(path: pathlib.Path, content: bytes) -> None:
+def _digest(content: Buffer) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces(content):
+        digest.update(piece)
+    return digest.digest()
+
+
+def write_whole(path: pathlib.Path, *contents: Buffer) -> None:
     """Write beside, then rename: a killed process leaves no half file under the final name.
 
     What it leaves beside is removed by the next one that writes there.
@@ -52,21 +58,23 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
         OSError: the disk refuses; what was at ``path`` is still there.
     """
     if path.exists() and not path.is_file():  # /dev/stdout is written, never replaced
-        path.write_bytes(content)
+        path.write_bytes(b"".join(contents))
         return
     path = pathlib.Path(os.path.realpath(path))  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path.parent)
-    while not _try_write_whole(path, content):
+    while not _try_write_whole(path, contents):
         pass  # another process took the file for abandoned before it was locked
 
 
-def _try_write_whole(path: pathlib.Path, content: bytes) -> bool:
+def _try_write_whole(path: pathlib.Path, contents: Sequence[Buffer]) -> bool:
     temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}{_SUFFIX}")
     try:
         with temporary.open("xb") as file:
             try_hold(file.fileno())
-            file.write(content)
+            for content in contents:
+                for piece in pieces(content):
+                    file.write(piece)
             file.flush()
             if os.fstat(file.fileno()).st_nlink == 0:
                 return False

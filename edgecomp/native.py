@@ -17,6 +17,7 @@ import numpy as np
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.native_abi import (
     DTYPE_NAMES,
+    MAX_RANK,
     MODEL_ABI_VERSION,
     MODEL_MAGIC,
     EcCall,
@@ -38,7 +39,13 @@ _ERRORS = {
     Status.ARGUMENT: (Code.USAGE, ""),
     Status.INPUT_NAME: (Code.INPUT_MISMATCH, ""),
     Status.INPUT_BYTES: (Code.INPUT_MISMATCH, ""),
+    Status.SHAPE: (Code.INPUT_MISMATCH, "give a shape inside of the model's bounds"),
     Status.MEMORY_TOO_SMALL: (Code.INTERNAL, ""),
+    Status.ROUNDS: (Code.INPUT_MISMATCH, "the bound is the loop's trip count at build time"),
+    Status.BRANCH: (
+        Code.INPUT_MISMATCH,
+        "build the model with the shapes that the other branch needs",
+    ),
     Status.OUT_OF_MEMORY: (Code.DEVICE_FAILED, "close other programs, or use fewer threads"),
     Status.FILE: (Code.FILE_MISSING, "the weights belong beside the library"),
     Status.THREAD: (Code.DEVICE_FAILED, "use fewer threads"),
@@ -162,6 +169,7 @@ class Session:
         self.calls = [_call(read.calls[i]) for i in range(read.call_count)]
         self.arena_bytes = int(read.arena_bytes)
         self.weights_bytes = int(read.weights_bytes)
+        self.is_dynamic = bool(read.dynamic)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the outputs.
@@ -305,7 +313,16 @@ class Session:
                     hint=nearest_hint(name, known),
                 )
         for index, port in enumerate(self.inputs):
-            array = _fitting(port, inputs)
+            array = _fitting(port, inputs, dynamic=self.is_dynamic)
+            if self.is_dynamic:
+                shape = (ctypes.c_int64 * array.ndim)(*array.shape)
+                self._check(
+                    self._library.ec_session_set_input_shape(
+                        self._handle, index, shape, array.ndim
+                    )
+                )
+        for index, port in enumerate(self.inputs):
+            array = _fitting(port, inputs, dynamic=self.is_dynamic)
             self._check(
                 self._library.ec_session_set_input(
                     self._handle, index, array.ctypes.data, array.nbytes
@@ -315,7 +332,8 @@ class Session:
     def _read_outputs(self) -> dict[str, Array]:
         outputs: dict[str, Array] = {}
         for index, port in enumerate(self.outputs):
-            array = np.empty(port.shape, _numpy_dtype(port.dtype))
+            shape = self._output_shape(index) if self.is_dynamic else port.shape
+            array = np.empty(shape, _numpy_dtype(port.dtype))
             self._check(
                 self._library.ec_session_get_output(
                     self._handle, index, array.ctypes.data, array.nbytes
@@ -323,6 +341,16 @@ class Session:
             )
             outputs[port.name] = array
         return outputs
+
+    def _output_shape(self, index: int) -> tuple[int, ...]:
+        shape = (ctypes.c_int64 * MAX_RANK)()
+        rank = ctypes.c_uint32()
+        self._check(
+            self._library.ec_session_output_shape(
+                self._handle, index, shape, ctypes.byref(rank)
+            )
+        )
+        return tuple(shape[: rank.value])
 
     def _check(self, status: int) -> None:
         """Raise what a status stands for, unless it is OK."""
@@ -341,8 +369,8 @@ class Session:
         )
 
 
-def _fitting(port: PortInfo, inputs: Mapping[str, Array]) -> Array:
-    """The contiguous array for an input, after looking at its shape and dtype."""
+def _fitting(port: PortInfo, inputs: Mapping[str, Array], *, dynamic: bool = False) -> Array:
+    """The contiguous array for an input, after looking at its dtype, and its shape if static."""
     wanted = f"{port.dtype}{list(port.shape)}"
     if port.name not in inputs:
         raise EdgecompError(
@@ -363,6 +391,8 @@ def _fitting(port: PortInfo, inputs: Mapping[str, Array]) -> Array:
             f"input '{port.name}' is {array.dtype}{list(array.shape)}, the model takes {wanted}",
             hint=f"array.astype('{port.dtype}')",
         )
+    if dynamic:  # the runtime knows the bounds
+        return np.ascontiguousarray(array).reshape(array.shape)
     if array.shape != port.shape:
         same_size = math.prod(array.shape) == math.prod(port.shape)
         raise EdgecompError(

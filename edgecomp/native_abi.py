@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 2
+MODEL_ABI_VERSION = 3
 MAX_RANK = 8
 
 #: ec_dtype -> numpy name.
@@ -47,6 +47,9 @@ class Status(enum.IntEnum):
     INPUT_NAME = 0x11
     INPUT_BYTES = 0x12
     MEMORY_TOO_SMALL = 0x13
+    ROUNDS = 0x14
+    BRANCH = 0x15
+    SHAPE = 0x16
     OUT_OF_MEMORY = 0x20
     FILE = 0x21
     THREAD = 0x22
@@ -88,7 +91,23 @@ class EcCall(ctypes.Structure):
         ("device", ctypes.c_uint32),
         ("grain_items", ctypes.c_uint32),
         ("first_item", ctypes.c_uint32),
+        ("lane", ctypes.c_uint32),
+    )
+
+
+class EcRegion(ctypes.Structure):
+    """ec_region."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint32),
+        ("first_call", ctypes.c_uint32),
+        ("end_call", ctypes.c_uint32),
+        ("condition", ctypes.c_uint32),
+        ("expected", ctypes.c_uint32),
+        ("limit", ctypes.c_uint32),
+        ("counter", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
+        ("most_rounds", ctypes.c_uint64),
     )
 
 
@@ -129,7 +148,11 @@ class EcModel(ctypes.Structure):
         ("weights_hash", ctypes.c_uint64),
         ("embedded_weights", ctypes.c_void_p),
         ("weights_file", ctypes.c_char_p),
-        ("reserved", ctypes.c_uint64 * 4),
+        ("dynamic", ctypes.c_void_p),
+        ("regions", ctypes.POINTER(EcRegion)),
+        ("region_count", ctypes.c_uint32),
+        ("reserved_count", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint64 * 2),
     )
 
 
@@ -165,6 +188,8 @@ def declare(library: ctypes.CDLL) -> None:
         "ec_last_message": (ctypes.c_char_p, []),
         "ec_session_open": (ctypes.c_int, [pointer, pointer, pointer]),
         "ec_session_close": (None, [pointer]),
+        "ec_session_set_input_shape": (ctypes.c_int, [pointer, index, pointer, index]),
+        "ec_session_output_shape": (ctypes.c_int, [pointer, index, pointer, pointer]),
         "ec_session_set_input": (ctypes.c_int, [pointer, index, pointer, count]),
         "ec_session_get_output": (ctypes.c_int, [pointer, index, pointer, count]),
         "ec_session_run": (ctypes.c_int, [pointer]),

@@ -75,8 +75,16 @@ class ModelOptions(_Options):
 
     input: tuple[str, ...] = _option(
         (),
-        "shape, and dtype if it changes, of a graph input; sets free dimensions",
+        "shape, and dtype if it changes, of a graph input; sets free dimensions. [1..512] is a "
+        "dimension of any size in these bounds; dimensions of one name in the model, or named "
+        "as in [length=1..512], are one",
         metavar="NAME:1x3x224x224[:DTYPE]",
+    )
+    constant: tuple[str, ...] = _option(
+        (),
+        "contents of a graph input that is fixed at build time, which removes the input: what "
+        "it decides, such as the branch of an If, is decided once",
+        metavar="NAME=NUMBER[,NUMBER]",
     )
     opset: int | None = _option(
         None, "operator set the model is traced or converted to", metavar="N"
@@ -295,6 +303,11 @@ class BenchmarkOptions(DeviceOptions):
     warmup_runs: int = _option(5, "runs before the measured ones", metavar="N")
     num_runs: int = _option(100, "measured runs at most", metavar="N")
     max_secs: float = _option(30.0, "stop measuring after this many seconds")
+    shape: tuple[str, ...] = _option(
+        (),
+        "shape of an input with dynamic dimensions that is measured, by default the largest",
+        metavar="NAME:1x16",
+    )
     compare: tuple[str, ...] = _option(
         (),
         "measure other runtimes too, in turns with the bundle; names with commas between",

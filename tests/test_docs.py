@@ -6,7 +6,18 @@ import re
 
 import pytest
 
-DOCS = pathlib.Path(__file__).parents[1] / "docs"
+REPOSITORY = pathlib.Path(__file__).parents[1]
+DOCS = REPOSITORY / "docs"
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "runtime/README.md")),
+    *sorted(DOCS.glob("*.md")),
+]
+#: A file or folder of the repository; in <...> and at * anything may stand.
+PATH = re.compile(
+    r"(?<![\w/.-])(?:edgecomp|tests|runtime|targets|docs|examples|\.ci)/[\w./<>*-]*\w[/>*]?"
+)
+#: A module of the package in code marks, without its first folder.
+MODULE = re.compile(r"`((?:\w+/)*[\w*]+\.py)`")
 
 
 def generator():
@@ -22,7 +33,20 @@ def test_a_generated_page_is_up_to_date(name):
     assert made == (DOCS / name).read_text(), "run 'python docs/generate.py'"
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_named_files_exist(page):
+    text = page.read_text()
+    paths = [(REPOSITORY, path) for path in PATH.findall(text)]
+    modules = [path for path in MODULE.findall(text) if not PATH.match(path)]
+    missing = [
+        path
+        for root, path in [*paths, *((REPOSITORY / "edgecomp", f"**/{m}") for m in modules)]
+        if not any(root.glob(re.sub("<[^>]*>", "*", path).rstrip("/")))
+    ]
+    assert missing == []

@@ -118,7 +118,7 @@ def compare_engines(
             f"other runtimes run on this machine only, not on {device.spec}",
             hint="compare with --device local",
         )
-    inputs = timed_inputs(bundle)
+    inputs = timed_inputs(bundle, options.shapes)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
         model = PeerModel(bundle, inputs, folder, settings.model)

@@ -107,7 +107,10 @@ class Device(abc.ABC):
                 name = runner.output_file(port.name)
                 local = here / name
                 place.fetch(name, local)
-                outputs[port.name] = runner.read_output(local, port)
+                shape = None
+                if port.dimensions:
+                    shape = _fetch_shape(place, port.name, here)
+                outputs[port.name] = runner.read_output(local, port, shape)
             return outputs
 
     def measure(self, bundle: BundleFiles, options: MeasureOptions) -> Measurement:
@@ -115,7 +118,10 @@ class Device(abc.ABC):
         with self.place(bundle) as place, scratch_folder() as here:
             arguments = runner.measure_arguments(place, options)
             if bundle.golden:
-                arguments += _send_inputs(place, bundle, bundle.golden[0].inputs, here)
+                inputs = bundle.golden[0].inputs
+                if options.shapes:
+                    inputs = runner.at_shapes(bundle, inputs, options.shapes)
+                arguments += _send_inputs(place, bundle, inputs, here)
             else:
                 arguments += ["--random-inputs"]
             text = place.execute(arguments)
@@ -138,11 +144,18 @@ def require_runner(bundle: BundleFiles) -> pathlib.Path:
     return bundle.runner_path
 
 
+def _fetch_shape(place: Place, output: str, here: pathlib.Path) -> tuple[int, ...]:
+    """The shape that the runner wrote of an output."""
+    name = runner.shape_file(output)
+    place.fetch(name, here / name)
+    return runner.read_shape(here / name)
+
+
 def _send_inputs(
     place: Place, bundle: BundleFiles, arrays: Mapping[str, Array], here: pathlib.Path
 ) -> list[str]:
     """Write each input as raw bytes, send it and return the arguments that name it."""
-    arguments: list[str] = []
+    arguments = runner.shape_arguments(bundle, arrays)
     for index, port in enumerate(bundle.inputs):
         local = here / f"input_{index}.bin"
         local.write_bytes(arrays[port.name].tobytes())

@@ -10,9 +10,16 @@ import numpy as np
 
 import edgecomp
 from edgecomp.bench.device import require_runner
-from edgecomp.bench.files import BundleFiles
+from edgecomp.bench.files import BundleFiles, Port
 from edgecomp.bench.line_process import LineProcess
-from edgecomp.bench.runner import output_file, read_output
+from edgecomp.bench.runner import (
+    at_shapes,
+    output_file,
+    read_output,
+    read_shape,
+    shape_arguments,
+    shape_file,
+)
 from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
 
@@ -90,16 +97,21 @@ class BundleEngine(ProcessEngine):
                 contextlib.closing(LineProcess("edgecomp_run", command))
             )
             process.answer()
-            self.outputs = [
-                read_output(folder / output_file(port.name), port) for port in bundle.outputs
-            ]
+            self.outputs = [_output(folder, port) for port in bundle.outputs]
             super().__init__(process, owned.pop_all())
 
 
-def timed_inputs(bundle: BundleFiles) -> dict[str, Array]:
-    """The first golden inputs, or seeded ones of the same kind where there are none."""
+def timed_inputs(
+    bundle: BundleFiles, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, Array]:
+    """The first golden inputs, or seeded ones of the same kind where there are none.
+
+    Args:
+        bundle: to time.
+        shapes: of dynamic inputs, the largest where not given.
+    """
     if bundle.golden:
-        return dict(bundle.golden[0].inputs)
+        return at_shapes(bundle, bundle.golden[0].inputs, shapes or {})
     generator = np.random.default_rng(0)
     arrays: dict[str, Array] = {}
     for port in bundle.inputs:
@@ -109,13 +121,18 @@ def timed_inputs(bundle: BundleFiles) -> dict[str, Array]:
         else:
             # 0 and 1 are valid as indices into any table, as masks and as bytes of images.
             arrays[port.name] = generator.integers(0, 2, port.shape).astype(dtype)
-    return arrays
+    return at_shapes(bundle, arrays, shapes or {})
+
+
+def _output(folder: pathlib.Path, port: Port) -> Array:
+    shape = read_shape(folder / shape_file(port.name)) if port.dimensions else None
+    return read_output(folder / output_file(port.name), port, shape)
 
 
 def _input_arguments(
     bundle: BundleFiles, inputs: Mapping[str, Array], folder: pathlib.Path
 ) -> list[str]:
-    arguments = []
+    arguments = shape_arguments(bundle, inputs)
     for index, port in enumerate(bundle.inputs):
         path = folder / f"input_{index}.bin"
         path.write_bytes(inputs[port.name].tobytes())

@@ -20,7 +20,11 @@ class Port(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Static shape."""
+        """Static shape, the largest of a dynamic one."""
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Of a dynamic shape: numbers and names; empty where the shape is fixed."""
 
 
 class Vector(Protocol):

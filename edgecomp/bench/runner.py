@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -37,6 +38,7 @@ class MeasureOptions:
         num_runs: runs that are, at most.
         max_secs: no run begins after this many seconds of them.
         profile: time each call as well, in further runs.
+        shapes: of inputs with dynamic dimensions; the largest where not given.
     """
 
     threads: int = 1
@@ -44,6 +46,7 @@ class MeasureOptions:
     num_runs: int = 100
     max_secs: float = 30.0
     profile: bool = False
+    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 1), ("warmup_runs", 0), ("num_runs", 1)):
@@ -152,7 +155,74 @@ def check_inputs(bundle: BundleFiles, inputs: Mapping[str, Array]) -> dict[str, 
     return {name: _checked(port, inputs[name]) for name, port in ports.items()}
 
 
+def shape_arguments(bundle: BundleFiles, inputs: Mapping[str, Array]) -> list[str]:
+    """Arguments that say the shapes of dynamic inputs."""
+    arguments: list[str] = []
+    for port in bundle.inputs:
+        if port.dimensions:
+            dims = "x".join(map(str, inputs[port.name].shape)) or "scalar"
+            arguments += ["--shape", f"{port.name}={dims}"]
+    return arguments
+
+
+def shape_file(name: str) -> str:
+    """The runner's file for the shape of an output of a dynamic model."""
+    return output_file(name).removesuffix(".bin") + ".shape"
+
+
+def read_shape(path: pathlib.Path) -> tuple[int, ...]:
+    """A file of the runner with a shape."""
+    text = path.read_text(encoding="ascii", errors="replace").strip()
+    if not re.fullmatch(r"scalar|\d+(x\d+)*", text):
+        raise EdgecompError(Code.DEVICE_FAILED, f"the runner wrote '{text[:80]}' as a shape")
+    return () if text == "scalar" else tuple(int(extent) for extent in text.split("x"))
+
+
+def at_shapes(
+    bundle: BundleFiles, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
+    """Inputs of the largest sizes cut to given ones.
+
+    A dimension that is given for one input holds for the others that share it.
+
+    Raises:
+        EdgecompError: INPUT_MISMATCH for an input or a shape that the model cannot have.
+    """
+    if not shapes:
+        return dict(inputs)
+    ports = {port.name: port for port in bundle.inputs}
+    known: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if name not in ports:
+            raise EdgecompError(
+                Code.INPUT_MISMATCH, f"no input named '{name}'", hint=nearest_hint(name, ports)
+            )
+        port = ports[name]
+        fits = len(shape) == len(port.shape) and all(
+            1 <= size <= most for size, most in zip(shape, port.shape, strict=True)
+        )
+        if not fits:
+            raise EdgecompError(
+                Code.INPUT_MISMATCH,
+                f"input '{name}' cannot be {list(shape)}: it is at most {list(port.shape)}",
+                node=name,
+            )
+        known |= dict(zip(port.dimensions, shape, strict=False))
+    found = {}
+    for name, array in inputs.items():
+        port = ports[name]
+        sizes = [
+            known.get(dimension, size)
+            for dimension, size in zip(port.dimensions, array.shape, strict=False)
+        ]
+        wanted = shapes.get(name, tuple(sizes) or array.shape)
+        found[name] = np.ascontiguousarray(array[tuple(slice(0, size) for size in wanted)])
+    return found
+
+
 def _checked(port: Port, array: Array) -> Array:
+    if port.dimensions and array.dtype == np.dtype(port.dtype):
+        return np.ascontiguousarray(array).reshape(array.shape)  # the runner knows the bounds
     if array.shape != tuple(port.shape) or array.dtype != np.dtype(port.dtype):
         raise EdgecompError(
             Code.INPUT_MISMATCH,
@@ -163,17 +233,18 @@ def _checked(port: Port, array: Array) -> Array:
     return np.ascontiguousarray(array).reshape(port.shape)
 
 
-def read_output(path: pathlib.Path, port: Port) -> Array:
-    """A file that the runner wrote, as an array."""
+def read_output(path: pathlib.Path, port: Port, shape: tuple[int, ...] | None = None) -> Array:
+    """A file that the runner wrote, as an array of the port's shape or a given one."""
     dtype = np.dtype(port.dtype)
     content = path.read_bytes()
-    wanted = dtype.itemsize * math.prod(port.shape)
+    shape = tuple(port.shape) if shape is None else shape
+    wanted = dtype.itemsize * math.prod(shape)
     if len(content) != wanted:
         raise EdgecompError(
             Code.DEVICE_FAILED,
             f"the runner wrote {len(content)} bytes of output '{port.name}', not {wanted}",
         )
-    return np.frombuffer(content, dtype).reshape(port.shape)
+    return np.frombuffer(content, dtype).reshape(shape)
 
 
 def parse_measurement(

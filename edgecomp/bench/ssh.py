@@ -23,6 +23,14 @@ from edgecomp.held import scratch_folder
 _UNREACHABLE_STATUS = 255
 _CONNECT_TIMEOUT_S = 10
 _CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}/edgecomp/device"'
+#: Its input ends with this process, however that ends, and the folder with its input.
+_SCRATCH = """\
+folder=$(mktemp -d) || exit
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+echo "$folder"
+cat > /dev/null"""
+_CLOSE_TIMEOUT_S = 10
 #: Letters of its hash that name a file in that cache.
 _NAME_LETTERS = 32
 
@@ -74,6 +82,34 @@ class Connection:
         """Start a program there that answers lines."""
         command_line = ["ssh", *self._options, self.host, command]
         return LineProcess(name, command_line, device=f"ssh:{self.host}")
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[str]:
+        """An empty folder there; the other machine removes it when this process is gone."""
+        with subprocess.Popen(
+            ["ssh", *self._options, self.host, _SCRATCH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as holder:
+            assert holder.stdin is not None
+            assert holder.stdout is not None
+            assert holder.stderr is not None
+            folder = holder.stdout.readline().strip()
+            if not folder:
+                problem = holder.stderr.read()
+                raise program_failed(f"ssh:{self.host}", ["sh"], holder.wait(), problem)
+            try:
+                yield folder
+            finally:
+                with contextlib.suppress(OSError):
+                    holder.stdin.close()
+                try:
+                    holder.wait(_CLOSE_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    holder.kill()
 
     def close(self) -> None:
         """End the shared connection."""
@@ -183,12 +219,8 @@ class SshDevice(Device):
             cache = cache.strip()
             program = _keep(connection, cache, runner, executable=True)
             weights = _keep(connection, cache, bundle.weights_path, executable=False)
-            folder = connection.checked_shell("mktemp -d").strip()
-            try:
+            with connection.scratch() as folder:
                 yield SshPlace(connection, program, weights, folder)
-            finally:
-                with contextlib.suppress(EdgecompError):
-                    connection.shell(f"rm -rf {shlex.quote(folder)}")
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:

@@ -105,10 +105,6 @@ class Elf:
         """Whether the file asks for a stack that can be executed."""
         return any(s.kind == _PROGRAM_STACK and s.flags & _EXECUTABLE for s in self.segments)
 
-    def undefined_symbols(self) -> set[str]:
-        """Symbols of an object that the linker must find elsewhere."""
-        return {s.name for s in self.symbols() if not s.defined and s.name}
-
     def symbols(self) -> Iterator["Symbol"]:
         """Symbols of the file, in order."""
         layout = "<" + _LAYOUTS[self.word_bits // 32].symbol

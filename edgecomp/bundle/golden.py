@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 
 import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
@@ -61,6 +62,8 @@ def read_golden(
     spreads: Sequence[Mapping[str, float]],
 ) -> list[GoldenVector]:
     """Read as many vectors back as there are ``spreads``."""
+    if any(port.dimensions for port in (*inputs, *outputs)):
+        return _read_shaped(directory, inputs, outputs, spreads)
 
     def load(index: int, kind: str, ports: Sequence[Port]) -> dict[str, Array]:
         return {
@@ -72,6 +75,41 @@ def read_golden(
         GoldenVector(load(k, "input", inputs), load(k, "output", outputs), dict(spread))
         for k, spread in enumerate(spreads)
     ]
+
+
+def _read_shaped(
+    directory: pathlib.Path,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    spreads: Sequence[Mapping[str, float]],
+) -> list[GoldenVector]:
+    """Vectors of dynamic shapes, from the file that knows them."""
+    path = directory / FOLDER / "golden.npz"
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return [
+                GoldenVector(
+                    {
+                        port.name: _typed(content[f"{k}/input/{port.name}"], port)
+                        for port in inputs
+                    },
+                    {
+                        port.name: _typed(content[f"{k}/output/{port.name}"], port)
+                        for port in outputs
+                    },
+                    dict(spread),
+                )
+                for k, spread in enumerate(spreads)
+            ]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise EdgecompError(
+            Code.BUNDLE_CORRUPT, f"the golden vectors cannot be read: {error}", path=str(path)
+        ) from None
+
+
+def _typed(array: Array, port: Port) -> Array:
+    """The array with the port's dtype: .npy files have no name for those of ml_dtypes."""
+    return array if array.dtype.kind != "V" else array.view(np.dtype(port.dtype))
 
 
 def read_array(path: pathlib.Path, port: Port) -> Array:
@@ -91,13 +129,23 @@ def _bin_path(directory: pathlib.Path, index: int, kind: str, i: int) -> pathlib
     return directory / FOLDER / str(index) / f"{kind}_{i}.bin"
 
 
+def _fits(shape: tuple[int, ...], port: Port) -> bool:
+    """Whether a port can have this shape; dynamic dimensions are compared with the largest."""
+    if not port.dimensions:
+        return shape == tuple(port.shape)
+    return len(shape) == len(port.shape) and all(
+        size == most or (size < most and not dimension.isdigit())
+        for size, most, dimension in zip(shape, port.shape, port.dimensions, strict=True)
+    )
+
+
 def _checked(arrays: Mapping[str, Array], port: Port, what: str) -> Array:
     if port.name not in arrays:
         raise EdgecompError(Code.INTERNAL, f"{what} lacks '{port.name}'")
     array = np.ascontiguousarray(arrays[port.name])
     # ascontiguousarray turns a scalar into one element of rank 1.
     array = array.reshape(np.shape(arrays[port.name]))
-    if array.shape != tuple(port.shape) or array.dtype != np.dtype(port.dtype):
+    if not _fits(array.shape, port) or array.dtype != np.dtype(port.dtype):
         raise EdgecompError(
             Code.INTERNAL,
             f"{what}: '{port.name}' is {array.dtype}{list(array.shape)}, the model has "

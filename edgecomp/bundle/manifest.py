@@ -26,12 +26,15 @@ class Port:
     Attributes:
         name: ONNX name.
         dtype: numpy name.
-        shape: static shape.
+        shape: static shape, the largest of a dynamic one.
+        dimensions: of a dynamic shape: numbers and expressions of ``Manifest.dynamic``; empty
+            where the shape is always the same.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    dimensions: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +124,7 @@ class Manifest:
         passes: names of the passes applied, in order.
         quantization, accuracy: facts that the steps before found.
         files: path in the bundle, ``/`` separated -> size and hash; all but the manifest.
+        dynamic: name of a dynamic dimension -> its bounds.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Manifest:
     quantization: dict[str, Any]
     accuracy: dict[str, Any]
     files: dict[str, FileFacts]
+    dynamic: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
 
 
 def to_json(manifest: Manifest) -> str:
@@ -210,6 +215,10 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
         quantization=dict(content["quantization"]),
         accuracy=dict(content["accuracy"]),
         files={_inside(k): FileFacts(**v) for k, v in content["files"].items()},
+        dynamic={
+            _text(name): (int(low), int(high))
+            for name, (low, high) in content.get("dynamic", {}).items()
+        },
     )
     built = (manifest.build.shared, manifest.build.static, manifest.build.runner)
     for path in (manifest.weights.file, *(b for b in built if b)):
@@ -223,6 +232,7 @@ def _port(content: Mapping[str, Any]) -> Port:
         _text(content["name"]),
         _text(content["dtype"]),
         tuple(int(d) for d in content["shape"]),
+        tuple(_text(d) for d in content.get("dimensions", ())),
     )
 
 

@@ -1,9 +1,11 @@
 """What a toolchain builds a plan from, as files: the runtime, the model's source, the kernels."""
 
+import dataclasses
 import pathlib
 
 import xxhash
 
+from edgecomp.buffers import Buffer, pieces, write_pieces
 from edgecomp.bundle import elf, source
 from edgecomp.bundle.runtime_files import RuntimeFiles, runtime_files
 from edgecomp.device.target import Target
@@ -11,11 +13,26 @@ from edgecomp.plan.plan import Plan, Storage
 from edgecomp.plan.values import SLACK_BYTES
 
 
-def padded_weights(plan: Plan) -> bytes:
-    """The weights with the readable bytes that must follow the last tensor."""
+@dataclasses.dataclass(frozen=True)
+class WrittenWeights:
+    """Length and XXH64 of a weights file."""
+
+    bytes: int
+    xxh64: int
+
+
+def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
+    """Write the weights with the readable bytes that must follow the last tensor."""
     ends = [t.offset_bytes + t.bytes for t in plan.tensors if t.storage is Storage.WEIGHTS]
     needed = max(ends, default=0) + SLACK_BYTES
-    return plan.weights + bytes(max(0, needed - len(plan.weights)))
+    digest = xxhash.xxh64()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for buffer in (plan.weights, bytes(max(0, needed - len(plan.weights)))):
+            for piece in pieces(buffer):
+                digest.update(piece)
+                file.write(piece)
+        return WrittenWeights(file.tell(), digest.intdigest())
 
 
 def write_runtime(folder: pathlib.Path) -> RuntimeFiles:
@@ -27,7 +44,12 @@ def write_runtime(folder: pathlib.Path) -> RuntimeFiles:
 
 
 def write_plan(
-    folder: pathlib.Path, plan: Plan, target: Target, weights: bytes, *, embedded: bool
+    folder: pathlib.Path,
+    plan: Plan,
+    target: Target,
+    weights: WrittenWeights,
+    *,
+    embedded: bool,
 ) -> list[str]:
     """Write ``include/<name>.h``, ``src/<name>.c`` and the kernels in ``objects/``.
 
@@ -35,7 +57,7 @@ def write_plan(
         folder: also of the runtime.
         plan: what to write.
         target: device the kernels are for.
-        weights: padded; not written.
+        weights: as written.
         embedded: whether the weights are linked in, by ``src/<name>_weights.S``.
 
     Returns:
@@ -46,8 +68,8 @@ def write_plan(
     text = source.model_source(
         plan,
         target,
-        weights_bytes=len(weights),
-        weights_hash=xxhash.xxh64_intdigest(weights),
+        weights_bytes=weights.bytes,
+        weights_hash=weights.xxh64,
         embedded=embedded,
     )
     write_file(folder / "src" / f"{name}.c", text.encode())
@@ -60,7 +82,7 @@ def write_plan(
     return kernels
 
 
-def write_file(path: pathlib.Path, content: bytes) -> None:
+def write_file(path: pathlib.Path, content: Buffer) -> None:
     """Write a file; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    write_pieces(path, content)

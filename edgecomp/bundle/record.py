@@ -6,31 +6,46 @@ the packages and edgecomp's own sources. Where something else could decide (a mo
 a calibration script), there is no key and nothing is kept.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
-import io
 import json
+import mmap
 import os
 import pathlib
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from edgecomp.cache import cache_folder, keep, kept
+from edgecomp.buffers import Buffer, BufferReader, Spool, pieces
+from edgecomp.cache import keep, kept_buffer
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
 from edgecomp.options import BuildOptions
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
+from edgecomp.plan.plan import (
+    DynamicCall,
+    Extent,
+    Plan,
+    PlanCall,
+    PlanPort,
+    PlanRegion,
+    PlanSymbol,
+    PlanTensor,
+    RegionKind,
+    Storage,
+)
 from edgecomp.plan.values import Array
 from edgecomp.resources import resource_folder
 
 #: Raise when the form of a record changes.
-_FORM = 1
+_FORM = 2
 #: Records together take at most this much; the ones that were not used for longest go first.
 MOST_BYTES = 2 << 30
 #: A record larger than this is not kept.
@@ -43,6 +58,11 @@ _PACKAGES = (
 #: Options that say where and how a bundle is written, not what is in its plan.
 _WRITING = ("output", "force", "cache_dir", "toolchain", "embed_weights")
 _MODEL_FILES = (".onnx", ".pt2")
+#: What a record holds in one piece: weights, the portable model and the data beside it.
+_BUFFERS = ("weights", "model", "data")
+#: Of the header in front of a file of a zip archive: its length without the two fields of free
+#: length at its end, and where their lengths stand.
+_HEADER_BYTES, _LENGTHS_AT = 30, 26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +72,14 @@ class Record:
     Attributes:
         plan: kernels and weights included.
         model_bytes: the portable model.
+        model_data: weights beside it, see ``write_bundle``.
         golden: pairs of inputs and expected outputs.
         facts: JSON, as for ``write_bundle``.
     """
 
     plan: Plan
-    model_bytes: bytes
+    model_bytes: Buffer
+    model_data: Buffer
     golden: list[tuple[dict[str, Array], dict[str, Array]]]
     facts: dict[str, Any]
 
@@ -123,17 +145,25 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
     """Store a record, and drop old ones where all together take too much."""
     if not key:
         return
-    content = _pack(record)
-    if len(content) <= MOST_RECORD_BYTES:
+    if sum(map(len, _buffers(record))) <= MOST_RECORD_BYTES:
         folder = _folder(cache)
-        keep(folder / key, content)
+        keep(folder / key, _pack(record))
         _trim(folder)
+
+
+@contextlib.contextmanager
+def keeping(key: str, record: Record, cache: pathlib.Path | None) -> Iterator[None]:
+    """Store a record while the block runs: most of the time the disk is waited for in both."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stored = pool.submit(keep_record, key, record, cache)
+        yield
+        stored.result()
 
 
 def find_record(key: str, cache: pathlib.Path | None) -> Record | None:
     """The record of a key, None where there is none or the disk has damaged it."""
     path = _folder(cache) / key
-    content = kept(path) if key else None
+    content = kept_buffer(path) if key else None
     if content is None:
         return None
     with contextlib.suppress(OSError):  # a cache that may only be read
@@ -152,8 +182,19 @@ def _model_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
         return
     yield path
     # Without the word there is no tensor that lies in another file.
-    if path.suffix == ".onnx" and b"location" in path.read_bytes():
+    if path.suffix == ".onnx" and _holds(path, b"location"):
         yield from _external_files(path)
+
+
+def _holds(path: pathlib.Path, word: bytes) -> bool:
+    """Whether a word is in a file, which is looked through where the system has it."""
+    if not path.stat().st_size:
+        return False
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(word) >= 0
 
 
 def _external_files(path: pathlib.Path) -> Iterator[pathlib.Path | None]:
@@ -222,7 +263,7 @@ def _trim(folder: pathlib.Path) -> None:
         return  # another process does the same, or the folder cannot be written
 
 
-def _pack(record: Record) -> bytes:
+def _pack(record: Record) -> Buffer:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
     header = {
@@ -230,30 +271,50 @@ def _pack(record: Record) -> bytes:
             field.name: getattr(plan, field.name)
             for field in dataclasses.fields(plan)
             if field.name
-            not in ("tensors", "calls", "inputs", "outputs", "weights", "objects")
+            not in (
+                "tensors",
+                "calls",
+                "inputs",
+                "outputs",
+                "weights",
+                "objects",
+                "regions",
+                "symbols",
+            )
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
             for tensor in plan.tensors
         ],
         "calls": [dataclasses.asdict(call) for call in plan.calls],
+        "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
+        "regions": [
+            {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
+        ],
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
     }
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+    stream = Spool()
+    file_like: Any = stream  # it has what zipfile uses of a file
+    with zipfile.ZipFile(file_like, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("header.json", json.dumps(header))
-        archive.writestr("weights", plan.weights)
-        archive.writestr("model", record.model_bytes)
+        for name, buffer in zip(_BUFFERS, _buffers(record), strict=True):
+            with archive.open(name, "w") as file:
+                for piece in pieces(buffer):
+                    file.write(piece)
         for name, content in plan.objects.items():
             archive.writestr(f"objects/{name}", content)
         for number, array in enumerate(_arrays(record.golden)):
             with archive.open(f"golden/{number}", "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
-    return stream.getvalue()
+    return stream.finish()
+
+
+def _buffers(record: Record) -> tuple[Buffer, Buffer, Buffer]:
+    return record.plan.weights, record.model_bytes, record.model_data
 
 
 def _arrays(
@@ -264,9 +325,10 @@ def _arrays(
             yield from arrays.values()
 
 
-def _unpack(content: bytes) -> Record:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def _unpack(content: Buffer) -> Record:
+    with zipfile.ZipFile(BufferReader(content)) as archive:
         header = json.loads(archive.read("header.json"))
+        weights, proto, data = (_stored(archive, name, content) for name in _BUFFERS)
         plan = Plan(
             **header["plan"],
             tensors=[
@@ -275,15 +337,17 @@ def _unpack(content: bytes) -> Record:
                 )
                 for t in header["tensors"]
             ],
-            calls=[
-                PlanCall(
-                    **{**c, "arguments": tuple(c["arguments"]), "nodes": tuple(c["nodes"])}
-                )
-                for c in header["calls"]
+            calls=[_plan_call(c) for c in header["calls"]],
+            inputs=[_plan_port(p) for p in header["inputs"]],
+            outputs=[_plan_port(p) for p in header["outputs"]],
+            symbols=tuple(
+                PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
+                for s in header["symbols"]
+            ),
+            regions=[
+                PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
             ],
-            inputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["inputs"]],
-            outputs=[PlanPort(**{**p, "shape": tuple(p["shape"])}) for p in header["outputs"]],
-            weights=archive.read("weights"),
+            weights=weights,
             objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
         )
         numbers = iter(range(len(archive.namelist())))
@@ -292,7 +356,36 @@ def _unpack(content: bytes) -> Record:
             return {name: _read_array(archive, next(numbers)) for name in names}
 
         golden = [(read(given), read(expected)) for given, expected in header["golden"]]
-        return Record(plan, archive.read("model"), golden, header["facts"])
+        return Record(plan, proto, data, golden, header["facts"])
+
+
+def _stored(archive: zipfile.ZipFile, name: str, content: Buffer) -> Buffer:
+    """What lies in the archive under a name, where it lies."""
+    info = archive.getinfo(name)
+    with archive.open(info):  # checks the header in front of it
+        pass
+    lengths = struct.unpack_from("<HH", content, info.header_offset + _LENGTHS_AT)
+    start = info.header_offset + _HEADER_BYTES + sum(lengths)
+    return memoryview(content)[start : start + info.file_size]
+
+
+def _plan_call(content: Mapping[str, Any]) -> PlanCall:
+    sized = content["dynamic"]
+    dynamic = sized and DynamicCall(
+        _extent(sized["items"]), tuple(map(_extent, sized["sizes"])), tuple(sized["strides"])
+    )
+    lists = {name: tuple(content[name]) for name in ("arguments", "nodes")}
+    return PlanCall(**{**content, **lists, "dynamic": dynamic})
+
+
+def _plan_port(content: Mapping[str, Any]) -> PlanPort:
+    extents = tuple(map(_extent, content["extents"]))
+    return PlanPort(**{**content, "shape": tuple(content["shape"]), "extents": extents})
+
+
+def _extent(content: Mapping[str, Any]) -> Extent:
+    terms = tuple((factor, tuple(symbols)) for factor, symbols in content["terms"])
+    return Extent(terms, content["divisor"])
 
 
 def _read_array(archive: zipfile.ZipFile, number: int) -> Array:

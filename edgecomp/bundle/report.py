@@ -50,6 +50,14 @@ def build_report(
         "name": plan.name,
         "target": plan.target,
         "calls": [dataclasses.asdict(row) for row in rows],
+        "regions": [
+            {
+                "kind": region.kind.name.lower(),
+                "calls": [region.first_call, region.end_call],
+                "nodes": list(plan.calls[region.first_call].nodes),
+            }
+            for region in plan.regions
+        ],
         "coverage": coverage(rows),
         "sizes": dict(sizes),
         "memory": {

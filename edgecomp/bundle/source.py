@@ -9,11 +9,12 @@ from edgecomp.bundle.dtypes import enumerator
 from edgecomp.bundle.rendering import render
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort
+from edgecomp.plan.plan import Extent, Plan, PlanCall, PlanPort, PlanRegion
 
 #: Limits of edgecomp/model.h.
 MAX_RANK = 8
 MAX_KERNEL_POINTERS = 12
+MAX_REGION_DEPTH = 16
 
 
 def required_features(target: Target) -> str:
@@ -40,13 +41,33 @@ def model_source(
         kernels=_kernel_signatures(plan),
         tensors=[(t, enumerator(t.dtype, t.name)) for t in plan.tensors],
         calls=plan.calls,
+        regions=plan.regions,
         inputs=[_port(p) for p in plan.inputs],
         outputs=[_port(p) for p in plan.outputs],
         features=required_features(target),
         weights_bytes=weights_bytes,
         weights_hash=f"0x{weights_hash:016x}",
         embedded=embedded,
+        extent_tables=_extent_tables(plan),
     )
+
+
+def _extent_tables(plan: Plan) -> list[tuple[str, tuple[Extent, ...]]]:
+    """Name of each C table of extents, and what is in it."""
+    tables: list[tuple[str, tuple[Extent, ...]]] = []
+    for number, symbol in enumerate(plan.symbols):
+        if symbol.derived is not None:
+            tables.append((f"derived_{number}", (symbol.derived,)))
+    for number, call in enumerate(plan.calls):
+        if call.dynamic is not None:
+            tables.append((f"items_{number}", (call.dynamic.items,)))
+            if call.dynamic.sizes:
+                tables.append((f"sizes_{number}", call.dynamic.sizes))
+    for kind, ports in (("inputs", plan.inputs), ("outputs", plan.outputs)):
+        for number, port in enumerate(ports):
+            if port.extents:
+                tables.append((f"shape_{kind}_{number}", port.extents))
+    return tables
 
 
 def model_header(plan: Plan) -> str:
@@ -88,6 +109,21 @@ def _check_limits(plan: Plan) -> None:
             )
     for call in plan.calls:
         _check_call(call, len(plan.tensors))
+    _check_depth(plan.regions)
+
+
+def _check_depth(regions: list[PlanRegion]) -> None:
+    """Regions are in order: those that are open at one time are inside each other."""
+    ends: list[int] = []
+    for region in regions:
+        ends = [end for end in ends if end > region.first_call] + [region.end_call]
+        if len(ends) > MAX_REGION_DEPTH:
+            raise EdgecompError(
+                Code.OPERATOR_UNSUPPORTED,
+                f"branches and loops are {len(ends)} deep, the runtime follows "
+                f"{MAX_REGION_DEPTH}",
+                hint="export the model with fewer If, Loop and Scan inside each other",
+            )
 
 
 def _check_call(call: PlanCall, tensors: int) -> None:

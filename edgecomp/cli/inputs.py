@@ -3,31 +3,15 @@
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from edgecomp.bench.files import Port
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.images import SUFFIXES, read_image
 from edgecomp.numpy_files import why_unreadable
 from edgecomp.options import ImageOptions
 from edgecomp.plan.values import Array
-
-
-class Port(Protocol):
-    """What an input takes."""
-
-    @property
-    def name(self) -> str:
-        """ONNX name."""
-
-    @property
-    def dtype(self) -> str:
-        """Element type, as numpy names it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Static shape."""
 
 
 def read_inputs(
@@ -102,6 +86,8 @@ def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.P
     shape, dtype = tuple(port.shape), _dtype(port.dtype)
     if array.shape == shape and array.dtype == dtype:
         return array
+    if array.dtype == dtype and _is_within(array.shape, port):
+        return array
     hint = f"convert it: array.astype('{port.dtype}')"
     if array.shape != shape:
         same = array.size == math.prod(shape)
@@ -114,6 +100,14 @@ def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.P
         node=name,
         path=str(path),
         hint=hint,
+    )
+
+
+def _is_within(shape: tuple[int, ...], port: Port) -> bool:
+    """Whether a dynamic input may have this shape, as far as its largest one says."""
+    return len(shape) == len(port.dimensions) and all(
+        size == most or (not dimension.isdigit() and size < most)
+        for size, most, dimension in zip(shape, port.shape, port.dimensions, strict=True)
     )
 
 
@@ -188,7 +182,9 @@ def _load_raw(path: pathlib.Path, port: Port) -> Array:
             f"the file has {len(content)} bytes, {_describe(port)} takes {wanted}",
             node=port.name,
             path=str(path),
-            hint="it holds the elements only, little-endian and row-major",
+            hint="give an .npy file, which knows its shape"
+            if port.dimensions
+            else "it holds the elements only, little-endian and row-major",
         )
     return np.frombuffer(content, dtype).reshape(port.shape)
 
@@ -201,7 +197,12 @@ def _dtype(name: str) -> np.dtype[np.generic]:
 
 
 def _describe(port: Port) -> str:
-    dims = "x".join(str(d) for d in port.shape) or "scalar"
+    bounds = port.dimensions or [str(d) for d in port.shape]
+    dims = "x".join(
+        str(most) if dimension.isdigit() else f"[{dimension}, at most {most}]"
+        for dimension, most in zip(bounds, port.shape, strict=True)
+    )
+    dims = dims or "scalar"
     return f"input '{port.name}' ({port.dtype} {dims})"
 
 

@@ -6,24 +6,28 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.constant_spec import ConstantSpec
 from edgecomp.frontend.graph_inputs import named_inputs
 from edgecomp.graph.constants import AnyArray
 
 
-def bind_inputs(model: ir.Model, constants: Mapping[str, AnyArray]) -> None:
+def bind_inputs(model: ir.Model, constants: Mapping[str, AnyArray | ConstantSpec]) -> None:
     """Replace graph inputs by initializers, so that what they decide can be folded.
 
     Args:
         model: changed in place.
-        constants: name of a graph input -> its contents, in the input's dtype.
+        constants: name of a graph input -> its contents, in the input's dtype, or what a user
+            wrote for them.
 
     Raises:
         EdgecompError: USAGE for an unknown input, SHAPE_CONFLICT for contents that the input
             cannot have.
     """
-    by_name = named_inputs(model, constants, "constant")
-    for name, array in constants.items():
-        _bind(model.graph, by_name[name], np.asarray(array))
+    by_name = named_inputs(model, constants, "--constant")
+    for name, given in constants.items():
+        value = by_name[name]
+        array = given.array(value) if isinstance(given, ConstantSpec) else np.asarray(given)
+        _bind(model.graph, value, array)
 
 
 def _bind(graph: ir.Graph, value: ir.Value, array: AnyArray) -> None:

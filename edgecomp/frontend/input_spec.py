@@ -1,4 +1,4 @@
-"""What the user says about a graph input: ``name:1x3x224x224[:dtype]``."""
+"""What the user says about a graph input: ``name:1x3x224x224[:dtype]``, ``ids:1x[1..512]``."""
 
 import dataclasses
 import re
@@ -23,7 +23,28 @@ _DTYPES = {
     "bool": "bool",
 }
 _NAMES = {**_DTYPES, **{name: name for name in _DTYPES.values()}, "float": "float32"}
-_FORM = "the form is name:1x3x224x224 or name:1x3x224x224:f32"
+_FORM = "the form is name:1x3x224x224, name:1x3x224x224:f32 or ids:1x[1..512]"
+_BOUNDED = r"\[(?:([A-Za-z_]\w*)=)?(\d+)\.\.(\d+)\]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """A dimension that may have any size from minimum to maximum.
+
+    Attributes:
+        minimum, maximum: both included.
+        name: given to it, or "".
+    """
+
+    minimum: int
+    maximum: int
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """As given on the command line."""
+        name = f"{self.name}=" if self.name else ""
+        return f"[{name}{self.minimum}..{self.maximum}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,27 +53,39 @@ class InputSpec:
 
     Attributes:
         name: of the graph input.
-        shape: extents, all fixed.
+        shape: extents, fixed or bounded.
         dtype: numpy name (``float32``), or "" to keep what the model declares.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | Bounds, ...]
     dtype: str = ""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a dimension is not fixed."""
+        return any(isinstance(extent, Bounds) for extent in self.shape)
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """The shape; a bounded dimension at its largest."""
+        return tuple(e.maximum if isinstance(e, Bounds) else e for e in self.shape)
 
     @property
     def text(self) -> str:
         """As given on the command line."""
-        dims = "x".join(str(extent) for extent in self.shape) or "scalar"
+        texts = [e.text if isinstance(e, Bounds) else str(e) for e in self.shape]
+        dims = "x".join(texts) or "scalar"
         return f"{self.name}:{dims}" + (f":{self.dtype}" if self.dtype else "")
 
     def random(self, seed: int = 0) -> np.ndarray:
         """A seeded array of this shape; floats are standard normal, integers 0 or 1."""
         rng = np.random.default_rng(seed)
+        shape = self.extents
         dtype = np.dtype(self.dtype or "float32")
         if dtype.kind in "iub":
-            return rng.integers(0, 2, self.shape).astype(dtype)
-        return rng.standard_normal(self.shape).astype(dtype)
+            return rng.integers(0, 2, shape).astype(dtype)
+        return rng.standard_normal(shape).astype(dtype)
 
 
 def parse_input_spec(text: str) -> InputSpec:
@@ -69,21 +102,32 @@ def parse_input_spec(text: str) -> InputSpec:
         dtype = _dtype(parts.pop(), text)
     if len(parts) < 2 or not parts[0]:
         raise _bad(text, "a shape is missing")
-    name, dims = ":".join(parts[:-1]), parts[-1].lower()
-    if "[" in dims or ".." in dims:
-        raise EdgecompError(
-            Code.USAGE,
-            f"--input {text}: bounded dimensions ([a..b]) cannot be compiled yet",
-            hint="give the largest size as a number, and pad smaller inputs to it",
-        )
-    if dims == "scalar":
+    name, dims = ":".join(parts[:-1]), parts[-1]
+    if dims.lower() == "scalar":
         return InputSpec(name, (), dtype)
     if not _looks_like_shape(dims):
         raise _bad(text, f"'{parts[-1]}' is no shape")
-    shape = tuple(int(extent) for extent in re.split("[x,]", dims))
+    shape = tuple(_extent(extent, text) for extent in _extents(dims))
     if 0 in shape:
         raise _bad(text, "an extent is 0")
     return InputSpec(name, shape, dtype)
+
+
+def _extents(dims: str) -> list[str]:
+    """The parts of a shape; names in brackets may hold an x."""
+    return re.findall(r"\[[^\]]*\]|[^x,X]+", dims)
+
+
+def _extent(text: str, whole: str) -> int | Bounds:
+    if text.isdigit():
+        return int(text)
+    match = re.fullmatch(_BOUNDED, text)
+    if match is None:
+        raise _bad(whole, f"'{text}' is no dimension")
+    bounds = Bounds(int(match[2]), int(match[3]), match[1] or "")
+    if not 1 <= bounds.minimum <= bounds.maximum:
+        raise _bad(whole, f"the bounds {text} hold no size of 1 or more")
+    return bounds
 
 
 def parse_input_specs(texts: Iterable[str]) -> dict[str, InputSpec]:
@@ -98,7 +142,9 @@ def parse_input_specs(texts: Iterable[str]) -> dict[str, InputSpec]:
 
 
 def _looks_like_shape(text: str) -> bool:
-    return bool(re.fullmatch(r"\d+([x,]\d+)*|scalar", text.lower())) or "[" in text
+    extent = r"(\d+|\[[^\]]*\])"
+    form = rf"{extent}([xX,]{extent})*|scalar"
+    return bool(re.fullmatch(form, text) or text.lower() == "scalar") or "[" in text
 
 
 def _dtype(text: str, whole: str) -> str:

@@ -14,10 +14,12 @@ from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.bind_inputs import bind_inputs
+from edgecomp.frontend.constant_spec import ConstantSpec
+from edgecomp.frontend.dynamic_dimensions import choose_sizes
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
-from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset
+from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset, is_renumbered
 from edgecomp.frontend.static_shapes import set_input_shapes
 from edgecomp.frontend.torch_export import (
     Traced,
@@ -29,6 +31,8 @@ from edgecomp.frontend.torch_export import (
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.fold import infer_and_fold
+from edgecomp.graph.loop_form import may_not_end
+from edgecomp.graph.microsoft.definitions import adopt_misplaced
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.graph.skeleton import skeleton_proto
@@ -56,10 +60,11 @@ def load_model(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     inputs: Mapping[str, InputSpec] | None = None,
-    constants: Mapping[str, AnyArray] | None = None,
+    constants: Mapping[str, AnyArray | ConstantSpec] | None = None,
     dynamic_shapes: Any = None,
     opset: int | None = None,
     static: bool = True,
+    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     """Read or trace a model.
 
@@ -76,6 +81,8 @@ def load_model(
         opset: operator set that models below it are brought to; 21 where None.
         static: whether shapes that depend on the data are refused. Shapes of inputs are known
             in any case.
+        sizes: at which bounded dimensions of the inputs are read, by the symbol's name; the
+            largest where not given. ``dynamic_dimensions.dynamic_inputs`` tells of them.
 
     Returns:
         A model in which functions are inlined, decided branches taken, shape arithmetic
@@ -94,7 +101,7 @@ def load_model(
         )
     given = _open(source, args, kwargs, inputs, dynamic_shapes, version)
     try:
-        return _prepare(given, inputs, constants or {}, version, static=static)
+        return _prepare(given, inputs, constants or {}, version, static=static, sizes=sizes)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -153,29 +160,33 @@ def _open(
 def _prepare(
     given: _Source,
     inputs: Mapping[str, InputSpec],
-    constants: Mapping[str, AnyArray],
+    constants: Mapping[str, AnyArray | ConstantSpec],
     version: int,
     *,
     static: bool,
+    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     model = given.model
     normalize_sources(model)
     _inline_functions(model)
+    adopt_misplaced(model)
     _drop_default_inputs(model)
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
-    set_input_shapes(model, specs)
+    set_input_shapes(model, choose_sizes(model, specs, sizes))
     before = model.clone() if given.traced is None else None
     converted = convert_opset(model, version)
+    if converted and before is not None and not is_renumbered(before, model):
+        # Before operators are defined by others: quantized forms then round as numerics.md says.
+        if not may_not_end(model):
+            _compare_conversion(before, model)
     name_everything(model)
     infer_and_fold(model)
     verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)
         logger.info("traced; differs from eager torch by %.2g of the range", difference)
-    elif converted and before is not None:
-        _compare_conversion(before, model)
     return model
 
 
@@ -243,9 +254,17 @@ def _node_in(text: str) -> str:
     return ""
 
 
+def _has_scan(model: ir.Model) -> bool:
+    return any(
+        node.op_type == "Scan" for node in ir.traversal.RecursiveGraphIterator(model.graph)
+    )
+
+
 def _compare_conversion(before: ir.Model, after: ir.Model) -> None:
     """The converted model must compute what the file's own operator set says."""
     feeds = random_feeds(after)
+    if any(not array.size for array in feeds.values()) and _has_scan(before):
+        return  # onnxruntime divides by the number of rounds
     try:
         expected = run_model(before, feeds)
         actual = run_model(after, feeds)

@@ -12,6 +12,8 @@ from edgecomp.frontend.onnx_structure import check_structure
 #: Opset versions of the standard domain that can be read.
 OPSETS = range(1, 29)
 _NEWEST_IR = 14
+#: Kinds of numpy's own numbers.
+_PLAIN_KINDS = "biuf"
 
 # What people take for a model file, by suffix.
 _NOT_ONNX = {
@@ -53,7 +55,9 @@ def to_ir(proto: onnx.ModelProto) -> ir.Model:
         EdgecompError: MODEL_INVALID.
     """
     try:
-        return ir.from_proto(proto)
+        model = ir.from_proto(proto)
+        for value in model.graph.initializers.values():
+            value.const_value = _read_once(value.const_value)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         reason: BaseException = error
         while reason.__cause__ is not None:
@@ -63,6 +67,23 @@ def to_ir(proto: onnx.ModelProto) -> ir.Model:
             f"the model cannot be read: {str(reason) or type(reason).__name__}",
             hint="the file is damaged, or newer than the installed onnx packages",
         ) from error
+    return model
+
+
+def _read_once(tensor: ir.TensorProtocol | None) -> ir.TensorProtocol | None:
+    """A tensor as an array of numpy, where its type is one: a protobuf's is copied at every use."""
+    if not isinstance(tensor, ir.serde.TensorProtoTensor):
+        return tensor
+    array = tensor.numpy()
+    if array.dtype.kind not in _PLAIN_KINDS:
+        return tensor
+    return ir.Tensor(
+        array,
+        tensor.dtype,
+        name=tensor.name,
+        doc_string=tensor.doc_string,
+        metadata_props=tensor.metadata_props,
+    )
 
 
 def read_proto(path: pathlib.Path) -> onnx.ModelProto:

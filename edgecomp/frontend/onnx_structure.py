@@ -5,6 +5,7 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.onnx_functions import check_functions
+from edgecomp.graph.microsoft.definitions import MISPLACED, is_known
 
 # Data of these domains is defined by onnx itself.
 _KNOWN_DOMAINS = (
@@ -61,7 +62,7 @@ def _check_operators(proto: onnx.ModelProto) -> None:
     versions = {each.domain: each.version for each in proto.opset_import}
     for node in _all_nodes(proto):
         domain = "" if node.domain == "ai.onnx" else node.domain
-        if (node.domain, node.op_type) in functions:
+        if (node.domain, node.op_type) in functions or _is_microsoft(node):
             continue
         version = versions.get(domain, versions.get("ai.onnx", 1))
         if domain in _KNOWN_DOMAINS and onnx.defs.has(
@@ -76,11 +77,17 @@ def _check_operators(proto: onnx.ModelProto) -> None:
             Code.OPERATOR_UNSUPPORTED,
             f"operators that ONNX does not define: {listed}",
             node=next(iter(unknown.values())),
-            hint="com.microsoft operators come from onnxruntime's optimizer: give the model from "
-            "before it"
+            hint="these com.microsoft operators come from onnxruntime's optimizer: give the model "
+            "from before it"
             if vendor
             else "export without custom operators, or give them as functions in the model",
         )
+
+
+def _is_microsoft(node: onnx.NodeProto) -> bool:
+    """Whether the node is one of onnxruntime's that are known, wherever it puts it."""
+    misplaced = node.domain in ("", "ai.onnx") and node.op_type in MISPLACED
+    return misplaced or is_known(node.domain, node.op_type)
 
 
 def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:

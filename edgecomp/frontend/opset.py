@@ -1,5 +1,6 @@
 """One operator set inside: older models are converted up to it, newer ones stay as they are."""
 
+import functools
 import logging
 
 import onnx
@@ -14,6 +15,10 @@ logger = logging.getLogger(__name__)
 
 #: Gelu, GroupNormalization and blocked QuantizeLinear are in it, and onnxruntime 1.18 runs it.
 INTERNAL_OPSET = 21
+#: Before it, the text of an operator was at times changed and nothing else of its definition.
+_OLDEST_BY_DEFINITION = 13
+
+_LAST_SCAN_WITH_BATCH = 8
 
 
 def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
@@ -26,9 +31,11 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     Raises:
         EdgecompError: OPSET_UNSUPPORTED with onnx's reason.
     """
-    given = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+    given = standard_version(model)
     if given >= version:
         return False
+    if given <= _LAST_SCAN_WITH_BATCH:
+        _refuse_old_scan(model)
     sources = {
         value.name: source_of(node)
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
@@ -61,6 +68,74 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     inherit_sources(model)
     logger.info("converted from opset %d to %d", given, version)
     return True
+
+
+def is_renumbered(before: ir.Model, after: ir.Model) -> bool:
+    """Whether a conversion left all nodes as they were, and each means the same in both versions.
+
+    It does where its definition has the same inputs, outputs and attributes in both, and at most
+    other types: what onnx adds most often. Then there is nothing to compare.
+    """
+    first, last = standard_version(before), standard_version(after)
+    if first < _OLDEST_BY_DEFINITION:
+        return False
+    if [_written(node) for node in before.graph] != [_written(node) for node in after.graph]:
+        return False
+    return all(
+        _is_same_definition(node.op_type, first, last)
+        for node in after.graph
+        if node.domain in ("", "ai.onnx")
+    )
+
+
+def standard_version(model: ir.Model) -> int:
+    """Version of the standard operators, 1 where the model names none."""
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
+
+
+def _written(node: ir.Node) -> bytes:
+    """All of a node but what is noted about it."""
+    proto = ir.serde.serialize_node(node)
+    proto.name = proto.doc_string = ""
+    del proto.metadata_props[:]
+    # Inner graphs carry notes of their own: the answer is then "not the same".
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+@functools.cache
+def _is_same_definition(operator: str, first: int, second: int) -> bool:
+    try:
+        old, new = (onnx.defs.get_schema(operator, each, "") for each in (first, second))
+    except onnx.defs.SchemaError:
+        return False
+    return old.since_version == new.since_version or _signature(old) == _signature(new)
+
+
+def _signature(schema: onnx.defs.OpSchema) -> list[object]:
+    """A definition without types and text."""
+    ports = [
+        [(port.name, port.option, port.is_homogeneous, port.min_arity) for port in side]
+        for side in (schema.inputs, schema.outputs)
+    ]
+    attributes = [
+        (name, own.type, own.required, own.default_value.SerializeToString(deterministic=True))
+        for name, own in sorted(schema.attributes.items())
+    ]
+    return [ports, attributes, schema.deprecated]
+
+
+def _refuse_old_scan(model: ir.Model) -> None:
+    """Onnx's converter drops the batch dimension that Scan had, from the inputs too."""
+    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        if node.op_type == "Scan" and node.domain in ("", "ai.onnx"):
+            raise EdgecompError(
+                Code.OPSET_UNSUPPORTED,
+                "Scan of opset 8 has a batch dimension, which later ones lack",
+                node=node.name or "",
+                source=source_of(node),
+                hint="export again with opset 9 or later",
+            )
 
 
 def _move_weights(old: ir.Model, new: ir.Model) -> None:

@@ -48,7 +48,7 @@ def _apply(value: ir.Value, spec: InputSpec, known: dict[str, tuple[int, str]]) 
     declared = value.shape
     if declared is not None and len(declared) != len(spec.shape):
         raise _conflict(value, spec, f"it has {len(declared)} dimensions")
-    for extent, given in zip(declared or (), spec.shape, strict=False):
+    for extent, given in zip(declared or (), spec.extents, strict=False):
         if isinstance(extent, int):
             if extent != given:
                 raise _conflict(value, spec, f"its shape is {declared}")
@@ -64,7 +64,7 @@ def _apply(value: ir.Value, spec: InputSpec, known: dict[str, tuple[int, str]]) 
             )
     if spec.dtype and value.dtype is not None and value.dtype.numpy().name != spec.dtype:
         raise _conflict(value, spec, f"its dtype is {value.dtype.numpy().name}")
-    value.shape = ir.Shape(spec.shape)
+    value.shape = ir.Shape(spec.extents)
 
 
 def _fill_by_name(value: ir.Value, known: dict[str, tuple[int, str]]) -> None:
@@ -93,7 +93,9 @@ def _refuse_free(model: ir.Model) -> None:
         Code.DIMENSION_FREE,
         f"free dimensions of inputs: {shown}",
         node=free[0].name or "",
-        hint="give " + " ".join(f"--input {_example(value)}" for value in free),
+        hint="give "
+        + " ".join(f"--input {_example(value)}" for value in free)
+        + f", or bounds as in {_bounded_example(free[0])} for a bundle of every size in them",
     )
 
 
@@ -101,6 +103,13 @@ def _example(value: ir.Value) -> str:
     if value.shape is None:
         return f"{value.name}:1x3x224x224"
     dims = [str(extent) if isinstance(extent, int) else "1" for extent in value.shape]
+    return f"{value.name}:{'x'.join(dims)}"
+
+
+def _bounded_example(value: ir.Value) -> str:
+    if value.shape is None:
+        return f"{value.name}:1x3x[32..640]x[32..640]"
+    dims = [str(extent) if isinstance(extent, int) else "[1..8]" for extent in value.shape]
     return f"{value.name}:{'x'.join(dims)}"
 
 

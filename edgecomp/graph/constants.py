@@ -10,6 +10,8 @@ from edgecomp.graph.names import unused_name
 
 AnyArray = npt.NDArray[Any]
 
+_VIEW_BYTES = 1 << 20
+
 
 def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The tensor of an initializer or of a Constant node's output, None for anything else.
@@ -45,6 +47,22 @@ def scalar(value: ir.Value | None) -> float | None:
     return float(tensor.numpy().reshape(()))
 
 
+def compact(array: AnyArray) -> AnyArray:
+    """The array without gaps in memory: row-major, or a large one as it lies.
+
+    A transposed view of weights in a mapped file takes no memory; a copy would.
+    """
+    if array.nbytes >= _VIEW_BYTES and _is_permuted(array):
+        return array
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _is_permuted(array: AnyArray) -> bool:
+    """Whether the array is row-major but for the order of its dimensions."""
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    return bool(array.transpose(order).flags.c_contiguous)
+
+
 def new_initializer(graph: ir.Graph, name: str, array: AnyArray) -> ir.Value:
     """Register an array as an initializer.
 
@@ -53,7 +71,7 @@ def new_initializer(graph: ir.Graph, name: str, array: AnyArray) -> ir.Value:
         name: wanted name; a number is appended where it is taken.
         array: any dtype that ONNX knows, any shape.
     """
-    array = np.ascontiguousarray(array).reshape(np.shape(array))
+    array = compact(np.asarray(array))
     unique = unused_name(graph, name)
     tensor = ir.Tensor(array, name=unique)
     value = ir.Value(

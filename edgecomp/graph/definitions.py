@@ -24,6 +24,8 @@ from edgecomp.graph.definitions_indexing import (
 )
 from edgecomp.graph.definitions_other import define_det, define_dropout, define_eye_like
 from edgecomp.graph.definitions_pool import define_max_pool, define_max_unpool
+from edgecomp.graph.microsoft.definitions import DEFINITIONS as MICROSOFT
+from edgecomp.graph.microsoft.definitions import DOMAIN
 from edgecomp.graph.shapes import static_shape
 
 _Body = list[onnx.NodeProto]
@@ -31,11 +33,11 @@ _Body = list[onnx.NodeProto]
 
 def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
     """The definition of a node as a function of its inputs, None where there is none."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx", DOMAIN):
         return None
-    define = _DEFINITIONS.get(node.op_type)
+    define = _DEFINITIONS.get(node.op_type) if node.domain != DOMAIN else None
     body = define(node) if define else None
-    write = _BODIES.get(node.op_type)
+    write = (MICROSOFT if node.domain == DOMAIN else _BODIES).get(node.op_type)
     written = write(node) if write else None
     if written is not None:
         body = written.nodes
@@ -52,15 +54,28 @@ def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
 
 
 def _qlinear_matmul(node: ir.Node) -> _Body | None:
-    """Scales of one element each; rows or columns of their own have no QDQ form here."""
-    if any(_elements(node, index) != 1 for index in (1, 2, 4, 5, 6, 7)):
+    """One scale each, or one per column; rows with scales of their own have no QDQ form here."""
+    if any(_elements(node, index) != 1 for index in (1, 2, 6, 7)):
+        return None
+    shape = static_shape(node.inputs[3])
+    if shape is None:
+        return None
+    if _elements(node, 4) == 1:
+        b = _dequantize("b", "i3", "i4", "i5")
+    elif _elements(node, 4) == _elements(node, 5) == shape[-1]:
+        b = _dequantize_columns("b", "i3", "i4", "i5", len(shape) - 1)
+    else:
         return None
     return [
         *_dequantize("a", "i0", "i1", "i2"),
-        *_dequantize("b", "i3", "i4", "i5"),
+        *b,
         make_node("MatMul", ["a", "b"], ["product"]),
         *_quantize("product", "i6", "i7"),
     ]
+
+
+#: Behind x, w and y, each with a scale and a zero point.
+_QLINEAR_BIAS = 8
 
 
 def _qlinear_conv(node: ir.Node) -> _Body | None:
@@ -73,7 +88,7 @@ def _qlinear_conv(node: ir.Node) -> _Body | None:
         else _dequantize("w", "i3", "i4", "i5")
     )
     inputs, bias = ["x", "w"], []
-    if len(node.inputs) > len(("x", "xs", "xz", "w", "ws", "wz", "ys", "yz")):
+    if len(node.inputs) > _QLINEAR_BIAS and node.inputs[_QLINEAR_BIAS] is not None:
         scale = "bias_scale_all" if per_channel else "bias_scale"
         # The axis counts only where there is one scale per channel.
         bias = [
@@ -101,6 +116,21 @@ def _dequantize(result: str, stored: str, scale: str, zero: str) -> _Body:
         make_node("Squeeze", [scale], [f"{result}_scale"]),
         make_node("Squeeze", [zero], [f"{result}_zero"]),
         make_node("DequantizeLinear", [stored, f"{result}_scale", f"{result}_zero"], [result]),
+    ]
+
+
+def _dequantize_columns(result: str, stored: str, scale: str, zero: str, axis: int) -> _Body:
+    """Dequantize by one scale per index of an axis; the scales may have more dimensions."""
+    return [
+        make_node("Constant", [], [f"{result}_flat"], value_ints=[-1]),
+        make_node("Reshape", [scale, f"{result}_flat"], [f"{result}_scale"]),
+        make_node("Reshape", [zero, f"{result}_flat"], [f"{result}_zero"]),
+        make_node(
+            "DequantizeLinear",
+            [stored, f"{result}_scale", f"{result}_zero"],
+            [result],
+            axis=axis,
+        ),
     ]
 
 

@@ -4,11 +4,20 @@ import onnx
 import onnx_ir as ir
 
 from edgecomp.graph.body import Body
+from edgecomp.graph.constants import is_constant
 from edgecomp.graph.shapes import static_shape
 
 
-def define_conv_integer(node: ir.Node) -> Body:
-    """Conv in float64, which holds every sum of products of bytes exactly."""
+def define_conv_integer(node: ir.Node) -> Body | None:
+    """Conv in float64, which holds every sum of products of bytes exactly.
+
+    Constant weights stay: integer kernels compute with them.
+    """
+    rank = len(static_shape(node.inputs[0]) or ())
+    weight_zero = node.inputs[3] if len(node.inputs) > len(("x", "w", "x_zero")) else None
+    known = is_constant(node.inputs[1]) and (weight_zero is None or is_constant(weight_zero))
+    if known and rank in (3, 4):
+        return None
     body = Body()
     kind = onnx.TensorProto.DOUBLE
     factors = []

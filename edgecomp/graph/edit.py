@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecomp.graph.bodies import bodies, discard
 from edgecomp.graph.constants import new_initializer
 from edgecomp.graph.names import unused_name
 from edgecomp.graph.source import copy_source
@@ -100,6 +101,24 @@ def replace_node(old: ir.Node, new: ir.Node, *, origins: Iterable[ir.Node] = ())
     graph.remove(old, safe=True)
 
 
+def insert_behind(node: ir.Node, operator: str, operand: ir.Value, *, name: str) -> None:
+    """Put ``operator(result, operand)`` behind a node of one output.
+
+    What it gives takes over the result's name, type, shape and readers, the graph's output too.
+    """
+    graph, result = node.graph, node.outputs[0]
+    assert isinstance(graph, ir.Graph)
+    new = ir.node(operator, [result, operand], name=name)
+    copy_source(node, new)
+    after, taken = new.outputs[0], result.name
+    after.type, after.shape = result.type, result.shape
+    node.append(new)
+    result.replace_all_uses_with(after, replace_graph_outputs=True)
+    new.replace_input_with(0, result)
+    result.name = unused_name(graph, f"{taken}_product")
+    after.name = taken
+
+
 def set_constant_input(
     node: ir.Node, index: int, array: npt.ArrayLike, *, name: str = ""
 ) -> ir.Value:
@@ -130,11 +149,15 @@ def set_constant_input(
 
 
 def only_reader(value: ir.Value) -> ir.Node | None:
-    """The node that reads the value when it is read exactly once and is no graph output."""
+    """The node that reads the value when it is read exactly once and is no graph output.
+
+    A reader inside a branch or loop does not count: it may run never, or often.
+    """
     uses = list(value.uses())
     if len(uses) != 1 or value.is_graph_output():
         return None
-    return uses[0].node
+    reader = uses[0].node
+    return reader if reader.graph is value.graph else None
 
 
 def remove_unused(model: ir.Model) -> int:
@@ -149,10 +172,11 @@ def _remove_unused_in(graph: ir.Graph) -> int:
     removed = 0
     for node in list(reversed(graph)):
         if any(value.uses() or value.is_graph_output() for value in node.outputs):
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.GRAPH:
-                    removed += _remove_unused_in(attribute.as_graph())
+            for body in bodies(node):
+                removed += _remove_unused_in(body)
             continue
+        for body in bodies(node):
+            discard(body)
         graph.remove(node, safe=True)
         removed += 1
     for name, value in list(graph.initializers.items()):

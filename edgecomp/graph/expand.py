@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.definitions import defined_function
 from edgecomp.graph.inline import inline_graph
+from edgecomp.graph.microsoft.definitions import DOMAIN as MICROSOFT
 from edgecomp.graph.source import copy_source
 
 #: Expanded always: nothing computes them directly.
@@ -37,7 +38,7 @@ ALWAYS = frozenset(
     }
 )
 
-_DOMAINS = ("", "ai.onnx", "ai.onnx.preview")
+_DOMAINS = ("", "ai.onnx", "ai.onnx.preview", MICROSOFT)
 
 
 def expand_node(node: ir.Node, opset_imports: dict[str, int]) -> list[ir.Node] | None:
@@ -63,6 +64,8 @@ def expand_node(node: ir.Node, opset_imports: dict[str, int]) -> list[ir.Node] |
 
 
 def _wanted(node: ir.Node) -> bool:
+    if node.domain == MICROSOFT:
+        return False
     if node.op_type in ALWAYS:
         return True
     if node.op_type == "LayerNormalization":
@@ -142,6 +145,8 @@ def _instance(function: onnx.FunctionProto, node: ir.Node) -> ir.Graph | None:
 
 
 def _schema_defaults(node: ir.Node) -> dict[str, onnx.AttributeProto]:
+    if not onnx.defs.has(node.op_type, node.domain):
+        return {}
     schema = onnx.defs.get_schema(node.op_type, node.domain)
     return {
         name: attribute.default_value

@@ -11,12 +11,14 @@ import logging
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.bodies import is_control_flow, name_inner_values
 from edgecomp.graph.constants import (
     AnyArray,
     constant_array,
     constant_tensor,
     new_initializer,
 )
+from edgecomp.graph.control_flow import settle
 from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
@@ -51,7 +53,8 @@ class FoldResult:
 
     Attributes:
         folded: nodes replaced by constants.
-        branches: If nodes replaced by the branch their constant condition takes.
+        branches: If nodes replaced by the branch their constant condition takes, loops by their
+            rounds.
         inferred: values whose type or shape became better known.
         expanded: nodes replaced by their definition, readers of sequences by tensors.
     """
@@ -63,20 +66,27 @@ class FoldResult:
 
 
 def infer_and_fold(model: ir.Model) -> FoldResult:
-    """Sweep the main graph once, then drop what is no longer read.
+    """Sweep the graph once, then drop what is no longer read.
 
-    Scope: main graph; the branch of an If with a constant condition becomes part of it.
+    Scope: main graph and the bodies of its control flow; the branch of an If with a constant
+    condition and the rounds of a short loop become part of what is around them.
     Numerics: exact (onnx's reference evaluator computes what is folded).
 
     Raises:
         EdgecompError: SHAPE_CONFLICT, see ``infer_node``.
     """
     result = FoldResult()
-    for node in list(model.graph):
-        _visit(node, model, result)
+    _sweep(model.graph, model, result)
     if result.folded or result.branches or result.expanded:
         remove_unused(model)
+    name_inner_values(model.graph)
     return result
+
+
+def _sweep(graph: ir.Graph, model: ir.Model, result: FoldResult) -> None:
+    graph.opset_imports.update(model.opset_imports)
+    for node in list(graph):
+        _visit(node, model, result)
 
 
 def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
@@ -88,6 +98,13 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
             for inner in inline_graph(node, node.attributes[branch].as_graph()):
                 _visit(inner, model, result)
             return
+    if is_control_flow(node):
+        rounds = settle(node, lambda graph: _sweep(graph, model, result))
+        if rounds is not None:
+            result.branches += 1
+            for inner in rounds:
+                _visit(inner, model, result)
+        return
     if node.op_type == "CastLike" and node.domain == "":
         node = _as_cast(node)
     if node.op_type == "Range" and node.domain == "":
@@ -99,12 +116,15 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
     else:
         result.inferred += infer_node(node, model.opset_imports)
         definition = replace_sequence_reader(node)
+        is_sequence = definition is not None
         if definition is None:
             definition = expand_node(node, model.opset_imports)
         if definition is not None:
             result.expanded += 1
             for inner in definition:
                 _visit(inner, model, result)
+            for inner in () if is_sequence else definition:
+                _bypass_identity(inner)
             return
         arrays = _evaluate(node, model)
     # An output stays the result of a node: Identity of a constant is folded as far as it goes.
@@ -113,6 +133,21 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         return
     _replace_by_constants(node, arrays)
     result.folded += 1
+
+
+def _bypass_identity(node: ir.Node) -> None:
+    """Let readers of an Identity in a definition read what it copies, where a node computes it.
+
+    Between quantized operators it would stand in the way of what belongs together.
+    """
+    if node.op_type != "Identity" or node.domain != "" or node.graph is None:
+        return
+    source = node.inputs[0]
+    if source is None or source.producer() is None or source.is_graph_output():
+        return
+    replace_value(node.outputs[0], source)
+    if not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
+        node.graph.remove(node, safe=True)
 
 
 def _evaluate(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from edgecomp.graph.bodies import bodies, discard
 from edgecomp.graph.names import free_name
 from edgecomp.graph.source import copy_source
 
@@ -21,21 +22,44 @@ def inline_graph(
     Returns:
         The moved nodes, and one Identity per output.
     """
+    given = [each for each in inputs if each is not None]
+    nodes, results = insert_graph(node, inner, given, names_around(node, inner))
+    return nodes + replace_outputs(node, results)
+
+
+def names_around(node: ir.Node, *without: ir.Graph) -> set[str]:
+    """Names of the values of a node's graph and the graphs inside it."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    for value, given in zip(
-        list(inner.inputs), [each for each in inputs if each is not None], strict=True
-    ):
-        value.replace_all_uses_with(given, replace_graph_outputs=True)
-    inner.inputs.clear()
     taken = set(graph.initializers) | {value.name for value in graph.inputs if value.name}
-    taken |= {
+    return taken | {
         value.name
         for each in ir.traversal.RecursiveGraphIterator(graph)
-        if each.graph is not inner
+        if each.graph not in without
         for value in each.outputs
         if value.name
     }
+
+
+def insert_graph(
+    node: ir.Node, inner: ir.Graph, inputs: Sequence[ir.Value], taken: set[str]
+) -> tuple[list[ir.Node], list[ir.Value]]:
+    """Put the nodes of a graph before a node.
+
+    Args:
+        node: stays.
+        inner: is emptied; its values get free names.
+        inputs: of the graph.
+        taken: names that are not free; those given are added.
+
+    Returns:
+        The moved nodes and the results.
+    """
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    for value, given in zip(list(inner.inputs), inputs, strict=True):
+        value.replace_all_uses_with(given, replace_graph_outputs=True)
+    inner.inputs.clear()
     for value in list(inner.initializers.values()):
         inner.initializers.pop(value.name)  # type: ignore[arg-type]
         value.name = free_name(value.name or "constant", taken)
@@ -50,13 +74,17 @@ def inline_graph(
                 value.name = free_name(value.name or "value", taken)
         copy_source(node, each)
     node.prepend(nodes)
-    moved = _connect(node, results)
-    graph.remove(node, safe=True)
-    return nodes + moved
+    return nodes, results
 
 
-def _connect(node: ir.Node, results: list[ir.Value]) -> list[ir.Node]:
-    """Identity nodes named like the node's outputs; a later pass removes those not needed."""
+def replace_outputs(node: ir.Node, results: Sequence[ir.Value]) -> list[ir.Node]:
+    """Remove a node whose outputs are other values now.
+
+    Returns:
+        Identity nodes named like the node's outputs; a later pass removes those not needed.
+    """
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
     identities = []
     for old, new in zip(node.outputs, results, strict=False):
         if not old.name:
@@ -73,4 +101,7 @@ def _connect(node: ir.Node, results: list[ir.Value]) -> list[ir.Node]:
         # What the file declares for an If covers both branches: the taken one knows better.
         after.shape = new.shape if new.shape is not None else old_shape_declared
         identities.append(identity)
+    for body in bodies(node):
+        discard(body)
+    graph.remove(node, safe=True)
     return identities

@@ -14,7 +14,7 @@ from edgecomp.graph.integer import AddWeights, Affine, AnyArray, Float32Array, R
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.windows import Window
 
-Int8Array = npt.NDArray[np.int8]
+WeightArray = npt.NDArray[np.int8] | npt.NDArray[np.int16]
 Int32Array = npt.NDArray[np.int32]
 
 
@@ -76,7 +76,7 @@ class IntegerProduct(IntegerOperator):
     """Conv, Gemm or MatMul with constant weights: ``acc = sum((x - z_x) * w) + b``.
 
     Attributes:
-        weight: int8 in [-127, 127]: [M, C/groups, taps...] of a Conv, else [K, N].
+        weight: int8, or int16 in [-255, 255]: [M, C/groups, taps...] of a Conv, else [K, N].
         bias: int32 [M] or [N]; zeros where the model has none. Does not contain the term
             ``-z_x * sum(w)``, which fits in int32 with it.
         groups: of a Conv, else 1.
@@ -86,7 +86,7 @@ class IntegerProduct(IntegerOperator):
             ``s_x * s_w``.
     """
 
-    weight: Int8Array
+    weight: WeightArray
     bias: Int32Array
     groups: int
     window: Window | None

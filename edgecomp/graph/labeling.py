@@ -53,14 +53,6 @@ def flow_cost(flow: Flow, special: Sequence[bool]) -> float:
     return flow.to_plain if converted else 0.0
 
 
-def labeling_cost(
-    variables: Sequence[Variable], flows: Sequence[Flow], special: Sequence[bool]
-) -> float:
-    """Cost of a labeling."""
-    own = sum(v.special if s else v.plain for v, s in zip(variables, special, strict=True))
-    return own + sum(flow_cost(flow, special) for flow in flows)
-
-
 def cheapest_labels(variables: Sequence[Variable], flows: Sequence[Flow]) -> list[bool]:
     """Which variables are special in the cheapest labeling; among equals the fewest."""
     network = _Network(len(variables))

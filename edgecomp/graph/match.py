@@ -51,14 +51,6 @@ def scaled(node: ir.Node | None) -> tuple[ir.Value, float] | None:
     return None if found is None or found[1] == 0 else (found[0], 1.0 / found[1])
 
 
-def operand_pairs(node: ir.Node) -> list[tuple[ir.Value, ir.Value]]:
-    """Both orders of a two-input node's computed operands."""
-    first, second = node.inputs[0], node.inputs[1]
-    if first is None or second is None:
-        return []
-    return [(first, second), (second, first)]
-
-
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
     """Bounds of a Clip or Relu with constant scalar bounds, infinite where absent."""
     if is_operator(node, "Relu"):

@@ -39,7 +39,17 @@ class Recognition:
 
 def is_quantized(model: ir.Model) -> bool:
     """Whether the model has Quantize or Dequantize nodes, which fix its numbers."""
-    return any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph)
+    return any(
+        node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+    )
+
+
+def rounds_to_integers(model: ir.Model) -> bool:
+    """Whether any number is quantized, by scales of the model or of the moment."""
+    return is_quantized(model) or any(
+        node.op_type == "DynamicQuantizeLinear" for node in model.graph
+    )
 
 
 def recognize(graph: ir.Graph) -> Recognition:

@@ -14,10 +14,10 @@ from edgecomp.graph.integer import (
     requantize_multiplier,
 )
 from edgecomp.graph.integer_operators import (
-    Int8Array,
     Int32Array,
     IntegerProduct,
     QuantizedTensor,
+    WeightArray,
 )
 from edgecomp.graph.qdq_tensors import (
     Refusal,
@@ -50,7 +50,7 @@ def _gemm(node: ir.Node) -> IntegerProduct:
     transposed = bool(node.attributes.get_int("transB", 0))
     weight, scale = weight_of(node.inputs[1], 0 if transposed else 1)
     if transposed:
-        weight = np.ascontiguousarray(weight.T)
+        weight = weight.T.copy()
     bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, weight.shape[1])
     return _product(node, (node,), x, weight, scale, bias)
 
@@ -121,7 +121,7 @@ def _product(
     node: ir.Node,
     nodes: tuple[ir.Node, ...],
     x: QuantizedTensor,
-    weight: Int8Array,
+    weight: WeightArray,
     scale: Float32Array,
     bias: Int32Array,
     *,
@@ -154,7 +154,7 @@ def _product(
     )  # fmt: skip
 
 
-def _check_range(weight: Int8Array, bias: Int32Array, channel_axis: int) -> None:
+def _check_range(weight: WeightArray, bias: Int32Array, channel_axis: int) -> None:
     """Refuse where an accumulator, with or without its zero point term, could leave int32."""
     others = tuple(d for d in range(weight.ndim) if d != channel_axis)
     reach = np.abs(weight.astype(np.int64)).sum(axis=others) * 255 + np.abs(

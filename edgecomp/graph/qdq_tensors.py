@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer import Affine, AnyArray, Float32Array, clamp_bounds
-from edgecomp.graph.integer_operators import Int8Array, QuantizedTensor
+from edgecomp.graph.integer_operators import QuantizedTensor, WeightArray
 from edgecomp.graph.match import clip_bounds
 
 _STORED = (np.dtype(np.uint8), np.dtype(np.int8))
@@ -104,8 +104,10 @@ def dequantize_of(value: ir.Value | None) -> ir.Node | None:
     return node
 
 
-def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[Int8Array, Float32Array]:
-    """Constant int8 weights and their scales, [1] or [channels].
+def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, Float32Array]:
+    """Constant weights less their zero points, and their scales, [1] or [channels].
+
+    The weights are int8, or int16 where a zero point takes them out of its range.
 
     Args:
         value: dequantized weights.
@@ -124,9 +126,9 @@ def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[Int8Array, Flo
             raise Refusal("its weights have scales along another dimension than the channels")
     if zero.size > 1:
         zero = zero.reshape([-1 if d == channel_axis else 1 for d in range(stored.ndim)])
-    centred = stored.astype(np.int32) - zero
-    if centred.size and np.abs(centred).max() > 127:
-        raise Refusal("its weights minus their zero point are not in [-127, 127]")
+    centred = stored.astype(np.int16) - zero.astype(np.int16)
+    if centred.size and (centred.min() < -128 or centred.max() > 127):
+        return centred, scale
     return centred.astype(np.int8), scale
 
 

@@ -13,30 +13,24 @@ import onnx
 import onnx.reference
 import onnx_ir as ir
 
+from edgecomp.buffers import forget, spooled
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.constants import AnyArray
-from edgecomp.held import scratch_folder
+from edgecomp.graph.bodies import IMPOSSIBLE_KEY
+from edgecomp.graph.constants import AnyArray, scalar
+from edgecomp.graph.element_types import UNCOMMON_TYPES
 from edgecomp.onnxruntime_library import load_onnxruntime
 
-#: Types of computed values that need the reference evaluator.
-_UNCOMMON = frozenset(
-    {
-        ir.DataType.BFLOAT16,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.FLOAT8E8M0,
-        ir.DataType.FLOAT4E2M1,
-        ir.DataType.INT4,
-        ir.DataType.UINT4,
-        ir.DataType.INT2,
-        ir.DataType.UINT2,
-    }
-)
-
-# A protobuf cannot hold more than 2 GB: beyond this the weights go beside the file.
-_EMBEDDED_BYTES = 1 << 30
+#: Weights beyond this are handed to onnxruntime where they lie, whatever the model's size.
+_EMBEDDED_BYTES = 1 << 10
+#: onnxruntime copies what is handed to it. A model with more weights than this that runs once is
+#: fed with them as with its inputs, which copies nothing.
+_HANDED_BYTES = 48 << 20
+#: A weight in another order than ONNX's is copied in memory up to this, else into a file.
+_COPIED_BYTES = 1 << 20
+#: Kinds of numpy's own numbers; onnxruntime takes no others from numpy.
+_PLAIN_KINDS = "biuf"
+#: Operators behind which a value is still the same number.
+_VIEWS = frozenset({"Cast", "Gather", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 
 
 class Runner:
@@ -49,6 +43,7 @@ class Runner:
         optimize: let onnxruntime rewrite the graph; off, so that each operator is computed as
             the file says.
         threads: of onnxruntime, 0 for its own choice.
+        once: whether it runs for one feed only: then less memory is worth more than speed.
     """
 
     def __init__(
@@ -58,28 +53,39 @@ class Runner:
         *,
         optimize: bool = False,
         threads: int = 0,
+        once: bool = False,
     ) -> None:
         self.names = _wanted(model, values)
         self._session: Any
+        self._fed: dict[str, AnyArray] = {}
         if _is_uncommon(model):
             self._session = _Evaluator(model, self.names)
-        else:
-            self._session = _session(model, self.names, optimize=optimize, threads=threads)
+            return
+        light, arrays = _without_weights(model)
+        if once and sum(array.nbytes for array in arrays.values()) > _HANDED_BYTES:
+            self._fed, arrays = arrays, {}
+        proto = _with_outputs(ir.serde.serialize_model(light), self.names)
+        _feed_weights(proto, self._fed)
+        self._session, self._weights = _session(
+            proto, arrays, optimize=optimize, threads=threads
+        )
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Results by name, for one feed of every graph input."""
         try:
-            outputs = self._session.run(self.names, dict(feeds))
+            outputs = self._session.run(self.names, {**feeds, **self._fed})
         except EdgecompError:
             raise
         except Exception as error:  # onnxruntime's own exception types share no public base
             raise _refused(error, Code.MODEL_INVALID, "fails when it runs") from error
+        for array in self._fed.values():
+            forget(array)
         return dict(zip(self.names, outputs, strict=True))
 
 
 def _is_uncommon(model: ir.Model) -> bool:
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
-    return any(value.dtype in _UNCOMMON for value in values)
+    return any(value.dtype in UNCOMMON_TYPES for value in values)
 
 
 class _Evaluator:
@@ -109,25 +115,50 @@ def run_model(
     values: Iterable[str] | str | None = None,
 ) -> dict[str, AnyArray]:
     """Run once; see ``Runner``."""
-    return Runner(model, values)(feeds)
+    return Runner(model, values, once=True)(feeds)
 
 
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
     """Seeded inputs of the right shapes and dtypes: standard normal floats, small integers.
 
-    Integers are 0 or 1: valid as indices into any table, as masks and as lengths.
+    Integers are 0 or 1: valid as indices into any table, as masks and as lengths. One that the
+    model compares with a constant to choose a branch (a sampling rate) is that constant, unless
+    the branch cannot run.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, AnyArray] = {}
+    choices = _choices(model)
     for value in model.graph.inputs:
         assert value.shape is not None
         assert value.dtype is not None
         shape, dtype = value.shape.numpy(), value.dtype.numpy()
         if np.issubdtype(dtype, np.integer) or dtype == np.bool_:
             feeds[value.name or ""] = rng.integers(0, 2, shape).astype(dtype)
+            if value in choices:
+                feeds[value.name or ""] = np.full(shape, choices[value], dtype)
         else:
             feeds[value.name or ""] = rng.standard_normal(shape).astype(dtype)
     return feeds
+
+
+def _choices(model: ir.Model) -> dict[ir.Value, int]:
+    """Inputs that decide about an If by ``input == constant``, with the constant."""
+    found: dict[ir.Value, int] = {}
+    for node in model.graph:
+        if node.op_type != "If" or node.metadata_props.get(IMPOSSIBLE_KEY) == "then_branch":
+            continue
+        test = node.inputs[0].producer() if node.inputs[0] is not None else None
+        if test is None or test.op_type != "Equal":
+            continue
+        for value, other in (test.inputs, reversed(test.inputs)):
+            wanted = scalar(other)
+            while value is not None and (maker := value.producer()) is not None:
+                if maker.op_type not in _VIEWS:
+                    break
+                value = maker.inputs[0]
+            if wanted is not None and value is not None and value.is_graph_input():
+                found[value] = int(wanted)
+    return found
 
 
 def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
@@ -143,7 +174,14 @@ def _wanted(model: ir.Model, values: Iterable[str] | str | None) -> list[str]:
     ]
 
 
-def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: int) -> Any:
+def _session(
+    proto: onnx.ModelProto,
+    arrays: Mapping[str, AnyArray],
+    *,
+    optimize: bool,
+    threads: int,
+) -> tuple[Any, Any]:
+    """A session, and the weights that have to live as long as it does."""
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Fatal only: what onnxruntime refuses is raised, and said by who catches it.
@@ -153,17 +191,15 @@ def _session(model: ir.Model, names: Sequence[str], *, optimize: bool, threads: 
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers = ["CPUExecutionProvider"]
     try:
-        if _weight_bytes(model) < _EMBEDDED_BYTES:
-            proto = _with_outputs(ir.serde.serialize_model(model), names)
-            return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
-        with scratch_folder() as folder:
-            path = folder / "model.onnx"
-            ir.save(model, path, external_data="model.onnx.data")
-            proto = _with_outputs(onnx.load(path, load_external_data=False), names)
-            path.write_bytes(proto.SerializeToString())
-            return onnxruntime.InferenceSession(str(path), options, providers)
+        weights = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            for name, array in arrays.items()
+        }
+        options.add_external_initializers(list(weights), list(weights.values()))
+        session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers)
     except Exception as error:  # onnxruntime's own exception types share no public base
         raise _refused(error, Code.OPERATOR_UNSUPPORTED, "cannot be run") from error
+    return session, (arrays, weights)
 
 
 def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
@@ -182,12 +218,47 @@ def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
     )
 
 
-def _weight_bytes(model: ir.Model) -> int:
-    return sum(
-        value.const_value.nbytes
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    )
+def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
+    """A copy whose large weights are said to lie in a file, and these weights.
+
+    Written into the copy, they would be in memory five times before it runs.
+    """
+    light = model.clone()
+    arrays: dict[str, AnyArray] = {}
+    for name, value in light.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes <= _EMBEDDED_BYTES:
+            continue
+        array = tensor.numpy()
+        if array.dtype.kind not in _PLAIN_KINDS or array.dtype != tensor.dtype.numpy():
+            continue
+        arrays[name] = _row_major(array)
+        value.const_value = ir.ExternalTensor(
+            "weights", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
+        )
+    return light, arrays
+
+
+def _row_major(array: AnyArray) -> AnyArray:
+    if array.flags.c_contiguous or array.nbytes <= _COPIED_BYTES:
+        return np.ascontiguousarray(array)
+    moved = spooled(array)
+    forget(array)
+    return moved
+
+
+def _feed_weights(proto: onnx.ModelProto, fed: Mapping[str, AnyArray]) -> None:
+    """Make inputs of initializers."""
+    if not fed:
+        return
+    kept = [tensor for tensor in proto.graph.initializer if tensor.name not in fed]
+    for tensor in proto.graph.initializer:
+        if tensor.name in fed:
+            proto.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend(kept)
 
 
 def _with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

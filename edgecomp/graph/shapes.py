@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import bodies, captured_values
 from edgecomp.graph.constants import constant_tensor
 from edgecomp.graph.source import source_of
 
@@ -44,8 +45,8 @@ def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
         proto = inferred.get(value.name or "")
         if proto is None or proto.WhichOneof("value") is None:
             continue
-        changed |= _merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
-        changed |= _merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
+        changed |= merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
+        changed |= merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
         _refuse_empty_windows(node, value)
     if node.domain == "" and node.op_type in _MISFITS:
         _refuse_misfit(node, _MISFITS[node.op_type](node))
@@ -55,7 +56,8 @@ def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
 def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeProto]:
     schema = _schema(node.op_type, node.domain, opset_imports.get(node.domain, 0))
     visible = [value for value in node.inputs if value is not None]
-    visible += _captured_values(node)
+    for body in bodies(node):
+        visible += captured_values(body)
     types = {value.name: _type_proto(value) for value in visible}
     if schema is None or any(proto is None for proto in types.values()):
         return {}
@@ -87,7 +89,7 @@ def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeP
         problem = (
             f"{node.op_type} cannot take its inputs: {_first_line(error)}; inputs: {shapes}"
         )
-        raise _shape_conflict(node, problem, _EXPORT_AGAIN) from error
+        raise shape_conflict(node, problem, _EXPORT_AGAIN) from error
 
 
 def _with_defaults(node: ir.Node) -> onnx.NodeProto:
@@ -106,24 +108,6 @@ def _schema(operator: str, domain: str, version: int) -> onnx.defs.OpSchema | No
         return None
 
 
-def _captured_values(node: ir.Node) -> list[ir.Value]:
-    """Values of outer graphs that the node's subgraphs read."""
-    found: dict[str, ir.Value] = {}
-    for attribute in node.attributes.values():
-        if attribute.type != ir.AttributeType.GRAPH:
-            continue
-        inner = attribute.as_graph()
-        own = {id(value) for value in inner.inputs}
-        own.update(id(value) for value in inner.initializers.values())
-        nodes = list(ir.traversal.RecursiveGraphIterator(inner))
-        for each in nodes:
-            own.update(id(value) for value in each.outputs)
-        for value in [*(v for each in nodes for v in each.inputs), *inner.outputs]:
-            if value is not None and id(value) not in own and value.name:
-                found[value.name] = value
-    return list(found.values())
-
-
 def _type_proto(value: ir.Value) -> onnx.TypeProto | None:
     if value.type is None:
         return None
@@ -133,11 +117,12 @@ def _type_proto(value: ir.Value) -> onnx.TypeProto | None:
     return proto
 
 
-def _merge_type(node: ir.Node, value: ir.Value, inferred: ir.TypeProtocol | None) -> bool:
+def merge_type(node: ir.Node, value: ir.Value, inferred: ir.TypeProtocol | None) -> bool:
+    """Give a value its type; an error where the model declares another one."""
     if inferred is None or value.type == inferred:
         return False
     if value.type is not None and value.dtype not in (None, ir.DataType.UNDEFINED):
-        raise _shape_conflict(
+        raise shape_conflict(
             node,
             f"'{value.name}' is declared as {value.type}, but {node.op_type} gives {inferred}",
             "remove the declared types (value_info), or export the model again",
@@ -146,7 +131,8 @@ def _merge_type(node: ir.Node, value: ir.Value, inferred: ir.TypeProtocol | None
     return True
 
 
-def _merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> bool:
+def merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> bool:
+    """Join what is inferred with what is declared; an error where they contradict."""
     if inferred is None:
         return False
     declared = value.shape
@@ -157,7 +143,7 @@ def _merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> b
         isinstance(one, int) and isinstance(other, int) and one != other
         for one, other in zip(declared, inferred, strict=True)
     ):
-        raise _shape_conflict(
+        raise shape_conflict(
             node,
             f"'{value.name}' is declared with shape {declared}, but {node.op_type} gives {inferred}",
             "remove the declared shapes (value_info), or export the model again",
@@ -182,7 +168,7 @@ def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
         return
     source = node.inputs[0] if node.inputs else None
     taken = f", its input is {source.shape}" if source is not None else ""
-    raise _shape_conflict(
+    raise shape_conflict(
         node,
         f"the result of {node.op_type} would have shape {value.shape}{taken}",
         "the window is larger than the image: give a larger input",
@@ -191,12 +177,13 @@ def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
 
 def _refuse_misfit(node: ir.Node, problem: str) -> None:
     if problem:
-        raise _shape_conflict(
+        raise shape_conflict(
             node, f"{node.op_type} cannot take its inputs: {problem}", _EXPORT_AGAIN
         )
 
 
-def _shape_conflict(node: ir.Node, cause: str, hint: str) -> EdgecompError:
+def shape_conflict(node: ir.Node, cause: str, hint: str) -> EdgecompError:
+    """The error of a node whose types or shapes do not fit."""
     return EdgecompError(
         Code.SHAPE_CONFLICT,
         cause,

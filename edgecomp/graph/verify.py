@@ -6,19 +6,19 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import is_control_flow, possible_bodies
+from edgecomp.graph.control_flow import refusal
 from edgecomp.graph.source import source_of
 
 #: Kernels count in 32-bit integers.
 MOST_ELEMENTS = 2**31 - 1
-
-_CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 
 
 def verify(model: ir.Model, *, static: bool = True) -> None:
     """Check that a model is well formed.
 
     Every input is defined before its use, names are unique, initializers have data, and (with
-    ``static``) every value of the main graph has a type and a shape of known extents.
+    ``static``) every value has a type and a shape of known extents.
 
     Raises:
         EdgecompError: MODEL_INVALID naming the first node at fault; with ``static``
@@ -31,7 +31,7 @@ def verify(model: ir.Model, *, static: bool = True) -> None:
 
 
 def is_whole(graph: ir.Graph) -> bool:
-    """Whether every value of the main graph has a type and a shape of known extents."""
+    """Whether every value has a type and a shape of known extents."""
     return all(is_static(value) for value in _values(graph))
 
 
@@ -92,13 +92,14 @@ def _verify_static(graph: ir.Graph) -> None:
         return
     value = unknown[0]
     node = value.producer()
-    if node is not None and node.op_type in _CONTROL_FLOW:
+    if node is not None and is_control_flow(node):
+        cause, hint = refusal(node)
         raise EdgecompError(
             Code.OPERATOR_UNSUPPORTED,
-            f"{node.op_type} that depends on an input cannot be compiled",
+            cause,
             node=node.name or "",
             source=source_of(node),
-            hint="export the model for one branch, with the condition as a constant",
+            hint=hint,
         )
     shown = ", ".join(f"{each.name} {each.shape or '?'}" for each in unknown[:8])
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
@@ -129,9 +130,16 @@ def _verify_sizes(graph: ir.Graph) -> None:
 
 
 def _values(graph: ir.Graph) -> Iterable[ir.Value]:
+    """Values of a graph and of the bodies in it, those that explain others before them."""
     yield from graph.inputs
     for node in graph:
-        yield from (value for value in node.outputs if value.name)
+        results = [value for value in node.outputs if value.name]
+        if node.op_type != "If":  # a loop that does not settle leaves its body as it was
+            yield from results
+        for body in possible_bodies(node):
+            yield from _values(body)
+        if node.op_type == "If":
+            yield from results
 
 
 def is_static(value: ir.Value) -> bool:

@@ -1,5 +1,3 @@
 """From a portable ONNX model to a static plan with compiled kernels."""
 
-from edgecomp.tvm_import import import_tvm
-
-import_tvm()
+import edgecomp.onnx_ir_import  # noqa: F401 - before onnx_ir itself

@@ -43,6 +43,28 @@ def plan_arena(blocks: Sequence[Block]) -> tuple[list[int], int]:
     return best
 
 
+def alive_through(loops: Sequence[tuple[int, int]], first: int, last: int) -> tuple[int, int]:
+    """When a value is alive that is touched first and last at these calls.
+
+    After the last call of a loop comes its first again: what is read in a loop and was made
+    before it is alive until the loop is over, and what is made in a loop and read after it may
+    not be overwritten by the loop's other calls. What is made and read inside one round is free
+    between two rounds.
+
+    Args:
+        loops: first and last call of each.
+        first: call that touches the value first.
+        last: call that touches it last.
+    """
+    inner_first = sorted(loops, key=lambda loop: loop[1] - loop[0])
+    for begin, end in inner_first:
+        if first < begin <= last:
+            last = max(last, end)
+        if begin <= first <= end < last:
+            first = begin
+    return first, last
+
+
 def lower_bound(blocks: Sequence[Block]) -> int:
     """Largest sum of blocks alive at one call: no placement can need less."""
     events: dict[int, int] = {}

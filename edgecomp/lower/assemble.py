@@ -1,18 +1,32 @@
 """Selected kernel calls to a plan: lifetimes, arena offsets, one blob of weights."""
 
 import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
+from edgecomp.buffers import Spool, bytes_of, pieces
 from edgecomp.device.target import Target
-from edgecomp.lower.arena import Block, lower_bound, plan_arena
+from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
+from edgecomp.lower.flatten import Region
 from edgecomp.lower.grain import grain_items
 from edgecomp.lower.interleave import Step, interleave
+from edgecomp.lower.lanes import group_bounds
 from edgecomp.lower.select import Selected
+from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
-from edgecomp.plan.values import SLACK_BYTES, Array, Value
-from edgecomp.schedules.schedule import Constant
+from edgecomp.plan.plan import (
+    Extent,
+    Plan,
+    PlanCall,
+    PlanPort,
+    PlanRegion,
+    PlanTensor,
+    RegionKind,
+    Storage,
+)
+from edgecomp.plan.sizes import has_dynamic, largest_shape
+from edgecomp.plan.values import SLACK_BYTES, Array, Value, largest_bytes
+from edgecomp.schedules.schedule import Constant, KernelCall
 
 ALIGNMENT_BYTES = 64
 
@@ -21,17 +35,20 @@ class _Weights:
     """The weights file: each distinct array once, in the order of first use."""
 
     def __init__(self) -> None:
-        self.contents = bytearray()
-        self._offsets: dict[str, int] = {}
+        self.contents = Spool()
+        self._offsets: dict[bytes, int] = {}
 
     def add(self, array: Array) -> int:
         """Offset of the array in the file."""
-        data = np.ascontiguousarray(array).tobytes()
-        digest = hashlib.sha256(data).hexdigest()
+        data = bytes_of(array)
+        hashed = hashlib.sha256()
+        for piece in pieces(data):
+            hashed.update(piece)
+        digest = hashed.digest()
         if digest not in self._offsets:
             self._offsets[digest] = len(self.contents)
-            padding = -len(data) % ALIGNMENT_BYTES + SLACK_BYTES
-            self.contents += data + bytes(padding)
+            self.contents.write(data)
+            self.contents.write(bytes(-len(data) % ALIGNMENT_BYTES + SLACK_BYTES))
         return self._offsets[digest]
 
 
@@ -42,22 +59,36 @@ class _Tensors:
         self.weights = _Weights()
         self.tensors: list[PlanTensor] = []
         self._index: dict[Value, int] = {}
+        self._constants: dict[int, int] = {}
         self._lifetimes: dict[int, list[int]] = {}
         self._owners: dict[int, Value] = {}
+        self._overruns: dict[int, int] = {}
 
     def constant(self, name: str, array: Array) -> int:
-        """Index of the tensor of a constant."""
+        """Index of the tensor of a constant; the array lives as long as the calls."""
+        if id(array) not in self._constants:
+            self._constants[id(array)] = self._constant(name, array)
+        return self._constants[id(array)]
+
+    def _constant(self, name: str, array: Array) -> int:
         offset = self.weights.add(array)
         dtype, shape, size = array.dtype.name, tuple(array.shape), array.nbytes
         tensor = PlanTensor(name, dtype, shape, Storage.WEIGHTS, offset, size)
         for index, known in enumerate(self.tensors):
-            if known.storage is Storage.WEIGHTS and known.offset_bytes == offset:
+            same = (known.storage, known.offset_bytes, known.dtype, known.bytes)
+            if same == (Storage.WEIGHTS, offset, dtype, size):
                 return index
         self.tensors.append(tensor)
         return len(self.tensors) - 1
 
-    def touch(self, argument: Value | Constant, call: int) -> int:
-        """Index of an argument's tensor, which is in use at ``call``."""
+    def touch(self, argument: Value | Constant, call: int, overrun_bytes: int = 0) -> int:
+        """Index of an argument's tensor, which is in use at ``call``.
+
+        Args:
+            argument: of a call, or a port.
+            call: number of the call.
+            overrun_bytes: behind the contents, that the call may write as well.
+        """
         if isinstance(argument, Constant):
             return self.constant(argument.name, argument.array)
         root = argument
@@ -70,22 +101,34 @@ class _Tensors:
             index = self._index[root] = len(self.tensors)
             self._owners[index] = root
             self.tensors.append(
-                PlanTensor(root.name, root.dtype, root.shape, Storage.ARENA, 0, root.bytes)
+                PlanTensor(
+                    root.name,
+                    root.dtype,
+                    largest_shape(root.shape),
+                    Storage.ARENA,
+                    0,
+                    largest_bytes(root),
+                )
             )
         self._lifetimes.setdefault(index, []).append(call)
+        self._overruns[index] = max(self._overruns.get(index, 0), overrun_bytes)
         return index
 
-    def place(self) -> tuple[list[PlanTensor], int, int]:
-        """Tensors with their offsets, the arena's bytes and the least it could be."""
+    def place(
+        self, loops: Sequence[tuple[int, int]] = ()
+    ) -> tuple[list[PlanTensor], int, int]:
+        """Tensors with their offsets, the arena's bytes and the least it could be.
+
+        Args:
+            loops: first and last call of each.
+        """
         indices = sorted(self._lifetimes)
-        blocks = [
-            Block(
-                self._owners[i].bytes + SLACK_BYTES,
-                min(self._lifetimes[i]),
-                max(self._lifetimes[i]),
-            )
-            for i in indices
-        ]
+        blocks = []
+        for i in indices:
+            touched = self._lifetimes[i]
+            first, last = alive_through(loops, min(touched), max(touched))
+            size = largest_bytes(self._owners[i]) + self._overruns[i] + SLACK_BYTES
+            blocks.append(Block(size, first, last))
         if not blocks:
             return self.tensors, 0, 0
         offsets, peak = plan_arena(blocks)
@@ -105,21 +148,47 @@ class _Tensors:
 
 
 def assemble(
-    program: Program, selected: list[Selected], target: Target, objects: dict[str, bytes]
+    program: Program,
+    selected: list[Selected],
+    target: Target,
+    objects: dict[str, bytes],
+    regions: Sequence[Region] = (),
 ) -> Plan:
-    """Join everything into the static plan."""
+    """Join everything into the static plan.
+
+    Args:
+        program: flat, selected.
+        selected: its calls.
+        target: device.
+        objects: the kernels.
+        regions: branches and loops among the operations.
+    """
     _set_aliases(program)
-    tensors = _Tensors()
-    inputs = [_port(value, tensors.touch(value, -1), value.name) for value in program.inputs]
+    tensors, symbols = _Tensors(), SymbolTable(program.symbols)
+    inputs = [
+        _port(value, tensors.touch(value, -1), value.name, symbols) for value in program.inputs
+    ]
     calls: list[PlanCall] = []
-    for step in interleave(selected, target):
-        indices = tuple(tensors.touch(a, len(calls)) for a in step.call.arguments)
-        calls.append(_plan_call(step, indices, target))
+    starts: dict[int, int] = {}
+    for operation, part in _parts(program, selected, regions):
+        starts[operation] = start = len(calls)
+        steps = interleave(part, target)
+        bounds = group_bounds([step.lane for step in steps])
+        for step, (first, last) in zip(steps, bounds, strict=True):
+            for argument, overrun in _overruns(step.call):
+                tensors.touch(argument, start + first, overrun)
+            indices = tuple(tensors.touch(a, start + last) for a in step.call.arguments)
+            calls.append(_plan_call(step, indices, target, symbols))
+    starts[len(program.operations)] = len(calls)
+    plan_regions = _plan_regions(regions, starts, tensors)
     outputs = [
-        _port(value, tensors.touch(value, len(calls)), name)
+        _port(value, tensors.touch(value, len(calls)), name, symbols)
         for value, name in zip(program.outputs, program.output_names, strict=True)
     ]
-    placed, arena_bytes, bound_bytes = tensors.place()
+    loops = [r for r in plan_regions if r.kind is RegionKind.LOOP]
+    placed, arena_bytes, bound_bytes = tensors.place(
+        [(loop.first_call, loop.end_call - 1) for loop in loops]
+    )
     return Plan(
         name=program.name,
         target=target.name,
@@ -129,9 +198,62 @@ def assemble(
         outputs=outputs,
         arena_bytes=arena_bytes,
         arena_bound_bytes=bound_bytes,
-        weights=bytes(tensors.weights.contents),
+        weights=tensors.weights.contents.finish(),
         objects=objects,
+        regions=plan_regions,
+        symbols=symbols.symbols,
     )
+
+
+def _overruns(call: KernelCall) -> list[tuple[Value | Constant, int]]:
+    """Arguments of a call, and how far behind each of them it may reach."""
+    found = call.dynamic.overrun_bytes if call.dynamic else ()
+    return list(zip(call.arguments, found or (0,) * len(call.arguments), strict=True))
+
+
+def _parts(
+    program: Program, selected: Sequence[Selected], regions: Sequence[Region]
+) -> Iterator[tuple[int, list[Selected]]]:
+    """Stretches of operations between which no branch or loop begins or ends."""
+    ends = {region.first for region in regions} | {region.end for region in regions}
+    borders = sorted({0, *ends, len(program.operations)})
+    position = {id(operation): at for at, operation in enumerate(program.operations)}
+    rest = list(selected)
+    for first, end in itertools.pairwise(borders):
+        part = list(itertools.takewhile(lambda s: position[id(s.operation)] < end, rest))  # noqa: B023
+        rest = rest[len(part) :]
+        yield first, part
+
+
+def _plan_regions(
+    regions: Sequence[Region], starts: Mapping[int, int], tensors: _Tensors
+) -> list[PlanRegion]:
+    """Regions over calls; what the runtime reads and writes for them is in use meanwhile."""
+    made = []
+    for region in regions:
+        first, end = starts[region.first], starts[region.end]
+        if first == end:
+            continue  # nothing but views
+
+        def used(value: Value | None, first: int = first, end: int = end) -> int | None:
+            if value is None:
+                return None
+            tensors.touch(value, first)
+            return tensors.touch(value, end - 1)
+
+        made.append(
+            PlanRegion(
+                region.kind,
+                first,
+                end,
+                used(region.condition),
+                region.expected,
+                used(region.limit),
+                used(region.counter),
+                region.most_rounds,
+            )
+        )
+    return made
 
 
 def _set_aliases(program: Program) -> None:
@@ -140,11 +262,16 @@ def _set_aliases(program: Program) -> None:
             operation.output.alias_of = operation.inputs[0]
 
 
-def _port(value: Value, tensor: int, name: str) -> PlanPort:
-    return PlanPort(name, tensor, value.dtype, value.shape)
+def _port(value: Value, tensor: int, name: str, symbols: SymbolTable) -> PlanPort:
+    extents: tuple[Extent, ...] = ()
+    if has_dynamic(value.shape):
+        extents = tuple(symbols.extent(extent) for extent in value.shape)
+    return PlanPort(name, tensor, value.dtype, largest_shape(value.shape), extents)
 
 
-def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall:
+def _plan_call(
+    step: Step, indices: tuple[int, ...], target: Target, symbols: SymbolTable
+) -> PlanCall:
     choice, call, operation = step.choice, step.call, step.choice.operation
     done, end = (
         call.multiply_adds * items // call.work_items
@@ -162,6 +289,8 @@ def _plan_call(step: Step, indices: tuple[int, ...], target: Target) -> PlanCall
         multiply_adds=end - done,
         workspace_bytes=call.workspace_bytes,
         grain_items=min(step.count, grain_items(call, target)),
+        lane=step.lane,
+        dynamic=symbols.call(call.dynamic) if call.dynamic else None,
     )
 
 

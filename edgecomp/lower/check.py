@@ -14,10 +14,9 @@ from edgecomp.lower.check_report import (
     CheckReport,
 )
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.lower.fuse import fuse
-from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.operators import cast, movement, padding, resize
 from edgecomp.lower.ports import Port, refused_ports
+from edgecomp.lower.program import finish_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
 from edgecomp.lower.select import find_schedule, telling
@@ -63,11 +62,14 @@ def _check(model: ir.Model, target: Target, ports: list[Port]) -> Iterator[Check
     yield from (_refused_node(refusal, target) for refusal in impossible)
     if impossible:
         _close_gaps(program)
-    fuse(program)
-    assign_layout(program)
+    finish_program(program)
     subject = _Subject(
         target,
-        {node.name: node.op_type for node in model.graph if node.name},
+        {
+            node.name: node.op_type
+            for node in ir.traversal.RecursiveGraphIterator(model.graph)
+            if node.name
+        },
         {refusal.node: refusal.reason for refusal in refusals},
         sum(map(multiply_adds, program.operations)) or 1,
     )

@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from edgecomp.lower.uses import Uses, replace
+from edgecomp.lower.uses import Uses, drop_unread, replace
 from edgecomp.plan.operations import Operation, Program, StridedCopy
 from edgecomp.plan.values import refinement
 
@@ -36,7 +36,7 @@ class _Axis:
 def compose_copies(program: Program) -> None:
     """Compose until nothing changes; copies that nobody reads go."""
     while _compose_chains(program) or _compose_joins(program):
-        _drop_unread(program)
+        drop_unread(program, StridedCopy)
 
 
 def _compose_chains(program: Program) -> bool:
@@ -210,18 +210,3 @@ def _moved_part(part: Operation, after: Operation) -> StridedCopy | None:
     return dataclasses.replace(
         moved, shape=tuple(shape), out_start=tuple(start), lookup=kind.lookup
     )
-
-
-def _drop_unread(program: Program) -> None:
-    while True:
-        uses = Uses(program)
-        unread = [
-            o
-            for o in program.operations
-            if isinstance(o.kind, StridedCopy)
-            and not uses.consumers(o.output)
-            and o.output not in uses.outputs
-        ]
-        if not unread:
-            return
-        replace(program, unread)

@@ -7,19 +7,23 @@ from edgecomp.plan.operations import (
     Convolution,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Recurrence,
+    ScaledMatrixMultiply,
 )
 
 
 def multiply_adds(operation: Operation) -> int:
     """Multiply-adds, 0 for operations that are not made of them."""
     kind = operation.kind
-    if isinstance(kind, (Convolution, MatrixMultiply)):
+    if isinstance(kind, (Convolution, MatrixMultiply, ScaledMatrixMultiply)):
         weight, outputs = operation.inputs[1], operation.output.elements
         depth = (
             math.prod(weight.shape[1:]) if isinstance(kind, Convolution) else weight.shape[0]
         )
         return outputs * depth
+    if isinstance(kind, PackedMatrixMultiply):
+        return operation.outputs[0].elements * operation.inputs[1].shape[0]
     if isinstance(kind, BatchMatrixMultiply):
         a = operation.inputs[0]
         return operation.output.elements * a.shape[-2 if kind.transpose_a else -1]

@@ -4,6 +4,8 @@ What Relax imports wrongly is refused here, so that a build ends with an error a
 wrong numbers.
 """
 
+from typing import TYPE_CHECKING
+
 import onnx
 import onnx_ir as ir
 
@@ -11,13 +13,15 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower import top_k
 from edgecomp.lower.operators.single_node import single_node_model
-from edgecomp.lower.relax_import import Imported, ImportRefusedError, Tensor, import_node
-from edgecomp.lower.relax_kernel import make_kernel
 from edgecomp.lower.relax_refusals import refusal
 from edgecomp.plan.operations import Fallback, Operation, StridedCopy
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import strided_copy
 from edgecomp.schedules.schedule import Constant, KernelCall
+
+# TVM is imported where there is something for Relax to do.
+if TYPE_CHECKING:
+    from edgecomp.lower.relax_import import Imported, Tensor
 
 
 def fallback_reason(node: ir.Node) -> str:
@@ -33,6 +37,8 @@ def model_refusal(model: onnx.ModelProto) -> str:
     reason = refusal(model)
     if reason:
         return reason
+    from edgecomp.lower.relax_import import ImportRefusedError, import_node
+
     try:
         imported = import_node(model.SerializeToString(deterministic=True))
     except ImportRefusedError as error:
@@ -40,7 +46,7 @@ def model_refusal(model: onnx.ModelProto) -> str:
     return _output_refusal(imported, model)
 
 
-def _output_refusal(imported: Imported, model: onnx.ModelProto) -> str:
+def _output_refusal(imported: "Imported", model: onnx.ModelProto) -> str:
     """Outputs have to be those that ONNX's own shape inference found."""
     outputs = model.graph.output
     if len(imported.outputs) != len(outputs):
@@ -65,6 +71,9 @@ def emit_fallback(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, Fallback)
     if kind.operator == "TopK":
         return top_k.emit_top_k(operation, onnx.load_from_string(kind.model))
+    from edgecomp.lower.relax_import import ImportRefusedError, import_node
+    from edgecomp.lower.relax_kernel import make_kernel
+
     try:
         imported = import_node(kind.model)
     except ImportRefusedError as error:
@@ -87,7 +96,7 @@ def emit_fallback(operation: Operation, target: Target) -> list[KernelCall]:
     return calls
 
 
-def _arguments(imported: Imported, operation: Operation) -> list[Value | Constant]:
+def _arguments(imported: "Imported", operation: Operation) -> list[Value | Constant]:
     """A value or constant for every tensor: the operation's own where there is one."""
     written = {number for call in imported.calls for number in call.arguments}
     own: dict[int, Value] = {}
@@ -101,7 +110,7 @@ def _arguments(imported: Imported, operation: Operation) -> list[Value | Constan
     ]
 
 
-def _argument(tensor: Tensor, number: int, operation: Operation) -> Value | Constant:
+def _argument(tensor: "Tensor", number: int, operation: Operation) -> Value | Constant:
     if tensor.input >= 0:
         return operation.inputs[tensor.input]
     name = f"{operation.outputs[0].name}.{number}"

@@ -16,11 +16,15 @@ from edgecomp.plan.operations import (
     Activation,
     Convolution,
     Elementwise,
+    Finish,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Program,
     QuantizedAdd,
+    RuntimeScale,
     Step,
+    bodies_of,
 )
 from edgecomp.plan.values import Value
 
@@ -36,13 +40,19 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
     "Gelu": ("", ""),
 }
 
+#: Kinds that can end with an activation.
+_ACTIVATED = (Convolution, MatrixMultiply, PackedMatrixMultiply)
+
 #: A kernel takes at most 12 pointers; one is the output.
 MOST_CHAIN_INPUTS = 10
 MOST_CHAIN_STEPS = 24
 
 
 def fuse(program: Program) -> None:
-    """Run every fusion until none applies."""
+    """Run every fusion until none applies; bodies of branches and loops for themselves."""
+    for operation in program.operations:
+        for body in bodies_of(operation):
+            fuse(body)
     lift_sequences(program)
     fuse_tables(program)
     for rule in (
@@ -63,21 +73,25 @@ def fuse_bias(program: Program) -> bool:
     """A constant of one element per channel added after a product becomes its bias."""
     uses = Uses(program)
     for operation in program.operations:
-        if not isinstance(operation.kind, MatrixMultiply) or operation.kind.activation:
+        kind = operation.kind
+        if not isinstance(kind, (MatrixMultiply, PackedMatrixMultiply)) or kind.activation:
+            continue
+        if isinstance(kind, MatrixMultiply) and kind.finish:
             continue
         add = _only_step(uses, operation, "Add")
         if add is None:
             continue
-        other = _other_input(add, operation.output)
-        columns = operation.output.shape[-1]
+        other = _other_input(add, operation.outputs[0])
+        columns = operation.outputs[0].shape[-1]
         if other is None or other.constant is None or other.constant.size not in (1, columns):
             continue
         if other.constant.ndim and other.shape[-1] != other.constant.size:
             continue
-        bias = operation.inputs[2]
+        index = 2 if isinstance(kind, MatrixMultiply) else 4
+        bias = operation.inputs[index]
         assert bias.constant is not None
         total = bias.constant + other.constant.reshape(-1)
-        operation.inputs[2] = dataclasses.replace(
+        operation.inputs[index] = dataclasses.replace(
             bias, constant=np.ascontiguousarray(total), name=f"{bias.name}+{other.name}"
         )
         _absorb(program, operation, add)
@@ -92,7 +106,7 @@ def fuse_residual(program: Program) -> bool:
         kind = operation.kind
         if not isinstance(kind, (Convolution, MatrixMultiply)) or kind.residual:
             continue
-        if kind.activation or kind.finish:
+        if kind.activation or not (kind.finish is None or _is_runtime(kind.finish)):
             continue
         add = _only_step(uses, operation, "Add")
         if add is None:
@@ -141,11 +155,13 @@ def fuse_activation(program: Program) -> bool:
     uses = Uses(program)
     for operation in program.operations:
         kind = operation.kind
-        if not isinstance(kind, (Convolution, MatrixMultiply)) or kind.activation:
+        if not isinstance(kind, _ACTIVATED) or kind.activation:
             continue
-        if kind.finish is not None:
+        if not isinstance(kind, PackedMatrixMultiply) and not (
+            kind.finish is None or _is_runtime(kind.finish)
+        ):
             continue
-        after = uses.only_consumer(operation.output)
+        after = uses.only_consumer(operation.outputs[0])
         if after is None or not isinstance(after.kind, Elementwise):
             after, activation = _find_silu(uses, operation)
         else:
@@ -154,16 +170,21 @@ def fuse_activation(program: Program) -> bool:
             continue
         operation.kind = dataclasses.replace(kind, activation=activation)
         if activation.name == "silu":
-            (sigmoid,) = (o for o in uses.consumers(operation.output) if o is not after)
+            (sigmoid,) = (o for o in uses.consumers(operation.outputs[0]) if o is not after)
             replace(program, [sigmoid])
         _absorb(program, operation, after)
         return True
     return False
 
 
+def _is_runtime(finish: Finish) -> bool:
+    """Whether float results leave a product of 8-bit activations of any scale."""
+    return isinstance(finish, RuntimeScale)
+
+
 def _find_silu(uses: Uses, operation: Operation) -> tuple[Operation | None, Activation | None]:
     """``x * sigmoid(x)`` behind an operation: the multiplication, and the activation."""
-    value = operation.output
+    value = operation.outputs[0]
     readers = uses.consumers(value)
     if len(readers) != 2 or value in uses.outputs:
         return None, None
@@ -256,7 +277,7 @@ def _is_step(operation: Operation, operator: str) -> bool:
 
 def _only_step(uses: Uses, operation: Operation, operator: str) -> Operation | None:
     """The single reader of an operation's result, when it is one step of ``operator``."""
-    after = uses.only_consumer(operation.output)
+    after = uses.only_consumer(operation.outputs[0])
     return after if after is not None and _is_step(after, operator) else None
 
 
@@ -276,6 +297,6 @@ def _residual_of(uses: Uses, operation: Operation, add: Operation) -> Value | No
 
 def _absorb(program: Program, operation: Operation, after: Operation) -> None:
     """``operation`` now writes what ``after`` wrote."""
-    operation.outputs = after.outputs
+    operation.outputs = [*after.outputs, *operation.outputs[1:]]
     operation.nodes += after.nodes
     replace(program, [after])

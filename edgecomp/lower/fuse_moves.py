@@ -11,16 +11,16 @@ whatever order they lie.
 import dataclasses
 
 from edgecomp.lower.compose_copies import compose_copies
-from edgecomp.lower.uses import Uses, replace
+from edgecomp.lower.uses import Uses, drop_unread, replace
 from edgecomp.plan.operations import Operation, Program, Reinterpret, StridedCopy
-from edgecomp.plan.values import Value, refinement
+from edgecomp.plan.values import refinement
 
 
 def fuse_moves(program: Program) -> None:
     """Let every copy index the values beyond its reshapes."""
     _cut_inputs(program)
     _join_outputs(program)
-    _drop_unread_views(program)
+    drop_unread(program, Reinterpret)
     compose_copies(program)
 
 
@@ -70,13 +70,3 @@ def _can_write(operation: Operation) -> bool:
 
 def _is_view(operation: Operation) -> bool:
     return isinstance(operation.kind, Reinterpret)
-
-
-def _drop_unread_views(program: Program) -> None:
-    read: set[Value] = {*program.outputs, *(v for o in program.operations for v in o.inputs)}
-    while True:
-        unread = [o for o in program.operations if _is_view(o) and o.output not in read]
-        if not unread:
-            return
-        replace(program, unread)
-        read = {*program.outputs, *(v for o in program.operations for v in o.inputs)}

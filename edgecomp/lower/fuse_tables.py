@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from edgecomp.lower.uses import Uses, replace
+from edgecomp.lower.uses import Uses, drop_unread
 from edgecomp.plan.operations import (
     LookupTable,
     Operation,
@@ -56,7 +56,7 @@ def fuse_tables(program: Program) -> None:
         operation.kind = LookupTable(function.stored.astype(operation.output.dtype))
         operation.inputs = [function.root]
         operation.nodes = _nodes(function, uses)
-    _drop_unread_tables(program)
+    drop_unread(program, LookupTable)
 
 
 def _function(operation: Operation, known: dict[Value, _Function]) -> _Function | None:
@@ -106,18 +106,3 @@ def _nodes(function: _Function, uses: Uses) -> tuple[str, ...]:
     *inner, last = function.makers
     alone = [m for m in inner if set(uses.consumers(m.output)) <= set(function.makers)]
     return tuple(dict.fromkeys(name for maker in [*alone, last] for name in maker.nodes))
-
-
-def _drop_unread_tables(program: Program) -> None:
-    while True:
-        uses = Uses(program)
-        unread = [
-            operation
-            for operation in program.operations
-            if isinstance(operation.kind, LookupTable)
-            and not uses.consumers(operation.output)
-            and operation.output not in uses.outputs
-        ]
-        if not unread:
-            return
-        replace(program, unread)

@@ -8,18 +8,21 @@ under-estimate keeps a call on one thread that two would finish about as soon).
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Value, largest_bytes
+from edgecomp.schedules.cost import hertz
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 #: Work that pays for another thread. Handing it over and waiting for its end took 0.4 us on a
-#: Xeon of the Emerald Rapids generation (2026-11-21), with threads that spin.
-SHARE_NS = 2000.0
-#: Multiply-adds per nanosecond and 32-bit lane: two vectors per cycle near 1 GHz.
-MULTIPLIES_PER_LANE_NS = 2.0
-#: The same for bytes, of which a lane holds four.
+#: Xeon of the Emerald Rapids generation, with threads that spin; but a network of 6 us calls
+#: took 1.14 times as long when two threads shared each, as each then read what the other had
+#: written (2026-11-21).
+SHARE_NS = 5000.0
+#: Vectors of multiply-adds per cycle: of cores that issue in order, and of others.
+VECTORS_PER_CYCLE = {True: 1.0, False: 2.0}
+#: Multiply-adds of bytes for one of 32 bits.
 BYTE_FACTOR = 4
-#: Bytes that a core moves per nanosecond.
-BYTES_PER_NS = 8.0
+#: Vectors that a core moves per cycle, from its caches.
+MOVES_PER_CYCLE = 0.25
 
 
 def grain_items(call: KernelCall, target: Target) -> int:
@@ -29,12 +32,14 @@ def grain_items(call: KernelCall, target: Target) -> int:
 
 
 def modelled_ns(call: KernelCall, target: Target) -> float:
-    """What a call takes on one thread, to within a factor of a few."""
-    rate = MULTIPLIES_PER_LANE_NS * target.lanes(32)
+    """What a call takes on one thread, to within a factor of two or so."""
+    cycles_per_ns = hertz(target) / 1e9
+    rate = VECTORS_PER_CYCLE[target.core.in_order] * cycles_per_ns * target.lanes(32)
     if any(_dtype(argument) in ("int8", "uint8") for argument in call.arguments):
         rate *= BYTE_FACTOR
     moved = sum(_bytes(argument) for argument in call.arguments)
-    return call.multiply_adds / rate + moved / BYTES_PER_NS
+    bytes_per_ns = MOVES_PER_CYCLE * cycles_per_ns * target.lanes(8)
+    return call.multiply_adds / rate + moved / bytes_per_ns
 
 
 def _dtype(argument: Value | Constant) -> str:
@@ -42,4 +47,4 @@ def _dtype(argument: Value | Constant) -> str:
 
 
 def _bytes(argument: Value | Constant) -> int:
-    return argument.array.nbytes if isinstance(argument, Constant) else argument.bytes
+    return argument.array.nbytes if isinstance(argument, Constant) else largest_bytes(argument)

@@ -7,14 +7,14 @@
 A call that reads a whole image of several megabytes finds it in memory or in a distant cache. In
 turns it finds the band that was just written in the level-2 cache. Kernels and results are the
 same: a call computes a part of its work items, of which its schedule says which rows they are
-(``Progress``).
+(``Progress``). Threads share such a chain by lanes (``lanes.py``).
 """
 
-import bisect
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from edgecomp.device.target import Target
+from edgecomp.lower.lanes import Part, cut_lanes
 from edgecomp.lower.select import Selected
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.bands import cache_bands
@@ -30,12 +30,14 @@ class Step:
         call: the whole call.
         first: its first work item.
         count: of work items.
+        lane: as in ``PlanCall``.
     """
 
     choice: Selected
     call: KernelCall
     first: int
     count: int
+    lane: int = 0
 
 
 Entry = tuple[Selected, KernelCall]
@@ -106,37 +108,19 @@ def _root(argument: object) -> object:
 
 def _in_turns(chain: list[Entry], target: Target) -> list[Step]:
     """The chain's calls in bands: what the last one needs next comes just before it."""
-    steps: list[Step] = []
-    done = [0] * len(chain)  # runs of items of each call
-
-    def advance(number: int, runs: int) -> None:
-        """Compute the first ``runs`` runs of items of a call, and before what they need."""
-        choice, call = chain[number]
-        assert call.progress is not None
-        if runs <= done[number]:
-            return
-        if number:
-            advance(
-                number - 1, _runs_with(chain[number - 1][1], call.progress.needed[runs - 1])
-            )
-        ends = (0, *call.progress.items)
-        first, last = ends[done[number]], ends[runs]
-        steps.append(Step(choice, call, first, last - first))
-        done[number] = runs
-
-    last = chain[-1][1].progress
-    assert last is not None
+    progress = [call.progress for _, call in chain]
     images = [call.arguments[0].bytes for _, call in chain[1:]]  # type: ignore[union-attr]
-    count = len(last.items)
-    bands = min(count, cache_bands(max(images), target.core.l2_bytes))
-    for band in range(1, bands + 1):
-        advance(len(chain) - 1, -(-band * count // bands))
-    for number in range(len(chain) - 1):  # rows that nobody reads
-        advance(number, len(chain[number][1].progress.items))  # type: ignore[union-attr]
-    return steps
+    bands = cache_bands(max(images), target.core.l2_bytes)
+    cut = cut_lanes(progress, bands)  # type: ignore[arg-type]
+    return [step for group in cut for step in _group(chain, group)]
 
 
-def _runs_with(call: KernelCall, rows: int) -> int:
-    """How many runs of items it takes until the first ``rows`` rows are done."""
-    assert call.progress is not None
-    return min(bisect.bisect_left(call.progress.done, rows) + 1, len(call.progress.done))
+def _group(chain: list[Entry], lanes: list[list[Part]]) -> Iterator[Step]:
+    """Lanes that run beside each other; a single one is shared call by call."""
+    for number, parts in enumerate(lanes, start=1):
+        for part in parts:
+            choice, call = chain[part.call]
+            assert call.progress is not None
+            ends = (0, *call.progress.items)
+            first, last = ends[part.first], ends[part.end]
+            yield Step(choice, call, first, last - first, number if len(lanes) > 1 else 0)

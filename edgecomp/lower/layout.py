@@ -14,17 +14,21 @@ from edgecomp.lower.place_parts import place_parts
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
+    Branch,
     Convolution,
     Cumulative,
     Dequantize,
+    DynamicQuantize,
     Elementwise,
     Fallback,
     FillHalo,
     Gather,
     LayerNorm,
     LookupTable,
+    Loop,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Pool,
     Program,
     Quantize,
@@ -34,7 +38,10 @@ from edgecomp.plan.operations import (
     Reduce,
     Reinterpret,
     Resize,
+    ScaledMatrixMultiply,
+    StorePart,
     StridedCopy,
+    bodies_of,
 )
 from edgecomp.plan.values import Halo, Order, Value
 
@@ -42,10 +49,15 @@ IMAGE_KINDS = (Convolution, Pool, Resize)
 ROW_MAJOR_KINDS = (
     MatrixMultiply,
     BatchMatrixMultiply,
+    ScaledMatrixMultiply,
     LayerNorm,
     Recurrence,
     Cumulative,
     Gather,
+    PackedMatrixMultiply,
+    StorePart,
+    Branch,
+    Loop,
     Fallback,
     Reinterpret,
 )
@@ -54,7 +66,13 @@ ANY_INPUT_KINDS = (Quantize, Dequantize, StridedCopy, Reduce)
 
 
 def assign_layout(program: Program) -> None:
-    """Set order and halo of every value; insert copies and halo fills."""
+    """Set order and halo of every value; insert copies and halo fills.
+
+    What a branch or loop reads and gives is row-major; inside, each body has a layout of its own.
+    """
+    for operation in program.operations:
+        for body in bodies_of(operation):
+            assign_layout(body)
     _choose_orders(program)
     _convert_inputs(program)
     _settle_outputs(program)
@@ -194,6 +212,8 @@ def _wanted_order(operation: Operation, value: Value) -> Order | None:
         return Order.ROW_MAJOR
     if isinstance(kind, ANY_INPUT_KINDS):
         return None
+    if isinstance(kind, DynamicQuantize):
+        return operation.outputs[0].order
     if isinstance(kind, (Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply)):
         broadcast = value.shape != operation.output.shape
         return None if broadcast else operation.output.order

@@ -9,7 +9,7 @@ the convolutions.
 
 import dataclasses
 
-from edgecomp.lower.uses import Uses, replace
+from edgecomp.lower.uses import drop_unread
 from edgecomp.plan.operations import (
     Dequantize,
     Elementwise,
@@ -42,7 +42,7 @@ def lift_sequences(program: Program) -> None:
         if isinstance(operation.kind, Reinterpret):
             _note_view(operation, images)
     program.operations = lifted
-    _drop_unread_views(program)
+    drop_unread(program, Reinterpret)
 
 
 def _note_view(operation: Operation, images: dict[Value, Value]) -> None:
@@ -104,18 +104,3 @@ def _is_image_of(image: Value, sequence: Value) -> bool:
         return False
     n, c, w = sequence.shape
     return image.shape == (n, c, 1, w)
-
-
-def _drop_unread_views(program: Program) -> None:
-    while True:
-        uses = Uses(program)
-        unread = [
-            o
-            for o in program.operations
-            if isinstance(o.kind, Reinterpret)
-            and not uses.consumers(o.output)
-            and o.output not in uses.outputs
-        ]
-        if not unread:
-            return
-        replace(program, unread)

@@ -2,23 +2,37 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
-from edgecomp.lower.compile import compile_kernels
-from edgecomp.lower.fuse import fuse
-from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.read import Refusal, read_program, require_possible
+from edgecomp.lower.compile import compiling
+from edgecomp.lower.generalize import Seen, generalize
+from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
 from edgecomp.plan.plan import Plan
+from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cost_table import CostTable
 from edgecomp.schedules.signature import signature
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A model with dynamic dimensions at some sizes.
+
+    Attributes:
+        sizes: value of every symbol.
+        model: static shapes.
+    """
+
+    sizes: Mapping[Symbol, int]
+    model: ir.Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +62,14 @@ def lower(
     cache: pathlib.Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    symbols: Sequence[Symbol] = (),
+    variants: Sequence[Variant] = (),
 ) -> Lowered:
-    """Lower a model whose shapes are static.
+    """Lower a model.
 
     Args:
-        model: float or QDQ; not changed.
+        model: float or QDQ, static shapes; not changed. Where it has dynamic dimensions, they
+            are the largest.
         target: device.
         name: of the model; made a C identifier.
         require_full_target: refuse the fallback.
@@ -61,12 +78,14 @@ def lower(
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
+        symbols: of dynamic dimensions.
+        variants: the model at other sizes.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE.
     """
-    program, fallbacks = read_program(model, target, name)
-    require_possible(fallbacks)
+    made = laid_out_program(model, target, name)
+    program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
         raise EdgecompError(
@@ -76,8 +95,12 @@ def lower(
             source=fallbacks[0].source,
             hint="build without --require-full-target, or rewrite these operators",
         )
-    fuse(program)
-    assign_layout(program)
+    if symbols:
+        seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
+        for variant in variants:
+            seen.append(Seen(variant.sizes, laid_out_program(variant.model, target, name)))
+        generalize(seen)
+        program.symbols = tuple(symbols)
     selected = select(program, target, without, table)
 
     def compiled(done: int, total: int) -> None:
@@ -85,8 +108,9 @@ def lower(
             progress("compile kernels", done, total)
 
     kernels = [call.kernel for choice in selected for call in choice.calls]
-    objects = compile_kernels(kernels, target, cache=cache, workers=workers, progress=compiled)
-    plan = assemble(program, selected, target, objects)
+    with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
+        plan = assemble(program, selected, target, {}, made.regions)
+        plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 
 

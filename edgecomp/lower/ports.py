@@ -6,35 +6,10 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.element_types import COMMON_TYPES, UNCOMMON_TYPES
 
 #: Element types that the runtime passes.
-DTYPES = frozenset(
-    {
-        ir.DataType.FLOAT,
-        ir.DataType.FLOAT16,
-        ir.DataType.DOUBLE,
-        ir.DataType.BOOL,
-        ir.DataType.INT8,
-        ir.DataType.INT16,
-        ir.DataType.INT32,
-        ir.DataType.INT64,
-        ir.DataType.UINT8,
-        ir.DataType.UINT16,
-        ir.DataType.UINT32,
-        ir.DataType.UINT64,
-        ir.DataType.BFLOAT16,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.FLOAT8E8M0,
-        ir.DataType.FLOAT4E2M1,
-        ir.DataType.INT4,
-        ir.DataType.UINT4,
-        ir.DataType.INT2,
-        ir.DataType.UINT2,
-    }
-)
+DTYPES = COMMON_TYPES | UNCOMMON_TYPES
 #: Dimensions of a port in edgecomp/model.h.
 MOST_DIMENSIONS = 8
 

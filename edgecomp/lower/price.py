@@ -5,9 +5,7 @@ from collections.abc import Collection, Mapping
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
-from edgecomp.lower.fuse import fuse
-from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.read import read_program, require_possible
+from edgecomp.lower.program import laid_out_program
 from edgecomp.plan.operations import Dequantize, Operation, Program, Quantize
 from edgecomp.plan.prices import ConversionPrice, Price
 from edgecomp.plan.values import Order, Quantization, Value
@@ -38,16 +36,13 @@ def price_model(
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program, refusals = read_program(model, target, "model")
-    require_possible(refusals)
-    fuse(program)
-    assign_layout(program)
+    program = laid_out_program(model, target).program
     streamed = streamed_part(_weight_bytes(program), target)
     prices = []
     for operation in program.operations:
         cost = operation_cost(operation, target, without=without, streamed=streamed)
         known = table.fastest(operation, target, without) if table else None
-        measured = None if known is None else known.ns * 1e-9
+        measured = None if known is None else known.time_ns * 1e-9
         prices.append(Price(operation.nodes, cost.seconds, measured))
     return prices
 

@@ -2,22 +2,29 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import captured_values, is_control_flow, possible_bodies
 from edgecomp.graph.constants import is_constant
+from edgecomp.graph.dynamic_products import scaled_products
+from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
     cast,
+    control_flow,
     convolution,
     cumulative,
+    dynamic,
     elementwise,
     movement,
     normalization,
@@ -50,6 +57,8 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     cumulative.TABLE,
     resize.TABLE,
     quantized.TABLE,
+    dynamic.TABLE,
+    control_flow.TABLE,
 )
 
 
@@ -78,14 +87,25 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         not ``possible`` either, such as those whose sizes depend on the data, are missing from
         the program.
     """
-    reader = Reader(c_identifier(name), target.activation_dtype)
+    refusals: list[Refusal] = []
+
+    def read_body(inner: Reader, graph: ir.Graph) -> None:
+        for node in graph:
+            if not _is_constant(node):
+                refusals.extend(_read_node(inner, node))
+
+    reader = Reader(c_identifier(name), target.activation_dtype, read_body)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
-    refusals: list[Refusal] = []
     recognition = recognize(model.graph)
+    products = scaled_products(model.graph)
+    inside = {node: each for each in products.values() for node in (*each.nodes, each.unit)}
     for step in recognition.steps:
         if isinstance(step, IntegerOperator):
             quantized.emit_group(reader, step)
+        elif step in inside and dynamic.is_whole(inside[step]):
+            if step in products:
+                dynamic.emit_scaled_product(reader, products[step])
         elif step.op_type != "Constant" and not _is_constant(step):
             refusals += _read_node(reader, step)
     for value in model.graph.outputs:
@@ -97,10 +117,10 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
 
 
 def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
-    open_size = _open_size(node)
-    if open_size:
-        return [_refusal(node, open_size, possible=False)]
-    if _is_empty(reader, node):
+    problem = _open_size(node) or misplaced_index(node)
+    if problem:
+        return [_refusal(node, problem, possible=False)]
+    if _is_empty(node):
         return []  # nothing to compute
     read = find_reader(node)
     reason = read(reader, node) if read else "no schedule for this operator"
@@ -112,18 +132,21 @@ def _read_node(reader: Reader, node: ir.Node) -> list[Refusal]:
         if all(refusal.possible for refusal in refusals):
             narrow_outputs(reader, node, wide)
         return refusals
-    impossible = fallback_reason(node)
+    impossible = reason if is_control_flow(node) else fallback_reason(node)
     if not impossible:
         logger.debug("%s (%s) goes to the fallback: %s", node.name, node.op_type, reason)
         single_node.read_single_node(reader, node)
     return [_refusal(node, impossible or reason, possible=not impossible)]
 
 
-def _is_empty(reader: Reader, node: ir.Node) -> bool:
-    """Whether no result has elements. Strings are refused whatever their number."""
+def _is_empty(node: ir.Node) -> bool:
+    """Whether no result has elements. Strings are refused whatever their number.
+
+    Makes no values: a result that is stored as 8 bits must not exist in another form first.
+    """
     if any(value is not None and value.dtype == ir.DataType.STRING for value in node.inputs):
         return False
-    return not any(reader.value(value).elements for value in node.outputs if value.name)
+    return not any(math.prod(static_shape(v) or ()) for v in node.outputs if v.name)
 
 
 def _refusal(node: ir.Node, reason: str, *, possible: bool) -> Refusal:
@@ -133,7 +156,8 @@ def _refusal(node: ir.Node, reason: str, *, possible: bool) -> Refusal:
 
 def _open_size(node: ir.Node) -> str:
     """Why the sizes of a node are not known before the model runs, "" if they are."""
-    for value in node.inputs:
+    captured = [value for body in possible_bodies(node) for value in captured_values(body)]
+    for value in (*node.inputs, *captured):
         if value is not None and not is_static(value):
             return f"the size of '{value.name}' is not known before the model runs"
     if all(is_static(value) for value in node.outputs if value.name):

@@ -1,19 +1,26 @@
 """Read an ONNX graph into a program: values, constants, one list of operations."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.constants import constant_array
+from edgecomp.graph.constants import compact, constant_array
+from edgecomp.graph.dequantized import dequantized
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
 from edgecomp.plan.values import Array, Quantization, Value
+
+ReadNodes = Callable[["Reader", ir.Graph], None]
+
+
+def _read_nothing(_: "Reader", graph: ir.Graph) -> None:
+    raise AssertionError(f"nothing reads the graphs inside nodes: {graph.name}")
 
 
 class Reader:
@@ -26,12 +33,21 @@ class Reader:
             all zero points are in the target's range.
     """
 
-    def __init__(self, name: str, activation_dtype: str) -> None:
+    def __init__(
+        self, name: str, activation_dtype: str, read_nodes: ReadNodes = _read_nothing
+    ) -> None:
         self.program = Program(name, [], [], [])
         self.activation_dtype = activation_dtype
+        self.read_nodes = read_nodes
         self._values: dict[ir.Value, Value] = {}
         self._stored: dict[ir.Value, Value] = {}
         self._names: set[str] = set()
+
+    def for_body(self) -> "Reader":
+        """A reader for a graph inside a node, whose names differ from this one's."""
+        inner = Reader(self.program.name, self.activation_dtype, self.read_nodes)
+        inner._names = self._names
+        return inner
 
     def value(self, source: ir.Value) -> Value:
         """The program's value of an ONNX value: made at first sight, constants with contents."""
@@ -82,10 +98,6 @@ class Reader:
         zero_point = affine.zero_point + self.storage_shift(affine)
         return Quantization(float(affine.scale), zero_point)
 
-    def is_stored(self, source: ir.Value) -> bool:
-        """Whether the ONNX value is kept in the target's storage dtype."""
-        return source in self._stored
-
     def _declared(self, source: ir.Value, stored: Value) -> Value:
         """A stored value in the dtype that the model declares."""
         shape, dtype = static_type(source)
@@ -135,7 +147,7 @@ class Reader:
     def new_constant(self, name: str, contents: Array) -> Value:
         """Make a constant value."""
         value = self.new_value(name, contents.shape, contents.dtype.name)
-        value.constant = np.ascontiguousarray(contents)
+        value.constant = compact(np.atleast_1d(contents))
         return value
 
     def emit(
@@ -203,9 +215,13 @@ def optional_input(node: ir.Node, index: int) -> ir.Value | None:
 
 
 def constant_input(node: ir.Node, index: int) -> Array | None:
-    """Contents of a constant input, None where it is absent or computed at run time."""
+    """Contents of a constant input, None where it is absent or computed at run time.
+
+    A dequantized constant counts, for what computes in float with quantized weights.
+    """
     value = optional_input(node, index)
-    return constant_array(value)
+    array = constant_array(value)
+    return dequantized(value) if array is None else array
 
 
 def normalize_axis(axis: int, rank: int) -> int:

@@ -7,12 +7,16 @@ import io
 import warnings
 from typing import Any
 
+import edgecomp.tvm_import  # noqa: F401
+
+# isort: split
 import numpy as np
 import onnx
 import tvm
 from tvm import relax, tirx
 from tvm.relax.frontend.onnx import from_onnx
 
+from edgecomp.lower.bound_indices import bound_indices
 from edgecomp.plan.values import Array
 
 
@@ -69,7 +73,7 @@ def import_node(model: bytes) -> Imported:
     """
     proto = onnx.load_from_string(model)
     try:
-        module = _legalize(proto)
+        module = _legalize(bound_indices(proto))
     except ImportRefusedError:
         raise
     except Exception as error:

@@ -7,6 +7,9 @@ pointers, a work range, and large temporaries in the workspace that the runtime 
 import dataclasses
 from typing import Any
 
+import edgecomp.tvm_import  # noqa: F401
+
+# isort: split
 import numpy as np
 import tvm
 from tvm import s_tir, tirx
@@ -48,7 +51,8 @@ def make_kernel(function: Any, name: str) -> RawKernel:
     raw = raw.with_attr("tirx.noalias", True)
     digest = structural_hash(raw, map_free_vars=True) & 0xFFFFFFFFFFFFFFFF
     symbol = f"ec_{name}_{digest:016x}"
-    return RawKernel(Kernel(symbol, raw.with_attr("global_symbol", symbol)), workspace.bytes)
+    named = raw.with_attr("global_symbol", symbol)
+    return RawKernel(Kernel(symbol, lambda: named), workspace.bytes)
 
 
 def _inline(function: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from edgecomp.graph.element_types import COMMON_TYPES
+
 COMPARED = frozenset(
     [
         "Abs",
@@ -145,25 +147,6 @@ COMPARED = frozenset(
     ]
 )
 
-#: What every target computes with: no bfloat16, nothing below 8 bits, no strings.
-_ELEMENT_TYPES = frozenset(
-    getattr(onnx.TensorProto, name)
-    for name in [
-        "FLOAT",
-        "FLOAT16",
-        "DOUBLE",
-        "BOOL",
-        "INT8",
-        "INT16",
-        "INT32",
-        "INT64",
-        "UINT8",
-        "UINT16",
-        "UINT32",
-        "UINT64",
-    ]
-)
-
 
 def refusal(model: onnx.ModelProto) -> str:
     """Why a single-node model must not be given to Relax, "" if it may."""
@@ -176,7 +159,7 @@ def refusal(model: onnx.ModelProto) -> str:
         return "an operand or a result has no elements"
     for info in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         kind = getattr(info, "data_type", 0) or info.type.tensor_type.elem_type
-        if kind and kind not in _ELEMENT_TYPES:
+        if kind and kind not in COMMON_TYPES:
             return f"element type {onnx.TensorProto.DataType.Name(kind).lower()}"
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     check = _CHECKS.get(node.op_type)

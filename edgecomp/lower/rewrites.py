@@ -18,8 +18,12 @@ _REWRITES: tuple[tuple[str, str, str], ...] = (
     ("Resize", "mode", "resize float32 values"),
     ("Resize", "matrix of weights", "resize in two steps, or linear"),
     ("DFT|STFT", ".*", "transform shorter frames, with their length and step constant"),
-    ("If", ".*", "export the branch that is taken: make the condition a constant"),
-    ("Loop|Scan", ".*", "unroll it: export with a fixed number of steps"),
+    ("If", ".*", "give both branches results of one shape, or fix the condition (--constant)"),
+    (
+        "Loop|Scan",
+        ".*",
+        "keep the shapes of what it carries, or let it unroll: fix the number of rounds (--constant)",
+    ),
     (
         "NonZero|NonMaxSuppression|Unique|Compress",
         ".*",

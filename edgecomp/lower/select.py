@@ -5,12 +5,15 @@ import logging
 import re
 from collections.abc import Collection
 
+from edgecomp.buffers import forget
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
+from edgecomp.lower.spool_constants import ConstantSpool
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
+from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
@@ -53,30 +56,68 @@ def select(
         table: measured kernels of the target.
 
     Raises:
-        EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes.
+        EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes,
+            DIMENSION_FREE listing those of dynamic sizes.
     """
     selected: list[Selected] = []
     unclaimed: list[tuple[Operation, list[str]]] = []
+    undynamic: list[tuple[Operation, list[str]]] = []
+    spool = ConstantSpool()
     for operation in program.operations:
         if isinstance(operation.kind, Reinterpret):
             continue
-        if isinstance(operation.kind, Fallback):
-            calls = emit_fallback(operation, target)
-            selected.append(Selected(operation, FALLBACK, calls, ()))
-            continue
-        measured = _find_measured(operation, target, without, table)
-        if measured is not None:
-            selected.append(measured)
-            continue
-        schedule, refusals = find_schedule(operation, target, without)
-        if schedule is None:
-            unclaimed.append((operation, refusals))
-        elif not unclaimed:
-            calls = schedule.emit(operation, target)
-            selected.append(Selected(operation, schedule.NAME, calls, tuple(refusals)))
+        emit = not unclaimed and not undynamic
+        if is_dynamic_operation(operation):
+            chosen, refusals = _choose_dynamic(operation, target, emit=emit)
+            undynamic += [(operation, refusals)] if refusals else []
+        else:
+            chosen, refusals = _choose(operation, target, without, table, emit=emit)
+            unclaimed += [(operation, refusals)] if refusals else []
+        if chosen is not None:
+            selected.append(dataclasses.replace(chosen, calls=spool.move(chosen.calls)))
+            for value in operation.inputs:
+                forget(value.constant)
+    if undynamic:
+        raise _undynamic(undynamic)
     if unclaimed:
         raise _unclaimed(unclaimed, target)
     return selected
+
+
+def _choose_dynamic(
+    operation: Operation, target: Target, *, emit: bool
+) -> tuple[Selected | None, list[str]]:
+    """The same for an operation whose sizes are known when it runs."""
+    schedule, refusals = find_dynamic_schedule(operation, target)
+    if schedule is None:
+        return None, refusals
+    if not emit:
+        return None, []
+    calls = schedule.emit(operation, target)
+    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
+
+
+def _choose(
+    operation: Operation,
+    target: Target,
+    without: Collection[str],
+    table: CostTable | None,
+    *,
+    emit: bool,
+) -> tuple[Selected | None, list[str]]:
+    """The kernels of an operation, or why no schedule claims it; neither without ``emit``."""
+    if isinstance(operation.kind, Fallback):
+        return Selected(operation, FALLBACK, emit_fallback(operation, target), ()), []
+    measured = _find_measured(operation, target, without, table)
+    if measured is not None:
+        return measured, []
+    schedule, refusals = find_schedule(operation, target, without)
+    if schedule is None:
+        return None, refusals
+    if not emit:
+        return None, []
+    calls = schedule.emit(operation, target)
+    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
 
 
 def _find_measured(
@@ -119,6 +160,33 @@ def telling(refusals: list[str]) -> list[str]:
     """The reasons of schedules of the operation's kind; the others say "not a ..."."""
     own = [r for r in refusals if not re.match(r"\w+: (not an? |neither )", r)]
     return own or refusals
+
+
+def _undynamic(refused: list[tuple[Operation, list[str]]]) -> EdgecompError:
+    count = len(refused)
+    head = f"{count} operation{'s' if count > 1 else ''} cannot have dynamic dimensions"
+    lines = [
+        f"{_described(operation)}: {'; '.join(telling(refusals))}"
+        for operation, refusals in refused
+    ]
+    first = refused[0][0]
+    return EdgecompError(
+        Code.DIMENSION_FREE,
+        "\n  ".join([head, *lines]),
+        node=first.nodes[0] if first.nodes else "",
+        source=first.source,
+        hint="give these dimensions as numbers instead of [a..b]",
+    )
+
+
+def _described(operation: Operation) -> str:
+    """Kind, nodes, place and shapes."""
+    place = f" at {operation.source}" if operation.source else ""
+    shapes = [
+        "x".join(map(str, value.shape)) for value in (*operation.inputs, *operation.outputs)
+    ]
+    names = ", ".join(operation.nodes)
+    return f"{type(operation.kind).__name__} '{names}'{place} ({' '.join(shapes)})"
 
 
 def _unclaimed(unclaimed: list[tuple[Operation, list[str]]], target: Target) -> EdgecompError:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from tvm import tirx
 
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import KernelBuilder, load
 from edgecomp.schedules.schedule import KernelCall
 

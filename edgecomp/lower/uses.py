@@ -1,8 +1,9 @@
 """Who makes and who reads each value of a program."""
 
+from collections import Counter
 from collections.abc import Iterable
 
-from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.operations import Kind, Operation, Program
 from edgecomp.plan.values import Value
 
 
@@ -63,3 +64,16 @@ def replace(program: Program, gone: Iterable[Operation]) -> None:
     """Remove operations."""
     dead = set(gone)
     program.operations = [o for o in program.operations if o not in dead]
+
+
+def drop_unread(program: Program, kind: type[Kind]) -> None:
+    """Remove operations of a kind whose result nobody reads, and those that only they read."""
+    read = Counter(value for o in program.operations for value in o.inputs)
+    read.update(program.outputs)
+    kept = []
+    for operation in reversed(program.operations):
+        if isinstance(operation.kind, kind) and not any(read[o] for o in operation.outputs):
+            read.subtract(operation.inputs)
+        else:
+            kept.append(operation)
+    program.operations = kept[::-1]

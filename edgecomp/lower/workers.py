@@ -28,7 +28,16 @@ _function: Callable[[int], Any] | None = None
 def run_forked(
     function: Callable[[int], Result], count: int, workers: int
 ) -> Iterator[tuple[int, Result]]:
-    """Call ``function(0)`` ... ``function(count - 1)`` in child processes.
+    """What ``forked`` yields, started when the first result is asked for."""
+    with forked(function, count, workers) as results:
+        yield from results
+
+
+@contextlib.contextmanager
+def forked(
+    function: Callable[[int], Result], count: int, workers: int
+) -> Iterator[Iterator[tuple[int, Result]]]:
+    """Call ``function(0)`` ... ``function(count - 1)`` in child processes while the block runs.
 
     The function is inherited through fork: only indices and results are pickled.
 
@@ -38,10 +47,8 @@ def run_forked(
         workers: processes.
 
     Yields:
-        Index and result, in the order in which they finish.
-
-    Raises:
-        EdgecompError: OUT_OF_MEMORY when the system ended a process; what the function raised.
+        Iterator over index and result, in the order in which they finish; it raises what the
+        function raised, and EdgecompError OUT_OF_MEMORY when the system ended a process.
     """
     global _function
     _function = function
@@ -54,8 +61,10 @@ def run_forked(
     try:
         with _signals_held():
             futures = {pool.submit(_call, index): index for index in range(count)}
-        for future in concurrent.futures.as_completed(futures):
-            yield futures[future], future.result()
+        yield (
+            (futures[future], future.result())
+            for future in concurrent.futures.as_completed(futures)
+        )
     except concurrent.futures.process.BrokenProcessPool as error:
         raise EdgecompError(
             Code.OUT_OF_MEMORY,

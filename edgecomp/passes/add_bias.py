@@ -4,10 +4,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
-from edgecomp.graph.edit import only_reader, set_constant_input
+from edgecomp.graph.edit import insert_behind, only_reader, set_constant_input
 from edgecomp.graph.match import is_operator
-from edgecomp.graph.names import unused_name
-from edgecomp.graph.source import copy_source
 from edgecomp.passes.channel_scale import scale_output_channels
 
 
@@ -49,14 +47,5 @@ def _insert_add(node: ir.Node, bias: AnyArray) -> None:
     graph, result = node.graph, node.outputs[0]
     assert isinstance(graph, ir.Graph)
     assert result.dtype is not None
-    name = result.name
-    row = new_initializer(graph, f"{name}_bias", bias.astype(result.dtype.numpy()))
-    total = ir.node("Add", [result, row], name=f"{node.name}_bias")
-    copy_source(node, total)
-    after = total.outputs[0]
-    after.type, after.shape = result.type, result.shape
-    node.append(total)
-    result.replace_all_uses_with(after, replace_graph_outputs=True)
-    total.replace_input_with(0, result)
-    result.name = unused_name(graph, f"{name}_product")
-    after.name = name
+    row = new_initializer(graph, f"{result.name}_bias", bias.astype(result.dtype.numpy()))
+    insert_behind(node, "Add", row, name=f"{node.name}_bias")

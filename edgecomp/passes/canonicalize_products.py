@@ -20,9 +20,14 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
-from edgecomp.graph.edit import new_node, only_reader, replace_node, set_constant_input
+from edgecomp.graph.edit import (
+    insert_behind,
+    new_node,
+    only_reader,
+    replace_node,
+    set_constant_input,
+)
 from edgecomp.graph.match import is_operator, producer
-from edgecomp.graph.names import unused_name
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, finish
@@ -143,16 +148,7 @@ def _add_behind(node: ir.Node, value: ir.Value, beta: float) -> None:
         scale.outputs[0].shape = value.shape
         node.prepend(scale)
         value = scale.outputs[0]
-    total = ir.node("Add", [result, value], name=f"{node.name}_add")
-    copy_source(node, total)
-    after = total.outputs[0]
-    after.type, after.shape = result.type, result.shape
-    node.append(total)
-    name = result.name
-    result.replace_all_uses_with(after, replace_graph_outputs=True)
-    total.replace_input_with(0, result)
-    result.name = unused_name(graph, f"{name}_product")
-    after.name = name
+    insert_behind(node, "Add", value, name=f"{node.name}_add")
 
 
 def _take_apart(node: ir.Node) -> int:
@@ -184,16 +180,7 @@ def _scale_behind(node: ir.Node, alpha: float) -> None:
     factor = new_initializer(
         graph, f"{result.name}_alpha", np.array(alpha, result.dtype.numpy())
     )
-    scaled = ir.node("Mul", [result, factor], name=f"{node.name}_alpha")
-    copy_source(node, scaled)
-    after = scaled.outputs[0]
-    after.type, after.shape = result.type, result.shape
-    node.append(scaled)
-    name = result.name
-    result.replace_all_uses_with(after, replace_graph_outputs=True)
-    scaled.replace_input_with(0, result)
-    result.name = unused_name(graph, f"{name}_product")
-    after.name = name
+    insert_behind(node, "Mul", factor, name=f"{node.name}_alpha")
 
 
 def _transposed(node: ir.Node, value: ir.Value | None) -> ir.Value:

@@ -57,6 +57,7 @@ def correct_bias(
     ranges: Mapping[str, Range],
     options: InsertQdqOptions,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    shifts: dict[str, Means] | None = None,
 ) -> int:
     """Change the biases of a float model so that it loses less when it is quantized.
 
@@ -67,6 +68,7 @@ def correct_bias(
         ranges: as for ``InsertQdqPass``.
         options: as for ``InsertQdqPass``.
         progress: told (products done, products in all).
+        shifts: receives what was added to the bias of each product, by the node's name.
 
     Returns:
         How many products were corrected.
@@ -85,6 +87,8 @@ def correct_bias(
         shift = expected[product.result] - pieces.advance(product)
         pieces.shift(product, shift)
         add_bias(nodes[product.node], shift)
+        if shifts is not None:
+            shifts[product.node] = shift
         progress(done + 1, len(products))
     return len(products)
 

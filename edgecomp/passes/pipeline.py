@@ -20,11 +20,13 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import closed, name_inner_values, possible_bodies
 from edgecomp.graph.compare import MODEL_TOLERANCE, relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import run_model
 from edgecomp.graph.verify import verify
 from edgecomp.passes.canonicalize_products import CanonicalizeProductsPass
+from edgecomp.passes.center_variances import CenterVariancesPass
 from edgecomp.passes.decompose_conv_transpose import DecomposeConvTransposePass
 from edgecomp.passes.fold_batch_norm import FoldBatchNormPass
 from edgecomp.passes.fold_channel_affine import FoldChannelAffinePass
@@ -62,6 +64,8 @@ def float_passes(
         ResolveAutoPadPass(),
         # Before the folds into weights: they know the canonical Gemm only.
         CanonicalizeProductsPass(),
+        # Before FuseLayerNorm, which knows variances of differences only.
+        CenterVariancesPass(),
         # Before FoldChannelAffine, which would take the scales and shifts of these patterns.
         FuseLayerNormPass(),
         FuseGeluPass(),
@@ -90,6 +94,20 @@ def float_passes(
         RemoveIdentitiesPass(),
     ]
     return passes
+
+
+def quantized_passes() -> list[ir.passes.InPlacePass]:
+    """The passes of a model that comes quantized: none moves a number across its edges.
+
+    They name what exporters write in parts between the edges, and remove what does nothing.
+    """
+    return [
+        FoldConstantsPass(),
+        RemoveIdentitiesPass(),
+        FuseLayerNormPass(),
+        FuseGeluPass(),
+        FuseActivationsPass(),
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +141,12 @@ def run_passes(
     dump_dir: pathlib.Path | None = None,
     verify_feeds: Mapping[str, AnyArray] | None = None,
 ) -> list[PassReport]:
-    """Run passes in order, with the structural check after each.
+    """Run passes in order, with the structural check after each that changed something.
 
     Args:
         model: changed in place.
-        passes: each may have a class attribute ``numerics`` (exact where it has none).
+        passes: each may have a class attribute ``numerics`` (exact where it has none). They see
+            one graph: branches and loop bodies are given to them as models of their own.
         dump_dir: folder that gets ``NN_name.onnx`` after each pass, and ``00_input.onnx``.
         verify_feeds: inputs to run the model on around each pass.
 
@@ -138,10 +157,17 @@ def run_passes(
     reports: list[PassReport] = []
     _dump(model, dump_dir, 0, "input")
     before = None if verify_feeds is None else run_model(model, verify_feeds)
+    inner = _run_on_bodies(model, passes)
+    if inner and verify_feeds is not None and before is not None:
+        after = run_model(model, verify_feeds)
+        _compare("passes on branches and loops", Numerics.REASSOCIATED, before, after)
+        before = after
     for number, each in enumerate(passes, start=1):
         name = type(each).__name__
         result = each(model)
-        _verify_after(model, name)
+        # What says that it changed nothing is only believed until the end.
+        if result.modified or number == len(passes):
+            _verify_after(model, name)
         _dump(model, dump_dir, number, _snake(name))
         difference = None
         if verify_feeds is not None and before is not None and result.modified:
@@ -152,14 +178,31 @@ def run_passes(
         reports.append(
             PassReport(
                 name=name,
-                modified=result.modified,
-                applied=getattr(result, "applied", int(result.modified)),
-                refusals=tuple(getattr(result, "refusals", ())),
-                notes=tuple(getattr(result, "notes", ())),
+                modified=result.modified or any(r[number - 1].modified for r in inner),
+                applied=getattr(result, "applied", int(result.modified))
+                + sum(r[number - 1].applied for r in inner),
+                refusals=tuple(getattr(result, "refusals", ()))
+                + tuple(refusal for r in inner for refusal in r[number - 1].refusals),
+                notes=tuple(getattr(result, "notes", ()))
+                + tuple(note for r in inner for note in r[number - 1].notes),
                 nodes=len(model.graph),
                 difference=difference,
             )
         )
+    return reports
+
+
+def _run_on_bodies(
+    model: ir.Model, passes: Sequence[ir.passes.InPlacePass]
+) -> list[list[PassReport]]:
+    """Run all passes on each branch and loop body as a model of its own, innermost first."""
+    reports: list[list[PassReport]] = []
+    for node in model.graph:
+        for body in possible_bodies(node):
+            with closed(body, model.opset_imports) as own:
+                reports.append(run_passes(own, passes))
+    if reports:
+        name_inner_values(model.graph)
     return reports
 
 

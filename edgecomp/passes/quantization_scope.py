@@ -34,6 +34,8 @@ from edgecomp.passes.outcome import Refusal, refuse
 #: Why a value's range cannot be used, "" where it can.
 RangeRefusal = Callable[[ir.Value], str]
 
+#: Operators of which only the weights are stored in 8 bits, by a pass of their own.
+RECURRENT = ("LSTM", "GRU", "RNN")
 _KNOWN_TYPES = (*PRODUCTS, *BINARY, *AVERAGES, *MAXIMUMS, *MOVES, *FUNCTIONS, "Concat")
 _LARGEST_SUM = 2**31 - 1
 
@@ -150,11 +152,12 @@ def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
                 Code.USAGE, f"no node is named '{name}'", hint=nearest_hint(name, names)
             )
     for operator in options.op_types_to_quantize:
-        if operator not in _KNOWN_TYPES:
+        known = (*_KNOWN_TYPES, *RECURRENT)
+        if operator not in known:
             raise EdgecompError(
                 Code.USAGE,
                 f"operator '{operator}' has no integer form",
-                hint=nearest_hint(operator, _KNOWN_TYPES),
+                hint=nearest_hint(operator, known),
             )
 
 
@@ -169,7 +172,8 @@ def _pattern(name: str) -> re.Pattern[str] | None:
         ) from error
 
 
-def _excluded(node: ir.Node, options: InsertQdqOptions) -> bool:
+def is_excluded(node: ir.Node, options: InsertQdqOptions) -> bool:
+    """Whether the options leave a node float by its name."""
     name = node.name or ""
     if name in options.stay_float:
         return True
@@ -211,7 +215,7 @@ def _all_constant(node: ir.Node) -> bool:
 
 
 def _node_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
-    if _excluded(node, options):
+    if is_excluded(node, options):
         return options.stay_float.get(node.name or "", "it is excluded by name")
     if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
         return "its operator type is not among those to quantize"
@@ -259,7 +263,7 @@ def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
         channels = constant_array(node.inputs[1])
         assert channels is not None
         add, _ = following_bias(node, channels.shape[1])
-        if add is not None and _excluded(add, options):
+        if add is not None and is_excluded(add, options):
             add = None
     outputs = (add or node).outputs
     activation = None
@@ -272,7 +276,7 @@ def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
 
 def _is_activation(reader: ir.Node, node: ir.Node, options: InsertQdqOptions) -> bool:
     in_graph = reader.graph is node.graph
-    return in_graph and clip_bounds(reader) is not None and not _excluded(reader, options)
+    return in_graph and clip_bounds(reader) is not None and not is_excluded(reader, options)
 
 
 def _stored_inputs(node: ir.Node) -> tuple[int, ...]:

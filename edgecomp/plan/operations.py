@@ -10,6 +10,7 @@ values are reached through ``Value.view`` and may lie in any order.
 
 import dataclasses
 
+from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array, Value
 
 
@@ -72,6 +73,36 @@ class Scale:
     multiplier: Array
 
 
+@dataclasses.dataclass(frozen=True)
+class Accumulate:
+    """The int32 accumulator as it is; output int32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeScale:
+    """int32 accumulator of activations that are quantized while the model runs, to float32.
+
+    ``float32(acc - (zero + zero_shift) * sums) * (scale * multiplier) + offset`` with two more
+    inputs behind the constant bias: zero, 8 bits [], and scale float32 [].
+
+    Attributes:
+        multiplier: float32 [1] or [channels], the weights' scales.
+        sums: int32 [channels], of each channel's weights.
+        zero_shift: what the target's storage adds to a zero point.
+        offset: float32 [channels].
+        zero_dtype: of the zero point.
+    """
+
+    multiplier: Array
+    sums: Array
+    zero_shift: int
+    offset: Array
+    zero_dtype: str = "uint8"
+
+
+Finish = Requantize | Scale | Accumulate | RuntimeScale
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Convolution:
     """2-D convolution, groups and depthwise included.
@@ -82,8 +113,8 @@ class Convolution:
 
     float: ``y = activation(conv(x) + bias + residual)``.
     integer: x uint8 or int8, weight int8, bias int32 (already minus zero_x * sum(weight)),
-        halo filled with zero_x. ``finish`` is a Requantize (quantized output) or a Scale (float
-        output, then ``activation``). With ``residual`` the requantized result is ``a`` and the
+        halo filled with zero_x. ``finish`` is a Requantize (quantized output), a Scale or a
+        RuntimeScale (float output, then ``activation``), or Accumulate (int32 output). With ``residual`` the requantized result is ``a`` and the
         residual ``b`` of ``integer_add``.
     """
 
@@ -93,7 +124,7 @@ class Convolution:
     groups: int = 1
     activation: Activation | None = None
     residual: bool = False
-    finish: Requantize | Scale | None = None
+    finish: Finish | None = None
     integer_add: IntegerAdd | None = None
 
 
@@ -109,8 +140,38 @@ class MatrixMultiply:
 
     activation: Activation | None = None
     residual: bool = False
-    finish: Requantize | Scale | None = None
+    finish: Finish | None = None
     integer_add: IntegerAdd | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledMatrixMultiply:
+    """float32 product with a matrix that is stored in 8 bits, a scale for each column.
+
+    inputs: x row-major [..., K]; constants: weight int8 [K, N], scale and bias float32 [N].
+    output: row-major [..., N], ``(x @ weight) * scale + bias``.
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PackedMatrixMultiply:
+    """Product of float32 activations with a constant matrix of few bits per weight.
+
+    inputs: a row-major [..., K]; then constants: numbers uint8 [K, N]; scales float32
+        [blocks, N]; zeros uint8 [blocks, N]; bias float32 [N].
+    outputs: y row-major [..., N]; sums float32 [..., blocks], for the kernels' own use.
+
+    ``y = activation(a @ ((numbers - zeros) * scales) + bias)``; row k of the matrix belongs to
+    block ``k // block``.
+
+    Attributes:
+        bits: 2, 4 or 8; numbers are below ``2**bits``.
+        block: elements of K that share a scale.
+    """
+
+    bits: int
+    block: int
+    activation: Activation | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -251,8 +312,10 @@ class Recurrence:
 
     inputs: x row-major [S, B, D * gates * padded_hidden] ([B, S, ...] with ``batch_first``): the
         input's part of every gate with all biases, but not the recurrent bias of the candidate
-        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden];
+        of a GRU with ``linear_before_reset``; recurrence [D, hidden, gates, padded_hidden],
+        float32, or a constant of int8 that ``recurrence_scale`` multiplies;
         then those named in ``extras``, in that order:
+        recurrence_scale: constant [D, gates, padded_hidden];
         candidate_bias: [D, padded_hidden]; peepholes: [D, 3, padded_hidden], input, output,
         forget; lengths: int32 [B], steps of each sequence; initial_h and initial_c: float32
         [D, B, hidden] ([B, D, hidden] with ``batch_first``).
@@ -381,6 +444,17 @@ class Quantize:
 
 
 @dataclasses.dataclass(frozen=True)
+class DynamicQuantize:
+    """Quantization by the range that the values have: ONNX's DynamicQuantizeLinear.
+
+    inputs: x float32 row-major.
+    outputs: y of x's shape, 8 bits (where they are int8, the model's uint8 less 128); scale
+        float32 []; zero uint8 [], as the model has it; extremes float32 [2, chunks], for the
+        kernels' own use.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
 class Dequantize:
     """``(x - zero_point) * scale``; scale and zero point are the input's. Output float32."""
 
@@ -414,6 +488,60 @@ class Gather:
 
 
 @dataclasses.dataclass(frozen=True)
+class StorePart:
+    """One part of a value along ``axis``, at an index known at run time.
+
+    inputs: x row-major, any dtype; index int64 of one element.
+    output: row-major, x's shape with ``axis`` more; the other parts keep what they hold.
+    """
+
+    axis: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Branch:
+    """One of two programs, by a condition.
+
+    inputs: condition, bool of one element; then what the programs read.
+    outputs: what the program that runs gives. All row-major.
+
+    Attributes:
+        bodies: the program for true and the one for false; inputs of each stand for the
+            operation's behind the condition, one for one, outputs for the operation's. None
+            where the model has nothing that could run: the run then fails.
+    """
+
+    bodies: "tuple[Program | None, Program | None]"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loop:
+    """A program that runs round after round.
+
+    inputs: the greatest number of rounds (int64 of one element) where ``has_limit``; the first
+        condition (bool of one element) where ``has_start``; the first contents of what is
+        carried; then what the program reads.
+    outputs: the last contents of what is carried, then what ``StorePart`` operations of the
+        program write. All row-major.
+
+    Attributes:
+        body: its inputs are the number of the round (int64) where ``has_counter``, what is
+            carried, and what it reads; its outputs the next condition where ``has_next``, the
+            next contents of what is carried, and what StorePart writes.
+        carried: how many values are carried.
+        most_rounds: more are refused when the model runs.
+    """
+
+    body: "Program"
+    carried: int
+    has_limit: bool
+    has_start: bool
+    has_next: bool
+    has_counter: bool
+    most_rounds: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Fallback:
     """One ONNX node without a schedule; Relax supplies the kernels.
 
@@ -432,6 +560,8 @@ class Fallback:
 Kind = (
     Convolution
     | MatrixMultiply
+    | ScaledMatrixMultiply
+    | PackedMatrixMultiply
     | BatchMatrixMultiply
     | Elementwise
     | LookupTable
@@ -448,9 +578,13 @@ Kind = (
     | FillHalo
     | Reinterpret
     | Quantize
+    | DynamicQuantize
     | Dequantize
     | Resize
     | Gather
+    | StorePart
+    | Branch
+    | Loop
     | Fallback
 )
 
@@ -481,6 +615,14 @@ class Operation:
         return value
 
 
+def bodies_of(operation: Operation) -> "list[Program]":
+    """The programs inside a Branch or a Loop."""
+    kind = operation.kind
+    if isinstance(kind, Branch):
+        return [body for body in kind.bodies if body is not None]
+    return [kind.body] if isinstance(kind, Loop) else []
+
+
 @dataclasses.dataclass
 class Program:
     """Operations in execution order.
@@ -490,6 +632,7 @@ class Program:
         inputs: values the user fills; row-major.
         outputs: values the user reads; row-major.
         output_names: what the user calls them.
+        symbols: that the shapes of the inputs give, of dynamic dimensions.
     """
 
     name: str
@@ -497,3 +640,4 @@ class Program:
     inputs: list[Value]
     outputs: list[Value]
     output_names: list[str] = dataclasses.field(default_factory=list)
+    symbols: tuple[Symbol, ...] = ()

@@ -2,6 +2,10 @@
 
 import dataclasses
 import enum
+import math
+from collections.abc import Mapping, Sequence
+
+from edgecomp.buffers import Buffer
 
 
 class Storage(enum.Enum):
@@ -12,13 +16,66 @@ class Storage(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Extent:
+    """``floor(sum of factor * product of symbols / divisor)``: a number known before each run.
+
+    Attributes:
+        terms: (factor, indices of symbols) each.
+        divisor: at least 1.
+    """
+
+    terms: tuple[tuple[int, tuple[int, ...]], ...]
+    divisor: int = 1
+
+    def value(self, symbols: Sequence[int]) -> int:
+        """The number for values of the plan's symbols."""
+        total = sum(
+            factor * math.prod(symbols[index] for index in indices)
+            for factor, indices in self.terms
+        )
+        return max(0, total) // self.divisor
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanSymbol:
+    """A number that the shapes of the inputs decide.
+
+    Attributes:
+        name: of the dimension.
+        minimum, maximum: bounds, both included.
+        derived: what it is computed from, symbols before it; None where an input gives it.
+    """
+
+    name: str
+    minimum: int
+    maximum: int
+    derived: Extent | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicCall:
+    """What differs from run to run in a call.
+
+    Attributes:
+        items: work items, or with ``strides`` how often the call's are repeated.
+        sizes: numbers that the kernel reads through its last pointer, int32 each.
+        strides: for each argument the bytes that its pointer advances with each repetition;
+            empty where the call is not repeated.
+    """
+
+    items: Extent
+    sizes: tuple[Extent, ...] = ()
+    strides: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class PlanTensor:
     """A range of memory.
 
     Attributes:
         name: of the value.
         dtype: numpy name.
-        shape: logical shape.
+        shape: logical shape, the largest of a dynamic one.
         storage: arena or weights.
         offset_bytes: from the start of the storage, a multiple of 64.
         bytes: contents, halo included, slack excluded.
@@ -48,12 +105,17 @@ class PlanCall:
         work_items: the pool slices [0, work_items) over threads; 1 runs on the caller alone.
         first_item: added to the items: the kernel gets [first_item, first_item + work_items).
         grain_items: least work items that are worth another thread.
+        lane: 0 for a call that all threads share. Consecutive calls with lanes 1, 1, .., 2, 2, ..
+            are a group: one thread makes the calls of a lane in their order, while others make
+            those of other lanes. A group has two lanes or more.
         operator: what it computes, for reports ("Convolution", "Fallback(Einsum)").
         schedule: name of the schedule or "fallback".
         nodes: ONNX nodes it stands for.
         source: ``file.py:line``, or "".
         multiply_adds: of the call, 0 where it does none.
         device: index of the device back end, 0 is the CPU.
+        dynamic: what differs from run to run, None for nothing; the work items are then the
+            most that there can be (of one repetition).
     """
 
     kernel: str
@@ -68,16 +130,63 @@ class PlanCall:
     device: int = 0
     first_item: int = 0
     grain_items: int = 1
+    lane: int = 0
+    dynamic: DynamicCall | None = None
+
+
+class RegionKind(enum.Enum):
+    """What a region does with its calls."""
+
+    BRANCH = 1
+    LOOP = 2
+    REQUIRED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRegion:
+    """Calls [first_call, end_call) that do not simply run once.
+
+    A branch runs where ``condition`` equals ``expected``; a required one fails where it does not,
+    since the model has nothing to run instead. A loop runs again and again: before
+    each round the runtime stores the number of rounds done into ``counter``, and it ends when
+    ``limit`` rounds are done or ``condition`` is false. A run that would need more than
+    ``most_rounds`` rounds fails.
+
+    Attributes:
+        condition: index of a bool tensor of one element; None, in a loop only, is always true.
+        expected: of a branch.
+        limit: index of an int64 tensor of one element, None for none.
+        counter: index of an int64 tensor of one element in the arena, None where nobody asks.
+        most_rounds: as many rounds there is memory for; 0 for branches.
+    """
+
+    kind: RegionKind
+    first_call: int
+    end_call: int
+    condition: int | None
+    expected: bool = True
+    limit: int | None = None
+    counter: int | None = None
+    most_rounds: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanPort:
-    """An input or output of the model as the user sees it: contiguous, ONNX order."""
+    """An input or output of the model as the user sees it: contiguous, ONNX order.
+
+    Attributes:
+        name: ONNX name.
+        tensor: index.
+        dtype: numpy name.
+        shape: the largest one.
+        extents: the shape of a run; empty where it is always the same.
+    """
 
     name: str
     tensor: int
     dtype: str
     shape: tuple[int, ...]
+    extents: tuple[Extent, ...] = ()
 
 
 @dataclasses.dataclass
@@ -92,6 +201,8 @@ class Plan:
         arena_bound_bytes: largest sum of tensors alive at one call: no plan can be smaller.
         weights: contents of the weights file, 64-byte aligned tensors.
         objects: name -> relocatable object with the kernels.
+        symbols: of dynamic dimensions, derived ones behind those they are made from.
+        regions: branches and loops, by their first calls, outer ones before inner ones.
     """
 
     name: str
@@ -102,8 +213,20 @@ class Plan:
     outputs: list[PlanPort]
     arena_bytes: int
     arena_bound_bytes: int
-    weights: bytes
+    weights: Buffer
     objects: dict[str, bytes]
+    symbols: tuple[PlanSymbol, ...] = ()
+    regions: list[PlanRegion] = dataclasses.field(default_factory=list)
+
+    def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of an input or output at sizes of the symbols that inputs give."""
+        if not port.extents:
+            return port.shape
+        values: list[int] = []
+        for symbol in self.symbols:
+            derived = symbol.derived
+            values.append(derived.value(values) if derived else sizes[symbol.name])
+        return tuple(extent.value(values) for extent in port.extents)
 
     @property
     def workspace_bytes(self) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
+
 Array = npt.NDArray[Any]
 
 #: Every value is followed by this many readable bytes, so that a kernel may load a whole
@@ -103,7 +105,9 @@ def refinement(shape: tuple[int, ...], finer: tuple[int, ...]) -> list[tuple[int
     for position, size in enumerate(shape):
         last = position == len(shape) - 1
         begin, product = at, 1
-        while at < len(finer) and (product < size or (last and finer[at] == 1)):
+        while at < len(finer) and (
+            largest(product) < largest(size) or (last and finer[at] == 1)
+        ):
             product *= finer[at]
             at += 1
         if product != size:
@@ -131,7 +135,9 @@ class Value:
 
     Attributes:
         name: unique in the program.
-        shape: static logical shape in ONNX order (N, C, H, W for images).
+        shape: logical shape in ONNX order (N, C, H, W for images). In programs of dynamic
+            dimensions it may hold ``plan.sizes.Size``; a constant then has its largest contents,
+            of which it is the part that begins at index 0.
         dtype: numpy name; bfloat16 and the float8 and int4 kinds come from ml_dtypes.
         order: order in memory; constants are always ROW_MAJOR.
         halo: only with NHWC.
@@ -168,12 +174,22 @@ class Value:
             return View(self.shape, whole.strides, at, whole.elements)
         if self.order is Order.NHWC:
             return nhwc_view(self.shape, self.halo)
+        if self.constant is not None and has_dynamic(self.shape):
+            whole = row_major_view(self.constant.shape)
+            return dataclasses.replace(whole, shape=self.shape)
         return row_major_view(self.shape)
 
     @property
     def bytes(self) -> int:
         """Bytes of the buffer, halo included, slack excluded."""
         return self.view.elements * np.dtype(self.dtype).itemsize
+
+
+def largest_bytes(value: Value) -> int:
+    """Bytes of a value's buffer at the largest of every dimension."""
+    if not has_dynamic(value.shape):
+        return value.bytes
+    return dataclasses.replace(value, shape=largest_shape(value.shape)).bytes
 
 
 def row_major_view(shape: tuple[int, ...]) -> View:

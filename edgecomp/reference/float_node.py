@@ -8,11 +8,13 @@ import onnx
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import bodies, captured_values, is_control_flow
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.integer import AnyArray, dequantize, quantize
 from edgecomp.graph.source import source_of
 from edgecomp.graph.windows import window_of
+from edgecomp.reference.control_flow import run_control_flow
 from edgecomp.reference.windows import convolve
 
 
@@ -36,7 +38,11 @@ def evaluate(
         )
         if result is not None:
             return [result]
-    if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+    if is_control_flow(node):
+        return run_control_flow(
+            node, arrays, lambda inner, known: evaluate(inner, known, opset_imports, functions)
+        )
+    if bodies(node):
         return _evaluate_with_context(node, arrays, opset_imports, functions)
     if any(function.domain == node.domain for function in functions):
         return _evaluate_with_context(node, arrays, opset_imports, functions)
@@ -53,20 +59,11 @@ def evaluate(
     return [next(results) if value.name else np.zeros(0) for value in node.outputs]
 
 
-def captured_values(node: ir.Node) -> list[ir.Value]:
-    """Values of the graph around a node that its subgraphs read."""
-    found: dict[ir.Value, None] = {}
-    for attribute in node.attributes.values():
-        if attribute.type != ir.AttributeType.GRAPH:
-            continue
-        for inner in ir.traversal.RecursiveGraphIterator(attribute.as_graph()):
-            for value in inner.inputs:
-                if value is not None and value.graph is node.graph:
-                    found[value] = None
-        for value in attribute.as_graph().outputs:
-            if value.graph is node.graph:
-                found[value] = None
-    return list(found)
+def read_inside(node: ir.Node) -> list[ir.Value]:
+    """Values of the graph around a node that its bodies read."""
+    return list(
+        dict.fromkeys(value for body in bodies(node) for value in captured_values(body))
+    )
 
 
 def _evaluate_with_context(
@@ -78,7 +75,7 @@ def _evaluate_with_context(
     """A node that runs subgraphs or functions: a model of its own around it."""
     from onnx.reference import ReferenceEvaluator
 
-    needed = dict.fromkeys([*node.inputs, *captured_values(node)])
+    needed = dict.fromkeys([*node.inputs, *read_inside(node)])
     feeds = {
         value.name or "": _contents(value, arrays) for value in needed if value is not None
     }
@@ -115,6 +112,34 @@ def _convolution(node: ir.Node, inputs: list[Any]) -> AnyArray:
     if len(inputs) > 2 and inputs[2] is not None:
         total += inputs[2].astype(np.float64).reshape(1, -1, *[1] * (x.ndim - 2))
     return total.astype(x.dtype)
+
+
+def _integer_convolution(node: ir.Node, inputs: list[Any]) -> AnyArray:
+    """ConvInteger: sums of products of bytes, which float64 holds exactly."""
+    x, weight = (_centred(inputs, index) for index in (0, 1))
+    window = window_of(node, x.shape, weight.shape[2:])
+    total = convolve(x, weight, window, node.attributes.get_int("group", 1))
+    return total.astype(np.int32)
+
+
+def _integer_product(_node: ir.Node, inputs: list[Any]) -> AnyArray | None:
+    """MatMulInteger, likewise; numpy multiplies matrices of floats faster than of integers."""
+    if any(point is not None and point.size != 1 for point in inputs[2:]):
+        return None
+    a, b = (_centred(inputs, index) for index in (0, 1))
+    product: AnyArray = np.matmul(a, b).astype(np.int32)
+    return product
+
+
+def _centred(inputs: list[Any], index: int) -> AnyArray:
+    """An operand of an integer product less its zero point, in float64."""
+    stored: AnyArray = inputs[index].astype(np.float64)
+    point = inputs[index + 2] if len(inputs) > index + 2 else None
+    if point is None:
+        return stored
+    along = [-1, *[1] * (stored.ndim - 1)] if point.size > 1 else [1] * stored.ndim
+    centred: AnyArray = stored - point.astype(np.float64).reshape(along)
+    return centred
 
 
 def _quantize(node: ir.Node, inputs: list[Any]) -> AnyArray | None:
@@ -159,6 +184,8 @@ def _broadcast_shape(node: ir.Node, x: AnyArray, scale: AnyArray) -> list[int]:
 
 _NUMPY: dict[str, Any] = {
     "Conv": _convolution,
+    "ConvInteger": _integer_convolution,
     "DequantizeLinear": _dequantize,
+    "MatMulInteger": _integer_product,
     "QuantizeLinear": _quantize,
 }

@@ -11,7 +11,7 @@ from edgecomp.graph.constants import constant_array
 from edgecomp.graph.integer import AnyArray
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import Recognition, recognize
-from edgecomp.reference.float_node import captured_values, evaluate
+from edgecomp.reference.float_node import evaluate, read_inside
 from edgecomp.reference.integer import compute
 
 
@@ -117,7 +117,7 @@ def _constant(value: ir.Value) -> AnyArray:
 def _reads(step: IntegerOperator | ir.Node) -> list[ir.Value]:
     if isinstance(step, IntegerOperator):
         return [tensor.value for tensor in step.inputs]
-    return [value for value in step.inputs if value is not None] + captured_values(step)
+    return [value for value in step.inputs if value is not None] + read_inside(step)
 
 
 def _last_reads(recognition: Recognition) -> dict[int, list[ir.Value]]:

@@ -19,6 +19,7 @@ from edgecomp.reference.interpreter import Reference
 #: How far values are moved, in parts of the largest: as far as transcendental functions may be
 #: off (docs/numerics.md, "Tolerances").
 _MOVED = 4e-6
+_QUANTIZING = ("QuantizeLinear", "DynamicQuantizeLinear")
 #: Times that the model is computed again.
 _REPETITIONS = 4
 #: The largest difference found counts as often: few repetitions miss rare steps.
@@ -60,7 +61,7 @@ class _Moved(Reference):
             for step in self.recognition.steps
             if not isinstance(step, IntegerOperator) and _computes_floats(step)
             for value in step.outputs
-            if any(use.node.op_type == "QuantizeLinear" for use in value.uses())
+            if any(use.node.op_type in _QUANTIZING for use in value.uses())
         }
 
     def _run(
@@ -77,4 +78,4 @@ class _Moved(Reference):
 
 
 def _computes_floats(node: ir.Node) -> bool:
-    return node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+    return node.op_type not in (*_QUANTIZING, "DequantizeLinear")

@@ -1,7 +1,8 @@
 """Build a TIR function statement by statement, with plain Python loops as the unroller.
 
 TVMScript parses for about 0.4 s per kernel and its macros cannot be composed from data; built
-directly, the same function takes 5 ms and gives the same machine code.
+directly, the same function takes milliseconds and gives the same machine code. What is built is
+a record of it (``schedules/tirx.py``); TVM makes the function where it has to be compiled.
 
 Conventions: every buffer is flat; vectors are ``Ramp`` indexed; a register tile is one small
 buffer per row (under 1024 bytes, which TVM keeps on the stack and LLVM then in registers).
@@ -9,15 +10,17 @@ buffer per row (under 1024 bytes, which TVM keeps on the stack and LLVM then in 
 
 import contextlib
 import dataclasses
-import hashlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from tvm import tirx
-from tvm.ir import PointerType, PrimType, StringImm
-from tvm_ffi import structural_hash
+from edgecomp.plan.sizes import Dimension, Size
+from edgecomp.schedules import tirx
 
-#: TVM expressions carry no static types.
+#: Numbers that a kernel may read about its sizes.
+_MOST_SIZES = 64
+
+#: Expressions and the numbers that may stand for them.
 Expr = Any
 Buffer = Any
 
@@ -28,11 +31,16 @@ class Kernel:
 
     Attributes:
         symbol: C name, unique per contents.
-        function: the PrimFunc, bound to no target yet.
+        make: makes the PrimFunc of that name, bound to no target yet.
     """
 
     symbol: str
-    function: Any
+    make: Callable[[], Any] = dataclasses.field(compare=False, repr=False)
+
+    @functools.cached_property
+    def function(self) -> Any:
+        """The PrimFunc, made at first use."""
+        return self.make()
 
 
 class KernelBuilder:
@@ -52,27 +60,55 @@ class KernelBuilder:
         self._scopes: list[list[Any]] = [[]]
         self._names: dict[str, int] = {}
         self._imports: dict[str, str] = {}
+        self._sizes: dict[Size, Expr] = {}
+        self._size_pointer: Expr = None
+        self._size_array: Buffer = None
         self.lo: Expr = tirx.Var("lo", "int32")
         self.hi: Expr = tirx.Var("hi", "int32")
 
     def pointer(self, name: str, dtype: str, elements: int) -> Buffer:
         """Add a pointer parameter to ``elements`` contiguous elements; return its buffer."""
-        pointer = tirx.Var(name, PointerType(PrimType(dtype)))
+        pointer = tirx.PointerVar(name, dtype)
         self._parameters.append(pointer)
-        buffer = tirx.decl_buffer((max(1, elements),), dtype, f"{name}_buffer", data=pointer)
-        self._declarations.append(tirx.stmt.DeclBuffer(buffer, data=pointer))
+        buffer = tirx.decl_buffer(max(1, elements), dtype, f"{name}_buffer", data=pointer)
+        self._declarations.append(tirx.DeclBuffer(buffer, data=pointer))
         return buffer
+
+    def size(self, dimension: Dimension) -> Expr:
+        """A dimension in the kernel: itself, or where it is dynamic an int32 read from memory."""
+        if not isinstance(dimension, Size):
+            return dimension
+        if dimension not in self._sizes:
+            if self._size_array is None:
+                self._size_pointer = tirx.PointerVar("sizes", "int32")
+                # As long as it may get: kernels read what they were given numbers for.
+                self._size_array = tirx.decl_buffer(
+                    _MOST_SIZES, "int32", "sizes_buffer", data=self._size_pointer
+                )
+                self._declarations.append(
+                    tirx.DeclBuffer(self._size_array, data=self._size_pointer)
+                )
+            variable = tirx.Var(self._unique("size"), "int32")
+            value = load(self._size_array, len(self._sizes))
+            self._declarations.append(tirx.Bind(variable, value))
+            self._sizes[dimension] = variable
+        return self._sizes[dimension]
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """What the kernel reads through its last pointer, in order."""
+        return tuple(self._sizes)
 
     def array(self, name: str, dtype: str, elements: int) -> Buffer:
         """Declare a local array; under 1024 bytes it lives on the stack or in registers."""
-        buffer = tirx.decl_buffer((elements,), dtype, self._unique(name))
+        buffer = tirx.decl_buffer(elements, dtype, self._unique(name))
         self._emit(tirx.AllocBuffer(buffer))
         return buffer
 
     def let(self, name: str, value: Expr, dtype: str = "int32") -> Expr:
         """Name a value, so that it is computed once."""
         variable = tirx.Var(self._unique(name), dtype)
-        self._emit(tirx.stmt.Bind(variable, value))
+        self._emit(tirx.Bind(variable, value))
         return variable
 
     def store(self, buffer: Buffer, index: Expr, value: Expr) -> None:
@@ -110,7 +146,7 @@ class KernelBuilder:
         with self._scope() as body:
             yield variable
         extent = end if isinstance(begin, int) and begin == 0 else end - begin
-        self._emit(tirx.For(variable, begin, extent, tirx.ForKind.SERIAL, _sequence(body)))
+        self._emit(tirx.For(variable, begin, extent, _sequence(body)))
 
     @contextlib.contextmanager
     def condition(self, test: Expr | None) -> Iterator[None]:
@@ -120,24 +156,20 @@ class KernelBuilder:
             return
         with self._scope() as body:
             yield
-        self._emit(tirx.IfThenElse(test, _sequence(body), None))
+        self._emit(tirx.IfThenElse(test, _sequence(body)))
 
     def finish(self, name: str) -> Kernel:
         """Close the function; the symbol is ``ec_<name>_<hash of the contents>``."""
         (statements,) = self._scopes
         body = _sequence(self._declarations + statements)
         for text in self._imports.values():
-            unit = tirx.const(0, "int32")
-            body = tirx.AttrStmt(unit, "pragma_import_llvm", StringImm(text), body)
-        parameters = [*self._parameters, self.lo, self.hi]
-        function = tirx.PrimFunc(parameters, body).with_attr("tirx.noalias", True)
-        # tvm_ffi.structural_hash alone collides for kernels that differ in two small constants;
-        # the printed text has those, but not every digit of a float. TVM's JSON has all and
-        # takes twice as long.
-        text = f"{function.script(show_meta=False)}{structural_hash(function, map_free_vars=True)}"
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        symbol = f"ec_{name}_{digest}"
-        return Kernel(symbol, function.with_attr("global_symbol", symbol))
+            body = tirx.ImportLlvm(text, body)
+        given = self._parameters
+        if self._size_array is not None:
+            given = [*given, self._size_pointer]
+        function = tirx.PrimFunc([*given, self.lo, self.hi], body)
+        symbol = f"ec_{name}_{tirx.digest(function)[:16]}"
+        return Kernel(symbol, functools.partial(_replayed, function, symbol))
 
     def _unique(self, name: str) -> str:
         count = self._names.get(name, 0)
@@ -155,6 +187,12 @@ class KernelBuilder:
             yield body
         finally:
             self._scopes.pop()
+
+
+def _replayed(function: tirx.Node, symbol: str) -> Any:
+    from edgecomp.schedules.replay import replay
+
+    return replay(function).with_attr("global_symbol", symbol)
 
 
 def _sequence(statements: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What an operation costs on a target: measured where a table has it, else modelled.
+"""What an operation costs on a target by the model; what was measured counts before it.
 
 Costs are only ever compared with each other: which form of a layer is faster. A model says how
 many cycles one core takes; the clock turns them into seconds, so that measured and modelled
@@ -15,8 +15,6 @@ from edgecomp.schedules.cpu import element_costs, product_costs, recurrence_cost
 from edgecomp.schedules.cpu.family import SCHEDULES
 from edgecomp.schedules.cpu.rates import rates_of
 
-MEASURED = "measured"
-MODELLED = "modelled"
 #: Times the level-2 cache by which weights have to exceed it until none of them stay (fitted).
 _STREAMED_EXCESS = 2.0
 
@@ -53,21 +51,19 @@ class OperationCost:
 
     Attributes:
         seconds: of one call.
-        origin: ``measured`` or ``modelled``.
         why: what the figure comes from, for reports: the schedule's name.
     """
 
     seconds: float
-    origin: str
     why: str
 
 
 class MeasuredTime(Protocol):
-    """What a table knows of an operation: nanoseconds of one call."""
+    """What a table knows of an operation."""
 
     @property
-    def ns(self) -> int:
-        """Of the median call."""
+    def time_ns(self) -> int:
+        """Of one call in a model."""
 
 
 class Table(Protocol):
@@ -82,7 +78,6 @@ class Table(Protocol):
 def operation_cost(
     operation: Operation,
     target: Target,
-    table: Table | None = None,
     *,
     without: Collection[str] = (),
     streamed: float = 1.0,
@@ -92,20 +87,14 @@ def operation_cost(
     Args:
         operation: after layout, so that its schedule is known.
         target: device.
-        table: measured times, asked first.
         without: names of schedules that are not used.
         streamed: part of the weights that comes from beyond the level-2 cache: those of a model
             that fits there stay from one inference to the next (``streamed_part``).
     """
     if isinstance(operation.kind, Reinterpret):
-        return OperationCost(0.0, MODELLED, "no kernel")
-    known = None if table is None else table.fastest(operation, target, without)
-    if known is not None:
-        return OperationCost(known.ns * 1e-9, MEASURED, "cost table")
+        return OperationCost(0.0, "no kernel")
     name = _schedule_of(operation, target, without)
-    return OperationCost(
-        _cycles(name, operation, target, streamed) / hertz(target), MODELLED, name
-    )
+    return OperationCost(_cycles(name, operation, target, streamed) / hertz(target), name)
 
 
 def streamed_part(weight_bytes: int, target: Target) -> float:

@@ -23,6 +23,7 @@ from typing import Protocol, runtime_checkable
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
+from edgecomp.plan.sizes import Dimension, Size
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
 
@@ -46,13 +47,38 @@ class Progress:
 
     Attributes:
         items: ends of runs of work items, ascending; the last is all of them.
+        begun: rows of the output that the items so far have written to, after each run.
         done: rows of the output that are complete after each run.
+        first: first row of the input, its halo apart, that each run reads.
         needed: rows of the input, its halo apart, that have to be there for each run.
     """
 
     items: tuple[int, ...]
+    begun: tuple[int, ...]
     done: tuple[int, ...]
+    first: tuple[int, ...]
     needed: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dynamic:
+    """What of a call depends on sizes that are known only when the model runs.
+
+    Attributes:
+        items: ``floor(items / divisor)`` work items; with ``strides`` so many repetitions of
+            the call's ``work_items``.
+        divisor: see ``items``.
+        sizes: what the kernel reads through one more pointer, the last, as int32 each.
+        strides: for each argument the bytes that its pointer advances with each repetition.
+        overrun_bytes: for each argument how far behind its largest contents the call reads or
+            writes; empty for nowhere. Nothing else may lie there.
+    """
+
+    items: Dimension
+    divisor: int = 1
+    sizes: tuple[Size, ...] = ()
+    strides: tuple[int, ...] = ()
+    overrun_bytes: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +95,8 @@ class KernelCall:
         grain_items: least work items of a thread; where a range of items has a cost of its own.
         progress: of a call whose first argument is an image and whose last one its output; None
             where it does not go through them from top to bottom.
+        dynamic: what differs from run to run, None for nothing. ``work_items`` are then the
+            most that there can be.
     """
 
     kernel: Kernel
@@ -78,6 +106,7 @@ class KernelCall:
     multiply_adds: int = 0
     grain_items: int = 1
     progress: Progress | None = None
+    dynamic: Dynamic | None = None
 
 
 class Schedule(Protocol):

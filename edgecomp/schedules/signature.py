@@ -9,6 +9,7 @@ Halos are part of it: they decide which dimensions of an image run into each oth
 """
 
 from edgecomp.plan.operations import (
+    Accumulate,
     Activation,
     BatchMatrixMultiply,
     Convolution,
@@ -64,10 +65,12 @@ def _epilogue_words(kind: Convolution | MatrixMultiply, operation: Operation) ->
         words.append("requantize")
     elif isinstance(kind.finish, Scale):
         words.append("scale")
+    elif kind.finish is not None:
+        words.append("accumulate" if isinstance(kind.finish, Accumulate) else "runtime_scale")
     if kind.activation is not None:
         words.append(_activation(kind.activation))
     if kind.residual:
-        words.append(f"residual={_value(operation.inputs[3])}")
+        words.append(f"residual={_value(operation.inputs[-1])}")
     return words
 
 

@@ -7,8 +7,22 @@ from edgecomp.bench.device import Device
 from edgecomp.bench.result import BenchmarkResult
 from edgecomp.bench.runner import MeasureOptions
 from edgecomp.bundle.reader import Bundle
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.options import BenchmarkOptions
 from edgecomp.progress import Progress
+
+
+def _shapes(options: BenchmarkOptions) -> dict[str, tuple[int, ...]]:
+    """Input name -> shape that is measured."""
+    shapes = {}
+    for name, spec in parse_input_specs(options.shape).items():
+        if spec.is_bounded:
+            raise EdgecompError(
+                Code.USAGE, f"--shape {spec.text}: one size is measured at a time"
+            )
+        shapes[name] = tuple(extent for extent in spec.shape if isinstance(extent, int))
+    return shapes
 
 
 def measure(
@@ -25,6 +39,7 @@ def measure(
         num_runs=options.num_runs,
         max_secs=options.max_secs,
         profile=options.enable_op_profiling,
+        shapes=_shapes(options),
     )
     measurement = device.measure(bundle, settings)
     comparisons = []

@@ -5,9 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import edgecomp.onnx_ir_import  # noqa: F401
+
+# isort: split
+import numpy as np
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
@@ -15,13 +20,18 @@ from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
-from edgecomp.passes.pipeline import PassReport, float_passes, run_passes
+from edgecomp.passes.pipeline import (
+    PassReport,
+    float_passes,
+    quantized_passes,
+    run_passes,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
-from edgecomp.steps.quantize import insert_quantization
+from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +47,13 @@ class Prepared:
         model: float or QDQ, static shapes.
         samples: some inputs it was calibrated on, for golden vectors.
         facts: for the manifest and the report.
+        quantization: how it was quantized, None where it was not.
     """
 
     model: ir.Model
     samples: list[dict[str, Array]]
     facts: dict[str, Any]
+    quantization: Quantization | None = None
 
 
 def prepare(
@@ -54,6 +66,8 @@ def prepare(
     dataset: Any = None,
     target: Target | None = None,
     table: Table | None = None,
+    sizes: Mapping[str, int] | None = None,
+    largest: Prepared | None = None,
 ) -> Prepared:
     """Make the portable model.
 
@@ -67,32 +81,65 @@ def prepare(
         target: what the model is for, where that is known already.
         table: measured times of layers on it, for the precision ``auto``; None for the table
             that a build would choose kernels by.
+        sizes: of bounded dimensions, by the name of their symbol; the largest where None.
+        largest: with ``sizes``: the model at the largest ones, which is quantized alike.
 
     Raises:
         EdgecompError: anything that is wrong with the model or the samples.
     """
     progress("read the model")
     specs = parse_input_specs(options.input)
-    model = load_model(source, args=args, kwargs=kwargs, inputs=specs, opset=options.opset)
+    model = load_model(
+        source,
+        args=args,
+        kwargs=kwargs,
+        inputs=specs,
+        constants=parse_constant_specs(options.constant),
+        opset=options.opset,
+        sizes=sizes,
+    )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
     if is_quantized(model):
         # Its numbers are a contract already: nothing may be folded across its edges.
         if options.precision != "fp32":
             logger.warning("the model is quantized already: it is taken as it is")
-        return Prepared(model, [feeds], {"precision": "as given"})
+        reports = run_passes(
+            model,
+            quantized_passes(),
+            dump_dir=options.dump_passes,
+            verify_feeds=feeds if options.verify_passes else None,
+        )
+        return Prepared(model, [feeds], {"precision": "as given", **_pass_facts(reports)})
     progress("optimize the graph")
     reports = _optimize(model, options, feeds, target)
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
         return Prepared(model, [feeds], facts)
+    if largest is not None:
+        if largest.quantization is not None:
+            repeat_quantization(model, largest.quantization)
+        cut = [_cut(sample, feeds) for sample in largest.samples]
+        return Prepared(model, cut, facts)
     if target is not None and table is None:
         table = table_for(target, getattr(options, "cost_table", ""))
-    samples, found = insert_quantization(model, options, progress, dataset, target, table)
-    facts |= found
+    found = insert_quantization(model, options, progress, dataset, target, table)
+    facts |= found.facts
     if is_quantized(model):
         facts["passes"].append("InsertQdqPass")
-    return Prepared(model, samples, facts)
+    return Prepared(model, found.samples, facts, found)
+
+
+def _cut(sample: Mapping[str, Array], like: Mapping[str, Array]) -> dict[str, Array]:
+    """A sample of the largest sizes at others; where those are larger it repeats itself."""
+    return {
+        name: np.pad(
+            array[tuple(slice(0, n) for n in like[name].shape)],
+            [(0, max(0, n - m)) for n, m in zip(like[name].shape, array.shape, strict=True)],
+            mode="wrap",
+        )
+        for name, array in sample.items()
+    }
 
 
 def _optimize(

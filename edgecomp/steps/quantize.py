@@ -1,18 +1,22 @@
 """Calibration and the insertion of Quantize and Dequantize nodes."""
 
+import dataclasses
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecomp.calibrate.observe import collect_ranges
+from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.readers import open_calibration
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import QuantizeOptions
+from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
-from edgecomp.passes.correct_bias import correct_bias
+from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
@@ -20,6 +24,7 @@ from edgecomp.passes.quantization_scope import (
     decide_scope,
     values_to_observe,
 )
+from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
@@ -35,6 +40,26 @@ CHOICE_PROPERTY = "edgecomp.precision_choice"
 GOLDEN_SAMPLES = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """What calibration found and decided.
+
+    Attributes:
+        samples: for golden vectors.
+        facts: for the manifest and the report: ``quantization``, and with ``auto`` those of the
+            choice.
+        ranges: of values, by name.
+        options: what is quantized.
+        shifts: of biases, by the node's name.
+    """
+
+    samples: list[dict[str, Array]]
+    facts: dict[str, Any]
+    ranges: Mapping[str, Range]
+    options: InsertQdqOptions
+    shifts: Mapping[str, Means]
+
+
 def insert_quantization(
     model: ir.Model,
     options: QuantizeOptions,
@@ -42,7 +67,7 @@ def insert_quantization(
     dataset: Any,
     target: Target | None = None,
     table: Table | None = None,
-) -> tuple[list[dict[str, Array]], dict[str, Any]]:
+) -> Quantization:
     """Calibrate a float model and quantize it in place, or with ``auto`` where it pays.
 
     Args:
@@ -52,10 +77,6 @@ def insert_quantization(
         dataset: samples, in place of ``options.calibration_data``.
         target: device that the precision ``auto`` chooses for.
         table: measured times of layers on it.
-
-    Returns:
-        Samples for golden vectors, and facts for the manifest and the report:
-        ``quantization``, and with ``auto`` those of the choice.
 
     Raises:
         EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID.
@@ -99,6 +120,7 @@ def insert_quantization(
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
         corrected = 0
+        shifts: dict[str, Means] = {}
         if options.bias_correction:
             corrected = correct_bias(
                 model,
@@ -106,10 +128,14 @@ def insert_quantization(
                 ranges,
                 qdq,
                 progress=lambda done, total: progress("correct biases", done, total),
+                shifts=shifts,
             )
     insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
-    run_passes(model, [insert], dump_dir=None)
+    passes: list[ir.passes.InPlacePass] = [insert]
+    if options.precision != "auto":  # no price says yet when weights alone pay
+        passes.append(QuantizeRecurrentWeightsPass(qdq))
+    run_passes(model, passes, dump_dir=None)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
@@ -126,7 +152,15 @@ def insert_quantization(
             logger.warning(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
-    return calibration.first[:GOLDEN_SAMPLES], facts
+    return Quantization(calibration.first[:GOLDEN_SAMPLES], facts, ranges, qdq, shifts)
+
+
+def repeat_quantization(model: ir.Model, known: Quantization) -> None:
+    """Quantize a model as the same one was at other sizes of its dynamic dimensions."""
+    nodes = {node.name: node for node in model.graph}
+    for name, shift in known.shifts.items():
+        add_bias(nodes[name], shift)
+    run_passes(model, [InsertQdqPass(known.ranges, known.options)], dump_dir=None)
 
 
 def _values(graph: ir.Graph, qdq: InsertQdqOptions, options: QuantizeOptions) -> list[str]:

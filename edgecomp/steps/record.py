@@ -1,28 +1,39 @@
 """Portable model to all that a bundle is written from: golden vectors and plan."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
-from edgecomp.graph.qdq import is_quantized
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.loop_form import may_not_end
+from edgecomp.graph.portable import serialize
+from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model
-from edgecomp.lower.lower import lower
+from edgecomp.graph.shapes import static_shape
+from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import BuildOptions
+from edgecomp.plan.plan import Plan
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import Prepared
 
 
 def make_record(
-    prepared: Prepared, target: Target, options: BuildOptions, name: str, progress: Progress
+    prepared: Prepared,
+    target: Target,
+    options: BuildOptions,
+    name: str,
+    progress: Progress,
+    at_sizes: Callable[[Mapping[str, int], Prepared], Prepared] | None = None,
 ) -> Record:
     """Compute golden vectors and plan.
 
@@ -32,6 +43,8 @@ def make_record(
         options: of the build.
         name: C identifier of the model.
         progress: told about every step.
+        at_sizes: prepares the model at other sizes of its dynamic dimensions, given by name,
+            as it was prepared at the largest.
 
     Raises:
         EdgecompError: an operator cannot be compiled or computed; COST_TABLE_INVALID.
@@ -45,10 +58,24 @@ def make_record(
     golden = [
         (dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
     ]
-    if is_quantized(prepared.model):
-        spreads = [rounding_spread(prepared.model, *vector) for vector in golden]
-        if any(spreads):
-            prepared.facts["rounding_spread"] = spreads
+    spreads = _spreads(prepared.model, golden)
+    symbols = symbols_of(prepared.model)
+    variants: list[Variant] = []
+    model_shapes: list[tuple[dict[str, int], list[tuple[int, ...]]]] = []
+    if symbols:
+        assert at_sizes is not None
+        for sizes in golden_sizes(symbols):
+            other = at_sizes(sizes, prepared)
+            model_shapes.append((sizes, _output_shapes(other.model)))
+            vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
+            golden += vectors
+            spreads += _spreads(other.model, vectors)
+        for sizes in typical_sizes(symbols):
+            values = {symbol: sizes[symbol.name] for symbol in symbols}
+            variants.append(Variant(values, at_sizes(sizes, prepared).model))
+        prepared.facts["dynamic"] = {s.name: [s.minimum, s.maximum] for s in symbols}
+    if any(spreads):
+        prepared.facts["rounding_spread"] = spreads
     progress("lower")
     lowered = lower(
         prepared.model,
@@ -59,17 +86,48 @@ def make_record(
         table=table,
         cache=options.cache_dir,
         progress=progress,
+        symbols=symbols,
+        variants=variants,
     )
+    for sizes, shapes in model_shapes:
+        _require_shapes(lowered.plan, sizes, shapes)
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
-    model = ir.serde.serialize_model(prepared.model)
-    return Record(
-        lowered.plan, model.SerializeToString(deterministic=True), golden, prepared.facts
-    )
+    return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:
+    return [static_shape(value) or () for value in model.graph.outputs]
+
+
+def _require_shapes(
+    plan: Plan, sizes: Mapping[str, int], shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """The smallest and odd sizes have no part in the plan: its shapes have to hold there too."""
+    for port, wanted in zip(plan.outputs, shapes, strict=True):
+        found = plan.shape_of(port, sizes)
+        if found != wanted:
+            where = ", ".join(f"{name}={size}" for name, size in sizes.items())
+            raise EdgecompError(
+                Code.DIMENSION_FREE,
+                f"output '{port.name}' is {list(wanted)} at {where}, where other sizes let "
+                f"expect {list(found)}: the model is another one there",
+                node=port.name,
+                hint="narrow the bounds of --input to sizes at which the model does the same",
+            )
+
+
+def _spreads(
+    model: ir.Model, golden: list[tuple[dict[str, Array], dict[str, Array]]]
+) -> list[dict[str, float]]:
+    if not rounds_to_integers(model):
+        return [{} for _ in golden]
+    return [rounding_spread(model, *vector) for vector in golden]
 
 
 def golden_outputs(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """What the model means: the numpy reference where it is quantized, else onnxruntime."""
-    if is_quantized(model):
+    # The reference gives rows of a loop whose rounds depend on the data their declared size.
+    if rounds_to_integers(model) or may_not_end(model):
         return run_reference(model, feeds)
     return run_model(model, feeds)

@@ -5,7 +5,7 @@ import pathlib
 from edgecomp.bench.devices import open_device
 from edgecomp.bundle.manifest import NAME as MANIFEST
 from edgecomp.bundle.reader import open_bundle
-from edgecomp.cache import cache_folder
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.load import HOST, load_target
 from edgecomp.options import QuantizeOptions, TuneOptions
 from edgecomp.progress import Progress
@@ -25,7 +25,9 @@ def tune(source: pathlib.Path | str, options: TuneOptions, progress: Progress) -
     target = load_target(name or HOST)
     device = open_device(options.device, target)
     require_measurable(target, device)
-    given = QuantizeOptions(input=options.input, opset=options.opset)
+    given = QuantizeOptions(
+        input=options.input, constant=options.constant, opset=options.opset
+    )
     with errors_about(source):
         prepared = prepare(model, given, progress, target=target)
     folder = (options.cache_dir or cache_folder()) / "tuned"

@@ -17,16 +17,14 @@ import onnx_ir as ir
 from edgecomp.bench.device import Device
 from edgecomp.bench.line_process import LineProcess
 from edgecomp.bench.statistics import summarize
-from edgecomp.bundle.write import write_bundle
 from edgecomp.device.target import Target
-from edgecomp.held import scratch_folder
 from edgecomp.lower.lower import lower
 from edgecomp.plan.plan import Plan
 from edgecomp.progress import Progress
 from edgecomp.schedules.candidates import Candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.tune.layers import Layer, ModelLayers
-from edgecomp.tune.measure import WARMUP_ROUNDS, MeasureSettings, profile, serving
+from edgecomp.tune.measure import WARMUP_ROUNDS, MeasureSettings, profile, running
 
 #: Kernels of a layer that are tried in the model beside the untuned build's.
 FINALISTS = 3
@@ -55,20 +53,20 @@ def run_finals(
         for i in range(max(len(own) for own in choices))
     ]
     with contextlib.ExitStack() as stack:
-        running: list[tuple[Plan, LineProcess]] = []
+        loaded: list[tuple[Plan, LineProcess]] = []
         for index, variant in enumerate(variants):
             progress("build the model with the best kernels", index, len(variants))
-            running.append(
-                stack.enter_context(_running(model, variant, target, device, settings))
+            loaded.append(
+                stack.enter_context(_built(model, variant, target, device, settings))
             )
         rounds = WARMUP_ROUNDS + ROUNDS_FACTOR * settings.rounds
-        times: list[list[list[int]]] = [[] for _ in running]
+        times: list[list[list[int]]] = [[] for _ in loaded]
         for number in range(rounds):
             progress("measure them in the model", number, rounds)
-            for own, (_, process) in zip(times, running, strict=True):
+            for own, (_, process) in zip(times, loaded, strict=True):
                 own.append(profile(process))
     fresh = {layer.signature for layer in found.layers if _is_new(layer, table)}
-    for variant, (plan, _), own in zip(variants, running, times, strict=True):
+    for variant, (plan, _), own in zip(variants, loaded, times, strict=True):
         in_model = _by_layer(plan, found, own[WARMUP_ROUNDS:])
         for name in fresh & in_model.keys():
             (entry,) = variant.entries(name)
@@ -89,7 +87,7 @@ def _choose(layer: Layer, table: CostTable) -> list[Measured]:
 
 
 @contextlib.contextmanager
-def _running(
+def _built(
     model: ir.Model,
     variant: CostTable,
     target: Target,
@@ -98,19 +96,8 @@ def _running(
 ) -> Iterator[tuple[Plan, LineProcess]]:
     """The model with the kernels of a variant, loaded on the device."""
     lowered = lower(model, target, name="tune", table=variant, cache=settings.cache)
-    with scratch_folder() as folder:
-        bundle = write_bundle(
-            lowered.plan,
-            target,
-            folder / "bundle",
-            model_bytes=b"",
-            golden=[],
-            facts={},
-            require_library=True,
-            cache=settings.cache,
-        )
-        with device.place(bundle) as place, serving(place, settings.threads) as process:
-            yield lowered.plan, process
+    with running(lowered.plan, target, device, settings) as process:
+        yield lowered.plan, process
 
 
 def _by_layer(

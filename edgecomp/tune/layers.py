@@ -6,9 +6,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.lower.fuse import fuse
-from edgecomp.lower.layout import assign_layout
-from edgecomp.lower.read import read_program, require_possible
+from edgecomp.lower.program import laid_out_program
 from edgecomp.plan.operations import Operation, Program
 from edgecomp.schedules.candidates import Candidate, candidates
 from edgecomp.schedules.cost_table import CostTable, Measured
@@ -66,10 +64,7 @@ def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program, refusals = read_program(model, target, "model")
-    require_possible(refusals)
-    fuse(program)
-    assign_layout(program)
+    program = laid_out_program(model, target).program
     first: dict[str, Operation] = {}
     count: dict[str, int] = {}
     signatures: dict[tuple[str, ...], str] = {}

@@ -14,6 +14,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.held import scratch_folder
 from edgecomp.lower.compile import compile_kernels
+from edgecomp.plan.plan import Plan
 from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import Measured
 from edgecomp.schedules.params import ParamsError
@@ -59,22 +60,11 @@ def measure_layer(
     emitted = [calls for _, calls in distinct]
     timing = timing_plan(layer.operation, emitted, target, settings.flushed_bytes)
     timing.plan.objects = compile_kernels(timing.kernels, target, cache=settings.cache)
-    with scratch_folder() as folder:
-        bundle = write_bundle(
-            timing.plan,
-            target,
-            folder / "bundle",
-            model_bytes=b"",
-            golden=[],
-            facts={},
-            require_library=True,
-            cache=settings.cache,
-        )
-        with device.place(bundle) as place, serving(place, settings.threads) as process:
-            rounds = [
-                _round(profile(process), timing.timed)
-                for _ in range(WARMUP_ROUNDS + settings.rounds)
-            ]
+    with running(timing.plan, target, device, settings) as process:
+        rounds = [
+            _round(profile(process), timing.timed)
+            for _ in range(WARMUP_ROUNDS + settings.rounds)
+        ]
     times = zip(*rounds[WARMUP_ROUNDS:], strict=True)
     return [
         _measured(layer, candidate, calls, summarize(own))
@@ -97,7 +87,27 @@ def _distinct(layer: Layer, target: Target) -> list[tuple[Candidate, list[Kernel
 
 
 @contextlib.contextmanager
-def serving(place: Place, threads: int) -> Iterator[LineProcess]:
+def running(
+    plan: Plan, target: Target, device: Device, settings: MeasureSettings
+) -> Iterator[LineProcess]:
+    """A plan as a bundle on the device, loaded and ready for ``profile``."""
+    with scratch_folder() as folder:
+        bundle = write_bundle(
+            plan,
+            target,
+            folder / "bundle",
+            model_bytes=b"",
+            golden=[],
+            facts={},
+            require_library=True,
+            cache=settings.cache,
+        )
+        with device.place(bundle) as place, _serving(place, settings.threads) as process:
+            yield process
+
+
+@contextlib.contextmanager
+def _serving(place: Place, threads: int) -> Iterator[LineProcess]:
     """The runner, ready for ``profile``; afterwards the device is as it was."""
     try:
         process = place.serve(

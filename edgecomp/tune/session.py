@@ -176,7 +176,7 @@ def _result(layer: Layer, table: CostTable, target: Target) -> LayerResult | Non
         return None
     own = next(
         (
-            entry.in_model_ns or entry.ns
+            entry.time_ns
             for entry in table.entries(layer.signature)
             if Candidate(entry.schedule, entry.params) == layer.candidates[0]
         ),
@@ -186,7 +186,7 @@ def _result(layer: Layer, table: CostTable, target: Target) -> LayerResult | Non
         layer.signature,
         layer.count,
         own,
-        best.in_model_ns or best.ns,
+        best.time_ns,
         best.schedule,
         best.params,
     )

@@ -18,6 +18,9 @@ static const char help[] =
     "  --weights FILE       weights; default: the model's own, or its file beside the "
     "program\n"
     "  --input NAME=FILE    contents of an input: raw little-endian elements, row-major\n"
+    "  --shape NAME=1x7     shape of an input with dynamic dimensions (the largest); each "
+    "output\n"
+    "                       file then has its shape beside it, in NAME.shape\n"
     "  --random-inputs      fill the other inputs: floats in [0, 1), bytes any, the rest 0\n"
     "  --output-dir DIR     write each output to DIR/NAME.bin (anything but letters and\n"
     "                       digits in NAME becomes _)\n"
@@ -125,6 +128,41 @@ static void take_input(cursor *from, arguments *out) {
   input->path = equals + 1;
 }
 
+/* `1x7` or, for no dimensions, `scalar`. */
+static bool read_shape(const char *text, shape_argument *out) {
+  if (strcmp(text, "scalar") == 0) {
+    return true;
+  }
+  for (;;) {
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || errno != 0 || value > INT32_MAX ||
+        out->rank == EC_MAX_RANK) {
+      return false;
+    }
+    out->shape[out->rank++] = (int64_t)value;
+    if (*end == '\0') {
+      return true;
+    }
+    if (*end != 'x') {
+      return false;
+    }
+    text = end + 1;
+  }
+}
+
+static void take_shape(cursor *from, arguments *out) {
+  const char *text = take_value(from);
+  const char *equals = strrchr(text, '=');
+  shape_argument *shape = &out->shapes[out->shape_count++];
+  if (equals == NULL || equals == text || !read_shape(equals + 1, shape)) {
+    fail(EXIT_CODE_USAGE, "--shape: '%s' is not NAME=1x7", text);
+  }
+  shape->name = text;
+  shape->name_bytes = (size_t)(equals - text);
+}
+
 static bool read_flags(const cursor *from, arguments *out) {
   const struct {
     const char *name;
@@ -151,6 +189,8 @@ static bool read_values(cursor *from, arguments *out) {
     out->weights_path = take_value(from);
   } else if (is_option(from, "--input")) {
     take_input(from, out);
+  } else if (is_option(from, "--shape")) {
+    take_shape(from, out);
   } else if (is_option(from, "--output-dir")) {
     out->output_folder = take_value(from);
   } else if (is_option(from, "--threads")) {
@@ -170,7 +210,8 @@ static bool read_values(cursor *from, arguments *out) {
 arguments arguments_parse(int argc, char **argv) {
   arguments parsed = {.program = argc > 0 ? argv[0] : "", .threads = 1};
   parsed.inputs = calloc((size_t)argc + 1, sizeof parsed.inputs[0]); /* more than enough */
-  if (parsed.inputs == NULL) {
+  parsed.shapes = calloc((size_t)argc + 1, sizeof parsed.shapes[0]);
+  if (parsed.inputs == NULL || parsed.shapes == NULL) {
     fail(EXIT_CODE_DEVICE, "out of memory");
   }
   cursor from = {.argc = argc, .argv = argv};

@@ -6,11 +6,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "edgecomp/model.h"
+
 typedef struct input_argument {
   const char *name; /* not NUL-terminated: `name_bytes` long */
   size_t name_bytes;
   const char *path;
 } input_argument;
+
+typedef struct shape_argument {
+  const char *name; /* not NUL-terminated: `name_bytes` long */
+  size_t name_bytes;
+  int64_t shape[EC_MAX_RANK];
+  uint32_t rank;
+} shape_argument;
 
 typedef struct arguments {
   const char *program;
@@ -18,6 +27,8 @@ typedef struct arguments {
   const char *output_folder;
   input_argument *inputs;
   uint32_t input_count;
+  shape_argument *shapes;
+  uint32_t shape_count;
   bool random_inputs;
   uint32_t threads;
   uint32_t warmup_runs;

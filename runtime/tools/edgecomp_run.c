@@ -106,6 +106,24 @@ static void check_output_paths(const ec_model *model, const char *folder) {
   }
 }
 
+/* The shape of an output beside its file: NAME.shape in the place of NAME.bin. */
+static void write_shape(const runner *from, uint32_t index, char *path) {
+  int64_t shape[EC_MAX_RANK];
+  uint32_t rank = 0;
+  require_ok(ec_session_output_shape(from->session, index, shape, &rank));
+  char text[EC_MAX_RANK * 24] = "scalar";
+  size_t length = rank == 0 ? strlen(text) : 0;
+  for (uint32_t d = 0; d < rank; ++d) {
+    length += (size_t)snprintf(text + length, sizeof text - length, "%s%" PRId64,
+                               d == 0 ? "" : "x", shape[d]);
+  }
+  size_t stem = strlen(path) - strlen(".bin");
+  char *beside = allocate_zeroed(strlen(path) + sizeof ".shape", 1);
+  (void)snprintf(beside, strlen(path) + sizeof ".shape", "%.*s.shape", (int)stem, path);
+  file_write(beside, text, length);
+  free(beside);
+}
+
 static void write_outputs(const runner *from, const char *folder) {
   for (uint32_t i = 0; i < from->model->output_count; ++i) {
     const void *data = NULL;
@@ -113,6 +131,9 @@ static void write_outputs(const runner *from, const char *folder) {
     require_ok(ec_session_output_data(from->session, i, &data, &bytes));
     char *path = output_path(folder, from->model->outputs[i].name);
     file_write(path, data, bytes);
+    if (from->model->dynamic != NULL) {
+      write_shape(from, i, path);
+    }
     free(path);
   }
 }
@@ -212,6 +233,7 @@ int main(int argc, char **argv) {
   if (from.info) {
     print_info(with.model, &from);
     free(from.inputs);
+    free(from.shapes);
     return EXIT_CODE_OK;
   }
   uint64_t load_ns = open_session(&with, &from); /* from here on the descriptor is trusted */
@@ -219,7 +241,7 @@ int main(int argc, char **argv) {
     check_output_paths(with.model, from.output_folder);
     folder_make(from.output_folder);
   }
-  with.inputs = inputs_load(with.model, &from);
+  with.inputs = inputs_load(with.session, &from);
   with.profiles = allocate_zeroed(with.model->call_count, sizeof with.profiles[0]);
   measure(&with, &from, load_ns);
   if (from.serve) {
@@ -230,5 +252,6 @@ int main(int argc, char **argv) {
   series_free(&with.times);
   free(with.profiles);
   free(from.inputs);
+  free(from.shapes);
   return fflush(stdout) == 0 ? EXIT_CODE_OK : EXIT_CODE_USAGE;
 }

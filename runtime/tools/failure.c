@@ -23,6 +23,9 @@ static exit_code code_of(ec_status status) {
     case EC_ERROR_ARGUMENT:
     case EC_ERROR_INPUT_NAME:
     case EC_ERROR_INPUT_BYTES:
+    case EC_ERROR_SHAPE:
+    case EC_ERROR_ROUNDS:
+    case EC_ERROR_BRANCH:
     case EC_ERROR_FILE:
       return EXIT_CODE_USAGE;
     case EC_ERROR_MEMORY_TOO_SMALL:

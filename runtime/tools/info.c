@@ -86,6 +86,24 @@ static void ports_json(const char *key, const ec_model *model, const ec_port *po
   json_close(']');
 }
 
+/* Bounds of the dimensions that differ from run to run; nothing for a static model. */
+static void dynamic_json(const ec_model *model) {
+  if (model->dynamic == NULL) {
+    return;
+  }
+  json_open("dynamic", '{');
+  for (uint32_t i = 0; i < model->dynamic->symbol_count; ++i) {
+    const ec_symbol *symbol = &model->dynamic->symbols[i];
+    if (symbol->derived == NULL) {
+      json_open(symbol->name, '[');
+      json_signed(NULL, symbol->minimum);
+      json_signed(NULL, symbol->maximum);
+      json_close(']');
+    }
+  }
+  json_close('}');
+}
+
 void info_json(const ec_model *model, uint64_t session_bytes) {
   json_open(NULL, '{');
   json_text("model", model->name);
@@ -94,6 +112,7 @@ void info_json(const ec_model *model, uint64_t session_bytes) {
   json_unsigned("abi_version", model->abi_version);
   ports_json("inputs", model, model->inputs, model->input_count);
   ports_json("outputs", model, model->outputs, model->output_count);
+  dynamic_json(model);
   json_unsigned("calls", model->call_count);
   json_unsigned("multiply_adds", multiply_adds(model));
   json_unsigned("arena_bytes", model->arena_bytes);
@@ -119,6 +138,13 @@ void info_text(const ec_model *model, uint64_t session_bytes) {
   (void)printf("%s for %s (%s)\n", model->name, model->target, model->required_features);
   ports_text("input", model->inputs, model->input_count);
   ports_text("output", model->outputs, model->output_count);
+  for (uint32_t i = 0; model->dynamic != NULL && i < model->dynamic->symbol_count; ++i) {
+    const ec_symbol *symbol = &model->dynamic->symbols[i];
+    if (symbol->derived == NULL) {
+      (void)printf("dynamic %s: %" PRId64 " to %" PRId64 "; shapes above are the largest\n",
+                   symbol->name, symbol->minimum, symbol->maximum);
+    }
+  }
   (void)printf("%" PRIu32 " calls, %" PRIu64 " multiply-adds\n", model->call_count,
                multiply_adds(model));
   (void)printf("memory: arena %" PRIu64 ", session %" PRIu64 ", weights %" PRIu64 " bytes\n",

@@ -66,20 +66,19 @@ static void fill_element(uint32_t dtype, uint8_t *out, uint64_t *state) {
   }
 }
 
-static void fill_elements(const ec_port *port, uint8_t *data, uint64_t bytes,
+static void fill_elements(uint32_t dtype, uint8_t *data, uint64_t bytes, uint64_t elements,
                           uint64_t *state) {
-  uint64_t elements = 1;
-  for (uint32_t d = 0; d < port->rank; ++d) {
-    elements *= (uint64_t)port->shape[d];
-  }
   for (uint64_t i = 0; i < elements; ++i) {
-    fill_element(port->dtype, data + i * (bytes / elements), state);
+    fill_element(dtype, data + i * (bytes / elements), state);
   }
 }
 
+static bool is_text(const char *text, size_t bytes, const char *name) {
+  return strlen(name) == bytes && memcmp(name, text, bytes) == 0;
+}
+
 static bool is_named(const input_argument *input, const char *name) {
-  return strlen(name) == input->name_bytes &&
-         memcmp(name, input->name, input->name_bytes) == 0;
+  return is_text(input->name, input->name_bytes, name);
 }
 
 static const input_argument *find_argument(const arguments *from, const char *name) {
@@ -111,9 +110,46 @@ static void check_names(const ec_model *model, const arguments *from) {
   }
 }
 
-static void *load(const ec_model *model, const ec_port *port, const arguments *from,
+/* Give the session the shapes of the command line. */
+static void set_shapes(ec_session *session, const arguments *from) {
+  const ec_model *model = ec_session_model(session);
+  for (uint32_t k = 0; k < from->shape_count; ++k) {
+    const shape_argument *shape = &from->shapes[k];
+    uint32_t index = 0;
+    while (index < model->input_count &&
+           !is_text(shape->name, shape->name_bytes, model->inputs[index].name)) {
+      ++index;
+    }
+    if (index == model->input_count) {
+      fail(EXIT_CODE_USAGE, "the model has no input named '%.*s'; see --info",
+           (int)shape->name_bytes, shape->name);
+    }
+    require_ok(ec_session_set_input_shape(session, index, shape->shape, shape->rank));
+  }
+}
+
+static uint64_t elements_of(const ec_session *session, uint32_t index) {
+  int64_t shape[EC_MAX_RANK];
+  uint32_t rank = 0;
+  require_ok(ec_session_input_shape(session, index, shape, &rank));
+  uint64_t elements = 1;
+  for (uint32_t d = 0; d < rank; ++d) {
+    elements *= (uint64_t)shape[d];
+  }
+  return elements;
+}
+
+static uint64_t bytes_of(ec_session *session, uint32_t index) {
+  void *data = NULL;
+  uint64_t bytes = 0;
+  require_ok(ec_session_input_data(session, index, &data, &bytes));
+  return bytes;
+}
+
+static void *load(ec_session *session, uint32_t index, const arguments *from,
                   uint64_t *random_state) {
-  uint64_t bytes = model->tensors[port->tensor].bytes;
+  const ec_port *port = &ec_session_model(session)->inputs[index];
+  uint64_t bytes = bytes_of(session, index);
   uint8_t *data = calloc(1, (size_t)bytes + 1);
   if (data == NULL) {
     fail(EXIT_CODE_DEVICE, "out of memory");
@@ -122,7 +158,7 @@ static void *load(const ec_model *model, const ec_port *port, const arguments *f
   if (given != NULL) {
     file_read(given->path, port->name, data, bytes);
   } else if (from->random_inputs) {
-    fill_elements(port, data, bytes, random_state);
+    fill_elements(port->dtype, data, bytes, elements_of(session, index), random_state);
   } else {
     fail(EXIT_CODE_USAGE, "input '%s' is not given: --input '%s=FILE' or --random-inputs",
          port->name, port->name);
@@ -130,15 +166,17 @@ static void *load(const ec_model *model, const ec_port *port, const arguments *f
   return data;
 }
 
-input_set inputs_load(const ec_model *model, const arguments *from) {
+input_set inputs_load(ec_session *session, const arguments *from) {
+  const ec_model *model = ec_session_model(session);
   check_names(model, from);
+  set_shapes(session, from);
   input_set inputs = {calloc((size_t)model->input_count + 1, sizeof(void *))};
   if (inputs.data == NULL) {
     fail(EXIT_CODE_DEVICE, "out of memory");
   }
   uint64_t random_state = 0x9E3779B97F4A7C15u;
   for (uint32_t i = 0; i < model->input_count; ++i) {
-    inputs.data[i] = load(model, &model->inputs[i], from, &random_state);
+    inputs.data[i] = load(session, i, from, &random_state);
   }
   return inputs;
 }
@@ -146,8 +184,7 @@ input_set inputs_load(const ec_model *model, const arguments *from) {
 void inputs_set(const input_set *inputs, ec_session *session) {
   const ec_model *model = ec_session_model(session);
   for (uint32_t i = 0; i < model->input_count; ++i) {
-    uint64_t bytes = model->tensors[model->inputs[i].tensor].bytes;
-    require_ok(ec_session_set_input(session, i, inputs->data[i], bytes));
+    require_ok(ec_session_set_input(session, i, inputs->data[i], bytes_of(session, i)));
   }
 }
 

@@ -10,9 +10,9 @@ typedef struct input_set {
   void **data;
 } input_set;
 
-/* Read or make up every input; ends the process when one is missing, unknown or of the wrong
- * size. */
-input_set inputs_load(const ec_model *model, const arguments *from);
+/* Set the shapes that were given, and read or make up every input; ends the process when one
+ * is missing, unknown or of the wrong size. */
+input_set inputs_load(ec_session *session, const arguments *from);
 
 /* Copy all of them into the session. */
 void inputs_set(const input_set *inputs, ec_session *session);

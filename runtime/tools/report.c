@@ -84,8 +84,9 @@ static void print_profile(const ec_model *model, const ec_call_profile *profiles
     uint64_t spent = profiles[i].total_ns;
     double share = total == 0 ? 0.0 : 100.0 * (double)spent / (double)total;
     (void)printf("%10.4f %6.2f %-24s %-24s %s\n",
-                 milliseconds(spent) / (double)profiles[i].runs, share, call->operator_name,
-                 call->schedule, call->source[0] != '\0' ? call->source : call->nodes);
+                 profiles[i].runs == 0 ? 0.0 : milliseconds(spent) / (double)profiles[i].runs,
+                 share, call->operator_name, call->schedule,
+                 call->source[0] != '\0' ? call->source : call->nodes);
   }
 }
 

@@ -1,8 +1,14 @@
 """The ssh device against stand-ins for ssh and scp that work in a folder of this machine."""
 
 import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
+from helpers import interruptible
 from helpers.small_plan import expected, small_inputs
 from helpers.targets import AVX2
 
@@ -135,3 +141,43 @@ def test_a_crash_there_is_explained(board, fake_bundle):
     assert error.code is Code.DEVICE_FAILED
     assert "SIGILL" in error.cause
     assert list((board / "home" / "tmp").iterdir()) == []
+
+
+HOLD = """
+import pathlib, sys, time
+from edgecomp.bench.devices import open_device
+from edgecomp.bundle.reader import open_bundle
+with open_device("ssh:pi@board", None).place(open_bundle(sys.argv[1])) as place:
+    place.send(pathlib.Path(sys.argv[0]), "file")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_scratch_is_removed_when_the_command_is_killed(board, host_bundle, number):
+    script = board / "hold.py"
+    script.write_text(HOLD)
+    root = pathlib.Path(__file__).parents[2]
+    command = [sys.executable, str(script), str(host_bundle.directory)]
+    scratch = board / "home" / "tmp"
+    with interruptible.popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        assert [[f.name for f in each.iterdir()] for each in scratch.iterdir()] == [["file"]]
+        process.send_signal(number)
+    deadline = time.monotonic() + 20
+    while list(scratch.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(scratch.iterdir()) == []
+
+
+def test_no_room_for_a_scratch_folder(board, host_bundle):
+    (board / "home" / "tmp").rmdir()
+    error = _fails(open_device("ssh:pi@board", AVX2), host_bundle)
+    assert error.code is Code.DEVICE_FAILED
+    assert "mktemp" in str(error.cause)

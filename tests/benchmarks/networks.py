@@ -12,53 +12,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from helpers.classifiers import CLASSIFIERS, MobileNetV2, settled, synthetic_arrays
+from helpers.network_parts import GroupedBottleneck, MobileBlock, conv_norm
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 IMAGE = (1, 3, 224, 224)
-
-
-def conv_norm(inputs, outputs, kernel=3, stride=1, groups=1, activation=nn.ReLU):
-    """Convolution that keeps the size but for its stride, normalisation, activation."""
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
-    return nn.Sequential(*layers, *([activation()] if activation else []))
-
-
-class SqueezeExcite(nn.Module):
-    """Scale channels by what two products make of their means (Hu 2018)."""
-
-    def __init__(self, channels, hidden):
-        super().__init__()
-        self.reduce, self.restore = (
-            nn.Conv2d(channels, hidden, 1),
-            nn.Conv2d(hidden, channels, 1),
-        )
-
-    def forward(self, x):
-        scale = F.relu(self.reduce(F.adaptive_avg_pool2d(x, 1)))
-        return x * F.hardsigmoid(self.restore(scale))
-
-
-class MobileBlock(nn.Module):
-    """Expand, depthwise, perhaps squeeze and excite, project; residual where the shape stays."""
-
-    def __init__(self, inputs, hidden, outputs, kernel, stride, activation, squeeze=0):
-        super().__init__()
-        layers = []
-        if hidden != inputs:
-            layers.append(conv_norm(inputs, hidden, 1, activation=activation))
-        layers.append(conv_norm(hidden, hidden, kernel, stride, hidden, activation))
-        if squeeze:
-            layers.append(SqueezeExcite(hidden, squeeze))
-        layers.append(conv_norm(hidden, outputs, 1, activation=None))
-        self.layers = nn.Sequential(*layers)
-        self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x):
-        return x + self.layers(x) if self.residual else self.layers(x)
 
 
 class Classifier(nn.Module):
@@ -160,31 +118,12 @@ def shufflenet_v2():
     return Classifier(nn.Sequential(*layers), 1024)
 
 
-class GroupedBottleneck(nn.Module):
-    """1x1, grouped 3x3 with the stride, 1x1 of the same width, and the shortcut."""
-
-    def __init__(self, inputs, outputs, stride, group_width):
-        super().__init__()
-        self.layers = nn.Sequential(
-            conv_norm(inputs, outputs, 1),
-            conv_norm(outputs, outputs, 3, stride, outputs // group_width),
-            conv_norm(outputs, outputs, 1, activation=None),
-        )
-        same = stride == 1 and inputs == outputs
-        self.shortcut = (
-            nn.Identity() if same else conv_norm(inputs, outputs, 1, stride, activation=None)
-        )
-
-    def forward(self, x):
-        return F.relu(self.shortcut(x) + self.layers(x))
-
-
 def regnet_x400():
     """5.5 million parameters, 0.4 G multiply-adds, groups of 16 channels (Radosavovic 2020)."""
     layers, channels = [conv_norm(3, 32, 3, 2)], 32
     for outputs, blocks in ((32, 1), (64, 2), (160, 7), (400, 12)):
         for block in range(blocks):
-            layers.append(GroupedBottleneck(channels, outputs, 1 if block else 2, 16))
+            layers.append(GroupedBottleneck(channels, outputs, outputs, 1 if block else 2, 16))
             channels = outputs
     return Classifier(nn.Sequential(*layers), channels)
 

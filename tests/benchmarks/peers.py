@@ -30,18 +30,21 @@ from benchmarks.ceilings import ceilings_name, measured_ceilings  # noqa: E402
 from benchmarks.machine import processor_facts  # noqa: E402
 from benchmarks.networks import MAIN, NETWORKS  # noqa: E402
 from benchmarks.peer_turns import measure  # noqa: E402
+from benchmarks.zoo import ZOO  # noqa: E402
 
 from edgecomp.bench.peers.catalog import CATALOG  # noqa: E402
-from edgecomp.cache import cache_folder, write_whole  # noqa: E402
+from edgecomp.cache import write_whole  # noqa: E402
+from edgecomp.cache_folder import cache_folder  # noqa: E402
 from edgecomp.errors import Code, EdgecompError  # noqa: E402
 
+EVERY = NETWORKS | ZOO
 HISTORY = pathlib.Path(__file__).with_name("history")
 _ROUNDS = 15
 
 
 def prepare(flags, name, precision):
     """The model, its bundle, the stamp of the sources, and each runtime's form."""
-    model = peer_work.make_model(name, NETWORKS[name], flags.cache)
+    model = peer_work.make_model(name, EVERY[name], flags.cache)
     bundle, stamp = peer_work.make_bundle(model, precision)
     forms = {}
     for peer in flags.peers:
@@ -78,7 +81,7 @@ def measure_line(flags, history, name, precision, threads):
     row |= {**key, "multiply_adds": bundle.report["coverage"]["multiply_adds"]}
     row["edgecomp"] = stamp
     history["rows"] = [r for r in history["rows"] if r is not old] + [row]
-    places = {model: place for place, model in enumerate(NETWORKS)}
+    places = {model: place for place, model in enumerate(EVERY)}
     history["rows"].sort(key=lambda r: (places[r["model"]], r["precision"], r["threads"]))
     write_history(flags.json, history)
     clock = peer_table.clock_of(row)
@@ -142,10 +145,10 @@ def parse(arguments=None):
             raise argparse.ArgumentTypeError(f"wanted RUNTIME=PYTHON, of {', '.join(CATALOG)}")
         return name, path
 
-    names = ", ".join(NETWORKS)
+    names = ", ".join(EVERY)
     parser.add_argument(
         "--models",
-        type=listed([*NETWORKS, "all"]),
+        type=listed([*EVERY, "all"]),
         default=list(MAIN),
         help=f"of {names}; 'all' for all, by default the first {len(MAIN)}",
     )
@@ -193,7 +196,7 @@ def parse(arguments=None):
     what.add_argument("--table", action="store_true", help="print the tables, measure nothing")
     flags = parser.parse_args(arguments)
     flags.pythons = dict(flags.peer_python)
-    flags.models = list(NETWORKS) if "all" in flags.models else flags.models
+    flags.models = list(EVERY) if "all" in flags.models else flags.models
     flags.peers = [p for p in peer_work.PEERS if peer_work.catalog_name(p) in flags.peers]
     flags.json = flags.json or history_path()
     return flags

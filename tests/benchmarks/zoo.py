@@ -5,16 +5,22 @@ models have not: squeeze-and-excite, groups, shuffles, necks, layer norms on ima
 one-dimensional convolutions, rotary positions, products of one row.
 """
 
-import functools
-from collections.abc import Callable
+import dataclasses
 
+import numpy as np
 import torch
-from benchmarks import zoo_images, zoo_maps, zoo_parts, zoo_sequences
+from benchmarks import networks, zoo_images, zoo_maps, zoo_sequences
+from helpers import network_parts
+from helpers.classifiers import synthetic_arrays
 from torch import nn
 
 
 def _image(channels, height, width):
-    return functools.partial(zoo_parts.images, channels, height, width)
+    def sample(count=1, seed=0):
+        arrays = synthetic_arrays((1, channels, height, width), count, seed)
+        return torch.from_numpy(np.concatenate(arrays))
+
+    return sample
 
 
 def _noise(*shape):
@@ -38,7 +44,7 @@ _ENTRIES = {
     "mobilenet_v3": (zoo_images.mobilenet_v3, _image(3, 224, 224)),
     "regnet": (zoo_images.regnet, _image(3, 160, 160)),
     "resnext": (zoo_images.resnext, _image(3, 112, 112)),
-    "shufflenet": (zoo_images.shufflenet, _image(3, 224, 224)),
+    "shufflenet": (networks.shufflenet_v2, _image(3, 224, 224)),
     "convnext": (zoo_images.convnext, _image(3, 224, 224)),
     "densenet": (zoo_images.densenet, _image(3, 112, 112)),
     "odd_channels": (zoo_images.odd_channels, _image(3, 35, 35)),
@@ -60,13 +66,22 @@ def samples(name: str, count: int, seed: int = 2) -> list[torch.Tensor]:
     return list(torch.chunk(sample(count, seed), count))
 
 
-def _made(name: str) -> tuple[nn.Module, torch.Tensor]:
-    make, sample = _ENTRIES[name]
-    torch.manual_seed(0)
-    return zoo_parts.settled(make(), sample(4, 1)), sample(1, 0)
+@dataclasses.dataclass(frozen=True)
+class ZooNetwork:
+    """A network of the zoo, as ``networks.Network`` has it."""
+
+    name: str
+
+    def module(self) -> nn.Module:
+        """Seeded, in eval mode."""
+        make, sample = _ENTRIES[self.name]
+        torch.manual_seed(0)
+        return network_parts.settled(make(), sample(4, 1))
+
+    def inputs(self, count: int, seed: int) -> list[np.ndarray]:
+        """Arrays of the only input."""
+        return [sample.numpy() for sample in samples(self.name, count, seed)]
 
 
-#: Name -> a call that gives the module in inference mode and an example of its only input.
-ZOO: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
-    name: functools.partial(_made, name) for name in _ENTRIES
-}
+#: By name; the prefix tells them from networks of the same kind in ``networks``.
+ZOO = {f"zoo_{name}": ZooNetwork(name) for name in _ENTRIES}

@@ -1,28 +1,15 @@
 """Convolutional networks of other families than those that kernels were tuned on."""
 
 import torch
-from benchmarks.zoo_parts import GlobalMean, Residual, SqueezeExcite, conv_norm
+from helpers.network_parts import (
+    GlobalMean,
+    GroupedBottleneck,
+    MobileBlock,
+    Residual,
+    conv_norm,
+)
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-
-
-class MobileNetV3Block(nn.Module):
-    """Expand, depthwise, squeeze-and-excite, project (Howard 2019, fig. 4)."""
-
-    def __init__(self, inputs, hidden, outputs, kernel, stride, excite, activation):
-        super().__init__()
-        expand = [] if hidden == inputs else [conv_norm(inputs, hidden, 1, 1, 1, activation)]
-        self.layers = nn.Sequential(
-            *expand,
-            conv_norm(hidden, hidden, kernel, stride, hidden, activation),
-            SqueezeExcite(hidden, max(8, hidden // 4)) if excite else nn.Identity(),
-            conv_norm(hidden, outputs, 1, activation=None),
-        )
-        self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x):
-        return x + self.layers(x) if self.residual else self.layers(x)
-
 
 #: kernel, hidden, outputs, squeeze-and-excite, activation, stride (Howard 2019, table 1).
 _MOBILENET_V3_LARGE = (
@@ -48,7 +35,8 @@ def mobilenet_v3():
     """MobileNetV3-large, 0.22 G multiply-adds at 224 x 224."""
     layers, channels = [conv_norm(3, 16, 3, 2, activation=nn.Hardswish)], 16
     for kernel, hidden, outputs, excite, activation, stride in _MOBILENET_V3_LARGE:
-        block = MobileNetV3Block(channels, hidden, outputs, kernel, stride, excite, activation)
+        squeeze = max(8, hidden // 4) if excite else 0
+        block = MobileBlock(channels, hidden, outputs, kernel, stride, activation, squeeze)
         layers.append(block)
         channels = outputs
     return nn.Sequential(
@@ -59,25 +47,6 @@ def mobilenet_v3():
         nn.Hardswish(),
         nn.Linear(1280, 1000),
     )
-
-
-class GroupedBottleneck(nn.Module):
-    """1x1, grouped 3x3 with the stride, 1x1, and the shortcut (Xie 2017, Radosavovic 2020)."""
-
-    def __init__(self, inputs, width, outputs, stride, group_width):
-        super().__init__()
-        self.layers = nn.Sequential(
-            conv_norm(inputs, width, 1),
-            conv_norm(width, width, 3, stride, width // group_width),
-            conv_norm(width, outputs, 1, activation=None),
-        )
-        same = stride == 1 and inputs == outputs
-        self.shortcut = (
-            nn.Identity() if same else conv_norm(inputs, outputs, 1, stride, activation=None)
-        )
-
-    def forward(self, x):
-        return F.relu(self.shortcut(x) + self.layers(x))
 
 
 def regnet():
@@ -99,49 +68,6 @@ def resnext():
         layers.append(block)
         channels = 2 * width
     return nn.Sequential(*layers, GlobalMean(), nn.Linear(channels, 100))
-
-
-def shuffle_channels(x, groups=2):
-    """Channels of the groups in turns."""
-    n, c, h, w = x.shape
-    return x.reshape(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
-
-
-class ShuffleUnit(nn.Module):
-    """Half of the channels pass by, then both halves are shuffled (Ma 2018, fig. 3c, d)."""
-
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        half = outputs // 2
-        self.stride = stride
-        entry = inputs if stride == 2 else half
-        self.main = nn.Sequential(
-            conv_norm(entry, half, 1),
-            conv_norm(half, half, 3, stride, half, activation=None),
-            conv_norm(half, half, 1),
-        )
-        self.side = nn.Sequential(
-            conv_norm(inputs, inputs, 3, 2, inputs, activation=None),
-            conv_norm(inputs, half, 1),
-        )
-
-    def forward(self, x):
-        if self.stride == 2:
-            return shuffle_channels(torch.cat([self.side(x), self.main(x)], 1))
-        left, right = x.chunk(2, 1)
-        return shuffle_channels(torch.cat([left, self.main(right)], 1))
-
-
-def shufflenet():
-    """ShuffleNetV2 1.0x, 0.15 G multiply-adds at 224 x 224."""
-    layers, channels = [conv_norm(3, 24, 3, 2), nn.MaxPool2d(3, 2, 1)], 24
-    for outputs, units in ((116, 4), (232, 8), (464, 4)):
-        for unit in range(units):
-            layers.append(ShuffleUnit(channels, outputs, 1 if unit else 2))
-            channels = outputs
-    return nn.Sequential(
-        *layers, conv_norm(channels, 1024, 1), GlobalMean(), nn.Linear(1024, 1000)
-    )
 
 
 class ConvNextBlock(nn.Module):

@@ -1,7 +1,7 @@
 """Networks whose result is a map or a list of boxes: necks, upsampling, concatenation."""
 
 import torch
-from benchmarks.zoo_parts import Residual, conv_norm
+from helpers.network_parts import Residual, conv_norm
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 

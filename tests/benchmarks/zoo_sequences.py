@@ -1,7 +1,8 @@
 """Networks of tokens, rows and sound."""
 
 import torch
-from benchmarks.zoo_parts import GlobalMean, Residual
+from benchmarks.networks import Encoder
+from helpers.network_parts import GlobalMean, Residual
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -9,24 +10,6 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 def split_heads(x, heads):
     """[N, T, W] -> [N, heads, T, W / heads]."""
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
-
-
-class PreNormLayer(nn.Module):
-    """Attention with one product for queries, keys and values; norms before each half."""
-
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-
-    def forward(self, x):
-        n, t, w = x.shape
-        qkv = self.qkv(self.norm1(x)).reshape(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(*qkv.unbind(0))
-        x = x + self.out(y.transpose(1, 2).reshape(n, t, w))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
 class VisionTransformer(nn.Module):
@@ -37,7 +20,7 @@ class VisionTransformer(nn.Module):
         self.patches = nn.Conv2d(3, width, 16, 16)
         self.token = nn.Parameter(torch.randn(1, 1, width))
         self.positions = nn.Parameter(torch.randn(1, 197, width))
-        self.layers = nn.Sequential(*(PreNormLayer(width, heads) for _ in range(layers)))
+        self.layers = nn.Sequential(*(Encoder(width, heads, 4 * width) for _ in range(layers)))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 1000)
 
     def forward(self, x):
@@ -149,7 +132,7 @@ class DecodeStep(nn.Module):
     def __init__(self, width=256, heads=4, layers=4, words=4096):
         super().__init__()
         self.heads = heads
-        self.layers = nn.ModuleList(PreNormLayer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(Encoder(width, heads, 4 * width) for _ in range(layers))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, words)
 
     def forward(self, state):

@@ -8,7 +8,8 @@ import hypothesis.strategies as st
 import jinja2
 import pytest
 
-from edgecomp.bundle.rendering import c_string, markdown_cell, render
+from edgecomp.bundle import rendering
+from edgecomp.bundle.rendering import c_string, keep_compiled, markdown_cell, render
 
 NASTY = [
     "",
@@ -64,3 +65,44 @@ def test_a_missing_name_is_an_error():
 
 def test_cells_stay_in_their_cell():
     assert markdown_cell("a|b\nc") == "a\\|b c"
+
+
+@pytest.fixture
+def environments(monkeypatch):
+    """New environments, as a new process has them; they say what they compile."""
+    compiled = []
+    compile_template = jinja2.Environment.compile
+
+    def watched(self, *arguments, **named):
+        compiled.append(arguments)
+        return compile_template(self, *arguments, **named)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", watched)
+    yield compiled
+    rendering._environment.cache_clear()
+
+
+def rendered(cache):
+    rendering._environment.cache_clear()
+    keep_compiled(cache)
+    return render("config.cmake.j2", name="m", static="lib/libm.a", shared="lib/libm.so")
+
+
+def test_templates_are_compiled_once(tmp_path, environments):
+    first = rendered(tmp_path)
+    assert len(environments) == 1
+    assert rendered(tmp_path) == first
+    assert len(environments) == 1
+    (path,) = (tmp_path / "templates").iterdir()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")  # damaged: not run, but compiled again
+    assert rendered(tmp_path) == first
+    assert len(environments) == 2
+
+
+def test_another_compiler_does_not_take_what_one_has_compiled(
+    tmp_path, environments, monkeypatch
+):
+    rendered(tmp_path)
+    monkeypatch.setattr(rendering, "_compiler", lambda: "another version")
+    rendered(tmp_path)
+    assert len(environments) == 2

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from conformance.suite import Case
 
-from edgecomp.bundle.plan_files import padded_weights, write_plan, write_runtime
+from edgecomp.bundle.plan_files import write_plan, write_runtime, write_weights
 from edgecomp.bundle.toolchain import find_compiler
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
@@ -20,7 +20,7 @@ from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.lower.lower import lower
 from edgecomp.native import Session
-from edgecomp.passes.pipeline import float_passes, run_passes
+from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 from edgecomp.plan.plan import Plan
 
 
@@ -70,8 +70,7 @@ def _build(case: Case) -> tuple[Plan, tuple[str, ...]]:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         model = load_model(case.model, constants=constants, inputs=_specs(feeds, constants))
-        if not is_quantized(model):
-            run_passes(model, float_passes())
+        run_passes(model, quantized_passes() if is_quantized(model) else float_passes())
         lowered = lower(model, load_target("host"), name=_identifier(case), workers=1)
     return lowered.plan, tuple(refusal.operator for refusal in lowered.fallbacks)
 
@@ -98,8 +97,7 @@ def _link(plans: dict[str, Plan], folder: pathlib.Path) -> pathlib.Path:
     runtime = write_runtime(folder)
     kernels: set[str] = set()
     for plan in plans.values():
-        weights = padded_weights(plan)
-        (folder / f"{plan.name}.bin").write_bytes(weights)
+        weights = write_weights(folder / f"{plan.name}.bin", plan)
         kernels.update(write_plan(folder, plan, target, weights, embedded=False))
     models = [f"src/{plan.name}.c" for plan in plans.values()]
     includes = [f"-I{each}" for each in (*runtime.include_folders, "include")]

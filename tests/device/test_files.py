@@ -106,7 +106,7 @@ def test_512_bit_vectors_stay_512_bits():
     """LLVM prefers 256 bits on some processors; the x86-64-v4 level must not split ours."""
     pytest.importorskip("tvm")
     from edgecomp.device.host import detect_host
-    from edgecomp.lower.compile import assembly
+    from edgecomp.lower.codegen import assembly
     from edgecomp.schedules.builder import KernelBuilder, load, ramp
 
     builder = KernelBuilder()

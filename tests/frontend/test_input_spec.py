@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.frontend.input_spec import InputSpec, parse_input_spec, parse_input_specs
+from edgecomp.frontend.input_spec import Bounds, InputSpec, parse_input_spec, parse_input_specs
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,9 @@ from edgecomp.frontend.input_spec import InputSpec, parse_input_spec, parse_inpu
         ("x:1x3:f16", InputSpec("x", (1, 3), "float16")),
         ("scope/x:0:1x3:float32", InputSpec("scope/x:0", (1, 3), "float32")),
         ("scope/x:0:1x3", InputSpec("scope/x:0", (1, 3))),
+        ("x:[1..4]x3", InputSpec("x", (Bounds(1, 4), 3))),
+        ("x:1x[x_len=2..9]:i64", InputSpec("x", (1, Bounds(2, 9, "x_len")), "int64")),
+        ("x:[1..4],[7..7]", InputSpec("x", (Bounds(1, 4), Bounds(7, 7)))),
     ],
 )
 def test_parse(text, spec):
@@ -32,8 +35,10 @@ def test_parse(text, spec):
         ("x:1x0x3", "an extent is 0"),
         ("x:1x-3", "is no shape"),
         ("x:1x3:floot32", "neither a shape nor a dtype"),
-        ("x:[1..4]x3", "bounded dimensions"),
-        ("x:1x[1..4]:f32", "bounded dimensions"),
+        ("x:[4..1]x3", "hold no size"),
+        ("x:1x[0..4]:f32", "hold no size"),
+        ("x:[1-4]x3", "is no dimension"),
+        ("x:[2n=1..4]x3", "is no dimension"),
     ],
 )
 def test_bad(text, part):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from helpers.graphs import Graph, normal
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.load import load_model
+from edgecomp.frontend.opset import convert_opset, is_renumbered
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.run import Runner, random_feeds, run_model
 
@@ -138,3 +140,37 @@ def test_functions_are_inlined(rng):
         "net.py:1",
     }
     assert not model.functions
+
+
+def converted(text):
+    model = ir.from_onnx_text(text)
+    before = model.clone()
+    convert_opset(model)
+    return before, model
+
+
+def test_a_conversion_to_wider_types_renumbers():
+    text = """
+        <ir_version: 9, opset_import: ["" : 20]>
+        g (float[2, 6] x) => (float[3, 4] y) {
+            s = Constant <value_ints = [3, 4]> ()
+            y = Reshape (x, s)
+        }
+    """
+    assert is_renumbered(*converted(text))
+
+
+def test_a_conversion_that_writes_nodes_anew_does_not_renumber():
+    text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[2, 6] x) => (float[2, 1] y) { y = ReduceMax <axes = [1]> (x) }
+    """
+    assert not is_renumbered(*converted(text))
+
+
+def test_a_conversion_from_an_old_opset_is_compared():
+    text = """
+        <ir_version: 7, opset_import: ["" : 12]>
+        g (float[2, 6] x) => (float[2, 6] y) { y = Relu (x) }
+    """
+    assert not is_renumbered(*converted(text))

@@ -29,7 +29,9 @@ def test_free_dimensions_are_all_listed(rng):
         load_model(network(rng))
     assert caught.value.code is Code.DIMENSION_FREE
     assert "x [batch,3,height,8], z [batch,4]" in caught.value.cause
-    assert caught.value.hint == "give --input x:1x3x1x8 --input z:1x4"
+    assert caught.value.hint.startswith(
+        "give --input x:1x3x1x8 --input z:1x4, or bounds as in"
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_impossible_extents_are_free(rng):
     assert tuple(model.graph.outputs[0].shape) == (2, 4, 4, 6)
     with pytest.raises(EdgecompError) as caught:
         load_model(proto)
-    assert caught.value.hint == "give --input x:1x3x1x8"
+    assert caught.value.hint.startswith("give --input x:1x3x1x8, or bounds")
 
 
 def test_a_branch_that_depends_on_an_input():
@@ -98,7 +100,7 @@ def test_a_branch_that_depends_on_an_input():
         )
         for name, node, out in (("then_branch", short, "s"), ("else_branch", whole, "w"))
     }
-    with pytest.raises(EdgecompError, match="If that depends on an input") as caught:
+    with pytest.raises(EdgecompError, match="branches of If give") as caught:
         load_model(g.proto(g("If", flag, **branches)))
     assert caught.value.code is Code.OPERATOR_UNSUPPORTED
     assert caught.value.node == "n0"

@@ -4,6 +4,7 @@ from helpers.graphs import Graph, normal
 
 from edgecomp.graph.constants import constant_array, new_initializer, scalar
 from edgecomp.graph.edit import (
+    insert_behind,
     new_node,
     only_reader,
     remove_unused,
@@ -77,3 +78,18 @@ def test_constants():
     node = new_node(model.graph, "Neg", [add.outputs[0]], like=add)
     assert node.outputs[0].name == "v0_neg"
     assert remove_unused(model) == 1
+
+
+def test_insert_behind_takes_over_the_name_and_the_readers():
+    model = chain()
+    neg, relu = model.graph
+    source = source_of(relu)
+    row = new_initializer(model.graph, "row", np.ones(3, np.float32))
+    insert_behind(relu, "Add", row, name="sum")
+    insert_behind(neg, "Mul", row, name="product")
+    verify(model)
+    assert [node.op_type for node in model.graph] == ["Neg", "Mul", "Relu", "Add"]
+    assert [value.name for value in model.graph.outputs] == ["v1"]
+    assert model.graph.outputs[0].producer().name == "sum"
+    assert source_of(model.graph[3]) == source
+    assert model.graph.outputs[0].shape == relu.outputs[0].shape

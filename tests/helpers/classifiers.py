@@ -12,33 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from helpers import network_parts
+from helpers.network_parts import GroupedBottleneck, MobileBlock, conv_norm
+
 _VOCABULARY = 30522
-
-
-def _conv_norm(inputs, outputs, kernel=3, stride=1, groups=1, activation=nn.ReLU):
-    layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
-    return nn.Sequential(*layers, *([activation()] if activation else []))
-
-
-class InvertedResidual(nn.Module):
-    """Expand, depthwise 3x3, project; a residual where the shape stays (Sandler 2018, fig. 4)."""
-
-    def __init__(self, inputs, outputs, stride, expansion):
-        super().__init__()
-        hidden = inputs * expansion
-        expand = [] if expansion == 1 else [_conv_norm(inputs, hidden, 1, activation=nn.ReLU6)]
-        self.layers = nn.Sequential(
-            *expand,
-            _conv_norm(hidden, hidden, 3, stride, groups=hidden, activation=nn.ReLU6),
-            _conv_norm(hidden, outputs, 1, activation=None),
-        )
-        self.residual = stride == 1 and inputs == outputs
-
-    def forward(self, x):
-        return x + self.layers(x) if self.residual else self.layers(x)
 
 
 class MobileNetV2(nn.Module):
@@ -57,13 +34,14 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, classes=1000):
         super().__init__()
-        layers, channels = [_conv_norm(3, 32, 3, 2, activation=nn.ReLU6)], 32
+        layers, channels = [conv_norm(3, 32, 3, 2, activation=nn.ReLU6)], 32
         for expansion, outputs, blocks, stride in self.STAGES:
             for block in range(blocks):
                 step = 1 if block else stride
-                layers.append(InvertedResidual(channels, outputs, step, expansion))
+                hidden = channels * expansion
+                layers.append(MobileBlock(channels, hidden, outputs, 3, step, nn.ReLU6))
                 channels = outputs
-        layers.append(_conv_norm(channels, 1280, 1, activation=nn.ReLU6))
+        layers.append(conv_norm(channels, 1280, 1, activation=nn.ReLU6))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(1280, classes)
 
@@ -71,37 +49,18 @@ class MobileNetV2(nn.Module):
         return self.classifier(self.features(x).mean((2, 3)))
 
 
-class Bottleneck(nn.Module):
-    """1x1, 3x3 with the stride, 1x1 to four times the width, and the shortcut."""
-
-    def __init__(self, inputs, width, stride):
-        super().__init__()
-        outputs = 4 * width
-        self.layers = nn.Sequential(
-            _conv_norm(inputs, width, 1),
-            _conv_norm(width, width, 3, stride),
-            _conv_norm(width, outputs, 1, activation=None),
-        )
-        same = stride == 1 and inputs == outputs
-        self.shortcut = (
-            nn.Identity() if same else _conv_norm(inputs, outputs, 1, stride, activation=None)
-        )
-
-    def forward(self, x):
-        return F.relu(self.shortcut(x) + self.layers(x))
-
-
 class ResNet50(nn.Module):
     """25.6 million parameters, 4.1 G multiply-adds at 224 x 224."""
 
     def __init__(self, classes=1000):
         super().__init__()
-        layers, channels = [_conv_norm(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
+        layers, channels = [conv_norm(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
         for stage, blocks in enumerate((3, 4, 6, 3)):
             for block in range(blocks):
                 stride = 2 if stage and not block else 1
-                layers.append(Bottleneck(channels, 64 << stage, stride))
-                channels = 256 << stage
+                width, outputs = 64 << stage, 256 << stage
+                layers.append(GroupedBottleneck(channels, width, outputs, stride, width))
+                channels = outputs
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, classes)
 
@@ -122,8 +81,8 @@ class KeywordNet(nn.Module):
             layer
             for _ in range(4)
             for layer in (
-                _conv_norm(width, width, 3, groups=width),
-                _conv_norm(width, width, 1),
+                conv_norm(width, width, 3, groups=width),
+                conv_norm(width, width, 1),
             )
         ]
         self.body = nn.Sequential(*pairs)
@@ -193,9 +152,8 @@ def classifier(name):
 def settled(make, shape):
     """The module in eval mode, seeded, with weights and statistics of ordinary size."""
     torch.manual_seed(0)
-    module = make()
-    _settle(module, shape)
-    return module.eval()
+    images = np.concatenate(synthetic_arrays(shape, count=4, seed=1))
+    return network_parts.settled(make(), torch.from_numpy(images))
 
 
 def synthetic_inputs(name, count=1, seed=0):
@@ -213,18 +171,3 @@ def synthetic_arrays(shape, count=1, seed=0):
     coarse = torch.randn((count * shape[0], shape[1], 8, 8), generator=generator)
     smooth = F.interpolate(coarse, size=shape[2:], mode="bilinear").reshape(noise.shape)
     return (smooth + 0.3 * noise).numpy()
-
-
-def _settle(module, shape):
-    """Weights of ordinary size; normalisation with the statistics of synthetic data."""
-    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    if not norms:
-        return
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    for norm in norms:
-        norm.momentum = None  # the plain mean over all batches
-    images = synthetic_arrays(shape, count=4, seed=1)
-    with torch.no_grad():
-        module.train()(torch.from_numpy(np.concatenate(images)))

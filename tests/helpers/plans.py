@@ -8,7 +8,7 @@ import tempfile
 
 import numpy as np
 
-from edgecomp.plan.plan import Storage
+from edgecomp.plan.plan import RegionKind, Storage
 
 
 class PlanRunner:
@@ -38,12 +38,43 @@ class PlanRunner:
             assert array.shape == port.shape, (port, array.shape)
             contents = np.frombuffer(array.tobytes(), np.uint8)
             self._bytes(port.tensor)[: array.nbytes] = contents
-        for index in range(len(self.plan.calls)):
-            self.call(index)
+        self._run(0, len(self.plan.calls), list(self.plan.regions))
         return {
             port.name: self.tensor(port.tensor, port.dtype, port.shape)
             for port in self.plan.outputs
         }
+
+    def _run(self, call, end, regions):
+        """Calls [call, end) of which ``regions`` are all that begin there."""
+        while call < end:
+            region = regions[0] if regions else None
+            if region is None or region.first_call != call:
+                self.call(call)
+                call += 1
+                continue
+            inside = [r for r in regions[1:] if r.first_call < region.end_call]
+            regions = regions[1 + len(inside) :]
+            call = region.end_call
+            if region.kind is not RegionKind.LOOP:
+                taken = self._scalar(region.condition, True) == region.expected
+                assert taken or region.kind is RegionKind.BRANCH, "an impossible branch"
+                if taken:
+                    self._run(region.first_call, call, inside)
+                continue
+            limit = self._scalar(region.limit, np.iinfo(np.int64).max)
+            rounds = 0
+            while rounds < limit and self._scalar(region.condition, True):
+                assert rounds < region.most_rounds, "more rounds than there is memory for"
+                if region.counter is not None:
+                    self._bytes(region.counter)[:8] = np.array([rounds]).view(np.uint8)
+                self._run(region.first_call, call, inside)
+                rounds += 1
+
+    def _scalar(self, index, default):
+        if index is None:
+            return default
+        tensor = self.plan.tensors[index]
+        return self.tensor(index, tensor.dtype, ())[()]
 
     def call(self, index):
         call = self.plan.calls[index]

@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import onnx.helper
 import onnx.numpy_helper
-from tvm import tirx
 
 from edgecomp.lower.compile import compile_kernels
 from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, Storage
 from edgecomp.plan.values import SLACK_BYTES
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import KernelBuilder, load
 
 ROWS, DEPTH, COLUMNS, COUNTS = 3, 5, 7, 9

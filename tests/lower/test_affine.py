@@ -114,3 +114,12 @@ def test_blocked_weights_are_unpacked_when_built(dtype):
     want = a * (inputs["x"].astype(np.float32) * scale)
     np.testing.assert_allclose(found, want, rtol=1e-6)
     assert not fallbacks
+
+
+def test_a_quantized_graph_output_is_what_the_quantization_gives():
+    inputs = {
+        "x": np.linspace(-30, 30, 50, dtype=np.float32),
+        "s": np.float32(0.1),
+        "z": np.uint8(3),
+    }
+    check(node_model("QuantizeLinear", inputs, fixed=["s", "z"]), inputs)

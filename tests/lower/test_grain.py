@@ -11,7 +11,7 @@ from edgecomp.schedules.schedule import Constant, KernelCall
 
 def call(*arrays, items=100, multiply_adds=0, grain=1):
     arguments = tuple(Constant(f"c{index}", array) for index, array in enumerate(arrays))
-    return KernelCall(Kernel("k", None), arguments, items, 0, multiply_adds, grain)
+    return KernelCall(Kernel("k", lambda: None), arguments, items, 0, multiply_adds, grain)
 
 
 def test_small_calls_stay_on_one_thread():

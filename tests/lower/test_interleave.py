@@ -1,6 +1,7 @@
 """Chains of calls in turns: the same results, and each call's rows before who reads them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from helpers.targets import AVX2, AVX512
 
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.interleave import interleave
+from edgecomp.lower.lanes import group_bounds, run_of
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.lower import lower
 from edgecomp.lower.select import select
@@ -56,24 +58,60 @@ def steps_of(body, target, **constants):
     return selected, interleave(selected, target)
 
 
+def groups_of(steps):
+    """Steps of each lane of each group; a step without a lane is a group."""
+    bounds = group_bounds([step.lane for step in steps])
+    for first, last in sorted(set(bounds)):
+        lanes = {}
+        for step in steps[first : last + 1]:
+            lanes.setdefault(step.lane, []).append(step)
+        yield list(lanes.values())
+
+
+def rows_read(progress, step):
+    """First and last row of its image that a step reads."""
+    first = progress.items.index(step.first) + 1 if step.first else 0
+    last = progress.items.index(step.first + step.count)
+    return set(range(progress.first[first], progress.needed[last]))
+
+
+def rows_complete(progress, ranges):
+    """Rows of which all items are among the ranges."""
+    have = {item for first, count in ranges for item in range(first, first + count)}
+    starts = (0, *progress.items)
+    done = [set(range(*run)) <= have for run in itertools.pairwise(starts)]
+    rows = range(progress.done[-1])
+    # A row is written from the run in which it begins to the one that completes it.
+    runs = [(run_of(progress.begun, row + 1), run_of(progress.done, row + 1)) for row in rows]
+    return {
+        row for row, (low, high) in zip(rows, runs, strict=True) if all(done[low : high + 1])
+    }
+
+
 @pytest.mark.parametrize("l2_bytes", [1 << 14, 1 << 16, 1 << 17])
-def test_every_item_once_and_rows_before_their_readers(l2_bytes):
+def test_every_item_once_and_rows_before_their_readers_whatever_thread_is_late(l2_bytes):
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, l2_bytes), **WEIGHTS)
-    assert len(steps) > sum(len(choice.calls) for choice in selected)
-    done = {}
-    rows_of = {}  # of an image that is made in turns
+    assert max(step.lane for step in steps) > 1
+    made = {}  # image -> the call that writes it, its ranges of items so far
+    for lanes in groups_of(steps):
+        before = {image: (call, list(ranges)) for image, (call, ranges) in made.items()}
+        for lane in lanes:
+            seen = {image: (call, list(ranges)) for image, (call, ranges) in before.items()}
+            for step in lane:
+                call = step.call
+                writer, ranges = seen.get(call.arguments[0], (None, ()))
+                if call.progress and writer is not None and writer.progress:
+                    read = rows_read(call.progress, step)
+                    assert read <= rows_complete(writer.progress, ranges)
+                for view in (seen, made):
+                    view.setdefault(call.arguments[-1], (call, []))[1].append(
+                        (step.first, step.count)
+                    )
+    items = {}
     for step in steps:
-        call = step.call
-        assert done.get(call, 0) == step.first
-        done[call] = step.first + step.count
-        if call.progress is None:
-            continue
-        run = call.progress.items.index(done[call])
-        rows = rows_of.get(call.arguments[0])
-        assert rows is None or rows >= call.progress.needed[run]
-        rows_of[call.arguments[-1]] = call.progress.done[run]
-    assert all(items == call.work_items for call, items in done.items())
-    assert len(done) == sum(len(choice.calls) for choice in selected)
+        items.setdefault(step.call, []).extend(range(step.first, step.first + step.count))
+    assert all(sorted(each) == list(range(call.work_items)) for call, each in items.items())
+    assert len(items) == sum(len(choice.calls) for choice in selected)
 
 
 def test_large_caches_leave_calls_whole():

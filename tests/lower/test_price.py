@@ -8,7 +8,10 @@ from helpers.targets import ALL, AVX512
 from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.graph.run import random_feeds
 from edgecomp.lower.price import price_conversions, price_model
+from edgecomp.lower.program import laid_out_program
 from edgecomp.passes.insert_qdq import InsertQdqPass
+from edgecomp.schedules.cost_table import CostTable, Header, Measured, core_facts
+from edgecomp.schedules.signature import signature
 
 
 def network(rng):
@@ -43,6 +46,36 @@ def test_a_model_is_priced_without_being_changed(rng):
     before = [(n.name, n.op_type) for n in model.graph]
     assert price_model(model, AVX512) == price_model(model, AVX512)
     assert [(n.name, n.op_type) for n in model.graph] == before
+
+
+def test_the_measured_price_is_that_of_the_kernel_a_build_takes(rng):
+    """In the model where a kernel was measured there, not that of the kernel alone."""
+    model = network(rng)
+    program = laid_out_program(model, AVX512, "m").program
+    layer = next(signature(o) for o in program.operations if signature(o))
+    facts = {"layer": layer, "spread": 0.0, "runs": 9, "constant_bytes": 0}
+    table = CostTable(
+        Header(
+            target=AVX512.name,
+            core=core_facts(AVX512),
+            device="",
+            threads=1,
+            date="",
+            versions={},
+        ),
+        [
+            Measured(schedule="a", params="", ns=100, **facts),
+            Measured(schedule="b", params="", ns=200, in_model_ns=300, **facts),
+            Measured(schedule="c", params="", ns=150, in_model_ns=400, **facts),
+        ],
+    )
+    measured = [p.measured for p in price_model(model, AVX512, table=table) if p.measured]
+    assert measured == [pytest.approx(300e-9)]
+    for operation in program.operations:
+        if signature(operation) == layer:
+            assert table.ranked(operation)[0].time_ns == 300
+    excluded = price_model(model, AVX512, table=table, without=("b", "c"))
+    assert [p.measured for p in excluded if p.measured] == [pytest.approx(100e-9)]
 
 
 def test_conversions():

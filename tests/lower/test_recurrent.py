@@ -202,3 +202,21 @@ def test_zero_states_and_whole_lengths_cost_nothing():
     program_inputs = lower(load_model(model), load_target("host"), name="net").plan.calls[-1]
     # Contribution, matrix and the two results: neither states nor lengths.
     assert len(program_inputs.arguments) == 4
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_lengths_beyond_the_sequence_are_the_whole_of_it(cell, direction):
+    net = Net(cell=cell, inputs=ALL[:2], direction=direction, fixed=False)
+    model, feeds = build(net, np.random.default_rng(5))
+    runner = PlanRunner(lower(load_model(model), load_target("host"), name="net").plan)
+    whole = np.full_like(feeds["sequence_lens"], net.steps)
+    wanted = runner.run({**feeds, "sequence_lens": whole})
+    for length in (net.steps + 1, 2**31 - 1):
+        found = runner.run({**feeds, "sequence_lens": np.full_like(whole, length)})
+        for name, want in wanted.items():
+            np.testing.assert_array_equal(found[name], want)
+    negative = runner.run({**feeds, "sequence_lens": np.full_like(whole, -(2**31))})
+    nothing = runner.run({**feeds, "sequence_lens": np.zeros_like(whole)})
+    for name, want in nothing.items():
+        np.testing.assert_array_equal(negative[name], want)

@@ -57,12 +57,16 @@ KERNEL(13,
        (void *a, void *b, void *c, void *d, void *e, void *f, void *g, void *h, void *i,
         void *j, void *k, void *l, void *m, RANGE),
        a, b, c, d, e, f, g, h, i, j, k, l, m)
+KERNEL(14,
+       (void *a, void *b, void *c, void *d, void *e, void *f, void *g, void *h, void *i,
+        void *j, void *k, void *l, void *m, void *n, RANGE),
+       a, b, c, d, e, f, g, h, i, j, k, l, m, n)
 
 static const ec_kernel kernels[] = {
     (ec_kernel)kernel_1,  (ec_kernel)kernel_2,  (ec_kernel)kernel_3,  (ec_kernel)kernel_4,
     (ec_kernel)kernel_5,  (ec_kernel)kernel_6,  (ec_kernel)kernel_7,  (ec_kernel)kernel_8,
     (ec_kernel)kernel_9,  (ec_kernel)kernel_10, (ec_kernel)kernel_11, (ec_kernel)kernel_12,
-    (ec_kernel)kernel_13,
+    (ec_kernel)kernel_13, (ec_kernel)kernel_14,
 };
 
 int main(void) {

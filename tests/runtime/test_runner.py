@@ -249,7 +249,7 @@ def test_weights(tmp_path, inputs):
 
 
 def test_other_version_and_missing_feature(inputs):
-    program = demo_runner("DEMO_ABI_VERSION=3")
+    program = demo_runner("DEMO_ABI_VERSION=99")
     assert "version" in refused(10, *inputs[0], program=program)
     assert "version" in refused(10, "--info", program=program)
     program = demo_runner('DEMO_FEATURES="avx2000"')

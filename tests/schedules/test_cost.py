@@ -1,7 +1,5 @@
 """Prices of operations: every schedule has a model, and the models order what is obvious."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from helpers.targets import A53, A76, ALL, ARMV7, AVX2, AVX512
@@ -19,7 +17,7 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules import cost
-from edgecomp.schedules.cost import MEASURED, MODELLED, operation_cost, streamed_part
+from edgecomp.schedules.cost import operation_cost, streamed_part
 from edgecomp.schedules.cpu.family import SCHEDULES
 
 UNIT = Quantization(0.1, 0)
@@ -140,21 +138,3 @@ def test_what_nothing_is_known_of_is_slow():
     assert price.seconds > seconds(elementwise("Neg", shape=(1, 1, 20, 20)), AVX2)
     view = Operation(Reinterpret(), [value], [Value("y", (400,), "float32")])
     assert seconds(view, AVX2) == 0
-
-
-def test_a_table_is_asked_first():
-    @dataclasses.dataclass
-    class Measured:
-        ns: int
-
-    class Table:
-        def fastest(self, operation, target, without=()):
-            assert target is AVX2
-            assert not without
-            return Measured(500_000_000) if isinstance(operation.kind, Convolution) else None
-
-    known = operation_cost(convolution(AVX2, 8, 8, 4), AVX2, Table())
-    assert (known.seconds, known.origin) == (0.5, MEASURED)
-    other = operation_cost(elementwise("Neg"), AVX2, Table())
-    assert (other.origin, other.why) == (MODELLED, "elementwise")
-    assert other == operation_cost(elementwise("Neg"), AVX2)

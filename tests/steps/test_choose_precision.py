@@ -192,7 +192,7 @@ class SlowIntegers:
 
     @dataclasses.dataclass
     class Measured:
-        ns: int
+        time_ns: int
 
     def fastest(self, operation, target, without=()):
         assert target.name == "x86-64-v3"

@@ -233,10 +233,12 @@ def _ends(reader: Reader, node: ir.Node) -> tuple[Value, Value]:
 
 
 def _evenly_spaced(indices: Array | None, extent: int) -> Array | None:
-    """Flat non-negative indices when they are constant and one step apart, else None."""
+    """Flat indices inside the extent when they are constant and one step apart, else None."""
     if indices is None or indices.size == 0:
         return None
     flat = np.where(indices < 0, indices + extent, indices).reshape(-1)
+    if flat.min() < 0 or flat.max() >= extent:
+        return None
     return flat if np.unique(np.diff(flat)).size <= 1 else None
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.packed_weights import packed_weights
 from edgecomp.lower.operators.movement import reinterpret, transpose_last_two
 from edgecomp.lower.reader import (
     Reader,
@@ -11,13 +12,19 @@ from edgecomp.lower.reader import (
     constant_input,
     optional_input,
 )
-from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply
+from edgecomp.plan.operations import (
+    BatchMatrixMultiply,
+    MatrixMultiply,
+    PackedMatrixMultiply,
+)
 
 _EMPTY = "an operand has no elements"
 
 
 def read_gemm(reader: Reader, node: ir.Node) -> str:
     """``alpha * A' * B' + beta * C`` with B and C constant."""
+    if _emit_packed(reader, node):
+        return ""
     weight, bias = constant_input(node, 1), constant_input(node, 2)
     if weight is None:
         return "B is computed at run time"
@@ -40,7 +47,7 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
     alpha = np.float32(attribute_float(node, "alpha", 1.0))
     inputs = [
         a,
-        reader.new_constant(f"{node.name}.weight", alpha * weight),
+        reader.new_constant(f"{node.name}.weight", weight if alpha == 1 else alpha * weight),
         reader.new_constant(
             f"{node.name}.bias", np.broadcast_to(bias.reshape(-1), (columns,)).copy()
         ),
@@ -51,6 +58,8 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
 
 def read_matmul(reader: Reader, node: ir.Node) -> str:
     """MatMul by numpy's rules."""
+    if _emit_packed(reader, node):
+        return ""
     a, b = reader.input(node, 0), reader.input(node, 1)
     if a.dtype != "float32":
         return f"element type {a.dtype}"
@@ -83,6 +92,39 @@ def read_matmul(reader: Reader, node: ir.Node) -> str:
     reader.emit(BatchMatrixMultiply(), [a, b], [product], [node])
     reinterpret(reader, product, output.shape, node, output)
     return ""
+
+
+def _emit_packed(reader: Reader, node: ir.Node) -> bool:
+    """The product from weights as they are stored; False where they are no such weights."""
+    weights = packed_weights(node)
+    if weights is None:
+        return False
+    columns = weights.numbers.shape[1]
+    bias, scales = np.zeros(columns, np.float32), weights.scales
+    if node.op_type == "Gemm":
+        added = constant_input(node, 2)
+        if added is None and optional_input(node, 2) is not None:
+            return False
+        if added is not None and (added.ndim == 2 and added.shape[0] != 1):
+            return False
+        scales = np.float32(attribute_float(node, "alpha", 1.0)) * scales
+        beta = np.float32(attribute_float(node, "beta", 1.0))
+        if added is not None:
+            bias = np.broadcast_to(beta * added.reshape(-1), (columns,)).copy()
+    a, output = reader.input(node, 0), reader.value(node.outputs[0])
+    if 0 in (*a.shape, *weights.numbers.shape):
+        return False
+    name = node.name
+    constants = [
+        reader.new_constant(f"{name}.numbers", weights.numbers),
+        reader.new_constant(f"{name}.scales", scales),
+        reader.new_constant(f"{name}.zeros", weights.zeros),
+        reader.new_constant(f"{name}.bias", bias),
+    ]
+    sums = reader.new_value(f"{name}.sums", (*a.shape[:-1], len(scales)), "float32")
+    kind = PackedMatrixMultiply(bits=weights.bits, block=weights.block)
+    reader.emit(kind, [a, *constants], [output, sums], [node])
+    return True
 
 
 TABLE = {"Gemm": read_gemm, "MatMul": read_matmul}

@@ -20,8 +20,10 @@ from edgecomp.graph.integer_operators import (
     StoredMove,
     StoredTable,
 )
+from edgecomp.graph.packed_weights import is_packed_weight
 from edgecomp.lower.operators import movement, padding, resize
 from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
+from edgecomp.lower.operators.wide_product import emit_wide_product
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
 from edgecomp.plan.operations import (
@@ -61,6 +63,9 @@ def _emit_product(reader: Reader, group: IntegerProduct) -> None:
         finish = _requantize(reader, group.requantization)
     output = reader.stored(group.output) if group.output else reader.value(group.result)
     name = group.node.name
+    if weight.dtype != np.int8:
+        emit_wide_product(reader, group, x, bias, finish, output)
+        return
     if group.window is None:
         constants = [
             reader.new_constant(f"{name}.weight", weight),
@@ -248,6 +253,8 @@ def read_dequantize(reader: Reader, node: ir.Node) -> str:
     """A DequantizeLinear on the edge; one of a constant is computed now."""
     source = node.inputs[0]
     assert source is not None
+    if is_constant(source) and is_packed_weight(node):
+        return ""  # its readers take the numbers as they are stored
     affine = _edge_affine(node, source)
     output = reader.value(node.outputs[0])
     if is_constant(source) or affine is None or output.dtype != "float32":

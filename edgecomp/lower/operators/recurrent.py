@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.qdq_tensors import Refusal, dequantize_of, weight_of
 from edgecomp.lower.reader import (
     Reader,
     attribute_int,
@@ -21,6 +22,7 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Recurrence,
     Reinterpret,
+    ScaledMatrixMultiply,
     Step,
     StridedCopy,
 )
@@ -79,7 +81,8 @@ def read_recurrent(reader: Reader, node: ir.Node) -> str:
         return f"element type {x.dtype}"
     if not x.elements or not kind.hidden:
         return "no elements"
-    extras = _cell_constants(reader, node, kind) | _states(reader, node, kind, x)
+    scales, recurrence = _recurrence(reader, node, kind)
+    extras = scales | _cell_constants(reader, node, kind) | _states(reader, node, kind, x)
     outputs = {
         name: reader.value(value)
         for name, value in zip(("y", "h", "c"), node.outputs, strict=False)
@@ -87,6 +90,16 @@ def read_recurrent(reader: Reader, node: ir.Node) -> str:
     }
     kind = dataclasses.replace(kind, extras=tuple(extras), results=tuple(outputs))
     contribution = _contribution(reader, node, kind, x)
+    reader.emit(
+        kind, [contribution, recurrence, *extras.values()], list(outputs.values()), [node]
+    )
+    return ""
+
+
+def _recurrence(
+    reader: Reader, node: ir.Node, kind: Recurrence
+) -> tuple[dict[str, Value], Value]:
+    """The recurrence's matrix in the operation's order, and its scales if it is in 8 bits."""
     directions, gates, hidden = len(kind.reverse), kind.gates, kind.hidden
     order = _Box(
         (directions, gates, hidden, hidden),
@@ -95,11 +108,32 @@ def read_recurrent(reader: Reader, node: ir.Node) -> str:
         (directions, hidden, gates, hidden),
         (directions, hidden, gates, kind.padded_hidden),
     )
-    recurrence = _take(reader, node, "recurrence", reader.input(node, 2), order)
-    reader.emit(
-        kind, [contribution, recurrence, *extras.values()], list(outputs.values()), [node]
-    )
-    return ""
+    stored = _stored_weight(node, 2)
+    if stored is None:
+        return {}, _take(reader, node, "recurrence", reader.input(node, 2), order)
+    numbers, scales = stored
+    name = f"{node.name}.recurrence"
+    scale = reader.new_constant(f"{name}_scale", _taken(scales, _scale_box(kind)))
+    return {"recurrence_scale": scale}, reader.new_constant(name, _taken(numbers, order))
+
+
+def _stored_weight(node: ir.Node, index: int) -> tuple[Array, Array] | None:
+    """Numbers in 8 bits [D, rows, K] and scales [D, rows] of a dequantized constant."""
+    value = node.inputs[index]
+    if dequantize_of(value) is None:
+        return None
+    try:
+        numbers, scale = weight_of(value, channel_axis=1)
+    except Refusal:
+        return None
+    return numbers, np.broadcast_to(scale, numbers.shape[:2])
+
+
+def _scale_box(kind: Recurrence) -> _Box:
+    """Scales [D, gates * hidden] with every gate padded."""
+    directions, gates, hidden = len(kind.reverse), kind.gates, kind.hidden
+    shape = (directions, gates, hidden)
+    return _Box(shape, (0, 1, 2), (0, 0, 0), shape, (directions, gates, kind.padded_hidden))
 
 
 def _kind(node: ir.Node) -> Recurrence | str:
@@ -205,16 +239,27 @@ def _contribution(reader: Reader, node: ir.Node, kind: Recurrence, x: Value) -> 
         (features, directions, gates, hidden),
         (features, directions, gates, padded),
     )
-    weight = _take(reader, node, "weight", reader.input(node, 1), order)
-    weight = _reshaped(reader, node, weight, (features, columns))
     biases = [
         _reshaped(reader, node, bias, (columns,)) for bias in _biases(reader, node, kind)
     ]
     shape = (*x.shape[:2], columns)
     output = reader.new_value(f"{node.name}.inputs", shape, "float32")
     known = [bias.constant for bias in biases if bias.constant is not None]
+    row = np.sum([np.zeros(columns, np.float32), *known], axis=0)
+    stored = _stored_weight(node, 1)
+    if stored is not None and len(known) == len(biases):
+        numbers, scales = stored
+        constants = {
+            "weight": _taken(numbers, order).reshape(features, columns),
+            "weight_scale": _taken(scales, _scale_box(kind)).reshape(columns),
+            "bias": row,
+        }
+        made = [reader.new_constant(f"{node.name}.{n}", c) for n, c in constants.items()]
+        reader.emit(ScaledMatrixMultiply(), [x, *made], [output], [node])
+        return output
+    weight = _take(reader, node, "weight", reader.input(node, 1), order)
+    weight = _reshaped(reader, node, weight, (features, columns))
     if weight.constant is not None and len(known) == len(biases):
-        row = np.sum([np.zeros(columns, np.float32), *known], axis=0)
         bias = reader.new_constant(f"{node.name}.bias", row)
         reader.emit(MatrixMultiply(), [x, weight, bias], [output], [node])
         return output

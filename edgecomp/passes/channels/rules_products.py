@@ -19,14 +19,14 @@ def visit_convolution(node: ir.Node, state: State) -> bool:
     groups = node.attributes.get_int("group", 1)
     if groups > 1:
         return _visit_grouped(node, state, weight, groups)
-    ignored = _all_zero(np.swapaxes(weight, 0, 1))
+    taps = weight.reshape(*weight.shape[:2], -1)
+    used = _used(taps)
     constant = None
     if _input_channels(node, state, 1) is not None:
-        foldable = _has_no_padding(node)
+        ignored, foldable = _zero(used, axis=0), _has_no_padding(node)
         constant = state.consume(node.inputs[0], node, ignored, foldable=foldable)
-    taps = weight.reshape(*weight.shape[:2], -1).astype(np.float64)
-    known = _known_outputs(node, state, taps, padded=not _has_no_padding(node))
-    state.seed(node, 1, known, _all_zero(weight))
+    known = _known_outputs(node, state, taps, used, padded=not _has_no_padding(node))
+    state.seed(node, 1, known, _zero(used, axis=1))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -34,7 +34,7 @@ def visit_convolution(node: ir.Node, state: State) -> bool:
         if inputs is not None:
             assert constant is not None
             gone = np.where(inputs, 0.0, constant)
-            bias = _plus(bias, taps.sum(axis=2) @ gone)
+            bias = _plus(bias, taps.astype(np.float64).sum(axis=2) @ gone)
             matrix = matrix[:, inputs]
         if outputs is not None:
             matrix = matrix[outputs]
@@ -58,28 +58,22 @@ def _visit_grouped(node: ir.Node, state: State, weight: AnyArray, groups: int) -
         source_constant = np.full(groups * per_in, np.nan)
     else:
         source_ids, source_constant = source.ids, source.constant
-    taps = weight.reshape(groups, per_out, per_in, -1).astype(np.float64)
-    known = np.empty(weight.shape[0])
+    taps = weight.reshape(groups, per_out, per_in, -1)
+    used = _used(taps)
     bias = _bias(node)
-    padded = not _has_no_padding(node)
-    for group in range(groups):
-        inner = source_constant[group * per_in : (group + 1) * per_in]
-        known[group * per_out : (group + 1) * per_out] = _sum_of_constants(
-            taps[group], inner, padded=padded
-        )
+    known = _sum_of_constants(
+        taps,
+        used,
+        source_constant.reshape(groups, 1, per_in),
+        padded=not _has_no_padding(node),
+    ).reshape(-1)
     if bias is not None:
         known = known + bias
-    zeros = _all_zero(weight)
-    ids = state.seed(node, 1, known, zeros)
-    for group in range(groups):
-        first = source_ids[group * per_in]
-        members = np.concatenate(
-            [
-                source_ids[group * per_in : (group + 1) * per_in],
-                ids[group * per_out : (group + 1) * per_out],
-            ]
-        )
-        state.join(np.full(len(members), first), members)
+    ids = state.seed(node, 1, known, _zero(used, axis=2).reshape(-1))
+    sources = source_ids.reshape(groups, per_in)
+    members = np.concatenate([sources, ids.reshape(groups, per_out)], axis=1)
+    first = np.broadcast_to(sources[:, :1], members.shape)
+    state.join(first.reshape(-1), members.reshape(-1))
 
     def apply(kept: Kept) -> None:
         outputs = kept.of(node.outputs[0])
@@ -102,12 +96,12 @@ def visit_transposed_convolution(node: ir.Node, state: State) -> bool:
         or node.attributes.get_int("group", 1) != 1
     ):
         return False
-    ignored = _all_zero(weight)
-    if _input_channels(node, state, 1) is not None:
-        state.consume(node.inputs[0], node, ignored, foldable=False)
     taps = np.swapaxes(weight, 0, 1).reshape(weight.shape[1], weight.shape[0], -1)
-    known = _known_outputs(node, state, taps.astype(np.float64), padded=True)
-    state.seed(node, 1, known, _all_zero(taps))
+    used = _used(taps)
+    if _input_channels(node, state, 1) is not None:
+        state.consume(node.inputs[0], node, _zero(used, axis=0), foldable=False)
+    known = _known_outputs(node, state, taps, used, padded=True)
+    state.seed(node, 1, known, _zero(used, axis=1))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -134,15 +128,16 @@ def visit_matrix_product(node: ir.Node, state: State) -> bool:
     last = len(shape) - 1
     found = _input_channels(node, state, len(static_shape(node.inputs[0]) or ()) - 1)
     constant = None
+    taps = weight.T[:, :, None]
+    used = _used(taps)
     if found is not None:
-        constant = state.consume(node.inputs[0], node, _all_zero(weight), foldable=True)
+        constant = state.consume(node.inputs[0], node, _zero(used, axis=0), foldable=True)
     values = found.constant if found is not None else np.full(len(weight), np.nan)
-    taps = weight.T.astype(np.float64)[:, :, None]
-    known = _sum_of_constants(taps, values, padded=False)
+    known = _sum_of_constants(taps, used, values, padded=False)
     own = _bias(node)
     if own is not None:
         known = known + own
-    state.seed(node, last, known, _all_zero(weight.T))
+    state.seed(node, last, known, _zero(used, axis=1))
 
     def apply(kept: Kept) -> None:
         inputs, outputs = kept.of(node.inputs[0]), kept.of(node.outputs[0])
@@ -182,22 +177,47 @@ def _add_behind_matmul(node: ir.Node, passed: AnyArray, kept: Kept) -> None:
     add_bias(node, passed)
 
 
-def _known_outputs(node: ir.Node, state: State, taps: AnyArray, *, padded: bool) -> AnyArray:
+def _known_outputs(
+    node: ir.Node, state: State, taps: AnyArray, used: AnyArray, *, padded: bool
+) -> AnyArray:
     """Constant of each output channel, bias included."""
     found = _input_channels(node, state, 1)
     values = found.constant if found is not None else np.full(taps.shape[1], np.nan)
-    known = _sum_of_constants(taps, values, padded=padded)
+    known = _sum_of_constants(taps, used, values, padded=padded)
     bias = _bias(node)
     return known if bias is None else known + bias
 
 
-def _sum_of_constants(taps: AnyArray, values: AnyArray, *, padded: bool) -> AnyArray:
-    """Sum over inputs of taps [M, C, K] times constants [C]; nan where it is not one number."""
-    live = taps.any(axis=2)
+def _used(taps: AnyArray) -> AnyArray:
+    """Bool [..., M, C]: where one of taps [..., M, C, K] is another number than 0."""
+    return np.asarray(taps[..., 0] != 0 if taps.shape[-1] == 1 else taps.any(axis=-1))
+
+
+def _zero(used: AnyArray, axis: int) -> AnyArray:
+    """Bool: where nothing is used along an axis."""
+    return np.logical_not(used.any(axis=axis))
+
+
+def _sum_of_constants(
+    taps: AnyArray, used: AnyArray, values: AnyArray, *, padded: bool
+) -> AnyArray:
+    """Sum over inputs of taps [..., M, C, K] times constants; nan where it is not one number.
+
+    Args:
+        taps: the weights.
+        used: bool [..., M, C], see ``_used``.
+        values: float64 [C], or [..., 1, C].
+        padded: whether the border reads zeros instead of the constants.
+    """
     usable = np.where(np.isnan(values) | (padded & (values != 0)), np.nan, values)
-    total = np.where(live, taps.sum(axis=2) * np.where(np.isnan(usable), 0.0, usable), 0.0)
-    blocked = (live & np.isnan(usable)).any(axis=1)
-    return np.where(blocked, np.nan, total.sum(axis=1))
+    blocked = np.asarray((used & np.isnan(usable)).any(axis=-1))
+    total = np.zeros(blocked.shape)
+    # Nearly always all channels are computed: the weights are summed where that is not so.
+    passed = np.where(np.isnan(usable), 0.0, usable)
+    if not blocked.all() and passed.any():
+        sums = taps.astype(np.float64).sum(axis=-1) * passed
+        total = np.where(used, sums, 0.0).sum(axis=-1)
+    return np.where(blocked, np.nan, total)
 
 
 def _input_channels(node: ir.Node, state: State, axis: int) -> Channels | None:
@@ -207,11 +227,6 @@ def _input_channels(node: ir.Node, state: State, axis: int) -> Channels | None:
         return found
     state.pin(found.ids, node, "the product runs along another dimension than the channels")
     return None
-
-
-def _all_zero(weight: AnyArray) -> AnyArray:
-    """Bool [rows]: rows of a weight without any other number than 0."""
-    return np.logical_not(weight.reshape(len(weight), -1).any(axis=1))
 
 
 def _is_plain_gemm(node: ir.Node, weight: AnyArray) -> bool:

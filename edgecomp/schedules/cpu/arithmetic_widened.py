@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

@@ -10,11 +10,10 @@ import dataclasses
 import itertools
 import math
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
 from edgecomp.plan.values import Value, View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,

@@ -4,8 +4,7 @@
 on ARM only ``llvm.maximum``, which says what happens to NaN, becomes one.
 """
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, intrinsic
 from edgecomp.schedules.cpu.vectors import lanes_of, typed
 

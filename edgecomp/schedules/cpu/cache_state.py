@@ -6,9 +6,8 @@ again, finds both in the nearest cache and looks faster than it will be, and a k
 panels looks better than one with smaller ones.
 """
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Kernel, KernelBuilder, constant, load, ramp
 
 #: A work item of both kernels. Each page of a flushed buffer is written once, so that it has

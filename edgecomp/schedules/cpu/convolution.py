@@ -22,7 +22,7 @@ def match(operation: Operation, target: Target) -> str:
         return "x or output is not NHWC"
     if weight.constant is None or weight.constant.ndim != 4:
         return "weight is not a constant [M, C/groups, KH, KW]"
-    if kind.residual and operation.inputs[3].order is not Order.NHWC:
+    if kind.residual and operation.inputs[-1].order is not Order.NHWC:
         return "residual is not NHWC"
     need = halo_needed(kind, x, operation.output, weight)
     if need.union(x.halo) != x.halo:
@@ -97,7 +97,7 @@ def product(operation: Operation) -> Product:
     kind = operation.kind
     assert isinstance(kind, Convolution)
     x, weight = operation.inputs[:2]
-    residual = operation.inputs[3].view if kind.residual else None
+    residual = operation.inputs[-1].view if kind.residual else None
     view, output = x.view, operation.output.view
     batch, _, out_height, out_width = output.shape
     _, channels, window_height, window_width = weight.shape

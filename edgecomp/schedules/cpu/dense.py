@@ -1,9 +1,12 @@
 """What convolution and matrix product share: inputs to check, arithmetic and epilogue to pick."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.sizes import Size
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
@@ -15,10 +18,10 @@ from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
 )
-from edgecomp.schedules.cpu.implicit_gemm import emit_product, gemm_shape
+from edgecomp.schedules.cpu.implicit_gemm import GemmKernel, emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
-from edgecomp.schedules.schedule import Constant, KernelCall, Progress
+from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
 ProgressOf = Callable[[tuple[tuple[int, int], ...]], Progress | None]
@@ -51,6 +54,7 @@ def emit_dense(
     weight: Array,
     progress: ProgressOf | None = None,
     params: str = "",
+    row_count: Size | None = None,
 ) -> KernelCall:
     """Emit the kernel of a claimed operation.
 
@@ -63,6 +67,7 @@ def emit_dense(
         weight: [output channels, K], K in the order of ``product.depth``.
         progress: of the call, given its ``row_ends``.
         params: text of the tiles to use, "" for those of the cost model.
+        row_count: rows of a run, where they differ; the product then has the most.
 
     Raises:
         ParamsError: the tiles do not fit.
@@ -80,6 +85,7 @@ def emit_dense(
         weight,
         bias,
         tile_params(params, shape, arithmetic, target) if params else None,
+        row_count,
     )
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
@@ -89,6 +95,10 @@ def emit_dense(
     ]
     if gemm.multiplier is not None:
         arguments.append(Constant(f"{label}.multiplier", gemm.multiplier))
+    if gemm.sums is not None and gemm.offset is not None:
+        arguments.append(Constant(f"{label}.sums", gemm.sums))
+        arguments.append(Constant(f"{label}.offset", gemm.offset))
+        arguments += operation.inputs[3:5]
     if residual is not None:
         arguments.append(residual)
     arguments.append(operation.output)
@@ -98,7 +108,19 @@ def emit_dense(
         work_items=gemm.work_items,
         multiply_adds=product.multiply_adds,
         progress=progress(gemm.row_ends) if progress else None,
+        dynamic=_dynamic(gemm, arguments) if row_count is not None else None,
     )
+
+
+def _dynamic(gemm: GemmKernel, arguments: Sequence[Value | Constant]) -> Dynamic:
+    """Items are as many as at the most rows; the last tile may go on behind the last row."""
+    overruns = tuple(
+        0
+        if isinstance(argument, Constant)
+        else gemm.tile_rows * argument.shape[-1] * np.dtype(argument.dtype).itemsize
+        for argument in arguments
+    )
+    return Dynamic(gemm.items, sizes=gemm.sizes, overrun_bytes=overruns)
 
 
 def dense_candidates(
@@ -111,7 +133,9 @@ def dense_candidates(
 
 
 def _residual(operation: Operation) -> Value | None:
-    return operation.inputs[3] if len(operation.inputs) > 3 else None
+    kind = operation.kind
+    assert isinstance(kind, Dense)
+    return operation.inputs[-1] if kind.residual else None
 
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:

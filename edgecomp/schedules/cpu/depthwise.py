@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Order
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Segment, Window
 

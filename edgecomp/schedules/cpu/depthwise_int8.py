@@ -7,7 +7,7 @@ columns, and of two rows where that saves work, stay in registers.
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Convolution, Operation, Requantize, Scale
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
 from edgecomp.schedules.cpu.depthwise_int8_kernel import Int8Kernel, Params
@@ -39,6 +39,8 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
     assert isinstance(kind, Convolution)
     if x.dtype not in ("uint8", "int8") or weight.dtype != "int8" or kind.finish is None:
         return f"{x.dtype} by {weight.dtype}"
+    if not isinstance(kind.finish, Requantize | Scale):
+        return "accumulators are wanted, or scales known at run time"
     if weight.shape[0] != x.shape[1]:
         return f"{weight.shape[0] // x.shape[1]} outputs per channel"
     if math.prod(weight.shape[2:]) > _MAXIMUM_TAPS:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant
 from edgecomp.schedules.cpu import math_wide
 from edgecomp.schedules.cpu.operand import (

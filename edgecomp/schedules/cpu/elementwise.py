@@ -1,13 +1,16 @@
 """Chains of elementwise operators over broadcast inputs, in one pass over memory."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Elementwise, Operation
-from edgecomp.plan.values import Value
+from edgecomp.plan.sizes import largest
+from edgecomp.plan.values import Value, View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
-from edgecomp.schedules.cpu.iteration import space_of_views
+from edgecomp.schedules.cpu.iteration import Space, space_of_views
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.nest import emit_nest
 from edgecomp.schedules.cpu.operand import Context, Operand, held_as
@@ -44,33 +47,66 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel. Constants of one element become part of its code."""
-    kind, output = operation.kind, operation.output
-    assert isinstance(kind, Elementwise)
-    if not output.elements:
+    if not operation.output.elements:
         return []
-    builder = KernelBuilder(target.core.isa)
-    pointers = _distinct(operation)
-    buffers = {value: _pointer(builder, f"x{k}", value) for k, value in enumerate(pointers)}
-    result = _pointer(builder, "y", output)
-    views = [value.view.broadcast_to(output.shape) for value in pointers]
-    space = space_of_views([output.view, *views])
+    chain = Chain(operation, target, space_of_views)
+    items = emit_nest(chain.builder, chain.space, chain.lanes, chain.body)
+    return [KernelCall(chain.builder.finish("elementwise"), chain.arguments, items)]
 
-    def body(offsets: list[Expr], lanes: int) -> None:
+
+class Chain:
+    """The kernel of one chain, apart from its loops.
+
+    Attributes:
+        builder: of the kernel.
+        arguments: of its call.
+        space: what its loops walk; operand 0 is the output.
+        lanes: of a full vector.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        target: Target,
+        space_of: Callable[[Sequence[View]], Space],
+    ) -> None:
+        """Declare the pointers.
+
+        Args:
+            operation: with an Elementwise kind.
+            target: the device.
+            space_of: makes the space of views.
+        """
+        output = operation.output
+        self._operation, self._target = operation, target
+        self.builder = builder = KernelBuilder(target.core.isa)
+        self._pointers = pointers = _distinct(operation)
+        self._buffers = {
+            value: _pointer(builder, f"x{k}", value) for k, value in enumerate(pointers)
+        }
+        self._result = _pointer(builder, "y", output)
+        views = [value.view.broadcast_to(output.shape) for value in pointers]
+        self.space = space_of([output.view, *views])
+        self.arguments = (*pointers, output)
+        self.lanes = target.lanes(_widest_bits(operation))
+
+    def body(self, offsets: list[Expr], lanes: int) -> None:
+        """All steps for one vector."""
+        builder, space, operation = self.builder, self.space, self._operation
+        assert isinstance(operation.kind, Elementwise)
+        places = zip(self._pointers, offsets[1:], strict=True)
         loaded = {
-            value: _load(builder, buffers[value], value, offset, space.inner_stride(k), lanes)
-            for k, (value, offset) in enumerate(
-                zip(pointers, offsets[1:], strict=True), start=1
+            value: _load(
+                builder, self._buffers[value], value, offset, space.inner_stride(k), lanes
             )
+            for k, (value, offset) in enumerate(places, start=1)
         }
         chain = [loaded.get(value) or _immediate(value, lanes) for value in operation.inputs]
-        for step in kind.steps:
-            context = Context(builder, step, lanes, target.core.isa)
+        for step in operation.kind.steps:
+            context = Context(builder, step, lanes, self._target.core.isa)
             chain.append(emit_step(context, [chain[k] for k in step.operands]))
-        stored = _stored(builder, chain[-1], output.dtype, lanes)
-        builder.store(result, ramp(offsets[0], lanes, space.inner_stride(0)), stored)
-
-    items = emit_nest(builder, space, target.lanes(_widest_bits(operation)), body)
-    return [KernelCall(builder.finish("elementwise"), (*pointers, output), items)]
+        stored = _stored(builder, chain[-1], operation.output.dtype, lanes)
+        builder.store(self._result, ramp(offsets[0], lanes, space.inner_stride(0)), stored)
 
 
 def _distinct(operation: Operation) -> list[Value]:
@@ -95,7 +131,7 @@ def _widest_bits(operation: Operation) -> int:
 
 
 def _pointer(builder: KernelBuilder, name: str, value: Value) -> Buffer:
-    return builder.pointer(name, memory_dtype(value.dtype), value.view.elements)
+    return builder.pointer(name, memory_dtype(value.dtype), largest(value.view.elements))
 
 
 def _load(

@@ -6,11 +6,17 @@ by the clamp, so nothing can be contracted into a fused multiply-add.
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Activation, IntegerAdd, Requantize, Scale
+from edgecomp.plan.operations import (
+    Accumulate,
+    Activation,
+    Finish,
+    IntegerAdd,
+    Requantize,
+    RuntimeScale,
+)
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -40,6 +46,8 @@ class Epilogue:
         activation: of float results.
         requantize: of quantized results (its multiplier is ``multiplier``).
         integer_add: of quantized results with a residual.
+        runtime: of float results whose scale and zero point are computed while the model runs
+            (its multiplier is ``multiplier``).
         residual_dtype: of the residual, "" for none.
     """
 
@@ -48,6 +56,7 @@ class Epilogue:
     activation: Activation | None = None
     requantize: Requantize | None = None
     integer_add: IntegerAdd | None = None
+    runtime: RuntimeScale | None = None
     residual_dtype: str = ""
 
     def apply(
@@ -119,25 +128,28 @@ def float_epilogue(activation: Activation | None, residual: Value | None) -> Epi
 
 
 def integer_epilogue(
-    finish: Requantize | Scale,
+    finish: Finish,
     activation: Activation | None,
     integer_add: IntegerAdd | None,
     output: Value,
     residual: Value | None,
 ) -> Epilogue:
     """Of int32 accumulators."""
+    if isinstance(finish, Accumulate):
+        return Epilogue(output_dtype=output.dtype)
     return Epilogue(
         output_dtype=output.dtype,
         multiplier=finish.multiplier,
-        activation=activation if isinstance(finish, Scale) else None,
+        activation=None if isinstance(finish, Requantize) else activation,
         requantize=finish if isinstance(finish, Requantize) else None,
         integer_add=integer_add,
+        runtime=finish if isinstance(finish, RuntimeScale) else None,
         residual_dtype=residual.dtype if residual is not None else "",
     )
 
 
 def refuse_epilogue(
-    finish: Requantize | Scale | None,
+    finish: Finish | None,
     activation: Activation | None,
     integer_add: IntegerAdd | None,
     output: Value,
@@ -154,6 +166,9 @@ def refuse_epilogue(
         if residual is not None and residual.dtype not in ("uint8", "int8"):
             return f"residual of dtype {residual.dtype}"
         return ""
+    if isinstance(finish, Accumulate):
+        plain = residual is None and activation is None and output.dtype == "int32"
+        return "" if plain else "more than accumulators wanted of accumulators"
     if output.dtype != "float32":
         return f"output of dtype {output.dtype}"
     if residual is not None and residual.dtype != "float32":

@@ -5,9 +5,8 @@ One table serves the epilogues of convolutions and products and the elementwise 
 
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.plan.operations import Activation
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math, math_wide
 from edgecomp.schedules.cpu.bounds import at_most, clamp

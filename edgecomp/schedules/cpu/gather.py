@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Gather, Operation
 from edgecomp.plan.values import Order
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.cpu.rows import Row
@@ -51,10 +51,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     row = Row.of(builder, inner, target.lanes(8 * np.dtype(output.dtype).itemsize))
     with builder.loop("item", builder.lo, builder.hi) as item:
         block = builder.let("block", tirx.truncdiv(item, count))
-        index = tirx.Cast("int32", load(positions, item - block * count))
+        index = load(positions, item - block * count)
+        least, most = (tirx.const(v, indices.dtype) for v in (-extent, extent - 1))
+        index = tirx.Cast("int32", tirx.Max(tirx.Min(index, most), least))
         index = builder.let("index", index)
-        index = builder.let("wrapped", tirx.Select(index < 0, index + extent, index))
-        index = tirx.Max(tirx.Min(index, extent - 1), 0)
+        index = tirx.Select(index < 0, index + extent, index)
         begin = builder.let("begin", (block * extent + index) * inner)
         to = builder.let("to", item * inner)
         row.each(

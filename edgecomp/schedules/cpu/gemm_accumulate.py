@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.gemm_plan import Block, GemmPlan, Pointers
@@ -33,8 +34,17 @@ class TileSums:
         self.builder, self.plan, self.pointers = builder, plan, pointers
         self.arithmetic, self.params = plan.arithmetic, plan.params
 
-    def accumulate(self, block: Block, tile: Expr, addresses: TileAddresses) -> RegisterTile:
-        """All of K for one tile, starting from the bias."""
+    def accumulate(
+        self, block: Block, tile: Expr, addresses: TileAddresses, *, prefetches: bool = True
+    ) -> RegisterTile:
+        """All of K for one tile, starting from the bias.
+
+        Args:
+            block: of columns.
+            tile: number.
+            addresses: of its rows.
+            prefetches: whether it asks for a share of the next column block's panel.
+        """
         builder, arithmetic = self.builder, self.arithmetic
         vector = block.group * self.plan.vectors + block.vector + block.bias_shift
         column = vector * (arithmetic.lanes * self.plan.bias_copies)
@@ -44,7 +54,7 @@ class TileSums:
         first = Start(self.pointers.bias, at, stride)
         sums = arithmetic.begin(builder, rows, block.vectors, first)
         next_panel: Expr = None
-        if self.params.prefetch_next:
+        if self.params.prefetch_next and prefetches:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
         start = _Position(0, 0)
         self._runs(block, sums, addresses, next_panel, list(self.plan.runs), start)
@@ -53,8 +63,11 @@ class TileSums:
     def _next_panel(self, block: Block, tile: Expr) -> Expr:
         """Index of this tile's share of the next column block's weights."""
         width = block.vectors * self.arithmetic.lanes
-        share = -(-width * self.plan.depth // self.params.chunk_tiles)
-        return block.panel + width * self.plan.depth + (tile - block.chunk_start) * share
+        share = -(-width * self.plan.depth // self.plan.prefetch_tiles)
+        index = tile - block.chunk_start
+        if self.plan.row_count is not None:
+            index = tirx.min(index, self.plan.prefetch_tiles - 1)
+        return block.panel + width * self.plan.depth + index * share
 
     def _runs(
         self,
@@ -165,8 +178,9 @@ class TileSums:
                 near = self.params.prefetch_bytes <= PREFETCH_BYTES
                 self.builder.prefetch(self.pointers.weights, ahead + shift, near=near)
         if next_panel is not None:
-            share = -(-elements // self.params.chunk_tiles)
-            per_depth = -(-elements // (self.params.chunk_tiles * self.arithmetic.step))
+            tiles = self.plan.prefetch_tiles
+            share = -(-elements // tiles)
+            per_depth = -(-elements // (tiles * self.arithmetic.step))
             for shift in range(0, share, line):
                 at = next_panel + depth * per_depth + shift
                 self.builder.prefetch(self.pointers.weights, at, near=False)

@@ -1,8 +1,8 @@
 """Epilogue and stores of one register tile of an implicit GEMM."""
 
 import numpy as np
-from tvm import tirx
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Expr,
     KernelBuilder,
@@ -23,6 +23,7 @@ from edgecomp.schedules.cpu.narrow import (
 )
 from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.cpu.row_tiles import TileAddresses, even_step
+from edgecomp.schedules.cpu.runtime_scale import runtime_scale
 
 
 class TileResults:
@@ -53,6 +54,7 @@ class TileResults:
             if partial and self.plan.params.vectors.count == 1:
                 cases = [(tail, None)]
             elif partial:
+                assert block.is_last is not None
                 cases = [(tail, block.is_last), (lanes, tirx.Not(block.is_last))]
             for columns, test in cases:
                 with self.builder.condition(test):
@@ -156,10 +158,16 @@ class TileResults:
         """One vector of columns in every row of the tile."""
         builder, lanes = self.builder, self.arithmetic.lanes
         column = (block.vector + vector) * lanes
-        multiplier = residual = None
+        multiplier = residual = shift = None
+        runtime = self.pointers.runtime
         if self.pointers.multiplier is not None:
             multiplier = load(
                 self.pointers.multiplier, self._scale_index(block, vector), lanes
+            )
+        if runtime is not None:
+            index = self._scale_index(block, vector)
+            shift, multiplier = runtime_scale(
+                self.builder, self.epilogue, runtime, index, multiplier, lanes
             )
         for row in range(sums.rows):
             if self.pointers.residual is not None:
@@ -169,8 +177,12 @@ class TileResults:
             total = sums.get(row, vector)
             if self.plan.reach.offset:
                 total = total - constant(self.plan.reach.offset, "int32", lanes)
-            result = self.epilogue.apply(
-                builder, self.target, total, lanes, multiplier, residual
-            )
+            added = residual
+            if runtime is not None:
+                total = total - shift
+                added = load(runtime.offset, index, lanes)
+                if residual is not None:
+                    added = added + residual
+            result = self.epilogue.apply(builder, self.target, total, lanes, multiplier, added)
             at = addresses.output[row] + column
             store_columns(builder, self.pointers.output, at, result, lanes, columns)

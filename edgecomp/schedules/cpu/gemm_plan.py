@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.plan.sizes import Dimension, Size, quotient
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
@@ -18,8 +19,12 @@ from edgecomp.schedules.cpu.product import (
     collapse_rows,
 )
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of
-from edgecomp.schedules.cpu.row_tiles import RowTiles
+from edgecomp.schedules.cpu.row_tiles import DynamicRowTiles, RowTiles
+from edgecomp.schedules.cpu.runtime_scale import RuntimePointers
 from edgecomp.schedules.cpu.tiles import TileParams
+
+#: Tiles that ask for the next panel where nobody knows how many there will be.
+_DYNAMIC_PREFETCH_TILES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Pointers:
     multiplier: Buffer | None
     residual: Buffer | None
     output: Buffer
+    runtime: RuntimePointers | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,7 @@ class GemmPlan:
         target: the device.
         params: tiles.
         reach: of the accumulators.
+        row_count: rows of a run, where they differ from run to run; the product has the most.
     """
 
     product: Product
@@ -80,6 +87,7 @@ class GemmPlan:
     target: Target
     params: TileParams
     reach: Reach
+    row_count: Size | None = None
 
     @property
     def vectors(self) -> int:
@@ -109,7 +117,27 @@ class GemmPlan:
     @functools.cached_property
     def row_tiles(self) -> RowTiles:
         """Addresses of the register tiles' rows."""
-        return RowTiles(self.product, collapse_rows(self.product.rows), self.params)
+        kind = RowTiles if self.row_count is None else DynamicRowTiles
+        return kind(self.product, collapse_rows(self.product.rows), self.params)
+
+    @property
+    def dynamic_chunks(self) -> Dimension:
+        """Chunks of a run: as few as hold all rows, for each reads all weights."""
+        rows = self.params.rows.large * self.params.chunk_tiles
+        assert self.row_count is not None
+        return quotient(self.row_count + (rows - 1), rows)
+
+    @property
+    def items(self) -> Dimension:
+        """Work items of a run."""
+        if self.row_count is None:
+            return self.work_items
+        return self.dynamic_chunks * (self.work_items // self.params.row_chunks)
+
+    @property
+    def prefetch_tiles(self) -> int:
+        """Tiles of a chunk that ask for the next column block's panel, each for its share."""
+        return self.params.chunk_tiles if self.row_count is None else _DYNAMIC_PREFETCH_TILES
 
     @property
     def block_chunks(self) -> int:
@@ -182,12 +210,15 @@ class GemmPlan:
         multiplier = residual = None
         if self.epilogue.multiplier is not None:
             multiplier = builder.pointer("multiplier", "float32", padded)
+        runtime = None
+        if self.epilogue.runtime is not None:
+            runtime = RuntimePointers.declare(builder, padded, self.epilogue.runtime)
         if self.epilogue.residual_dtype:
             residual = builder.pointer(
                 "residual", self.epilogue.residual_dtype, product.residual_elements
             )
         output = builder.pointer("output", self.epilogue.output_dtype, product.output_elements)
-        return Pointers(x, weights, bias, multiplier, residual, output)
+        return Pointers(x, weights, bias, multiplier, residual, output, runtime)
 
 
 def reach_of_sums(

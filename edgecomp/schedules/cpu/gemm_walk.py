@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder
 from edgecomp.schedules.cpu.gemm_accumulate import TileSums
 from edgecomp.schedules.cpu.gemm_finish import TileResults
@@ -12,7 +11,7 @@ from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tiles:
+class Tiles:
     """Row tiles [first, last) of a work item, in the chunk that starts at ``chunk_start``."""
 
     chunk_start: Expr
@@ -42,7 +41,7 @@ class GemmWalk:
             chunk_end = builder.let("chunk_end", self._chunk_start(chunk + 1))
             first = builder.let("first_tile", chunk_start + part * params.part_tiles)
             last = builder.let("last_tile", tirx.min(first + params.part_tiles, chunk_end))
-            tiles = _Tiles(chunk_start, first, last)
+            tiles = Tiles(chunk_start, first, last)
             self._column_blocks(group, block_chunk, tiles)
         return builder.finish(name)
 
@@ -65,7 +64,7 @@ class GemmWalk:
         self,
         group: Expr,
         block_chunk: Expr,
-        tiles: _Tiles,
+        tiles: Tiles,
     ) -> None:
         """Loop over the column blocks of a work item, one loop per block size."""
         builder, split = self.builder, self.params.vectors
@@ -110,7 +109,7 @@ class GemmWalk:
         other = self.builder.let("zero", tile >> 30)
         return dataclasses.replace(block, panel=panel, bias_shift=zero, scale_shift=other)
 
-    def _row_tiles(self, block: Block, tiles: _Tiles) -> None:
+    def _row_tiles(self, block: Block, tiles: Tiles) -> None:
         """All tiles of rows, whose size depends on their place in the cut dimension."""
         builder, split = self.builder, self.params.rows
         if self.plan.target.core.isa != "x86_64":
@@ -132,8 +131,10 @@ class GemmWalk:
         outer: Expr,
         part: Expr,
         size: int,
+        *,
+        prefetches: bool = True,
     ) -> None:
         """One tile of rows."""
         addresses = self.plan.row_tiles.addresses(self.builder, block.group, outer, part, size)
-        sums = self.sums.accumulate(block, tile, addresses)
+        sums = self.sums.accumulate(block, tile, addresses, prefetches=prefetches)
         self.results.finish(block, addresses, sums)

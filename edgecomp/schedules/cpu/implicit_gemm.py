@@ -17,38 +17,50 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.plan.sizes import Dimension, Size
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.gemm_dynamic import DynamicGemmWalk
 from edgecomp.schedules.cpu.gemm_plan import GemmPlan, reach_of_sums
 from edgecomp.schedules.cpu.gemm_walk import GemmWalk
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.cpu.reach import start_of
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
+from edgecomp.schedules.repeated import emit_once
 
 
 @dataclasses.dataclass(frozen=True)
 class GemmKernel:
     """An emitted kernel and the packing that it reads.
 
-    Its pointers are x, weights, bias, then the multipliers and the residual where the epilogue
-    has them, then the output.
+    Its pointers are x, weights, bias, then the multipliers, what a scale known at run time needs
+    (sums, offset, zero point, scale) and the residual where the epilogue has them, then the
+    output.
 
     Attributes:
         kernel: the function.
         work_items: of it.
         row_ends: (work items, rows of the product that they compute, from the first on).
-        weights, bias, multiplier: packed.
+        items: work items of a run.
+        sizes: that it reads.
+        tile_rows: rows of a tile, in the dimension that is cut.
+        weights, bias, multiplier, sums, offset: packed.
     """
 
     kernel: Kernel
     work_items: int
     row_ends: tuple[tuple[int, int], ...]
+    items: Dimension
+    sizes: tuple[Size, ...]
+    tile_rows: int
     weights: Array
     bias: Array
     multiplier: Array | None
+    sums: Array | None = None
+    offset: Array | None = None
 
 
 def emit_product(
@@ -60,6 +72,7 @@ def emit_product(
     weights: Array,
     bias: Array,
     params: TileParams | None = None,
+    row_count: Size | None = None,
 ) -> GemmKernel:
     """Choose tiles, emit the kernel, pack its constants.
 
@@ -72,28 +85,50 @@ def emit_product(
         weights: [groups * columns, *depth].
         bias: [groups * columns].
         params: tiles to use, those of the cost model where None.
+        row_count: rows of a run, where they differ; the product then has one dimension of them,
+            the most. The kernel may compute up to a tile more.
     """
     shape = gemm_shape(product, arithmetic, epilogue.output_dtype)
     params = params or params_for(shape, arithmetic, target)
     reach = reach_of_sums(arithmetic, epilogue, target, weights, bias)
-    plan = GemmPlan(product, arithmetic, epilogue, target, params, reach)
+    plan = GemmPlan(product, arithmetic, epilogue, target, params, reach, row_count)
     padded = plan.vectors * arithmetic.lanes
-    kernel = GemmWalk(plan).emit(f"{name}_{plan.tile_name}__{arithmetic.name}")
+    symbol_name = f"{name}_{plan.tile_name}__{arithmetic.name}"
+    sizes: tuple[Size, ...] = ()
+    if row_count is None:
+        kernel = emit_once(_emit, plan, symbol_name)
+    else:
+        walk = DynamicGemmWalk(plan)
+        kernel = walk.emit(symbol_name)
+        sizes = tuple(walk.builder.sizes)
     columns = (product.groups, product.columns)
-    multiplier = epilogue.multiplier
-    if multiplier is not None:
-        full = np.broadcast_to(multiplier.reshape(-1), (product.groups * product.columns,))
-        multiplier = pad_columns(full.reshape(columns), padded)
+
+    def packed(values: Array | None) -> Array | None:
+        if values is None:
+            return None
+        full = np.broadcast_to(values.reshape(-1), (product.groups * product.columns,))
+        return pad_columns(full.reshape(columns), padded)
+
+    runtime = epilogue.runtime
     return GemmKernel(
         kernel=kernel,
         work_items=plan.work_items,
         row_ends=plan.row_ends,
+        items=plan.items,
+        sizes=sizes,
+        tile_rows=params.rows.large,
         weights=pack_weights(
             weights.reshape(*columns, -1, plan.run_length), params.vectors, arithmetic
         ),
         bias=_copies(plan, pad_columns(_start(plan, bias.reshape(columns)), padded)),
-        multiplier=multiplier,
+        multiplier=packed(epilogue.multiplier),
+        sums=packed(runtime.sums if runtime else None),
+        offset=packed(runtime.offset if runtime else None),
     )
+
+
+def _emit(plan: GemmPlan, name: str) -> Kernel:
+    return GemmWalk(plan).emit(name)
 
 
 def _start(plan: GemmPlan, bias: Array) -> Array:

@@ -3,11 +3,11 @@
 import math
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import LayerNorm, Operation
 from edgecomp.plan.values import Order
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.cpu.vectors import named

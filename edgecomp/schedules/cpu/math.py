@@ -14,8 +14,7 @@ each gives the interval and the error of the fit before float32 rounding.
 ``Select`` is written so that NaN falls through.
 """
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, reinterpret
 from edgecomp.schedules.cpu.bounds import at_least, at_most, clamp
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed

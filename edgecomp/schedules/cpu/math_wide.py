@@ -10,8 +10,7 @@ AVX2).
 
 import math
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, reinterpret
 from edgecomp.schedules.cpu.math import (
     absolute,

@@ -36,7 +36,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
     if match(operation, target):
         return []
     assert isinstance(kind, MatrixMultiply)
-    product, weight = _product(operation)
+    product, weight = product_of(operation)
     return dense_candidates(kind, product, operation, target, weight)
 
 
@@ -45,13 +45,13 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     kind = operation.kind
     require_none(match(operation, target))
     assert isinstance(kind, MatrixMultiply)
-    product, weight = _product(operation)
+    product, weight = product_of(operation)
     return [
         emit_dense("matrix_multiply", kind, product, operation, target, weight, params=params)
     ]
 
 
-def _product(operation: Operation) -> tuple[Product, Array]:
+def product_of(operation: Operation) -> tuple[Product, Array]:
     """Addresses, and the weight as [N, K]."""
     kind = operation.kind
     assert isinstance(kind, MatrixMultiply)

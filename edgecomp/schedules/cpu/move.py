@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, ramp, splat
 from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.cpu.nest import emit_nest
@@ -99,7 +100,7 @@ def load_strided(buffer: Buffer, offset: Expr, stride: int, lanes: int) -> Expr:
         return splat(load(buffer, offset), lanes)
     if stride == 1 or lanes == 1:
         return load(buffer, offset, lanes)
-    return buffer.vload([ramp(offset, lanes, stride)])
+    return tirx.BufferLoad(buffer, [ramp(offset, lanes, stride)])
 
 
 def _transposed_dimension(space: Space) -> int | None:

@@ -21,10 +21,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Requantize
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, reinterpret
 from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.epilogue import (

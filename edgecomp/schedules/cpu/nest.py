@@ -8,8 +8,7 @@ elements, and an output must not be an input.
 
 from collections.abc import Callable, Sequence
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, power_of_two_below, split
 

@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.plan.operations import Step
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math
 from edgecomp.schedules.cpu.small_types import SMALL

@@ -22,14 +22,20 @@ def pack_weights(weights: Array, vectors: Split, arithmetic: Arithmetic) -> Arra
     groups, columns, runs, length = weights.shape
     lanes, group = arithmetic.lanes, arithmetic.group
     padding = ((0, 0), (0, vectors.extent * lanes - columns), (0, 0), (0, -length % group))
-    full = np.pad(weights.astype(arithmetic.weight_dtype), padding)
+    full = weights.astype(arithmetic.weight_dtype, copy=False)
+    if any(after for _, after in padding):
+        full = np.pad(full, padding)
     full = full.reshape(groups, vectors.extent * lanes, runs, -1, group)
-    parts = []
+    packed = np.empty(full.size, full.dtype)  # large weights are in memory no more than twice
+    end = 0
     for g in range(groups):
         for start, size in vectors.starts():
             block = full[g, start * lanes : (start + size) * lanes]
-            parts.append(arithmetic.arrange(block.transpose(1, 2, 0, 3)))
-    return np.concatenate(parts)
+            part = arithmetic.arrange(block.transpose(1, 2, 0, 3))
+            packed[end : end + part.size] = part
+            end += part.size
+    assert end == packed.size
+    return packed
 
 
 def pad_columns(values: Array, padded: int) -> Array:

@@ -7,11 +7,11 @@ the window's rows once, and then across: ``rows + columns`` operations instead o
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Pool
 from edgecomp.plan.values import Array, Order, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import windows
 from edgecomp.schedules.cpu.bands import depthwise_bands

@@ -20,9 +20,12 @@ def product_progress(
     if batch != 1:
         return None
     ends = list(pixel_ends)
+    starts = [0, *(pixels // width for _, pixels in ends)][:-1]
     return Progress(
         items=tuple(items for items, _ in ends),
+        begun=tuple(-(-pixels // width) for _, pixels in ends),
         done=tuple(pixels // width for _, pixels in ends),
+        first=tuple(_first(operation, row) for row in starts),
         needed=tuple(_needed(operation, -(-pixels // width)) for _, pixels in ends),
     )
 
@@ -44,9 +47,18 @@ def band_progress(operation: Operation, items: int, bands: int, tile: int) -> Pr
     done = tuple(min(rows, (band + 1) * height * tile) for band in range(bands))
     return Progress(
         items=tuple(items // bands * (band + 1) for band in range(bands)),
+        begun=done,
         done=done,
+        first=tuple(_first(operation, row) for row in (0, *done[:-1])),
         needed=tuple(_needed(operation, rows) for rows in done),
     )
+
+
+def _first(operation: Operation, row: int) -> int:
+    """First row of x under the windows of an output row."""
+    kind = operation.kind
+    assert isinstance(kind, Convolution)
+    return max(0, row * kind.strides[0] - kind.pads[0])
 
 
 def _needed(operation: Operation, rows: int) -> int:

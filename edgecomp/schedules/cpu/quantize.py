@@ -1,10 +1,10 @@
 """QuantizeLinear and DequantizeLinear between float32 and 8 bits, layout change included."""
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Dequantize, Operation, Quantize
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.math import is_nan

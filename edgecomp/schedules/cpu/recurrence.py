@@ -6,11 +6,11 @@ what comes in and goes out.
 """
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Recurrence
 from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -22,6 +22,7 @@ from edgecomp.schedules.builder import (
     splat,
 )
 from edgecomp.schedules.cpu import recurrent_cells
+from edgecomp.schedules.cpu.epilogue import vector_dtype
 from edgecomp.schedules.cpu.functions import refusal
 from edgecomp.schedules.cpu.recurrent_cells import Places, State
 from edgecomp.schedules.cpu.rows import Row
@@ -36,7 +37,7 @@ _UNROLL = 4
 
 
 def match(operation: Operation, target: Target) -> str:
-    """float32."""
+    """float32, the recurrence's matrix perhaps stored in 8 bits."""
     del target
     kind = operation.kind
     if not isinstance(kind, Recurrence):
@@ -90,7 +91,7 @@ class _Emitter:
         self.x = self.builder.pointer("x", "float32", x.elements)
         self.matrix = self.builder.pointer(
             "recurrence",
-            "float32",
+            recurrence.dtype,
             self.directions * kind.hidden * kind.gates * kind.padded_hidden,
         )
         self.extras: dict[str, Buffer] = {
@@ -124,7 +125,9 @@ class _Emitter:
             self._begin("initial_c", self.places.c, state_at)
         length: Expr = self.steps
         if "lengths" in self.extras:
-            length = builder.let("length", load(self.extras["lengths"], sequence))
+            # Reversed steps count from it: a greater one must not reach other memory.
+            given = load(self.extras["lengths"], sequence)
+            length = builder.let("length", tirx.Min(given, self.steps))
         with builder.loop("step", 0, self.steps) as step:
             inside = step < length if "lengths" in self.extras else None
             with builder.condition(inside):
@@ -173,21 +176,28 @@ class _Emitter:
                 vector = builder.let("vector", first_vector + begin + block * size)
                 # Columns before this block: k times as many elements where they are packed.
                 before = vector * lanes * (kind.hidden if self.packed else 1)
-                self._block(part, size, vector, x_at, matrix_at + before)
+                self._block(direction, part, size, vector, x_at, matrix_at + before)
             begin += size * count
 
     def _block(
-        self, part: recurrent_cells.Part, size: int, vector: Expr, x_at: Expr, matrix_at: Expr
+        self,
+        direction: int,
+        part: recurrent_cells.Part,
+        size: int,
+        vector: Expr,
+        x_at: Expr,
+        matrix_at: Expr,
     ) -> None:
         builder, kind, lanes = self.builder, self.kind, self.lanes
         stride = size * lanes if self.packed else kind.gates * kind.padded_hidden
         sums = builder.array("sums", "float32", size * lanes)
+        scaled = "recurrence_scale" in self.extras
         matrix_at = builder.let("matrix_at", matrix_at)
         for index in range(size):
             column = (vector + index) * lanes
             start = (
                 load(self.x, x_at + column, lanes)
-                if part.adds_inputs
+                if part.adds_inputs and not scaled
                 else constant(0.0, "float32", lanes)
             )
             builder.store(sums, ramp(index * lanes, lanes), start)
@@ -196,7 +206,10 @@ class _Emitter:
             element = splat(load(self.workspace, part.source + k), lanes)
             for index in range(size):
                 at = matrix_at + k * stride + index * lanes
-                product = element * load(self.matrix, at, lanes)
+                weight = load(self.matrix, at, lanes)
+                if scaled:
+                    weight = tirx.Cast(vector_dtype("float32", lanes), weight)
+                product = element * weight
                 builder.store(
                     sums,
                     ramp(index * lanes, lanes),
@@ -210,8 +223,14 @@ class _Emitter:
         for element in range(rounds * _UNROLL, kind.hidden):
             add(element)
         for index in range(size):
-            place = self.places.gates + (vector + index) * lanes
-            builder.store(self.workspace, ramp(place, lanes), load(sums, index * lanes, lanes))
+            column = (vector + index) * lanes
+            total = load(sums, index * lanes, lanes)
+            if scaled:
+                scale_at = direction * kind.gates * kind.padded_hidden + column
+                total = total * load(self.extras["recurrence_scale"], scale_at, lanes)
+                if part.adds_inputs:
+                    total = total + load(self.x, x_at + column, lanes)
+            builder.store(self.workspace, ramp(self.places.gates + column, lanes), total)
 
     def _begin(self, name: str, place: int, at: Expr) -> None:
         """A first state into the workspace; its padding stays zero."""

@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, splat
 from edgecomp.schedules.cpu import windows
 from edgecomp.schedules.cpu.bounds import clamp

@@ -9,8 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 from edgecomp.schedules.cpu.reduce_steps import Steps

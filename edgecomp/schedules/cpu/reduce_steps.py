@@ -4,10 +4,9 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Reduce, Requantize
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math as vector_math
 from edgecomp.schedules.cpu.epilogue import requantize, vector_dtype

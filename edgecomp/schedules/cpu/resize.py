@@ -7,11 +7,11 @@ Tables hold offsets in elements: the kernel adds, it does not multiply.
 import dataclasses
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Resize
 from edgecomp.plan.values import Array, Order
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, splat
 from edgecomp.schedules.cpu import windows
 from edgecomp.schedules.cpu.bands import depthwise_bands

@@ -1,8 +1,8 @@
 """From scaled float32 to a quantized integer, the same bits on every target."""
 
 import numpy as np
-from tvm import tirx
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.math import bits_of

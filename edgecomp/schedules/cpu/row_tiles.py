@@ -6,8 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.product import Product, RowDimension
 from edgecomp.schedules.cpu.tiles import Split, TileParams
@@ -67,9 +66,9 @@ class RowTiles:
             outer: Expr = 0
             low, high = first, last
             if self.params.axis:
-                end = tirx.truncdiv(last + (count - 1), count)
+                outer_end = tirx.truncdiv(last + (count - 1), count)
                 start = tirx.truncdiv(first, count)
-                outer = loops.enter_context(builder.loop("outer", start, end))
+                outer = loops.enter_context(builder.loop("outer", start, outer_end))
                 low = builder.let("low", tirx.max(first - outer * count, 0))
                 high = builder.let("high", tirx.min(last - outer * count, count))
             begin = 0
@@ -91,7 +90,7 @@ class RowTiles:
         """
         product, axis = self.product, self.params.axis
         index = self._outer_index(builder, outer)
-        index.append((part_start(part, self.params.rows, size), self.dimensions[axis]))
+        index.append((self.start(part, size), self.dimensions[axis]))
         x = product.x_offset + group * product.x_group_stride
         output = product.output_offset + group * product.columns
         residual = product.residual_offset + group * product.columns
@@ -113,6 +112,10 @@ class RowTiles:
                 shifts[tensor].append(shift)
         return found
 
+    def start(self, part: Expr, size: int) -> Expr:
+        """First element of a part of the cut dimension."""
+        return part_start(part, self.params.rows, size)
+
     def _outer_index(
         self, builder: KernelBuilder, number: Expr
     ) -> list[tuple[Expr, RowDimension]]:
@@ -126,6 +129,64 @@ class RowTiles:
         if outer:
             found.append((number, outer[0]))
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicRowTiles(RowTiles):
+    """Row tiles of one dimension whose size is known only when the model runs.
+
+    All tiles have the larger size but the last one, which is the smallest of ``tail_sizes``
+    that holds the rows that are left: it may go on behind the last row.
+    """
+
+    def start(self, part: Expr, size: int) -> Expr:
+        """First row of a tile."""
+        del size
+        return part * self.params.rows.large
+
+    @property
+    def tail_sizes(self) -> list[int]:
+        """Rows of the last tile, descending."""
+        large = self.params.rows.large
+        return [large, *(size for size in (12, 8, 6, 4, 2, 1) if size < large)]
+
+    def walk_rows(
+        self,
+        builder: KernelBuilder,
+        first: Expr,
+        last: Expr,
+        rows: Expr,
+        early: Expr | None,
+    ) -> Iterator[tuple[int, Expr, bool]]:
+        """Loop over whole tiles of [first, last), then the body of each size of the last tile.
+
+        Args:
+            builder: receives the loops.
+            first: tile of a work item.
+            last: end of its tiles.
+            rows: in all.
+            early: first tile that does not count as early; None for no difference.
+
+        Yields:
+            (size, tile, whether it is early) of each body; the last tile counts as early.
+        """
+        large = self.params.rows.large
+        whole = builder.let("whole", tirx.truncdiv(rows, large))
+        end = builder.let("end", tirx.min(last, whole))
+        begin = first
+        if early is not None:
+            begin = builder.let("begin", tirx.max(first, tirx.min(early, end)))
+            with builder.loop("tile", first, tirx.min(early, end)) as tile:
+                yield large, tile, True
+        with builder.loop("tile", begin, end) as tile:
+            yield large, tile, False
+        left = builder.let("left", rows - whole * large)
+        sizes = self.tail_sizes
+        with builder.condition(tirx.And(last > whole, first <= whole)):
+            for size, less in itertools.zip_longest(sizes, sizes[1:], fillvalue=0):
+                fits = left > less if size == large else left <= size
+                with builder.condition(tirx.And(fits, left > less)):
+                    yield size, whole, True
 
 
 def part_condition(part: Expr, split: Split, size: int) -> Expr | None:

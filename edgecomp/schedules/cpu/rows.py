@@ -7,8 +7,7 @@ sums its first lanes, which were counted already, are replaced by a neutral valu
 import dataclasses
 from collections.abc import Callable
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.iteration import power_of_two_below
 from edgecomp.schedules.cpu.vectors import lanes_of, pinned

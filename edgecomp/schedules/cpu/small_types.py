@@ -7,8 +7,7 @@ int32 and convert as ONNX's Cast does: to the nearest value, halves to even.
 
 import dataclasses
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, reinterpret
 from edgecomp.schedules.cpu.math import bits_of, from_bits, is_nan
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed

@@ -5,10 +5,9 @@ the product with the sum's reciprocal. Along any other, vectors of independent c
 axis together.
 """
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import math
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, collapse
@@ -177,4 +176,4 @@ class _Columns:
         factors = named(builder, "factors", constant(1.0, "float32", lanes) / sums)
         with builder.loop("i", 0, self._size) as i:
             index = place(i)
-            builder.store(self._y, index, self._y.vload([index]) * factors)
+            builder.store(self._y, index, tirx.BufferLoad(self._y, [index]) * factors)

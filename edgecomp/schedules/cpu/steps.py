@@ -7,9 +7,9 @@ functions, call libm lane by lane.
 from collections.abc import Callable
 
 import numpy as np
-from tvm import tirx
 
 from edgecomp.plan.operations import Activation, Step
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant
 from edgecomp.schedules.cpu import functions, small_types
 from edgecomp.schedules.cpu.division import divide, modulo, power

@@ -13,10 +13,10 @@ Elsewhere, and for wider results, elements are loaded one by one.
 
 import numpy as np
 import numpy.typing as npt
-from tvm import tirx
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Expr,
     KernelBuilder,

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from tvm import tirx
 
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.iteration import Space, power_of_two_below
 from edgecomp.schedules.cpu.nest import advance, chunk_end, emit_nest, unravel

@@ -9,9 +9,8 @@ are separate code and full tiles carry no tests.
 import dataclasses
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.plan.values import Halo, Value, View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
 from edgecomp.schedules.cpu.bands import band_rows
 

@@ -145,7 +145,7 @@ def emit_with(
     x, weight, bias = operation.inputs[:3]
     assert weight.constant is not None
     assert bias.constant is not None
-    residual = operation.inputs[3] if kind.residual else None
+    residual = operation.inputs[-1] if kind.residual else None
     arithmetic = arithmetic_f32(target)
     matrices = winograd(outputs)
     tiles = image_tiles(output.shape, outputs)

@@ -15,9 +15,8 @@ a part of the first unit's column blocks, blocks of whole units, a part of the l
 only units that two threads share are transformed twice.
 """
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.epilogue import Epilogue
@@ -28,6 +27,7 @@ from edgecomp.schedules.cpu.winograd_layer import Block, Columns, WinogradLayer,
 from edgecomp.schedules.cpu.winograd_rectangles import rectangles_of
 from edgecomp.schedules.cpu.winograd_tiles import CACHE_LINE_BYTES
 from edgecomp.schedules.cpu.winograd_transform import Transforms
+from edgecomp.schedules.repeated import emit_once
 
 
 def emit_winograd(
@@ -37,6 +37,12 @@ def emit_winograd(
 
     The weights are packed as [column block][product][C][columns of the block].
     """
+    return emit_once(_emit, layer, arithmetic, epilogue, target)
+
+
+def _emit(
+    layer: WinogradLayer, arithmetic: Arithmetic, epilogue: Epilogue, target: Target
+) -> Kernel:
     return _Emitter(layer, arithmetic, epilogue, target).emit()
 
 

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from tvm import tirx
-
 from edgecomp.plan.values import View
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu.winograd_matrices import Winograd
 from edgecomp.schedules.cpu.winograd_tiles import ImageTiles, WinogradParams

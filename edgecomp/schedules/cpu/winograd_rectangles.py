@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from tvm import tirx
-
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.vectors import pinned
 from edgecomp.schedules.cpu.winograd_tiles import WinogradParams

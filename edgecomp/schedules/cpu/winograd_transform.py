@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from tvm import tirx
-
 from edgecomp.device.target import Target
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.linear_forms import Forms
@@ -100,6 +99,7 @@ class Transforms:
             if whole < columns.vectors:
                 cases: list[tuple[int, Expr | None]] = [(tail, None)]
                 if self.params.vectors.count > 1:
+                    assert columns.is_last is not None
                     not_last = tirx.Not(columns.is_last)
                     cases = [(tail, columns.is_last), (self.lanes, not_last)]
                 for count, test in cases:

@@ -49,6 +49,9 @@ typedef enum ec_status {
   EC_ERROR_INPUT_NAME = 0x11,       /* no port of that name */
   EC_ERROR_INPUT_BYTES = 0x12,      /* wrong number of bytes for the port */
   EC_ERROR_MEMORY_TOO_SMALL = 0x13, /* memory given to init is too small or misaligned */
+  EC_ERROR_ROUNDS = 0x14,           /* the inputs ask a loop for more rounds than was built */
+  EC_ERROR_BRANCH = 0x15, /* the inputs choose a branch that does not fit the shapes */
+  EC_ERROR_SHAPE = 0x16,  /* an input cannot have this shape */
   EC_ERROR_OUT_OF_MEMORY = 0x20,
   EC_ERROR_FILE = 0x21,          /* weights file missing or unreadable */
   EC_ERROR_THREAD = 0x22,        /* a worker thread could not be started */
@@ -126,6 +129,25 @@ EC_API EC_MUST_CHECK ec_status ec_model_input_index(const ec_model *model, const
 EC_API EC_MUST_CHECK ec_status ec_model_output_index(const ec_model *model, const char *name,
                                                      uint32_t *out_index);
 
+/* Models with dynamic dimensions (model->dynamic is not NULL). A session begins with the
+ * largest sizes. To change them, set the shapes of inputs, then fill the inputs (a new size
+ * forgets what they held), run, and ask for the outputs' shapes. Inputs that share a dimension
+ * by name all have the size that was set last. Memory is planned for the largest sizes:
+ * changing them allocates nothing. All data is contiguous at its actual shape. */
+
+/* Set the shape of an input: `rank` dimensions. EC_ERROR_SHAPE, changing nothing, for one that
+ * is out of the model's bounds. An input whose shape is fixed takes just that shape. */
+EC_API EC_MUST_CHECK ec_status ec_session_set_input_shape(ec_session *session, uint32_t index,
+                                                          const int64_t *shape, uint32_t rank);
+
+/* The shape that a port has now: `out_shape` has room for EC_MAX_RANK dimensions. */
+EC_API EC_MUST_CHECK ec_status ec_session_input_shape(const ec_session *session,
+                                                      uint32_t index, int64_t *out_shape,
+                                                      uint32_t *out_rank);
+EC_API EC_MUST_CHECK ec_status ec_session_output_shape(const ec_session *session,
+                                                       uint32_t index, int64_t *out_shape,
+                                                       uint32_t *out_rank);
+
 /* Copy a contiguous row-major array into an input; `bytes` must be the port's size. */
 EC_API EC_MUST_CHECK ec_status ec_session_set_input(ec_session *session, uint32_t index,
                                                     const void *data, uint64_t bytes);
@@ -149,13 +171,14 @@ EC_API EC_MUST_CHECK ec_status ec_session_output_data(const ec_session *session,
                                                       uint64_t *out_bytes);
 
 /* Run once and add each call's time to `profiles` (one per call of the model, zeroed by the
- * caller before the first use). */
+ * caller before the first use). `runs` counts the rounds of a loop, and stays as it was for a
+ * branch that is not taken. */
 EC_API EC_MUST_CHECK ec_status ec_session_run_profiled(ec_session *session,
                                                        ec_call_profile *profiles,
                                                        uint32_t profile_count);
 
 /* Run the calls before `call_count` only, then read any tensor of the plan as it then is: for
- * finding the layer where numbers part. */
+ * finding the layer where numbers part. Of a loop that has calls beyond, the first round. */
 EC_API EC_MUST_CHECK ec_status ec_session_run_prefix(ec_session *session, uint32_t call_count);
 EC_API EC_MUST_CHECK ec_status ec_session_tensor_data(const ec_session *session,
                                                       uint32_t tensor, const void **out_data,

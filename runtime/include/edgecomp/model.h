@@ -15,9 +15,11 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 2u
+#define EC_MODEL_ABI_VERSION 3u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
+#define EC_MAX_REGION_DEPTH 16
+#define EC_NO_TENSOR UINT32_MAX
 
 /* Element types. Append only. Types of less than 8 bits have one element in the low bits of
  * each byte; the bits above are 0. */
@@ -61,8 +63,8 @@ typedef enum ec_device_kind {
 /* A compiled kernel is a plain C function
  *   void kernel(void *p0, ..., void *pN, int32_t lo, int32_t hi)
  * that computes work items [lo, hi). Pointers are the call's tensors in order, then the
- * calling thread's workspace if `workspace_bytes` is not 0. Kernels of one call write disjoint
- * bytes for disjoint ranges. */
+ * calling thread's workspace if `workspace_bytes` is not 0, then the sizes of a dynamic call.
+ * Kernels of one call write disjoint bytes for disjoint ranges. */
 typedef void (*ec_kernel)(void);
 
 typedef struct ec_tensor {
@@ -87,8 +89,45 @@ typedef struct ec_call {
   uint32_t device;      /* ec_device_kind */
   uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
   uint32_t first_item;  /* the kernel gets [first_item + lo, first_item + hi) */
-  uint32_t reserved;    /* zero */
+  uint32_t lane;        /* see below; 0 for a call that all threads share */
 } ec_call;
+
+/* Lanes. Consecutive calls with lanes 1, 1, .., 2, 2, .., 3, .. are a group, which ends before
+ * a call with a lower lane. One thread makes the calls of a lane in their order, each with all
+ * its work items, while others make those of other lanes. Made one by one in the order of the
+ * model the calls compute the same. All calls of a group are of one device; there are two
+ * lanes or more. */
+
+/* Kinds of ec_region. Append only. */
+typedef enum ec_region_kind {
+  EC_REGION_BRANCH = 1,
+  EC_REGION_LOOP = 2,
+  EC_REGION_REQUIRED = 3
+} ec_region_kind;
+
+/* Calls [first_call, end_call) that do not simply run once.
+ *
+ * A branch runs where `condition` (not zero, as a truth) equals `expected`. A required one
+ * fails with EC_ERROR_BRANCH where it does not: the model has nothing to run instead.
+ *
+ * A loop runs again and again: before each round the runtime stores the number of rounds done
+ * into `counter`, and it ends when `limit` rounds are done or `condition` is zero. A run that
+ * would need more than `most_rounds` rounds fails with EC_ERROR_ROUNDS.
+ *
+ * The regions of a model are in the order of their first calls, outer ones before inner ones;
+ * two are apart or one contains the other. The runtime reads and writes the tensors named here
+ * itself, in the thread that runs the session. */
+typedef struct ec_region {
+  uint32_t kind;       /* ec_region_kind */
+  uint32_t first_call; /* less than end_call */
+  uint32_t end_call;
+  uint32_t condition;   /* bool tensor of 1 byte; a loop may have EC_NO_TENSOR: always true */
+  uint32_t expected;    /* branch: 0 or 1; loop: 1 */
+  uint32_t limit;       /* loop: int64 tensor of 8 bytes, or EC_NO_TENSOR: none */
+  uint32_t counter;     /* loop: int64 tensor of 8 bytes in the arena, or EC_NO_TENSOR */
+  uint32_t reserved;    /* zero */
+  uint64_t most_rounds; /* loop: as many rounds there is memory for; 0 for branches */
+} ec_region;
 
 /* An input or output as the user sees it: contiguous, row-major, ONNX order. dtype and bytes
  * are those of its tensor. Inputs lie in the arena and do not overlap. */
@@ -100,6 +139,49 @@ typedef struct ec_port {
   uint32_t reserved; /* zero */
   int64_t shape[EC_MAX_RANK];
 } ec_port;
+
+/* One product of an extent: factor * symbols[0] * ... * symbols[symbol_count - 1]. */
+#define EC_MAX_TERM_SYMBOLS 6
+typedef struct ec_term {
+  int64_t factor;
+  uint32_t symbol_count;                 /* at most EC_MAX_TERM_SYMBOLS */
+  uint32_t symbols[EC_MAX_TERM_SYMBOLS]; /* indices into ec_dynamic.symbols */
+} ec_term;
+
+/* A number that is known before a run: floor(sum of terms / divisor), never negative. */
+typedef struct ec_extent {
+  const ec_term *terms;
+  uint32_t term_count; /* 0: the number is 0 */
+  uint32_t divisor;    /* at least 1 */
+} ec_extent;
+
+/* A number that the shapes of the inputs decide. */
+typedef struct ec_symbol {
+  const char *name;
+  int64_t minimum;
+  int64_t maximum;
+  const ec_extent *derived; /* of symbols before it; NULL where an input gives the number */
+} ec_symbol;
+
+/* What of a call differs from run to run; all zero for nothing. */
+typedef struct ec_dynamic_call {
+  const ec_extent *items;  /* work items, at most the call's; with strides: repetitions */
+  const ec_extent *sizes;  /* int32_t each, in an array that is the kernel's last pointer */
+  const uint64_t *strides; /* NULL, or bytes by which each pointer advances per repetition */
+  uint32_t size_count;
+  uint32_t reserved; /* zero */
+} ec_dynamic_call;
+
+/* Dimensions that differ from run to run. Shapes and bytes elsewhere are the largest. In an
+ * input's shape every extent is one symbol or constant. */
+typedef struct ec_dynamic {
+  const ec_symbol *symbols;
+  const ec_dynamic_call *calls;    /* one for each call of the model */
+  const ec_extent *const *inputs;  /* for each input `rank` extents, NULL where static */
+  const ec_extent *const *outputs; /* the same */
+  uint32_t symbol_count;
+  uint32_t reserved; /* zero */
+} ec_dynamic;
 
 typedef struct ec_model {
   uint32_t magic;        /* EC_MODEL_MAGIC */
@@ -122,7 +204,11 @@ typedef struct ec_model {
   uint64_t weights_hash;        /* XXH64 with seed 0 of the weights */
   const void *embedded_weights; /* 64-byte aligned, or NULL: given at open */
   const char *weights_file;     /* default name of the side file, beside the library */
-  uint64_t reserved[4];         /* zero */
+  const ec_dynamic *dynamic;    /* NULL where every size is fixed */
+  const ec_region *regions;
+  uint32_t region_count;
+  uint32_t reserved_count; /* zero */
+  uint64_t reserved[2];    /* zero */
 } ec_model;
 
 #ifdef __cplusplus

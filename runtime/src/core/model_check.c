@@ -8,7 +8,9 @@
 
 #include "core/checked.h"
 #include "core/dtype.h"
+#include "core/dynamic_check.h"
 #include "core/message.h"
+#include "core/region_check.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -53,7 +55,7 @@ static ec_status check_head(const ec_model *model) {
                    model->name, EC_ALIGNMENT_BYTES);
   }
   for (size_t i = 0; i < sizeof model->reserved / sizeof model->reserved[0]; ++i) {
-    if (model->reserved[i] != 0) {
+    if (model->reserved[i] != 0 || model->reserved_count != 0) {
       return EC_FAIL(EC_ERROR_DESCRIPTOR, "a reserved field of '%s' is not zero", model->name);
     }
   }
@@ -153,11 +155,28 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
                    " bytes of workspace, the model has %" PRIu64,
                    index, call->operator_name, call->workspace_bytes, model->workspace_bytes);
   }
-  if (call->reserved != 0) {
-    return EC_FAIL(EC_ERROR_DESCRIPTOR, "a reserved field of call %" PRIu32 " is not zero",
-                   index);
-  }
   return check_call_tensors(model, index);
+}
+
+/* Lanes begin at 1 and go on with the same or the next one; see ec_call.lane. */
+static ec_status check_lane(const ec_model *model, uint32_t index) {
+  const ec_call *call = &model->calls[index];
+  uint32_t before = index > 0 ? model->calls[index - 1].lane : 0;
+  uint32_t after = index + 1 < model->call_count ? model->calls[index + 1].lane : 0;
+  bool follows = call->lane == before || call->lane == before + 1;
+  bool is_alone = call->lane == 1 && after == 0;
+  if (call->lane > 1 ? !follows : is_alone) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR,
+                   "call %" PRIu32 " (%s) is in lane %" PRIu32 " between lanes %" PRIu32
+                   " and %" PRIu32,
+                   index, call->operator_name, call->lane, before, after);
+  }
+  if (call->lane > 1 && call->device != model->calls[index - 1].device) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR,
+                   "call %" PRIu32 " (%s) is in a lane beside calls of another device", index,
+                   call->operator_name);
+  }
+  return EC_OK;
 }
 
 /* Bytes of a contiguous array; false when a dimension is negative or the product too large. */
@@ -257,11 +276,20 @@ ec_status ec_model_check(const ec_model *model) {
   for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
     status = check_call(model, i);
   }
+  for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
+    status = check_lane(model, i);
+  }
+  if (status == EC_OK) {
+    status = ec_regions_check(model);
+  }
   if (status == EC_OK) {
     status = check_ports(model, model->inputs, model->input_count);
   }
   if (status == EC_OK) {
     status = check_ports(model, model->outputs, model->output_count);
   }
-  return status == EC_OK ? check_inputs_apart(model) : status;
+  if (status == EC_OK) {
+    status = check_inputs_apart(model);
+  }
+  return status == EC_OK ? ec_dynamic_check(model) : status;
 }

@@ -12,6 +12,12 @@ const char *ec_status_name(ec_status status) {
       return "input_bytes";
     case EC_ERROR_MEMORY_TOO_SMALL:
       return "memory_too_small";
+    case EC_ERROR_SHAPE:
+      return "shape";
+    case EC_ERROR_ROUNDS:
+      return "rounds";
+    case EC_ERROR_BRANCH:
+      return "branch";
     case EC_ERROR_OUT_OF_MEMORY:
       return "out_of_memory";
     case EC_ERROR_FILE:

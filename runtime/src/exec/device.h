@@ -7,12 +7,14 @@
  *   open         set up `state`; on failure it has undone what it did
  *   prepare      once per call: resolve pointers, build the program, record arguments
  *   launch       start a call; may return before it is finished
+ *   launch_lanes start the calls [first, end), a group of lanes; NULL where the back end makes
+ *                them one by one
  *   sync         wait until everything launched is finished and its results are in the arena
  *   profile      run a call to its end and measure it with the device's own clock
  *   close        undo open
  *
- * launch, sync and profile allocate nothing. A back end whose `probe` always fails (one that
- * is not built in) may leave the other functions NULL.
+ * launch, launch_lanes, sync and profile allocate nothing. A back end whose `probe` always
+ * fails (one that is not built in) may leave the other functions NULL.
  */
 #ifndef EDGECOMP_SRC_EXEC_DEVICE_H
 #define EDGECOMP_SRC_EXEC_DEVICE_H
@@ -21,6 +23,7 @@
 
 #include "edgecomp/edgecomp.h"
 #include "exec/pool.h"
+#include "exec/sizes.h"
 
 /* What a session lends to its back ends, for as long as it is open. */
 typedef struct ec_device_context {
@@ -30,6 +33,7 @@ typedef struct ec_device_context {
   ec_pool *pool;
   uint8_t *workspaces; /* one per thread of the pool */
   uint64_t workspace_stride_bytes;
+  const ec_sizes *sizes; /* NULL for a model whose sizes are fixed */
 } ec_device_context;
 
 /* All return EC_OK, or a status with the message set. */
@@ -40,6 +44,7 @@ typedef struct ec_device_backend {
   ec_status (*open)(const ec_device_context *context, void *state);
   ec_status (*prepare)(void *state, uint32_t call);
   ec_status (*launch)(void *state, uint32_t call);
+  ec_status (*launch_lanes)(void *state, uint32_t first, uint32_t end);
   ec_status (*sync)(void *state);
   ec_status (*profile)(void *state, uint32_t call, uint64_t *out_ns);
   void (*close)(void *state);

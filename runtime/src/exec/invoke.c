@@ -21,8 +21,10 @@ typedef void (*kernel_12)(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr,
                           int32_t);
 typedef void (*kernel_13)(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr,
                           int32_t, int32_t);
+typedef void (*kernel_14)(ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr, ptr,
+                          int32_t, int32_t);
 
-_Static_assert(EC_MAX_INVOKE_POINTERS == 13, "one case for each number of pointers");
+_Static_assert(EC_MAX_INVOKE_POINTERS == 14, "one case for each number of pointers");
 
 void ec_invoke(ec_kernel kernel, void *const *p, uint32_t count, int32_t lo, int32_t hi) {
   switch (count) {
@@ -67,6 +69,10 @@ void ec_invoke(ec_kernel kernel, void *const *p, uint32_t count, int32_t lo, int
     case 13:
       ((kernel_13)kernel)(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10],
                           p[11], p[12], lo, hi);
+      break;
+    case 14:
+      ((kernel_14)kernel)(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9], p[10],
+                          p[11], p[12], p[13], lo, hi);
       break;
     default: /* ruled out when the descriptor was checked */
       break;

@@ -6,8 +6,8 @@
 
 #include "edgecomp/model.h"
 
-/* The tensors and the workspace. */
-#define EC_MAX_INVOKE_POINTERS (EC_MAX_KERNEL_POINTERS + 1)
+/* The tensors, the workspace and the sizes. */
+#define EC_MAX_INVOKE_POINTERS (EC_MAX_KERNEL_POINTERS + 2)
 
 /* kernel(pointers[0], ..., pointers[count - 1], lo, hi); count is 1 to
  * EC_MAX_INVOKE_POINTERS. */

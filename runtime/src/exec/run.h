@@ -1,4 +1,4 @@
-/* The calls of a model, in order, each on its device. */
+/* The calls of a model, in order, each on its device; branches and loops among them. */
 #ifndef EDGECOMP_SRC_EXEC_RUN_H
 #define EDGECOMP_SRC_EXEC_RUN_H
 
@@ -7,11 +7,18 @@
 #include "edgecomp/edgecomp.h"
 #include "exec/device.h"
 
-/* Run the first `call_count` calls. `devices` has EC_DEVICE_COUNT entries. */
-ec_status ec_run_calls(const ec_model *model, const ec_device *devices, uint32_t call_count);
+/* What a run works on. */
+typedef struct ec_run {
+  const ec_model *model;
+  const ec_device *devices; /* EC_DEVICE_COUNT entries */
+  uint8_t *arena;
+  const uint8_t *weights; /* NULL when the model has none */
+} ec_run;
+
+/* Run the first `call_count` calls; of a loop that ends after them, one round. */
+ec_status ec_run_calls(const ec_run *run, uint32_t call_count);
 
 /* Run all calls, each to its end, and add their times to `profiles`, one per call. */
-ec_status ec_run_profiled(const ec_model *model, const ec_device *devices,
-                          ec_call_profile *profiles);
+ec_status ec_run_profiled(const ec_run *run, ec_call_profile *profiles);
 
 #endif /* EDGECOMP_SRC_EXEC_RUN_H */

@@ -9,11 +9,16 @@
 #include "exec/run.h"
 #include "host/session.h"
 
+static ec_run run_of(const ec_session *session) {
+  return (ec_run){session->model, session->devices, session->arena, session->weights.data};
+}
+
 ec_status ec_session_run(ec_session *session) {
   if (session == NULL) {
     return ec_no_session();
   }
-  return ec_run_calls(session->model, session->devices, session->model->call_count);
+  ec_run run = run_of(session);
+  return ec_run_calls(&run, session->model->call_count);
 }
 
 ec_status ec_session_run_prefix(ec_session *session, uint32_t call_count) {
@@ -24,7 +29,8 @@ ec_status ec_session_run_prefix(ec_session *session, uint32_t call_count) {
     return EC_FAIL(EC_ERROR_ARGUMENT, "the first %" PRIu32 " of %" PRIu32 " calls", call_count,
                    session->model->call_count);
   }
-  return ec_run_calls(session->model, session->devices, call_count);
+  ec_run run = run_of(session);
+  return ec_run_calls(&run, call_count);
 }
 
 ec_status ec_session_run_profiled(ec_session *session, ec_call_profile *profiles,
@@ -37,5 +43,6 @@ ec_status ec_session_run_profiled(ec_session *session, ec_call_profile *profiles
     return EC_FAIL(EC_ERROR_ARGUMENT, "%" PRIu32 " profiles for %" PRIu32 " calls",
                    profile_count, session->model->call_count);
   }
-  return ec_run_profiled(session->model, session->devices, profiles);
+  ec_run run = run_of(session);
+  return ec_run_profiled(&run, profiles);
 }

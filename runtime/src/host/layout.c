@@ -11,6 +11,7 @@
 #include "edgecomp/model.h"
 #include "exec/device.h"
 #include "exec/pool.h"
+#include "exec/sizes.h"
 #include "host/session.h"
 
 /* Take `bytes` from the end of the block. */
@@ -47,6 +48,7 @@ static bool reserve_all(const ec_model *model, uint32_t threads, ec_layout *layo
   fits = fits && ec_add(model->workspace_bytes, EC_SLACK_BYTES, &stride) &&
          ec_align(stride, &stride) && ec_multiply(stride, threads, &workspaces_bytes);
   layout->workspace_stride_bytes = stride;
+  fits = fits && reserve(ec_sizes_bytes(model), total, &layout->sizes);
   return fits && reserve(ec_pool_bytes(threads), total, &layout->pool) &&
          reserve(model->arena_bytes, total, &layout->arena) &&
          reserve(workspaces_bytes, total, &layout->workspaces) && *total <= SIZE_MAX;

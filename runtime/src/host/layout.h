@@ -1,6 +1,7 @@
 /* How a session's one block of memory is divided.
  *
- *   | session | back-end states | pool | arena | workspace of thread 0 | of thread 1 | ...
+ *   | session | back-end states | sizes | pool | arena | workspace of thread 0 | of thread 1 |
+ * ...
  */
 #ifndef EDGECOMP_SRC_HOST_LAYOUT_H
 #define EDGECOMP_SRC_HOST_LAYOUT_H
@@ -14,6 +15,7 @@
 typedef struct ec_layout {
   bool uses_device[EC_DEVICE_COUNT];
   uint64_t states[EC_DEVICE_COUNT]; /* where the device is used */
+  uint64_t sizes;                   /* of a dynamic model */
   uint64_t pool;
   uint64_t arena;
   uint64_t workspaces;

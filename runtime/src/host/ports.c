@@ -8,6 +8,7 @@
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "host/session.h"
+#include "host/shapes.h"
 
 /* Address of a tensor; only those in the arena may be written to. */
 static uint8_t *tensor_address(const ec_session *session, uint32_t index) {
@@ -54,9 +55,8 @@ ec_status ec_session_input_data(ec_session *session, uint32_t index, void **out_
     return EC_FAIL(EC_ERROR_ARGUMENT, "input %" PRIu32 " of %" PRIu32 ", or out is NULL",
                    index, session->model->input_count);
   }
-  uint32_t tensor = session->model->inputs[index].tensor;
-  *out_data = tensor_address(session, tensor);
-  *out_bytes = session->model->tensors[tensor].bytes;
+  *out_data = tensor_address(session, session->model->inputs[index].tensor);
+  *out_bytes = ec_input_bytes(session, index);
   return EC_OK;
 }
 
@@ -69,9 +69,8 @@ ec_status ec_session_output_data(const ec_session *session, uint32_t index,
     return EC_FAIL(EC_ERROR_ARGUMENT, "output %" PRIu32 " of %" PRIu32 ", or out is NULL",
                    index, session->model->output_count);
   }
-  uint32_t tensor = session->model->outputs[index].tensor;
-  *out_data = tensor_address(session, tensor);
-  *out_bytes = session->model->tensors[tensor].bytes;
+  *out_data = tensor_address(session, session->model->outputs[index].tensor);
+  *out_bytes = ec_output_bytes(session, index);
   return EC_OK;
 }
 

@@ -71,6 +71,7 @@ static ec_status open_device(const request *asked, uint8_t *block, uint32_t kind
       .pool = session->pool,
       .workspaces = block + layout->workspaces,
       .workspace_stride_bytes = layout->workspace_stride_bytes,
+      .sizes = asked->model->dynamic != NULL ? &session->sizes : NULL,
   };
   void *state = block + layout->states[kind];
   ec_status status = backend->open(&context, state);
@@ -97,6 +98,9 @@ static ec_status probe_devices(const request *asked) {
 static ec_status build(const request *asked, uint8_t *block, ec_session *session) {
   session->model = asked->model;
   session->arena = block + asked->layout.arena;
+  if (asked->model->dynamic != NULL) {
+    ec_sizes_place(asked->model, block + asked->layout.sizes, &session->sizes);
+  }
   ec_status status = probe_devices(asked);
   if (status == EC_OK) {
     status = ec_weights_open(asked->model, &asked->options, &session->weights);

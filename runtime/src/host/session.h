@@ -7,6 +7,7 @@
 #include "edgecomp/edgecomp.h"
 #include "exec/device.h"
 #include "exec/pool.h"
+#include "exec/sizes.h"
 #include "host/weights.h"
 
 struct ec_session {
@@ -14,6 +15,7 @@ struct ec_session {
   uint8_t *arena;
   ec_weights weights;
   ec_pool *pool;
+  ec_sizes sizes; /* of a model with a dynamic part */
   ec_device devices[EC_DEVICE_COUNT];
   void *owned_memory; /* the block itself, when ec_session_open took it */
 };

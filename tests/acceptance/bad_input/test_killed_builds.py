@@ -11,7 +11,7 @@ import pytest
 from helpers.bad_input import model_of
 from helpers.prefork import Server
 
-from edgecomp.cache import cache_folder
+from edgecomp.cache_folder import cache_folder
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="processes are looked for in /proc"

@@ -40,6 +40,8 @@ def test_gather(target, index_dtype):
 
 def test_index_outside_the_table_stays_inside():
     check((5, 8), 0, np.array([5, 100, -6, 2**31 - 1, -(2**31)], np.int32), AVX2)
+    info = np.iinfo(np.int64)
+    check((5, 8), 0, np.array([2**32, -(2**32) - 1, info.max, info.min + 5]), AVX2)
 
 
 @hypothesis.settings(max_examples=10)

@@ -103,6 +103,30 @@ def test_recurrence(target, cell, hidden, batch, steps, settings, rng):
                 np.testing.assert_allclose(found[2][d, b], c, atol=5e-6)
 
 
+@pytest.mark.parametrize("target", [AVX2, AVX512, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_matrix_in_8_bits(target, cell, rng):
+    """The same as with the matrix that it stands for."""
+    before = {"linear_before_reset": True} if cell == "gru" else {}
+    operation, *_ = operation_of(cell, 13, 2, 3, rng, **before)
+    kind, (x, matrix, *extras) = operation.kind, operation.inputs
+    numbers = rng.integers(-127, 128, matrix.shape).astype(np.int8)
+    scale = (rng.uniform(0.5, 2, (1, *matrix.shape[2:])) / 1000).astype(np.float32)
+    whole = Value("r", matrix.shape, "float32", constant=numbers * scale[:, None])
+    stored = Value("r8", matrix.shape, "int8", constant=numbers)
+    scales = Value("s", scale.shape, "float32", constant=scale)
+    scaled = dataclasses.replace(kind, extras=("recurrence_scale", *kind.extras))
+    array = rng.standard_normal(x.shape).astype(np.float32)
+    found = []
+    for each, inputs in ((kind, [x, whole]), (scaled, [x, stored, scales])):
+        own = Operation(each, [*inputs, *extras], operation.outputs)
+        assert recurrence.match(own, target) == ""
+        result = run_calls(recurrence.emit(own, target), target, {x: fill(x, array)}, slices=2)
+        found.append([read(value, result[value]) for value in own.outputs])
+    for float_result, result in zip(*found, strict=True):
+        np.testing.assert_allclose(result, float_result, atol=5e-6)
+
+
 def test_refusals(rng):
     operation, *_ = operation_of("rnn", 8, 1, 2, rng)
     fill_it = Operation(Fill(0), [], [operation.outputs[0]])

@@ -26,6 +26,8 @@ typedef struct cpu_launch {
   const cpu_state *state;
   const ec_call *call;
   void *const *pointers;
+  const ec_dynamic_call *sized; /* where the call is dynamic */
+  int32_t *sizes;               /* the same: what the kernel reads */
 } cpu_launch;
 
 static ec_status cpu_probe(const ec_model *model) {
@@ -90,12 +92,96 @@ static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
   ec_invoke(call->kernel, pointers, call->pointer_count + 1, lo, hi);
 }
 
+/* A kernel that reads sizes: they come behind the workspace. */
+static void run_sized(const cpu_launch *launch, void **pointers, uint32_t thread, int32_t lo,
+                      int32_t hi) {
+  const ec_device_context *context = &launch->state->context;
+  const ec_call *call = launch->call;
+  uint32_t count = call->pointer_count;
+  if (call->workspace_bytes != 0) {
+    pointers[count++] =
+        context->workspaces + (size_t)(thread * context->workspace_stride_bytes);
+  }
+  if (launch->sized->size_count != 0) {
+    pointers[count++] = launch->sizes;
+  }
+  ec_invoke(call->kernel, pointers, count, lo, hi);
+}
+
+/* A slice of a call whose items differ from run to run. */
+static void run_dynamic_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_launch *launch = opaque;
+  const ec_call *call = launch->call;
+  const uint64_t *strides = launch->sized->strides;
+  void *pointers[EC_MAX_INVOKE_POINTERS];
+  memcpy(pointers, launch->pointers, call->pointer_count * sizeof pointers[0]);
+  if (strides == NULL) {
+    run_sized(launch, pointers, thread, lo, hi);
+    return;
+  }
+  int32_t items = (int32_t)call->work_items;
+  while (lo < hi) {
+    int32_t repetition = lo / items;
+    int32_t first = lo - repetition * items;
+    int32_t count = hi - lo < items - first ? hi - lo : items - first;
+    for (uint32_t i = 0; i < call->pointer_count; ++i) {
+      pointers[i] = (uint8_t *)launch->pointers[i] + (size_t)strides[i] * (size_t)repetition;
+    }
+    run_sized(launch, pointers, thread, first, first + count);
+    lo += count;
+  }
+}
+
+static void launch_dynamic(cpu_launch *launch, uint32_t index, uint32_t grain) {
+  const ec_sizes *sizes = launch->state->context.sizes;
+  launch->sized = &sizes->model->dynamic->calls[index];
+  launch->sizes = sizes->sizes + sizes->first_size[index];
+  if (sizes->items[index] > 0) {
+    ec_pool_run(launch->state->context.pool, sizes->items[index], grain, run_dynamic_slice,
+                launch);
+  }
+}
+
 static ec_status cpu_launch_call(void *opaque, uint32_t index) {
   cpu_state *state = opaque;
   const ec_call *call = &state->context.model->calls[index];
-  cpu_launch launch = {state, call, call_pointers(state, index)};
+  cpu_launch launch = {state, call, call_pointers(state, index), NULL, NULL};
   uint32_t grain = call->grain_items != 0 ? call->grain_items : 1;
+  const ec_dynamic *dynamic = state->context.model->dynamic;
+  if (dynamic != NULL && dynamic->calls[index].items != NULL) {
+    launch_dynamic(&launch, index, grain);
+    return EC_OK;
+  }
   ec_pool_run(state->context.pool, (int32_t)call->work_items, grain, run_slice, &launch);
+  return EC_OK;
+}
+
+/* A group of lanes while the pool shares them. */
+typedef struct cpu_lanes {
+  cpu_state *state;
+  uint32_t first;
+  uint32_t end;
+} cpu_lanes;
+
+/* The calls of lanes [lo + 1, hi + 1). */
+static void run_lanes(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_lanes *group = opaque;
+  const ec_call *calls = group->state->context.model->calls;
+  for (uint32_t i = group->first; i < group->end; ++i) {
+    int32_t lane = (int32_t)calls[i].lane - 1;
+    if (lane >= lo && lane < hi) {
+      cpu_launch launch = {group->state, &calls[i], call_pointers(group->state, i), NULL,
+                           NULL};
+      run_slice(&launch, thread, 0, (int32_t)calls[i].work_items);
+    }
+  }
+}
+
+static ec_status cpu_launch_lanes(void *opaque, uint32_t first, uint32_t end) {
+  cpu_state *state = opaque;
+  cpu_lanes group = {state, first, end};
+  uint32_t lanes = state->context.model->calls[end - 1].lane;
+  ec_pool_run(state->context.pool, (int32_t)lanes, 1, run_lanes, &group);
   return EC_OK;
 }
 
@@ -120,6 +206,7 @@ const ec_device_backend ec_device_cpu = {
     .open = cpu_open,
     .prepare = cpu_prepare,
     .launch = cpu_launch_call,
+    .launch_lanes = cpu_launch_lanes,
     .sync = cpu_sync,
     .profile = cpu_profile,
     .close = cpu_close,

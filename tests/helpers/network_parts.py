@@ -1,10 +1,8 @@
-"""Layers that several networks of the zoo share, and weights of ordinary size."""
+"""Layers that several networks of tests and benchmarks share, and weights of ordinary size."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
-
-_SETTLE_BATCH = 4
 
 
 def conv_norm(inputs, outputs, kernel=3, stride=1, groups=1, activation=nn.ReLU):
@@ -40,23 +38,55 @@ class Residual(nn.Module):
 class SqueezeExcite(nn.Module):
     """Channels scaled by a function of their means (Hu 2018)."""
 
-    def __init__(self, channels, hidden, gate=nn.Hardsigmoid):
+    def __init__(self, channels, hidden):
         super().__init__()
         self.squeeze = nn.Conv2d(channels, hidden, 1)
         self.excite = nn.Conv2d(hidden, channels, 1)
-        self.gate = gate()
 
     def forward(self, x):
-        means = x.mean((2, 3), keepdim=True)
-        return x * self.gate(self.excite(F.relu(self.squeeze(means))))
+        means = F.adaptive_avg_pool2d(x, 1)
+        return x * F.hardsigmoid(self.excite(F.relu(self.squeeze(means))))
 
 
-def images(channels, height, width, count=1, seed=0):
-    """Low frequencies with noise, as photos have them: float32 [count, C, H, W]."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn((count, channels, height, width), generator=generator)
-    coarse = torch.randn((count, channels, 8, 8), generator=generator)
-    return F.interpolate(coarse, size=(height, width), mode="bilinear") + 0.3 * noise
+class MobileBlock(nn.Module):
+    """Expand, depthwise, perhaps squeeze and excite, project; a residual where the shape stays.
+
+    Sandler 2018, fig. 4, and Howard 2019, fig. 4.
+    """
+
+    def __init__(self, inputs, hidden, outputs, kernel, stride, activation, squeeze=0):
+        super().__init__()
+        layers = []
+        if hidden != inputs:
+            layers.append(conv_norm(inputs, hidden, 1, activation=activation))
+        layers.append(conv_norm(hidden, hidden, kernel, stride, hidden, activation))
+        if squeeze:
+            layers.append(SqueezeExcite(hidden, squeeze))
+        layers.append(conv_norm(hidden, outputs, 1, activation=None))
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+class GroupedBottleneck(nn.Module):
+    """1x1, grouped 3x3 with the stride, 1x1, and the shortcut (Xie 2017, Radosavovic 2020)."""
+
+    def __init__(self, inputs, width, outputs, stride, group_width):
+        super().__init__()
+        self.layers = nn.Sequential(
+            conv_norm(inputs, width, 1),
+            conv_norm(width, width, 3, stride, width // group_width),
+            conv_norm(width, outputs, 1, activation=None),
+        )
+        same = stride == 1 and inputs == outputs
+        self.shortcut = (
+            nn.Identity() if same else conv_norm(inputs, outputs, 1, stride, activation=None)
+        )
+
+    def forward(self, x):
+        return F.relu(self.shortcut(x) + self.layers(x))
 
 
 def settled(module, sample):

@@ -1,0 +1,128 @@
+"""A number that was seen at several sizes, as an expression of the symbols.
+
+Models are read at some sizes, and their programs compared (``generalize``). A number that
+differs between them is written as the simplest expression that gives all of them: a factor times
+a product of symbols, a sum of two such terms, or a quotient rounded down as strides make it.
+There are more sizes than an expression has unknowns, so that one which fits by chance is as good
+as excluded; of quotients every one that fits is looked at.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from edgecomp.plan.sizes import Dimension, Size, Symbol, quotient
+
+#: Symbols of one product, at most.
+_MOST_DEGREE = 4
+#: Strides of windows and factors of resizes.
+_DIVISORS = range(2, 65)
+
+#: Value of every symbol at one of the sizes.
+Sizes = Mapping[Symbol, int]
+
+
+def fit_size(numbers: Sequence[int], sizes: Sequence[Sizes]) -> Dimension | None:
+    """The expression that is ``numbers[k]`` at ``sizes[k]``, None where none is found.
+
+    Args:
+        numbers: seen, one per sizes.
+        sizes: values of all symbols, the same symbols in each.
+    """
+    if len(set(numbers)) == 1:
+        return numbers[0]
+    return _fit(tuple(numbers), tuple(tuple(values.items()) for values in sizes))
+
+
+@functools.lru_cache(maxsize=4096)
+def _fit(
+    numbers: tuple[int, ...], sizes: tuple[tuple[tuple[Symbol, int], ...], ...]
+) -> Dimension | None:
+    seen = [dict(values) for values in sizes]
+    products = list(_products([symbol for symbol, _ in sizes[0]], seen))
+    found = _one_term(numbers, products)
+    if found is None:
+        found = _two_terms(numbers, products)
+    return _rounded(numbers, seen) if found is None else found
+
+
+def _products(
+    symbols: Sequence[Symbol], seen: Sequence[Sizes]
+) -> Iterator[tuple[Dimension, list[int]]]:
+    """Products of symbols, those of fewest first, with their values; the first one is 1."""
+    for degree in range(_MOST_DEGREE + 1):
+        for chosen in itertools.combinations_with_replacement(symbols, degree):
+            expression: Dimension = 1
+            for symbol in chosen:
+                expression = expression * Size.of(symbol)
+            yield expression, [math.prod(sizes[s] for s in chosen) for sizes in seen]
+
+
+def _one_term(
+    numbers: Sequence[int], products: Sequence[tuple[Dimension, list[int]]]
+) -> Dimension | None:
+    for expression, values in products:
+        factor = numbers[0] // values[0]
+        if all(n == factor * v for n, v in zip(numbers, values, strict=True)):
+            return expression * factor
+    return None
+
+
+def _two_terms(
+    numbers: Sequence[int], products: Sequence[tuple[Dimension, list[int]]]
+) -> Dimension | None:
+    """``a * P + b * Q``: a and b from the first two sizes, checked at the others."""
+    for (q, q_values), (p, p_values) in itertools.combinations(products, 2):
+        solution = _solve(numbers, p_values, q_values)
+        if solution is not None:
+            return p * solution[0] + q * solution[1]
+    return None
+
+
+def _solve(
+    numbers: Sequence[int], p: Sequence[int], q: Sequence[int]
+) -> tuple[int, int] | None:
+    for other in range(1, len(numbers)):
+        determinant = p[0] * q[other] - p[other] * q[0]
+        if determinant:
+            a, a_rest = divmod(numbers[0] * q[other] - numbers[other] * q[0], determinant)
+            b, b_rest = divmod(p[0] * numbers[other] - p[other] * numbers[0], determinant)
+            fits = not a_rest and not b_rest
+            if fits and all(n == a * x + b * y for n, x, y in zip(numbers, p, q, strict=True)):
+                return a, b
+            return None
+    return None
+
+
+def _rounded(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:
+    """``factor * floor((symbol + shift) / divisor)``, shift not above the divisor.
+
+    None where two of them fit that differ at another size in the bounds.
+    """
+    fitting = [
+        (symbol, parameters)
+        for symbol in seen[0]
+        for parameters in _fitting_quotients(numbers, [sizes[symbol] for sizes in seen])
+        if symbol.minimum + parameters[1] >= 0
+    ]
+    if not fitting or len({symbol for symbol, _ in fitting}) > 1:
+        return None
+    symbol, (factor, shift, divisor) = fitting[0]
+    for size in range(symbol.minimum, symbol.maximum + 1):
+        if len({f * ((size + t) // d) for _, (f, t, d) in fitting}) > 1:
+            return None
+    return quotient(Size.of(symbol) + shift, divisor) * factor
+
+
+def _fitting_quotients(
+    numbers: Sequence[int], values: Sequence[int]
+) -> Iterator[tuple[int, int, int]]:
+    """(factor, shift, divisor) of every quotient that gives all numbers."""
+    common = math.gcd(*numbers)
+    factors = [f for f in range(1, common + 1) if common % f == 0]
+    for factor, divisor in itertools.product(factors, _DIVISORS):
+        for shift in range(-divisor, divisor + 1):
+            found = (factor * ((value + shift) // divisor) for value in values)
+            if all(n == f for n, f in zip(numbers, found, strict=True)):
+                yield factor, shift, divisor

@@ -1,0 +1,209 @@
+"""Programs of one model at several sizes to one program for all sizes.
+
+    MatrixMultiply [1, 512, 384]   [1, 187, 384]   [1, 311, 384]  ->  [1, length, 384]
+
+What the model does at the largest sizes is the program; every number that differs in the others
+becomes an expression of the symbols. Operations, their order and everything else has to be the
+same at all sizes: a model that takes other ways at other sizes is refused. Constants are those of
+the largest sizes; at the others they have to be the part of them that begins at index 0 (numbers
+of positions, causal masks).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower.fit_size import Sizes, fit_size
+from edgecomp.lower.program import LaidOut
+from edgecomp.plan.operations import Fallback, Operation, Program
+from edgecomp.plan.values import Value
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A program and the sizes it is for."""
+
+    sizes: Sizes
+    made: LaidOut
+
+    @property
+    def program(self) -> Program:
+        """Its operations."""
+        return self.made.program
+
+
+_FALLBACK = "{} has no schedule, and the fallback compiles for one size"
+
+
+class _DiffersError(Exception):
+    """Two programs do other things; the text says what."""
+
+
+def generalize(seen: Sequence[Seen]) -> None:
+    """Put expressions into the first program, which is that of the largest sizes.
+
+    Args:
+        seen: in the same layout; only the first one is changed.
+
+    Raises:
+        EdgecompError: DIMENSION_FREE naming the first operation that cannot be generalized.
+    """
+    base, *others = seen
+    if base.made.regions:
+        first = base.program.operations[base.made.regions[0].first]
+        raise _refusal(first, "it lies in a branch or a loop")
+    matches = [_Match(base.program, other.program) for other in others]
+    sizes = [entry.sizes for entry in seen]
+    for number, operation in enumerate(base.program.operations):
+        try:
+            twins = [match.operation(number) for match in matches]
+            kinds = [operation.kind, *(twin.kind for twin in twins)]
+            operation.kind = _joined(kinds, sizes)
+        except _DiffersError as error:
+            raise _refusal(operation, str(error)) from None
+    for operation in base.program.operations:
+        for value in (*operation.inputs, *operation.outputs):
+            try:
+                _generalize_value(value, matches, sizes)
+            except _DiffersError as error:
+                raise _refusal(operation, str(error)) from None
+    for value in (*base.program.inputs, *base.program.outputs):
+        _generalize_value(value, matches, sizes)
+
+
+class _Match:
+    """Which value of another program is the twin of a value of the first."""
+
+    def __init__(self, base: Program, other: Program) -> None:
+        self.base, self.other = base, other
+        self.twins: dict[Value, Value] = {}
+        if len(base.operations) != len(other.operations):
+            first = next(
+                (
+                    a
+                    for a, b in zip(base.operations, other.operations, strict=False)
+                    if type(a.kind) is not type(b.kind) or a.nodes != b.nodes
+                ),
+                base.operations[-1],
+            )
+            raise _refusal(first, "at other sizes the model has other operations")
+        for a, b in zip(base.inputs, other.inputs, strict=True):
+            self._pair(a, b)
+        for a, b in zip(base.outputs, other.outputs, strict=True):
+            self._pair(a, b)
+
+    def operation(self, number: int) -> Operation:
+        """The twin of an operation, after looking at how it is connected."""
+        a, b = self.base.operations[number], self.other.operations[number]
+        if type(a.kind) is not type(b.kind):
+            raise _DiffersError(f"at other sizes it is a {type(b.kind).__name__}")
+        if len(a.inputs) != len(b.inputs) or len(a.outputs) != len(b.outputs):
+            raise _DiffersError("at other sizes it has other inputs")
+        for x, y in zip((*a.inputs, *a.outputs), (*b.inputs, *b.outputs), strict=True):
+            self._pair(x, y)
+        return b
+
+    def _pair(self, a: Value, b: Value) -> None:
+        if self.twins.setdefault(a, b) is not b:
+            raise _DiffersError("at other sizes it is connected in another way")
+        facts = [
+            (v.dtype, v.order, v.halo, v.quantization, v.first_channel, len(v.shape))
+            for v in (a, b)
+        ]
+        kept = [(v.constant is None, v.part_of is None) for v in (a, b)]
+        if facts[0] != facts[1] or kept[0] != kept[1]:
+            raise _DiffersError(f"at other sizes '{a.name}' is stored in another way")
+        if a.part_of is not None and b.part_of is not None:
+            self._pair(a.part_of, b.part_of)
+
+
+def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]) -> None:
+    twins = [match.twins[value] for match in matches]
+    if value.constant is not None:
+        for twin in twins:
+            _require_part(value, twin)
+    shapes = [twin.shape for twin in twins]
+    if all(shape == value.shape for shape in shapes):
+        return
+    if not any(isinstance(extent, int) for extent in value.shape):
+        return  # done already
+    if all(isinstance(extent, int) for extent in value.shape):
+        value.shape = _joined([value.shape, *shapes], sizes)
+        if value.part_of is not None:
+            _generalize_value(value.part_of, matches, sizes)
+
+
+def _require_part(value: Value, twin: Value) -> None:
+    """Contents at a smaller size have to be the first of those at the largest."""
+    whole, part = value.constant, twin.constant
+    assert whole is not None
+    assert part is not None
+    if whole is part:
+        return
+    fits = whole.ndim == part.ndim and all(
+        p <= w for p, w in zip(part.shape, whole.shape, strict=True)
+    )
+    if not fits or not _same(whole[tuple(map(slice, part.shape))], part):
+        raise _DiffersError(f"the constant '{value.name}' depends on the size")
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and np.array_equal(
+        np.ascontiguousarray(a).view(np.uint8) if a.ndim else a,
+        np.ascontiguousarray(b).view(np.uint8) if b.ndim else b,
+    )
+
+
+def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
+    """The field with expressions where its numbers differ."""
+    first = fields[0]
+    if any(type(field) is not type(first) for field in fields):
+        raise _DiffersError("at other sizes it has other attributes")
+    if isinstance(first, np.ndarray):
+        if not all(_same(first, field) for field in fields[1:]):
+            raise _DiffersError("it has a table that depends on the size")
+        return first
+    if isinstance(first, Fallback) and any(field != first for field in fields):
+        raise _DiffersError(_FALLBACK.format(first.operator))
+    if dataclasses.is_dataclass(first) and not isinstance(first, type):
+        changes = {
+            field.name: _joined([getattr(one, field.name) for one in fields], sizes)
+            for field in dataclasses.fields(first)
+        }
+        same = all(changes[name] is getattr(first, name) for name in changes)
+        return first if same else dataclasses.replace(first, **changes)
+    if isinstance(first, tuple):
+        if len({len(field) for field in fields}) > 1:
+            raise _DiffersError("at other sizes it has other attributes")
+        return tuple(_joined(each, sizes) for each in zip(*fields, strict=True))
+    if all(field == first for field in fields):
+        return first
+    if isinstance(first, int) and not isinstance(first, bool):
+        size = fit_size(fields, sizes)
+        if size is not None:
+            return size
+        raise _DiffersError(f"a size of it is no simple expression: {_listed(fields, sizes)}")
+    raise _DiffersError(f"it depends on the size: {_listed(fields, sizes)}")
+
+
+def _listed(fields: Sequence[Any], sizes: Sequence[Sizes]) -> str:
+    """``512 at length=512, 256 at length=311``."""
+    texts = []
+    for field, values in zip(fields, sizes, strict=True):
+        where = ",".join(f"{symbol.name}={number}" for symbol, number in values.items())
+        texts.append(f"{field if isinstance(field, int | float) else 'other'} at {where}")
+    return ", ".join(texts)
+
+
+def _refusal(operation: Operation, why: str) -> EdgecompError:
+    names = ", ".join(operation.nodes)
+    return EdgecompError(
+        Code.DIMENSION_FREE,
+        f"{type(operation.kind).__name__} '{names}' cannot have dynamic dimensions: {why}",
+        node=operation.nodes[0] if operation.nodes else "",
+        source=operation.source,
+        hint="give the dimension as a number instead of [a..b]",
+    )

@@ -1,0 +1,128 @@
+"""Integer products whose weights, less their zero points, are beyond int8.
+
+    sum(x * w) = sum(x * (w - c)) + c * sum(x)        c per channel, so that w - c is int8
+
+The two sums are integer products of their own, the second with weights of one, which has one
+channel only; a chain of elementwise steps brings them together and requantizes.
+"""
+
+import numpy as np
+
+from edgecomp.graph.integer_operators import IntegerProduct
+from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
+from edgecomp.lower.reader import Reader
+from edgecomp.plan.operations import (
+    Accumulate,
+    Convolution,
+    Elementwise,
+    MatrixMultiply,
+    Requantize,
+    Scale,
+    Step,
+)
+from edgecomp.plan.values import Array, Value
+
+
+def emit_wide_product(
+    reader: Reader,
+    group: IntegerProduct,
+    x: Value,
+    bias: Array,
+    finish: Requantize | Scale,
+    output: Value,
+) -> None:
+    """Emit the product.
+
+    Args:
+        reader: receives the operations.
+        group: with int16 weights.
+        x: stored activation.
+        bias: int32 per channel, the activation's zero point taken off already.
+        finish: of the sums.
+        output: stored or float result.
+    """
+    weight, is_image = group.weight, group.window is not None
+    others = tuple(range(1, weight.ndim)) if is_image else (0,)
+    least, most = weight.min(axis=others), weight.max(axis=others)
+    centre = np.where((least < -128) | (most > 127), least + 128, 0).astype(np.int32)
+    along = (-1, *(1,) * (weight.ndim - 1)) if is_image else (1, -1)
+    sums = _sums(reader, group, x, (weight - centre.reshape(along)).astype(np.int8))
+    ones = np.ones_like(weight, np.int8)
+    if group.groups == 1:
+        ones = ones[:1] if is_image else ones[:, :1]
+    rows = _sums(reader, group, x, ones)
+    _combine(reader, group, [sums, rows], (bias, centre), finish, output)
+
+
+def _sums(reader: Reader, group: IntegerProduct, x: Value, weight: Array) -> Value:
+    """int32 sums of products."""
+    name, window = group.node.name, group.window
+    channels = weight.shape[0] if window else weight.shape[1]
+    constants = [
+        reader.new_constant(f"{name}.weight", weight),
+        reader.new_constant(f"{name}.bias", np.zeros(channels, np.int32)),
+    ]
+    if window is None:
+        result = reader.new_value(f"{name}.sums", (*x.shape[:-1], channels), "int32")
+        reader.emit(
+            MatrixMultiply(finish=Accumulate()), [x, *constants], [result], group.nodes
+        )
+        return result
+    shape = (x.shape[0], channels, *window.output)
+    result = reader.new_value(f"{name}.sums", shape, "int32")
+    if weight.ndim == 3:
+        constants[0] = reader.new_constant(f"{name}.weight", weight[:, :, None, :])
+    kind = Convolution(
+        strides=pair(window.strides, 1),
+        dilations=pair(window.dilations, 1),
+        pads=image_pads(window),
+        groups=group.groups,
+        finish=Accumulate(),
+    )
+    emit_on_image(reader, group.node, x, constants, kind, group.nodes, result)
+    return result
+
+
+def _combine(
+    reader: Reader,
+    group: IntegerProduct,
+    sums: list[Value],
+    channels: tuple[Array, Array],
+    finish: Requantize | Scale,
+    output: Value,
+) -> None:
+    """``sums + centre * row sums + bias``, requantized or scaled as docs/numerics.md says."""
+    rank = len(output.shape) - 2 if group.window else 0
+    shape = (-1, *(1,) * rank)
+    values = list(sums)
+
+    def constant(name: str, array: Array) -> int:
+        values.append(reader.new_constant(f"{group.node.name}.{name}", array))
+        return len(values) - 1
+
+    bias, centre = (
+        constant(name, array.reshape(shape).astype(np.int32))
+        for name, array in zip(("bias", "centre"), channels, strict=True)
+    )
+    full = np.broadcast_to(finish.multiplier.reshape(-1), channels[0].shape)
+    multiplier = constant("multiplier", full.reshape(shape).astype(np.float32))
+    zero = 0
+    if isinstance(finish, Requantize):
+        zero = constant("zero", np.full((), finish.zero_point, np.float32))
+    base = len(values)
+    steps = [
+        Step("Mul", (1, centre), "int32"),
+        Step("Add", (0, base), "int32"),
+        Step("Add", (base + 1, bias), "int32"),
+        Step("Cast", (base + 2,), "float32"),
+        Step("Mul", (base + 3, multiplier), "float32"),
+    ]
+    if isinstance(finish, Requantize):
+        low, high = (float(end - finish.zero_point) for end in (finish.low, finish.high))
+        steps += [
+            Step("Clip", (base + 4,), "float32", (("max", high), ("min", low))),
+            Step("Round", (base + 5,), "float32"),
+            Step("Add", (base + 6, zero), "float32"),
+            Step("Cast", (base + 7,), output.dtype),
+        ]
+    reader.emit(Elementwise(tuple(steps)), values, [output], group.nodes)

@@ -1,0 +1,45 @@
+"""ONNX model to a program as the schedules get it: read, fused, every value in its order."""
+
+import dataclasses
+
+import onnx_ir as ir
+
+from edgecomp.device.target import Target
+from edgecomp.lower.flatten import Region, flatten
+from edgecomp.lower.fuse import fuse
+from edgecomp.lower.layout import assign_layout
+from edgecomp.lower.read import Refusal, read_program, require_possible
+from edgecomp.plan.operations import Program
+
+
+@dataclasses.dataclass(frozen=True)
+class LaidOut:
+    """A program whose layout is final.
+
+    Attributes:
+        program: operations of all bodies in one list.
+        regions: which of them are branches and loops.
+        fallbacks: nodes that the fallback runs.
+    """
+
+    program: Program
+    regions: list[Region]
+    fallbacks: list[Refusal]
+
+
+def laid_out_program(model: ir.Model, target: Target, name: str = "model") -> LaidOut:
+    """Read a model, fuse its operations and lay out its values.
+
+    Raises:
+        EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
+    """
+    program, refusals = read_program(model, target, name)
+    require_possible(refusals)
+    return LaidOut(program, finish_program(program), refusals)
+
+
+def finish_program(program: Program) -> list[Region]:
+    """Fuse, lay out and flatten what was read."""
+    fuse(program)
+    assign_layout(program)
+    return flatten(program)

@@ -1,0 +1,233 @@
+"""Sizes that are known only when a model runs: polynomials of a few bounded symbols.
+
+In the program of a model with dynamic dimensions a shape may hold a ``Size`` where a static one
+has an ``int``. A ``Size`` adds, subtracts, multiplies and compares for equality; nothing else.
+Code that was written for numbers therefore fails loudly instead of taking one size for all:
+there is no order, no conversion to ``int``, and a division must be exact.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Symbol:
+    """A number that is fixed before a run.
+
+    Attributes:
+        name: of the dimension, as in the model or made from the input's name and position.
+        minimum, maximum: bounds, both included; at least 1 where an input gives the symbol.
+        numerator: of a derived symbol, whose value is ``floor(numerator / divisor)``; None
+            where an input's shape gives the value.
+        divisor: see ``numerator``.
+    """
+
+    name: str
+    minimum: int
+    maximum: int
+    numerator: "Dimension | None" = None
+    divisor: int = 1
+
+
+#: Symbols of one product, sorted by name, repeated for powers.
+Monomial = tuple[Symbol, ...]
+#: One dimension of a shape.
+Dimension = Any  # int | Size; declared so because shapes of static programs are tuples of int
+
+
+class Size:
+    """A polynomial of symbols with integer factors; never a constant (that is an ``int``)."""
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+
+    @staticmethod
+    def of(symbol: Symbol) -> "Size":
+        """The symbol itself."""
+        return Size((((symbol,), 1),))
+
+    def __repr__(self) -> str:
+        return f"Size({self})"
+
+    def __str__(self) -> str:
+        texts = []
+        for monomial, factor in self.terms:
+            names = [symbol.name for symbol in monomial]
+            texts.append(
+                "*".join([str(factor), *names] if factor != 1 or not names else names)
+            )
+        return "+".join(texts).replace("+-", "-")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Size) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(self.terms)
+
+    def __add__(self, other: Dimension) -> Dimension:
+        return _sum([*self.terms, *_terms(other)])
+
+    def __radd__(self, other: Dimension) -> Dimension:
+        return self + other
+
+    def __neg__(self) -> Dimension:
+        return self * -1
+
+    def __sub__(self, other: Dimension) -> Dimension:
+        return self + other * -1
+
+    def __rsub__(self, other: Dimension) -> Dimension:
+        return self * -1 + other
+
+    def __mul__(self, other: Dimension) -> Dimension:
+        return _sum(
+            (tuple(sorted(a + b, key=_name)), x * y)
+            for a, x in self.terms
+            for b, y in _terms(other)
+        )
+
+    def __rmul__(self, other: Dimension) -> Dimension:
+        return self * other
+
+    def __floordiv__(self, other: Dimension) -> Dimension:
+        """An exact quotient.
+
+        Raises:
+            TypeError: where it is not exact for every value of the symbols.
+        """
+        quotient = exact_quotient(self, other)
+        if quotient is None:
+            raise TypeError(f"{self} is no multiple of {other}")
+        return quotient
+
+    def __rfloordiv__(self, other: Dimension) -> Dimension:
+        quotient = exact_quotient(other, self)
+        if quotient is None:
+            raise TypeError(f"{other} is no multiple of {self}")
+        return quotient
+
+
+def exact_quotient(number: Dimension, by: Dimension) -> Dimension | None:
+    """``number / by`` for a ``by`` of one term; None where that is no polynomial."""
+    ((divisor, by_factor),) = _terms(by) if len(_terms(by)) == 1 else (((), 0),)
+    if not by_factor:
+        return None
+    terms = []
+    for monomial, factor in _terms(number):
+        left = list(monomial)
+        for symbol in divisor:
+            if symbol not in left:
+                return None
+            left.remove(symbol)
+        if factor % by_factor:
+            return None
+        terms.append((tuple(left), factor // by_factor))
+    return _sum(terms)
+
+
+def is_dynamic(dimension: Dimension) -> bool:
+    """Whether a dimension differs from run to run."""
+    return isinstance(dimension, Size)
+
+
+def has_dynamic(shape: Iterable[Dimension]) -> bool:
+    """Whether a shape has a dimension that differs from run to run."""
+    return any(map(is_dynamic, shape))
+
+
+def evaluate(dimension: Dimension, values: Mapping[Symbol, int]) -> int:
+    """The number for given symbols; derived ones are computed."""
+    return sum(
+        factor * math.prod(_value(symbol, values) for symbol in monomial)
+        for monomial, factor in _terms(dimension)
+    )
+
+
+def largest(dimension: Dimension) -> int:
+    """An upper bound, reached where all factors are positive."""
+    return _bound(dimension, upper=True)
+
+
+def smallest(dimension: Dimension) -> int:
+    """A lower bound, reached where all factors are positive."""
+    return _bound(dimension, upper=False)
+
+
+def largest_shape(shape: Iterable[Dimension]) -> tuple[int, ...]:
+    """The upper bound of every dimension."""
+    return tuple(map(largest, shape))
+
+
+def symbols_of(dimension: Dimension) -> Iterator[Symbol]:
+    """Every symbol that a dimension depends on, those before derived ones first."""
+    for monomial, _ in _terms(dimension):
+        for symbol in monomial:
+            if symbol.numerator is not None:
+                yield from symbols_of(symbol.numerator)
+            yield symbol
+
+
+@functools.cache
+def _derived(symbol: Symbol) -> Size:
+    return Size.of(symbol)
+
+
+def quotient(numerator: Dimension, divisor: int) -> Dimension:
+    """``floor(numerator / divisor)`` for a numerator that is never negative."""
+    exact = exact_quotient(numerator, divisor)
+    if exact is not None:
+        return exact
+    name = f"({numerator})/{divisor}"
+    low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
+    return _derived(Symbol(name, low, high, numerator, divisor))
+
+
+def terms_of(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:
+    """Products of symbols and their factors."""
+    return _terms(dimension)
+
+
+def _bound(dimension: Dimension, *, upper: bool) -> int:
+    total = 0
+    for monomial, factor in _terms(dimension):
+        high = upper == (factor > 0)
+        total += factor * math.prod(s.maximum if high else s.minimum for s in monomial)
+    return total
+
+
+def _value(symbol: Symbol, values: Mapping[Symbol, int]) -> int:
+    if symbol.numerator is None:
+        return values[symbol]
+    return evaluate(symbol.numerator, values) // symbol.divisor
+
+
+def _terms(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:
+    if isinstance(dimension, Size):
+        return dimension.terms
+    if not isinstance(dimension, int):
+        raise TypeError(f"{dimension!r} is no size")
+    return (((), dimension),)
+
+
+def _sum(terms: Iterable[tuple[Monomial, int]]) -> Dimension:
+    total: dict[Monomial, int] = {}
+    for monomial, factor in terms:
+        total[monomial] = total.get(monomial, 0) + factor
+    kept = sorted(
+        ((monomial, factor) for monomial, factor in total.items() if factor),
+        key=lambda term: (-len(term[0]), [_name(s) for s in term[0]]),
+    )
+    if not kept:
+        return 0
+    if len(kept) == 1 and not kept[0][0]:
+        return kept[0][1]
+    return Size(tuple(kept))
+
+
+def _name(symbol: Symbol) -> str:
+    return symbol.name

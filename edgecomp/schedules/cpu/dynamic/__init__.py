@@ -1,0 +1,1 @@
+"""Schedules of operations whose dimensions are known only when the model runs."""

@@ -1,0 +1,74 @@
+"""A model with dynamic dimensions at several sizes: those that decide its program, and golden ones.
+
+The steps before lowering know one size at a time. A model with bounded dimensions goes through
+them at the largest sizes, and once more at each of a few others; lowering compares what came out.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
+from edgecomp.plan.sizes import Symbol
+
+#: Sizes beside the largest that a program is made from: more than expressions have unknowns.
+_VARIANTS = 5
+#: At 1 and 2 a model may do special things, which say nothing about the other sizes.
+_LEAST_TYPICAL = 3
+
+
+def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
+    """The symbols of a model's bounded dimensions, by name; none for a static model."""
+    found = dynamic_inputs(model)
+    if found is None:
+        return ()
+    return tuple(
+        Symbol(name, bounds.minimum, bounds.maximum)
+        for name, bounds in sorted(found.bounds.items())
+    )
+
+
+def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
+    """Sizes that differ from each other in every symbol, inside of the bounds where they can.
+
+    Four of them are neighbours, which tells quotients by 2, 3 and 4 apart, however they are
+    rounded. Bounds too close to hold as many are left upwards: a model that cannot be read there
+    is refused with the reason.
+    """
+    columns: list[tuple[int, ...]] = []
+    taken: set[int] = set()
+    for number, symbol in enumerate(symbols):
+        small, *row = _spread(symbol, taken)
+        # Each symbol in another order, so that they do not grow together.
+        order = next(itertools.islice(itertools.permutations(row), number % 24, None))
+        columns.append((small, *order))
+        taken.update(columns[-1])
+    return [
+        {symbol.name: column[k] for symbol, column in zip(symbols, columns, strict=True)}
+        for k in range(_VARIANTS)
+    ]
+
+
+def _spread(symbol: Symbol, taken: set[int]) -> list[int]:
+    """A small size, then neighbours somewhere in the middle; none of them ``taken``."""
+    low, high = max(symbol.minimum, _LEAST_TYPICAL), symbol.maximum
+    neighbours = _VARIANTS - 1
+    inside = (*range(high // 3, high - neighbours + 1), *range(low, high // 3))
+    for start in itertools.chain(inside, itertools.count(high + 1)):
+        row = range(start, start + neighbours)
+        if start >= low and not {*row} & taken:
+            break
+    small = next(n for n in itertools.count(low) if n not in {*row, *taken, high})
+    return [small, *row]
+
+
+def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
+    """Sizes that golden vectors are kept for, beside the largest: the smallest and an odd one."""
+    smallest = {symbol.name: symbol.minimum for symbol in symbols}
+    middle = {
+        symbol.name: max(symbol.minimum, min(symbol.maximum, (symbol.maximum // 3) | 1))
+        for symbol in symbols
+    }
+    largest = {symbol.name: symbol.maximum for symbol in symbols}
+    return [sizes for sizes in (smallest, middle) if sizes != largest]

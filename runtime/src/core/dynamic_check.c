@@ -1,0 +1,159 @@
+#include "core/dynamic_check.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/checked.h"
+#include "core/dtype.h"
+#include "core/extent.h"
+#include "core/message.h"
+
+static ec_status bad_symbol(const ec_model *model, uint32_t index) {
+  return EC_FAIL(EC_ERROR_DESCRIPTOR, "dimension %" PRIu32 " of '%s' has no sound bounds",
+                 index, model->name);
+}
+
+static ec_status check_symbol(const ec_model *model, uint32_t index) {
+  const ec_symbol *symbol = &model->dynamic->symbols[index];
+  if (symbol->name == NULL || symbol->minimum < 0 || symbol->maximum < symbol->minimum ||
+      symbol->maximum > INT32_MAX) {
+    return bad_symbol(model, index);
+  }
+  if (symbol->derived == NULL) {
+    return symbol->minimum != 0 ? EC_OK : bad_symbol(model, index);
+  }
+  int64_t low = 0;
+  int64_t high = 0;
+  if (!ec_extent_bounds(symbol->derived, model->dynamic->symbols, index, &low, &high) ||
+      low < symbol->minimum || high > symbol->maximum) {
+    return bad_symbol(model, index);
+  }
+  return EC_OK;
+}
+
+/* Whether an extent is at most `most` for all sizes. */
+static bool is_within(const ec_model *model, const ec_extent *extent, int64_t most) {
+  int64_t low = 0;
+  int64_t high = 0;
+  const ec_dynamic *dynamic = model->dynamic;
+  return ec_extent_bounds(extent, dynamic->symbols, dynamic->symbol_count, &low, &high) &&
+         high <= most;
+}
+
+static ec_status check_strides(const ec_model *model, uint32_t index, int64_t repetitions) {
+  const ec_call *call = &model->calls[index];
+  for (uint32_t i = 0; i < call->pointer_count; ++i) {
+    uint64_t reach = 0;
+    uint64_t last = repetitions > 0 ? (uint64_t)repetitions - 1 : 0;
+    const ec_tensor *tensor = &model->tensors[call->tensors[i]];
+    if (!ec_multiply(model->dynamic->calls[index].strides[i], last, &reach) ||
+        reach > tensor->bytes) {
+      return EC_FAIL(EC_ERROR_DESCRIPTOR, "call %" PRIu32 " (%s) repeats beyond tensor '%s'",
+                     index, call->operator_name, tensor->name);
+    }
+  }
+  return EC_OK;
+}
+
+static ec_status check_call(const ec_model *model, uint32_t index) {
+  const ec_call *call = &model->calls[index];
+  const ec_dynamic_call *sized = &model->dynamic->calls[index];
+  bool is_present = sized->sizes != NULL || sized->size_count == 0;
+  if (sized->reserved != 0 || !is_present ||
+      (sized->items == NULL && (sized->strides != NULL || sized->size_count != 0)) ||
+      (sized->items != NULL && (call->first_item != 0 || call->device != EC_DEVICE_CPU))) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "the sizes of call %" PRIu32 " (%s) are malformed",
+                   index, call->operator_name);
+  }
+  if (sized->items == NULL) {
+    return EC_OK;
+  }
+  int64_t most = sized->strides != NULL ? INT32_MAX / (int64_t)call->work_items
+                                        : (int64_t)call->work_items;
+  bool fits = is_within(model, sized->items, most);
+  for (uint32_t i = 0; fits && i < sized->size_count; ++i) {
+    fits = is_within(model, &sized->sizes[i], INT32_MAX);
+  }
+  if (!fits) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "a size of call %" PRIu32 " (%s) can be too large",
+                   index, call->operator_name);
+  }
+  int64_t low = 0;
+  int64_t high = 0;
+  (void)ec_extent_bounds(sized->items, model->dynamic->symbols, model->dynamic->symbol_count,
+                         &low, &high);
+  return sized->strides != NULL ? check_strides(model, index, high) : EC_OK;
+}
+
+/* Whether the elements of a port's shapes never take more than its tensor's bytes. */
+static bool fits_tensor(const ec_model *model, const ec_port *port, const ec_extent *shape) {
+  uint64_t bytes = ec_dtype_bytes(port->dtype);
+  for (uint32_t d = 0; d < port->rank; ++d) {
+    int64_t low = 0;
+    int64_t high = 0;
+    if (!ec_extent_bounds(&shape[d], model->dynamic->symbols, model->dynamic->symbol_count,
+                          &low, &high) ||
+        high > port->shape[d] || !ec_multiply(bytes, (uint64_t)high, &bytes)) {
+      return false;
+    }
+  }
+  return bytes <= model->tensors[port->tensor].bytes;
+}
+
+/* An input's dimension sets a symbol or is a constant. */
+static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent) {
+  if (extent->divisor != 1 || extent->term_count != 1) {
+    return false;
+  }
+  const ec_term *term = &extent->terms[0];
+  if (term->symbol_count == 0) {
+    return true;
+  }
+  return term->symbol_count == 1 && term->factor == 1 &&
+         dynamic->symbols[term->symbols[0]].derived == NULL;
+}
+
+static ec_status check_ports(const ec_model *model, const ec_port *ports, uint32_t count,
+                             const ec_extent *const *shapes, bool settable) {
+  for (uint32_t i = 0; i < count; ++i) {
+    const ec_extent *shape = shapes[i];
+    bool fits = shape == NULL || fits_tensor(model, &ports[i], shape);
+    for (uint32_t d = 0; fits && shape != NULL && settable && d < ports[i].rank; ++d) {
+      fits = is_settable(model->dynamic, &shape[d]);
+    }
+    if (!fits) {
+      return EC_FAIL(EC_ERROR_DESCRIPTOR, "the dynamic shape of port '%s' is malformed",
+                     ports[i].name);
+    }
+  }
+  return EC_OK;
+}
+
+ec_status ec_dynamic_check(const ec_model *model) {
+  const ec_dynamic *dynamic = model->dynamic;
+  if (dynamic == NULL) {
+    return EC_OK;
+  }
+  if (dynamic->symbols == NULL || dynamic->symbol_count == 0 || dynamic->reserved != 0 ||
+      (dynamic->calls == NULL && model->call_count != 0) ||
+      (dynamic->inputs == NULL && model->input_count != 0) ||
+      (dynamic->outputs == NULL && model->output_count != 0)) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "the dynamic part of '%s' lacks a table", model->name);
+  }
+  ec_status status = EC_OK;
+  for (uint32_t i = 0; status == EC_OK && i < dynamic->symbol_count; ++i) {
+    status = check_symbol(model, i);
+  }
+  for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
+    status = check_call(model, i);
+  }
+  if (status == EC_OK) {
+    status = check_ports(model, model->inputs, model->input_count, dynamic->inputs, true);
+  }
+  if (status == EC_OK) {
+    status = check_ports(model, model->outputs, model->output_count, dynamic->outputs, false);
+  }
+  return status;
+}

@@ -1,0 +1,64 @@
+#include "exec/sizes.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/extent.h"
+
+static uint32_t size_count(const ec_model *model) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < model->call_count; ++i) {
+    count += model->dynamic->calls[i].size_count;
+  }
+  return count;
+}
+
+uint64_t ec_sizes_bytes(const ec_model *model) {
+  if (model->dynamic == NULL) {
+    return 0;
+  }
+  return (uint64_t)model->dynamic->symbol_count * sizeof(int64_t) +
+         (uint64_t)model->call_count * (sizeof(int32_t) + sizeof(uint32_t)) +
+         (uint64_t)size_count(model) * sizeof(int32_t);
+}
+
+void ec_sizes_place(const ec_model *model, void *memory, ec_sizes *out_sizes) {
+  const ec_dynamic *dynamic = model->dynamic;
+  out_sizes->model = model;
+  out_sizes->symbols = memory;
+  out_sizes->items = (int32_t *)(void *)(out_sizes->symbols + dynamic->symbol_count);
+  out_sizes->first_size = (uint32_t *)(void *)(out_sizes->items + model->call_count);
+  out_sizes->sizes = (int32_t *)(void *)(out_sizes->first_size + model->call_count);
+  for (uint32_t i = 0; i < dynamic->symbol_count; ++i) {
+    out_sizes->symbols[i] = dynamic->symbols[i].maximum;
+  }
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < model->call_count; ++i) {
+    out_sizes->first_size[i] = next;
+    next += dynamic->calls[i].size_count;
+  }
+  ec_sizes_update(out_sizes);
+}
+
+void ec_sizes_update(ec_sizes *sizes) {
+  const ec_model *model = sizes->model;
+  const ec_dynamic *dynamic = model->dynamic;
+  for (uint32_t i = 0; i < dynamic->symbol_count; ++i) {
+    if (dynamic->symbols[i].derived != NULL) {
+      sizes->symbols[i] = ec_extent_value(dynamic->symbols[i].derived, sizes->symbols);
+    }
+  }
+  for (uint32_t i = 0; i < model->call_count; ++i) {
+    const ec_dynamic_call *call = &dynamic->calls[i];
+    int64_t items = (int64_t)model->calls[i].work_items;
+    if (call->items != NULL) {
+      int64_t count = ec_extent_value(call->items, sizes->symbols);
+      items = call->strides != NULL ? count * items : count;
+    }
+    sizes->items[i] = (int32_t)items;
+    for (uint32_t k = 0; k < call->size_count; ++k) {
+      sizes->sizes[sizes->first_size[i] + k] =
+          (int32_t)ec_extent_value(&call->sizes[k], sizes->symbols);
+    }
+  }
+}

@@ -1,0 +1,74 @@
+"""Models with dynamic dimensions: several of them in one library, run at any size."""
+
+import subprocess
+
+import onnx
+
+from edgecomp.bundle.plan_files import padded_weights, write_plan, write_runtime
+from edgecomp.bundle.toolchain import find_compiler
+from edgecomp.device.load import load_target
+from edgecomp.lower.lower import Variant, lower
+from edgecomp.native import Session
+from edgecomp.options import BuildOptions
+from edgecomp.progress import silent
+from edgecomp.steps.dynamic import symbols_of, typical_sizes
+from edgecomp.steps.prepare import prepare
+
+
+def dynamic_plan(proto, inputs, name="model", target="host"):
+    """The plan of a model with bounded inputs, as a build makes it."""
+    device = load_target(target)
+    options = BuildOptions(input=tuple(inputs), cache_dir=None)
+    base = prepare(proto, options, silent, target=device)
+    symbols = symbols_of(base.model)
+    variants = []
+    for sizes in typical_sizes(symbols):
+        other = prepare(proto, options, silent, target=device, sizes=sizes, largest=base)
+        variants.append(Variant({s: sizes[s.name] for s in symbols}, other.model))
+    return lower(
+        base.model, device, name=name, symbols=symbols, variants=variants, workers=1
+    ).plan
+
+
+def link(plans, folder):
+    """One shared library of several plans; returns a function that opens one of them."""
+    target = load_target("host")
+    compiler = find_compiler(target)
+    assert compiler is not None, "no C compiler"
+    runtime = write_runtime(folder)
+    kernels = set()
+    for plan in plans:
+        weights = padded_weights(plan)
+        (folder / f"{plan.name}.bin").write_bytes(weights)
+        kernels.update(write_plan(folder, plan, target, weights, embedded=False))
+    includes = [f"-I{each}" for each in (*runtime.include_folders, "include")]
+    models = [f"src/{plan.name}.c" for plan in plans]
+    subprocess.run(
+        [*compiler.compile_command, "-O1", "-w", *includes, *models, *runtime.library_sources],
+        cwd=folder,
+        check=True,
+    )
+    made = [*sorted(path.name for path in folder.glob("*.o")), *sorted(kernels)]
+    (folder / "objects.txt").write_text("\n".join(made))
+    compiler.link_shared(["@objects.txt"], "models.so", folder)
+
+    def open_model(name, threads=1):
+        library, weights = folder / "models.so", folder / f"{name}.bin"
+        return Session(library, weights=weights, model=name, threads=threads)
+
+    return open_model
+
+
+def symbolic(proto, **dimensions):
+    """A copy whose inputs have named dimensions: ``symbolic(proto, x=("batch", 8))``."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for value in copy.graph.input:
+        for dim, extent in zip(
+            value.type.tensor_type.shape.dim, dimensions.get(value.name, ()), strict=False
+        ):
+            if isinstance(extent, str):
+                dim.dim_param = extent
+            else:
+                dim.dim_value = extent
+    return copy

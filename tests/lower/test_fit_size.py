@@ -1,0 +1,82 @@
+import hypothesis
+from hypothesis import strategies
+
+from edgecomp.lower.fit_size import fit_size
+from edgecomp.plan.sizes import Size, Symbol, evaluate
+from edgecomp.steps.dynamic import golden_sizes, typical_sizes
+
+B, S = Symbol("b", 1, 8), Symbol("s", 1, 512)
+SEEN = [
+    {B: 8, S: 512},
+    *({B: sizes["b"], S: sizes["s"]} for sizes in typical_sizes([B, S])),
+]
+
+
+def seen(expression):
+    return [expression(sizes[B], sizes[S]) for sizes in SEEN]
+
+
+@hypothesis.given(
+    strategies.integers(1, 5000),
+    strategies.integers(-100, 100),
+    strategies.sampled_from(["s", "b", "bs", "bss", ""]),
+    strategies.sampled_from(["", "s", "b"]),
+)
+def test_expressions_are_found(factor, shift, product, added):
+    """``factor * product + shift * added``, whatever the numbers."""
+
+    def value(b, s):
+        parts = {"b": b, "s": s}
+        first, second = factor, shift
+        for name in product:
+            first *= parts[name]
+        for name in added:
+            second *= parts[name]
+        return first + second
+
+    found = fit_size(seen(value), SEEN)
+    for sizes in ({B: 1, S: 1}, {B: 8, S: 512}, {B: 3, S: 77}):
+        assert evaluate(found, sizes) == value(sizes[B], sizes[S])
+
+
+@hypothesis.given(
+    strategies.integers(2, 40), strategies.integers(0, 40), strategies.integers(1, 64)
+)
+def test_strides_are_found(divisor, shift, factor):
+    """Those of 2 to 4 are; greater ones are never taken for others."""
+    shift = min(shift, divisor)
+
+    def value(_, s):
+        return factor * ((s + shift) // divisor)
+
+    found = fit_size(seen(value), SEEN)
+    for s in (1, 2, 3, 64, 511, 512):
+        assert found is not None or divisor > 4
+        assert found is None or evaluate(found, {B: 1, S: s}) == value(1, s)
+
+
+def test_what_is_no_expression():
+    assert fit_size(seen(lambda _, s: min(s, 200)), SEEN) is None
+    assert fit_size(seen(lambda _, s: s % 7), SEEN) is None
+    assert fit_size(seen(lambda *_: 7), SEEN) == 7
+    assert fit_size(seen(lambda b, _: b), SEEN) == Size.of(B)
+
+
+@hypothesis.given(
+    strategies.integers(1, 600), strategies.integers(0, 600), strategies.integers(1, 20)
+)
+def test_typical_sizes_differ(low, more, batch):
+    """All sizes of a reading differ from each other, in every symbol and from other symbols."""
+    symbols = [Symbol("a", 1, batch), Symbol("s", low, low + more)]
+    chosen = typical_sizes(symbols)
+    for symbol in symbols:
+        column = [sizes[symbol.name] for sizes in chosen]
+        assert len(set(column)) == len(column)
+        assert symbol.maximum not in column
+        assert min(column) >= 2
+    assert not {sizes["a"] for sizes in chosen} & {sizes["s"] for sizes in chosen}
+
+
+def test_golden_sizes():
+    assert golden_sizes([S]) == [{"s": 1}, {"s": 171}]
+    assert golden_sizes([Symbol("s", 4, 4)]) == []

@@ -1,0 +1,71 @@
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from edgecomp.plan.sizes import (
+    Size,
+    Symbol,
+    evaluate,
+    exact_quotient,
+    largest,
+    quotient,
+    smallest,
+)
+
+B, S = Symbol("b", 1, 5), Symbol("s", 2, 40)
+ATOMS = strategies.one_of(
+    strategies.integers(-6, 6), strategies.sampled_from([Size.of(B), Size.of(S)])
+)
+OPERATORS = strategies.sampled_from(["+", "-", "*"])
+
+
+def combine(left, operator, right):
+    return {"+": left + right, "-": left - right, "*": left * right}[operator]
+
+
+@hypothesis.given(
+    strategies.lists(strategies.tuples(OPERATORS, ATOMS), max_size=5),
+    strategies.integers(B.minimum, B.maximum),
+    strategies.integers(S.minimum, S.maximum),
+)
+def test_arithmetic_is_that_of_numbers(steps, b, s):
+    """A polynomial's value is that of the same steps on numbers, inside of its bounds."""
+    values = {B: b, S: s}
+    size, number = 1, 1
+    for operator, atom in steps:
+        size = combine(size, operator, atom)
+        number = combine(number, operator, evaluate(atom, values))
+    assert evaluate(size, values) == number
+    assert smallest(size) <= number <= largest(size)
+
+
+def test_one_form():
+    b, s = Size.of(B), Size.of(S)
+    assert (b + s) * 2 == s * 2 + 2 * b
+    assert b * s - s * b == 0
+    assert b + 1 - b == 1
+    assert isinstance(b - b + 3, int)
+    assert str(12 * b * s - 3) == "12*b*s-3"
+
+
+def test_exact_quotients():
+    b, s = Size.of(B), Size.of(S)
+    assert (12 * b * s) // 4 == 3 * b * s
+    assert exact_quotient(12 * b * s, s) == 12 * b
+    assert exact_quotient(b * s + b, b) == s + 1
+    assert exact_quotient(b + 1, 2) is None
+    with pytest.raises(TypeError, match="no multiple"):
+        (b + 1) // 2
+
+
+def test_rounded_quotients():
+    half = quotient(Size.of(S) + 1, 2)
+    assert [evaluate(half, {S: s}) for s in (2, 3, 40)] == [1, 2, 20]
+    assert (smallest(half), largest(half)) == (1, 20)
+    assert quotient(4 * Size.of(S), 2) == 2 * Size.of(S)
+
+
+@pytest.mark.parametrize("use", [int, lambda s: s < 3, lambda s: range(s), lambda s: s // 7])
+def test_no_size_is_taken_for_a_number(use):
+    with pytest.raises(TypeError):
+        use(Size.of(S) + 1)

@@ -1,0 +1,95 @@
+"""The forms of a model that are compared: torch, onnxruntime and edgecomp, float and int8."""
+
+import contextlib
+
+import numpy as np
+import onnx
+import onnx.version_converter
+
+from edgecomp import api
+from edgecomp.options import BuildOptions
+
+
+def onnxruntime_outputs(path, feeds):
+    """Outputs of a file under onnxruntime, on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"]
+    )
+    return [session.run(None, feed) for feed in feeds]
+
+
+def onnxruntime_int8(path, feeds, folder):
+    """The file after onnxruntime's static quantization: its defaults, per channel if it can."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self._feeds = iter(feeds)
+
+        def get_next(self):
+            return next(self._feeds, None)
+
+    prepared, result = folder / "prepared.onnx", folder / "onnxruntime_int8.onnx"
+    source = onnx.load(path)
+    if source.opset_import[0].version < 13:  # scales per channel are newer
+        path = folder / "upgraded.onnx"
+        onnx.save(onnx.version_converter.convert_version(source, 17), path)
+    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    for per_channel in (True, False):  # it fails on some models with the first
+        with contextlib.suppress(ValueError):
+            form = QuantFormat.QDQ
+            quantize_static(
+                str(prepared), str(result), Reader(), form, per_channel=per_channel
+            )
+            break
+    return result
+
+
+def build(model, path, folder, precision, most_samples=300):
+    """A bundle of a real model for this machine."""
+    options = BuildOptions(
+        precision=precision,
+        num_samples=most_samples,
+        input=model.inputs,
+        name=model.name,
+        output=folder / f"{model.name}_{precision}",
+        force=True,
+    )
+    calibration = model.calibration()[:most_samples] if precision == "w8a8" else None
+    return api.build(path, options, calibration_dataset=calibration)
+
+
+def bundle_outputs(bundle, feeds):
+    """Outputs of a bundle in this process, in the order of the graph."""
+    ports = [port.name for port in bundle.inputs]
+    with bundle:
+        return [
+            list(bundle.run(dict(zip(ports, feed.values(), strict=True))).values())
+            for feed in feeds
+        ]
+
+
+def distance(found, expected):
+    """Largest difference of any output, over that output's range in all samples."""
+    worst = 0.0
+    for port in range(len(expected[0])):
+        a = np.stack([outputs[port] for outputs in found]).astype(np.float64)
+        b = np.stack([outputs[port] for outputs in expected]).astype(np.float64)
+        worst = max(worst, float(np.abs(a - b).max() / max(b.max() - b.min(), 1e-30)))
+    return worst
+
+
+def signal_to_noise(found, expected):
+    """dB of all outputs together, each scaled by its own power."""
+    noise = []
+    for port in range(len(expected[0])):
+        a = np.stack([outputs[port] for outputs in found]).astype(np.float64)
+        b = np.stack([outputs[port] for outputs in expected]).astype(np.float64)
+        noise.append(((a - b) ** 2).sum() / max((b**2).sum(), 1e-300))
+    return -10 * float(np.log10(max(np.mean(noise), 1e-30)))

@@ -1,0 +1,81 @@
+"""Contents that do not stay in memory."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from edgecomp.buffers import (
+    BufferReader,
+    Spool,
+    bytes_of,
+    forget,
+    pieces,
+    read_or_map,
+    spooled,
+    write_pieces,
+)
+
+
+@pytest.mark.parametrize("kept_bytes", [-1, 0, 7, 1 << 20])
+def test_what_is_written_comes_back(kept_bytes):
+    spool = Spool(kept_bytes)
+    parts = [b"abc", b"", bytes(range(200)) * 100, b"end"]
+    assert [spool.write(part) for part in parts] == [len(part) for part in parts]
+    assert len(spool) == spool.tell() == sum(map(len, parts))
+    assert bytes(spool.finish()) == b"".join(parts)
+
+
+def test_nothing_written_is_nothing():
+    assert bytes(Spool().finish()) == b""
+
+
+def test_a_mapped_buffer_is_read_again_after_it_was_forgotten():
+    content = np.random.default_rng(0).integers(0, 256, 20 << 20).astype(np.uint8)
+    spool = Spool(0)
+    spool.write(bytes_of(content))
+    mapped = spool.finish()
+    assert b"".join(pieces(mapped)) == content.tobytes()
+    forget(mapped)
+    forget(mapped[5:100_000])
+    assert bytes(mapped) == content.tobytes()
+
+
+@hypothesis.given(st.integers(0, 3000), st.integers(0, 3000), st.booleans())
+def test_forgetting_any_part_changes_nothing(start, count, whole):
+    array = spooled(np.arange(3000, dtype=np.int32))
+    forget(array if whole else array[start : start + count])
+    np.testing.assert_array_equal(array, np.arange(3000))
+
+
+def test_what_is_not_mapped_is_left_alone():
+    array = np.arange(10)
+    forget(array)
+    forget(b"abc")
+    forget(None)
+    np.testing.assert_array_equal(array, np.arange(10))
+
+
+def test_arrays_in_another_order_are_written_row_major(rng):
+    array = rng.standard_normal((5, 7, 3)).transpose(2, 0, 1)
+    moved = spooled(array)
+    np.testing.assert_array_equal(moved, array)
+    assert moved.flags.c_contiguous
+    assert not moved.flags.writeable
+
+
+@pytest.mark.parametrize("size", [0, 10, 17 << 20])
+def test_files_are_read_or_mapped(tmp_path, size):
+    content = bytes(size)
+    write_pieces(tmp_path / "file", content)
+    assert bytes(read_or_map(tmp_path / "file")) == content
+
+
+def test_a_buffer_is_read_as_a_file():
+    reader = BufferReader(memoryview(b"0123456789"))
+    assert reader.read(3) == b"012"
+    assert reader.seek(-2, 2) == 8
+    assert reader.read() == b"89"
+    assert reader.seek(1) == 1
+    assert reader.seek(2, 1) == 3
+    assert reader.read(2) == b"34"
