@@ -188,6 +188,8 @@ def at_shapes(
     Raises:
         EdgecompError: INPUT_MISMATCH for an input or a shape that the model cannot have.
     """
+    if not shapes:
+        return dict(inputs)
     ports = {port.name: port for port in bundle.inputs}
     known: dict[str, int] = {}
     for name, shape in shapes.items():

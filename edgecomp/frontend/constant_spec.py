@@ -50,15 +50,12 @@ class ConstantSpec:
         return whole.reshape(shape)
 
     def _shape(self, value: ir.Value) -> tuple[int, ...]:
+        """The input's shape; a free dimension gets what the numbers leave for it."""
         if value.shape is None:
             return () if len(self.numbers) == 1 else (len(self.numbers),)
-        free = [
-            index for index, extent in enumerate(value.shape) if not isinstance(extent, int)
-        ]
-        shape = [extent if isinstance(extent, int) else 1 for extent in value.shape]
-        if len(free) == 1 and math.prod(shape):
-            shape[free[0]] = max(1, len(self.numbers) // math.prod(shape))
-        return tuple(shape)
+        known = math.prod(extent for extent in value.shape if isinstance(extent, int))
+        left = max(1, len(self.numbers) // max(1, known))
+        return tuple(extent if isinstance(extent, int) else left for extent in value.shape)
 
     def _conflict(self, why: str) -> EdgecompError:
         return EdgecompError(

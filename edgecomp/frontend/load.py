@@ -30,8 +30,8 @@ from edgecomp.frontend.torch_export import (
 )
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
-from edgecomp.graph.control_flow import may_not_end
 from edgecomp.graph.fold import infer_and_fold
+from edgecomp.graph.loop_form import may_not_end
 from edgecomp.graph.microsoft.definitions import adopt_misplaced
 from edgecomp.graph.names import name_everything
 from edgecomp.graph.run import random_feeds, run_model

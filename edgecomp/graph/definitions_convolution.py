@@ -14,8 +14,8 @@ def define_conv_integer(node: ir.Node) -> Body | None:
     Constant weights stay: integer kernels compute with them.
     """
     rank = len(static_shape(node.inputs[0]) or ())
-    points = node.inputs[3] if len(node.inputs) > len(("x", "w", "x_zero")) else None
-    known = is_constant(node.inputs[1]) and (points is None or is_constant(points))
+    weight_zero = node.inputs[3] if len(node.inputs) > len(("x", "w", "x_zero")) else None
+    known = is_constant(node.inputs[1]) and (weight_zero is None or is_constant(weight_zero))
     if known and rank in (3, 4):
         return None
     body = Body()

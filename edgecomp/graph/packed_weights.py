@@ -66,11 +66,8 @@ def packed_weights(node: ir.Node) -> PackedWeights | None:
         scales, zeros = (np.broadcast_to(x, (1, columns)) for x in (scales, zeros))
     elif axis != 0:
         return None  # blocks along the columns
-    return PackedWeights(
-        *(np.ascontiguousarray(each) for each in (numbers, scales, zeros)),
-        bits,
-        block or depth,
-    )
+    numbers, scales, zeros = (np.ascontiguousarray(x) for x in (numbers, scales, zeros))
+    return PackedWeights(numbers, scales, zeros, bits, block or depth)
 
 
 def is_packed_weight(dequantize: ir.Node) -> bool:

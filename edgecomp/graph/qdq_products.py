@@ -50,7 +50,7 @@ def _gemm(node: ir.Node) -> IntegerProduct:
     transposed = bool(node.attributes.get_int("transB", 0))
     weight, scale = weight_of(node.inputs[1], 0 if transposed else 1)
     if transposed:
-        weight = np.ascontiguousarray(weight.T)
+        weight = weight.T.copy()
     bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, weight.shape[1])
     return _product(node, (node,), x, weight, scale, bias)
 

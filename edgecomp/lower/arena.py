@@ -53,7 +53,8 @@ def alive_through(loops: Sequence[tuple[int, int]], first: int, last: int) -> tu
 
     Args:
         loops: first and last call of each.
-        first, last: calls that touch the value.
+        first: call that touches the value first.
+        last: call that touches it last.
     """
     inner_first = sorted(loops, key=lambda loop: loop[1] - loop[0])
     for begin, end in inner_first:

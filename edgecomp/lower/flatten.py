@@ -111,15 +111,17 @@ class _Flat:
         _stand_in(inside, [*carried, *given[kind.carried :]])
         self.add(kind.body)
         after = list(kind.body.outputs)
-        following = [(after.pop(0), condition)] if kind.has_next else []
+        following: list[tuple[Value, Value | None]] = []
+        if kind.has_next:
+            following.append((after.pop(0), condition))
         following += zip(after, carried, strict=False)
         for value, result in zip(after[kind.carried :], joined, strict=True):
             value.alias_of = result
         end_of_body = len(self.operations)
-        for value, result in following:
-            assert result is not None
-            if not self._write_through(value, result, first, end_of_body):
-                self._copy(value, result, operation)
+        for value, place in following:
+            assert place is not None
+            if not self._write_through(value, place, first, end_of_body):
+                self._copy(value, place, operation)
         self.regions[number] = Region(
             RegionKind.LOOP,
             first,

@@ -19,7 +19,7 @@ from edgecomp.plan.values import Array, Quantization, Value
 ReadNodes = Callable[["Reader", ir.Graph], None]
 
 
-def _read_nothing(reader: "Reader", graph: ir.Graph) -> None:
+def _read_nothing(_: "Reader", graph: ir.Graph) -> None:
     raise AssertionError(f"nothing reads the graphs inside nodes: {graph.name}")
 
 

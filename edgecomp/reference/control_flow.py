@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY
 from edgecomp.graph.constants import AnyArray, constant_array
-from edgecomp.graph.control_flow import LoopForm, loop_form, scanned_rounds
+from edgecomp.graph.loop_form import LoopForm, loop_form, scanned_rounds
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 
@@ -38,7 +38,7 @@ def run_control_flow(node: ir.Node, arrays: Arrays, evaluate: Evaluate) -> list[
 
 
 def _run_graph(graph: ir.Graph, arrays: Arrays, evaluate: Evaluate) -> list[AnyArray]:
-    inside = collections.ChainMap({}, arrays)  # type: ignore[arg-type]
+    inside: collections.ChainMap[ir.Value, AnyArray] = collections.ChainMap({}, arrays)  # type: ignore[arg-type]
     for node in graph:
         inside.update(zip(node.outputs, evaluate(node, inside), strict=True))
     return [_contents(value, inside) for value in graph.outputs]

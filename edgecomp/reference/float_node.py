@@ -114,6 +114,34 @@ def _convolution(node: ir.Node, inputs: list[Any]) -> AnyArray:
     return total.astype(x.dtype)
 
 
+def _integer_convolution(node: ir.Node, inputs: list[Any]) -> AnyArray:
+    """ConvInteger: sums of products of bytes, which float64 holds exactly."""
+    x, weight = (_centred(inputs, index) for index in (0, 1))
+    window = window_of(node, x.shape, weight.shape[2:])
+    total = convolve(x, weight, window, node.attributes.get_int("group", 1))
+    return total.astype(np.int32)
+
+
+def _integer_product(_node: ir.Node, inputs: list[Any]) -> AnyArray | None:
+    """MatMulInteger, likewise; numpy multiplies matrices of floats faster than of integers."""
+    if any(point is not None and point.size != 1 for point in inputs[2:]):
+        return None
+    a, b = (_centred(inputs, index) for index in (0, 1))
+    product: AnyArray = np.matmul(a, b).astype(np.int32)
+    return product
+
+
+def _centred(inputs: list[Any], index: int) -> AnyArray:
+    """An operand of an integer product less its zero point, in float64."""
+    stored: AnyArray = inputs[index].astype(np.float64)
+    point = inputs[index + 2] if len(inputs) > index + 2 else None
+    if point is None:
+        return stored
+    along = [-1, *[1] * (stored.ndim - 1)] if point.size > 1 else [1] * stored.ndim
+    centred: AnyArray = stored - point.astype(np.float64).reshape(along)
+    return centred
+
+
 def _quantize(node: ir.Node, inputs: list[Any]) -> AnyArray | None:
     x, scale = inputs[:2]
     zero = inputs[2] if len(inputs) > 2 else None
@@ -156,6 +184,8 @@ def _broadcast_shape(node: ir.Node, x: AnyArray, scale: AnyArray) -> list[int]:
 
 _NUMPY: dict[str, Any] = {
     "Conv": _convolution,
+    "ConvInteger": _integer_convolution,
     "DequantizeLinear": _dequantize,
+    "MatMulInteger": _integer_product,
     "QuantizeLinear": _quantize,
 }

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.control_flow import may_not_end
+from edgecomp.graph.loop_form import may_not_end
 from edgecomp.graph.portable import serialize
 from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ def digits():
 
 def build(target, folder, order):
     """The whole way from torch; ``order`` seeds the order of Python's sets."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "net.py").write_text(_MODULE)
     np.save(folder / "images.npy", digits_data()[2][:32])
     command = [sys.executable, "-m", "edgecomp", "build", "net.py:digits", "--target", target]
@@ -80,3 +81,13 @@ def test_two_builds_give_the_same_bytes(name, tmp_path, figure):
         "0",
     )
     assert not different
+
+
+def test_known_kernels_give_the_same_bytes(tmp_path):
+    first = contents(build("host", tmp_path / "one", 1))
+    shutil.copytree(tmp_path / "one" / "cache", tmp_path / "two" / "cache")
+    objects = {path.name for path in (tmp_path / "two" / "cache" / "objects").iterdir()}
+    assert contents(build("host", tmp_path / "two", 2)) == first
+    assert objects == {
+        path.name for path in (tmp_path / "two" / "cache" / "objects").iterdir()
+    }

@@ -17,6 +17,7 @@ class Port:
     name: str
     dtype: str
     shape: tuple[int, ...]
+    dimensions: tuple[str, ...] = ()
 
 
 X = Port("x", "float32", (1, 3, 4, 5))

@@ -146,7 +146,7 @@ def test_an_outer_value_that_is_first_read_in_the_last_round_of_a_long_body():
         compiled.check(n=n, x=values(64))
 
 
-@hypothesis.settings(max_examples=14, deadline=None)
+@hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(
     st.integers(0, 5),
     st.lists(st.integers(1, 7), min_size=1, max_size=3),

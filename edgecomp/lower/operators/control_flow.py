@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY, captured_values
 from edgecomp.graph.constants import is_constant
-from edgecomp.graph.control_flow import (
+from edgecomp.graph.loop_form import (
     LoopForm,
     condition_value,
     fixed_rounds,
@@ -88,10 +88,10 @@ def read_if(reader: Reader, node: ir.Node) -> str:
         body.program.outputs = [body.reader.value(value) for value in graph.outputs]
         bodies.append(body)
     read = list(dict.fromkeys(value for body in bodies if body for value in body.read))
-    programs = [body and _with_inputs(body, read) for body in bodies]
+    then, otherwise = (_with_inputs(body, read) if body else None for body in bodies)
     outputs = [_value(reader, value) for value in node.outputs]
     inputs = [reader.input(node, 0), *read]
-    reader.emit(Branch((programs[0], programs[1])), inputs, outputs, [node])
+    reader.emit(Branch((then, otherwise)), inputs, outputs, [node])
     return ""
 
 

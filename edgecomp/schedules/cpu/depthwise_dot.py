@@ -133,7 +133,13 @@ class Products(abc.ABC):
 def unpack(
     builder: KernelBuilder, a: Expr, b: Expr, unit: int, lanes: int, dtype: str
 ) -> list[Expr]:
-    """Interleave ``unit`` bytes of a with ``unit`` of b: within 128 bits, low half and high."""
+    """Interleave ``unit`` bytes of a with ``unit`` of b: within 128 bits, low half and high.
+
+    Of eight bytes each it is one vector of sixteen.
+    """
+    if lanes == 8:
+        order = np.arange(16).reshape(2, -1, unit).transpose(1, 0, 2).reshape(-1)
+        return [builder.let("pairs", pick([a, b], order), vector_dtype(dtype, 16))]
     found = []
     for half in (0, 8):
         starts = [piece + half + i for piece in range(0, lanes, 16) for i in range(0, 8, unit)]
@@ -166,7 +172,8 @@ class FourRows(Products):
     def weight_vectors(self, lanes: int, use: Use) -> tuple[int, ...]:
         """A register of bytes per vector of sums."""
         del use
-        return (lanes,) * 4
+        count = self.sums(lanes)
+        return (4 * lanes // count,) * count
 
     def interleave(self, builder: KernelBuilder, rows: list[Expr], lanes: int) -> list[Expr]:
         """Unpack bytes, then pairs of them."""
@@ -179,7 +186,7 @@ class FourRows(Products):
         return [
             operand
             for a, b in zip(first, second, strict=True)
-            for operand in unpack(builder, a, b, 2, lanes, self.x_dtype)
+            for operand in unpack(builder, a, b, 2, max(lanes, 16), self.x_dtype)
         ]
 
     def add(
@@ -313,17 +320,18 @@ def products_of(target: Target) -> Products:
         vnni = target.has("avx512vnni" if lanes == 64 else "avxvnni")
         return _x86(target, lanes, vnni=vnni)
     if target.has("dotprod"):
+        # Half a register of channels: weights of a column of the window then stay in registers.
         return FourRows(
             name="sdot",
             target=target,
             x_dtype="int8",
-            lanes=16,
-            least_lanes=16,
+            lanes=8,
+            least_lanes=8,
             group=4,
-            interleave_cost=8,
-            use_cost=4,
+            interleave_cost=4,
+            use_cost=2,
             held=12,
-            ahead=4,
+            ahead=1 if core.in_order else 2,
             loads_biases=True,
         )
     lanes = 16 if core.isa == "aarch64" else 8

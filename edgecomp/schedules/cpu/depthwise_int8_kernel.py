@@ -57,7 +57,7 @@ class Int8Kernel:
     def __init__(self, operation: Operation, target: Target, params: Params) -> None:
         kind = operation.kind
         assert isinstance(kind, Convolution)
-        assert kind.finish is not None
+        assert isinstance(kind.finish, Requantize | Scale)
         self.kind, self.target, self.params = kind, target, params
         self.finish: Requantize | Scale = kind.finish
         self.products: Products = products_of(target)

@@ -114,7 +114,9 @@ class TileResults:
                 load(self.pointers.residual, first + vector * lanes, lanes) for vector in pairs
             ]
         residual = load(self.pointers.residual, at, len(vectors) * lanes)
-        indices = np.arange(len(pairs) * lanes) % (len(vectors) * lanes)
+        firsts = [(vector - vectors.start) * lanes for vector in pairs]
+        indices = np.concatenate([np.arange(first, first + lanes) for first in firsts])
+        # Of one vector alone TVM takes no more lanes than it has.
         return [pick([residual, residual], indices)]
 
     def _finish_rows(

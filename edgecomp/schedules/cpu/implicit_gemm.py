@@ -29,6 +29,7 @@ from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.cpu.reach import start_of
 from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, params_for
+from edgecomp.schedules.repeated import emit_once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +93,14 @@ def emit_product(
     reach = reach_of_sums(arithmetic, epilogue, target, weights, bias)
     plan = GemmPlan(product, arithmetic, epilogue, target, params, reach, row_count)
     padded = plan.vectors * arithmetic.lanes
-    walk = GemmWalk(plan) if row_count is None else DynamicGemmWalk(plan)
-    kernel = walk.emit(f"{name}_{plan.tile_name}__{arithmetic.name}")
+    symbol_name = f"{name}_{plan.tile_name}__{arithmetic.name}"
+    sizes: tuple[Size, ...] = ()
+    if row_count is None:
+        kernel = emit_once(_emit, plan, symbol_name)
+    else:
+        walk = DynamicGemmWalk(plan)
+        kernel = walk.emit(symbol_name)
+        sizes = tuple(walk.builder.sizes)
     columns = (product.groups, product.columns)
 
     def packed(values: Array | None) -> Array | None:
@@ -108,7 +115,7 @@ def emit_product(
         work_items=plan.work_items,
         row_ends=plan.row_ends,
         items=plan.items,
-        sizes=walk.builder.sizes,
+        sizes=sizes,
         tile_rows=params.rows.large,
         weights=pack_weights(
             weights.reshape(*columns, -1, plan.run_length), params.vectors, arithmetic
@@ -118,6 +125,10 @@ def emit_product(
         sums=packed(runtime.sums if runtime else None),
         offset=packed(runtime.offset if runtime else None),
     )
+
+
+def _emit(plan: GemmPlan, name: str) -> Kernel:
+    return GemmWalk(plan).emit(name)
 
 
 def _start(plan: GemmPlan, bias: Array) -> Array:

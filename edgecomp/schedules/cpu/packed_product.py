@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, PackedMatrixMultiply
-from edgecomp.plan.values import Array, Order
+from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.packed_kernel import PackedKernel, PackedShape
@@ -55,7 +55,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     shape = PackedShape.of(kind, rows, depth, columns, zeros.constant, target)
     kernel, items = PackedKernel(shape, target, kind.activation).emit()
     label = numbers.name
-    arguments = [
+    arguments: list[Value | Constant] = [
         x,
         Constant(f"{label}.packed", pack(numbers.constant, shape)),
         Constant(f"{label}.scales", _tiled(scales.constant, shape)),

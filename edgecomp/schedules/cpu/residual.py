@@ -79,11 +79,10 @@ def narrow_added(
         both = Accumulators(added, factors, reach)
         return narrow(builder, target, both, add.requantize, dtype)
     add_up = _sums_aarch64 if target.core.isa == "aarch64" else _sums_x86
-    found = list(add_up(builder, target, addition))
-    if target.core.isa == "x86_64":
-        # A vector that stands twice is one value: LLVM would compute it twice.
-        value_of = dict(zip(map(id, sums.totals), found, strict=True))
-        found = [value_of[id(total)] for total in sums.totals]
+    # A vector that stands twice is one value: LLVM would compute it twice.
+    values = add_up(builder, target, addition)
+    value_of = dict(zip(map(id, sums.totals), values, strict=True))
+    found = [value_of[id(total)] for total in sums.totals]
     return narrow_scaled(builder, target, found, add.requantize, dtype=dtype, reach=reach)
 
 

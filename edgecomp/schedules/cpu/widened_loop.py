@@ -28,6 +28,8 @@ _COPIES = 2
 _SKEW = 2
 #: Multiplies and additions in the body of a loop at most: code size.
 _BODY_MULTIPLIES = 360
+#: Turns that are worth a body twice as long.
+_LEAST_TURNS = 4
 #: Greatest offset of a load of two registers, in registers.
 _PAIR_LIMIT = 63
 _SIZES = {1: "s", 2: "d", 4: "q"}
@@ -70,7 +72,7 @@ class WidenedLoop:
         """Groups of K in the loop's body."""
         twice = 2 * GROUP
         short = 3 * twice * self.rows * self.vectors <= _BODY_MULTIPLIES
-        return twice if short and (self.length - GROUP) // twice > 1 else GROUP
+        return twice if short and (self.length - GROUP) // twice >= _LEAST_TURNS else GROUP
 
     @property
     def iterations(self) -> int:

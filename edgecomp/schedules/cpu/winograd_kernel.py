@@ -27,6 +27,7 @@ from edgecomp.schedules.cpu.winograd_layer import Block, Columns, WinogradLayer,
 from edgecomp.schedules.cpu.winograd_rectangles import rectangles_of
 from edgecomp.schedules.cpu.winograd_tiles import CACHE_LINE_BYTES
 from edgecomp.schedules.cpu.winograd_transform import Transforms
+from edgecomp.schedules.repeated import emit_once
 
 
 def emit_winograd(
@@ -36,6 +37,12 @@ def emit_winograd(
 
     The weights are packed as [column block][product][C][columns of the block].
     """
+    return emit_once(_emit, layer, arithmetic, epilogue, target)
+
+
+def _emit(
+    layer: WinogradLayer, arithmetic: Arithmetic, epilogue: Epilogue, target: Target
+) -> Kernel:
     return _Emitter(layer, arithmetic, epilogue, target).emit()
 
 

@@ -42,13 +42,13 @@ static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
 static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
   uint32_t first = *call;
   const ec_device *device = &state->run->devices[state->run->model->calls[first].device];
-  if (device != state->active) { /* devices meet in the arena */
+  if (state->active != NULL && state->active != device) { /* devices meet in the arena */
     ec_status status = finish_active(state);
     if (status != EC_OK) {
       return status;
     }
-    state->active = device;
   }
+  state->active = device;
   *call = first + 1;
   if (device->backend->launch_lanes != NULL) {
     *call = group_end(state->run->model, first, end);

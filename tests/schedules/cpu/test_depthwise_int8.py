@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.dense import RELU, Conv, halo_untouched, make_integer, run
-from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
+from helpers.targets import A53, A55, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +65,19 @@ def test_avx512_without_dot_product(index):
 
 @pytest.mark.parametrize(
     ("target", "index"),
-    [(A53, 1), (A53, 4), (A53, 2), (A76, 1), (A76, 4), (A76, 3), (ARMV7, 1), (ARMV7, 4)],
+    [
+        (A53, 1),
+        (A53, 4),
+        (A53, 2),
+        (A76, 1),
+        (A76, 4),
+        (A76, 3),
+        (A55, 1),
+        (A55, 3),
+        (A55, 5),
+        (ARMV7, 1),
+        (ARMV7, 4),
+    ],
     ids=lambda v: getattr(v, "name", str(v)),
 )
 def test_emulated(target, index):

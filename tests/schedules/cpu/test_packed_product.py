@@ -1,0 +1,79 @@
+"""Products with packed weights on every target, against float64."""
+
+import numpy as np
+import pytest
+from helpers.kernels import run_calls
+from helpers.targets import ALL
+
+from edgecomp.plan.operations import Activation, Operation, PackedMatrixMultiply
+from edgecomp.plan.values import Value
+from edgecomp.schedules.cpu import packed_product
+
+
+def constant(name, array):
+    return Value(name, array.shape, array.dtype.name, constant=array)
+
+
+def operation(rows, depth, columns, bits, block, *, same_zero, activation=None):
+    rng = np.random.default_rng(0)
+    blocks = -(-depth // block)
+    zeros = rng.integers(0, 2**bits, (blocks, columns)).astype(np.uint8)
+    kind = PackedMatrixMultiply(bits=bits, block=block, activation=activation)
+    inputs = [
+        Value("x", (rows, depth), "float32"),
+        constant("numbers", rng.integers(0, 2**bits, (depth, columns)).astype(np.uint8)),
+        constant("scales", rng.uniform(0.01, 0.02, (blocks, columns)).astype(np.float32)),
+        constant("zeros", np.full_like(zeros, 2 ** (bits - 1)) if same_zero else zeros),
+        constant("bias", rng.standard_normal(columns).astype(np.float32)),
+    ]
+    outputs = [Value("y", (rows, columns), "float32"), Value("s", (rows, blocks), "float32")]
+    return Operation(kind, inputs, outputs, ("product",))
+
+
+def expected(operation, x):
+    numbers, scales, zeros, bias = (
+        v.constant.astype(np.float64) for v in operation.inputs[1:]
+    )
+    block = np.arange(len(numbers)) // operation.kind.block
+    y = x.astype(np.float64) @ ((numbers - zeros[block]) * scales[block]) + bias
+    return np.maximum(y, 0) if operation.kind.activation else y
+
+
+CASES = [
+    (1, 64, 37, 4, 32, True),
+    (1, 100, 130, 4, 32, False),
+    (3, 48, 20, 2, 16, False),
+    (2, 70, 9, 8, 70, True),
+    (13, 64, 40, 4, 16, False),
+    (9, 33, 50, 8, 32, True),
+    (5, 64, 33, 2, 64, True),
+]
+
+
+@pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_product(case, target):
+    *extents, same_zero = case
+    product = operation(*extents, same_zero=same_zero, activation=Activation("relu"))
+    assert packed_product.match(product, target) == ""
+    x = np.random.default_rng(1).standard_normal(product.inputs[0].shape).astype(np.float32)
+    calls = packed_product.emit(product, target)
+    found = run_calls(calls, target, {product.inputs[0]: x.reshape(-1)}, slices=2)
+    want = expected(product, x)
+    got = found[product.outputs[0]].reshape(want.shape)
+    np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"block": 12, "bits": 4}, "no whole words"),
+        ({"activation": Activation("nothing")}, "activation nothing"),
+    ],
+)
+def test_refusals(change, reason):
+    import dataclasses
+
+    product = operation(1, 64, 8, 4, 32, same_zero=True)
+    product.kind = dataclasses.replace(product.kind, **change)
+    assert reason in packed_product.match(product, ALL[0])
