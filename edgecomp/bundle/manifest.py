@@ -147,6 +147,10 @@ class Manifest:
 def to_json(manifest: Manifest) -> str:
     """The file's text: sorted keys, so that equal facts give equal bytes."""
     content = {"format": FORMAT, "schema": SCHEMA, **dataclasses.asdict(manifest)}
+    if not manifest.dynamic:  # a static bundle says nothing of what it has not
+        del content["dynamic"]
+        for port in (*content["inputs"], *content["outputs"]):
+            del port["dimensions"]
     return (
         json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
     )

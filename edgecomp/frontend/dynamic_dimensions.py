@@ -76,6 +76,23 @@ def choose_sizes(
     return static
 
 
+def example_shapes(
+    inputs: Mapping[str, InputSpec], sizes: Mapping[str, int] | None
+) -> dict[str, InputSpec]:
+    """The inputs of a module that is traced, where no model names dimensions yet."""
+    given = sizes or {}
+    found = {}
+    for name, spec in inputs.items():
+        extents = tuple(
+            extent
+            if isinstance(extent, int)
+            else given.get(extent.name or f"{name}_{d}", extent.maximum)
+            for d, extent in enumerate(spec.shape)
+        )
+        found[name] = InputSpec(name, extents, spec.dtype)
+    return found
+
+
 def dynamic_inputs(model: ir.Model) -> DynamicInputs | None:
     """The bounded dimensions of a model that was read with some, else None."""
     text = model.metadata_props.get(PROPERTY)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,7 @@ def trace(
     inputs: Mapping[str, InputSpec],
     dynamic_shapes: Any,
     opset: int,
+    resized: Collection[str] = (),
 ) -> Traced:
     """Export to ONNX and run the same example through eager torch.
 
@@ -95,6 +96,8 @@ def trace(
     if not args and not kwargs:
         args, kwargs = _example(source, inputs)
     module = source.module() if program else source
+    if resized:
+        args = _resized(args, module, {name: inputs[name] for name in resized})
     with _evaluation_mode(module), torch.no_grad():
         exported = _export(source, tuple(args), dict(kwargs), dynamic_shapes, opset)
         model = exported.model
@@ -163,6 +166,23 @@ def _example(source: Any, inputs: Mapping[str, InputSpec]) -> tuple[tuple[Any, .
             hint="pass args=(tensor, ...), or --input name:1x3x224x224 in the order of forward()",
         )
     return tuple(torch.from_numpy(np.array(spec.random())) for spec in inputs.values()), {}
+
+
+def _resized(
+    args: Sequence[Any], module: Any, inputs: Mapping[str, InputSpec]
+) -> tuple[Any, ...]:
+    """Example inputs in other shapes, with the same contents again and again."""
+    import inspect
+
+    torch = _torch()
+    names = list(inspect.signature(module.forward).parameters)
+    found = list(args)
+    for position, name in enumerate(names[: len(found)]):
+        tensor = found[position]
+        if name in inputs and tuple(tensor.shape) != inputs[name].extents:
+            contents = np.resize(tensor.detach().cpu().numpy(), inputs[name].extents)
+            found[position] = torch.from_numpy(contents)
+    return tuple(found)
 
 
 def _export(

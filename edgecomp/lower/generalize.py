@@ -10,6 +10,7 @@ of positions, causal masks).
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
 from edgecomp.lower.program import LaidOut
 from edgecomp.plan.operations import Fallback, Operation, Program
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Array, Value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,23 @@ class Seen:
 
 
 _FALLBACK = "{} has no schedule, and the fallback compiles for one size"
+
+
+class Constants:
+    """Contents of constants of several programs, each kept once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, tuple[int, ...], bytes], Array] = {}
+
+    def share(self, program: Program) -> None:
+        """Let a program's constants be those of the programs before where they are equal."""
+        values = {v: None for operation in program.operations for v in operation.inputs}
+        for value in values:
+            if value.constant is not None:
+                array = value.constant
+                digest = hashlib.sha256(array.tobytes()).digest()
+                key = (array.dtype.name, array.shape, digest)
+                value.constant = self._known.setdefault(key, array)
 
 
 class _DiffersError(Exception):

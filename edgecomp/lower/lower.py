@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -10,7 +10,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
 from edgecomp.lower.compile import compiling
-from edgecomp.lower.generalize import Seen, generalize
+from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
@@ -63,7 +63,7 @@ def lower(
     workers: int | None = None,
     progress: Progress | None = None,
     symbols: Sequence[Symbol] = (),
-    variants: Sequence[Variant] = (),
+    variants: Iterable[Variant] = (),
 ) -> Lowered:
     """Lower a model.
 
@@ -97,8 +97,12 @@ def lower(
         )
     if symbols:
         seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
+        constants = Constants()
+        constants.share(program)
         for variant in variants:
-            seen.append(Seen(variant.sizes, laid_out_program(variant.model, target, name)))
+            other = laid_out_program(variant.model, target, name)
+            constants.share(other.program)
+            seen.append(Seen(variant.sizes, other))
         generalize(seen)
         program.symbols = tuple(symbols)
     selected = select(program, target, without, table)

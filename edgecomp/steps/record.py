@@ -1,7 +1,7 @@
 """Portable model to all that a bundle is written from: golden vectors and plan."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -60,7 +60,7 @@ def make_record(
     ]
     spreads = _spreads(prepared.model, golden)
     symbols = symbols_of(prepared.model)
-    variants: list[Variant] = []
+    variants: Iterable[Variant] = ()
     model_shapes: list[tuple[dict[str, int], list[tuple[int, ...]]]] = []
     if symbols:
         assert at_sizes is not None
@@ -70,9 +70,11 @@ def make_record(
             vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
             golden += vectors
             spreads += _spreads(other.model, vectors)
-        for sizes in typical_sizes(symbols):
-            values = {symbol: sizes[symbol.name] for symbol in symbols}
-            variants.append(Variant(values, at_sizes(sizes, prepared).model))
+        # One at a time: each has all weights.
+        variants = (
+            Variant({s: sizes[s.name] for s in symbols}, at_sizes(sizes, prepared).model)
+            for sizes in typical_sizes(symbols)
+        )
         prepared.facts["dynamic"] = {s.name: [s.minimum, s.maximum] for s in symbols}
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads

@@ -66,3 +66,21 @@ def test_free_dimensions_still_need_something():
         load(two_inputs())
     assert caught.value.code is Code.DIMENSION_FREE
     assert "[1..8]" in caught.value.hint
+
+
+def test_a_torch_module_is_traced_at_the_sizes():
+    torch = pytest.importorskip("torch")
+
+    class Net(torch.nn.Module):
+        def forward(self, ids, scale):
+            return ids.float().mean(1, keepdim=True) * scale
+
+    example = (torch.arange(12).reshape(2, 6), torch.ones(2, 1))
+    specs = parse_input_specs(["ids:[n=1..4]x[1..8]", "scale:[n=1..4]x1"])
+    for sizes, rows, length in ((None, 4, 8), ({"n": 3, "ids_1": 5}, 3, 5)):
+        model = load_model(Net().eval(), args=example, inputs=specs, sizes=sizes)
+        assert shapes(model) == {"ids": (rows, length), "scale": (rows, 1)}
+        found = dynamic_inputs(model)
+        assert found.bounds == {"n": Bounds(1, 4), "ids_1": Bounds(1, 8)}
+    model = load_model(Net().eval(), inputs=parse_input_specs(["ids:2x[1..8]", "scale:2x1"]))
+    assert shapes(model)["ids"] == (2, 8)

@@ -4,7 +4,7 @@ import subprocess
 
 import onnx
 
-from edgecomp.bundle.plan_files import padded_weights, write_plan, write_runtime
+from edgecomp.bundle.plan_files import write_plan, write_runtime, write_weights
 from edgecomp.bundle.toolchain import find_compiler
 from edgecomp.device.load import load_target
 from edgecomp.lower.lower import Variant, lower
@@ -38,8 +38,7 @@ def link(plans, folder):
     runtime = write_runtime(folder)
     kernels = set()
     for plan in plans:
-        weights = padded_weights(plan)
-        (folder / f"{plan.name}.bin").write_bytes(weights)
+        weights = write_weights(folder / f"{plan.name}.bin", plan)
         kernels.update(write_plan(folder, plan, target, weights, embedded=False))
     includes = [f"-I{each}" for each in (*runtime.include_folders, "include")]
     models = [f"src/{plan.name}.c" for plan in plans]

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.lower.operators.cast import as_float32
+from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.movement import copy, reinterpret
 from edgecomp.lower.reader import Reader, attribute_int, normalize_axis, optional_input
 from edgecomp.plan.operations import Elementwise, Step
@@ -65,7 +66,7 @@ def emit_quantize(reader: Reader, node: ir.Node) -> str:
     values = [as_float32(reader, node, x), scale, *([zero] if zero else [])]
     if bounds:
         values.append(reader.new_constant(f"{node.name}.nothing", np.zeros((), np.float32)))
-    chain = _Chain(len(values))
+    chain = Chain(len(values))
     chain.add("Div", 0, 1)
     if x.dtype in ("float16", "bfloat16") and not attribute_int(node, "precision", 0):
         chain.add("Cast", chain.last, dtype=x.dtype)
@@ -82,27 +83,6 @@ def emit_quantize(reader: Reader, node: ir.Node) -> str:
     chain.add("Cast", chain.last, dtype=output.dtype, attributes=() if bounds else saturate)
     reader.emit(Elementwise(tuple(chain.steps)), values, [output], [node])
     return ""
-
-
-class _Chain:
-    """Steps of an elementwise chain over ``inputs`` values; ``last`` is the newest result."""
-
-    def __init__(self, inputs: int) -> None:
-        self.steps: list[Step] = []
-        self._inputs = inputs
-
-    @property
-    def last(self) -> int:
-        return self._inputs + len(self.steps) - 1
-
-    def add(
-        self,
-        operator: str,
-        *operands: int,
-        dtype: str = "float32",
-        attributes: tuple[tuple[str, float | int | str], ...] = (),
-    ) -> None:
-        self.steps.append(Step(operator, operands, dtype, attributes))
 
 
 def _parameter(

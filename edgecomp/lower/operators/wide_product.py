@@ -9,6 +9,7 @@ channel only; a chain of elementwise steps brings them together and requantizes.
 import numpy as np
 
 from edgecomp.graph.integer_operators import IntegerProduct
+from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader
 from edgecomp.plan.operations import (
@@ -18,9 +19,11 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Requantize,
     Scale,
-    Step,
 )
 from edgecomp.plan.values import Array, Value
+
+#: Integers below it are exact in float32.
+_EXACT = 1 << 24
 
 
 def emit_wide_product(
@@ -42,6 +45,14 @@ def emit_wide_product(
         output: stored or float result.
     """
     weight, is_image = group.weight, group.window is not None
+    if _is_depthwise(group, bias):
+        half = weight >> 1
+        parts = [
+            _sums(reader, group, x, part.astype(np.int8), exact=True)
+            for part in (half, weight - half)
+        ]
+        _combine(reader, group, parts, (bias,), finish, output)
+        return
     others = tuple(range(1, weight.ndim)) if is_image else (0,)
     least, most = weight.min(axis=others), weight.max(axis=others)
     centre = np.where((least < -128) | (most > 127), least + 128, 0).astype(np.int32)
@@ -54,8 +65,20 @@ def emit_wide_product(
     _combine(reader, group, [sums, rows], (bias, centre), finish, output)
 
 
-def _sums(reader: Reader, group: IntegerProduct, x: Value, weight: Array) -> Value:
-    """int32 sums of products."""
+def _is_depthwise(group: IntegerProduct, bias: Array) -> bool:
+    """Whether depthwise kernels compute the sums, which float32 holds exactly."""
+    weight = group.weight
+    if group.window is None or group.groups != len(weight) or weight.shape[1] != 1:
+        return False
+    taps = np.abs(weight.reshape(len(weight), -1).astype(np.int64))
+    farthest = 255 * taps.sum(axis=1) + np.abs(bias.astype(np.int64))
+    return int(farthest.max()) < _EXACT and int(taps.max()) < 2 * 127
+
+
+def _sums(
+    reader: Reader, group: IntegerProduct, x: Value, weight: Array, *, exact: bool = False
+) -> Value:
+    """Sums of products: int32, or float32 where that is exact."""
     name, window = group.node.name, group.window
     channels = weight.shape[0] if window else weight.shape[1]
     constants = [
@@ -69,7 +92,7 @@ def _sums(reader: Reader, group: IntegerProduct, x: Value, weight: Array) -> Val
         )
         return result
     shape = (x.shape[0], channels, *window.output)
-    result = reader.new_value(f"{name}.sums", shape, "int32")
+    result = reader.new_value(f"{name}.sums", shape, "float32" if exact else "int32")
     if weight.ndim == 3:
         constants[0] = reader.new_constant(f"{name}.weight", weight[:, :, None, :])
     kind = Convolution(
@@ -77,7 +100,7 @@ def _sums(reader: Reader, group: IntegerProduct, x: Value, weight: Array) -> Val
         dilations=pair(window.dilations, 1),
         pads=image_pads(window),
         groups=group.groups,
-        finish=Accumulate(),
+        finish=Scale(np.ones(1, np.float32)) if exact else Accumulate(),
     )
     emit_on_image(reader, group.node, x, constants, kind, group.nodes, result)
     return result
@@ -87,11 +110,20 @@ def _combine(
     reader: Reader,
     group: IntegerProduct,
     sums: list[Value],
-    channels: tuple[Array, Array],
+    channels: tuple[Array, ...],
     finish: Requantize | Scale,
     output: Value,
 ) -> None:
-    """``sums + centre * row sums + bias``, requantized or scaled as docs/numerics.md says."""
+    """``sums + centre * row sums + bias``, requantized or scaled as docs/numerics.md says.
+
+    Args:
+        reader: receives the operation.
+        group: the product.
+        sums: int32 sums and row sums, or two float32 values to add.
+        channels: bias and centre; the bias alone for sums in float32.
+        finish: of the total.
+        output: stored or float result.
+    """
     rank = len(output.shape) - 2 if group.window else 0
     shape = (-1, *(1,) * rank)
     values = list(sums)
@@ -100,29 +132,25 @@ def _combine(
         values.append(reader.new_constant(f"{group.node.name}.{name}", array))
         return len(values) - 1
 
-    bias, centre = (
-        constant(name, array.reshape(shape).astype(np.int32))
-        for name, array in zip(("bias", "centre"), channels, strict=True)
+    dtype = sums[0].dtype
+    bias, *centre = (
+        constant(name, array.reshape(shape).astype(dtype))
+        for name, array in zip(("bias", "centre"), channels, strict=False)
     )
     full = np.broadcast_to(finish.multiplier.reshape(-1), channels[0].shape)
     multiplier = constant("multiplier", full.reshape(shape).astype(np.float32))
     zero = 0
     if isinstance(finish, Requantize):
         zero = constant("zero", np.full((), finish.zero_point, np.float32))
-    base = len(values)
-    steps = [
-        Step("Mul", (1, centre), "int32"),
-        Step("Add", (0, base), "int32"),
-        Step("Add", (base + 1, bias), "int32"),
-        Step("Cast", (base + 2,), "float32"),
-        Step("Mul", (base + 3, multiplier), "float32"),
-    ]
+    chain = Chain(len(values))
+    second = chain.add("Mul", 1, *centre, dtype="int32") if centre else 1
+    total = chain.add("Add", chain.add("Add", 0, second, dtype=dtype), bias, dtype=dtype)
+    real = chain.add("Cast", total) if dtype != "float32" else total
+    scaled = chain.add("Mul", real, multiplier)
     if isinstance(finish, Requantize):
         low, high = (float(end - finish.zero_point) for end in (finish.low, finish.high))
-        steps += [
-            Step("Clip", (base + 4,), "float32", (("max", high), ("min", low))),
-            Step("Round", (base + 5,), "float32"),
-            Step("Add", (base + 6, zero), "float32"),
-            Step("Cast", (base + 7,), output.dtype),
-        ]
-    reader.emit(Elementwise(tuple(steps)), values, [output], group.nodes)
+        chain.add("Clip", scaled, attributes=(("max", high), ("min", low)))
+        chain.add("Round", chain.last)
+        chain.add("Add", chain.last, zero)
+        chain.add("Cast", chain.last, dtype=output.dtype)
+    reader.emit(Elementwise(tuple(chain.steps)), values, [output], group.nodes)

@@ -25,7 +25,7 @@ _FEW_ROWS = 4
 #: Vectors of columns side by side: few rows, many rows.
 _VECTORS_FEW, _VECTORS_MANY = 4, 2
 #: Rows of a tile with many rows, by vector registers of the target.
-_ROWS_MANY = {32: 10, 16: 4}
+_ROWS_MANY = {32: 8, 16: 4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

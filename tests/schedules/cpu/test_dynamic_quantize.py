@@ -38,8 +38,8 @@ def run(x_value, y_value, x, target, chunks):
 
 
 @pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
-@pytest.mark.parametrize(("size", "chunks"), [(1, 1), (47, 1), (16 * 7, 3), (1000, 5)])
-@pytest.mark.parametrize("shift", [0.0, 3.0, -9.0])
+@pytest.mark.parametrize(("size", "chunks"), [(47, 1), (1000, 5)])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
 def test_quantization(size, chunks, shift, target):
     x = np.random.default_rng(size).standard_normal(size).astype(np.float32) + np.float32(
         shift
