@@ -9,12 +9,12 @@ import mmap
 import pathlib
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any
 
 from edgecomp.cache_folder import cache_folder
+
+if TYPE_CHECKING:  # what a command line needs first imports no numpy
+    import numpy.typing as npt
 
 #: Contents: bytes, or a part of a mapped file.
 Buffer = bytes | memoryview
@@ -139,8 +139,10 @@ def write_pieces(path: pathlib.Path, content: Buffer) -> None:
             file.write(piece)
 
 
-def spooled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def spooled(array: "npt.NDArray[Any]") -> "npt.NDArray[Any]":
     """The same array, row-major, in a temporary file that is mapped."""
+    import numpy as np
+
     spool = Spool(kept_bytes=-1)
     spool.write(bytes_of(array))
     content = spool.finish()
@@ -149,8 +151,10 @@ def spooled(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return moved
 
 
-def bytes_of(array: npt.NDArray[Any]) -> memoryview:
+def bytes_of(array: "npt.NDArray[Any]") -> memoryview:
     """The contents of an array, row-major; copied only where it lies otherwise."""
+    import numpy as np
+
     flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return memoryview(flat)
 
@@ -163,6 +167,8 @@ def forget(part: Any) -> None:
     mapped = _mapping_under(part)
     if mapped is None or not hasattr(mapped, "madvise"):
         return
+    import numpy as np
+
     array = part if isinstance(part, np.ndarray) else np.frombuffer(part, np.uint8)
     low, high = np.lib.array_utils.byte_bounds(array)
     base = np.frombuffer(mapped, np.uint8).ctypes.data
@@ -176,10 +182,10 @@ def forget(part: Any) -> None:
 def _mapping_under(part: Any) -> mmap.mmap | None:
     """The read-only mapped file that something is a view of."""
     while not isinstance(part, mmap.mmap):
-        if isinstance(part, np.ndarray):
-            part = part.base
-        elif isinstance(part, memoryview):
+        if isinstance(part, memoryview):
             part = part.obj
+        elif hasattr(part, "__array_interface__"):
+            part = part.base
         else:
             return None
     return part if memoryview(part).readonly else None

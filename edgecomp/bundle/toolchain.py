@@ -47,6 +47,8 @@ _EXPORTS = (
     "{ global: ec_last_*; ec_model_*; ec_open_*; ec_session_*; ec_status_*; local: *; };"
 )
 _COMPILER_TIMEOUT_S = 300
+#: A tool that fails where a disk has no more than this was out of space, whatever it says.
+_LEAST_FREE_BYTES = 1 << 20
 
 
 #: ``auto``: the target's own compilers, then zig; ``zig``: only that; ``none``: sources and
@@ -119,7 +121,10 @@ class Compiler:
 
     def _run(self, command: Sequence[str], folder: pathlib.Path) -> None:
         done = _start(command, folder)
-        if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
+        if done.returncode and (
+            os.strerror(errno.ENOSPC) in done.stderr
+            or shutil.disk_usage(folder).free < _LEAST_FREE_BYTES
+        ):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         if done.returncode:
             raise EdgecompError(

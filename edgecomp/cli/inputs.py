@@ -107,7 +107,7 @@ def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.P
 
 def _is_within(shape: tuple[int, ...], port: Port) -> bool:
     """Whether a dynamic input may have this shape, as far as its largest one says."""
-    return len(shape) == len(port.dimensions) and all(
+    return len(shape) == len(port.dimensions) == len(port.shape) and all(
         size == most or (not dimension.isdigit() and size < most)
         for size, most, dimension in zip(shape, port.shape, port.dimensions, strict=True)
     )

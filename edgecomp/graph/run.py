@@ -229,6 +229,8 @@ def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
         tensor = value.const_value
         if tensor is None or tensor.nbytes <= _EMBEDDED_BYTES:
             continue
+        if not value.uses():
+            continue  # onnxruntime drops it before it looks for its contents
         array = tensor.numpy()
         if array.dtype.kind not in _PLAIN_KINDS or array.dtype != tensor.dtype.numpy():
             continue

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edgecomp/model.h"
 #include "failure.h"
 
 static const char help[] =

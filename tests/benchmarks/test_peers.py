@@ -5,7 +5,6 @@ import json
 
 import pytest
 from benchmarks import ceilings, peer_table, peers
-from benchmarks.networks import NETWORKS
 from benchmarks.peer_turns import OWN
 from benchmarks.peer_work import PEERS, source_stamp
 
@@ -94,7 +93,7 @@ def test_flags(tmp_path):
     flags = peers.parse(
         ["--models", "all", "--peer-python", "mnn=python3", "--peers", "mnn,onnxruntime"]
     )
-    assert flags.models == list(NETWORKS)
+    assert flags.models == list(peers.EVERY)
     assert flags.pythons == {"mnn": "python3"}
     assert flags.peers == ["onnxruntime", "onnxruntime, same file", "mnn"]
     assert flags.json.parent == peers.HISTORY

@@ -199,9 +199,9 @@ def test_verify(run, calls):
 def test_check(run, calls, api):
     result = run("check", "m.onnx", "-t", "host", "-t", "rpi4", "--input", "x:1x3x8x8")
     assert result.status == 0
-    model, targets, inputs = calls["check"]
+    model, targets, inputs, constants = calls["check"]
     assert [target.name for target in targets] == ["host", "raspberry-pi-4"]
-    assert (model, inputs) == ("m.onnx", ("x:1x3x8x8",))
+    assert (model, inputs, constants) == ("m.onnx", ("x:1x3x8x8",), ())
     run("check", "m.onnx")
     assert {"host", "raspberry-pi-3"} <= {target.name for target in calls["check"][1]}
     api.check = lambda *_: types.SimpleNamespace(possible=False, **methods())

@@ -9,6 +9,8 @@
 #include "core/dtype.h"
 #include "core/extent.h"
 #include "core/message.h"
+#include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
 
 static ec_status bad_symbol(const ec_model *model, uint32_t index) {
   return EC_FAIL(EC_ERROR_DESCRIPTOR, "dimension %" PRIu32 " of '%s' has no sound bounds",

@@ -1,6 +1,10 @@
 #include "core/extent.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "edgecomp/model.h"
 
 /* Far from where sums and products of checked numbers would wrap around. */
 static const int64_t most = INT64_MAX / 2;

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "core/extent.h"
+#include "edgecomp/model.h"
 
 static uint32_t size_count(const ec_model *model) {
   uint32_t count = 0;
@@ -26,9 +27,12 @@ void ec_sizes_place(const ec_model *model, void *memory, ec_sizes *out_sizes) {
   const ec_dynamic *dynamic = model->dynamic;
   out_sizes->model = model;
   out_sizes->symbols = memory;
-  out_sizes->items = (int32_t *)(void *)(out_sizes->symbols + dynamic->symbol_count);
-  out_sizes->first_size = (uint32_t *)(void *)(out_sizes->items + model->call_count);
-  out_sizes->sizes = (int32_t *)(void *)(out_sizes->first_size + model->call_count);
+  void *items = out_sizes->symbols + dynamic->symbol_count;
+  out_sizes->items = items;
+  void *first_size = out_sizes->items + model->call_count;
+  out_sizes->first_size = first_size;
+  void *sizes = out_sizes->first_size + model->call_count;
+  out_sizes->sizes = sizes;
   for (uint32_t i = 0; i < dynamic->symbol_count; ++i) {
     out_sizes->symbols[i] = dynamic->symbols[i].maximum;
   }

@@ -14,6 +14,7 @@
 #include "edgecomp/model.h"
 #include "exec/device.h"
 #include "exec/pool.h"
+#include "exec/sizes.h"
 #include "host/layout.h"
 #include "host/options.h"
 #include "host/weights.h"

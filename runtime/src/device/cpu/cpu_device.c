@@ -12,6 +12,7 @@
 #include "exec/device.h"
 #include "exec/invoke.h"
 #include "exec/pool.h"
+#include "exec/sizes.h"
 #include "platform/clock.h"
 #include "platform/cpu_features.h"
 
