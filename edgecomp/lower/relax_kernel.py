@@ -18,7 +18,7 @@ from tvm_ffi import structural_hash
 
 from edgecomp.schedules.builder import Kernel
 
-#: Larger temporaries leave the stack.
+#: Temporaries of this size and more leave the stack, where TVM would ask the device for them.
 STACK_BYTES = 1024
 _ALIGNMENT_BYTES = 64
 _SPATIAL = tirx.IterVar.DataPar
@@ -167,7 +167,7 @@ class _Workspace:
         size = np.dtype(str(buffer.dtype)).itemsize
         for extent in buffer.shape:
             size *= int(extent)
-        if size <= STACK_BYTES:
+        if size < STACK_BYTES:
             return allocation
         offset = self.bytes
         self.bytes += -(-size // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

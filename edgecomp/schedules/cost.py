@@ -11,7 +11,13 @@ from typing import Protocol
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Fallback, Operation, Reinterpret
-from edgecomp.schedules.cpu import element_costs, product_costs, recurrence_costs, window_costs
+from edgecomp.schedules.cpu import (
+    element_costs,
+    packed_costs,
+    product_costs,
+    recurrence_costs,
+    window_costs,
+)
 from edgecomp.schedules.cpu.family import SCHEDULES
 from edgecomp.schedules.cpu.rates import rates_of
 
@@ -23,6 +29,8 @@ _WITH_WEIGHTS: dict[str, Callable[..., float]] = {
     "winograd_f32_nhwc": product_costs.winograd_layer_cycles,
     "convolution_nhwc": product_costs.dense_cycles,
     "matrix_multiply": product_costs.dense_cycles,
+    "packed_matrix_multiply": packed_costs.packed_product_cycles,
+    "scaled_matrix_multiply": packed_costs.packed_product_cycles,
 }
 _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "depthwise_f32_nhwc": window_costs.depthwise_f32_cycles,
@@ -36,12 +44,14 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "elementwise": element_costs.elementwise_cycles,
     "lookup_table": element_costs.table_cycles,
     "quantize": element_costs.quantize_cycles,
+    "dynamic_quantize_f32": element_costs.dynamic_quantize_cycles,
     "cumulative": element_costs.reduce_cycles,
     "softmax_f32": element_costs.softmax_cycles,
     "layer_norm_f32": element_costs.layer_norm_cycles,
     "gather": element_costs.gather_cycles,
     "strided_copy": element_costs.copy_cycles,
     "fill": element_costs.fill_cycles,
+    "store_part": element_costs.store_part_cycles,
 }
 
 

@@ -308,6 +308,14 @@ def test_large_temporaries_use_the_workspace():
     assert max(call.workspace_bytes for call in calls) >= 4 * 40 * 40 * 4
 
 
+@pytest.mark.parametrize("count", [63, 64, 65])
+def test_temporaries_about_the_size_that_leaves_the_stack(count):
+    """64 indices of two bounds are 1,024 bytes."""
+    indices = np.random.default_rng(0).integers(0, 9, (1, count))
+    case = dict(operator="GatherElements", inputs=[f32(1, 9), indices], axis=1)
+    check(model_of(**case), case["inputs"], AVX2)
+
+
 LIBM = {
     "expf",
     "logf",

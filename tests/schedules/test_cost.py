@@ -10,6 +10,7 @@ from edgecomp.plan.operations import (
     Elementwise,
     Fallback,
     Operation,
+    PackedMatrixMultiply,
     Quantize,
     Reinterpret,
     Requantize,
@@ -19,6 +20,7 @@ from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules import cost
 from edgecomp.schedules.cost import operation_cost, streamed_part
 from edgecomp.schedules.cpu.family import SCHEDULES
+from edgecomp.schedules.cpu.packed_costs import packed_product_cycles
 
 UNIT = Quantization(0.1, 0)
 
@@ -138,3 +140,14 @@ def test_what_nothing_is_known_of_is_slow():
     assert price.seconds > seconds(elementwise("Neg", shape=(1, 1, 20, 20)), AVX2)
     view = Operation(Reinterpret(), [value], [Value("y", (400,), "float32")])
     assert seconds(view, AVX2) == 0
+
+
+def test_fewer_bits_are_read_sooner():
+    def cycles(bits, rows):
+        numbers = Value("w", (4096, 1024), "uint8")
+        x, y = Value("x", (rows, 4096), "float32"), Value("y", (rows, 1024), "float32")
+        kind = PackedMatrixMultiply(bits=bits, block=32)
+        return packed_product_cycles(Operation(kind, [x, numbers], [y]), AVX512, streamed=1.0)
+
+    assert cycles(2, 1) < cycles(4, 1) < cycles(8, 1)
+    assert cycles(4, 64) > 8 * cycles(4, 1)

@@ -64,6 +64,13 @@ def quantize_cycles(operation: Operation, target: Target) -> float:
     return _moved(operation, vectors * per_sixteen, target)
 
 
+def dynamic_quantize_cycles(operation: Operation, target: Target) -> float:
+    """The range of all values first, then as ``quantize_cycles``."""
+    x = operation.inputs[0]
+    extremes = bound(2.0 * x.elements / target.lanes(32), x.bytes, 0, target)
+    return extremes + quantize_cycles(operation, target)
+
+
 def table_cycles(operation: Operation, target: Target) -> float:
     """A table of 256 entries for each byte."""
     instructions = operation.output.elements / 16 * rates_of(target).table_instructions
@@ -120,6 +127,12 @@ def copy_cycles(operation: Operation, target: Target) -> float:
     if not _same_run(operation.inputs[0], operation.output):
         cycles += elements * _TRANSPOSED_COPY_CYCLES
     return cycles
+
+
+def store_part_cycles(operation: Operation, target: Target) -> float:
+    """A copy of the part."""
+    part = operation.inputs[0].bytes
+    return traffic_cycles(part, part, target)
 
 
 def gather_cycles(operation: Operation, target: Target) -> float:
