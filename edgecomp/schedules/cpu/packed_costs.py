@@ -1,0 +1,39 @@
+"""Modelled cycles of products whose weights are stored in few bits and widened in registers."""
+
+import math
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
+
+#: Instructions that make one vector of float32 weights: of packed bits, shift, mask, convert and
+#: scale; of bytes, widen and convert.
+_UNPACK_INSTRUCTIONS = 3.0
+_WIDEN_INSTRUCTIONS = 2.0
+#: Rows for which a widened vector is used before the next tile of rows widens it again.
+_ROWS_OF_A_TILE = 8
+
+
+def packed_product_cycles(operation: Operation, target: Target, *, streamed: float) -> float:
+    """A product with a matrix of 2, 4 or 8 bits per weight.
+
+    Args:
+        operation: of kind PackedMatrixMultiply or ScaledMatrixMultiply.
+        target: device.
+        streamed: part of the weights that comes from beyond the level-2 cache.
+    """
+    kind, x, (depth, columns) = operation.kind, operation.inputs[0], operation.inputs[1].shape
+    rows = x.elements // depth
+    packed = isinstance(kind, PackedMatrixMultiply)
+    bits = kind.bits if isinstance(kind, PackedMatrixMultiply) else 8
+    widen = _UNPACK_INSTRUCTIONS if packed else _WIDEN_INSTRUCTIONS
+    rates = rates_of(target)
+    vectors = depth * columns / target.lanes(32)
+    instructions = vectors * (rows + math.ceil(rows / _ROWS_OF_A_TILE) * widen)
+    weight_bytes = depth * columns * bits // 8
+    cycles = max(
+        instructions / rates.instructions_per_cycle,
+        weight_bytes * rates.weight_byte_cycles,
+        traffic_cycles(x.bytes, operation.output.bytes, target),
+    )
+    return cycles + streamed * weight_bytes * rates.stream_byte_cycles
