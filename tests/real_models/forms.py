@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnx.version_converter
 
 from edgecomp import api
@@ -21,6 +22,32 @@ def onnxruntime_outputs(path, feeds):
         str(path), options, providers=["CPUExecutionProvider"]
     )
     return [session.run(None, feed) for feed in feeds]
+
+
+def float64_outputs(path, feeds):
+    """Outputs of a file whose floats are computed in float64, by onnx's reference evaluator."""
+    model = onnx.load(path)
+    graph, single, double = model.graph, onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    constants = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == single:
+                attribute.i = double
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                constants.append(attribute.t)
+    for tensor in constants:
+        if tensor.data_type == single:
+            array = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.type.tensor_type.elem_type == single:
+            value.type.tensor_type.elem_type = double
+    evaluator = onnx.reference.ReferenceEvaluator(model)
+    return [evaluator.run(None, {name: _wide(a) for name, a in f.items()}) for f in feeds]
+
+
+def _wide(array):
+    return array.astype(np.float64) if array.dtype == np.float32 else array
 
 
 def onnxruntime_int8(path, feeds, folder):

@@ -43,9 +43,15 @@ def test_float_equals_onnxruntime(real, tmp_path, figure):
     model, path, feeds, expected = real
     bundle = forms.build(model, path, tmp_path, "fp32")
     assert api.verify(bundle).checks
-    distance = forms.distance(forms.bundle_outputs(bundle, feeds), expected)
+    found = forms.bundle_outputs(bundle, feeds)
+    distance = forms.distance(found, expected)
     figure(f"{model.name} float against onnxruntime", f"{distance:.1e} of range", "1e-4")
-    assert distance <= model.distance
+    if distance > model.distance:
+        # magika has E[x^2] - E[x]^2, which loses digits in onnxruntime on some files.
+        exact = forms.float64_outputs(path, feeds)
+        ours, theirs = (forms.distance(outputs, exact) for outputs in (found, expected))
+        figure(f"{model.name}, both against float64", f"{ours:.1e}, onnxruntime {theirs:.1e}")
+        assert ours <= model.distance < theirs
 
 
 def test_int8_is_near_float(real, tmp_path, figure):
