@@ -17,8 +17,9 @@ from edgecomp.schedules.cpu import batch_matrix_multiply
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of
-from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, unravel
+from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
 from edgecomp.schedules.cpu.dynamic.row import store_part
+from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.transpose import transpose_tiles
 from edgecomp.schedules.schedule import KernelCall
 
