@@ -84,8 +84,8 @@ def _match_core(node: ir.Node) -> _Core | None:
     variance = producer(shifted[0], "ReduceMean")
     if variance is None or _mean_axes(variance) != axes:
         return None
-    difference = squared(variance.inputs[0])
-    if difference is None or _match_centred(difference) != centred:
+    deviation = squared(variance.inputs[0])
+    if deviation is None or _match_centred(deviation) != centred:
         return None
     rank = len(static_shape(x) or ())
     last = axes == list(range(rank - len(axes), rank))
