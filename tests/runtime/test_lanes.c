@@ -83,12 +83,16 @@ static void test_refusals(void) {
   refuse(1, 0, 0, "call 1 (ReduceSum) is in lane 1 between lanes 0 and 0");
   refuse(1, 1, 0, "call 2 (ReduceSum) is in lane 1 between lanes 1 and 0");
   refuse(0, 1, 1, "call 3 (Quantize) is in lane 1 between lanes 1 and 0");
-  demo_copy copy;
-  make_lanes(&copy);
-  copy.calls[3].device = EC_DEVICE_OPENCL;
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_open(&copy.model, NULL, &session));
-  CHECK_MESSAGE("beside calls of another device");
+  for (uint32_t from = 2; from <= 3; ++from) { /* within the first lane, between the lanes */
+    demo_copy copy;
+    make_lanes(&copy);
+    for (uint32_t i = from; i <= 3; ++i) {
+      copy.calls[i].device = EC_DEVICE_OPENCL;
+    }
+    ec_session *session = NULL;
+    CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_open(&copy.model, NULL, &session));
+    CHECK_MESSAGE("beside calls of another device");
+  }
 }
 
 int main(void) {

@@ -184,6 +184,46 @@ static void test_sizes(void) {
   }
 }
 
+/* Lane 1: sums, repeated for each row; lane 2: every second element of y, as sizes say. */
+static void test_lanes(void) {
+  static const uint32_t tensors[] = {Y, HALF};
+  for (uint32_t threads = 1; threads <= 2; ++threads) {
+    dynamic_demo demo;
+    make(&demo);
+    demo.calls[1].lane = 1;
+    demo.calls[2].lane = 2;
+    demo.calls[2].tensors = tensors;
+    ec_open_options options = ec_open_options_default();
+    options.threads = threads;
+    ec_session *session = NULL;
+    CHECK_STATUS(EC_OK, ec_session_open(&demo.model, &options, &session));
+    float x[MOST * COLUMNS];
+    float gain[MOST];
+    float half[MOST];
+    float sum[MOST];
+    for (uint32_t i = 0; i < MOST * COLUMNS; ++i) {
+      x[i] = (float)i;
+      gain[i / COLUMNS] = 2;
+    }
+    for (int64_t n = MOST; n >= 1; --n) {
+      const int64_t shape[] = {n, COLUMNS};
+      uint64_t row_bytes = (uint64_t)n * sizeof x[0];
+      uint64_t half_bytes = (uint64_t)n / 2 * sizeof x[0];
+      CHECK_STATUS(EC_OK, ec_session_set_input_shape(session, 0, shape, 2));
+      CHECK_STATUS(EC_OK, ec_session_set_input(session, 0, x, COLUMNS * row_bytes));
+      CHECK_STATUS(EC_OK, ec_session_set_input(session, 1, gain, row_bytes));
+      CHECK_STATUS(EC_OK, ec_session_run(session));
+      CHECK_STATUS(EC_OK, ec_session_get_output(session, 1, sum, row_bytes));
+      CHECK_STATUS(EC_OK, ec_session_get_output(session, 2, half, half_bytes));
+      for (int64_t i = 0; i < n; ++i) {
+        CHECK(sum[i] == (float)(32 * i + 12));
+        CHECK(i >= n / 2 || half[i] == (float)(4 * i + 2));
+      }
+    }
+    ec_session_close(session);
+  }
+}
+
 static void test_refusals(void) {
   dynamic_demo demo;
   ec_session *session = open_demo(&demo, 1);
@@ -252,6 +292,7 @@ static void test_descriptors(void) {
 
 int main(void) {
   test_sizes();
+  test_lanes();
   test_refusals();
   test_descriptors();
   return 0;

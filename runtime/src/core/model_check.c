@@ -171,7 +171,8 @@ static ec_status check_lane(const ec_model *model, uint32_t index) {
                    " and %" PRIu32,
                    index, call->operator_name, call->lane, before, after);
   }
-  if (call->lane > 1 && call->device != model->calls[index - 1].device) {
+  bool goes_on = before != 0 && call->lane >= before; /* with the group of the call before */
+  if (goes_on && call->device != model->calls[index - 1].device) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
                    "call %" PRIu32 " (%s) is in a lane beside calls of another device", index,
                    call->operator_name);
