@@ -184,14 +184,14 @@ static void test_sizes(void) {
   }
 }
 
-/* Lane 1: sums, repeated for each row; lane 2: every second element of y, as sizes say. */
-static void test_lanes(void) {
+/* Strip 1: sums, repeated for each row; strip 2: every second element of y, as sizes say. */
+static void test_strips(void) {
   static const uint32_t tensors[] = {Y, HALF};
   for (uint32_t threads = 1; threads <= 2; ++threads) {
     dynamic_demo demo;
     make(&demo);
-    demo.calls[1].lane = 1;
-    demo.calls[2].lane = 2;
+    demo.calls[1].strip = 1;
+    demo.calls[2].strip = 2;
     demo.calls[2].tensors = tensors;
     ec_open_options options = ec_open_options_default();
     options.threads = threads;
@@ -292,7 +292,7 @@ static void test_descriptors(void) {
 
 int main(void) {
   test_sizes();
-  test_lanes();
+  test_strips();
   test_refusals();
   test_descriptors();
   return 0;

@@ -149,20 +149,20 @@ static ec_status cpu_launch_call(void *opaque, uint32_t index) {
   return EC_OK;
 }
 
-/* A group of lanes while the pool shares them. */
-typedef struct cpu_lanes {
+/* A group of strips while the pool shares them. */
+typedef struct cpu_strips {
   cpu_state *state;
   uint32_t first;
   uint32_t end;
-} cpu_lanes;
+} cpu_strips;
 
-/* The calls of lanes [lo + 1, hi + 1). */
-static void run_lanes(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
-  const cpu_lanes *group = opaque;
+/* The calls of strips [lo + 1, hi + 1). */
+static void run_strips(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_strips *group = opaque;
   const ec_call *calls = group->state->context.model->calls;
   for (uint32_t i = group->first; i < group->end; ++i) {
-    int32_t lane = (int32_t)calls[i].lane - 1;
-    if (lane >= lo && lane < hi) {
+    int32_t strip = (int32_t)calls[i].strip - 1;
+    if (strip >= lo && strip < hi) {
       cpu_launch launch = launch_of(group->state, i);
       if (launch.items > 0) {
         run_slice(&launch, thread, 0, launch.items);
@@ -171,11 +171,11 @@ static void run_lanes(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
   }
 }
 
-static ec_status cpu_launch_lanes(void *opaque, uint32_t first, uint32_t end) {
+static ec_status cpu_launch_strips(void *opaque, uint32_t first, uint32_t end) {
   cpu_state *state = opaque;
-  cpu_lanes group = {state, first, end};
-  uint32_t lanes = state->context.model->calls[end - 1].lane;
-  ec_pool_run(state->context.pool, (int32_t)lanes, 1, run_lanes, &group);
+  cpu_strips group = {state, first, end};
+  uint32_t strips = state->context.model->calls[end - 1].strip;
+  ec_pool_run(state->context.pool, (int32_t)strips, 1, run_strips, &group);
   return EC_OK;
 }
 
@@ -200,7 +200,7 @@ const ec_device_backend ec_device_cpu = {
     .open = cpu_open,
     .prepare = cpu_prepare,
     .launch = cpu_launch_call,
-    .launch_lanes = cpu_launch_lanes,
+    .launch_strips = cpu_launch_strips,
     .sync = cpu_sync,
     .profile = cpu_profile,
     .close = cpu_close,
