@@ -25,8 +25,8 @@ static ec_status finish_active(run_state *state) {
   return active != NULL ? active->backend->sync(active->state) : EC_OK;
 }
 
-/* End of the group of strips that begins with a call, at most `end`; of a call that is in none,
- * the next call. */
+/* End of the group of strips that begins with a call, at most `end`; of a call that is in
+ * none, the next call. */
 static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
   uint32_t last = first;
   if (model->calls[first].strip == 1) {
