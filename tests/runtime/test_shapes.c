@@ -270,7 +270,12 @@ static void test_descriptors(void) {
   static const ec_extent many_items[] = {{many, 1, 1}};
   static const ec_extent huge_items[] = {{huge, 1, 1}};
   static const ec_extent no_divisor[] = {{n_term, 1, 0}};
+  static const ec_term two_term[] = {{2, 0, {0}}};
+  static const ec_extent two[] = {{two_term, 1, 1}};
+  static const ec_extent narrow[] = {{n_term, 1, 1}, {two_term, 1, 1}};
   static const ec_extent *const derived_input[] = {rows_shape, half_shape};
+  static const ec_extent *const other_columns[] = {narrow, n_rows};
+  const uint64_t y_bytes = MOST * COLUMNS * sizeof(float);
   CHECK_BAD("sound bounds", demo.symbols[0].minimum = 0);
   CHECK_BAD("sound bounds", demo.symbols[0].minimum = MOST + 1);
   CHECK_BAD("sound bounds", demo.symbols[1].maximum = 3);
@@ -285,6 +290,13 @@ static void test_descriptors(void) {
   CHECK_BAD("malformed", demo.sized[0].sizes = NULL);
   CHECK_BAD("malformed", demo.sized[0].items = NULL);
   CHECK_BAD("repeats beyond", demo.strides[1] = 64);
+  CHECK_BAD("repeats beyond", demo.strides[1] = UINT64_MAX / 4);
+  /* Two repetitions: the second begins at the end of y, behind which there is not enough. */
+  CHECK_BAD("repeats beyond tensor 'y'", demo.sized[1].items = two; demo.strides[0] = y_bytes;
+            demo.tensors[Y].offset_bytes = 832; demo.model.arena_bytes = 832 + y_bytes + 64);
+  CHECK_BAD("more sizes than there can be", demo.sized[1].size_count = UINT32_MAX;
+            demo.sized[1].sizes = n_rows);
+  CHECK_BAD("dynamic shape of port 'x'", demo.dynamic.inputs = other_columns);
   CHECK_BAD("dynamic shape of port 'gain'", demo.dynamic.inputs = derived_input);
   CHECK_BAD("lacks a table", demo.dynamic.calls = NULL);
   CHECK_BAD("lacks a table", demo.dynamic.symbol_count = 0);

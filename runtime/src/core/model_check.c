@@ -11,6 +11,7 @@
 #include "core/dynamic_check.h"
 #include "core/message.h"
 #include "core/region_check.h"
+#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -171,8 +172,7 @@ static ec_status check_strip(const ec_model *model, uint32_t index) {
                    " and %" PRIu32,
                    index, call->operator_name, call->strip, before, after);
   }
-  bool goes_on = before != 0 && call->strip >= before; /* with the group of the call before */
-  if (goes_on && call->device != model->calls[index - 1].device) {
+  if (ec_strips_go_on(model, index) && call->device != model->calls[index - 1].device) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
                    "call %" PRIu32 " (%s) is in a strip beside calls of another device", index,
                    call->operator_name);

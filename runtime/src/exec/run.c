@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/message.h"
+#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
@@ -28,13 +29,11 @@ static ec_status finish_active(run_state *state) {
 /* End of the group of strips that begins with a call, at most `end`; of a call that is in
  * none, the next call. */
 static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
-  uint32_t last = first;
-  if (model->calls[first].strip == 1) {
-    while (last + 1 < end && model->calls[last + 1].strip >= model->calls[last].strip) {
-      ++last;
-    }
+  uint32_t next = first + 1;
+  while (next < end && ec_strips_go_on(model, next)) {
+    ++next;
   }
-  return last + 1;
+  return next;
 }
 
 /* Launch a call, or the group of strips that begins with it; sets `call` to the one behind. At
