@@ -3,22 +3,18 @@
 import os
 import pathlib
 import platform
-import shutil
-import subprocess
-import tempfile
+
+from benchmarks.ceilings import ceilings_name, measured_ceilings
 
 from edgecomp.device.load import load_target
-
-_PEAK = pathlib.Path(__file__).with_name("peak.c")
 
 
 def machine_facts():
     """Name -> text or number."""
-    core = load_target("host").core
     return {
         **processor_facts(),
         "load average": round(os.getloadavg()[0], 2),
-        "float32 G multiply-adds/s, one thread": measured_peak(core.vector_bits),
+        **measured_ceilings([1]).get(ceilings_name(1), {}),
     }
 
 
@@ -34,20 +30,6 @@ def processor_facts():
         "l1 data KiB": core.l1_data_bytes // 1024,
         "l2 KiB": core.l2_bytes // 1024,
     }
-
-
-def measured_peak(vector_bits):
-    """Best of several loops of fused multiply-adds on registers; None without a C compiler."""
-    compiler = next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    if compiler is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        program = pathlib.Path(folder) / "peak"
-        options = ["-O3", "-march=native", "-ffp-contract=fast"]
-        width = f"-DVECTOR_BYTES={vector_bits // 8}"
-        subprocess.run([compiler, *options, width, _PEAK, "-o", program], check=True)
-        text = subprocess.run([program], capture_output=True, text=True, check=True).stdout
-    return round(float(text), 1)
 
 
 def _processor():

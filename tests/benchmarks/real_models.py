@@ -90,10 +90,13 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path)
     arguments = parser.parse_args()
     known = {model.name: model for model in MODELS}
+    chosen = arguments.models.split(",")
+    if unknown := sorted(set(chosen) - set(known)):
+        parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(known)}")
     results = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or pathlib.Path(scratch)
-        for name in arguments.models.split(","):
+        for name in chosen:
             if reason := known[name].missing():
                 print(f"{name}: {reason}", file=sys.stderr)
                 continue
