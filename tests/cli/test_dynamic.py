@@ -31,6 +31,16 @@ def bundle(tmp_path_factory):
     return folder / "b"
 
 
+def test_a_report_names_the_dimensions(run, bundle):
+    text = run("report", bundle).out
+    for words in ("a float32 [n]x5", "b float32 5x3", "y float32 [n]x3", "1 to 16"):
+        assert words in text
+    facts = run("report", bundle, "--json").json
+    assert facts["dynamic"] == {"n": [1, 16]}
+    assert facts["inputs"][0]["dimensions"] == ["n", "5"]
+    assert facts["inputs"][0]["shape"] == [16, 5]
+
+
 def test_one_size_is_measured(run, bundle):
     result = run("benchmark", bundle, "--shape", "a:4x5", "--num-runs", 3, "--json")
     assert result.status == 0, result.err
