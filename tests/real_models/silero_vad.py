@@ -41,7 +41,7 @@ _VOICE_DECIBELS = -30.0  # a frame this far below the loudest one is silence
 def missing() -> str:
     """Why the model or its audio cannot be had here, or ""."""
     if importlib.util.find_spec("silero_vad") is None:
-        return f"not installed: {PACKAGE}"
+        return f"not installed: {PACKAGE} (extra 'models')"
     if shutil.which("espeak-ng") is None:
         return (
             "espeak-ng is not installed (apt install espeak-ng), which speaks the test audio"
