@@ -21,7 +21,6 @@ from edgecomp.schedules.builder import (
     reinterpret,
 )
 from edgecomp.schedules.cpu.epilogue import (
-    ROUNDING_MAGIC,
     requantize,
     round_half_even,
     vector_dtype,
@@ -34,6 +33,7 @@ from edgecomp.schedules.cpu.narrow import (
     pick,
 )
 from edgecomp.schedules.cpu.reach import Reach
+from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC
 
 #: Upper half of the bits of 2^23: the lower half then counts units.
 _UNIT_BITS = 0x4B00
