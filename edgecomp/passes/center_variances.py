@@ -132,7 +132,7 @@ def _rewrite(node: ir.Node, mean: _Mean) -> None:
 
 
 def _difference(node: ir.Node, mean: _Mean, axes: ir.Value) -> ir.Value:
-    """``x - mean``, in front of the node: moved there where it exists behind it, else new."""
+    """``x - mean``, in front of the node and of all that computes it too, whose place it takes."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     centre = new_node(
@@ -145,10 +145,15 @@ def _difference(node: ir.Node, mean: _Mean, axes: ir.Value) -> ir.Value:
     difference = new_node(graph, "Sub", [mean.x, centre.outputs[0]], like=node)
     difference.outputs[0].shape = mean.x.shape
     centre.name, difference.name = f"{node.name}_mean", f"{node.name}_difference"
-    node.prepend([centre, difference])
-    for other in [use.node for use in mean.x.uses()]:
-        if other is not difference and _is_difference(other, mean, tuple(kept)):
-            replace_value(other.outputs[0], difference.outputs[0])
+    others = [
+        use.node
+        for use in mean.x.uses()
+        if use.node.graph is graph and _is_difference(use.node, mean, tuple(kept))
+    ]
+    first = next(each for each in graph if each is node or each in others)
+    first.prepend([centre, difference])
+    for other in others:
+        replace_value(other.outputs[0], difference.outputs[0])
     return difference.outputs[0]
 
 

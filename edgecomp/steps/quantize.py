@@ -21,6 +21,7 @@ from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
     InsertQdqOptions,
+    check_options,
     decide_scope,
     values_to_observe,
 )
@@ -95,6 +96,7 @@ def insert_quantization(
         op_types_to_quantize=options.op_types_to_quantize,
         per_channel=options.per_channel,
     )
+    check_options(model, qdq)
     with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_calibration(
             source,

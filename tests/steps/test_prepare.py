@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import onnx.parser
 import pytest
 from helpers.graphs import Graph, normal
 
@@ -75,3 +76,28 @@ def test_other_sizes_are_quantized_alike(rng):
     )
     for name, array in numbers[0].items():
         np.testing.assert_array_equal(array, numbers[1][name])
+
+
+BRANCHES = """
+<ir_version: 10, opset_import: ["" : 21]>
+net (float[4, 8] x, bool c) => (float[4, 6] y)
+{
+  [before] h = MatMul (x, w)
+  [chosen] y = If (c) <
+    then_branch = a () => (float[4, 6] ya) { [inside] ya = MatMul (h, v) },
+    else_branch = b () => (float[4, 6] yb) { t = Relu (h) yb = MatMul (t, v) }
+  >
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["before", "inside", "re:bef.*"])
+def test_excluded_nodes_of_a_model_with_branches(rng, name):
+    proto = onnx.parser.parse_model(BRANCHES)
+    for weight, shape in (("w", (8, 8)), ("v", (8, 6))):
+        tensor = onnx.numpy_helper.from_array(normal(rng, *shape), weight)
+        proto.graph.initializer.append(tensor)
+    options = QuantizeOptions(precision="w8a8", nodes_to_exclude=(name,))
+    samples = [{"x": normal(rng, 4, 8), "c": np.array(True)}]
+    prepared = prepare(proto, options, silent, dataset=samples)
+    assert is_quantized(prepared.model) == (name == "inside")
