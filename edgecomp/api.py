@@ -258,6 +258,7 @@ def check(
     targets: Sequence[Target | str],
     inputs: Sequence[str] = (),
     constants: Sequence[str] = (),
+    bounds: Sequence[str] = (),
 ) -> "CheckReport":
     """Say which operators of a model run how on which target; compiles nothing.
 
@@ -266,7 +267,9 @@ def check(
         targets: names or targets.
         inputs: shapes as for ``--input``.
         constants: contents as for ``--constant``.
+        bounds: as for ``--bound``.
     """
+    from edgecomp.frontend.bound_spec import parse_bound_specs
     from edgecomp.frontend.constant_spec import parse_constant_specs
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
@@ -282,6 +285,7 @@ def check(
             inputs=parse_input_specs(inputs),
             constants=parse_constant_specs(constants),
             static=False,
+            bounds=parse_bound_specs(bounds),
         )
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.

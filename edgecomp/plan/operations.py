@@ -542,6 +542,21 @@ class Loop:
 
 
 @dataclasses.dataclass(frozen=True)
+class NonZero:
+    """Positions of all elements that are not zero, in row-major order.
+
+    inputs: x row-major, any dtype.
+    outputs: int64 [rank of x, n], a column for each; count int64 [], which is n.
+
+    Attributes:
+        symbol: name of n in ``Program.symbols``. No more columns than its maximum are written;
+            the count says how many there would be.
+    """
+
+    symbol: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Fallback:
     """One ONNX node without a schedule; Relax supplies the kernels.
 
@@ -585,6 +600,7 @@ Kind = (
     | StorePart
     | Branch
     | Loop
+    | NonZero
     | Fallback
 )
 
@@ -615,6 +631,11 @@ class Operation:
         return value
 
 
+def counted_symbol(operation: Operation) -> str:
+    """Name of the symbol whose value the last output of an operation is, "" for none."""
+    return getattr(operation.kind, "symbol", "")
+
+
 def bodies_of(operation: Operation) -> "list[Program]":
     """The programs inside a Branch or a Loop."""
     kind = operation.kind
@@ -632,7 +653,7 @@ class Program:
         inputs: values the user fills; row-major.
         outputs: values the user reads; row-major.
         output_names: what the user calls them.
-        symbols: that the shapes of the inputs give, of dynamic dimensions.
+        symbols: that the shapes of the inputs or operations give, of dynamic dimensions.
     """
 
     name: str

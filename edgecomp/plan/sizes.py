@@ -15,14 +15,15 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Symbol:
-    """A number that is fixed before a run.
+    """A number that is fixed before a run, or by a call of it before all calls that use it.
 
     Attributes:
-        name: of the dimension, as in the model or made from the input's name and position.
+        name: of the dimension, as in the model or made from the value's name and position.
         minimum, maximum: bounds, both included; at least 1 where an input gives the symbol.
         numerator: of a derived symbol, whose value is ``floor(numerator / divisor)``; None
             where an input's shape gives the value.
         divisor: see ``numerator``.
+        is_counted: whether an operation gives the value while the model runs.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Symbol:
     maximum: int
     numerator: "Dimension | None" = None
     divisor: int = 1
+    is_counted: bool = False
 
 
 #: Symbols of one product, sorted by name, repeated for powers.

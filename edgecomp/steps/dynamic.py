@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
+from edgecomp.graph.counts import counted_dimensions
 from edgecomp.plan.sizes import Symbol
 
 #: Sizes beside the largest that a program is made from: more than expressions have unknowns.
@@ -19,13 +20,15 @@ _LEAST_TYPICAL = 3
 
 
 def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
-    """The symbols of a model's bounded dimensions, by name; none for a static model."""
+    """The symbols of a model's bounded and counted dimensions; none for a static model."""
     found = dynamic_inputs(model)
-    if found is None:
-        return ()
-    return tuple(
-        Symbol(name, bounds.minimum, bounds.maximum)
-        for name, bounds in sorted(found.bounds.items())
+    given = sorted(found.bounds.items()) if found is not None else []
+    return (
+        *(Symbol(name, bounds.minimum, bounds.maximum) for name, bounds in given),
+        *(
+            Symbol(each.name, each.minimum, each.maximum, is_counted=True)
+            for each in counted_dimensions(model)
+        ),
     )
 
 

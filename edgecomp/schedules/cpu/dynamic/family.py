@@ -9,6 +9,7 @@ from edgecomp.schedules.cpu.dynamic import (
     elementwise,
     flat,
     leading,
+    non_zero,
     products,
     reductions,
     rows,
@@ -26,6 +27,7 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     flat,
     leading,
     copies,
+    non_zero,
 )
 
 

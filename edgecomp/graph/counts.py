@@ -1,0 +1,194 @@
+"""Dimensions whose size the data decides: which operators make them, and how large they may get.
+
+    NonZero(mask [8, 8])   ->   [2, n], n counted when the model runs, at most 64
+
+A model with such dimensions is read at one size of each, as one with dynamic dimensions of inputs
+is. Shapes then are numbers like all others, and shape arithmetic is computed for inference. What
+is computed from them is not put into the graph: the model stays right for any count. Nodes that
+count are marked, and everything that depends on their results is left as it is.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import onnx
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.bodies import bodies, captured_values
+from edgecomp.graph.constants import constant_array
+from edgecomp.graph.shapes import static_shape
+from edgecomp.graph.source import source_of
+
+#: Of a node that counts: name and bounds of the dimension, as JSON.
+_NODE_KEY = "edgecomp.count"
+
+#: A dimension that is the count, in the place of a number.
+COUNT = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """A dimension of a node's results.
+
+    Attributes:
+        name: of the dimension.
+        minimum, maximum: bounds, both included.
+    """
+
+    name: str
+    minimum: int
+    maximum: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CountRequest:
+    """How counted dimensions are read.
+
+    Attributes:
+        bounds: that the user gives: name of the dimension -> least and greatest size.
+        sizes: at which the model is read, by the dimension's name; the largest where not given.
+    """
+
+    bounds: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """Shapes of a node's results with ``COUNT`` among them, and the largest count there can be."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    most: int
+
+
+def counted_dimension(node: ir.Node) -> Counted | None:
+    """The dimension that a node counts, None for other nodes."""
+    text = node.metadata_props.get(_NODE_KEY)
+    return Counted(*json.loads(text)) if text is not None else None
+
+
+def counted_dimensions(model: ir.Model) -> list[Counted]:
+    """Those of all nodes, in order."""
+    found = [counted_dimension(node) for node in _all_nodes(model.graph)]
+    return list(dict.fromkeys(each for each in found if each is not None))
+
+
+def is_counting(node: ir.Node) -> bool:
+    """Whether a node counts a dimension of its results."""
+    return _NODE_KEY in node.metadata_props
+
+
+def count_node(node: ir.Node, request: CountRequest) -> bool:
+    """Give the results of a node that counts their shapes; returns whether it is one.
+
+    Raises:
+        EdgecompError: USAGE for bounds of the user that contradict the model.
+    """
+    rule = _FORMS.get(node.op_type) if node.domain == "" else None
+    form = rule(node) if rule is not None else None
+    if form is None:
+        return False
+    counted = _counted(node, form, request.bounds)
+    node.metadata_props[_NODE_KEY] = json.dumps(dataclasses.astuple(counted))
+    size = request.sizes.get(counted.name, counted.maximum)
+    for value, shape in zip(node.outputs, form.shapes, strict=False):
+        value.shape = ir.Shape([size if extent == COUNT else extent for extent in shape])
+    return True
+
+
+def _counted(node: ir.Node, form: _Form, bounds: Mapping[str, tuple[int, int]]) -> Counted:
+    value, d = next(
+        (value, shape.index(COUNT))
+        for value, shape in zip(node.outputs, form.shapes, strict=False)
+        if COUNT in shape and value.name
+    )
+    name = f"{value.name}_{d}"
+    low, high = bounds.get(name, (0, form.most))
+    if low > form.most:
+        raise EdgecompError(
+            Code.USAGE,
+            f"dimension '{name}' is never more than {form.most}, --bound asks for {low} or more",
+            node=node.name or "",
+            source=source_of(node),
+        )
+    return Counted(name, low, min(high, form.most))
+
+
+class OpenValues:
+    """Values that depend on a count, found node by node in topological order."""
+
+    def __init__(self) -> None:
+        self._values: set[ir.Value] = set()
+
+    def __contains__(self, value: ir.Value | None) -> bool:
+        return value in self._values
+
+    def add(self, values: Iterable[ir.Value]) -> None:
+        """Say that values depend on a count."""
+        self._values.update(values)
+
+    def reads(self, node: ir.Node) -> bool:
+        """Whether a node reads one, a graph inside of it included."""
+        if not self._values:
+            return False
+        inner = (value for body in bodies(node) for value in captured_values(body))
+        return any(value in self._values for value in (*node.inputs, *inner))
+
+
+def open_names(model: ir.Model) -> frozenset[str]:
+    """Names of all values that depend on a count."""
+    found = OpenValues()
+    names: set[str] = set()
+    for node in model.graph:
+        inner = [each for body in bodies(node) for each in _all_nodes(body)]
+        if found.reads(node) or any(is_counting(each) for each in (node, *inner)):
+            found.add(node.outputs)
+            results = (*node.outputs, *(v for each in inner for v in each.outputs))
+            names.update(value.name for value in results if value.name)
+    return frozenset(names)
+
+
+def without_counted_sizes(proto: onnx.ModelProto, names: frozenset[str]) -> onnx.ModelProto:
+    """A file's model without the sizes at which it was read.
+
+    Args:
+        proto: changed in place, returned for convenience.
+        names: of values that depend on a count.
+    """
+    if names:
+        _forget_sizes(proto.graph, names)
+    return proto
+
+
+def _forget_sizes(graph: onnx.GraphProto, names: frozenset[str]) -> None:
+    kept = [value for value in graph.value_info if value.name not in names]
+    graph.ClearField("value_info")
+    graph.value_info.extend(kept)
+    for value in graph.output:
+        if value.name in names:
+            for dim in value.type.tensor_type.shape.dim:
+                dim.Clear()
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_sizes(attribute.g, names)
+
+
+def _all_nodes(graph: ir.Graph) -> Iterable[ir.Node]:
+    return ir.traversal.RecursiveGraphIterator(graph)
+
+
+def _non_zero(node: ir.Node) -> _Form | None:
+    shape = static_shape(node.inputs[0])
+    if shape is None:
+        return None
+    # A scalar counts as a list of one.
+    return _Form(((max(len(shape), 1), COUNT),), math.prod(shape))
+
+
+_FORMS: dict[str, Callable[[ir.Node], _Form | None]] = {
+    "NonZero": _non_zero,
+}
