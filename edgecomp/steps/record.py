@@ -78,7 +78,10 @@ def make_record(
             Variant({s: sizes[s.name] for s in symbols}, at_sizes(sizes, prepared).model)
             for sizes in typical_sizes(symbols)
         )
-        prepared.facts["dynamic"] = {s.name: [s.minimum, s.maximum] for s in symbols}
+        prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
+        prepared.facts["sizes_that_the_data_decides"] = _bounds(
+            symbol for symbol in symbols if symbol.is_counted
+        )
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
     progress("lower")
@@ -99,6 +102,10 @@ def make_record(
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _bounds(symbols: Iterable[Symbol]) -> dict[str, list[int]]:
+    return {symbol.name: [symbol.minimum, symbol.maximum] for symbol in symbols}
 
 
 def _is_given(symbol: Symbol) -> bool:
