@@ -189,6 +189,24 @@ def _non_zero(node: ir.Node) -> _Form | None:
     return _Form(((max(len(shape), 1), COUNT),), math.prod(shape))
 
 
+def _non_max_suppression(node: ir.Node) -> _Form | None:
+    scores = static_shape(node.inputs[1])
+    if scores is None:
+        return None
+    batch, classes, boxes = scores
+    return _Form(((COUNT, 3),), batch * classes * class_boxes(node, boxes))
+
+
+def class_boxes(node: ir.Node, boxes: int) -> int:
+    """Most boxes that a NonMaxSuppression selects of one class."""
+    limit = node.inputs[2] if len(node.inputs) > len(("boxes", "scores")) else None
+    if limit is None:
+        return 0  # what ONNX says of a limit that is not given
+    array = constant_array(limit)
+    return boxes if array is None else max(0, min(boxes, int(array.reshape(-1)[0])))
+
+
 _FORMS: dict[str, Callable[[ir.Node], _Form | None]] = {
+    "NonMaxSuppression": _non_max_suppression,
     "NonZero": _non_zero,
 }

@@ -53,6 +53,9 @@ _RANDOM = frozenset(
 # Folding a quantized weight's DequantizeLinear would undo the quantization.
 _KEPT = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
+# Defined by operators that count, whatever they read.
+_COUNTING = frozenset({"Compress"})
+
 
 @dataclasses.dataclass
 class FoldResult:
@@ -163,7 +166,7 @@ def _visit(node: ir.Node, sweep: _Sweep) -> None:
         arrays = None if array is None else [array]
     else:
         result.inferred += infer_node(node, model.opset_imports, sweep.known)
-        if is_open:
+        if is_open and node.op_type not in _COUNTING:
             _visit_open(node, sweep)
             return
         definition = replace_sequence_reader(node)

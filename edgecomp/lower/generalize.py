@@ -6,7 +6,8 @@ What the model does at the largest sizes is the program; every number that diffe
 becomes an expression of the symbols. Operations, their order and everything else has to be the
 same at all sizes: a model that takes other ways at other sizes is refused. Constants are those of
 the largest sizes; at the others they have to be the part of them that begins at index 0 (numbers
-of positions, causal masks).
+of positions, causal masks). A few numbers that are expressions of the symbols (the shape of a
+value, taken as data) are written by an operation of their own.
 """
 
 import dataclasses
@@ -19,7 +20,9 @@ import numpy as np
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
 from edgecomp.lower.program import LaidOut
-from edgecomp.plan.operations import Fallback, Operation, Program
+from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
+from edgecomp.plan.operations import Sizes as SizeList
+from edgecomp.plan.sizes import Dimension, is_dynamic, symbols_of
 from edgecomp.plan.values import Array, Value
 
 
@@ -35,6 +38,9 @@ class Seen:
         """Its operations."""
         return self.made.program
 
+
+#: Numbers of a constant that may depend on the size.
+_MOST_NUMBERS = 32
 
 _FALLBACK = "{} has no schedule, and the fallback compiles for one size"
 
@@ -82,14 +88,22 @@ def generalize(seen: Sequence[Seen]) -> None:
             operation.kind = _joined(kinds, sizes)
         except _DiffersError as error:
             raise _refusal(operation, str(error)) from None
+    lists: dict[Value, Operation] = {}
     for operation in base.program.operations:
         for value in (*operation.inputs, *operation.outputs):
             try:
                 _generalize_value(value, matches, sizes)
+                numbers = _numbers(value, matches, sizes) if value not in lists else None
+                if numbers is not None:
+                    value.constant = None
+                    kind = SizeList(numbers)
+                    lists[value] = Operation(kind, [], [value], *_origin(operation))
             except _DiffersError as error:
                 raise _refusal(operation, str(error)) from None
     for value in (*base.program.inputs, *base.program.outputs):
         _generalize_value(value, matches, sizes)
+    for value, operation in lists.items():
+        _insert_before_use(base.program, value, operation)
 
 
 class _Match:
@@ -140,9 +154,6 @@ class _Match:
 
 def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]) -> None:
     twins = [match.twins[value] for match in matches]
-    if value.constant is not None:
-        for twin in twins:
-            _require_part(value, twin)
     shapes = [twin.shape for twin in twins]
     if all(shape == value.shape for shape in shapes):
         return
@@ -154,18 +165,61 @@ def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[S
             _generalize_value(value.part_of, matches, sizes)
 
 
-def _require_part(value: Value, twin: Value) -> None:
+def _numbers(
+    value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]
+) -> tuple[Dimension, ...] | None:
+    """The contents of a constant as expressions, None where they are the same at any size."""
+    if value.constant is None:
+        return None
+    contents = [value.constant, *(_constant(match.twins[value]) for match in matches)]
+    if all(_is_part(value.constant, each) for each in contents[1:]):
+        return None
+    first = contents[0]
+    if first.size <= _MOST_NUMBERS and all(_is_alike(first, each) for each in contents):
+        columns = zip(*(each.reshape(-1) for each in contents), strict=True)
+        fitted = [fit_size([int(n) for n in column], sizes) for column in columns]
+        if all(size is not None for size in fitted):
+            return tuple(fitted)
+    raise _DiffersError(f"the constant '{value.name}' depends on the size")
+
+
+def _constant(value: Value) -> Array:
+    assert value.constant is not None
+    return value.constant
+
+
+def _is_alike(first: Array, other: Array) -> bool:
+    """Whether an array holds whole numbers, as many as the first."""
+    return (
+        other.shape == first.shape
+        and (other.dtype.kind in "iu" or other.dtype.name in ("float32", "float64"))
+        and bool(np.array_equal(other, np.trunc(other)))
+    )
+
+
+def _is_part(whole: Array, part: Array) -> bool:
     """Contents at a smaller size have to be the first of those at the largest."""
-    whole, part = value.constant, twin.constant
-    assert whole is not None
-    assert part is not None
     if whole is part:
-        return
+        return True
     fits = whole.ndim == part.ndim and all(
         p <= w for p, w in zip(part.shape, whole.shape, strict=True)
     )
-    if not fits or not _same(whole[tuple(map(slice, part.shape))], part):
-        raise _DiffersError(f"the constant '{value.name}' depends on the size")
+    return fits and _same(whole[tuple(map(slice, part.shape))], part)
+
+
+def _origin(operation: Operation) -> tuple[tuple[str, ...], str]:
+    return operation.nodes, operation.source
+
+
+def _insert_before_use(program: Program, value: Value, written: Operation) -> None:
+    """Write a list of sizes just before it is read first."""
+    at = next(i for i, each in enumerate(program.operations) if value in each.inputs)
+    kind = written.kind
+    assert isinstance(kind, SizeList)
+    names = {s.name for n in kind.numbers if is_dynamic(n) for s in symbols_of(n)}
+    if any(counted_symbol(each) in names for each in program.operations[at:]):
+        raise _refusal(written, "it needs a size before it is counted")
+    program.operations.insert(at, written)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -557,6 +557,52 @@ class NonZero:
 
 
 @dataclasses.dataclass(frozen=True)
+class NonMaxSuppression:
+    """Boxes with the highest scores that do not overlap one another too much, class by class.
+
+    inputs, row-major: boxes float32 [batch, boxes, 4]; scores float32 [batch, classes, boxes];
+        greatest number of boxes of a class, int64 of one element; greatest overlap
+        (intersection over union), float32 of one element; with ``has_threshold`` the score
+        that all have to exceed, float32 of one element.
+    outputs: int64 [n, 3], batch, class and box of each; count int64 [], which is n.
+
+    Attributes:
+        symbol: as for NonZero.
+        class_boxes: most of a class that there is memory for.
+        is_centered: boxes are x, y, width, height with the centre first, else two corners.
+        has_threshold: see the inputs.
+    """
+
+    symbol: str
+    class_boxes: int
+    is_centered: bool
+    has_threshold: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class GatherParts:
+    """Parts of a value at positions that are known when the model runs.
+
+    inputs: x row-major [B, D1 .. Dr, T]; indices int64 or int32 row-major [B, ..., r]. B stands
+        for the first ``batch_dims`` dimensions, T for what is behind those that r counts.
+    output: row-major [B, ..., T]. An index outside takes the nearest element of its dimension.
+    """
+
+    batch_dims: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Numbers that follow from dynamic dimensions.
+
+    inputs: none.
+    output: a list of integers, as many as ``numbers``, which are ``plan.sizes.Dimension``.
+    """
+
+    numbers: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Fallback:
     """One ONNX node without a schedule; Relax supplies the kernels.
 
@@ -601,6 +647,9 @@ Kind = (
     | Branch
     | Loop
     | NonZero
+    | NonMaxSuppression
+    | GatherParts
+    | Sizes
     | Fallback
 )
 

@@ -1,18 +1,21 @@
 """Schedules of dynamic operations, the more special ones first; the first that claims has it."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation
+from edgecomp.plan.operations import Operation, Sizes
 from edgecomp.plan.sizes import has_dynamic
+from edgecomp.schedules.cpu import gather_parts
 from edgecomp.schedules.cpu.dynamic import (
     batch_products,
     copies,
     elementwise,
     flat,
     leading,
+    non_max_suppression,
     non_zero,
     products,
     reductions,
     rows,
+    size_list,
     softmax,
 )
 from edgecomp.schedules.schedule import Schedule
@@ -28,11 +31,16 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     leading,
     copies,
     non_zero,
+    non_max_suppression,
+    gather_parts,
+    size_list,
 )
 
 
 def is_dynamic_operation(operation: Operation) -> bool:
     """Whether a size of an operation differs from run to run."""
+    if isinstance(operation.kind, Sizes):
+        return True
     return any(has_dynamic(value.shape) for value in (*operation.inputs, *operation.outputs))
 
 
