@@ -58,10 +58,15 @@ class CountRequest:
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """Shapes of a node's results with ``COUNT`` among them, and the largest count there can be."""
+    """Shapes of a node's results with ``COUNT`` among them.
+
+    Attributes:
+        shapes: of the results in order.
+        most: the largest count there can be, None where the shapes do not say.
+    """
 
     shapes: tuple[tuple[int, ...], ...]
-    most: int
+    most: int | None
 
 
 def counted_dimension(node: ir.Node) -> Counted | None:
@@ -91,30 +96,40 @@ def count_node(node: ir.Node, request: CountRequest) -> bool:
     form = rule(node) if rule is not None else None
     if form is None:
         return False
+    if node.op_type in _WHERE_OPEN and static_shape(node.outputs[0]) is not None:
+        return False
     counted = _counted(node, form, request.bounds)
+    if counted is None:
+        return False
     node.metadata_props[_NODE_KEY] = json.dumps(dataclasses.astuple(counted))
     size = request.sizes.get(counted.name, counted.maximum)
     for value, shape in zip(node.outputs, form.shapes, strict=False):
+        if not value.name:
+            continue
         value.shape = ir.Shape([size if extent == COUNT else extent for extent in shape])
     return True
 
 
-def _counted(node: ir.Node, form: _Form, bounds: Mapping[str, tuple[int, int]]) -> Counted:
+def _counted(
+    node: ir.Node, form: _Form, bounds: Mapping[str, tuple[int, int]]
+) -> Counted | None:
     value, d = next(
         (value, shape.index(COUNT))
         for value, shape in zip(node.outputs, form.shapes, strict=False)
         if COUNT in shape and value.name
     )
     name = f"{value.name}_{d}"
-    low, high = bounds.get(name, (0, form.most))
-    if low > form.most:
+    if name not in bounds:
+        return Counted(name, 0, form.most) if form.most is not None else None
+    low, high = bounds[name]
+    if form.most is not None and low > form.most:
         raise EdgecompError(
             Code.USAGE,
             f"dimension '{name}' is never more than {form.most}, --bound asks for {low} or more",
             node=node.name or "",
             source=source_of(node),
         )
-    return Counted(name, low, min(high, form.most))
+    return Counted(name, low, high if form.most is None else min(high, form.most))
 
 
 class OpenValues:
@@ -206,7 +221,59 @@ def class_boxes(node: ir.Node, boxes: int) -> int:
     return boxes if array is None else max(0, min(boxes, int(array.reshape(-1)[0])))
 
 
+def _unique(node: ir.Node) -> _Form | None:
+    shape = static_shape(node.inputs[0])
+    if shape is None:
+        return None
+    if "axis" in node.attributes:
+        axis = node.attributes.get_int("axis", 0) % len(shape)
+        size, distinct = shape[axis], (*shape[:axis], COUNT, *shape[axis + 1 :])
+    else:
+        size, distinct = math.prod(shape), (COUNT,)
+    return _Form((distinct, (COUNT,), (size,), (COUNT,)), size)
+
+
+def _top_k(node: ir.Node) -> _Form | None:
+    """Where K is known only when the model runs."""
+    shape = static_shape(node.inputs[0])
+    if shape is None or len(node.inputs) < len(("X", "K")):
+        return None
+    axis = node.attributes.get_int("axis", -1) % len(shape)
+    found = (*shape[:axis], COUNT, *shape[axis + 1 :])
+    return _Form((found, found), shape[axis])
+
+
+def _range(node: ir.Node) -> _Form:
+    return _Form(((COUNT,),), None)
+
+
+def _slice(node: ir.Node) -> _Form | None:
+    """Along one axis, between two indices of which one is known only when the model runs."""
+    shape, axis = static_shape(node.inputs[0]), sliced_axis(node)
+    if shape is None or axis is None:
+        return None
+    return _Form(((*shape[:axis], COUNT, *shape[axis + 1 :]),), shape[axis])
+
+
+def sliced_axis(node: ir.Node) -> int | None:
+    """The axis of a Slice along one alone whose step is known, else None."""
+    shape, starts = static_shape(node.inputs[0]), node.inputs[1]
+    extra = [node.inputs[k] if k < len(node.inputs) else None for k in (3, 4)]
+    axes, steps = (constant_array(value) for value in extra)
+    unknown = any(v is not None and a is None for v, a in zip(extra, (axes, steps), strict=True))
+    if unknown or not shape or static_shape(starts) != (1,):
+        return None
+    return int(axes[0]) % len(shape) if axes is not None else 0
+
+
+#: Operators that count only where inference does not know the size.
+_WHERE_OPEN = frozenset({"Range", "Slice", "TopK"})
+
 _FORMS: dict[str, Callable[[ir.Node], _Form | None]] = {
     "NonMaxSuppression": _non_max_suppression,
     "NonZero": _non_zero,
+    "Range": _range,
+    "Slice": _slice,
+    "TopK": _top_k,
+    "Unique": _unique,
 }

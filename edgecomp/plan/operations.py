@@ -580,6 +580,90 @@ class NonMaxSuppression:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unique:
+    """Distinct elements, or distinct slices along an axis.
+
+    inputs: x row-major.
+    outputs, row-major: the distinct ones, ascending or in the order of x, n along ``axis`` or
+        [n]; int64 [n], where each is first; int64 [size], for each of x the place among the
+        distinct ones; int64 [n], how often each is there; count int64 [], which is n.
+
+    Attributes:
+        symbol: as for NonZero.
+        axis: of the slices; None for elements.
+        is_sorted: whether they ascend; slices by their first difference.
+    """
+
+    symbol: str
+    axis: int | None
+    is_sorted: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenCount:
+    """A number of the model's own as the size of what follows.
+
+    inputs: int64 of one element.
+    outputs: count int64 [].
+
+    Attributes:
+        symbol: as for NonZero.
+    """
+
+    symbol: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Progression:
+    """``start, start + step, ..`` before a limit.
+
+    inputs: start, limit and step of one element each, all of one dtype.
+    outputs: [n] of that dtype; count int64 [], which is n, or -1 where the step is 0.
+
+    Attributes:
+        symbol: as for NonZero.
+    """
+
+    symbol: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceBetween:
+    """Every ``step``-th index of an axis between two that are known when the model runs.
+
+    inputs: x row-major; begin and end, int64 or int32 of one element each, negative ones
+        counted from the end of the axis.
+    outputs: row-major, x's shape with n along ``axis``; count int64 [], which is n.
+
+    Attributes:
+        symbol: as for NonZero.
+        axis: not negative.
+        step: not 0.
+    """
+
+    symbol: str
+    axis: int
+    step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TopK:
+    """The first elements along an axis in the order of size; equal ones as they come.
+
+    inputs: x row-major.
+    outputs, row-major: the elements; int64, their indices along the axis. How many is the
+        outputs' extent.
+
+    Attributes:
+        axis: not negative.
+        is_largest: whether the largest come first, else the smallest.
+    """
+
+    axis: int
+    is_largest: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class GatherParts:
     """Parts of a value at positions that are known when the model runs.
 
@@ -648,6 +732,11 @@ Kind = (
     | Loop
     | NonZero
     | NonMaxSuppression
+    | Unique
+    | GivenCount
+    | Progression
+    | SliceBetween
+    | TopK
     | GatherParts
     | Sizes
     | Fallback

@@ -270,7 +270,6 @@ TABLE = {
     "Unsqueeze": read_reshape,
     "Identity": read_reshape,
     "Transpose": read_transpose,
-    "Slice": read_slice,
     "Concat": read_concat,
     "Split": read_split,
     "Expand": read_expand,

@@ -25,6 +25,7 @@ from edgecomp.schedules.cpu import (
     softmax,
     store_part,
     strided_copy,
+    top_k,
     winograd,
 )
 from edgecomp.schedules.schedule import Schedule
@@ -52,6 +53,7 @@ SCHEDULES: tuple[Schedule, ...] = (
     cumulative,
     gather,
     gather_parts,
+    top_k,
     store_part,
     strided_copy,
     fill,
