@@ -43,8 +43,8 @@ class PlanSymbol:
     Attributes:
         name: of the dimension.
         minimum, maximum: bounds, both included.
-        derived: what it is computed from, derived ones before it; None where an input or a call
-            gives it.
+        derived: what it is computed from, derived ones before it, but never more than the
+            maximum; None where an input or a call gives it.
         is_counted: whether a call gives it.
     """
 
@@ -245,7 +245,8 @@ class Plan:
         values: list[int] = []
         for symbol in self.symbols:
             derived = symbol.derived
-            values.append(derived.value(values) if derived else sizes[symbol.name])
+            size = derived.value(values) if derived else sizes[symbol.name]
+            values.append(min(size, symbol.maximum) if derived else size)
         return tuple(extent.value(values) for extent in port.extents)
 
     @property

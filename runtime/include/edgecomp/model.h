@@ -160,8 +160,8 @@ typedef struct ec_symbol {
   const char *name;
   int64_t minimum; /* at least 1 where an input gives the number */
   int64_t maximum;
-  const ec_extent *derived; /* of other symbols, derived ones before it; NULL where an input or
-                               a call gives the number */
+  const ec_extent *derived; /* of other symbols, derived ones before it, and never more than
+                               the maximum; NULL where an input or a call gives the number */
   uint32_t is_counted;      /* 1: one ec_count gives the number, else 0 */
   uint32_t reserved;        /* zero */
 } ec_symbol;
