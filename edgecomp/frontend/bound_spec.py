@@ -31,9 +31,7 @@ def parse_bound_specs(texts: Iterable[str]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def require_used(
-    bounds: Mapping[str, tuple[int, int]], dimensions: Iterable[Counted]
-) -> None:
+def require_used(bounds: Mapping[str, tuple[int, int]], dimensions: Iterable[Counted]) -> None:
     """Refuse bounds of dimensions that the model does not have.
 
     Raises:

@@ -141,6 +141,11 @@ class OpenValues:
     def __contains__(self, value: ir.Value | None) -> bool:
         return value in self._values
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the values found so far."""
+        return frozenset(value.name for value in self._values if value.name)
+
     def add(self, values: Iterable[ir.Value]) -> None:
         """Say that values depend on a count."""
         self._values.update(values)
@@ -153,17 +158,24 @@ class OpenValues:
         return any(value in self._values for value in (*node.inputs, *inner))
 
 
-def open_names(model: ir.Model) -> frozenset[str]:
-    """Names of all values that depend on a count."""
+def open_values(model: ir.Model) -> OpenValues:
+    """All values of a model that depend on a count.
+
+    A pass must not put what it computes from their shapes into the model: these are the shapes of
+    one reading.
+    """
     found = OpenValues()
-    names: set[str] = set()
     for node in model.graph:
         inner = [each for body in bodies(node) for each in _all_nodes(body)]
         if found.reads(node) or any(is_counting(each) for each in (node, *inner)):
             found.add(node.outputs)
-            results = (*node.outputs, *(v for each in inner for v in each.outputs))
-            names.update(value.name for value in results if value.name)
-    return frozenset(names)
+            found.add(value for each in inner for value in each.outputs)
+    return found
+
+
+def open_names(model: ir.Model) -> frozenset[str]:
+    """Names of all values that depend on a count."""
+    return open_values(model).names
 
 
 def without_counted_sizes(proto: onnx.ModelProto, names: frozenset[str]) -> onnx.ModelProto:
@@ -243,7 +255,7 @@ def _top_k(node: ir.Node) -> _Form | None:
     return _Form((found, found), shape[axis])
 
 
-def _range(node: ir.Node) -> _Form:
+def _range(_: ir.Node) -> _Form:
     return _Form(((COUNT,),), None)
 
 
@@ -260,7 +272,9 @@ def sliced_axis(node: ir.Node) -> int | None:
     shape, starts = static_shape(node.inputs[0]), node.inputs[1]
     extra = [node.inputs[k] if k < len(node.inputs) else None for k in (3, 4)]
     axes, steps = (constant_array(value) for value in extra)
-    unknown = any(v is not None and a is None for v, a in zip(extra, (axes, steps), strict=True))
+    unknown = any(
+        v is not None and a is None for v, a in zip(extra, (axes, steps), strict=True)
+    )
     if unknown or not shape or static_shape(starts) != (1,):
         return None
     return int(axes[0]) % len(shape) if axes is not None else 0

@@ -11,8 +11,8 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import captured_values, is_control_flow, possible_bodies
 from edgecomp.graph.constants import is_constant
-from edgecomp.graph.fold import settled
 from edgecomp.graph.dynamic_products import scaled_products
+from edgecomp.graph.fold import settled
 from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize

@@ -44,11 +44,10 @@ def read_non_max_suppression(reader: Reader, node: ir.Node) -> str:
     if counted is None:
         return _UNBOUNDED
     inputs = [reader.input(node, 0), reader.input(node, 1)]
-    defaults = {2: np.array([0], np.int64), 3: np.array([0], np.float32)}
-    for index, default in defaults.items():
+    for index, dtype in ((2, "int64"), (3, "float32")):
         given = optional_input(node, index)
         if given is None:
-            inputs.append(reader.new_constant(f"{node.name}.{index}", default))
+            inputs.append(reader.new_constant(f"{node.name}.{index}", np.zeros(1, dtype)))
         else:
             inputs.append(reader.value(given))
     threshold = optional_input(node, 4)
@@ -97,7 +96,9 @@ def read_top_k(reader: Reader, node: ir.Node) -> str:
     given = next(value for value in node.outputs if value.name)
     shape = static_type(given)[0]
     outputs = [
-        reader.value(value) if value.name else reader.new_value(f"{given.name}.rest", shape, dtype)
+        reader.value(value)
+        if value.name
+        else reader.new_value(f"{given.name}.rest", shape, dtype)
         for value, dtype in zip(node.outputs, (x.dtype, "int64"), strict=False)
     ]
     if len(outputs) == 1:

@@ -37,7 +37,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """Two kernels; a work item of the first is a class of an image."""
     kind = operation.kind
     assert isinstance(kind, NonMaxSuppression)
-    output, count = operation.outputs
+    output = operation.outputs[0]
     batch, classes, _ = operation.inputs[1].shape
     lists = largest(batch * classes)
     chosen = Value(f"{output.name}.boxes", (max(1, lists * kind.class_boxes),), "int32")
@@ -55,8 +55,7 @@ def _choose(
     counts: Value,
     target: Target,
 ) -> KernelCall:
-    boxes, scores, *_ = operation.inputs
-    batch, classes, extent = scores.shape
+    batch, classes, extent = operation.inputs[1].shape
     builder = KernelBuilder(target.core.isa)
     buffers = [
         builder.pointer(name, value.dtype, largest(value.elements))
@@ -72,7 +71,9 @@ def _choose(
     scratch = builder.pointer("candidates", "int32", most)
     size = builder.size(extent)
     threshold = load(buffers[4], 0) if kind.has_threshold else None
-    limit = tirx.Max(tirx.Min(load(buffers[2], 0), tirx.const(most, "int64")), tirx.const(0, "int64"))
+    limit = tirx.Max(
+        tirx.Min(load(buffers[2], 0), tirx.const(most, "int64")), tirx.const(0, "int64")
+    )
     rounds = builder.let("rounds", tirx.Cast("int32", limit))
     with builder.loop("item", builder.lo, builder.hi) as item:
         first_score = builder.let("first_score", item * size)
@@ -174,12 +175,12 @@ def _corners(
         return middle - half, middle + half
 
     x, y = (around(a, c), around(b, d)) if kind.is_centered else (between(b, d), between(a, c))
-    return _Corners(
-        *(
-            tuple(builder.let("corner", edge, "float32") for edge in pair)  # type: ignore[arg-type]
-            for pair in (x, y)
-        )
-    )
+
+    def named(pair: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+        low, high = (builder.let("corner", edge, "float32") for edge in pair)
+        return low, high
+
+    return _Corners(named(x), named(y))
 
 
 def _overlaps(builder: KernelBuilder, a: _Corners, b: _Corners, most: Expr) -> Expr:

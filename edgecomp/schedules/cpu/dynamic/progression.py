@@ -36,7 +36,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         if dtype.startswith("float"):
             number = _quotient(start, limit, step)
         else:
-            number = _steps(builder, *(tirx.Cast("int64", each) for each in (start, limit, step)))
+            number = _steps(
+                builder, *(tirx.Cast("int64", each) for each in (start, limit, step))
+            )
         is_still = tirx.EQ(step, tirx.const(0, dtype))
         number = tirx.Select(is_still, tirx.const(-1, "int64"), number)
         number = builder.let("number", number, "int64")
