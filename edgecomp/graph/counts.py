@@ -25,6 +25,10 @@ from edgecomp.graph.source import source_of
 #: Of a node that counts: name and bounds of the dimension, as JSON.
 _NODE_KEY = "edgecomp.count"
 
+#: Nodes in a row, and bytes of a constant, that two computations are compared by.
+_MOST_DEPTH = 12
+_MOST_BYTES = 1 << 10
+
 #: A dimension that is the count, in the place of a number.
 COUNT = -1
 
@@ -79,6 +83,33 @@ def counted_dimensions(model: ir.Model) -> list[Counted]:
     """Those of all nodes, in order."""
     found = [counted_dimension(node) for node in _all_nodes(model.graph)]
     return list(dict.fromkeys(each for each in found if each is not None))
+
+
+def same_computation(node: ir.Node) -> tuple[object, ...]:
+    """What a node computes: equal for nodes whose results are equal whatever the inputs.
+
+    Exporters write one mask's NonZero again for each use; the counts of both are one dimension.
+    """
+    return _computation(node, _MOST_DEPTH)
+
+
+def _computation(node: ir.Node, depth: int) -> tuple[object, ...]:
+    attributes = [
+        ir.serde.serialize_attribute(attribute).SerializeToString(deterministic=True)
+        for _, attribute in sorted(node.attributes.items())
+    ]
+    inputs = [_contents(value, depth - 1) for value in node.inputs]
+    return (node.domain, node.op_type, *attributes, *inputs)
+
+
+def _contents(value: ir.Value | None, depth: int) -> object:
+    array = constant_array(value)
+    if array is not None and array.nbytes <= _MOST_BYTES:
+        return array.dtype.name, array.shape, array.tobytes()
+    node = value.producer() if value is not None else None
+    if value is None or node is None or not depth or bodies(node) or "Random" in node.op_type:
+        return id(value)
+    return (node.outputs.index(value), *_computation(node, depth))
 
 
 def is_counting(node: ir.Node) -> bool:

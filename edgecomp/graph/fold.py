@@ -25,6 +25,7 @@ from edgecomp.graph.counts import (
     count_node,
     counted_dimensions,
     is_counting,
+    same_computation,
 )
 from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
@@ -84,6 +85,7 @@ class _Sweep:
         result: what changed.
         open: values that depend on a count, which only the data decides: they are not folded.
         known: their contents at the sizes of this reading, for inference.
+        counting: nodes that count, by what they compute.
         settle: whether nothing is open: what depends on a count is that of this reading.
         counts: sizes of dimensions that only the data decides, in the first sweep alone.
     """
@@ -94,6 +96,7 @@ class _Sweep:
     counts: CountRequest | None = None
     open: OpenValues = dataclasses.field(default_factory=OpenValues)
     known: dict[ir.Value, AnyArray] = dataclasses.field(default_factory=dict)
+    counting: dict[object, ir.Node] = dataclasses.field(default_factory=dict)
 
 
 def settled(model: ir.Model) -> ir.Model:
@@ -186,6 +189,7 @@ def _visit(node: ir.Node, sweep: _Sweep) -> None:
     if arrays is None or (is_output and node.op_type in ("Identity", "Constant")):
         if arrays is None and not sweep.settle and _counts(node, sweep):
             sweep.open.add(node.outputs)
+            _join_counts(node, sweep)
         return
     _replace_by_constants(node, arrays)
     result.folded += 1
@@ -198,10 +202,25 @@ def _counts(node: ir.Node, sweep: _Sweep) -> bool:
     return is_counting(node)
 
 
+def _join_counts(node: ir.Node, sweep: _Sweep) -> None:
+    """Let readers of a second node that counts the same read the first."""
+    if sweep.counts is None or any(value.is_graph_output() for value in node.outputs):
+        return
+    first = sweep.counting.setdefault(same_computation(node), node)
+    if first is not node:
+        assert isinstance(node.graph, ir.Graph)
+        for value, other in zip(node.outputs, first.outputs, strict=True):
+            replace_value(value, other)
+        node.graph.remove(node, safe=True)
+
+
 def _visit_open(node: ir.Node, sweep: _Sweep) -> None:
     """A node whose results depend on a count: contents are computed, but put nowhere."""
     sweep.open.add(node.outputs)
-    if _counts(node, sweep) or node.domain != "" or node.op_type in _RANDOM | _KEPT:
+    if _counts(node, sweep):
+        _join_counts(node, sweep)
+        return
+    if node.domain != "" or node.op_type in _RANDOM | _KEPT:
         return
     if node.op_type in ("Shape", "Size"):
         arrays = _evaluate_shape(node)

@@ -117,6 +117,21 @@ def two_counts(g):
     return table, g("Concat", above, below, axis=0)
 
 
+def same_mask(g):
+    """The mask of two selections, computed twice: one count."""
+    x, y = g.input("x", (7, 3)), g.input("y", (7, 5))
+
+    def keep():
+        return positive(g, g("ReduceMax", x, np.array([1]), keepdims=0))
+
+    left = g("Compress", x, keep(), axis=0)
+    places = g("Transpose", g("NonZero", keep()), perm=[1, 0])
+    right = g("GatherND", y, places)
+    return g("Concat", left, right, axis=1), g(
+        "MatMul", g("Transpose", left, perm=[1, 0]), right
+    )
+
+
 def of_counted(g):
     """A count of what was counted."""
     x = g.input("x", (12,))
@@ -200,7 +215,7 @@ FAMILIES = {
     f.__name__: f
     for f in (
         non_zero, non_zero_of_types, masked, rows, compressed, concatenated, numbers, first_few,
-        attended, two_counts, of_counted, unique, unique_slices, given_k, top_of_counted, sliced,
+        attended, two_counts, same_mask, of_counted, unique, unique_slices, given_k, top_of_counted, sliced,
         ranges, detector, detector_of_centers,
     )
 }  # fmt: skip
