@@ -43,8 +43,7 @@ def require_used(bounds: Mapping[str, tuple[int, int]], dimensions: Iterable[Cou
             raise EdgecompError(
                 Code.USAGE,
                 f"--bound {name}: the model has no dimension of this name that the data decides",
-                hint=nearest_hint(name, known)
-                or (f"they are {', '.join(known)}" if known else "leave the option out"),
+                hint=nearest_hint(name, known) if known else "leave the option out",
             )
 
 

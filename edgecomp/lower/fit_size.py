@@ -109,9 +109,11 @@ def _shifts(
     numbers: Sequence[int], seen: Sequence[Sizes], cap: int
 ) -> Iterator[tuple[Dimension, int]]:
     """Symbols and shifts that are the numbers wherever those are below the cap."""
-    free = next(k for k, number in enumerate(numbers) if number < cap)
+    free = [k for k, number in enumerate(numbers) if number < cap]
     for symbol in seen[0]:
-        shift = numbers[free] - seen[free][symbol]
+        shift = numbers[free[0]] - seen[free[0]][symbol]
+        if shift and len(free) == 1:
+            continue  # any shift fits one number
         found = (min(sizes[symbol] + shift, cap) for sizes in seen)
         if symbol.minimum + shift >= 0 and all(
             n == f for n, f in zip(numbers, found, strict=True)
