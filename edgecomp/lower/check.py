@@ -191,9 +191,6 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         find = find_dynamic_schedule if is_dynamic_operation(operation) else find_schedule
         schedule, refusals = find(operation, subject.target)
         detail = schedule.NAME if schedule else "; ".join(telling(refusals))
-        bound = subject.bounds.get(counted_symbol(operation))
-        if schedule and bound is not None:
-            detail = f"{detail}, '{counted_symbol(operation)}' is bounded by {bound}"
         status = SCHEDULED if schedule else IMPOSSIBLE
     if status != SCHEDULED:
         rewrite = rewrite_for(operator, detail)
@@ -207,6 +204,8 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         rewrite=rewrite,
         multiply_adds=work,
         share=work / subject.total,
+        dimension=counted_symbol(operation),
+        bound=subject.bounds.get(counted_symbol(operation), 0),
     )
 
 

@@ -9,6 +9,8 @@ from helpers.dynamic import dynamic_plan, link
 from helpers.graphs import Graph
 from hypothesis import strategies
 
+from edgecomp.errors import Code, EdgecompError
+
 RNG = np.random.default_rng(0)
 FLAT = np.array([-1])
 
@@ -194,6 +196,30 @@ def ranges(g):
     return up, down, real, g("Mul", up, np.int64(2))
 
 
+def crops(g):
+    """Images that are chosen, through a network."""
+    x, images = g.input("x", (6,)), g.input("images", (6, 3, 9, 8))
+    chosen = g("Gather", images, g("Reshape", g("NonZero", positive(g, x)), FLAT), axis=0)
+    y = g("Relu", g("Conv", chosen, weights(8, 3, 3, 3), weights(8), pads=[1, 1, 1, 1]))
+    z = g(
+        "Conv", g("MaxPool", y, kernel_shape=[2, 2]), weights(8, 1, 3, 3), weights(8), group=8
+    )
+    flat = g("Flatten", g("GlobalAveragePool", z))
+    dense = g("Gemm", flat, weights(5, 8), weights(5), transB=1)
+    return g("Softmax", dense, axis=-1), g("ReduceMean", y, np.array([2, 3]), keepdims=0)
+
+
+def pairs(g):
+    """Overlaps of all with all, as post-processing in the graph does it."""
+    x, boxes = g.input("x", (9,)), g.input("boxes", (9, 2))
+    y = g("Compress", boxes, positive(g, x), axis=0)
+    low, high = part(g, y, 0, 1, 1), part(g, y, 1, 2, 1)
+    across = g("Transpose", low, perm=[1, 0]), g("Transpose", high, perm=[1, 0])
+    common = g("Sub", g("Min", high, across[1]), g("Max", low, across[0]))
+    most = g("ReduceSum", g("Relu", common), np.array([1]), keepdims=0)
+    return common, most, g("Where", g("Greater", common, np.float32(0)), common, low)
+
+
 def detector(g, *, centered=0):
     boxes, scores = g.input("boxes", (2, 24, 4)), g.input("x", (2, 3, 24))
     found = g(
@@ -216,7 +242,7 @@ FAMILIES = {
     for f in (
         non_zero, non_zero_of_types, masked, rows, compressed, concatenated, numbers, first_few,
         attended, two_counts, same_mask, of_counted, unique, unique_slices, given_k, top_of_counted, sliced,
-        ranges, detector, detector_of_centers,
+        ranges, crops, pairs, detector, detector_of_centers,
     )
 }  # fmt: skip
 
@@ -283,3 +309,97 @@ def check(models, family, feeds):
 def test_family(models, family, share: float, seed: int):
     rng = np.random.default_rng(abs(seed))
     check(models, family, feeds_of(models[family][1], share, rng))
+
+
+def refused(session, feeds):
+    with pytest.raises(EdgecompError, match="makes dimension") as caught:
+        session.run(feeds)
+    assert caught.value.code is Code.INPUT_MISMATCH
+    assert "--bound" in caught.value.hint
+
+
+def more_than_bounds(g):
+    """Six dimensions, each with less room than it may need."""
+    x = g.input("x", (4, 8))
+    count = g("ReduceSum", g("Cast", positive(g, x), to=7), np.array([0, 1]), keepdims=0)
+    one = g("Reshape", g("Min", count, np.int64(8)), np.array([1]))
+    rounded = g("Cast", g("Mul", x, np.float32(100)), to=7)
+    boxes = g(
+        "Reshape", g("Concat", x, g("Add", x, np.float32(1)), axis=1), np.array([1, 16, 4])
+    )
+    scores = g("Reshape", x, np.array([1, 2, 16]))
+    chosen = g(
+        "NonMaxSuppression", boxes, scores, np.array([9]), np.array([1], np.float32),
+        np.array([0], np.float32),
+    )  # fmt: skip
+    return (
+        g("NonZero", positive(g, x)),
+        chosen,
+        g("Unique", rounded),
+        g("TopK", x, one, outputs=2)[0],
+        g("Range", np.int64(0), count, np.int64(1)),
+        g("Slice", x, np.array([0]), one, np.array([1])),
+    )
+
+
+def test_counts_out_of_bounds(tmp_path):
+    """An error of the run and nothing else, one dimension after the other."""
+    proto = proto_of(more_than_bounds)
+    places = dict(zip((v.name for v in proto.graph.output), (1, 0, 0, 1, 0, 1), strict=True))
+    names = [f"{name}_{d}" for name, d in places.items()]
+    sixty = dict.fromkeys(names, 60)
+    plans = [
+        dynamic_plan(
+            proto, (), f"m{k}", bounds=[f"{n}:[0..{most}]" for n, most in own.items()]
+        )
+        for k, own in enumerate([sixty, *({**sixty, name: 3} for name in names)])
+    ]
+    open_model = link(plans, tmp_path)
+    rng = np.random.default_rng(0)
+    few = np.full((4, 8), -1, np.float32)
+    few[1, 2:4] = 0.5
+    many = np.abs(rng.standard_normal((4, 8))).astype(np.float32) + 0.01
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    for k in range(len(plans)):
+        with open_model(f"m{k}", threads=2) as session:
+            for feeds in ({"x": few}, {"x": many}, {"x": few}):
+                if k and feeds["x"] is many:
+                    refused(session, feeds)
+                    continue
+                expected = reference.run(None, feeds)
+                for found, wanted in zip(session.run(feeds).values(), expected, strict=True):
+                    np.testing.assert_array_equal(found, wanted)
+
+
+def test_beside_dynamic_dimensions(tmp_path):
+    """Sizes of inputs and sizes that the data decides in one model."""
+    g = Graph()
+    x = g.input("x", ("b", 6))
+    y = g("Compress", x, g("Reshape", positive(g, x), FLAT))
+    keep = positive(g, g("ReduceMax", x, np.array([1]), keepdims=0))
+    proto = g.proto(
+        y, g("Compress", x, keep, axis=0), g("Concat", g("Shape", x), g("Shape", y), axis=0)
+    )
+    plan = dynamic_plan(proto, ["x:[1..9]x6"])
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    rng = np.random.default_rng(0)
+    with link([plan], tmp_path)("model") as session:
+        for batch in (9, 1, 4, 2, 9):
+            feeds = {"x": rng.standard_normal((batch, 6)).astype(np.float32)}
+            expected = reference.run(None, feeds)
+            for found, wanted in zip(session.run(feeds).values(), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_not_in_a_branch():
+    g = Graph()
+    x = g.input("x", (4,))
+    inner = onnx.helper.make_node("NonZero", ["x"], ["inner"], "search")
+    value = onnx.helper.make_tensor_value_info("inner", onnx.TensorProto.INT64, [1, None])
+    body = onnx.helper.make_graph([inner], "body", [], [value])
+    flag = g("Greater", g("ReduceSum", x, keepdims=0), np.float32(0))
+    proto = g.proto(g("If", flag, then_branch=body, else_branch=body))
+    with pytest.raises(EdgecompError) as caught:
+        dynamic_plan(proto, ())
+    assert "NonZero" in caught.value.cause or "If" in caught.value.cause
+    assert caught.value.hint
