@@ -104,7 +104,18 @@ def settled(model: ir.Model) -> ir.Model:
     if not counted_dimensions(model):
         return model
     copy = model.clone()
+    # Where only the size of a result is asked for, that is a number now, but still counted.
+    outputs = copy.graph.outputs
+    counted = [
+        next(value for value in node.outputs if value.name)
+        for node in copy.graph
+        if is_counting(node)
+    ]
+    kept = [value for value in counted if value not in outputs]
+    outputs.extend(kept)
     infer_and_fold(copy, settle=True)
+    for value in kept:
+        outputs.remove(value)
     return copy
 
 

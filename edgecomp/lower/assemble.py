@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edgecomp.buffers import Spool, bytes_of, pieces
 from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
 from edgecomp.lower.flatten import Region
 from edgecomp.lower.grain import grain_items
@@ -205,6 +206,8 @@ def assemble(
     placed, arena_bytes, bound_bytes = tensors.place(
         [(loop.first_call, loop.end_call - 1) for loop in loops]
     )
+    if len(counts) != sum(symbol.is_counted for symbol in symbols.symbols):
+        raise EdgecompError(Code.INTERNAL, "a dimension is used that nothing counts")
     return Plan(
         name=program.name,
         target=target.name,

@@ -22,7 +22,7 @@ from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.program import LaidOut, finish_program, laid_out_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
-from edgecomp.lower.select import find_schedule, telling
+from edgecomp.lower.select import find_schedule, telling, undynamic_reason
 from edgecomp.plan.operations import (
     Fallback,
     FillHalo,
@@ -188,9 +188,11 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         )
     else:
         status, operator = SCHEDULED, _operator(operation, subject)
-        find = find_dynamic_schedule if is_dynamic_operation(operation) else find_schedule
+        is_dynamic = is_dynamic_operation(operation)
+        find = find_dynamic_schedule if is_dynamic else find_schedule
         schedule, refusals = find(operation, subject.target)
-        detail = schedule.NAME if schedule else "; ".join(telling(refusals))
+        detail = undynamic_reason(refusals) if is_dynamic else "; ".join(telling(refusals))
+        detail = schedule.NAME if schedule else detail
         status = SCHEDULED if schedule else IMPOSSIBLE
     if status != SCHEDULED:
         rewrite = rewrite_for(operator, detail)

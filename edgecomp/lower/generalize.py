@@ -19,10 +19,11 @@ import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
+from edgecomp.lower.flatten import Region
 from edgecomp.lower.program import LaidOut
 from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
 from edgecomp.plan.operations import Sizes as SizeList
-from edgecomp.plan.sizes import Dimension, is_dynamic, symbols_of
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, symbols_of
 from edgecomp.plan.values import Array, Value
 
 
@@ -76,10 +77,7 @@ def generalize(seen: Sequence[Seen]) -> None:
         EdgecompError: DIMENSION_FREE naming the first operation that cannot be generalized.
     """
     base, *others = seen
-    if base.made.regions:
-        first = base.program.operations[base.made.regions[0].first]
-        raise _refusal(first, "it lies in a branch or a loop")
-    matches = [_Match(base.program, other.program) for other in others]
+    matches = [_Match(base.made, other.made) for other in others]
     sizes = [entry.sizes for entry in seen]
     for number, operation in enumerate(base.program.operations):
         try:
@@ -102,15 +100,25 @@ def generalize(seen: Sequence[Seen]) -> None:
                 raise _refusal(operation, str(error)) from None
     for value in (*base.program.inputs, *base.program.outputs):
         _generalize_value(value, matches, sizes)
+    _require_fixed_regions(base.made)
     for value, operation in lists.items():
-        _insert_before_use(base.program, value, operation)
+        _insert_before_use(base.made, value, operation)
+
+
+def _require_fixed_regions(made: LaidOut) -> None:
+    """Branches and loops have fixed sizes; those beside them may be dynamic."""
+    for region in made.regions:
+        for operation in made.program.operations[region.first : region.end]:
+            values = (*operation.inputs, *operation.outputs)
+            if counted_symbol(operation) or any(has_dynamic(v.shape) for v in values):
+                raise _refusal(operation, "it lies in a branch or a loop")
 
 
 class _Match:
     """Which value of another program is the twin of a value of the first."""
 
-    def __init__(self, base: Program, other: Program) -> None:
-        self.base, self.other = base, other
+    def __init__(self, base_made: LaidOut, other_made: LaidOut) -> None:
+        self.base, self.other = base, other = base_made.program, other_made.program
         self.twins: dict[Value, Value] = {}
         if len(base.operations) != len(other.operations):
             first = next(
@@ -126,6 +134,20 @@ class _Match:
             self._pair(a, b)
         for a, b in zip(base.outputs, other.outputs, strict=True):
             self._pair(a, b)
+        self._regions(base_made.regions, other_made.regions)
+
+    def _regions(self, base: Sequence[Region], other: Sequence[Region]) -> None:
+        """Branches and loops have to be the same."""
+        for a, b in zip(base, other, strict=False):
+            given = [(r.kind, r.first, r.end, r.expected, r.most_rounds) for r in (a, b)]
+            values = [(r.condition, r.limit, r.counter) for r in (a, b)]
+            absent = [[value is None for value in each] for each in values]
+            if given[0] != given[1] or len(base) != len(other) or absent[0] != absent[1]:
+                first = self.base.operations[a.first]
+                raise _refusal(first, "at other sizes it is another branch or loop")
+            for x, y in zip(*values, strict=True):
+                if x is not None and y is not None:
+                    self._pair(x, y)
 
     def operation(self, number: int) -> Operation:
         """The twin of an operation, after looking at how it is connected."""
@@ -211,15 +233,21 @@ def _origin(operation: Operation) -> tuple[tuple[str, ...], str]:
     return operation.nodes, operation.source
 
 
-def _insert_before_use(program: Program, value: Value, written: Operation) -> None:
-    """Write a list of sizes just before it is read first."""
+def _insert_before_use(made: LaidOut, value: Value, written: Operation) -> None:
+    """Write a list of sizes before it is read first, and before a branch or loop around that."""
+    program = made.program
     at = next(i for i, each in enumerate(program.operations) if value in each.inputs)
+    at = min([at, *(r.first for r in made.regions if r.first <= at < r.end)])
     kind = written.kind
     assert isinstance(kind, SizeList)
     names = {s.name for n in kind.numbers if is_dynamic(n) for s in symbols_of(n)}
     if any(counted_symbol(each) in names for each in program.operations[at:]):
         raise _refusal(written, "it needs a size before it is counted")
     program.operations.insert(at, written)
+    made.regions[:] = [
+        dataclasses.replace(r, first=r.first + (r.first >= at), end=r.end + (r.end > at))
+        for r in made.regions
+    ]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -277,5 +305,6 @@ def _refusal(operation: Operation, why: str) -> EdgecompError:
         f"{type(operation.kind).__name__} '{names}' cannot have dynamic dimensions: {why}",
         node=operation.nodes[0] if operation.nodes else "",
         source=operation.source,
-        hint="give the dimension as a number instead of [a..b]",
+        hint="give the dimension as a number instead of [a..b]; where the data decides it, end the "
+        "model before this operator",
     )

@@ -166,7 +166,7 @@ def _undynamic(refused: list[tuple[Operation, list[str]]]) -> EdgecompError:
     count = len(refused)
     head = f"{count} operation{'s' if count > 1 else ''} cannot have dynamic dimensions"
     lines = [
-        f"{_described(operation)}: {'; '.join(telling(refusals))}"
+        f"{_described(operation)}: {undynamic_reason(refusals)}"
         for operation, refusals in refused
     ]
     first = refused[0][0]
@@ -175,8 +175,15 @@ def _undynamic(refused: list[tuple[Operation, list[str]]]) -> EdgecompError:
         "\n  ".join([head, *lines]),
         node=first.nodes[0] if first.nodes else "",
         source=first.source,
-        hint="give these dimensions as numbers instead of [a..b]",
+        hint="give these dimensions as numbers instead of [a..b]; where the data decides them, end "
+        "the model before these operators",
     )
+
+
+def undynamic_reason(refusals: list[str]) -> str:
+    """The telling reasons; that each schedule is for other operations is none."""
+    own = telling(refusals)
+    return "; ".join(own) if own != refusals else "its kernels are compiled for one size"
 
 
 def _described(operation: Operation) -> str:

@@ -391,6 +391,39 @@ def test_beside_dynamic_dimensions(tmp_path):
                 np.testing.assert_array_equal(found, wanted)
 
 
+def branches(g, x):
+    """An If beside the rest."""
+    values = [onnx.helper.make_tensor_value_info("r", onnx.TensorProto.FLOAT, [3, 4])]
+    bodies = {
+        f"{side}_branch": onnx.helper.make_graph(
+            [onnx.helper.make_node(operator, [x], ["r"], f"{side}_{operator}")],
+            side,
+            [],
+            values,
+        )
+        for side, operator in (("then", "Neg"), ("else", "Exp"))
+    }
+    flag = g("Greater", g("ReduceSum", x, keepdims=0), np.float32(0))
+    return g("If", flag, **bodies)
+
+
+def test_beside_a_branch(tmp_path):
+    g = Graph()
+    x = g.input("x", (3, 4))
+    y = g("NonZero", positive(g, x))
+    z = branches(g, x)
+    last = g("Size", g("NonZero", positive(g, z)))
+    proto = g.proto(y, z, last)
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    rng = np.random.default_rng(0)
+    with link([dynamic_plan(proto, ())], tmp_path)("model") as session:
+        for shift in (0, 1, -1, 9, -9):
+            feeds = {"x": rng.standard_normal((3, 4)).astype(np.float32) + np.float32(shift)}
+            expected = reference.run(None, feeds)
+            for found, wanted in zip(session.run(feeds).values(), expected, strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 def test_not_in_a_branch():
     g = Graph()
     x = g.input("x", (4,))
