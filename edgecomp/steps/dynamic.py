@@ -67,11 +67,16 @@ def _spread(symbol: Symbol, taken: set[int]) -> list[int]:
 
 
 def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
-    """Sizes that golden vectors are kept for, beside the largest: the smallest and an odd one."""
-    smallest = {symbol.name: symbol.minimum for symbol in symbols}
+    """Sizes that golden vectors are kept for, beside the largest: the smallest and an odd one.
+
+    Counted dimensions stay at the largest: golden vectors have the counts of their data.
+    """
+    given = [symbol for symbol in symbols if not symbol.is_counted]
+    largest = {symbol.name: symbol.maximum for symbol in symbols}
+    smallest = {**largest, **{symbol.name: symbol.minimum for symbol in given}}
     middle = {
         symbol.name: max(symbol.minimum, min(symbol.maximum, (symbol.maximum // 3) | 1))
-        for symbol in symbols
+        for symbol in given
     }
-    largest = {symbol.name: symbol.maximum for symbol in symbols}
+    middle = {**largest, **middle}
     return [sizes for sizes in (smallest, middle) if sizes != largest]

@@ -24,6 +24,7 @@ from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.counted_shapes import CountedShapes
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import Prepared
 
@@ -68,8 +69,6 @@ def make_record(
         for sizes in golden_sizes(symbols):
             other = at_sizes(sizes, prepared)
             model_shapes.append((sizes, _output_shapes(other.model)))
-            if not any(_is_given(s) and sizes[s.name] != s.maximum for s in symbols):
-                continue  # data decides its own sizes
             vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
             golden += vectors
             spreads += _spreads(other.model, vectors)
@@ -78,6 +77,9 @@ def make_record(
             Variant({s: sizes[s.name] for s in symbols}, at_sizes(sizes, prepared).model)
             for sizes in typical_sizes(symbols)
         )
+        if any(symbol.is_counted for symbol in symbols):
+            shapes = CountedShapes(symbols, prepared.model)
+            variants = shapes.watched(variants, lambda s: at_sizes(s, prepared).model)
         prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
