@@ -258,6 +258,7 @@ def check(
     targets: Sequence[Target | str],
     inputs: Sequence[str] = (),
     constants: Sequence[str] = (),
+    bounds: Sequence[str] = (),
 ) -> "CheckReport":
     """Say which operators of a model run how on which target; compiles nothing.
 
@@ -266,29 +267,47 @@ def check(
         targets: names or targets.
         inputs: shapes as for ``--input``.
         constants: contents as for ``--constant``.
+        bounds: as for ``--bound``.
     """
+    from edgecomp.frontend.bound_spec import parse_bound_specs
     from edgecomp.frontend.constant_spec import parse_constant_specs
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
     from edgecomp.graph.qdq import is_quantized
     from edgecomp.graph.verify import is_whole
     from edgecomp.lower.check import check_model
+    from edgecomp.lower.lower import Variant
     from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
+    from edgecomp.steps.dynamic import symbols_of, typical_sizes
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
-    with errors_about(model):
+
+    def read(sizes: Mapping[str, int] | None = None) -> "ir.Model":
         loaded = load_model(
             model,
             inputs=parse_input_specs(inputs),
             constants=parse_constant_specs(constants),
             static=False,
+            sizes=sizes,
+            bounds=parse_bound_specs(bounds),
         )
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.
         if is_whole(loaded.graph):
             quantized = is_quantized(loaded)
             run_passes(loaded, quantized_passes() if quantized else float_passes())
-        return check_model(loaded, wanted)
+        return loaded
+
+    with errors_about(model):
+        largest = read()
+        symbols = symbols_of(largest)
+        variants = []
+        if symbols and is_whole(largest.graph):
+            variants = [
+                Variant({s: sizes[s.name] for s in symbols}, read(sizes))
+                for sizes in typical_sizes(symbols)
+            ]
+        return check_model(largest, wanted, symbols, variants)
 
 
 def save(model: "ir.Model", path: pathlib.Path) -> None:

@@ -37,6 +37,10 @@ _ERRORS = {
     Status.SHAPE: (Code.INPUT_MISMATCH, "give a shape inside of the model's bounds"),
     Status.MEMORY_TOO_SMALL: (Code.INTERNAL, ""),
     Status.ROUNDS: (Code.INPUT_MISMATCH, "the bound is the loop's trip count at build time"),
+    Status.COUNT: (
+        Code.INPUT_MISMATCH,
+        "build the model with a larger --bound for this dimension",
+    ),
     Status.BRANCH: (
         Code.INPUT_MISMATCH,
         "build the model with the shapes that the other branch needs",

@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 3
+MODEL_ABI_VERSION = 4
 MAX_RANK = 8
 
 #: ec_dtype -> numpy name.
@@ -50,6 +50,7 @@ class Status(enum.IntEnum):
     ROUNDS = 0x14
     BRANCH = 0x15
     SHAPE = 0x16
+    COUNT = 0x17
     OUT_OF_MEMORY = 0x20
     FILE = 0x21
     THREAD = 0x22

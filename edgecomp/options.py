@@ -80,6 +80,12 @@ class ModelOptions(_Options):
         "as in [length=1..512], are one",
         metavar="NAME:1x3x224x224[:DTYPE]",
     )
+    bound: tuple[str, ...] = _option(
+        (),
+        "bounds of a dimension that the data decides (NonZero, NonMaxSuppression), where those "
+        "that follow from the shapes are too large; 'edgecomp check' names the dimensions",
+        metavar="DIMENSION:[0..100]",
+    )
     constant: tuple[str, ...] = _option(
         (),
         "contents of a graph input that is fixed at build time, which removes the input: what "

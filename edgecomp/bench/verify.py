@@ -93,6 +93,14 @@ def check_output(
         EdgecompError: NUMERIC_MISMATCH with the first index, both numbers and the size of the
             largest difference.
     """
+    if found.shape != expected.shape:
+        raise EdgecompError(
+            Code.NUMERIC_MISMATCH,
+            f"output '{name}' of golden vector {vector} is {list(found.shape)} on {device} "
+            f"instead of {list(expected.shape)}",
+            node=name,
+            hint="find the first layer that differs with 'edgecomp debug'",
+        )
     tolerance = max(tolerance_of(expected), spread)
     difference = _difference(expected, found)
     if difference.size and difference.max() > tolerance:

@@ -125,6 +125,7 @@ class Manifest:
         quantization, accuracy: facts that the steps before found.
         files: path in the bundle, ``/`` separated -> size and hash; all but the manifest.
         dynamic: name of a dynamic dimension -> its bounds.
+        counted: those of ``dynamic`` whose size the data decides.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Manifest:
     accuracy: dict[str, Any]
     files: dict[str, FileFacts]
     dynamic: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    counted: tuple[str, ...] = ()
 
 
 def to_json(manifest: Manifest) -> str:
@@ -151,6 +153,8 @@ def to_json(manifest: Manifest) -> str:
         del content["dynamic"]
         for port in (*content["inputs"], *content["outputs"]):
             del port["dimensions"]
+    if not manifest.counted:
+        del content["counted"]
     return (
         json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
     )
@@ -223,6 +227,7 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
             _text(name): (int(low), int(high))
             for name, (low, high) in content.get("dynamic", {}).items()
         },
+        counted=tuple(map(_text, content.get("counted", ()))),
     )
     built = (manifest.build.shared, manifest.build.static, manifest.build.runner)
     for path in (manifest.weights.file, *(b for b in built if b)):

@@ -35,6 +35,7 @@ from edgecomp.plan.plan import (
     Extent,
     Plan,
     PlanCall,
+    PlanCount,
     PlanPort,
     PlanRegion,
     PlanSymbol,
@@ -278,6 +279,7 @@ def _pack(record: Record) -> Buffer:
                 "objects",
                 "regions",
                 "symbols",
+                "counts",
             )
         },
         "tensors": [
@@ -286,6 +288,7 @@ def _pack(record: Record) -> Buffer:
         ],
         "calls": [dataclasses.asdict(call) for call in plan.calls],
         "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
+        "counts": [dataclasses.asdict(count) for count in plan.counts],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
         "outputs": [dataclasses.asdict(port) for port in plan.outputs],
         "regions": [
@@ -342,6 +345,7 @@ def _unpack(content: Buffer) -> Record:
                 PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
                 for s in header["symbols"]
             ),
+            counts=tuple(PlanCount(**c) for c in header["counts"]),
             regions=[
                 PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
             ],

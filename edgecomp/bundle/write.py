@@ -139,6 +139,7 @@ def write_bundle(
                 dynamic={
                     s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
                 },
+                counted=tuple(s.name for s in plan.symbols if s.is_counted),
             )
         )
         write_file(folder / manifest.NAME, text.encode())

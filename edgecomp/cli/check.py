@@ -35,7 +35,7 @@ def command(
     targets = [load_target(name) for name in names]
     from edgecomp import api
 
-    report = api.check(source, targets, options.input, options.constant)
+    report = api.check(source, targets, options.input, options.constant, options.bound)
     if options.sarif is not None:
         from edgecomp.lower.check_sarif import sarif
 

@@ -14,6 +14,7 @@ from onnx_ir.passes.common import InlinePass
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.bind_inputs import bind_inputs
+from edgecomp.frontend.bound_spec import require_used
 from edgecomp.frontend.constant_spec import ConstantSpec
 from edgecomp.frontend.dynamic_dimensions import choose_sizes, example_shapes
 from edgecomp.frontend.entry import call_entry, is_entry
@@ -30,6 +31,7 @@ from edgecomp.frontend.torch_export import (
 )
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.counts import CountRequest, counted_dimensions
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.loop_form import may_not_end
 from edgecomp.graph.microsoft.definitions import adopt_misplaced
@@ -65,6 +67,7 @@ def load_model(
     opset: int | None = None,
     static: bool = True,
     sizes: Mapping[str, int] | None = None,
+    bounds: Mapping[str, tuple[int, int]] | None = None,
 ) -> ir.Model:
     """Read or trace a model.
 
@@ -82,7 +85,10 @@ def load_model(
         static: whether shapes that depend on the data are refused. Shapes of inputs are known
             in any case.
         sizes: at which bounded dimensions of the inputs are read, by the symbol's name; the
-            largest where not given. ``dynamic_dimensions.dynamic_inputs`` tells of them.
+            largest where not given. ``dynamic_dimensions.dynamic_inputs`` tells of them. The
+            same for dimensions that the data decides (``graph.counts.counted_dimensions``).
+        bounds: of dimensions that the data decides, by name; those that follow from the shapes
+            where not given.
 
     Returns:
         A model in which functions are inlined, decided branches taken, shape arithmetic
@@ -103,7 +109,8 @@ def load_model(
     bounded = [name for name, spec in inputs.items() if spec.is_bounded]
     given = _open(source, args, kwargs, examples, dynamic_shapes, version, bounded)
     try:
-        return _prepare(given, inputs, constants or {}, version, static=static, sizes=sizes)
+        counts = CountRequest(bounds or {}, sizes or {})
+        return _prepare(given, inputs, constants or {}, version, counts, static=static)
     except EdgecompError as error:
         error.path = error.path or given.path
         raise
@@ -166,9 +173,9 @@ def _prepare(
     inputs: Mapping[str, InputSpec],
     constants: Mapping[str, AnyArray | ConstantSpec],
     version: int,
+    counts: CountRequest,
     *,
     static: bool,
-    sizes: Mapping[str, int] | None = None,
 ) -> ir.Model:
     model = given.model
     normalize_sources(model)
@@ -178,7 +185,7 @@ def _prepare(
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
-    set_input_shapes(model, choose_sizes(model, specs, sizes))
+    set_input_shapes(model, choose_sizes(model, specs, counts.sizes))
     before = model.clone() if given.traced is None else None
     converted = convert_opset(model, version)
     if converted and before is not None and not is_renumbered(before, model):
@@ -186,7 +193,8 @@ def _prepare(
         if not may_not_end(model):
             _compare_conversion(before, model)
     name_everything(model)
-    infer_and_fold(model)
+    infer_and_fold(model, counts=counts)
+    require_used(counts.bounds, counted_dimensions(model))
     verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)

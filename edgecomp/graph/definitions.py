@@ -18,6 +18,7 @@ from edgecomp.graph.definitions_deform import define_deform_conv
 from edgecomp.graph.definitions_fourier import define_dft, define_stft
 from edgecomp.graph.definitions_indexing import (
     define_col2im,
+    define_compress,
     define_one_hot,
     define_reverse_sequence,
     define_tensor_scatter,
@@ -181,6 +182,7 @@ _DEFINITIONS: dict[str, Callable[[ir.Node], _Body | None]] = {
 }
 _BODIES: dict[str, Callable[[ir.Node], Body | None]] = {
     "Col2Im": define_col2im,
+    "Compress": define_compress,
     "ConvInteger": define_conv_integer,
     "ConvTranspose": define_conv_transpose,
     "DFT": define_dft,

@@ -32,6 +32,27 @@ def define_one_hot(node: ir.Node) -> Body | None:
     return body
 
 
+def define_compress(node: ir.Node) -> Body | None:
+    """``Gather(x, NonZero(condition))``: the count is that of NonZero."""
+    shape, condition = static_shape(node.inputs[0]), static_shape(node.inputs[1])
+    if shape is None or condition is None:
+        return None
+    body = Body()
+    axis, x = 0, "i0"
+    if "axis" in node.attributes:
+        axis = node.attributes.get_int("axis", 0) % len(shape)
+        extent = shape[axis]
+    else:
+        x, extent = body.add("Reshape", x, body.integers(-1)), math.prod(shape)
+    kept = "i1"
+    if condition[0] > extent:
+        kept = body.add("Slice", kept, body.integers(0), body.integers(extent))
+    places = body.add("NonZero", kept, to="kept")
+    places = body.add("Reshape", places, body.integers(-1))
+    body.add("Gather", x, places, axis=axis, to="y")
+    return body
+
+
 def define_col2im(node: ir.Node) -> Body | None:
     """Each pixel is the sum of a fixed list of column elements: Gather and ReduceSum."""
     shape = static_shape(node.inputs[0])

@@ -19,6 +19,14 @@ from edgecomp.graph.constants import (
     new_initializer,
 )
 from edgecomp.graph.control_flow import settle
+from edgecomp.graph.counts import (
+    CountRequest,
+    OpenValues,
+    count_node,
+    counted_dimensions,
+    is_counting,
+    same_computation,
+)
 from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
@@ -46,6 +54,9 @@ _RANDOM = frozenset(
 # Folding a quantized weight's DequantizeLinear would undo the quantization.
 _KEPT = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 
+# Defined by operators that count, whatever they read.
+_COUNTING = frozenset({"Compress"})
+
 
 @dataclasses.dataclass
 class FoldResult:
@@ -65,45 +76,99 @@ class FoldResult:
     expanded: int = 0
 
 
-def infer_and_fold(model: ir.Model) -> FoldResult:
+@dataclasses.dataclass
+class _Sweep:
+    """State of a sweep.
+
+    Attributes:
+        model: swept.
+        result: what changed.
+        open: values that depend on a count, which only the data decides: they are not folded.
+        known: their contents at the sizes of this reading, for inference.
+        counting: nodes that count, by what they compute.
+        settle: whether nothing is open: what depends on a count is that of this reading.
+        counts: sizes of dimensions that only the data decides, in the first sweep alone.
+    """
+
+    model: ir.Model
+    result: FoldResult
+    settle: bool = False
+    counts: CountRequest | None = None
+    open: OpenValues = dataclasses.field(default_factory=OpenValues)
+    known: dict[ir.Value, AnyArray] = dataclasses.field(default_factory=dict)
+    counting: dict[object, ir.Node] = dataclasses.field(default_factory=dict)
+
+
+def settled(model: ir.Model) -> ir.Model:
+    """The model at the counts of this reading alone: itself, or a folded copy."""
+    if not counted_dimensions(model):
+        return model
+    copy = model.clone()
+    # Where only the size of a result is asked for, that is a number now, but still counted.
+    outputs = copy.graph.outputs
+    counted = [
+        next(value for value in node.outputs if value.name)
+        for node in copy.graph
+        if is_counting(node)
+    ]
+    kept = [value for value in counted if value not in outputs]
+    outputs.extend(kept)
+    infer_and_fold(copy, settle=True)
+    for value in kept:
+        outputs.remove(value)
+    return copy
+
+
+def infer_and_fold(
+    model: ir.Model, *, counts: CountRequest | None = None, settle: bool = False
+) -> FoldResult:
     """Sweep the graph once, then drop what is no longer read.
 
     Scope: main graph and the bodies of its control flow; the branch of an If with a constant
-    condition and the rounds of a short loop become part of what is around them.
+    condition and the rounds of a short loop become part of what is around them. What depends on
+    a count (``graph/counts.py``) stays computed, unless ``settle`` is set.
+    With ``counts``, which the first sweep of a model gets, counted dimensions get their sizes.
     Numerics: exact (onnx's reference evaluator computes what is folded).
 
     Raises:
         EdgecompError: SHAPE_CONFLICT, see ``infer_node``.
     """
     result = FoldResult()
-    _sweep(model.graph, model, result)
+    _sweep(model.graph, _Sweep(model, result, settle, counts))
     if result.folded or result.branches or result.expanded:
         remove_unused(model)
     name_inner_values(model.graph)
     return result
 
 
-def _sweep(graph: ir.Graph, model: ir.Model, result: FoldResult) -> None:
-    graph.opset_imports.update(model.opset_imports)
+def _sweep(graph: ir.Graph, sweep: _Sweep) -> None:
+    graph.opset_imports.update(sweep.model.opset_imports)
     for node in list(graph):
-        _visit(node, model, result)
+        _visit(node, sweep)
 
 
-def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
+def _visit(node: ir.Node, sweep: _Sweep) -> None:
+    model, result = sweep.model, sweep.result
+    is_open = not sweep.settle and sweep.open.reads(node)
     if node.op_type == "If" and node.domain == "":
         taken = constant_array(node.inputs[0])
         if taken is not None:
             result.branches += 1
             branch = "then_branch" if taken.reshape(-1)[0] else "else_branch"
             for inner in inline_graph(node, node.attributes[branch].as_graph()):
-                _visit(inner, model, result)
+                _visit(inner, sweep)
             return
+    if is_open and sweep.counts is not None:
+        for value in node.outputs:
+            value.shape = None  # files may say what it was when they were made
     if is_control_flow(node):
-        rounds = settle(node, lambda graph: _sweep(graph, model, result))
+        rounds = settle(node, lambda graph: _sweep(graph, sweep))
         if rounds is not None:
             result.branches += 1
             for inner in rounds:
-                _visit(inner, model, result)
+                _visit(inner, sweep)
+        elif is_open:
+            sweep.open.add(node.outputs)
         return
     if node.op_type == "CastLike" and node.domain == "":
         node = _as_cast(node)
@@ -114,7 +179,10 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         array = constant_array(node.outputs[0])
         arrays = None if array is None else [array]
     else:
-        result.inferred += infer_node(node, model.opset_imports)
+        result.inferred += infer_node(node, model.opset_imports, sweep.known)
+        if is_open and node.op_type not in _COUNTING:
+            _visit_open(node, sweep)
+            return
         definition = replace_sequence_reader(node)
         is_sequence = definition is not None
         if definition is None:
@@ -122,7 +190,7 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
         if definition is not None:
             result.expanded += 1
             for inner in definition:
-                _visit(inner, model, result)
+                _visit(inner, sweep)
             for inner in () if is_sequence else definition:
                 _bypass_identity(inner)
             return
@@ -130,9 +198,51 @@ def _visit(node: ir.Node, model: ir.Model, result: FoldResult) -> None:
     # An output stays the result of a node: Identity of a constant is folded as far as it goes.
     is_output = any(value.is_graph_output() for value in node.outputs)
     if arrays is None or (is_output and node.op_type in ("Identity", "Constant")):
+        if arrays is None and not sweep.settle and _counts(node, sweep):
+            sweep.open.add(node.outputs)
+            _join_counts(node, sweep)
         return
     _replace_by_constants(node, arrays)
     result.folded += 1
+
+
+def _counts(node: ir.Node, sweep: _Sweep) -> bool:
+    """Whether a node counts a dimension; in the first sweep it gets its size."""
+    if sweep.counts is not None and node.graph is sweep.model.graph:
+        return is_counting(node) or count_node(node, sweep.counts)
+    return is_counting(node)
+
+
+def _join_counts(node: ir.Node, sweep: _Sweep) -> None:
+    """Let readers of a second node that counts the same read the first."""
+    if sweep.counts is None or any(value.is_graph_output() for value in node.outputs):
+        return
+    first = sweep.counting.setdefault(same_computation(node), node)
+    if first is not node:
+        assert isinstance(node.graph, ir.Graph)
+        for value, other in zip(node.outputs, first.outputs, strict=True):
+            replace_value(value, other)
+        node.graph.remove(node, safe=True)
+
+
+def _visit_open(node: ir.Node, sweep: _Sweep) -> None:
+    """A node whose results depend on a count: contents are computed, but put nowhere."""
+    sweep.open.add(node.outputs)
+    if _counts(node, sweep):
+        _join_counts(node, sweep)
+        return
+    if node.domain != "" or node.op_type in _RANDOM | _KEPT:
+        return
+    if node.op_type in ("Shape", "Size"):
+        arrays = _evaluate_shape(node)
+    else:
+        inputs = [sweep.known.get(v, constant_array(v)) if v else None for v in node.inputs]
+        missing = any(a is None and v for a, v in zip(inputs, node.inputs, strict=True))
+        if missing or _result_bytes(node) > _FREE_BYTES or not any(v for v in node.inputs):
+            return
+        arrays = evaluate_node(node, inputs, sweep.model.opset_imports)
+    for value, array in zip(node.outputs, arrays or (), strict=False):
+        sweep.known[value] = array
 
 
 def _bypass_identity(node: ir.Node) -> None:

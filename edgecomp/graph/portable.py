@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from edgecomp.buffers import Buffer, Spool, bytes_of, forget
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.counts import open_names, without_counted_sizes
 
 #: Name of the file with the contents, in the folder of a bundle's model.
 DATA_NAME = "model.onnx.data"
@@ -43,12 +44,16 @@ def serialize(
     """
     big = [value for value in model.graph.initializers.values() if _is_big(value)]
     if not big:
-        proto = ir.serde.serialize_model(model)
+        proto = _proto(model)
         return proto.SerializeToString(deterministic=True), b""
     graph, rest = _without(model, big)
     if sum(_nbytes(value) for value in big) + len(graph) > most_file_bytes:
         return _beside(graph, rest, big, data_name)
     return _one_file(graph, rest, big), b""
+
+
+def _proto(model: ir.Model) -> onnx.ModelProto:
+    return without_counted_sizes(ir.serde.serialize_model(model), open_names(model))
 
 
 def _is_big(value: ir.Value) -> bool:
@@ -64,7 +69,7 @@ def _without(model: ir.Model, big: list[ir.Value]) -> tuple[bytes, bytes]:
     try:
         for value in big:
             value.const_value = ir.Tensor(np.zeros(0, np.float32), name=value.name)
-        proto = ir.serde.serialize_model(model)
+        proto = _proto(model)
     finally:
         for value, tensor in zip(big, tensors, strict=True):
             value.const_value = tensor

@@ -17,6 +17,7 @@ from edgecomp.buffers import forget, spooled
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY
 from edgecomp.graph.constants import AnyArray, scalar
+from edgecomp.graph.counts import open_names, without_counted_sizes
 from edgecomp.graph.element_types import UNCOMMON_TYPES
 from edgecomp.onnxruntime_library import load_onnxruntime
 
@@ -64,7 +65,8 @@ class Runner:
         light, arrays = _without_weights(model)
         if once and sum(array.nbytes for array in arrays.values()) > _HANDED_BYTES:
             self._fed, arrays = arrays, {}
-        proto = _with_outputs(ir.serde.serialize_model(light), self.names)
+        proto = without_counted_sizes(ir.serde.serialize_model(light), open_names(model))
+        proto = _with_outputs(proto, self.names)
         _feed_weights(proto, self._fed)
         self._session, self._weights = _session(
             proto, arrays, optimize=optimize, threads=threads
@@ -92,7 +94,8 @@ class _Evaluator:
     """onnx's reference evaluator behind the one method of a session that is used here."""
 
     def __init__(self, model: ir.Model, names: Sequence[str]) -> None:
-        proto = _with_outputs(ir.serde.serialize_model(model), names)
+        proto = without_counted_sizes(ir.serde.serialize_model(model), open_names(model))
+        proto = _with_outputs(proto, names)
         self._evaluator = onnx.reference.ReferenceEvaluator(proto)
 
     def run(self, names: Sequence[str], feeds: dict[str, AnyArray]) -> list[AnyArray]:

@@ -1,13 +1,14 @@
 """Shapes and types of one node from its inputs, with onnx's own inference rules."""
 
 import functools
+from collections.abc import Mapping
 
 import onnx
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import bodies, captured_values
-from edgecomp.graph.constants import constant_tensor
+from edgecomp.graph.constants import AnyArray, constant_tensor
 from edgecomp.graph.misfits import MISFITS, Operands
 from edgecomp.graph.source import source_of
 
@@ -29,16 +30,25 @@ def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     return value.shape.numpy()
 
 
-def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
+def infer_node(
+    node: ir.Node,
+    opset_imports: dict[str, int],
+    known: Mapping[ir.Value, AnyArray] | None = None,
+) -> bool:
     """Set types and shapes of a node's outputs from its inputs; returns whether any changed.
 
     Unknown extents that the file names stay where inference does not know better.
+
+    Args:
+        node: in a graph.
+        opset_imports: versions of the domains.
+        known: contents of values that are no constants but have them in this reading.
 
     Raises:
         EdgecompError: SHAPE_CONFLICT where the inputs do not fit together or the result
             disagrees with what the model declares, naming the node.
     """
-    inferred = _infer(node, opset_imports)
+    inferred = _infer(node, opset_imports, known or {})
     changed = False
     for value in node.outputs:
         proto = inferred.get(value.name or "")
@@ -53,7 +63,9 @@ def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
     return changed
 
 
-def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeProto]:
+def _infer(
+    node: ir.Node, opset_imports: dict[str, int], known: Mapping[ir.Value, AnyArray]
+) -> dict[str, onnx.TypeProto]:
     schema = _schema(node.op_type, node.domain, opset_imports.get(node.domain, 0))
     visible = [value for value in node.inputs if value is not None]
     for body in bodies(node):
@@ -64,6 +76,8 @@ def _infer(node: ir.Node, opset_imports: dict[str, int]) -> dict[str, onnx.TypeP
     data = {}
     for value in visible:
         tensor = constant_tensor(value)
+        if value in known:
+            tensor = ir.Tensor(known[value])
         if tensor is not None and tensor.size <= _SHOWN_ELEMENTS:
             shown = ir.serde.serialize_tensor(tensor)
             shown.name = value.name or ""

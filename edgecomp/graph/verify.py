@@ -110,8 +110,21 @@ def _verify_static(graph: ir.Graph) -> None:
         f"shapes that are not known before the model runs{maker}: {shown}{more}",
         node=(node.name if node is not None else value.name) or "",
         source=source_of(node) if node is not None else "",
-        hint="the plan is static: replace what makes the size depend on the data",
+        hint=_hint(node, graph),
     )
+
+
+def _hint(node: ir.Node | None, main: ir.Graph) -> str:
+    """What helps where a size is not known before the model runs."""
+    if node is not None and node.op_type == "Range" and node.outputs[0].name:
+        name = f"{node.outputs[0].name}_0"
+        return f"bound the length, which no shape gives: --bound '{name}:[0..100]'"
+    if node is not None and node.graph is not main:
+        return (
+            "in a branch or loop every size is fixed: move it out, or replace what makes the "
+            "size depend on the data"
+        )
+    return "the plan is static: replace what makes the size depend on the data"
 
 
 def _unknown_form(node: ir.Node) -> tuple[str, str]:

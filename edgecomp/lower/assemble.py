@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edgecomp.buffers import Spool, bytes_of, pieces
 from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
 from edgecomp.lower.flatten import Region
 from edgecomp.lower.grain import grain_items
@@ -13,11 +14,18 @@ from edgecomp.lower.interleave import Step, interleave
 from edgecomp.lower.select import Selected
 from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
-from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
+from edgecomp.plan.operations import (
+    Fallback,
+    Operation,
+    Program,
+    Reinterpret,
+    counted_symbol,
+)
 from edgecomp.plan.plan import (
     Extent,
     Plan,
     PlanCall,
+    PlanCount,
     PlanPort,
     PlanRegion,
     PlanTensor,
@@ -169,6 +177,8 @@ def assemble(
         _port(value, tensors.touch(value, -1), value.name, symbols) for value in program.inputs
     ]
     calls: list[PlanCall] = []
+    calls_of: list[Selected] = []
+    counts: list[PlanCount] = []
     starts: dict[int, int] = {}
     for operation, part in _parts(program, selected, regions):
         starts[operation] = start = len(calls)
@@ -178,7 +188,14 @@ def assemble(
             for argument, overrun in _overruns(step.call):
                 tensors.touch(argument, start + first, overrun)
             indices = tuple(tensors.touch(a, start + last) for a in step.call.arguments)
+            calls_of.append(step.choice)
             calls.append(_plan_call(step, indices, target, symbols))
+        for choice in part:
+            name = counted_symbol(choice.operation)
+            if name:
+                at = max(i for i in range(start, len(calls)) if calls_of[i] is choice)
+                tensor = tensors.touch(choice.operation.outputs[-1], at)
+                counts.append(PlanCount(symbols.number(name), at, tensor))
     starts[len(program.operations)] = len(calls)
     plan_regions = _plan_regions(regions, starts, tensors)
     outputs = [
@@ -189,6 +206,8 @@ def assemble(
     placed, arena_bytes, bound_bytes = tensors.place(
         [(loop.first_call, loop.end_call - 1) for loop in loops]
     )
+    if len(counts) != sum(symbol.is_counted for symbol in symbols.symbols):
+        raise EdgecompError(Code.INTERNAL, "a dimension is used that nothing counts")
     return Plan(
         name=program.name,
         target=target.name,
@@ -202,6 +221,7 @@ def assemble(
         objects=objects,
         regions=plan_regions,
         symbols=symbols.symbols,
+        counts=tuple(sorted(counts, key=lambda count: count.call)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.errors import EdgecompError
 from edgecomp.lower.check_report import (
     FALLBACK,
     IMPOSSIBLE,
@@ -14,12 +15,14 @@ from edgecomp.lower.check_report import (
     CheckReport,
 )
 from edgecomp.lower.cost import multiply_adds
+from edgecomp.lower.generalize import Constants, Seen, generalize
+from edgecomp.lower.lower import Variant
 from edgecomp.lower.operators import cast, movement, padding, resize
 from edgecomp.lower.ports import Port, refused_ports
-from edgecomp.lower.program import finish_program
+from edgecomp.lower.program import LaidOut, finish_program, laid_out_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
-from edgecomp.lower.select import find_schedule, telling
+from edgecomp.lower.select import find_schedule, telling, undynamic_reason
 from edgecomp.plan.operations import (
     Fallback,
     FillHalo,
@@ -27,7 +30,10 @@ from edgecomp.plan.operations import (
     Program,
     Reinterpret,
     StridedCopy,
+    counted_symbol,
 )
+from edgecomp.plan.sizes import Symbol
+from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 
 #: Operators that are copies, or have some.
 _MOVES = frozenset({*movement.TABLE, *padding.TABLE, *resize.TABLE, *cast.TABLE})
@@ -41,28 +47,53 @@ class _Subject:
         types: node -> ONNX operator type.
         reasons: node -> why no schedule's operation expresses it.
         total: multiply-adds of the model.
+        bounds: largest size of each dynamic dimension.
     """
 
     target: Target
     types: Mapping[str, str]
     reasons: Mapping[str, str]
     total: int
+    bounds: Mapping[str, int]
 
 
-def check_model(model: ir.Model, targets: Sequence[Target]) -> CheckReport:
-    """Look at a model whose shapes are static. Compiles nothing, lists everything."""
+def check_model(
+    model: ir.Model,
+    targets: Sequence[Target],
+    symbols: Sequence[Symbol] = (),
+    variants: Sequence[Variant] = (),
+) -> CheckReport:
+    """Look at a model whose shapes are static. Compiles nothing, lists everything.
+
+    Args:
+        model: at the largest sizes.
+        targets: to look at.
+        symbols: of dynamic dimensions.
+        variants: the model at other sizes.
+    """
     ports = list(refused_ports(model.graph))
-    return CheckReport([check for target in targets for check in _check(model, target, ports)])
+    sized = (symbols, variants)
+    return CheckReport(
+        [check for target in targets for check in _check(model, target, ports, *sized)]
+    )
 
 
-def _check(model: ir.Model, target: Target, ports: list[Port]) -> Iterator[Check]:
+def _check(
+    model: ir.Model,
+    target: Target,
+    ports: list[Port],
+    symbols: Sequence[Symbol],
+    variants: Sequence[Variant],
+) -> Iterator[Check]:
     yield from (_refused_port(port, target) for port in ports)
     program, refusals = read_program(model, target, "model")
     impossible = [refusal for refusal in refusals if not refusal.possible]
     yield from (_refused_node(refusal, target) for refusal in impossible)
     if impossible:
         _close_gaps(program)
-    finish_program(program)
+    made = LaidOut(program, finish_program(program), refusals)
+    if variants and not impossible:
+        yield from _generalized(made, target, symbols, variants)
     subject = _Subject(
         target,
         {
@@ -72,11 +103,37 @@ def _check(model: ir.Model, target: Target, ports: list[Port]) -> Iterator[Check
         },
         {refusal.node: refusal.reason for refusal in refusals},
         sum(map(multiply_adds, program.operations)) or 1,
+        {symbol.name: symbol.maximum for symbol in symbols},
     )
     for operation in program.operations:
         # Halos and new views are edgecomp's own way to run what stands beside them.
         if not isinstance(operation.kind, (FillHalo, Reinterpret)):
             yield _look_up(operation, subject)
+
+
+def _generalized(
+    made: LaidOut, target: Target, symbols: Sequence[Symbol], variants: Sequence[Variant]
+) -> Iterator[Check]:
+    """Put expressions into the program; yields what cannot have dynamic dimensions."""
+    seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
+    constants = Constants()
+    constants.share(made.program)
+    try:
+        for variant in variants:
+            other = laid_out_program(variant.model, target)
+            constants.share(other.program)
+            seen.append(Seen(variant.sizes, other))
+        generalize(seen)
+    except EdgecompError as error:
+        yield Check(
+            target=target.name,
+            status=IMPOSSIBLE,
+            operator="dynamic dimension",
+            nodes=(error.node,),
+            source=error.source,
+            detail=error.cause,
+            rewrite=error.hint,
+        )
 
 
 def _close_gaps(program: Program) -> None:
@@ -131,8 +188,11 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         )
     else:
         status, operator = SCHEDULED, _operator(operation, subject)
-        schedule, refusals = find_schedule(operation, subject.target)
-        detail = schedule.NAME if schedule else "; ".join(telling(refusals))
+        is_dynamic = is_dynamic_operation(operation)
+        find = find_dynamic_schedule if is_dynamic else find_schedule
+        schedule, refusals = find(operation, subject.target)
+        detail = undynamic_reason(refusals) if is_dynamic else "; ".join(telling(refusals))
+        detail = schedule.NAME if schedule else detail
         status = SCHEDULED if schedule else IMPOSSIBLE
     if status != SCHEDULED:
         rewrite = rewrite_for(operator, detail)
@@ -146,6 +206,8 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         rewrite=rewrite,
         multiply_adds=work,
         share=work / subject.total,
+        dimension=counted_symbol(operation),
+        bound=subject.bounds.get(counted_symbol(operation), 0),
     )
 
 

@@ -30,6 +30,8 @@ class Check:
         rewrite: what would help, or "".
         multiply_adds: of the operation.
         share: part of the model's multiply-adds, 0 to 1.
+        dimension: that the operation counts when the model runs, or "".
+        bound: its largest size.
     """
 
     target: str
@@ -41,6 +43,8 @@ class Check:
     rewrite: str
     multiply_adds: int = 0
     share: float = 0.0
+    dimension: str = ""
+    bound: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +89,10 @@ class CheckReport:
         }
 
     def render(self, console: rich.console.Console) -> None:
-        """Every operator on every target, then every problem."""
+        """Every operator on every target, what the data decides, then every problem."""
         console.print(self._operators())
+        if any(check.dimension for check in self.checks):
+            console.print(self._counted())
         if self.problems:
             console.print(self._problems())
 
@@ -105,6 +111,27 @@ class CheckReport:
         ]
         table.add_section()
         table.add_row("all", "", *totals)
+        return table
+
+    def _counted(self) -> rich.table.Table:
+        """Dimensions of the first target: they are the same on all."""
+        table = rich.table.Table(
+            "operator",
+            "node",
+            "source",
+            "dimension",
+            "size",
+            title="sizes that the data decides",
+        )
+        for check in self.checks:
+            if check.dimension and check.target == self.targets[0]:
+                table.add_row(
+                    check.operator,
+                    ", ".join(check.nodes),
+                    check.source,
+                    check.dimension,
+                    f"bounded by {check.bound}",
+                )
         return table
 
     def _problems(self) -> rich.table.Table:

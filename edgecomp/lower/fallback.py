@@ -11,7 +11,6 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower import top_k
 from edgecomp.lower.operators.single_node import single_node_model
 from edgecomp.lower.relax_refusals import refusal
 from edgecomp.plan.operations import Fallback, Operation, StridedCopy
@@ -31,9 +30,6 @@ def fallback_reason(node: ir.Node) -> str:
 
 def model_refusal(model: onnx.ModelProto) -> str:
     """Why the fallback cannot run a model of one node, "" if it can."""
-    node = model.graph.node[0]
-    if node.op_type == "TopK" and node.domain in ("", "ai.onnx"):
-        return top_k.refusal(model)
     reason = refusal(model)
     if reason:
         return reason
@@ -69,8 +65,6 @@ def emit_fallback(operation: Operation, target: Target) -> list[KernelCall]:
     """
     kind = operation.kind
     assert isinstance(kind, Fallback)
-    if kind.operator == "TopK":
-        return top_k.emit_top_k(operation, onnx.load_from_string(kind.model))
     from edgecomp.lower.relax_import import ImportRefusedError, import_node
     from edgecomp.lower.relax_kernel import make_kernel
 

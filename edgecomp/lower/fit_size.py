@@ -2,7 +2,8 @@
 
 Models are read at some sizes, and their programs compared (``generalize``). A number that
 differs between them is written as the simplest expression that gives all of them: a factor times
-a product of symbols, a sum of two such terms, or a quotient rounded down as strides make it.
+a product of symbols, a sum of two such terms, the smaller one of a size and a number, or a
+quotient rounded down as strides make it.
 There are more sizes than an expression has unknowns, so that one which fits by chance is as good
 as excluded; of quotients every one that fits is looked at.
 """
@@ -12,7 +13,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgecomp.plan.sizes import Dimension, Size, Symbol, quotient
+from edgecomp.plan.sizes import Dimension, Size, Symbol, capped, quotient
 
 #: Symbols of one product, at most.
 _MOST_DEGREE = 4
@@ -44,6 +45,8 @@ def _fit(
     found = _one_term(numbers, products)
     if found is None:
         found = _two_terms(numbers, products)
+    if found is None:
+        found = _capped(numbers, seen)
     return _rounded(numbers, seen) if found is None else found
 
 
@@ -93,6 +96,29 @@ def _solve(
                 return a, b
             return None
     return None
+
+
+def _capped(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:
+    """``min(symbol + shift, number)``: the largest number seen is the cap."""
+    cap = max(numbers)
+    fitting = [symbol + shift for symbol, shift in _shifts(numbers, seen, cap)]
+    return capped(fitting[0], cap) if len(fitting) == 1 else None
+
+
+def _shifts(
+    numbers: Sequence[int], seen: Sequence[Sizes], cap: int
+) -> Iterator[tuple[Dimension, int]]:
+    """Symbols and shifts that are the numbers wherever those are below the cap."""
+    free = [k for k, number in enumerate(numbers) if number < cap]
+    for symbol in seen[0]:
+        shift = numbers[free[0]] - seen[free[0]][symbol]
+        if shift and len(free) == 1:
+            continue  # any shift fits one number
+        found = (min(sizes[symbol] + shift, cap) for sizes in seen)
+        if symbol.minimum + shift >= 0 and all(
+            n == f for n, f in zip(numbers, found, strict=True)
+        ):
+            yield Size.of(symbol), shift
 
 
 def _rounded(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:

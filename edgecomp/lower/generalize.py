@@ -6,7 +6,8 @@ What the model does at the largest sizes is the program; every number that diffe
 becomes an expression of the symbols. Operations, their order and everything else has to be the
 same at all sizes: a model that takes other ways at other sizes is refused. Constants are those of
 the largest sizes; at the others they have to be the part of them that begins at index 0 (numbers
-of positions, causal masks).
+of positions, causal masks). A few numbers that are expressions of the symbols (the shape of a
+value, taken as data) are written by an operation of their own.
 """
 
 import dataclasses
@@ -18,8 +19,11 @@ import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
+from edgecomp.lower.flatten import Region
 from edgecomp.lower.program import LaidOut
-from edgecomp.plan.operations import Fallback, Operation, Program
+from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
+from edgecomp.plan.operations import Sizes as SizeList
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, symbols_of
 from edgecomp.plan.values import Array, Value
 
 
@@ -35,6 +39,9 @@ class Seen:
         """Its operations."""
         return self.made.program
 
+
+#: Numbers of a constant that may depend on the size.
+_MOST_NUMBERS = 32
 
 _FALLBACK = "{} has no schedule, and the fallback compiles for one size"
 
@@ -70,10 +77,7 @@ def generalize(seen: Sequence[Seen]) -> None:
         EdgecompError: DIMENSION_FREE naming the first operation that cannot be generalized.
     """
     base, *others = seen
-    if base.made.regions:
-        first = base.program.operations[base.made.regions[0].first]
-        raise _refusal(first, "it lies in a branch or a loop")
-    matches = [_Match(base.program, other.program) for other in others]
+    matches = [_Match(base.made, other.made) for other in others]
     sizes = [entry.sizes for entry in seen]
     for number, operation in enumerate(base.program.operations):
         try:
@@ -82,21 +86,39 @@ def generalize(seen: Sequence[Seen]) -> None:
             operation.kind = _joined(kinds, sizes)
         except _DiffersError as error:
             raise _refusal(operation, str(error)) from None
+    lists: dict[Value, Operation] = {}
     for operation in base.program.operations:
         for value in (*operation.inputs, *operation.outputs):
             try:
                 _generalize_value(value, matches, sizes)
+                numbers = _numbers(value, matches, sizes) if value not in lists else None
+                if numbers is not None:
+                    value.constant = None
+                    kind = SizeList(numbers)
+                    lists[value] = Operation(kind, [], [value], *_origin(operation))
             except _DiffersError as error:
                 raise _refusal(operation, str(error)) from None
     for value in (*base.program.inputs, *base.program.outputs):
         _generalize_value(value, matches, sizes)
+    _require_fixed_regions(base.made)
+    for value, operation in lists.items():
+        _insert_before_use(base.made, value, operation)
+
+
+def _require_fixed_regions(made: LaidOut) -> None:
+    """Branches and loops have fixed sizes; those beside them may be dynamic."""
+    for region in made.regions:
+        for operation in made.program.operations[region.first : region.end]:
+            values = (*operation.inputs, *operation.outputs)
+            if counted_symbol(operation) or any(has_dynamic(v.shape) for v in values):
+                raise _refusal(operation, "it lies in a branch or a loop")
 
 
 class _Match:
     """Which value of another program is the twin of a value of the first."""
 
-    def __init__(self, base: Program, other: Program) -> None:
-        self.base, self.other = base, other
+    def __init__(self, base_made: LaidOut, other_made: LaidOut) -> None:
+        self.base, self.other = base, other = base_made.program, other_made.program
         self.twins: dict[Value, Value] = {}
         if len(base.operations) != len(other.operations):
             first = next(
@@ -112,6 +134,20 @@ class _Match:
             self._pair(a, b)
         for a, b in zip(base.outputs, other.outputs, strict=True):
             self._pair(a, b)
+        self._regions(base_made.regions, other_made.regions)
+
+    def _regions(self, base: Sequence[Region], other: Sequence[Region]) -> None:
+        """Branches and loops have to be the same."""
+        for a, b in zip(base, other, strict=False):
+            given = [(r.kind, r.first, r.end, r.expected, r.most_rounds) for r in (a, b)]
+            values = [(r.condition, r.limit, r.counter) for r in (a, b)]
+            absent = [[value is None for value in each] for each in values]
+            if given[0] != given[1] or len(base) != len(other) or absent[0] != absent[1]:
+                first = self.base.operations[a.first]
+                raise _refusal(first, "at other sizes it is another branch or loop")
+            for x, y in zip(*values, strict=True):
+                if x is not None and y is not None:
+                    self._pair(x, y)
 
     def operation(self, number: int) -> Operation:
         """The twin of an operation, after looking at how it is connected."""
@@ -140,9 +176,6 @@ class _Match:
 
 def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]) -> None:
     twins = [match.twins[value] for match in matches]
-    if value.constant is not None:
-        for twin in twins:
-            _require_part(value, twin)
     shapes = [twin.shape for twin in twins]
     if all(shape == value.shape for shape in shapes):
         return
@@ -154,18 +187,67 @@ def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[S
             _generalize_value(value.part_of, matches, sizes)
 
 
-def _require_part(value: Value, twin: Value) -> None:
+def _numbers(
+    value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]
+) -> tuple[Dimension, ...] | None:
+    """The contents of a constant as expressions, None where they are the same at any size."""
+    if value.constant is None:
+        return None
+    contents = [value.constant, *(_constant(match.twins[value]) for match in matches)]
+    if all(_is_part(value.constant, each) for each in contents[1:]):
+        return None
+    first = contents[0]
+    if first.size <= _MOST_NUMBERS and all(_is_alike(first, each) for each in contents):
+        columns = zip(*(each.reshape(-1) for each in contents), strict=True)
+        fitted = [fit_size([int(n) for n in column], sizes) for column in columns]
+        if all(size is not None for size in fitted):
+            return tuple(fitted)
+    raise _DiffersError(f"the constant '{value.name}' depends on the size")
+
+
+def _constant(value: Value) -> Array:
+    assert value.constant is not None
+    return value.constant
+
+
+def _is_alike(first: Array, other: Array) -> bool:
+    """Whether an array holds whole numbers, as many as the first."""
+    return (
+        other.shape == first.shape
+        and (other.dtype.kind in "iu" or other.dtype.name in ("float32", "float64"))
+        and bool(np.array_equal(other, np.trunc(other)))
+    )
+
+
+def _is_part(whole: Array, part: Array) -> bool:
     """Contents at a smaller size have to be the first of those at the largest."""
-    whole, part = value.constant, twin.constant
-    assert whole is not None
-    assert part is not None
     if whole is part:
-        return
+        return True
     fits = whole.ndim == part.ndim and all(
         p <= w for p, w in zip(part.shape, whole.shape, strict=True)
     )
-    if not fits or not _same(whole[tuple(map(slice, part.shape))], part):
-        raise _DiffersError(f"the constant '{value.name}' depends on the size")
+    return fits and _same(whole[tuple(map(slice, part.shape))], part)
+
+
+def _origin(operation: Operation) -> tuple[tuple[str, ...], str]:
+    return operation.nodes, operation.source
+
+
+def _insert_before_use(made: LaidOut, value: Value, written: Operation) -> None:
+    """Write a list of sizes before it is read first, and before a branch or loop around that."""
+    program = made.program
+    at = next(i for i, each in enumerate(program.operations) if value in each.inputs)
+    at = min([at, *(r.first for r in made.regions if r.first <= at < r.end)])
+    kind = written.kind
+    assert isinstance(kind, SizeList)
+    names = {s.name for n in kind.numbers if is_dynamic(n) for s in symbols_of(n)}
+    if any(counted_symbol(each) in names for each in program.operations[at:]):
+        raise _refusal(written, "it needs a size before it is counted")
+    program.operations.insert(at, written)
+    made.regions[:] = [
+        dataclasses.replace(r, first=r.first + (r.first >= at), end=r.end + (r.end > at))
+        for r in made.regions
+    ]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -223,5 +305,6 @@ def _refusal(operation: Operation, why: str) -> EdgecompError:
         f"{type(operation.kind).__name__} '{names}' cannot have dynamic dimensions: {why}",
         node=operation.nodes[0] if operation.nodes else "",
         source=operation.source,
-        hint="give the dimension as a number instead of [a..b]",
+        hint="give the dimension as a number instead of [a..b]; where the data decides it, end the "
+        "model before this operator",
     )

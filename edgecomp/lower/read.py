@@ -12,6 +12,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import captured_values, is_control_flow, possible_bodies
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.dynamic_products import scaled_products
+from edgecomp.graph.fold import settled
 from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.integer_operators import IntegerOperator
 from edgecomp.graph.qdq import recognize
@@ -23,6 +24,7 @@ from edgecomp.lower.operators import (
     cast,
     control_flow,
     convolution,
+    counting,
     cumulative,
     dynamic,
     elementwise,
@@ -58,6 +60,7 @@ TABLES: tuple[Mapping[str, Callable[[Reader, ir.Node], str]], ...] = (
     resize.TABLE,
     quantized.TABLE,
     dynamic.TABLE,
+    counting.TABLE,
     control_flow.TABLE,
 )
 
@@ -88,6 +91,7 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         the program.
     """
     refusals: list[Refusal] = []
+    model = settled(model)
 
     def read_body(inner: Reader, graph: ir.Graph) -> None:
         for node in graph:

@@ -27,9 +27,14 @@ _REWRITES: tuple[tuple[str, str, str], ...] = (
     (
         "NonZero|NonMaxSuppression|Unique|Compress",
         ".*",
-        "end the model before it and do it in the application",
+        "move it out of the branch or loop, or end the model before it",
     ),
-    ("Reshape|Expand|Tile|Slice|Range", "the size of its", "export with the sizes fixed"),
+    (
+        "Range",
+        "the size of its",
+        "bound its length: --bound 'NAME_0:[0..100]' with the name of its result",
+    ),
+    ("Reshape|Expand|Tile|Slice", "the size of its", "export with the sizes fixed"),
     ("String.*|TfIdf.*|RegexFull.*|LabelEncoder", ".*", "handle text before the model"),
     ("Sequence.*|Optional.*|SplitToSequence", ".*", "use tensors: Split and Concat"),
     ("Random.*|Multinomial|Bernoulli", ".*", "draw the numbers outside and pass them in"),

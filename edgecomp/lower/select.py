@@ -170,8 +170,9 @@ def _undynamic(refused: _Refused) -> EdgecompError:
     return _refusal(
         Code.DIMENSION_FREE,
         f"{count} operation{'s' if count > 1 else ''} cannot have dynamic dimensions",
-        refused,
-        hint="give these dimensions as numbers instead of [a..b]",
+        [(operation, [undynamic_reason(refusals)]) for operation, refusals in refused],
+        hint="give these dimensions as numbers instead of [a..b]; where the data decides them, end "
+        "the model before these operators",
     )
 
 
@@ -199,6 +200,12 @@ def _refusal(code: Code, head: str, refused: _Refused, *, hint: str) -> Edgecomp
         source=first.source,
         hint=hint,
     )
+
+
+def undynamic_reason(refusals: list[str]) -> str:
+    """The telling reasons; that each schedule is for other operations is none."""
+    own = telling(refusals)
+    return "; ".join(own) if own != refusals else "its kernels are compiled for one size"
 
 
 def _described(operation: Operation) -> str:

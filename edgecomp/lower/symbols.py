@@ -12,7 +12,7 @@ _MOST_SYMBOLS = 6
 
 
 class SymbolTable:
-    """The plan's symbols: first those that inputs give, then derived ones in order of need."""
+    """The plan's symbols: first those that are given, then derived ones in order of need."""
 
     def __init__(self, given: Sequence[Symbol]) -> None:
         self._numbers: dict[Symbol, int] = {}
@@ -49,6 +49,10 @@ class SymbolTable:
             dynamic.strides,
         )
 
+    def number(self, name: str) -> int:
+        """Index of a symbol."""
+        return next(index for symbol, index in self._numbers.items() if symbol.name == name)
+
     def _add(self, symbol: Symbol) -> None:
         if symbol in self._numbers:
             return
@@ -56,4 +60,5 @@ class SymbolTable:
         if symbol.numerator is not None:
             derived = self.extent(symbol.numerator, symbol.divisor)
         self._numbers[symbol] = len(self._symbols)
-        self._symbols.append(PlanSymbol(symbol.name, symbol.minimum, symbol.maximum, derived))
+        low, high = symbol.minimum, symbol.maximum
+        self._symbols.append(PlanSymbol(symbol.name, low, high, derived, symbol.is_counted))

@@ -22,6 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
+from edgecomp.graph.counts import open_values
 from edgecomp.graph.edit import remove_unused, replace_node
 from edgecomp.graph.match import is_operator
 from edgecomp.graph.names import unused_name
@@ -66,9 +67,12 @@ class DecomposeConvTransposePass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Replace in graph order."""
-        applied, refusals = 0, []
+        applied, refusals, open_ones = 0, [], open_values(model)
         for node in list(model.graph):
             if not is_operator(node, "ConvTranspose"):
+                continue
+            if open_ones.reads(node):
+                refusals.append(refuse(node, "only the data decides its shape"))
                 continue
             refusal = _decompose(node)
             if refusal is None:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array, new_initializer
+from edgecomp.graph.counts import open_values
 from edgecomp.graph.edit import only_reader, remove_unused, replace_node
 from edgecomp.graph.match import is_operator
 from edgecomp.graph.shapes import static_shape
@@ -30,14 +31,14 @@ class FoldMovesPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Fold in graph order, so that long chains end as one node."""
-        applied = 0
+        applied, open_ones = 0, open_values(model)
         for node in list(model.graph):
             inner = _inner(node)
             if inner is None:
                 continue
             if is_operator(node, "Transpose"):
                 applied += _fold_transposes(node, inner)
-            else:
+            elif not open_ones.reads(node):  # else its shape is not that of every run
                 applied += _fold_reshapes(node, inner)
         if applied:
             remove_unused(model)

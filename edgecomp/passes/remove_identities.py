@@ -7,6 +7,9 @@ shape, Concat and Split with one side, Resize by 1, pools of one element, reduct
 of 1, and arithmetic with the neutral constant (x + 0, x - 0, x * 1, x / 1, x ** 1) where it does
 not broadcast x.
 
+Where shapes depend on a count, which only the data decides, equal shapes say nothing: only what
+hands on its input whatever its shape is removed there.
+
 A node stays where it joins a graph input directly to a graph output: both names must exist.
 """
 
@@ -14,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array
+from edgecomp.graph.counts import is_counting, open_values
 from edgecomp.graph.edit import remove_unused, replace_value
 from edgecomp.graph.match import clip_bounds
 from edgecomp.graph.shapes import static_shape
@@ -47,6 +51,10 @@ _NEUTRAL = {
 }
 
 
+# Those that hand on a single input of any shape.
+_ANY_SHAPE = frozenset({"Identity", "Dropout", "Cast", "Clip"}) | _SAME_WHEN_ALONE
+
+
 class RemoveIdentitiesPass(ir.passes.InPlacePass):
     """Remove nodes that change neither shape, dtype nor any element.
 
@@ -57,8 +65,11 @@ class RemoveIdentitiesPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Remove them."""
-        removed = 0
+        removed, open_ones = 0, open_values(model)
         for node in list(model.graph):
+            is_open = open_ones.reads(node) or is_counting(node)
+            if is_open and node.op_type not in _ANY_SHAPE:
+                continue
             kept = same_value(node)
             if kept is None or _joins_input_to_output(kept, node):
                 continue

@@ -17,7 +17,7 @@ class Storage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """``floor(sum of factor * product of symbols / divisor)``: a number known before each run.
+    """``floor(sum of factor * product of symbols / divisor)``: a number that symbols decide.
 
     Attributes:
         terms: (factor, indices of symbols) each.
@@ -38,18 +38,36 @@ class Extent:
 
 @dataclasses.dataclass(frozen=True)
 class PlanSymbol:
-    """A number that the shapes of the inputs decide.
+    """A number that the shapes of the inputs, or a call, decide.
 
     Attributes:
         name: of the dimension.
         minimum, maximum: bounds, both included.
-        derived: what it is computed from, symbols before it; None where an input gives it.
+        derived: what it is computed from, derived ones before it, but never more than the
+            maximum; None where an input or a call gives it.
+        is_counted: whether a call gives it.
     """
 
     name: str
     minimum: int
     maximum: int
     derived: Extent | None = None
+    is_counted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanCount:
+    """A number that a call writes: the value of a symbol for all calls behind it.
+
+    Attributes:
+        symbol: index, of one that is counted.
+        call: index.
+        tensor: index of an int64 tensor of one element in the arena.
+    """
+
+    symbol: int
+    call: int
+    tensor: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +221,7 @@ class Plan:
         objects: name -> relocatable object with the kernels.
         symbols: of dynamic dimensions, derived ones behind those they are made from.
         regions: branches and loops, by their first calls, outer ones before inner ones.
+        counts: by call, one for each symbol that is counted.
     """
 
     name: str
@@ -217,15 +236,17 @@ class Plan:
     objects: dict[str, bytes]
     symbols: tuple[PlanSymbol, ...] = ()
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)
+    counts: tuple[PlanCount, ...] = ()
 
     def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape of an input or output at sizes of the symbols that inputs give."""
+        """The shape of an input or output at sizes of the symbols that are not derived."""
         if not port.extents:
             return port.shape
         values: list[int] = []
         for symbol in self.symbols:
             derived = symbol.derived
-            values.append(derived.value(values) if derived else sizes[symbol.name])
+            size = derived.value(values) if derived else sizes[symbol.name]
+            values.append(min(size, symbol.maximum) if derived else size)
         return tuple(extent.value(values) for extent in port.extents)
 
     @property

@@ -15,14 +15,15 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Symbol:
-    """A number that is fixed before a run.
+    """A number that is fixed before a run, or by a call of it before all calls that use it.
 
     Attributes:
-        name: of the dimension, as in the model or made from the input's name and position.
+        name: of the dimension, as in the model or made from the value's name and position.
         minimum, maximum: bounds, both included; at least 1 where an input gives the symbol.
-        numerator: of a derived symbol, whose value is ``floor(numerator / divisor)``; None
-            where an input's shape gives the value.
+        numerator: of a derived symbol, whose value is ``floor(numerator / divisor)``, but at
+            most the maximum; None for other symbols.
         divisor: see ``numerator``.
+        is_counted: whether an operation gives the value while the model runs.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Symbol:
     maximum: int
     numerator: "Dimension | None" = None
     divisor: int = 1
+    is_counted: bool = False
 
 
 #: Symbols of one product, sorted by name, repeated for powers.
@@ -187,6 +189,13 @@ def quotient(numerator: Dimension, divisor: int) -> Dimension:
     return _derived(Symbol(name, low, high, numerator, divisor))
 
 
+def capped(dimension: Dimension, most: int) -> Dimension:
+    """The smaller one of a dimension, which is never negative, and a number."""
+    name = f"min({dimension},{most})"
+    low = min(max(0, smallest(dimension)), most)
+    return _derived(Symbol(name, low, most, dimension))
+
+
 def terms_of(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:
     """Products of symbols and their factors."""
     return _terms(dimension)
@@ -203,7 +212,7 @@ def _bound(dimension: Dimension, *, upper: bool) -> int:
 def _value(symbol: Symbol, values: Mapping[Symbol, int]) -> int:
     if symbol.numerator is None:
         return values[symbol]
-    return evaluate(symbol.numerator, values) // symbol.divisor
+    return min(evaluate(symbol.numerator, values) // symbol.divisor, symbol.maximum)
 
 
 def _terms(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
+from edgecomp.graph.counts import counted_dimensions
 from edgecomp.plan.sizes import Symbol
 
 #: Sizes beside the largest that a program is made from: more than expressions have unknowns.
@@ -19,13 +20,15 @@ _LEAST_TYPICAL = 3
 
 
 def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
-    """The symbols of a model's bounded dimensions, by name; none for a static model."""
+    """The symbols of a model's bounded and counted dimensions; none for a static model."""
     found = dynamic_inputs(model)
-    if found is None:
-        return ()
-    return tuple(
-        Symbol(name, bounds.minimum, bounds.maximum)
-        for name, bounds in sorted(found.bounds.items())
+    given = sorted(found.bounds.items()) if found is not None else []
+    return (
+        *(Symbol(name, bounds.minimum, bounds.maximum) for name, bounds in given),
+        *(
+            Symbol(each.name, each.minimum, each.maximum, is_counted=True)
+            for each in counted_dimensions(model)
+        ),
     )
 
 
@@ -64,11 +67,16 @@ def _spread(symbol: Symbol, taken: set[int]) -> list[int]:
 
 
 def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
-    """Sizes that golden vectors are kept for, beside the largest: the smallest and an odd one."""
-    smallest = {symbol.name: symbol.minimum for symbol in symbols}
+    """Sizes that golden vectors are kept for, beside the largest: the smallest and an odd one.
+
+    Counted dimensions stay at the largest: golden vectors have the counts of their data.
+    """
+    given = [symbol for symbol in symbols if not symbol.is_counted]
+    largest = {symbol.name: symbol.maximum for symbol in symbols}
+    smallest = {**largest, **{symbol.name: symbol.minimum for symbol in given}}
     middle = {
         symbol.name: max(symbol.minimum, min(symbol.maximum, (symbol.maximum // 3) | 1))
-        for symbol in symbols
+        for symbol in given
     }
-    largest = {symbol.name: symbol.maximum for symbol in symbols}
+    middle = {**largest, **middle}
     return [sizes for sizes in (smallest, middle) if sizes != largest]

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.frontend.bound_spec import parse_bound_specs
 from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
@@ -81,7 +82,8 @@ def prepare(
         target: what the model is for, where that is known already.
         table: measured times of layers on it, for the precision ``auto``; None for the table
             that a build would choose kernels by.
-        sizes: of bounded dimensions, by the name of their symbol; the largest where None.
+        sizes: of bounded and counted dimensions, by the name of their symbol; the largest where
+            None.
         largest: with ``sizes``: the model at the largest ones, which is quantized alike.
 
     Raises:
@@ -97,6 +99,7 @@ def prepare(
         constants=parse_constant_specs(options.constant),
         opset=options.opset,
         sizes=sizes,
+        bounds=parse_bound_specs(options.bound),
     )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)

@@ -17,12 +17,14 @@ from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import BuildOptions
 from edgecomp.plan.plan import Plan
+from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.counted_shapes import CountedShapes
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import Prepared
 
@@ -75,7 +77,13 @@ def make_record(
             Variant({s: sizes[s.name] for s in symbols}, at_sizes(sizes, prepared).model)
             for sizes in typical_sizes(symbols)
         )
-        prepared.facts["dynamic"] = {s.name: [s.minimum, s.maximum] for s in symbols}
+        if any(symbol.is_counted for symbol in symbols):
+            shapes = CountedShapes(symbols, prepared.model)
+            variants = shapes.watched(variants, lambda s: at_sizes(s, prepared).model)
+        prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
+        prepared.facts["sizes_that_the_data_decides"] = _bounds(
+            symbol for symbol in symbols if symbol.is_counted
+        )
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
     progress("lower")
@@ -96,6 +104,14 @@ def make_record(
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _bounds(symbols: Iterable[Symbol]) -> dict[str, list[int]]:
+    return {symbol.name: [symbol.minimum, symbol.maximum] for symbol in symbols}
+
+
+def _is_given(symbol: Symbol) -> bool:
+    return not symbol.is_counted
 
 
 def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:

@@ -26,7 +26,10 @@ def tune(source: pathlib.Path | str, options: TuneOptions, progress: Progress) -
     device = open_device(options.device, target)
     require_measurable(target, device)
     given = QuantizeOptions(
-        input=options.input, constant=options.constant, opset=options.opset
+        input=options.input,
+        bound=options.bound,
+        constant=options.constant,
+        opset=options.opset,
     )
     with errors_about(source):
         prepared = prepare(model, given, progress, target=target)

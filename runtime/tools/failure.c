@@ -24,6 +24,7 @@ static exit_code code_of(ec_status status) {
     case EC_ERROR_INPUT_NAME:
     case EC_ERROR_INPUT_BYTES:
     case EC_ERROR_SHAPE:
+    case EC_ERROR_COUNT:
     case EC_ERROR_ROUNDS:
     case EC_ERROR_BRANCH:
     case EC_ERROR_FILE:

@@ -141,8 +141,9 @@ void info_text(const ec_model *model, uint64_t session_bytes) {
   for (uint32_t i = 0; model->dynamic != NULL && i < model->dynamic->symbol_count; ++i) {
     const ec_symbol *symbol = &model->dynamic->symbols[i];
     if (symbol->derived == NULL) {
-      (void)printf("dynamic %s: %" PRId64 " to %" PRId64 "; shapes above are the largest\n",
-                   symbol->name, symbol->minimum, symbol->maximum);
+      (void)printf("%s %s: %" PRId64 " to %" PRId64 "; shapes above are the largest\n",
+                   symbol->is_counted != 0 ? "counted" : "dynamic", symbol->name,
+                   symbol->minimum, symbol->maximum);
     }
   }
   (void)printf("%" PRIu32 " calls, %" PRIu64 " multiply-adds\n", model->call_count,

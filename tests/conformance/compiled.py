@@ -18,10 +18,11 @@ from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
-from edgecomp.lower.lower import lower
+from edgecomp.lower.lower import Variant, lower
 from edgecomp.native import Session
 from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
 from edgecomp.plan.plan import Plan
+from edgecomp.steps.dynamic import symbols_of, typical_sizes
 
 
 @dataclasses.dataclass
@@ -69,9 +70,27 @@ def _build(case: Case) -> tuple[Plan, tuple[str, ...]]:
     constants = {name: feeds[name] for name in case.bound if name in feeds}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        model = load_model(case.model, constants=constants, inputs=_specs(feeds, constants))
-        run_passes(model, quantized_passes() if is_quantized(model) else float_passes())
-        lowered = lower(model, load_target("host"), name=_identifier(case), workers=1)
+        specs = _specs(feeds, constants)
+
+        def read(sizes=None):
+            model = load_model(case.model, constants=constants, inputs=specs, sizes=sizes)
+            run_passes(model, quantized_passes() if is_quantized(model) else float_passes())
+            return model
+
+        model = read()
+        symbols = symbols_of(model)
+        variants = [
+            Variant({s: sizes[s.name] for s in symbols}, read(sizes))
+            for sizes in (typical_sizes(symbols) if symbols else ())
+        ]
+        lowered = lower(
+            model,
+            load_target("host"),
+            name=_identifier(case),
+            workers=1,
+            symbols=symbols,
+            variants=variants,
+        )
     return lowered.plan, tuple(refusal.operator for refusal in lowered.fallbacks)
 
 

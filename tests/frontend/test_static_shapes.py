@@ -6,6 +6,7 @@ from helpers.graphs import Graph, normal
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.input_spec import InputSpec
 from edgecomp.frontend.load import load_model
+from edgecomp.graph.counts import Counted, counted_dimensions
 
 
 def network(rng):
@@ -67,9 +68,39 @@ def test_dtype(rng):
 def test_sizes_that_depend_on_data(rng):
     g = Graph()
     y = g("NonZero", g.input("x", (3, 4)))
-    with pytest.raises(EdgecompError, match="from NonZero") as caught:
-        load_model(g.proto(g("Cast", y, to=1)))
+    y = g("Cast", y, to=1)
+    model = load_model(g.proto(y))
+    assert model.graph.outputs[0].shape.numpy() == (2, 12)
+    assert counted_dimensions(model) == [Counted("v0_1", 0, 12)]
+    bounded = load_model(g.proto(y), bounds={"v0_1": (1, 5)}, sizes={"v0_1": 3})
+    assert bounded.graph.outputs[0].shape.numpy() == (2, 3)
+    assert counted_dimensions(bounded) == [Counted("v0_1", 1, 5)]
+
+
+def test_sizes_that_no_shape_bounds(rng):
+    g = Graph()
+    limit = g("ReduceMax", g.input("x", (3, 4)), keepdims=0)
+    proto = g.proto(g("Range", np.float32(0), limit, np.float32(1)))
+    with pytest.raises(EdgecompError, match="from Range") as caught:
+        load_model(proto)
     assert caught.value.code is Code.DIMENSION_FREE
+    assert "--bound 'v1_0:[0..100]'" in caught.value.hint
+    assert counted_dimensions(load_model(proto, bounds={"v1_0": (0, 9)}))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "part"),
+    [
+        ({"v1_0": (0, 3)}, "no dimension of this name"),
+        ({"v0_1": (13, 20)}, "never more than 12"),
+    ],
+)
+def test_bounds_that_do_not_fit(rng, bounds, part):
+    g = Graph()
+    proto = g.proto(g("NonZero", g.input("x", (3, 4))))
+    with pytest.raises(EdgecompError, match=part) as caught:
+        load_model(proto, bounds=bounds)
+    assert caught.value.code is Code.USAGE
 
 
 def test_impossible_extents_are_free(rng):

@@ -15,10 +15,10 @@ from edgecomp.steps.dynamic import symbols_of, typical_sizes
 from edgecomp.steps.prepare import prepare
 
 
-def dynamic_plan(proto, inputs, name="model", target="host"):
-    """The plan of a model with bounded inputs, as a build makes it."""
+def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
+    """The plan of a model with bounded inputs or counted dimensions, as a build makes it."""
     device = load_target(target)
-    options = BuildOptions(input=tuple(inputs), cache_dir=None)
+    options = BuildOptions(input=tuple(inputs), bound=tuple(bounds), cache_dir=None)
     base = prepare(proto, options, silent, target=device)
     symbols = symbols_of(base.model)
     variants = []

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 import edgecomp
 from edgecomp import api
+from edgecomp.errors import EdgecompError
 from edgecomp.lower.check_sarif import sarif
 from edgecomp.lower.rewrites import rewrite_for
 
@@ -38,7 +39,8 @@ def faulty():
         helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
         helper.make_node("Relu", ["c"], ["r"], name="relu"),
         helper.make_node("LRN", ["r"], ["q"], name="lrn", size=3),
-        helper.make_node("NonZero", ["q"], ["n"], name="nonzero"),
+        helper.make_node("ReduceSum", ["q"], ["a"], name="sum", keepdims=0),
+        helper.make_node("Range", ["zero", "a", "one"], ["n"], name="range"),
         helper.make_node("Cast", ["n"], ["f"], name="cast", to=TensorProto.FLOAT),
         helper.make_node("StringNormalizer", ["s"], ["t"], name="strings"),
     ]
@@ -47,8 +49,12 @@ def faulty():
     return model_of(
         nodes,
         [tensor("x", [1, 3, 8, 8]), tensor("s", [1], TensorProto.STRING)],
-        [tensor("f", [4, None]), tensor("t", [None], TensorProto.STRING)],
-        [constant("w", weights)],
+        [tensor("f", [None]), tensor("t", [None], TensorProto.STRING)],
+        [
+            constant("w", weights),
+            constant("zero", np.float32(0)),
+            constant("one", np.float32(1)),
+        ],
     )
 
 
@@ -62,7 +68,7 @@ def test_every_problem_is_listed_once(report):
     assert found == [
         ("impossible", "input", ("s",)),
         ("impossible", "output", ("t",)),
-        ("impossible", "NonZero", ("nonzero",)),
+        ("impossible", "Range", ("range",)),
         ("impossible", "Cast", ("cast",)),
         ("impossible", "StringNormalizer", ("strings",)),
         ("fallback", "LRN", ("lrn",)),
@@ -77,6 +83,7 @@ def test_a_problem_says_where_why_and_what_would_help(report):
     assert reasons["LRN"].detail == "no schedule for this operator"
     assert "'n'" in reasons["Cast"].detail
     assert reasons["Cast"].rewrite == "mend the operator that this size comes from"
+    assert "--bound" in reasons["Range"].rewrite
 
 
 def test_the_rest_is_looked_at_as_it_would_be_built(report):
@@ -106,6 +113,31 @@ def test_shares_are_of_the_whole_model():
     assert shares == pytest.approx({("first", "relu"): 0.2, ("second",): 0.8})
     assert report.possible
     assert report.problems == []
+
+
+def test_sizes_that_the_data_decides():
+    """Their bounds are said; what follows them is looked at as it is built."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["n"], name="nonzero"),
+        helper.make_node("Cast", ["n"], ["f"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("CumSum", ["f", "axis"], ["y"], name="sum"),
+    ]
+    model = model_of(
+        nodes, [tensor("x", [3, 5])], [tensor("y", [2, None])], [constant("axis", np.int64(1))]
+    )
+    found = {c.operator: c for c in api.check(model, ["x86-64-v3"]).checks}
+    assert (found["NonZero"].dimension, found["NonZero"].bound) == ("n_1", 15)
+    assert found["Cast"].status == "scheduled"
+    assert found["CumSum"].status == "impossible"
+    report = api.check(model, ["x86-64-v3"], bounds=["n_1:[0..7]"])
+    (bounded,) = [c for c in report.checks if c.operator == "NonZero"]
+    assert bounded.bound == 7
+    text = io.StringIO()
+    report.render(rich.console.Console(file=text, width=160))
+    assert "bounded by 7" in text.getvalue()
+    with pytest.raises(EdgecompError, match="no dimension of this name") as caught:
+        api.check(model, ["x86-64-v3"], bounds=["n_0:[0..7]"])
+    assert "n_1" in caught.value.hint
 
 
 def test_for_people(report):

@@ -157,6 +157,24 @@ def integers(g):
     return g("Mod", x, g("Add", g("Abs", y), np.int64(1)))
 
 
+def top_k(g):
+    return g("TopK", x_of(g, "b", "s"), np.array([1]), outputs=2)[1]
+
+
+def gather_nd(g):
+    x, places = x_of(g, "b", "s", 3), x_of(g, "s", 1, name="places", dtype=np.int64)
+    return g("GatherND", x, g("Clip", places, np.int64(0), np.int64(0)))
+
+
+def gather_middle(g):
+    x = x_of(g, "b", "s", 5)
+    return g("Gather", x, np.array([[0, -1, 0]]), axis=1)
+
+
+def scaled_by_size(g):
+    return g("Mul", x_of(g, "s", 3), g("Cast", g("Size", "x"), to=1))
+
+
 def convolution(g):
     x = x_of(g, "b", 3, 10, 11)
     y = g("Relu", g("Conv", x, weights(8, 3, 3, 3), weights(8), pads=[1, 1, 1, 1]))
@@ -177,7 +195,8 @@ FAMILIES = {
         elementwise, mask, where, dense, gemm, scores, weighted, broadcast_product, layer_norm,
         mean_over_length, mean_over_last, maximum_of_all, norm, log_softmax, embedding, positions,
         causal, heads, transpose, flatten, concatenate, prepend, last_of, without_first,
-        every_second, expand, integers, convolution, images,
+        every_second, expand, integers, top_k, gather_nd, gather_middle, scaled_by_size,
+        convolution, images,
     )
 }  # fmt: skip
 
@@ -257,16 +276,15 @@ def test_out_of_bounds(models):
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (lambda g: g("TopK", x_of(g, "b", "s"), np.array([1]), outputs=2)[0], "TopK"),
         (lambda g: g("CumSum", x_of(g, "b", "s"), np.int64(1)), "Cumulative"),
         (
             lambda g: g(
-                "Slice", x_of(g, "s", 3), np.array([0]), np.array([20]), np.array([0])
+                "Slice", x_of(g, "s", "s"), *(np.array([k]) for k in (0, 20, 0)), np.array([3])
             ),
             "no simple expression",
         ),
         (
-            lambda g: g("Mul", x_of(g, "s", 3), g("Cast", g("Size", "x"), to=1)),
+            lambda g: g("Mul", x_of(g, "s", 3), g("Sqrt", g("Cast", g("Size", "x"), to=1))),
             "depends on the size",
         ),
     ],

@@ -1,8 +1,9 @@
 import hypothesis
+import pytest
 from hypothesis import strategies
 
 from edgecomp.lower.fit_size import fit_size
-from edgecomp.plan.sizes import Size, Symbol, evaluate
+from edgecomp.plan.sizes import Size, Symbol, evaluate, largest
 from edgecomp.steps.dynamic import golden_sizes, typical_sizes
 
 B, S = Symbol("b", 1, 8), Symbol("s", 1, 512)
@@ -55,8 +56,21 @@ def test_strides_are_found(divisor, shift, factor):
         assert found is None or evaluate(found, {B: 1, S: s}) == value(1, s)
 
 
+@pytest.mark.parametrize(("shift", "most"), [(0, 200), (3, 180), (-1, 174), (0, 100)])
+def test_caps_are_found(shift, most):
+    """The smaller one of a size and a number."""
+
+    def value(_, s):
+        return min(s + shift, most)
+
+    found = fit_size(seen(value), SEEN)
+    for s in (1, 2, most - shift, most - shift + 1, 511, 512):
+        assert evaluate(found, {B: 1, S: s}) == value(1, s)
+    assert largest(found) == most
+
+
 def test_what_is_no_expression():
-    assert fit_size(seen(lambda _, s: min(s, 200)), SEEN) is None
+    assert fit_size(seen(lambda _, s: min(s * s, 200)), SEEN) is None
     assert fit_size(seen(lambda _, s: s % 7), SEEN) is None
     assert fit_size(seen(lambda *_: 7), SEEN) == 7
     assert fit_size(seen(lambda b, _: b), SEEN) == Size.of(B)

@@ -18,13 +18,15 @@
 
 enum { X, GO, LIMIT, ROUND, A, B, SCALE, TENSORS };
 enum { EXPAND, FIRST_SUM, FIRST_SCALE, SECOND_SUM, SECOND_SCALE, FINISH, CALLS };
-enum { MOST = 8, COLUMNS = 16, SLACK = 64, SIZES = 2, TERMS = 4 };
+enum { MOST = 8, COLUMNS = 16, SLACK = 64, SIZES = 2, TERMS = 5 };
+enum { SYMBOLS = 3, MOST_COUNT = 4 };
 enum { A_BYTES = MOST * COLUMNS * sizeof(float), MOST_MEMORY = 1 << 20 };
 
 typedef struct damage_model {
   ec_model model;
   ec_dynamic dynamic;
-  ec_symbol symbols[2];
+  ec_symbol symbols[SYMBOLS];
+  ec_count counts[1];
   ec_term terms[TERMS];
   ec_extent half;               /* floor(n / 2): the second symbol */
   ec_extent items[CALLS];       /* of the calls whose items differ */
@@ -126,12 +128,16 @@ static ec_call call_of(ec_kernel kernel, uint32_t pointers, uint32_t items, uint
 
 static void make_tables(damage_model *out) {
   *out = (damage_model){
-      .symbols = {{"n", 1, MOST, NULL}, {"n/2", 0, MOST / 2, &out->half}},
-      .terms = {{1, 1, {0}}, {1, 1, {1}}, {COLUMNS, 0, {0}}, {COLUMNS, 1, {0}}},
+      .symbols = {{"n", 1, MOST, NULL, 0, 0},
+                  {"n/2", 0, MOST / 2, &out->half, 0, 0},
+                  {"k", 0, MOST_COUNT, NULL, 1, 0}},
+      .counts = {{2, EXPAND, LIMIT, 0}}, /* the limit is a count, too */
+      .terms = {{1, 1, {0}}, {1, 1, {1}}, {COLUMNS, 0, {0}}, {COLUMNS, 1, {0}}, {1, 1, {2}}},
       .half = {&out->terms[0], 1, 2},
       .items = {[EXPAND] = {&out->terms[0], 1, 1},
                 [FIRST_SCALE] = {&out->terms[0], 1, 1},
-                [SECOND_SUM] = {&out->terms[1], 1, 1}},
+                [SECOND_SUM] = {&out->terms[1], 1, 1},
+                [FINISH] = {&out->terms[4], 1, 1}},
       .sizes = {{&out->terms[0], 1, 1}, {&out->terms[3], 1, 1}},
       .shape = {{&out->terms[0], 1, 1}, {&out->terms[2], 1, 1}},
       .strides = {COLUMNS * sizeof(float), COLUMNS * sizeof(float)},
@@ -148,10 +154,11 @@ static void make_tables(damage_model *out) {
                 call_of((ec_kernel)(void (*)(void))first_scale, 2, 2, 1),
                 call_of((ec_kernel)(void (*)(void))second_sum, 2, MOST / 2, 2),
                 call_of((ec_kernel)(void (*)(void))second_scale, 2, 5, 3),
-                call_of((ec_kernel)(void (*)(void))finish, 1, 1, 0)},
+                call_of((ec_kernel)(void (*)(void))finish, 1, MOST_COUNT, 0)},
       .sized = {[EXPAND] = {&out->items[EXPAND], out->sizes, NULL, SIZES, 0},
                 [FIRST_SCALE] = {&out->items[FIRST_SCALE], NULL, out->strides, 0, 0},
-                [SECOND_SUM] = {&out->items[SECOND_SUM], out->sizes, NULL, 1, 0}},
+                [SECOND_SUM] = {&out->items[SECOND_SUM], out->sizes, NULL, 1, 0},
+                [FINISH] = {&out->items[FINISH], NULL, NULL, 0, 0}},
       .regions = {{EC_REGION_LOOP, FIRST_SUM, FINISH, GO, 1, LIMIT, ROUND, 0, 4},
                   {EC_REGION_BRANCH, FINISH, CALLS, GO, 1, EC_NO_TENSOR, EC_NO_TENSOR, 0, 0}},
       .inputs = {{"x", X, EC_DTYPE_FLOAT32, 2, 0, {MOST, COLUMNS}},
@@ -171,8 +178,9 @@ static void make(damage_model *out) {
   out->calls[FIRST_SUM].workspace_bytes = 32;
   out->calls[SECOND_SUM].workspace_bytes = 32;
   out->calls[SECOND_SCALE].first_item = 3;
-  out->dynamic =
-      (ec_dynamic){out->symbols, out->sized, out->input_shapes, out->output_shapes, 2, 0};
+  out->dynamic = (ec_dynamic){
+      out->symbols, out->sized, out->input_shapes, out->output_shapes, out->counts,
+      SYMBOLS,      1};
   out->model = (ec_model){.magic = EC_MODEL_MAGIC,
                           .abi_version = EC_MODEL_ABI_VERSION,
                           .struct_bytes = sizeof(ec_model),
@@ -256,12 +264,19 @@ static void list_region(size_t base) {
 }
 
 static void list_dynamic(void) {
-  ADD(AT(dynamic), ec_dynamic, symbol_count, 2, false);
-  NUMBER(AT(dynamic), ec_dynamic, reserved);
-  for (size_t i = 0; i < 2; ++i) {
-    NUMBER(AT(symbols) + i * sizeof(ec_symbol), ec_symbol, minimum);
-    NUMBER(AT(symbols) + i * sizeof(ec_symbol), ec_symbol, maximum);
+  ADD(AT(dynamic), ec_dynamic, symbol_count, SYMBOLS, false);
+  ADD(AT(dynamic), ec_dynamic, count_count, 1, false);
+  for (size_t i = 0; i < SYMBOLS; ++i) {
+    size_t base = AT(symbols) + i * sizeof(ec_symbol);
+    NUMBER(base, ec_symbol, minimum);
+    NUMBER(base, ec_symbol, maximum);
+    NUMBER(base, ec_symbol, is_counted);
+    NUMBER(base, ec_symbol, reserved);
   }
+  NUMBER(AT(counts), ec_count, symbol);
+  NUMBER(AT(counts), ec_count, call);
+  NUMBER(AT(counts), ec_count, tensor);
+  NUMBER(AT(counts), ec_count, reserved);
   for (size_t i = 0; i < TERMS; ++i) {
     size_t base = AT(terms) + i * sizeof(ec_term);
     NUMBER(base, ec_term, factor);
@@ -362,7 +377,8 @@ static void run_at(ec_session *session, int64_t n) {
   CHECK(status == EC_OK || status == EC_ERROR_SHAPE || status == EC_ERROR_ARGUMENT);
   fill_inputs(session);
   status = ec_session_run(session);
-  CHECK(status == EC_OK || status == EC_ERROR_ROUNDS || status == EC_ERROR_BRANCH);
+  CHECK(status == EC_OK || status == EC_ERROR_ROUNDS || status == EC_ERROR_BRANCH ||
+        status == EC_ERROR_COUNT);
   for (uint32_t i = 0; i < running.of->model.output_count; ++i) {
     const void *data = NULL;
     uint64_t bytes = 0;

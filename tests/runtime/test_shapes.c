@@ -82,7 +82,7 @@ static ec_call call(ec_kernel kernel, const uint32_t *tensors, uint32_t count,
 
 static void make(dynamic_demo *demo) {
   *demo = (dynamic_demo){
-      .symbols = {{"n", 1, MOST, NULL}, {"n/2", 0, MOST / 2, half_of_n}},
+      .symbols = {{"n", 1, MOST, NULL, 0, 0}, {"n/2", 0, MOST / 2, half_of_n, 0, 0}},
       .tensors = {tensor("x", 0, MOST * COLUMNS), tensor("gain", 256, MOST),
                   tensor("y", 384, MOST * COLUMNS), tensor("sum", 640, MOST),
                   tensor("half", 768, MOST / 2)},
@@ -100,7 +100,8 @@ static void make(dynamic_demo *demo) {
   demo->sized[1] = (ec_dynamic_call){n_rows, NULL, demo->strides, 0, 0};
   demo->sized[2] = (ec_dynamic_call){half_shape, half_shape, NULL, 1, 0};
   demo->calls[2].workspace_bytes = sizeof(float);
-  demo->dynamic = (ec_dynamic){demo->symbols, demo->sized, input_shapes, output_shapes, 2, 0};
+  demo->dynamic =
+      (ec_dynamic){demo->symbols, demo->sized, input_shapes, output_shapes, NULL, 2, 0};
   demo->model = (ec_model){.magic = EC_MODEL_MAGIC,
                            .abi_version = EC_MODEL_ABI_VERSION,
                            .struct_bytes = sizeof(ec_model),
@@ -278,7 +279,8 @@ static void test_descriptors(void) {
   const uint64_t y_bytes = MOST * COLUMNS * sizeof(float);
   CHECK_BAD("sound bounds", demo.symbols[0].minimum = 0);
   CHECK_BAD("sound bounds", demo.symbols[0].minimum = MOST + 1);
-  CHECK_BAD("sound bounds", demo.symbols[1].maximum = 3);
+  CHECK_BAD("sound bounds", demo.symbols[1].minimum = 1);
+  CHECK_BAD("sound bounds", demo.symbols[1].reserved = 1);
   CHECK_BAD("can be too large", demo.sized[0].items = far_items);
   CHECK_BAD("can be too large", demo.sized[0].items = many_items);
   CHECK_BAD("can be too large", demo.sized[0].items = huge_items);
@@ -302,8 +304,23 @@ static void test_descriptors(void) {
   CHECK_BAD("lacks a table", demo.dynamic.symbol_count = 0);
 }
 
+/* A derived number is never more than its maximum. */
+static void test_cap(void) {
+  dynamic_demo demo;
+  make(&demo);
+  demo.symbols[1].maximum = 3;
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, ec_session_open(&demo.model, NULL, &session));
+  check_output(session, 2, 1, 3);
+  const int64_t shape[] = {5, COLUMNS};
+  CHECK_STATUS(EC_OK, ec_session_set_input_shape(session, 0, shape, 2));
+  check_output(session, 2, 1, 2);
+  ec_session_close(session);
+}
+
 int main(void) {
   test_sizes();
+  test_cap();
   test_strips();
   test_refusals();
   test_descriptors();

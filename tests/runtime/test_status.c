@@ -16,6 +16,7 @@ static const ec_status all[] = {
     EC_ERROR_INPUT_BYTES,
     EC_ERROR_MEMORY_TOO_SMALL,
     EC_ERROR_SHAPE,
+    EC_ERROR_COUNT,
     EC_ERROR_ROUNDS,
     EC_ERROR_BRANCH,
     EC_ERROR_OUT_OF_MEMORY,

@@ -15,7 +15,7 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
-from edgecomp.plan.operations import Gather, Reinterpret, StridedCopy
+from edgecomp.plan.operations import Gather, GatherParts, Reinterpret, StridedCopy
 from edgecomp.plan.values import Array, Value
 
 
@@ -189,6 +189,14 @@ def read_gather(reader: Reader, node: ir.Node) -> str:
     return ""
 
 
+def read_gather_nd(reader: Reader, node: ir.Node) -> str:
+    """GatherND."""
+    source, indices = reader.input(node, 0), reader.input(node, 1)
+    kind = GatherParts(attribute_int(node, "batch_dims", 0))
+    reader.emit(kind, [source, indices], [reader.value(node.outputs[0])], [node])
+    return ""
+
+
 def read_depth_to_space(reader: Reader, node: ir.Node) -> str:
     """DepthToSpace: reshape, transpose, reshape (ONNX operator specification)."""
     source, result = _ends(reader, node)
@@ -271,11 +279,11 @@ TABLE = {
     "Unsqueeze": read_reshape,
     "Identity": read_reshape,
     "Transpose": read_transpose,
-    "Slice": read_slice,
     "Concat": read_concat,
     "Split": read_split,
     "Expand": read_expand,
     "Gather": read_gather,
+    "GatherND": read_gather_nd,
     "DepthToSpace": read_depth_to_space,
     "SpaceToDepth": read_space_to_depth,
 }

@@ -10,6 +10,7 @@ from edgecomp.schedules.cpu import (
     elementwise,
     fill,
     gather,
+    gather_parts,
     layer_norm,
     lookup_table,
     matrix_multiply,
@@ -24,6 +25,7 @@ from edgecomp.schedules.cpu import (
     softmax,
     store_part,
     strided_copy,
+    top_k,
     winograd,
 )
 from edgecomp.schedules.schedule import Schedule
@@ -50,6 +52,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     recurrence,
     cumulative,
     gather,
+    gather_parts,
+    top_k,
     store_part,
     strided_copy,
     fill,

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 3u
+#define EC_MODEL_ABI_VERSION 4u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 #define EC_MAX_REGION_DEPTH 16
@@ -148,20 +148,33 @@ typedef struct ec_term {
   uint32_t symbols[EC_MAX_TERM_SYMBOLS]; /* indices into ec_dynamic.symbols */
 } ec_term;
 
-/* A number that is known before a run: floor(sum of terms / divisor), never negative. */
+/* A number that symbols decide: floor(sum of terms / divisor), never negative. */
 typedef struct ec_extent {
   const ec_term *terms;
   uint32_t term_count; /* 0: the number is 0 */
   uint32_t divisor;    /* at least 1 */
 } ec_extent;
 
-/* A number that the shapes of the inputs decide. */
+/* A number that the shapes of the inputs, or a call, decide. */
 typedef struct ec_symbol {
   const char *name;
-  int64_t minimum;
+  int64_t minimum; /* at least 1 where an input gives the number */
   int64_t maximum;
-  const ec_extent *derived; /* of symbols before it; NULL where an input gives the number */
+  const ec_extent *derived; /* of other symbols, derived ones before it, and never more than
+                               the maximum; NULL where an input or a call gives the number */
+  uint32_t is_counted;      /* 1: one ec_count gives the number, else 0 */
+  uint32_t reserved;        /* zero */
 } ec_symbol;
+
+/* A number that a call writes while the model runs: how many elements it found. The runtime
+ * reads it when the call is finished, and refuses one that is out of the symbol's bounds with
+ * EC_ERROR_COUNT; calls behind it have the sizes that follow from it. */
+typedef struct ec_count {
+  uint32_t symbol;   /* is_counted, derived NULL */
+  uint32_t call;     /* strip 0, in no region */
+  uint32_t tensor;   /* int64, 8 bytes, in the arena */
+  uint32_t reserved; /* zero */
+} ec_count;
 
 /* What of a call differs from run to run; all zero for nothing. */
 typedef struct ec_dynamic_call {
@@ -179,8 +192,9 @@ typedef struct ec_dynamic {
   const ec_dynamic_call *calls;    /* one for each call of the model */
   const ec_extent *const *inputs;  /* for each input `rank` extents, NULL where static */
   const ec_extent *const *outputs; /* the same */
+  const ec_count *counts;          /* by call; one for each symbol that is counted */
   uint32_t symbol_count;
-  uint32_t reserved; /* zero */
+  uint32_t count_count;
 } ec_dynamic;
 
 typedef struct ec_model {

@@ -20,8 +20,11 @@ static ec_status bad_symbol(const ec_model *model, uint32_t index) {
 static ec_status check_symbol(const ec_model *model, uint32_t index) {
   const ec_symbol *symbol = &model->dynamic->symbols[index];
   if (symbol->name == NULL || symbol->minimum < 0 || symbol->maximum < symbol->minimum ||
-      symbol->maximum > INT32_MAX) {
+      symbol->maximum > INT32_MAX || symbol->is_counted > 1 || symbol->reserved != 0) {
     return bad_symbol(model, index);
+  }
+  if (symbol->is_counted != 0) {
+    return symbol->derived == NULL ? EC_OK : bad_symbol(model, index);
   }
   if (symbol->derived == NULL) {
     return symbol->minimum != 0 ? EC_OK : bad_symbol(model, index);
@@ -29,7 +32,7 @@ static ec_status check_symbol(const ec_model *model, uint32_t index) {
   int64_t low = 0;
   int64_t high = 0;
   if (!ec_extent_bounds(symbol->derived, model->dynamic->symbols, index, &low, &high) ||
-      low < symbol->minimum || high > symbol->maximum) {
+      low < symbol->minimum) {
     return bad_symbol(model, index);
   }
   return EC_OK;
@@ -124,8 +127,9 @@ static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent, int6
   if (term->symbol_count == 0) {
     return term->factor == constant;
   }
-  return term->symbol_count == 1 && term->factor == 1 &&
-         dynamic->symbols[term->symbols[0]].derived == NULL;
+  const ec_symbol *symbol = &dynamic->symbols[term->symbols[0]];
+  return term->symbol_count == 1 && term->factor == 1 && symbol->derived == NULL &&
+         symbol->is_counted == 0;
 }
 
 static ec_status check_ports(const ec_model *model, const ec_port *ports, uint32_t count,
@@ -144,6 +148,48 @@ static ec_status check_ports(const ec_model *model, const ec_port *ports, uint32
   return EC_OK;
 }
 
+static bool is_in_region(const ec_model *model, uint32_t call) {
+  for (uint32_t i = 0; i < model->region_count; ++i) {
+    if (model->regions[i].first_call <= call && call < model->regions[i].end_call) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool is_count(const ec_model *model, const ec_count *count) {
+  if (count->symbol >= model->dynamic->symbol_count || count->call >= model->call_count ||
+      count->tensor >= model->tensor_count || count->reserved != 0) {
+    return false;
+  }
+  const ec_tensor *tensor = &model->tensors[count->tensor];
+  return model->dynamic->symbols[count->symbol].is_counted != 0 &&
+         tensor->dtype == EC_DTYPE_INT64 && tensor->bytes == sizeof(int64_t) &&
+         tensor->storage == EC_STORAGE_ARENA && model->calls[count->call].strip == 0 &&
+         !is_in_region(model, count->call);
+}
+
+/* Each counted symbol has one count, and the counts are in the order of their calls. */
+static ec_status check_counts(const ec_model *model) {
+  const ec_dynamic *dynamic = model->dynamic;
+  uint32_t counted = 0;
+  for (uint32_t i = 0; i < dynamic->symbol_count; ++i) {
+    counted += dynamic->symbols[i].is_counted;
+  }
+  bool is_good = counted == dynamic->count_count && (dynamic->counts != NULL || counted == 0);
+  for (uint32_t i = 0; is_good && i < counted; ++i) {
+    const ec_count *count = &dynamic->counts[i];
+    is_good = is_count(model, count) && (i == 0 || count[-1].call <= count->call);
+    for (uint32_t before = 0; is_good && before < i; ++before) {
+      is_good = dynamic->counts[before].symbol != count->symbol;
+    }
+  }
+  if (!is_good) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "the counts of '%s' are malformed", model->name);
+  }
+  return EC_OK;
+}
+
 /* Whether the sizes of all calls can be numbered. */
 static bool is_countable(const ec_model *model) {
   uint64_t count = 0;
@@ -158,7 +204,7 @@ ec_status ec_dynamic_check(const ec_model *model) {
   if (dynamic == NULL) {
     return EC_OK;
   }
-  if (dynamic->symbols == NULL || dynamic->symbol_count == 0 || dynamic->reserved != 0 ||
+  if (dynamic->symbols == NULL || dynamic->symbol_count == 0 ||
       (dynamic->calls == NULL && model->call_count != 0) ||
       (dynamic->inputs == NULL && model->input_count != 0) ||
       (dynamic->outputs == NULL && model->output_count != 0)) {
@@ -171,6 +217,9 @@ ec_status ec_dynamic_check(const ec_model *model) {
   ec_status status = EC_OK;
   for (uint32_t i = 0; status == EC_OK && i < dynamic->symbol_count; ++i) {
     status = check_symbol(model, i);
+  }
+  if (status == EC_OK) {
+    status = check_counts(model);
   }
   for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
     status = check_call(model, i);

@@ -14,6 +14,8 @@ const char *ec_status_name(ec_status status) {
       return "memory_too_small";
     case EC_ERROR_SHAPE:
       return "shape";
+    case EC_ERROR_COUNT:
+      return "count";
     case EC_ERROR_ROUNDS:
       return "rounds";
     case EC_ERROR_BRANCH:

@@ -11,11 +11,13 @@
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
+#include "exec/sizes.h"
 
 /* A run on its way. */
 typedef struct run_state {
   const ec_run *run;
   uint32_t call_count;       /* calls from here on do not run */
+  uint32_t next_count;       /* of the model's counts, the first that was not read yet */
   const ec_device *active;   /* has launched calls that may not be finished, or NULL */
   ec_call_profile *profiles; /* NULL: not measured */
 } run_state;
@@ -101,6 +103,41 @@ static void write_counter(const ec_run *run, uint32_t counter, int64_t round) {
   }
 }
 
+/* Take what a call that is finished has counted as the symbol's value. */
+static ec_status take_count(const ec_run *run, const ec_count *count) {
+  const ec_symbol *symbol = &run->model->dynamic->symbols[count->symbol];
+  int64_t found = 0;
+  memcpy(&found, tensor_data(run, count->tensor), sizeof found);
+  if (found < symbol->minimum || found > symbol->maximum) {
+    return EC_FAIL(EC_ERROR_COUNT,
+                   "%s makes dimension '%s' %" PRId64 ", the model is built for %" PRId64
+                   " to %" PRId64,
+                   run->model->calls[count->call].nodes, symbol->name, found, symbol->minimum,
+                   symbol->maximum);
+  }
+  run->sizes->symbols[count->symbol] = found;
+  return EC_OK;
+}
+
+/* Read the counts of calls before `end` that were not read yet. */
+static ec_status take_counts(run_state *state, uint32_t end) {
+  const ec_dynamic *dynamic = state->run->model->dynamic;
+  if (dynamic == NULL || state->next_count == dynamic->count_count ||
+      dynamic->counts[state->next_count].call >= end) {
+    return EC_OK;
+  }
+  ec_status status = finish_active(state);
+  while (status == EC_OK && state->next_count < dynamic->count_count &&
+         dynamic->counts[state->next_count].call < end) {
+    status = take_count(state->run, &dynamic->counts[state->next_count]);
+    state->next_count += 1;
+  }
+  if (status == EC_OK) {
+    ec_sizes_update(state->run->sizes);
+  }
+  return status;
+}
+
 static ec_status run_range(run_state *state, uint32_t call, uint32_t end, uint32_t region);
 
 static ec_status run_branch(run_state *state, uint32_t index) {
@@ -160,6 +197,9 @@ static ec_status run_range(run_state *state, uint32_t call, uint32_t end, uint32
     if (next == NULL || next->first_call != call) {
       uint32_t until = next != NULL && next->first_call < end ? next->first_call : end;
       status = state->profiles != NULL ? measure(state, &call) : launch(state, &call, until);
+      if (status == EC_OK) {
+        status = take_counts(state, call);
+      }
       continue;
     }
     status =
@@ -180,11 +220,11 @@ static ec_status run_all(run_state *state) {
 }
 
 ec_status ec_run_calls(const ec_run *run, uint32_t call_count) {
-  run_state state = {run, call_count, NULL, NULL};
+  run_state state = {run, call_count, 0, NULL, NULL};
   return run_all(&state);
 }
 
 ec_status ec_run_profiled(const ec_run *run, ec_call_profile *profiles) {
-  run_state state = {run, run->model->call_count, NULL, profiles};
+  run_state state = {run, run->model->call_count, 0, NULL, profiles};
   return run_all(&state);
 }

@@ -6,6 +6,7 @@
 
 #include "edgecomp/edgecomp.h"
 #include "exec/device.h"
+#include "exec/sizes.h"
 
 /* What a run works on. */
 typedef struct ec_run {
@@ -13,6 +14,7 @@ typedef struct ec_run {
   const ec_device *devices; /* EC_DEVICE_COUNT entries */
   uint8_t *arena;
   const uint8_t *weights; /* NULL when the model has none */
+  ec_sizes *sizes;        /* NULL for a model whose sizes are fixed */
 } ec_run;
 
 /* Run the first `call_count` calls; of a loop that ends after them, one round. */

@@ -48,8 +48,10 @@ void ec_sizes_update(ec_sizes *sizes) {
   const ec_model *model = sizes->model;
   const ec_dynamic *dynamic = model->dynamic;
   for (uint32_t i = 0; i < dynamic->symbol_count; ++i) {
-    if (dynamic->symbols[i].derived != NULL) {
-      sizes->symbols[i] = ec_extent_value(dynamic->symbols[i].derived, sizes->symbols);
+    const ec_symbol *symbol = &dynamic->symbols[i];
+    if (symbol->derived != NULL) {
+      int64_t value = ec_extent_value(symbol->derived, sizes->symbols);
+      sizes->symbols[i] = value < symbol->maximum ? value : symbol->maximum;
     }
   }
   for (uint32_t i = 0; i < model->call_count; ++i) {

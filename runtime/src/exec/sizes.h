@@ -20,7 +20,7 @@ uint64_t ec_sizes_bytes(const ec_model *model);
 /* Divide the memory; all symbols get their largest values. */
 void ec_sizes_place(const ec_model *model, void *memory, ec_sizes *out_sizes);
 
-/* Compute everything from the symbols that inputs give. */
+/* Compute everything from the symbols that inputs and calls give. */
 void ec_sizes_update(ec_sizes *sizes);
 
 #endif /* EDGECOMP_SRC_EXEC_SIZES_H */

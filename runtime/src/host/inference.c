@@ -9,8 +9,9 @@
 #include "exec/run.h"
 #include "host/session.h"
 
-static ec_run run_of(const ec_session *session) {
-  return (ec_run){session->model, session->devices, session->arena, session->weights.data};
+static ec_run run_of(ec_session *session) {
+  return (ec_run){session->model, session->devices, session->arena, session->weights.data,
+                  session->model->dynamic != NULL ? &session->sizes : NULL};
 }
 
 ec_status ec_session_run(ec_session *session) {

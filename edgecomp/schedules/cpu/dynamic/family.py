@@ -1,18 +1,26 @@
 """Schedules of dynamic operations, the more special ones first; the first that claims has it."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation
+from edgecomp.plan.operations import GivenCount, Operation, Sizes
 from edgecomp.plan.sizes import has_dynamic
+from edgecomp.schedules.cpu import gather_parts, top_k
 from edgecomp.schedules.cpu.dynamic import (
     batch_products,
     copies,
     elementwise,
     flat,
+    given_count,
     leading,
+    non_max_suppression,
+    non_zero,
     products,
+    progression,
     reductions,
     rows,
+    size_list,
+    slice_between,
     softmax,
+    unique,
 )
 from edgecomp.schedules.schedule import Schedule
 
@@ -26,11 +34,22 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     flat,
     leading,
     copies,
+    non_zero,
+    non_max_suppression,
+    unique,
+    slice_between,
+    progression,
+    given_count,
+    top_k,
+    gather_parts,
+    size_list,
 )
 
 
 def is_dynamic_operation(operation: Operation) -> bool:
     """Whether a size of an operation differs from run to run."""
+    if isinstance(operation.kind, (Sizes, GivenCount)):
+        return True
     return any(has_dynamic(value.shape) for value in (*operation.inputs, *operation.outputs))
 
 

@@ -1,0 +1,124 @@
+"""Shapes at counts that had no part in a program: 0, 1 and 2 are counts like all others.
+
+A program is made from readings at larger sizes. What a model does otherwise at few elements (the
+last two of one) must not pass unseen: every shape of it is compared there.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.counts import open_values
+from edgecomp.graph.shapes import static_shape
+from edgecomp.graph.source import source_of
+from edgecomp.lower.fit_size import fit_size
+from edgecomp.lower.lower import Variant
+from edgecomp.plan.sizes import Symbol, evaluate
+
+logger = logging.getLogger(__name__)
+
+_FEW = (0, 1, 2)
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass
+class CountedShapes:
+    """Shapes of what depends on a count, at the sizes that a program is made from.
+
+    Attributes:
+        symbols: of the model.
+        model: at the largest sizes.
+    """
+
+    symbols: Sequence[Symbol]
+    model: ir.Model
+
+    def __post_init__(self) -> None:
+        largest = {symbol: symbol.maximum for symbol in self.symbols}
+        self._seen: list[tuple[Mapping[Symbol, int], Shapes]] = [
+            (largest, _shapes(self.model))
+        ]
+
+    def watched(
+        self, variants: Iterable[Variant], at_sizes: Callable[[Mapping[str, int]], ir.Model]
+    ) -> Iterator[Variant]:
+        """The variants, whose shapes are noted as they pass; then few elements are looked at.
+
+        Args:
+            variants: of the model.
+            at_sizes: reads the model at sizes by name.
+
+        Raises:
+            EdgecompError: DIMENSION_FREE naming the first node that does something else there.
+        """
+        for variant in variants:
+            self._seen.append((variant.sizes, _shapes(variant.model)))
+            yield variant
+        self._check(at_sizes)
+
+    def _check(self, at_sizes: Callable[[Mapping[str, int]], ir.Model]) -> None:
+        for few in _FEW:
+            sizes = {
+                s.name: min(max(few, s.minimum), s.maximum) if s.is_counted else s.maximum
+                for s in self.symbols
+            }
+            try:
+                model = at_sizes(sizes)
+            except EdgecompError as error:
+                logger.warning(
+                    "the model cannot be read at %s: %s", _listed(sizes), error.cause
+                )
+                continue
+            self._compare(sizes, _shapes(model))
+
+    def _compare(self, sizes: Mapping[str, int], found: Shapes) -> None:
+        values = {symbol: sizes[symbol.name] for symbol in self.symbols}
+        for node in self.model.graph:
+            for value in node.outputs:
+                name = value.name or ""
+                if name not in found or any(name not in shapes for _, shapes in self._seen):
+                    continue
+                wanted = self._expected(name, values)
+                if wanted is not None and wanted != found[name]:
+                    raise _differs(node, wanted, found[name], sizes)
+
+    def _expected(self, name: str, values: Mapping[Symbol, int]) -> tuple[int, ...] | None:
+        """A value's shape by what the other sizes say, None where they say nothing simple."""
+        sizes = [each for each, _ in self._seen]
+        columns = zip(*(shapes[name] for _, shapes in self._seen), strict=True)
+        fitted = [fit_size(column, sizes) for column in columns]
+        if any(size is None for size in fitted):
+            return None
+        return tuple(max(0, evaluate(size, values)) for size in fitted)
+
+
+def _shapes(model: ir.Model) -> Shapes:
+    depends = open_values(model)
+    return {
+        value.name: shape
+        for node in model.graph
+        for value in node.outputs
+        if value in depends and value.name and (shape := static_shape(value)) is not None
+    }
+
+
+def _differs(
+    node: ir.Node, wanted: tuple[int, ...], found: tuple[int, ...], sizes: Mapping[str, int]
+) -> EdgecompError:
+    return EdgecompError(
+        Code.DIMENSION_FREE,
+        f"{node.op_type} '{node.name}' gives {list(found)} at {_listed(sizes)}, where other sizes "
+        f"let expect {list(wanted)}: the model does something else with few elements",
+        node=node.name or "",
+        source=source_of(node),
+        hint="write it so that its shape follows from the count alike for any count, or bound "
+        "the count from below with --bound",
+    )
+
+
+def _listed(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
