@@ -19,7 +19,14 @@ import numpy as np
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fit_size import Sizes, fit_size
 from edgecomp.lower.program import LaidOut
-from edgecomp.plan.operations import Fallback, Operation, Program
+from edgecomp.plan.operations import (
+    Convolution,
+    Fallback,
+    Operation,
+    Pool,
+    Program,
+    Resize,
+)
 from edgecomp.plan.values import Array, Value
 
 
@@ -79,7 +86,10 @@ def generalize(seen: Sequence[Seen]) -> None:
         try:
             twins = [match.operation(number) for match in matches]
             kinds = [operation.kind, *(twin.kind for twin in twins)]
-            operation.kind = _joined(kinds, sizes)
+            if isinstance(operation.kind, Resize):
+                _require_same_resize(operation, twins)
+                continue
+            operation.kind = _joined(_alike_pads(kinds), sizes)
         except _DiffersError as error:
             raise _refusal(operation, str(error)) from None
     for operation in base.program.operations:
@@ -128,12 +138,13 @@ class _Match:
         if self.twins.setdefault(a, b) is not b:
             raise _DiffersError("at other sizes it is connected in another way")
         facts = [
-            (v.dtype, v.order, v.halo, v.quantization, v.first_channel, len(v.shape))
-            for v in (a, b)
+            (v.dtype, v.order, v.quantization, v.first_channel, len(v.shape)) for v in (a, b)
         ]
         kept = [(v.constant is None, v.part_of is None) for v in (a, b)]
         if facts[0] != facts[1] or kept[0] != kept[1]:
             raise _DiffersError(f"at other sizes '{a.name}' is stored in another way")
+        # Windows with strides may reach further at one size than at another.
+        a.halo = a.halo.union(b.halo)
         if a.part_of is not None and b.part_of is not None:
             self._pair(a.part_of, b.part_of)
 
@@ -166,6 +177,39 @@ def _require_part(value: Value, twin: Value) -> None:
     )
     if not fits or not _same(whole[tuple(map(slice, part.shape))], part):
         raise _DiffersError(f"the constant '{value.name}' depends on the size")
+
+
+def _alike_pads(kinds: Sequence[Any]) -> list[Any]:
+    """Windows with the greatest padding of all behind the image, which only halos depend on."""
+    if not all(isinstance(kind, Convolution | Pool) for kind in kinds):
+        return list(kinds)
+    bottom, right = (max(kind.pads[side] for kind in kinds) for side in (2, 3))
+    return [
+        dataclasses.replace(kind, pads=(*kind.pads[:2], bottom, right)) for kind in kinds
+    ]
+
+
+def _require_same_resize(operation: Operation, twins: Sequence[Operation]) -> None:
+    """Tables of a smaller size are those of the largest, cut at the last row and column."""
+    kind = operation.kind
+    assert isinstance(kind, Resize)
+    for twin in twins:
+        other, source = twin.kind, twin.inputs[0]
+        assert isinstance(other, Resize)
+        axes = (
+            (kind.rows, kind.row_weights, other.rows, other.row_weights),
+            (kind.columns, kind.column_weights, other.columns, other.column_weights),
+        )
+        for last, (whole, weights, part, part_weights) in zip(
+            (extent - 1 for extent in source.shape[2:]), axes, strict=True
+        ):
+            fits = len(part) <= len(whole) and other.nearest == kind.nearest
+            if not (
+                fits
+                and np.array_equal(np.minimum(whole[: len(part)], last), part)
+                and np.array_equal(weights[: len(part)], part_weights)
+            ):
+                raise _DiffersError("its scale or its positions depend on the size")
 
 
 def _same(a: Any, b: Any) -> bool:

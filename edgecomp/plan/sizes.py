@@ -23,6 +23,7 @@ class Symbol:
         numerator: of a derived symbol, whose value is ``floor(numerator / divisor)``; None
             where an input's shape gives the value.
         divisor: see ``numerator``.
+        step: of the dimension that gives the symbol, whose size is ``step`` times the value.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Symbol:
     maximum: int
     numerator: "Dimension | None" = None
     divisor: int = 1
+    step: int = 1
 
 
 #: Symbols of one product, sorted by name, repeated for powers.
@@ -163,8 +165,23 @@ def largest_shape(shape: Iterable[Dimension]) -> tuple[int, ...]:
     return tuple(map(largest, shape))
 
 
+def greatest(dimension: Dimension) -> int:
+    """The greatest value that a dimension of one given symbol has; ``largest`` of others.
+
+    ``largest`` takes the terms one by one: of ``2 * floor((w + 1) / 2) - w`` it says far more
+    than there is.
+    """
+    given = {symbol for symbol in symbols_of(dimension) if symbol.numerator is None}
+    if len(given) != 1:
+        return largest(dimension)
+    (symbol,) = given
+    values = range(symbol.minimum, symbol.maximum + 1)
+    return max(evaluate(dimension, {symbol: value}) for value in values)
+
+
 def symbols_of(dimension: Dimension) -> Iterator[Symbol]:
     """Every symbol that a dimension depends on, those before derived ones first."""
+    # A number depends on none.
     for monomial, _ in _terms(dimension):
         for symbol in monomial:
             if symbol.numerator is not None:

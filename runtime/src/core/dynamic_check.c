@@ -104,7 +104,7 @@ static bool fits_tensor(const ec_model *model, const ec_port *port, const ec_ext
   return bytes <= model->tensors[port->tensor].bytes;
 }
 
-/* An input's dimension sets a symbol or is a constant. */
+/* An input's dimension is a constant, or a symbol that it sets times a factor. */
 static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent) {
   if (extent->divisor != 1 || extent->term_count != 1) {
     return false;
@@ -113,7 +113,7 @@ static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent) {
   if (term->symbol_count == 0) {
     return true;
   }
-  return term->symbol_count == 1 && term->factor == 1 &&
+  return term->symbol_count == 1 && term->factor >= 1 &&
          dynamic->symbols[term->symbols[0]].derived == NULL;
 }
 

@@ -5,9 +5,12 @@ from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import has_dynamic
 from edgecomp.schedules.cpu.dynamic import (
     batch_products,
+    convolutions,
     copies,
     elementwise,
     flat,
+    halos,
+    images,
     leading,
     products,
     reductions,
@@ -25,6 +28,9 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     elementwise,
     flat,
     leading,
+    images,
+    convolutions,
+    halos,
     copies,
 )
 
