@@ -11,13 +11,13 @@ of positions, causal masks).
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower.fit_size import Sizes, fit_size
+from edgecomp.lower.fit_size import SizeFit, Sizes
 from edgecomp.lower.program import LaidOut
 from edgecomp.plan.operations import (
     Convolution,
@@ -81,25 +81,42 @@ def generalize(seen: Sequence[Seen]) -> None:
         first = base.program.operations[base.made.regions[0].first]
         raise _refusal(first, "it lies in a branch or a loop")
     matches = [_Match(base.program, other.program) for other in others]
-    sizes = [entry.sizes for entry in seen]
-    for number, operation in enumerate(base.program.operations):
-        try:
-            twins = [match.operation(number) for match in matches]
-            kinds = [operation.kind, *(twin.kind for twin in twins)]
-            if isinstance(operation.kind, Resize):
-                _require_same_resize(operation, twins)
-                continue
-            operation.kind = _joined(_alike_pads(kinds), sizes)
-        except _DiffersError as error:
-            raise _refusal(operation, str(error)) from None
-    for operation in base.program.operations:
+    fit = SizeFit([entry.sizes for entry in seen])
+    operations = base.program.operations
+    twins = [
+        _named(operation, _twins, number, matches)
+        for number, operation in enumerate(operations)
+    ]
+    for value in base.program.inputs:
+        _generalize_value(value, matches, fit)
+    # Values in their order, each from the one before: sizes of images are quotients of quotients.
+    for operation in operations:
         for value in (*operation.inputs, *operation.outputs):
-            try:
-                _generalize_value(value, matches, sizes)
-            except _DiffersError as error:
-                raise _refusal(operation, str(error)) from None
-    for value in (*base.program.inputs, *base.program.outputs):
-        _generalize_value(value, matches, sizes)
+            _named(operation, _generalize_value, value, matches, fit)
+    for operation, others_of in zip(operations, twins, strict=True):
+        _named(operation, _generalize_kind, operation, others_of, fit)
+    for value in base.program.outputs:
+        _generalize_value(value, matches, fit)
+
+
+def _named(operation: Operation, step: Callable[..., Any], *arguments: Any) -> Any:
+    """A step's result; what differs is said with the operation."""
+    try:
+        return step(*arguments)
+    except _DiffersError as error:
+        raise _refusal(operation, str(error)) from None
+
+
+def _twins(number: int, matches: "Sequence[_Match]") -> list[Operation]:
+    return [match.operation(number) for match in matches]
+
+
+def _generalize_kind(operation: Operation, twins: Sequence[Operation], fit: SizeFit) -> None:
+    if isinstance(operation.kind, Resize):
+        _require_same_resize(operation, twins)
+        return
+    kinds = [operation.kind, *(twin.kind for twin in twins)]
+    operation.kind = _joined(_alike_pads(kinds), fit)
 
 
 class _Match:
@@ -149,7 +166,7 @@ class _Match:
             self._pair(a.part_of, b.part_of)
 
 
-def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]) -> None:
+def _generalize_value(value: Value, matches: Sequence[_Match], fit: SizeFit) -> None:
     twins = [match.twins[value] for match in matches]
     if value.constant is not None:
         for twin in twins:
@@ -160,9 +177,9 @@ def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[S
     if not any(isinstance(extent, int) for extent in value.shape):
         return  # done already
     if all(isinstance(extent, int) for extent in value.shape):
-        value.shape = _joined([value.shape, *shapes], sizes)
+        value.shape = _joined([value.shape, *shapes], fit)
         if value.part_of is not None:
-            _generalize_value(value.part_of, matches, sizes)
+            _generalize_value(value.part_of, matches, fit)
 
 
 def _require_part(value: Value, twin: Value) -> None:
@@ -184,9 +201,7 @@ def _alike_pads(kinds: Sequence[Any]) -> list[Any]:
     if not all(isinstance(kind, Convolution | Pool) for kind in kinds):
         return list(kinds)
     bottom, right = (max(kind.pads[side] for kind in kinds) for side in (2, 3))
-    return [
-        dataclasses.replace(kind, pads=(*kind.pads[:2], bottom, right)) for kind in kinds
-    ]
+    return [dataclasses.replace(kind, pads=(*kind.pads[:2], bottom, right)) for kind in kinds]
 
 
 def _require_same_resize(operation: Operation, twins: Sequence[Operation]) -> None:
@@ -219,7 +234,7 @@ def _same(a: Any, b: Any) -> bool:
     )
 
 
-def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
+def _joined(fields: Sequence[Any], fit: SizeFit) -> Any:
     """The field with expressions where its numbers differ."""
     first = fields[0]
     if any(type(field) is not type(first) for field in fields):
@@ -232,7 +247,7 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
         raise _DiffersError(_FALLBACK.format(first.operator))
     if dataclasses.is_dataclass(first) and not isinstance(first, type):
         changes = {
-            field.name: _joined([getattr(one, field.name) for one in fields], sizes)
+            field.name: _joined([getattr(one, field.name) for one in fields], fit)
             for field in dataclasses.fields(first)
         }
         same = all(changes[name] is getattr(first, name) for name in changes)
@@ -240,15 +255,17 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
     if isinstance(first, tuple):
         if len({len(field) for field in fields}) > 1:
             raise _DiffersError("at other sizes it has other attributes")
-        return tuple(_joined(each, sizes) for each in zip(*fields, strict=True))
+        return tuple(_joined(each, fit) for each in zip(*fields, strict=True))
     if all(field == first for field in fields):
         return first
     if isinstance(first, int) and not isinstance(first, bool):
-        size = fit_size(fields, sizes)
+        size = fit.find(fields)
         if size is not None:
             return size
-        raise _DiffersError(f"a size of it is no simple expression: {_listed(fields, sizes)}")
-    raise _DiffersError(f"it depends on the size: {_listed(fields, sizes)}")
+        raise _DiffersError(
+            f"a size of it is no simple expression: {_listed(fields, fit.sizes)}"
+        )
+    raise _DiffersError(f"it depends on the size: {_listed(fields, fit.sizes)}")
 
 
 def _listed(fields: Sequence[Any], sizes: Sequence[Sizes]) -> str:

@@ -199,9 +199,27 @@ def quotient(numerator: Dimension, divisor: int) -> Dimension:
     exact = exact_quotient(numerator, divisor)
     if exact is not None:
         return exact
+    inner = _quotient_and_rest(numerator)
+    if inner is not None:
+        # floor((floor(n / a) + c) / b) = floor((n + a * c) / (a * b))
+        symbol, rest = inner
+        return quotient(symbol.numerator + symbol.divisor * rest, symbol.divisor * divisor)
     name = f"({numerator})/{divisor}"
     low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
     return _derived(Symbol(name, low, high, numerator, divisor))
+
+
+def _quotient_and_rest(dimension: Dimension) -> tuple[Symbol, int] | None:
+    """(symbol, c) of a dimension that is a derived symbol and c more; else None."""
+    rest, found = 0, None
+    for monomial, factor in _terms(dimension):
+        if not monomial:
+            rest = factor
+        elif found is None and factor == 1 and len(monomial) == 1:
+            found = monomial[0]
+        else:
+            return None
+    return None if found is None or found.numerator is None else (found, rest)
 
 
 def terms_of(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:

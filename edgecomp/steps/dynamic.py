@@ -80,7 +80,7 @@ def _starts(low: int, high: int) -> Iterator[int]:
     for power in (64, 32, 16, 8, 4, 2):
         middles = [m for m in range(power, high + 1, 2 * power) if m >= high // 3]
         for middle in middles:
-            if middle - 1 >= low and middle + _NEIGHBOURS - 2 <= high:
+            if middle - 1 >= low and middle + _NEIGHBOURS - 2 < high:
                 yield middle - 1
     yield from range(low, high - _NEIGHBOURS + 1)
     yield from itertools.count(high + 1)
