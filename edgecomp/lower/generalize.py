@@ -11,12 +11,14 @@ of positions, causal masks).
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.integer import average_multiplier
 from edgecomp.lower.fit_size import SizeFit, Sizes
 from edgecomp.lower.program import LaidOut
 from edgecomp.plan.operations import (
@@ -25,8 +27,10 @@ from edgecomp.plan.operations import (
     Operation,
     Pool,
     Program,
+    Reduce,
     Resize,
 )
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array, Value
 
 
@@ -116,7 +120,28 @@ def _generalize_kind(operation: Operation, twins: Sequence[Operation], fit: Size
         _require_same_resize(operation, twins)
         return
     kinds = [operation.kind, *(twin.kind for twin in twins)]
+    if isinstance(operation.kind, Reduce) and all(map(_is_mean, (operation, *twins))):
+        multiplier = operation.kind.requantize.multiplier
+        kinds = [
+            dataclasses.replace(
+                kind, requantize=dataclasses.replace(kind.requantize, multiplier=multiplier)
+            )
+            for kind in kinds
+        ]
     operation.kind = _joined(_alike_pads(kinds), fit)
+
+
+def _is_mean(operation: Operation) -> bool:
+    """Whether a multiplier is that of the mean of 8-bit values, which kernels can compute."""
+    kind, (x,), output = operation.kind, operation.inputs, operation.output
+    scales = (x.quantization, output.quantization)
+    if not isinstance(kind, Reduce) or kind.requantize is None or None in scales:
+        return False
+    count = math.prod(largest(x.shape[axis]) for axis in kind.axes)
+    assert x.quantization is not None
+    assert output.quantization is not None
+    mean = average_multiplier(x.quantization.scale, count, output.quantization.scale)
+    return np.array_equal(mean.reshape(-1), kind.requantize.multiplier.reshape(-1))
 
 
 class _Match:

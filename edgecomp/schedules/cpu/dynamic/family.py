@@ -7,6 +7,7 @@ from edgecomp.schedules.cpu.dynamic import (
     batch_products,
     convolutions,
     copies,
+    eight_bits,
     elementwise,
     flat,
     halos,
@@ -31,6 +32,7 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     images,
     convolutions,
     halos,
+    eight_bits,
     copies,
 )
 
