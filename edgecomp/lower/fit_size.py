@@ -36,10 +36,20 @@ class SizeFit:
     def __init__(self, sizes: Sequence[Sizes]) -> None:
         self.sizes = sizes
         self._known: list[Symbol] = []
+        self._proposed: dict[tuple[int, ...], Dimension] = {}
+
+    def propose(self, numbers: Sequence[int], size: Dimension) -> None:
+        """Take an expression for these numbers from now on, if it gives them."""
+        if len(set(numbers)) > 1 and list(numbers) == [
+            evaluate(size, at) for at in self.sizes
+        ]:
+            self._proposed.setdefault(tuple(numbers), size)
 
     def find(self, numbers: Sequence[int]) -> Dimension | None:
         """The expression that is ``numbers[k]`` at ``sizes[k]``, None where none is found."""
-        found = fit_size(numbers, self.sizes)
+        found = self._proposed.get(tuple(numbers))
+        if found is None:
+            found = fit_size(numbers, self.sizes)
         if found is None:
             found = _fit_to_known(numbers, self.sizes, self._known)
         if isinstance(found, Size):
@@ -87,12 +97,10 @@ def _quotient_of_known(
     """``factor * floor((known + shift) / divisor)``, the smallest symbol's first."""
     for symbol in sorted(values, key=lambda symbol: symbol.maximum):
         fitting = list(_fitting_quotients(numbers, values[symbol], _SMALL_DIVISORS))
-        for divisor in _SMALL_DIVISORS:
-            own = [fit for fit in fitting if fit[2] == divisor]
-            if own and _all_alike(own, symbol):
-                factor, shift, _ = own[0]
-                if symbol.minimum + shift >= 0:
-                    return quotient(Size.of(symbol) + shift, divisor) * factor
+        if fitting:
+            factor, shift, divisor = fitting[0]
+            unique = _all_alike(fitting, symbol)
+            return quotient(Size.of(symbol) + shift, divisor) * factor if unique else None
     return None
 
 
@@ -173,7 +181,6 @@ def _rounded(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:
         (symbol, parameters)
         for symbol in seen[0]
         for parameters in _fitting_quotients(numbers, [sizes[symbol] for sizes in seen])
-        if symbol.minimum + parameters[1] >= 0
     ]
     if not fitting or len({symbol for symbol, _ in fitting}) > 1:
         return None

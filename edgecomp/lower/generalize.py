@@ -21,6 +21,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.integer import average_multiplier
 from edgecomp.lower.fit_size import SizeFit, Sizes
 from edgecomp.lower.program import LaidOut
+from edgecomp.lower.window_sizes import window_extents
 from edgecomp.plan.operations import (
     Convolution,
     Fallback,
@@ -94,8 +95,12 @@ def generalize(seen: Sequence[Seen]) -> None:
     for value in base.program.inputs:
         _generalize_value(value, matches, fit)
     # Values in their order, each from the one before: sizes of images are quotients of quotients.
-    for operation in operations:
-        for value in (*operation.inputs, *operation.outputs):
+    for operation, others_of in zip(operations, twins, strict=True):
+        for value in operation.inputs:
+            _named(operation, _generalize_value, value, matches, fit)
+        for numbers, size in window_extents(operation, others_of):
+            fit.propose(numbers, size)
+        for value in operation.outputs:
             _named(operation, _generalize_value, value, matches, fit)
     for operation, others_of in zip(operations, twins, strict=True):
         _named(operation, _generalize_kind, operation, others_of, fit)

@@ -195,10 +195,18 @@ def _derived(symbol: Symbol) -> Size:
 
 
 def quotient(numerator: Dimension, divisor: int) -> Dimension:
-    """``floor(numerator / divisor)`` for a numerator that is never negative."""
+    """``floor(numerator / divisor)`` for a numerator that is at least ``-divisor``.
+
+    Whole multiples of the divisor are taken out, so that equal quotients are the same symbol.
+    """
+    if not isinstance(numerator, Size):
+        return numerator // divisor
     exact = exact_quotient(numerator, divisor)
     if exact is not None:
         return exact
+    whole = _sum((monomial, factor // divisor) for monomial, factor in _terms(numerator))
+    if whole != 0:
+        return quotient(numerator - whole * divisor, divisor) + whole
     inner = _quotient_and_rest(numerator)
     if inner is not None:
         # floor((floor(n / a) + c) / b) = floor((n + a * c) / (a * b))

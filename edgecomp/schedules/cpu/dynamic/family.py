@@ -16,6 +16,7 @@ from edgecomp.schedules.cpu.dynamic import (
     products,
     reductions,
     rows,
+    sequences,
     softmax,
 )
 from edgecomp.schedules.schedule import Schedule
@@ -26,6 +27,7 @@ DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     reductions,
     rows,
     softmax,
+    sequences,
     elementwise,
     flat,
     leading,
