@@ -133,7 +133,7 @@ def _extent(text: str, whole: str) -> int | Bounds:
     bounds = Bounds(int(match[2]), int(match[3]), match[1] or "", int(match[4] or 1))
     if not 1 <= bounds.minimum <= bounds.maximum:
         raise _bad(whole, f"the bounds {text} hold no size of 1 or more")
-    if bounds.step < 1 or bounds.minimum % bounds.step or bounds.maximum % bounds.step:
+    if not bounds.step or bounds.minimum % bounds.step or bounds.maximum % bounds.step:
         raise _bad(whole, f"the ends of {text} are no multiples of {bounds.step}")
     return bounds
 

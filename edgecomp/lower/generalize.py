@@ -314,5 +314,6 @@ def _refusal(operation: Operation, why: str) -> EdgecompError:
         f"{type(operation.kind).__name__} '{names}' cannot have dynamic dimensions: {why}",
         node=operation.nodes[0] if operation.nodes else "",
         source=operation.source,
-        hint="give the dimension as a number instead of [a..b]",
+        hint="give the dimension as a number instead of [a..b], or a step in [a..b:32] at whose "
+        "multiples the model does the same",
     )
