@@ -47,6 +47,9 @@ def test_parse(text, spec):
         ("x:[32..100:32]", "no multiples of 32"),
         ("x:[1..4:0]", "no multiples of 0"),
         ("x:[2n=1..4]x3", "is no dimension"),
+        ("x:1xx[1..4]", "is no shape"),
+        ("x:[1..2][3..4]", "is no shape"),
+        ("x:1x[1..4]x", "is no shape"),
     ],
 )
 def test_bad(text, part):

@@ -15,7 +15,8 @@ from edgecomp.plan.sizes import largest
 from edgecomp.schedules.builder import Expr, KernelBuilder, ramp
 from edgecomp.schedules.cpu import lookup_table, quantize, quantized_binary
 from edgecomp.schedules.cpu.dynamic.largest import Twin
-from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest, space_of_views
+from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest
+from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.move import Convert, bits_dtype, load_strided
 from edgecomp.schedules.cpu.quantize import LANES
 from edgecomp.schedules.cpu.table import TableLookup, table_lanes
