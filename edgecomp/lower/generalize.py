@@ -125,26 +125,27 @@ def _generalize_kind(operation: Operation, twins: Sequence[Operation], fit: Size
         _require_same_resize(operation, twins)
         return
     kinds = [operation.kind, *(twin.kind for twin in twins)]
-    if isinstance(operation.kind, Reduce) and all(map(_is_mean, (operation, *twins))):
-        multiplier = operation.kind.requantize.multiplier
-        kinds = [
-            dataclasses.replace(
-                kind, requantize=dataclasses.replace(kind.requantize, multiplier=multiplier)
-            )
-            for kind in kinds
-        ]
+    if all(map(_is_mean, (operation, *twins))):
+        kinds = [_with_multiplier(kind, operation.kind) for kind in kinds]
     operation.kind = _joined(_alike_pads(kinds), fit)
+
+
+def _with_multiplier(mean: Any, other: Any) -> Any:
+    """A mean with the multiplier of another one."""
+    multiplier = other.requantize.multiplier
+    requantize = dataclasses.replace(mean.requantize, multiplier=multiplier)
+    return dataclasses.replace(mean, requantize=requantize)
 
 
 def _is_mean(operation: Operation) -> bool:
     """Whether a multiplier is that of the mean of 8-bit values, which kernels can compute."""
-    kind, (x,), output = operation.kind, operation.inputs, operation.output
-    scales = (x.quantization, output.quantization)
-    if not isinstance(kind, Reduce) or kind.requantize is None or None in scales:
+    kind = operation.kind
+    if not isinstance(kind, Reduce) or kind.requantize is None:
+        return False
+    (x,), output = operation.inputs, operation.output
+    if x.quantization is None or output.quantization is None:
         return False
     count = math.prod(largest(x.shape[axis]) for axis in kind.axes)
-    assert x.quantization is not None
-    assert output.quantization is not None
     mean = average_multiplier(x.quantization.scale, count, output.quantization.scale)
     return np.array_equal(mean.reshape(-1), kind.requantize.multiplier.reshape(-1))
 

@@ -9,7 +9,7 @@ there is no order, no conversion to ``int``, and a division must be exact.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -171,12 +171,17 @@ def greatest(dimension: Dimension) -> int:
     ``largest`` takes the terms one by one: of ``2 * floor((w + 1) / 2) - w`` it says far more
     than there is.
     """
+    return max(values_of(dimension))
+
+
+def values_of(dimension: Dimension) -> Sequence[int]:
+    """Every value of a dimension of one given symbol; all between the bounds of others."""
     given = {symbol for symbol in symbols_of(dimension) if symbol.numerator is None}
     if len(given) != 1:
-        return largest(dimension)
+        return range(smallest(dimension), largest(dimension) + 1)
     (symbol,) = given
     values = range(symbol.minimum, symbol.maximum + 1)
-    return max(evaluate(dimension, {symbol: value}) for value in values)
+    return [evaluate(dimension, {symbol: value}) for value in values]
 
 
 def symbols_of(dimension: Dimension) -> Iterator[Symbol]:
@@ -211,7 +216,8 @@ def quotient(numerator: Dimension, divisor: int) -> Dimension:
     if inner is not None:
         # floor((floor(n / a) + c) / b) = floor((n + a * c) / (a * b))
         symbol, rest = inner
-        return quotient(symbol.numerator + symbol.divisor * rest, symbol.divisor * divisor)
+        outer: Dimension = symbol.numerator
+        return quotient(outer + symbol.divisor * rest, symbol.divisor * divisor)
     name = f"({numerator})/{divisor}"
     low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
     return _derived(Symbol(name, low, high, numerator, divisor))

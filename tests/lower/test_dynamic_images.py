@@ -106,7 +106,8 @@ def lstm(g):
     x = g.input("x", ("s", "b", 6), np.float32)
     y, h = g("LSTM", x, weights(2, 40, 6), weights(2, 40, 10), weights(2, 80), outputs=2,
              hidden_size=10, direction="bidirectional")  # fmt: skip
-    return g("Add", g("ReduceSum", y, np.array([1]), keepdims=0), h)
+    last = g("ReduceSum", h, np.array([0]), keepdims=0)
+    return g("Add", g("ReduceSum", y, np.array([1]), keepdims=0), last)
 
 
 def gru(g):

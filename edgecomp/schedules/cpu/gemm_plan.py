@@ -192,7 +192,9 @@ class GemmPlan:
         """
         if not (self.unrolled and self.arithmetic.loads_biases):
             return 1
-        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        inner: int = math.prod(
+            d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :]
+        )
         return self.params.rows.large * inner
 
     @property

@@ -6,19 +6,20 @@ that no element beside the image is written.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
-from edgecomp.plan.sizes import Dimension, smallest
+from edgecomp.plan.sizes import Dimension, smallest, values_of
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load
 from edgecomp.schedules.cpu.row_tiles import RowTiles, TileAddresses
 
 #: What a tile costs beside its elements, in elements.
 _TILE_COST = 2
-#: Widths of tiles that kernels have code for, beside the widest.
-_WIDTHS = (12, 8, 6, 4, 2, 1)
-#: Widths at most that fit every row: more of them save little.
-_KEPT = 3
+#: Widths of tiles that a kernel has code for, at most.
+_MOST_WIDTHS = 6
+#: Part of the work that one more width has to save.
+_WORTH = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Widths:
     Attributes:
         builder: of the kernel.
         extent: of the row.
-        sizes: descending; the least is not above any extent.
+        sizes: descending; the last is not above any extent.
         chosen: one of them.
         count: tiles of a row.
     """
@@ -40,22 +41,22 @@ class Widths:
     count: Expr
 
     @classmethod
-    def of(cls, builder: KernelBuilder, extent: Dimension, sizes: Sequence[int]) -> "Widths":
+    def of(cls, builder: KernelBuilder, extent: Dimension, most: int) -> "Widths":
         """Choose the width that computes the fewest elements twice, counting what tiles cost.
 
         Args:
             builder: receives the choice.
             extent: of the row.
-            sizes: descending; 1 the last.
+            most: elements of a tile.
         """
-        if isinstance(extent, int):
-            fitting = [size for size in sizes if size <= extent]
-            best = min(fitting, key=lambda size: -(-extent // size) * (size + _TILE_COST))
-            return cls(builder, extent, (best,), best, -(-extent // best))
         least = max(1, smallest(extent))
-        within = [size for size in sizes if size <= least]
-        # Narrower tiles than every row allows are not worth their code beside wider ones.
-        kept = tuple(size for size in sizes if size > least or size in within[:_KEPT])
+        kept = widths_for(tuple(sorted(set(values_of(extent)))), most)
+        if isinstance(extent, int) or len(kept) == 1:
+            length, (best,) = builder.size(extent), kept
+            count = tirx.truncdiv(length + (best - 1), best)
+            if isinstance(extent, int):
+                return cls(builder, extent, kept, best, -(-extent // best))
+            return cls(builder, length, kept, best, builder.let("tiles", count))
         length = builder.size(extent)
         # In memory: TVM would put each choice into the next one, twice.
         best = builder.array("best", "int32", 2)
@@ -88,9 +89,35 @@ class Widths:
         return self.builder.let("start", tirx.min(part * size, self.extent - size))
 
 
-def widths_up_to(most: int) -> tuple[int, ...]:
-    """The widest and those below that kernels have code for."""
-    return (most, *(size for size in _WIDTHS if size < most))
+@functools.lru_cache(maxsize=4096)
+def widths_for(extents: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """The widths that a kernel has code for, descending.
+
+    Args:
+        extents: that a row may have, ascending.
+        most: elements of a tile.
+    """
+    extents = tuple(extent for extent in extents if extent > 0) or (1,)
+    everywhere = range(1, min(most, extents[0]) + 1)
+    chosen: list[int] = []
+    work = float("inf")
+    for _ in range(_MOST_WIDTHS):
+        # The first one has to fit every row.
+        candidates = range(1, min(most, extents[-1]) + 1) if chosen else everywhere
+        found = min((_work(extents, [*chosen, size]), -size) for size in candidates)
+        if found[0] > work * (1 - _WORTH):
+            break
+        work = found[0]
+        chosen.append(-found[1])
+    return tuple(sorted(chosen, reverse=True))
+
+
+def _work(extents: Sequence[int], sizes: Sequence[int]) -> float:
+    """Work of rows of every extent, each in parts of what its elements take."""
+    return sum(
+        min(-(-extent // s) * (s + _TILE_COST) for s in sizes if s <= extent) / extent
+        for extent in extents
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +127,7 @@ class ImageTiles(RowTiles):
     def widths(self, builder: KernelBuilder) -> Widths:
         """The choice of a run."""
         extent = self.product.rows[-1].size
-        return Widths.of(builder, extent, widths_up_to(self.params.rows.large))
+        return Widths.of(builder, extent, self.params.rows.large)
 
     def count_rows(self, builder: KernelBuilder) -> Expr:
         """Rows of pixels, of all images."""

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from edgecomp.plan.sizes import Dimension, is_dynamic
+from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Product:
 
     @property
     def multiply_adds(self) -> int:
-        """Of the whole product."""
+        """Of the whole product, at the largest sizes."""
         depth = math.prod(dimension.size for dimension in self.depth)
-        return self.row_count * depth * self.columns * self.groups
+        return largest(self.row_count) * depth * self.columns * self.groups
 
 
 def collapse_rows(rows: Sequence[RowDimension]) -> tuple[RowDimension, ...]:

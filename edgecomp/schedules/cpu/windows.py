@@ -197,14 +197,6 @@ def width_tiles(width: int, tile: int) -> tuple[Tile, ...]:
     return (*tiles, Tile(large * (small + 1), count - large, small))
 
 
-def column_widths(most: int) -> tuple[int, ...]:
-    """Output columns of tiles where the width differs from run to run."""
-    sizes = [most]
-    while sizes[-1] > 1:
-        sizes.append(sizes[-1] // 2)
-    return tuple(sizes)
-
-
 def walk_groups(
     builder: KernelBuilder,
     runs: tuple[GroupRun, ...],
@@ -289,7 +281,7 @@ def walk_tiles(
             body(row, column, columns)
 
     if is_dynamic(width):
-        widths = Widths.of(builder, width, column_widths(walk.columns))
+        widths = Widths.of(builder, width, walk.columns)
         for size in widths.each():
             with builder.loop("tile", 0, widths.count) as index:
                 rows_of(widths.start(index, size), size)

@@ -4,6 +4,8 @@ Depthwise convolutions, pools and resizes with the tiles of the largest sizes: t
 code around loops and strides that a run gives.
 """
 
+from collections.abc import Sequence
+
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation, Pool, Resize
 from edgecomp.plan.sizes import Dimension, exact_quotient, has_dynamic, is_dynamic, largest
@@ -32,9 +34,12 @@ def match(operation: Operation, target: Target) -> str:
     if isinstance(kind, Resize):
         return resize.match(twin, target)
     if isinstance(kind, Pool):
-        window = pool.window_of(kind).refusal(operation.inputs[0], operation.output)
-        return pool.match(twin, target) or window
-    reasons = [schedule.match(twin, target) for schedule in (depthwise_f32, depthwise_int8)]
+        return pool.match(twin, target) or pool.window_of(kind).refusal(
+            operation.inputs[0], operation.output
+        )
+    reasons: list[str] = [
+        schedule.match(twin, target) for schedule in (depthwise_f32, depthwise_int8)
+    ]
     if all(reasons):
         return reasons[0] if operation.inputs[0].dtype == "float32" else reasons[1]
     return depthwise.window_of(operation).refusal(operation.inputs[0], operation.output)
@@ -65,7 +70,7 @@ def _float_depthwise(operation: Operation, twin: Operation, target: Target) -> K
     emitter = FloatKernel(operation, target, walk)
     kernel, items = emitter.build(f"{depthwise_f32.NAME}_dynamic")
     packed = Constant(f"{weight.name}.packed", emitter.packing.data)
-    arguments = (x, packed, *residual, operation.output)
+    arguments: list[Value | Constant] = [x, packed, *residual, operation.output]
     multiply_adds = largest(operation.output.elements) * weight.shape[2] * weight.shape[3]
     return _call(kernel, emitter.builder, arguments, items, multiply_adds)
 
@@ -81,7 +86,7 @@ def _integer_depthwise(operation: Operation, twin: Operation, target: Target) ->
         Constant(f"{bias.name}.packed", emitter.bias.data),
         Constant(f"{weight.name}.multiplier", emitter.multiplier.data),
     )
-    arguments = (x, *constants, *residual, operation.output)
+    arguments: list[Value | Constant] = [x, *constants, *residual, operation.output]
     multiply_adds = largest(operation.output.elements) * weight.shape[2] * weight.shape[3]
     return _call(kernel, emitter.builder, arguments, items, multiply_adds)
 
@@ -91,7 +96,7 @@ def _pool(operation: Operation, twin: Operation, target: Target) -> KernelCall:
     items = emitter.emit()
     kernel = emitter.builder.finish(f"{emitter.name}_dynamic")
     divisors = [Constant("divisors", emitter.divisors)] if emitter.by_table else []
-    arguments = (operation.inputs[0], *divisors, operation.output)
+    arguments: list[Value | Constant] = [operation.inputs[0], *divisors, operation.output]
     return _call(kernel, emitter.builder, arguments, items)
 
 
@@ -99,20 +104,24 @@ def _resize(operation: Operation, target: Target) -> KernelCall:
     emitter = resize.ResizeKernel(operation, target)
     items = emitter.emit()
     kernel = emitter.builder.finish(f"{emitter.name}_dynamic")
-    arguments = (operation.inputs[0], *resize.tables_of(operation), operation.output)
+    arguments: list[Value | Constant] = [
+        operation.inputs[0],
+        *resize.tables_of(operation),
+        operation.output,
+    ]
     return _call(kernel, emitter.builder, arguments, items)
 
 
 def _call(
     kernel: Kernel,
     builder: KernelBuilder,
-    arguments: tuple[Value | Constant, ...],
+    arguments: Sequence[Value | Constant],
     items: Dimension,
     multiply_adds: int = 0,
 ) -> KernelCall:
     return KernelCall(
         kernel,
-        arguments,
+        tuple(arguments),
         largest(items),
         multiply_adds=multiply_adds,
         dynamic=Dynamic(items, sizes=builder.sizes),
