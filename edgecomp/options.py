@@ -76,8 +76,8 @@ class ModelOptions(_Options):
     input: tuple[str, ...] = _option(
         (),
         "shape, and dtype if it changes, of a graph input; sets free dimensions. [1..512] is a "
-        "dimension of any size in these bounds; dimensions of one name in the model, or named "
-        "as in [length=1..512], are one",
+        "dimension of any size in these bounds, [32..640:32] of a multiple of 32 in them; "
+        "dimensions of one name in the model, or named as in [length=1..512], are one",
         metavar="NAME:1x3x224x224[:DTYPE]",
     )
     bound: tuple[str, ...] = _option(

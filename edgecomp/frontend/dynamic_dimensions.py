@@ -63,7 +63,7 @@ def choose_sizes(
     )
     model.metadata_props[PROPERTY] = json.dumps(
         {
-            "symbols": {n: [b.minimum, b.maximum] for n, b in found.bounds.items()},
+            "symbols": {n: [b.minimum, b.maximum, b.step] for n, b in found.bounds.items()},
             "inputs": found.shapes,
         },
         sort_keys=True,
@@ -99,7 +99,10 @@ def dynamic_inputs(model: ir.Model) -> DynamicInputs | None:
     if text is None:
         return None
     content = json.loads(text)
-    bounds = {name: Bounds(low, high) for name, (low, high) in content["symbols"].items()}
+    bounds = {
+        name: Bounds(low, high, step=step)
+        for name, (low, high, step) in content["symbols"].items()
+    }
     return DynamicInputs(bounds, {n: tuple(shape) for n, shape in content["inputs"].items()})
 
 
@@ -116,12 +119,11 @@ def _symbol(found: DynamicInputs, spec: InputSpec, d: int, declared: str) -> str
     bounds = spec.shape[d]
     assert isinstance(bounds, Bounds)
     name = declared or bounds.name or f"{spec.name}_{d}"
-    plain = Bounds(bounds.minimum, bounds.maximum)
+    plain = dataclasses.replace(bounds, name="")
     if found.bounds.setdefault(name, plain) != plain:
-        before = found.bounds[name]
         raise EdgecompError(
             Code.USAGE,
-            f"--input {spec.text}: dimension '{name}' is [{before.minimum}..{before.maximum}] "
+            f"--input {spec.text}: dimension '{name}' is {found.bounds[name].text} "
             "in another place",
             hint="give the same bounds wherever the dimension has this name",
         )

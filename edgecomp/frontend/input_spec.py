@@ -23,30 +23,36 @@ _DTYPES = {
     "bool": "bool",
 }
 _NAMES = {**_DTYPES, **{name: name for name in _DTYPES.values()}, "float": "float32"}
-_FORM = "the form is name:1x3x224x224, name:1x3x224x224:f32 or ids:1x[1..512]"
+_FORM = (
+    "the form is name:1x3x224x224, name:1x3x224x224:f32, ids:1x[1..512] "
+    "or x:1x3x[32..640:32]x[32..640:32]"
+)
 #: A number, or bounds, whose name may hold an x.
 _EXTENT = r"(?:\d+|\[[^\]]*\])"
-_BOUNDED = r"\[(?:([A-Za-z_]\w*)=)?(\d+)\.\.(\d+)\]"
+_BOUNDED = r"\[(?:([A-Za-z_]\w*)=)?(\d+)\.\.(\d+)(?::(\d+))?\]"
 
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """A dimension that may have any size from minimum to maximum.
+    """A dimension that may have any size from minimum to maximum that is a multiple of a step.
 
     Attributes:
-        minimum, maximum: both included.
+        minimum, maximum: both included, multiples of the step.
         name: given to it, or "".
+        step: 1 for every size.
     """
 
     minimum: int
     maximum: int
     name: str = ""
+    step: int = 1
 
     @property
     def text(self) -> str:
         """As given on the command line."""
         name = f"{self.name}=" if self.name else ""
-        return f"[{name}{self.minimum}..{self.maximum}]"
+        step = f":{self.step}" if self.step > 1 else ""
+        return f"[{name}{self.minimum}..{self.maximum}{step}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +104,7 @@ def parse_input_spec(text: str) -> InputSpec:
     Raises:
         EdgecompError: USAGE with the form to give.
     """
-    parts = text.split(":")
+    parts = re.split(r":(?![^\[\]]*\])", text)
     dtype = ""
     if len(parts) > 2 and not _looks_like_shape(parts[-1]):
         dtype = _dtype(parts.pop(), text)
@@ -121,9 +127,11 @@ def _extent(text: str, whole: str) -> int | Bounds:
     match = re.fullmatch(_BOUNDED, text)
     if match is None:
         raise _bad(whole, f"'{text}' is no dimension")
-    bounds = Bounds(int(match[2]), int(match[3]), match[1] or "")
+    bounds = Bounds(int(match[2]), int(match[3]), match[1] or "", int(match[4] or 1))
     if not 1 <= bounds.minimum <= bounds.maximum:
         raise _bad(whole, f"the bounds {text} hold no size of 1 or more")
+    if not bounds.step or bounds.minimum % bounds.step or bounds.maximum % bounds.step:
+        raise _bad(whole, f"the ends of {text} are no multiples of {bounds.step}")
     return bounds
 
 

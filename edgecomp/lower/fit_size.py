@@ -5,23 +5,60 @@ differs between them is written as the simplest expression that gives all of the
 a product of symbols, a sum of two such terms, the smaller one of a size and a number, or a
 quotient rounded down as strides make it.
 There are more sizes than an expression has unknowns, so that one which fits by chance is as good
-as excluded; of quotients every one that fits is looked at.
+as excluded; of quotients every one that fits is looked at. Where several of a symbol fit, strides
+behind strides as in images, a number is written as a small quotient of one that is known already.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from edgecomp.plan.sizes import Dimension, Size, Symbol, capped, quotient
+from edgecomp.plan.sizes import Dimension, Size, Symbol, capped, evaluate, quotient
 
 #: Symbols of one product, at most.
 _MOST_DEGREE = 4
 #: Strides of windows and factors of resizes.
 _DIVISORS = range(2, 65)
+#: Strides of one window.
+_SMALL_DIVISORS = range(2, 5)
 
 #: Value of every symbol at one of the sizes.
 Sizes = Mapping[Symbol, int]
+
+
+class SizeFit:
+    """Expressions of one program: what was found so far helps with what comes behind.
+
+    Attributes:
+        sizes: values of all symbols, the same symbols in each.
+    """
+
+    def __init__(self, sizes: Sequence[Sizes]) -> None:
+        self.sizes = sizes
+        self._known: list[Symbol] = []
+        self._proposed: dict[tuple[int, ...], Dimension] = {}
+
+    def propose(self, numbers: Sequence[int], size: Dimension) -> None:
+        """Take an expression for these numbers from now on, if it gives them."""
+        if len(set(numbers)) > 1 and list(numbers) == [
+            evaluate(size, at) for at in self.sizes
+        ]:
+            self._proposed.setdefault(tuple(numbers), size)
+
+    def find(self, numbers: Sequence[int]) -> Dimension | None:
+        """The expression that is ``numbers[k]`` at ``sizes[k]``, None where none is found."""
+        found = self._proposed.get(tuple(numbers))
+        if found is None:
+            found = fit_size(numbers, self.sizes)
+        if found is None:
+            found = _fit_to_known(numbers, self.sizes, self._known)
+        if isinstance(found, Size):
+            for monomial, _ in found.terms:
+                for symbol in monomial:
+                    if symbol.numerator is not None and symbol not in self._known:
+                        self._known.append(symbol)
+        return found
 
 
 def fit_size(numbers: Sequence[int], sizes: Sequence[Sizes]) -> Dimension | None:
@@ -34,6 +71,46 @@ def fit_size(numbers: Sequence[int], sizes: Sequence[Sizes]) -> Dimension | None
     if len(set(numbers)) == 1:
         return numbers[0]
     return _fit(tuple(numbers), tuple(tuple(values.items()) for values in sizes))
+
+
+def _fit_to_known(
+    numbers: Sequence[int], sizes: Sequence[Sizes], known: Sequence[Symbol]
+) -> Dimension | None:
+    """An expression of derived symbols: a product of them, a small quotient of one, a sum."""
+    values = {symbol: [evaluate(Size.of(symbol), at) for at in sizes] for symbol in known}
+    given = [(Size.of(symbol), [at[symbol] for at in sizes]) for symbol in sizes[0]]
+    single = [(Size.of(symbol), own) for symbol, own in values.items()]
+    bases = [*single, *given]
+    products = [
+        (a * b, [x * y for x, y in zip(xs, ys, strict=True)])
+        for (a, xs), (b, ys) in itertools.combinations_with_replacement(bases, 2)
+    ]
+    terms: list[tuple[Dimension, list[int]]] = [(1, [1] * len(sizes)), *bases, *products]
+    found = _one_term(numbers, terms)
+    if found is None:
+        found = _quotient_of_known(numbers, values)
+    return _two_terms(numbers, terms) if found is None else found
+
+
+def _quotient_of_known(
+    numbers: Sequence[int], values: Mapping[Symbol, list[int]]
+) -> Dimension | None:
+    """``factor * floor((known + shift) / divisor)``, the smallest symbol's first."""
+    for symbol in sorted(values, key=lambda symbol: symbol.maximum):
+        fitting = list(_fitting_quotients(numbers, values[symbol], _SMALL_DIVISORS))
+        if fitting:
+            factor, shift, divisor = fitting[0]
+            unique = _all_alike(fitting, symbol)
+            return quotient(Size.of(symbol) + shift, divisor) * factor if unique else None
+    return None
+
+
+def _all_alike(fitting: Sequence[tuple[int, int, int]], symbol: Symbol) -> bool:
+    """Whether quotients are the same at every value of a symbol."""
+    return all(
+        len({f * ((value + t) // d) for f, t, d in fitting}) == 1
+        for value in range(symbol.minimum, symbol.maximum + 1)
+    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -130,24 +207,22 @@ def _rounded(numbers: Sequence[int], seen: Sequence[Sizes]) -> Dimension | None:
         (symbol, parameters)
         for symbol in seen[0]
         for parameters in _fitting_quotients(numbers, [sizes[symbol] for sizes in seen])
-        if symbol.minimum + parameters[1] >= 0
     ]
     if not fitting or len({symbol for symbol, _ in fitting}) > 1:
         return None
     symbol, (factor, shift, divisor) = fitting[0]
-    for size in range(symbol.minimum, symbol.maximum + 1):
-        if len({f * ((size + t) // d) for _, (f, t, d) in fitting}) > 1:
-            return None
+    if not _all_alike([parameters for _, parameters in fitting], symbol):
+        return None
     return quotient(Size.of(symbol) + shift, divisor) * factor
 
 
 def _fitting_quotients(
-    numbers: Sequence[int], values: Sequence[int]
+    numbers: Sequence[int], values: Sequence[int], divisors: Iterable[int] = _DIVISORS
 ) -> Iterator[tuple[int, int, int]]:
     """(factor, shift, divisor) of every quotient that gives all numbers."""
     common = math.gcd(*numbers)
     factors = [f for f in range(1, common + 1) if common % f == 0]
-    for factor, divisor in itertools.product(factors, _DIVISORS):
+    for factor, divisor in itertools.product(factors, divisors):
         for shift in range(-divisor, divisor + 1):
             found = (factor * ((value + shift) // divisor) for value in values)
             if all(n == f for n, f in zip(numbers, found, strict=True)):

@@ -12,18 +12,30 @@ value, taken as data) are written by an operation of their own.
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower.fit_size import Sizes, fit_size
+from edgecomp.graph.integer import average_multiplier
+from edgecomp.lower.fit_size import SizeFit, Sizes
 from edgecomp.lower.flatten import Region
 from edgecomp.lower.program import LaidOut
-from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
+from edgecomp.lower.window_sizes import window_extents
+from edgecomp.plan.operations import (
+    Convolution,
+    Fallback,
+    Operation,
+    Pool,
+    Program,
+    Reduce,
+    Resize,
+    counted_symbol,
+)
 from edgecomp.plan.operations import Sizes as SizeList
-from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, symbols_of
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest, symbols_of
 from edgecomp.plan.values import Array, Value
 
 
@@ -78,31 +90,47 @@ def generalize(seen: Sequence[Seen]) -> None:
     """
     base, *others = seen
     matches = [_Match(base.made, other.made) for other in others]
-    sizes = [entry.sizes for entry in seen]
-    for number, operation in enumerate(base.program.operations):
-        try:
-            twins = [match.operation(number) for match in matches]
-            kinds = [operation.kind, *(twin.kind for twin in twins)]
-            operation.kind = _joined(kinds, sizes)
-        except _DiffersError as error:
-            raise _refusal(operation, str(error)) from None
-    lists: dict[Value, Operation] = {}
-    for operation in base.program.operations:
-        for value in (*operation.inputs, *operation.outputs):
-            try:
-                _generalize_value(value, matches, sizes)
-                numbers = _numbers(value, matches, sizes) if value not in lists else None
-                if numbers is not None:
-                    value.constant = None
-                    kind = SizeList(numbers)
-                    lists[value] = Operation(kind, [], [value], *_origin(operation))
-            except _DiffersError as error:
-                raise _refusal(operation, str(error)) from None
-    for value in (*base.program.inputs, *base.program.outputs):
-        _generalize_value(value, matches, sizes)
+    fit = SizeFit([entry.sizes for entry in seen])
+    operations = base.program.operations
+    twins = [
+        _named(operation, _twins, number, matches)
+        for number, operation in enumerate(operations)
+    ]
+    for value in base.program.inputs:
+        _generalize_value(value, matches, fit)
+    # Values in their order, each from the one before: sizes of images are quotients of quotients.
+    for operation, others_of in zip(operations, twins, strict=True):
+        for value in operation.inputs:
+            _named(operation, _generalize_value, value, matches, fit)
+        for numbers, size in window_extents(operation, others_of):
+            fit.propose(numbers, size)
+        for value in operation.outputs:
+            _named(operation, _generalize_value, value, matches, fit)
+    for operation, others_of in zip(operations, twins, strict=True):
+        _named(operation, _generalize_kind, operation, others_of, fit)
+    for value in base.program.outputs:
+        _generalize_value(value, matches, fit)
+    lists = _lists(operations, matches, fit)
     _require_fixed_regions(base.made)
     for value, operation in lists.items():
         _insert_before_use(base.made, value, operation)
+
+
+def _lists(
+    operations: Sequence[Operation], matches: "Sequence[_Match]", fit: SizeFit
+) -> dict[Value, Operation]:
+    """Operations that write the constants whose contents are expressions."""
+    lists: dict[Value, Operation] = {}
+    for operation in operations:
+        for value in (*operation.inputs, *operation.outputs):
+            if value in lists:
+                continue
+            numbers = _named(operation, _numbers, value, matches, fit)
+            if numbers is not None:
+                value.constant = None
+                kind = SizeList(numbers)
+                lists[value] = Operation(kind, [], [value], *_origin(operation))
+    return lists
 
 
 def _require_fixed_regions(made: LaidOut) -> None:
@@ -112,6 +140,48 @@ def _require_fixed_regions(made: LaidOut) -> None:
             values = (*operation.inputs, *operation.outputs)
             if counted_symbol(operation) or any(has_dynamic(v.shape) for v in values):
                 raise _refusal(operation, "it lies in a branch or a loop")
+
+
+def _named(operation: Operation, step: Callable[..., Any], *arguments: Any) -> Any:
+    """A step's result; what differs is said with the operation."""
+    try:
+        return step(*arguments)
+    except _DiffersError as error:
+        raise _refusal(operation, str(error)) from None
+
+
+def _twins(number: int, matches: "Sequence[_Match]") -> list[Operation]:
+    return [match.operation(number) for match in matches]
+
+
+def _generalize_kind(operation: Operation, twins: Sequence[Operation], fit: SizeFit) -> None:
+    if isinstance(operation.kind, Resize):
+        _require_same_resize(operation, twins)
+        return
+    kinds = [operation.kind, *(twin.kind for twin in twins)]
+    if all(map(_is_mean, (operation, *twins))):
+        kinds = [_with_multiplier(kind, operation.kind) for kind in kinds]
+    operation.kind = _joined(_alike_pads(kinds), fit)
+
+
+def _with_multiplier(mean: Any, other: Any) -> Any:
+    """A mean with the multiplier of another one."""
+    multiplier = other.requantize.multiplier
+    requantize = dataclasses.replace(mean.requantize, multiplier=multiplier)
+    return dataclasses.replace(mean, requantize=requantize)
+
+
+def _is_mean(operation: Operation) -> bool:
+    """Whether a multiplier is that of the mean of 8-bit values, which kernels can compute."""
+    kind = operation.kind
+    if not isinstance(kind, Reduce) or kind.requantize is None:
+        return False
+    (x,), output = operation.inputs, operation.output
+    if x.quantization is None or output.quantization is None:
+        return False
+    count = math.prod(largest(x.shape[axis]) for axis in kind.axes)
+    mean = average_multiplier(x.quantization.scale, count, output.quantization.scale)
+    return np.array_equal(mean.reshape(-1), kind.requantize.multiplier.reshape(-1))
 
 
 class _Match:
@@ -164,17 +234,18 @@ class _Match:
         if self.twins.setdefault(a, b) is not b:
             raise _DiffersError("at other sizes it is connected in another way")
         facts = [
-            (v.dtype, v.order, v.halo, v.quantization, v.first_channel, len(v.shape))
-            for v in (a, b)
+            (v.dtype, v.order, v.quantization, v.first_channel, len(v.shape)) for v in (a, b)
         ]
         kept = [(v.constant is None, v.part_of is None) for v in (a, b)]
         if facts[0] != facts[1] or kept[0] != kept[1]:
             raise _DiffersError(f"at other sizes '{a.name}' is stored in another way")
+        # Windows with strides may reach further at one size than at another.
+        a.halo = a.halo.union(b.halo)
         if a.part_of is not None and b.part_of is not None:
             self._pair(a.part_of, b.part_of)
 
 
-def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]) -> None:
+def _generalize_value(value: Value, matches: Sequence[_Match], fit: SizeFit) -> None:
     twins = [match.twins[value] for match in matches]
     shapes = [twin.shape for twin in twins]
     if all(shape == value.shape for shape in shapes):
@@ -182,13 +253,13 @@ def _generalize_value(value: Value, matches: Sequence[_Match], sizes: Sequence[S
     if not any(isinstance(extent, int) for extent in value.shape):
         return  # done already
     if all(isinstance(extent, int) for extent in value.shape):
-        value.shape = _joined([value.shape, *shapes], sizes)
+        value.shape = _joined([value.shape, *shapes], fit)
         if value.part_of is not None:
-            _generalize_value(value.part_of, matches, sizes)
+            _generalize_value(value.part_of, matches, fit)
 
 
 def _numbers(
-    value: Value, matches: Sequence[_Match], sizes: Sequence[Sizes]
+    value: Value, matches: Sequence[_Match], fit: SizeFit
 ) -> tuple[Dimension, ...] | None:
     """The contents of a constant as expressions, None where they are the same at any size."""
     if value.constant is None:
@@ -199,7 +270,7 @@ def _numbers(
     first = contents[0]
     if first.size <= _MOST_NUMBERS and all(_is_alike(first, each) for each in contents):
         columns = zip(*(each.reshape(-1) for each in contents), strict=True)
-        fitted = [fit_size([int(n) for n in column], sizes) for column in columns]
+        fitted = [fit.find([int(n) for n in column]) for column in columns]
         if all(size is not None for size in fitted):
             return tuple(fitted)
     raise _DiffersError(f"the constant '{value.name}' depends on the size")
@@ -250,6 +321,37 @@ def _insert_before_use(made: LaidOut, value: Value, written: Operation) -> None:
     ]
 
 
+def _alike_pads(kinds: Sequence[Any]) -> list[Any]:
+    """Windows with the greatest padding of all behind the image, which only halos depend on."""
+    if not all(isinstance(kind, Convolution | Pool) for kind in kinds):
+        return list(kinds)
+    bottom, right = (max(kind.pads[side] for kind in kinds) for side in (2, 3))
+    return [dataclasses.replace(kind, pads=(*kind.pads[:2], bottom, right)) for kind in kinds]
+
+
+def _require_same_resize(operation: Operation, twins: Sequence[Operation]) -> None:
+    """Tables of a smaller size are those of the largest, cut at the last row and column."""
+    kind = operation.kind
+    assert isinstance(kind, Resize)
+    for twin in twins:
+        other, source = twin.kind, twin.inputs[0]
+        assert isinstance(other, Resize)
+        axes = (
+            (kind.rows, kind.row_weights, other.rows, other.row_weights),
+            (kind.columns, kind.column_weights, other.columns, other.column_weights),
+        )
+        for last, (whole, weights, part, part_weights) in zip(
+            (extent - 1 for extent in source.shape[2:]), axes, strict=True
+        ):
+            fits = len(part) <= len(whole) and other.nearest == kind.nearest
+            if not (
+                fits
+                and np.array_equal(np.minimum(whole[: len(part)], last), part)
+                and np.array_equal(weights[: len(part)], part_weights)
+            ):
+                raise _DiffersError("its scale or its positions depend on the size")
+
+
 def _same(a: Any, b: Any) -> bool:
     return a.shape == b.shape and np.array_equal(
         np.ascontiguousarray(a).view(np.uint8) if a.ndim else a,
@@ -257,7 +359,7 @@ def _same(a: Any, b: Any) -> bool:
     )
 
 
-def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
+def _joined(fields: Sequence[Any], fit: SizeFit) -> Any:
     """The field with expressions where its numbers differ."""
     first = fields[0]
     if any(type(field) is not type(first) for field in fields):
@@ -270,7 +372,7 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
         raise _DiffersError(_FALLBACK.format(first.operator))
     if dataclasses.is_dataclass(first) and not isinstance(first, type):
         changes = {
-            field.name: _joined([getattr(one, field.name) for one in fields], sizes)
+            field.name: _joined([getattr(one, field.name) for one in fields], fit)
             for field in dataclasses.fields(first)
         }
         same = all(changes[name] is getattr(first, name) for name in changes)
@@ -278,15 +380,17 @@ def _joined(fields: Sequence[Any], sizes: Sequence[Sizes]) -> Any:
     if isinstance(first, tuple):
         if len({len(field) for field in fields}) > 1:
             raise _DiffersError("at other sizes it has other attributes")
-        return tuple(_joined(each, sizes) for each in zip(*fields, strict=True))
+        return tuple(_joined(each, fit) for each in zip(*fields, strict=True))
     if all(field == first for field in fields):
         return first
     if isinstance(first, int) and not isinstance(first, bool):
-        size = fit_size(fields, sizes)
+        size = fit.find(fields)
         if size is not None:
             return size
-        raise _DiffersError(f"a size of it is no simple expression: {_listed(fields, sizes)}")
-    raise _DiffersError(f"it depends on the size: {_listed(fields, sizes)}")
+        raise _DiffersError(
+            f"a size of it is no simple expression: {_listed(fields, fit.sizes)}"
+        )
+    raise _DiffersError(f"it depends on the size: {_listed(fields, fit.sizes)}")
 
 
 def _listed(fields: Sequence[Any], sizes: Sequence[Sizes]) -> str:
@@ -305,6 +409,7 @@ def _refusal(operation: Operation, why: str) -> EdgecompError:
         f"{type(operation.kind).__name__} '{names}' cannot have dynamic dimensions: {why}",
         node=operation.nodes[0] if operation.nodes else "",
         source=operation.source,
-        hint="give the dimension as a number instead of [a..b]; where the data decides it, end the "
-        "model before this operator",
+        hint="give the dimension as a number instead of [a..b], or a step in [a..b:32] at whose "
+        "multiples the model does the same; where the data decides it, end the model before this "
+        "operator",
     )

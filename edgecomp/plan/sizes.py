@@ -9,7 +9,7 @@ there is no order, no conversion to ``int``, and a division must be exact.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -24,6 +24,7 @@ class Symbol:
             most the maximum; None for other symbols.
         divisor: see ``numerator``.
         is_counted: whether an operation gives the value while the model runs.
+        step: of the dimension that gives the symbol, whose size is ``step`` times the value.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Symbol:
     numerator: "Dimension | None" = None
     divisor: int = 1
     is_counted: bool = False
+    step: int = 1
 
 
 #: Symbols of one product, sorted by name, repeated for powers.
@@ -165,8 +167,28 @@ def largest_shape(shape: Iterable[Dimension]) -> tuple[int, ...]:
     return tuple(map(largest, shape))
 
 
+def greatest(dimension: Dimension) -> int:
+    """The greatest value that a dimension of one given symbol has; ``largest`` of others.
+
+    ``largest`` takes the terms one by one: of ``2 * floor((w + 1) / 2) - w`` it says far more
+    than there is.
+    """
+    return max(values_of(dimension))
+
+
+def values_of(dimension: Dimension) -> Sequence[int]:
+    """Every value of a dimension of one given symbol; all between the bounds of others."""
+    given = {symbol for symbol in symbols_of(dimension) if symbol.numerator is None}
+    if len(given) != 1:
+        return range(smallest(dimension), largest(dimension) + 1)
+    (symbol,) = given
+    values = range(symbol.minimum, symbol.maximum + 1)
+    return [evaluate(dimension, {symbol: value}) for value in values]
+
+
 def symbols_of(dimension: Dimension) -> Iterator[Symbol]:
     """Every symbol that a dimension depends on, those before derived ones first."""
+    # A number depends on none.
     for monomial, _ in _terms(dimension):
         for symbol in monomial:
             if symbol.numerator is not None:
@@ -180,10 +202,24 @@ def _derived(symbol: Symbol) -> Size:
 
 
 def quotient(numerator: Dimension, divisor: int) -> Dimension:
-    """``floor(numerator / divisor)`` for a numerator that is never negative."""
+    """``floor(numerator / divisor)`` for a numerator that is at least ``-divisor``.
+
+    Whole multiples of the divisor are taken out, so that equal quotients are the same symbol.
+    """
+    if not isinstance(numerator, Size):
+        return numerator // divisor
     exact = exact_quotient(numerator, divisor)
     if exact is not None:
         return exact
+    whole = _sum((monomial, factor // divisor) for monomial, factor in _terms(numerator))
+    if whole != 0:
+        return quotient(numerator - whole * divisor, divisor) + whole
+    inner = _quotient_and_rest(numerator)
+    if inner is not None:
+        # floor((floor(n / a) + c) / b) = floor((n + a * c) / (a * b))
+        symbol, rest = inner
+        outer: Dimension = symbol.numerator
+        return quotient(outer + symbol.divisor * rest, symbol.divisor * divisor)
     name = f"({numerator})/{divisor}"
     low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
     return _derived(Symbol(name, low, high, numerator, divisor))
@@ -194,6 +230,19 @@ def capped(dimension: Dimension, most: int) -> Dimension:
     name = f"min({dimension},{most})"
     low = min(max(0, smallest(dimension)), most)
     return _derived(Symbol(name, low, most, dimension))
+
+
+def _quotient_and_rest(dimension: Dimension) -> tuple[Symbol, int] | None:
+    """(symbol, c) of a dimension that is a derived symbol and c more; else None."""
+    rest, found = 0, None
+    for monomial, factor in _terms(dimension):
+        if not monomial:
+            rest = factor
+        elif found is None and factor == 1 and len(monomial) == 1:
+            found = monomial[0]
+        else:
+            return None
+    return None if found is None or found.numerator is None else (found, rest)
 
 
 def terms_of(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:

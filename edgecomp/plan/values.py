@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
+from edgecomp.plan.sizes import has_dynamic, largest
 
 Array = npt.NDArray[Any]
 
@@ -187,9 +187,7 @@ class Value:
 
 def largest_bytes(value: Value) -> int:
     """Bytes of a value's buffer at the largest of every dimension."""
-    if not has_dynamic(value.shape):
-        return value.bytes
-    return dataclasses.replace(value, shape=largest_shape(value.shape)).bytes
+    return largest(value.bytes)
 
 
 def row_major_view(shape: tuple[int, ...]) -> View:

@@ -63,7 +63,8 @@ class CountedShapes:
     def _check(self, at_sizes: Callable[[Mapping[str, int]], ir.Model]) -> None:
         for few in _FEW:
             sizes = {
-                s.name: min(max(few, s.minimum), s.maximum) if s.is_counted else s.maximum
+                s.name: s.step
+                * (min(max(few, s.minimum), s.maximum) if s.is_counted else s.maximum)
                 for s in self.symbols
             }
             try:
@@ -76,7 +77,7 @@ class CountedShapes:
             self._compare(sizes, _shapes(model))
 
     def _compare(self, sizes: Mapping[str, int], found: Shapes) -> None:
-        values = {symbol: sizes[symbol.name] for symbol in self.symbols}
+        values = {s: sizes[s.name] // s.step for s in self.symbols}
         for node in self.model.graph:
             for value in node.outputs:
                 name = value.name or ""

@@ -5,7 +5,7 @@ them at the largest sizes, and once more at each of a few others; lowering compa
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
@@ -15,16 +15,29 @@ from edgecomp.plan.sizes import Symbol
 
 #: Sizes beside the largest that a program is made from: more than expressions have unknowns.
 _VARIANTS = 5
+_NEIGHBOURS = _VARIANTS - 1
 #: At 1 and 2 a model may do special things, which say nothing about the other sizes.
 _LEAST_TYPICAL = 3
 
 
 def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
-    """The symbols of a model's bounded and counted dimensions; none for a static model."""
+    """The symbols of a model's bounded and counted dimensions; none for a static model.
+
+    A symbol counts steps: a dimension of ``[32..640:32]`` is 32 times one of 1 to 20, so that
+    halves and quarters of it are products again.
+    """
     found = dynamic_inputs(model)
     given = sorted(found.bounds.items()) if found is not None else []
     return (
-        *(Symbol(name, bounds.minimum, bounds.maximum) for name, bounds in given),
+        *(
+            Symbol(
+                name,
+                bounds.minimum // bounds.step,
+                bounds.maximum // bounds.step,
+                step=bounds.step,
+            )
+            for name, bounds in given
+        ),
         *(
             Symbol(each.name, each.minimum, each.maximum, is_counted=True)
             for each in counted_dimensions(model)
@@ -35,8 +48,9 @@ def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
 def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
     """Sizes that differ from each other in every symbol, inside of the bounds where they can.
 
-    Four of them are neighbours, which tells quotients by 2, 3 and 4 apart, however they are
-    rounded. Bounds too close to hold as many are left upwards: a model that cannot be read there
+    Four of them are neighbours, around a multiple of a great power of two where the bounds have
+    one: there every quotient by a power of two that is rounded up or down steps, and is odd on
+    one side. Bounds too close to hold as many are left upwards: a model that cannot be read there
     is refused with the reason.
     """
     columns: list[tuple[int, ...]] = []
@@ -48,7 +62,10 @@ def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
         columns.append((small, *order))
         taken.update(columns[-1])
     return [
-        {symbol.name: column[k] for symbol, column in zip(symbols, columns, strict=True)}
+        {
+            symbol.name: column[k] * symbol.step
+            for symbol, column in zip(symbols, columns, strict=True)
+        }
         for k in range(_VARIANTS)
     ]
 
@@ -56,14 +73,23 @@ def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
 def _spread(symbol: Symbol, taken: set[int]) -> list[int]:
     """A small size, then neighbours somewhere in the middle; none of them ``taken``."""
     low, high = max(symbol.minimum, _LEAST_TYPICAL), symbol.maximum
-    neighbours = _VARIANTS - 1
-    inside = (*range(high // 3, high - neighbours + 1), *range(low, high // 3))
-    for start in itertools.chain(inside, itertools.count(high + 1)):
-        row = range(start, start + neighbours)
+    for start in _starts(low, high):
+        row = range(start, start + _NEIGHBOURS)
         if start >= low and not {*row} & taken:
             break
     small = next(n for n in itertools.count(low) if n not in {*row, *taken, high})
     return [small, *row]
+
+
+def _starts(low: int, high: int) -> Iterator[int]:
+    """Where neighbours may begin: around odd multiples of powers of two, great ones first."""
+    for power in (64, 32, 16, 8, 4, 2):
+        middles = [m for m in range(power, high + 1, 2 * power) if m >= high // 3]
+        for middle in middles:
+            if middle - 1 >= low and middle + _NEIGHBOURS - 2 < high:
+                yield middle - 1
+    yield from range(low, high - _NEIGHBOURS + 1)
+    yield from itertools.count(high + 1)
 
 
 def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
@@ -72,10 +98,11 @@ def golden_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:
     Counted dimensions stay at the largest: golden vectors have the counts of their data.
     """
     given = [symbol for symbol in symbols if not symbol.is_counted]
-    largest = {symbol.name: symbol.maximum for symbol in symbols}
-    smallest = {**largest, **{symbol.name: symbol.minimum for symbol in given}}
+    largest = {symbol.name: symbol.maximum * symbol.step for symbol in symbols}
+    smallest = {**largest, **{symbol.name: symbol.minimum * symbol.step for symbol in given}}
     middle = {
-        symbol.name: max(symbol.minimum, min(symbol.maximum, (symbol.maximum // 3) | 1))
+        symbol.name: symbol.step
+        * max(symbol.minimum, min(symbol.maximum, (symbol.maximum // 3) | 1))
         for symbol in given
     }
     middle = {**largest, **middle}

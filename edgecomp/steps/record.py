@@ -74,12 +74,15 @@ def make_record(
             spreads += _spreads(other.model, vectors)
         # One at a time: each has all weights.
         variants = (
-            Variant({s: sizes[s.name] for s in symbols}, at_sizes(sizes, prepared).model)
+            Variant(
+                {s: sizes[s.name] // s.step for s in symbols},
+                at_sizes(sizes, prepared).model,
+            )
             for sizes in typical_sizes(symbols)
         )
         if any(symbol.is_counted for symbol in symbols):
-            shapes = CountedShapes(symbols, prepared.model)
-            variants = shapes.watched(variants, lambda s: at_sizes(s, prepared).model)
+            watch = CountedShapes(symbols, prepared.model)
+            variants = watch.watched(variants, lambda s: at_sizes(s, prepared).model)
         prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
@@ -100,14 +103,15 @@ def make_record(
         variants=variants,
     )
     for sizes, shapes in model_shapes:
-        _require_shapes(lowered.plan, sizes, shapes)
+        steps = {symbol.name: symbol.step for symbol in symbols}
+        _require_shapes(lowered.plan, sizes, steps, shapes)
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 
 def _bounds(symbols: Iterable[Symbol]) -> dict[str, list[int]]:
-    return {symbol.name: [symbol.minimum, symbol.maximum] for symbol in symbols}
+    return {s.name: [s.minimum * s.step, s.maximum * s.step] for s in symbols}
 
 
 def _is_given(symbol: Symbol) -> bool:
@@ -119,11 +123,15 @@ def _output_shapes(model: ir.Model) -> list[tuple[int, ...]]:
 
 
 def _require_shapes(
-    plan: Plan, sizes: Mapping[str, int], shapes: Sequence[tuple[int, ...]]
+    plan: Plan,
+    sizes: Mapping[str, int],
+    steps: Mapping[str, int],
+    shapes: Sequence[tuple[int, ...]],
 ) -> None:
     """The smallest and odd sizes have no part in the plan: its shapes have to hold there too."""
     for port, wanted in zip(plan.outputs, shapes, strict=True):
-        found = plan.shape_of(port, sizes)
+        values = {name: size // steps[name] for name, size in sizes.items()}
+        found = plan.shape_of(port, values)
         if found != wanted:
             where = ", ".join(f"{name}={size}" for name, size in sizes.items())
             raise EdgecompError(

@@ -17,6 +17,11 @@ from edgecomp.frontend.input_spec import Bounds, InputSpec, parse_input_spec, pa
         ("scope/x:0:1x3", InputSpec("scope/x:0", (1, 3))),
         ("x:[1..4]x3", InputSpec("x", (Bounds(1, 4), 3))),
         ("x:1x[x_len=2..9]:i64", InputSpec("x", (1, Bounds(2, 9, "x_len")), "int64")),
+        (
+            "x:1x3x[32..640:32]:f32",
+            InputSpec("x", (1, 3, Bounds(32, 640, step=32)), "float32"),
+        ),
+        ("a:0:[n=8..64:8]", InputSpec("a:0", (Bounds(8, 64, "n", 8),))),
         ("x:[1..4],[7..7]", InputSpec("x", (Bounds(1, 4), Bounds(7, 7)))),
     ],
 )
@@ -38,6 +43,9 @@ def test_parse(text, spec):
         ("x:[4..1]x3", "hold no size"),
         ("x:1x[0..4]:f32", "hold no size"),
         ("x:[1-4]x3", "is no dimension"),
+        ("x:[1..64:32]", "no multiples of 32"),
+        ("x:[32..100:32]", "no multiples of 32"),
+        ("x:[1..4:0]", "no multiples of 0"),
         ("x:[2n=1..4]x3", "is no dimension"),
         ("x:1xx[1..4]", "is no shape"),
         ("x:[1..2][3..4]", "is no shape"),

@@ -24,7 +24,7 @@ def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
     variants = []
     for sizes in typical_sizes(symbols):
         other = prepare(proto, options, silent, target=device, sizes=sizes, largest=base)
-        variants.append(Variant({s: sizes[s.name] for s in symbols}, other.model))
+        variants.append(Variant({s: sizes[s.name] // s.step for s in symbols}, other.model))
     return lower(
         base.model, device, name=name, symbols=symbols, variants=variants, workers=1
     ).plan

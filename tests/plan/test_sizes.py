@@ -7,9 +7,11 @@ from edgecomp.plan.sizes import (
     Symbol,
     evaluate,
     exact_quotient,
+    greatest,
     largest,
     quotient,
     smallest,
+    values_of,
 )
 
 B, S = Symbol("b", 1, 5), Symbol("s", 2, 40)
@@ -63,6 +65,25 @@ def test_rounded_quotients():
     assert [evaluate(half, {S: s}) for s in (2, 3, 40)] == [1, 2, 20]
     assert (smallest(half), largest(half)) == (1, 20)
     assert quotient(4 * Size.of(S), 2) == 2 * Size.of(S)
+
+
+@hypothesis.given(
+    strategies.lists(
+        strategies.tuples(strategies.integers(-3, 9), strategies.integers(2, 4)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_quotients_of_quotients(steps):
+    """Strides behind strides: one symbol, its values those of the same steps on numbers."""
+    size, numbers = Size.of(S), [*range(S.minimum, S.maximum + 1)]
+    for shift, divisor in steps:
+        size = quotient(size + shift, divisor)
+        numbers = [(number + shift) // divisor for number in numbers]
+    if min(numbers) >= 0:
+        assert list(values_of(size)) == numbers
+        assert greatest(size) == max(numbers)
+    assert quotient(size + 2, 2) == quotient(size, 2) + 1
 
 
 @pytest.mark.parametrize("use", [int, lambda s: s < 3, lambda s: range(s), lambda s: s // 7])

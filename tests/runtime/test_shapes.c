@@ -249,6 +249,35 @@ static void test_refusals(void) {
   ec_session_close(session);
 }
 
+/* Rows are twice the symbol. */
+static void test_steps(void) {
+  static const ec_term twice_term[] = {{2, 1, {0}}};
+  static const ec_extent twice[] = {{twice_term, 1, 1}, {columns_term, 1, 1}};
+  static const ec_extent *const inputs[] = {twice, twice};
+  dynamic_demo demo;
+  make(&demo);
+  demo.symbols[0].maximum = MOST / 2;
+  demo.dynamic.inputs = inputs;
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, ec_session_open(&demo.model, NULL, &session));
+  const int64_t odd[] = {3, COLUMNS};
+  const int64_t none[] = {0, COLUMNS};
+  const int64_t more[] = {MOST / 2 * 2 + 2, COLUMNS};
+  CHECK_STATUS(EC_ERROR_SHAPE, ec_session_set_input_shape(session, 0, odd, 2));
+  CHECK_MESSAGE("dimension 0 of 'x' ('n') is a multiple of 2 from 2 to");
+  CHECK_STATUS(EC_ERROR_SHAPE, ec_session_set_input_shape(session, 0, none, 2));
+  CHECK_STATUS(EC_ERROR_SHAPE, ec_session_set_input_shape(session, 0, more, 2));
+  const int64_t even[] = {4, COLUMNS};
+  CHECK_STATUS(EC_OK, ec_session_set_input_shape(session, 0, even, 2));
+  int64_t shape[EC_MAX_RANK];
+  uint32_t rank = 0;
+  CHECK_STATUS(EC_OK, ec_session_input_shape(session, 1, shape, &rank));
+  CHECK_EQUAL(4, shape[0]);
+  CHECK_STATUS(EC_OK, ec_session_output_shape(session, 0, shape, &rank));
+  CHECK_EQUAL(2, shape[0]);
+  ec_session_close(session);
+}
+
 static void check_bad(const dynamic_demo *demo, const char *part) {
   ec_session *session = NULL;
   CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_open(&demo->model, NULL, &session));
@@ -323,6 +352,7 @@ int main(void) {
   test_cap();
   test_strips();
   test_refusals();
+  test_steps();
   test_descriptors();
   return 0;
 }

@@ -43,7 +43,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
     assert isinstance(kind, Convolution)
     if kind.groups > 1 and operation.inputs[1].shape[1] == 1:
         return []
-    weight = _channels_last(operation)
+    weight = channels_last(operation)
     return dense_candidates(kind, product(operation), operation, target, weight)
 
 
@@ -52,7 +52,7 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     kind = operation.kind
     require_none(match(operation, target))
     assert isinstance(kind, Convolution)
-    weight = _channels_last(operation)
+    weight = channels_last(operation)
     addresses = product(operation)
     return [
         emit_dense(
@@ -68,7 +68,7 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     ]
 
 
-def _channels_last(operation: Operation) -> Array:
+def channels_last(operation: Operation) -> Array:
     """The weight as [M, KH * KW * C/groups]."""
     weight = operation.inputs[1].constant
     assert weight is not None

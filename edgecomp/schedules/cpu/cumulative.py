@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Cumulative, Operation
+from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Order
 from edgecomp.schedules.builder import KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.operand import HALVES, INTEGERS
@@ -35,19 +36,27 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 
     Vectors run along the dimensions behind the axis, where there are any.
     """
-    kind, (x,), y = operation.kind, operation.inputs, operation.output
-    assert isinstance(kind, Cumulative)
+    (x,), y = operation.inputs, operation.output
     if not y.elements:
         return []
-    extent, inner = x.shape[kind.axis], math.prod(x.shape[kind.axis + 1 :])
+    builder, items = emit_loops(operation, target)
+    return [KernelCall(builder.finish(NAME), (x, y), items)]
+
+
+def emit_loops(operation: Operation, target: Target) -> tuple[KernelBuilder, Dimension]:
+    """The kernel but for its name, and its work items; the dimensions to the axis may be dynamic."""
+    kind, (x,), y = operation.kind, operation.inputs, operation.output
+    assert isinstance(kind, Cumulative)
+    inner = math.prod(x.shape[kind.axis + 1 :])
     builder = KernelBuilder(target.core.isa)
-    source = builder.pointer("x", x.dtype, x.elements)
-    result = builder.pointer("y", y.dtype, y.elements)
+    extent = builder.size(x.shape[kind.axis])
+    source = builder.pointer("x", x.dtype, largest(x.elements))
+    result = builder.pointer("y", y.dtype, largest(y.elements))
     row = Row.of(builder, inner, target.lanes(8 * np.dtype(x.dtype).itemsize))
     lanes = row.lanes
     total = builder.array("total", x.dtype, lanes)
     with builder.loop("item", builder.lo, builder.hi) as item:
-        base = builder.let("base", item * (extent * inner))
+        base = builder.let("base", item * builder.size(x.shape[kind.axis] * inner))
 
         def totals(at: object) -> None:
             start = constant(1 if kind.product else 0, x.dtype, lanes)
@@ -64,5 +73,4 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
                     builder.store(result, ramp(index, lanes), load(total, 0, lanes))
 
         row.each(totals)
-    items = math.prod(x.shape[: kind.axis])
-    return [KernelCall(builder.finish(NAME), (x, y), items)]
+    return builder, math.prod(x.shape[: kind.axis])

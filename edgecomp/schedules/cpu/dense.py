@@ -7,7 +7,7 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.sizes import Size
-from edgecomp.plan.values import Array, Value
+from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
@@ -55,6 +55,7 @@ def emit_dense(
     progress: ProgressOf | None = None,
     params: str = "",
     row_count: Size | None = None,
+    image: Product | None = None,
 ) -> KernelCall:
     """Emit the kernel of a claimed operation.
 
@@ -68,6 +69,7 @@ def emit_dense(
         progress: of the call, given its ``row_ends``.
         params: text of the tiles to use, "" for those of the cost model.
         row_count: rows of a run, where they differ; the product then has the most.
+        image: addresses where they differ as well.
 
     Raises:
         ParamsError: the tiles do not fit.
@@ -86,6 +88,7 @@ def emit_dense(
         bias,
         tile_params(params, shape, arithmetic, target) if params else None,
         row_count,
+        image,
     )
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
@@ -117,10 +120,15 @@ def _dynamic(gemm: GemmKernel, arguments: Sequence[Value | Constant]) -> Dynamic
     overruns = tuple(
         0
         if isinstance(argument, Constant)
-        else gemm.tile_rows * argument.shape[-1] * np.dtype(argument.dtype).itemsize
+        else gemm.tile_rows * _row_elements(argument) * np.dtype(argument.dtype).itemsize
         for argument in arguments
     )
     return Dynamic(gemm.items, sizes=gemm.sizes, overrun_bytes=overruns)
+
+
+def _row_elements(value: Value) -> int:
+    """Elements of a row: the last dimension, or the channels of a pixel."""
+    return int(value.view.strides[3] if value.order is Order.NHWC else value.shape[-1])
 
 
 def dense_candidates(

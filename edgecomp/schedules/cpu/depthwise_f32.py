@@ -48,17 +48,22 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
     )
 
 
-def params_for(target: Target, operation: Operation) -> Walk:
+def params_for(target: Target, operation: Operation, *, loops: bool = True) -> Walk:
     """Choose the tile from registers and the L1 cache.
 
     A channel group is what fits the L1 cache together: its weights and the input rows of a
     tile.
+
+    Args:
+        target: the device.
+        operation: a claimed one.
+        loops: whether the kernel may have a loop of its own (depthwise_loop.py).
     """
     x, weight = operation.inputs[:2]
     window = depthwise.window_of(operation)
     multiplier = weight.shape[0] // x.shape[1]
     lanes = target.lanes(32)
-    loop = loop_for(operation, target)
+    loop = loop_for(operation, target) if loops else None
     if loop:
         vectors, columns = loop.vectors, loop.columns
     else:

@@ -7,6 +7,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
+from edgecomp.plan.values import largest_bytes
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
@@ -61,22 +63,26 @@ class FloatKernel:
         table = np.concatenate([bias, taps], axis=1)
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
-        self.loop = loop_for(operation, target)
+        dynamic = has_dynamic((*self.x.shape, *self.output.shape))
+        self.loop = None if dynamic else loop_for(operation, target)
         self.builder = KernelBuilder(target.core.isa)
 
-    def build(self, name: str) -> tuple[Kernel, int]:
+    def build(self, name: str) -> tuple[Kernel, Dimension]:
         """Return the kernel, whose kind is ``name``, and its work items."""
         builder, view = self.builder, self.output.view
-        self.x_buffer = builder.pointer("x", "float32", self.x.view.elements)
+        self.x_buffer = builder.pointer("x", "float32", largest(self.x.view.elements))
         self.packed_buffer = builder.pointer("packed", "float32", self.packing.data.size)
         if self.residual:
             self.residual_buffer = builder.pointer(
-                "residual", "float32", self.residual.view.elements
+                "residual", "float32", largest(self.residual.view.elements)
             )
-        self.out_buffer = builder.pointer("out", "float32", view.elements)
+        self.out_buffer = builder.pointer("out", "float32", largest(view.elements))
         rows = view.shape[0] * view.shape[2]
-        fitting = cache_bands(self.x.bytes, self.target.core.l2_bytes)
-        self.bands = depthwise_bands(self.x.shape[1], rows, view.shape[3], fitting)
+        self.bands = 1
+        if not is_dynamic(rows):
+            fitting = cache_bands(largest_bytes(self.x), self.target.core.l2_bytes)
+            width = largest(view.shape[3])
+            self.bands = depthwise_bands(self.x.shape[1], rows, width, fitting)
         items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
         return builder.finish(name), items
 

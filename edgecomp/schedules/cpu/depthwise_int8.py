@@ -56,9 +56,18 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
     )
 
 
-def params_for(target: Target, operation: Operation) -> Params:
-    """Choose the tile by instructions per output, within the registers."""
-    return min(_tiles(target, operation), key=lambda ranked: ranked[0])[1]
+def params_for(target: Target, operation: Operation, *, pairs: bool = True) -> Params:
+    """Choose the tile by instructions per output, within the registers.
+
+    Args:
+        target: the device.
+        operation: a claimed one.
+        pairs: whether a tile may have two rows.
+    """
+    ranked = _tiles(target, operation)
+    if not pairs:
+        ranked = [(cost, params) for cost, params in ranked if params.height == 1]
+    return min(ranked, key=lambda ranked: ranked[0])[1]
 
 
 def candidates(operation: Operation, target: Target) -> list[str]:

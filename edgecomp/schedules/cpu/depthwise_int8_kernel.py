@@ -6,7 +6,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation, Requantize, Scale
-from edgecomp.plan.values import Array, Value
+from edgecomp.plan.sizes import Dimension, is_dynamic, largest
+from edgecomp.plan.values import Array, Value, largest_bytes
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -132,10 +133,10 @@ class Int8Kernel:
         """Channels as the sums hold them."""
         return piece_order(self.target, lanes)
 
-    def build(self, name: str) -> tuple[Kernel, int]:
+    def build(self, name: str) -> tuple[Kernel, Dimension]:
         """Return the kernel, whose kind is ``name``, and its work items."""
         builder, view = self.builder, self.output.view
-        self.x_buffer = builder.pointer("x", self.x.dtype, self.x.view.elements)
+        self.x_buffer = builder.pointer("x", self.x.dtype, largest(self.x.view.elements))
         self.weight_buffer = builder.pointer(
             "weights", self.weights.data.dtype.name, self.weights.data.size
         )
@@ -145,13 +146,15 @@ class Int8Kernel:
         )
         if self.residual:
             self.residual_buffer = builder.pointer(
-                "residual", self.residual.dtype, self.residual.view.elements
+                "residual", self.residual.dtype, largest(self.residual.view.elements)
             )
-        self.out_buffer = builder.pointer("out", self.output.dtype, view.elements)
+        self.out_buffer = builder.pointer("out", self.output.dtype, largest(view.elements))
         rows = view.shape[0] * view.shape[2] // self.params.height
-        pixels = self.params.height * view.shape[3]
-        fitting = cache_bands(self.x.bytes, self.target.core.l2_bytes)
-        self.bands = depthwise_bands(self.x.shape[1], rows, pixels, fitting)
+        self.bands = 1
+        if not is_dynamic(rows):
+            pixels = self.params.height * largest(view.shape[3])
+            fitting = cache_bands(largest_bytes(self.x), self.target.core.l2_bytes)
+            self.bands = depthwise_bands(self.x.shape[1], rows, pixels, fitting)
         items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
         return builder.finish(f"{name}__{self.products.name}"), items
 

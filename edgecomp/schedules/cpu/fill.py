@@ -39,13 +39,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     kind, output = operation.kind, operation.output
     assert isinstance(kind, Fill | FillHalo)
     dtype = memory_dtype(output.dtype)
-    value = kind.value
-    if dtype != output.dtype:
-        value = int(np.array(value).astype(output.dtype).view(dtype))
+    value = stored(kind.value, output.dtype)
     builder = KernelBuilder()
     y = builder.pointer("y", dtype, output.view.elements)
     lanes = target.lanes(8 * np.dtype(output.dtype).itemsize)
-    filler = _Filler(builder, y, dtype, value, lanes)
+    filler = Filler(builder, y, dtype, value, lanes)
     if isinstance(kind, Fill):
         if not output.elements:
             return []
@@ -66,7 +64,13 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     return [KernelCall(builder.finish(name), (output,), items, grain_items=grain)]
 
 
-class _Filler:
+def stored(value: float, dtype: str) -> float | int:
+    """What memory holds for a value: its bits, where kernels know no such type."""
+    kept = memory_dtype(dtype)
+    return value if kept == dtype else int(np.array(value).astype(dtype).view(kept))
+
+
+class Filler:
     """Stores of one constant."""
 
     def __init__(
@@ -96,7 +100,7 @@ def _halo_elements(output: Value) -> int:
     return batch * channels * (padded - height * width)
 
 
-def _emit_halo(builder: KernelBuilder, output: Value, filler: _Filler) -> int:
+def _emit_halo(builder: KernelBuilder, output: Value, filler: Filler) -> int:
     """A work item is one row of one padded image."""
     batch, channels, height, width = output.shape
     halo = output.halo

@@ -87,7 +87,7 @@ class TileSums:
         size = math.prod(d.size for d in inner) * self.plan.padded_run
         with builder.loop("run", 0, outer.size) as run:
             place = _Position(
-                builder.let("x_shift", at.x + run * outer.stride),
+                builder.let("x_shift", at.x + run * builder.size(outer.stride)),
                 builder.let("depth", at.depth + run * size),
             )
             self._runs(block, sums, addresses, next_panel, inner, place)

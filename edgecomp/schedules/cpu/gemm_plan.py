@@ -12,6 +12,7 @@ from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.image_tiles import ImageTiles
 from edgecomp.schedules.cpu.product import (
     Product,
     RunDimension,
@@ -79,6 +80,7 @@ class GemmPlan:
         params: tiles.
         reach: of the accumulators.
         row_count: rows of a run, where they differ from run to run; the product has the most.
+        image: addresses where they differ as well; ``product`` has those of the largest sizes.
     """
 
     product: Product
@@ -88,6 +90,12 @@ class GemmPlan:
     params: TileParams
     reach: Reach
     row_count: Size | None = None
+    image: Product | None = None
+
+    @property
+    def addresses(self) -> Product:
+        """Where rows and runs lie."""
+        return self.image or self.product
 
     @property
     def vectors(self) -> int:
@@ -97,12 +105,12 @@ class GemmPlan:
     @functools.cached_property
     def runs(self) -> tuple[RunDimension, ...]:
         """Dimensions of K outside a contiguous run."""
-        return collapse_depth(self.product.depth)[:-1]
+        return collapse_depth(self.addresses.depth)[:-1]
 
     @functools.cached_property
     def run_length(self) -> int:
         """Contiguous elements of K."""
-        return collapse_depth(self.product.depth)[-1].size
+        return collapse_depth(self.addresses.depth)[-1].size
 
     @property
     def padded_run(self) -> int:
@@ -117,6 +125,8 @@ class GemmPlan:
     @functools.cached_property
     def row_tiles(self) -> RowTiles:
         """Addresses of the register tiles' rows."""
+        if self.image is not None:
+            return ImageTiles(self.image, self.image.rows[-1:], self.params)
         kind = RowTiles if self.row_count is None else DynamicRowTiles
         return kind(self.product, collapse_rows(self.product.rows), self.params)
 
@@ -182,7 +192,9 @@ class GemmPlan:
         """
         if not (self.unrolled and self.arithmetic.loads_biases):
             return 1
-        inner = math.prod(d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :])
+        inner: int = math.prod(
+            d.size for d in self.row_tiles.dimensions[self.params.axis + 1 :]
+        )
         return self.params.rows.large * inner
 
     @property

@@ -32,18 +32,26 @@ class GemmWalk:
 
     def emit(self, name: str) -> Kernel:
         """The whole kernel."""
-        builder, params = self.builder, self.params
+        builder = self.builder
+        self._begin()
         with builder.loop("item", builder.lo, builder.hi) as item:
             rest, part = self._divide(item, self.plan.parts)
             rest, block_chunk = self._divide(rest, self.plan.block_chunks)
             chunk, group = self._divide(rest, self.product.groups)
             chunk_start = builder.let("chunk_start", self._chunk_start(chunk))
             chunk_end = builder.let("chunk_end", self._chunk_start(chunk + 1))
-            first = builder.let("first_tile", chunk_start + part * params.part_tiles)
-            last = builder.let("last_tile", tirx.min(first + params.part_tiles, chunk_end))
-            tiles = Tiles(chunk_start, first, last)
-            self._column_blocks(group, block_chunk, tiles)
+            first, last = self._part(chunk_start, chunk_end, part)
+            self._column_blocks(group, block_chunk, Tiles(chunk_start, first, last))
         return builder.finish(name)
+
+    def _begin(self) -> None:
+        """What comes before the loop over work items."""
+
+    def _part(self, start: Expr, end: Expr, part: Expr) -> tuple[Expr, Expr]:
+        """First tile of a part of a chunk, and the end of its tiles."""
+        builder, tiles = self.builder, self.params.part_tiles
+        first = builder.let("first_tile", start + part * tiles)
+        return first, builder.let("last_tile", tirx.min(first + tiles, end))
 
     def _chunk_start(self, chunk: Expr) -> Expr:
         """First row tile of a chunk. The larger ones lie between the others: halves are even."""

@@ -23,6 +23,7 @@ from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.gemm_dynamic import DynamicGemmWalk
+from edgecomp.schedules.cpu.gemm_image import ImageGemmWalk
 from edgecomp.schedules.cpu.gemm_plan import GemmPlan, reach_of_sums
 from edgecomp.schedules.cpu.gemm_walk import GemmWalk
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
@@ -46,7 +47,7 @@ class GemmKernel:
         row_ends: (work items, rows of the product that they compute, from the first on).
         items: work items of a run.
         sizes: that it reads.
-        tile_rows: rows of a tile, in the dimension that is cut.
+        tile_rows: rows that the last tile may go on behind the last one.
         weights, bias, multiplier, sums, offset: packed.
     """
 
@@ -73,6 +74,7 @@ def emit_product(
     bias: Array,
     params: TileParams | None = None,
     row_count: Size | None = None,
+    image: Product | None = None,
 ) -> GemmKernel:
     """Choose tiles, emit the kernel, pack its constants.
 
@@ -87,18 +89,22 @@ def emit_product(
         params: tiles to use, those of the cost model where None.
         row_count: rows of a run, where they differ; the product then has one dimension of them,
             the most. The kernel may compute up to a tile more.
+        image: addresses where they differ as well: rows are (image, row, column), and none is
+            computed that the run has not.
     """
     shape = gemm_shape(product, arithmetic, epilogue.output_dtype)
+    if image is not None:
+        shape = dataclasses.replace(shape, rows=(math.prod(shape.rows),))
     params = params or params_for(shape, arithmetic, target)
     reach = reach_of_sums(arithmetic, epilogue, target, weights, bias)
-    plan = GemmPlan(product, arithmetic, epilogue, target, params, reach, row_count)
+    plan = GemmPlan(product, arithmetic, epilogue, target, params, reach, row_count, image)
     padded = plan.vectors * arithmetic.lanes
     symbol_name = f"{name}_{plan.tile_name}__{arithmetic.name}"
     sizes: tuple[Size, ...] = ()
     if row_count is None:
         kernel = emit_once(_emit, plan, symbol_name)
     else:
-        walk = DynamicGemmWalk(plan)
+        walk = DynamicGemmWalk(plan) if image is None else ImageGemmWalk(plan)
         kernel = walk.emit(symbol_name)
         sizes = tuple(walk.builder.sizes)
     columns = (product.groups, product.columns)
@@ -116,7 +122,7 @@ def emit_product(
         row_ends=plan.row_ends,
         items=plan.items,
         sizes=sizes,
-        tile_rows=params.rows.large,
+        tile_rows=params.rows.large if image is None else 0,
         weights=pack_weights(
             weights.reshape(*columns, -1, plan.run_length), params.vectors, arithmetic
         ),

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Pool
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
@@ -104,37 +105,47 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is an output row of a channel group."""
     kind, x = operation.kind, operation.inputs[0]
     assert isinstance(kind, Pool)
-    emitter = _Emitter(operation, target)
+    emitter = PoolKernel(operation, target, operation)
     items = emitter.emit()
     divisors = [Constant("divisors", emitter.divisors)] if emitter.by_table else []
-    name = "maximum" if kind.maximum else "average"
     return [
         KernelCall(
-            kernel=emitter.builder.finish(f"{NAME}_{name}_{x.dtype}"),
+            kernel=emitter.builder.finish(emitter.name),
             arguments=(x, *divisors, operation.output),
             work_items=items,
         )
     ]
 
 
-class _Emitter:
-    """Emits one kernel."""
+class PoolKernel:
+    """Emits one kernel.
 
-    def __init__(self, operation: Operation, target: Target) -> None:
+    Height and width may differ from run to run; divisors are then counted as it runs.
+    """
+
+    def __init__(self, operation: Operation, target: Target, at_largest: Operation) -> None:
         kind = operation.kind
         assert isinstance(kind, Pool)
         self.kind, self.target = kind, target
         self.x, self.output = operation.inputs[0], operation.output
         self.window = window_of(kind)
         self.accumulator = self._accumulator()
-        self.walk = params_for(target, operation, self.accumulator)
-        self.divisors = divisors_of(kind, self.x, self.output)
+        self.walk = params_for(target, at_largest, self.accumulator)
+        self.divisors = divisors_of(kind, at_largest.inputs[0], at_largest.output)
         average = self.accumulator == "float32" and not kind.maximum
-        self.by_table = average and float(np.ptp(self.divisors)) > 0
+        differ = average and float(np.ptp(self.divisors)) > 0
+        self.counts = average and has_dynamic(self.x.shape) and not kind.count_include_pad
+        self.by_table = differ and not self.counts
         self.combine: Callable[[Expr, Expr], Expr] = (
             tirx.max if kind.maximum else lambda a, b: a + b
         )
         self.builder = KernelBuilder(target.core.isa)
+
+    @property
+    def name(self) -> str:
+        """Of the kernel's kind."""
+        name = "maximum" if self.kind.maximum else "average"
+        return f"{NAME}_{name}_{self.x.dtype}"
 
     def _accumulator(self) -> str:
         if self.kind.maximum or self.x.dtype == "float32":
@@ -142,16 +153,18 @@ class _Emitter:
         count = self.kind.window[0] * self.kind.window[1]
         return "int16" if count <= _MAXIMUM_INT16_COUNT else "int32"
 
-    def emit(self) -> int:
+    def emit(self) -> Dimension:
         """Emit the loops; return the number of work items."""
         builder, view = self.builder, self.output.view
-        self.x_buffer = builder.pointer("x", self.x.dtype, self.x.view.elements)
+        self.x_buffer = builder.pointer("x", self.x.dtype, largest(self.x.view.elements))
         if self.by_table:
             self.table = builder.pointer("divisors", "float32", self.divisors.size)
-        self.out_buffer = builder.pointer("out", self.output.dtype, view.elements)
+        self.out_buffer = builder.pointer("out", self.output.dtype, largest(view.elements))
         runs = windows.channel_groups(self.x.shape[1], self.walk)
         rows = view.shape[0] * view.shape[2]
-        bands = depthwise_bands(self.x.shape[1], rows, view.shape[3])
+        bands = 1
+        if not is_dynamic(rows):
+            bands = depthwise_bands(self.x.shape[1], rows, largest(view.shape[3]))
         return windows.walk_groups(builder, runs, rows, self._group, bands)
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
@@ -173,6 +186,16 @@ class _Emitter:
 
     def _divisors(self, place: Place, first: Expr, columns: int) -> list[Expr]:
         """Scalars by which the sums of a tile are divided."""
+        if self.counts:
+            down = self._inside(place.out_row, 0)
+            return [
+                self.builder.let(
+                    "divisor",
+                    tirx.Cast("float32", down * self._inside(first + column, 1)),
+                    "float32",
+                )
+                for column in range(columns)
+            ]
         if not self.by_table:
             return [tirx.const(float(self.divisors.flat[0]), "float32")] * columns
         at = place.out_row * self.output.shape[3] + first
@@ -180,6 +203,16 @@ class _Emitter:
             self.builder.let("divisor", load(self.table, at + column), "float32")
             for column in range(columns)
         ]
+
+    def _inside(self, index: Expr, axis: int) -> Expr:
+        """Rows or columns of a window that lie in the image, at least 1."""
+        kind, builder = self.kind, self.builder
+        extent = builder.size(self.x.shape[2 + axis])
+        taps, dilation = kind.window[axis], kind.dilations[axis]
+        first = builder.let("first_tap", index * kind.strides[axis] - kind.pads[axis])
+        before = tirx.truncdiv(tirx.max(0 - first, 0) + (dilation - 1), dilation)
+        within = tirx.truncdiv(tirx.max(extent - first, 0) + (dilation - 1), dilation)
+        return builder.let("inside", tirx.max(tirx.min(within, taps) - before, 1))
 
     def _tile(
         self, place: Place, channel: Expr, vector: Lanes, columns: int, divisors: list[Expr]

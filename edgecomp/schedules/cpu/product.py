@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from edgecomp.plan.sizes import Dimension, is_dynamic, largest
+
 
 @dataclasses.dataclass(frozen=True)
 class RowDimension:
@@ -14,10 +16,10 @@ class RowDimension:
         x, output, residual: elements between neighbours in each tensor.
     """
 
-    size: int
-    x: int
-    output: int
-    residual: int = 0
+    size: Dimension
+    x: Dimension
+    output: Dimension
+    residual: Dimension = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +27,14 @@ class RunDimension:
     """One dimension of K: how many, and elements of x between neighbours."""
 
     size: int
-    stride: int
+    stride: Dimension
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Product:
     """Rows of x times a matrix of weights, for each group.
+
+    Rows, strides and offsets may differ from run to run; the buffers are then the largest.
 
     Attributes:
         rows: dimensions of the rows, outermost first.
@@ -48,29 +52,29 @@ class Product:
     columns: int
     groups: int = 1
     x_group_stride: int = 0
-    x_offset: int = 0
-    output_offset: int = 0
-    residual_offset: int = 0
+    x_offset: Dimension = 0
+    output_offset: Dimension = 0
+    residual_offset: Dimension = 0
     x_elements: int
     output_elements: int
     residual_elements: int = 0
 
     @property
-    def row_count(self) -> int:
+    def row_count(self) -> Dimension:
         """Number of rows."""
         return math.prod(dimension.size for dimension in self.rows)
 
     @property
     def multiply_adds(self) -> int:
-        """Of the whole product."""
+        """Of the whole product, at the largest sizes."""
         depth = math.prod(dimension.size for dimension in self.depth)
-        return self.row_count * depth * self.columns * self.groups
+        return largest(self.row_count) * depth * self.columns * self.groups
 
 
 def collapse_rows(rows: Sequence[RowDimension]) -> tuple[RowDimension, ...]:
     """Merge neighbouring dimensions that are one in every tensor; drop those of size 1."""
     merged: list[RowDimension] = []
-    for outer in reversed([d for d in rows if d.size > 1]):
+    for outer in reversed([d for d in rows if is_dynamic(d.size) or d.size > 1]):
         last = merged[-1] if merged else None
         if last and all(
             getattr(outer, tensor) == last.size * getattr(last, tensor)

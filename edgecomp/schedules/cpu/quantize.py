@@ -8,7 +8,7 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.math import is_nan
-from edgecomp.schedules.cpu.move import emit_move
+from edgecomp.schedules.cpu.move import Convert, emit_move
 from edgecomp.schedules.cpu.quotient import divide
 from edgecomp.schedules.cpu.rounding import as_float, to_quantized
 from edgecomp.schedules.cpu.vectors import lanes_of, named
@@ -46,6 +46,20 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", source.dtype, source.view.elements)
     y = builder.pointer("y", output.dtype, output.view.elements)
+    convert = conversion(builder, operation, target)
+    space = space_of_views([output.view, source.view])
+    items = emit_move(builder, target, space, y, x, LANES, convert)
+    return [KernelCall(builder.finish(name_of(operation)), (source, output), items)]
+
+
+def name_of(operation: Operation) -> str:
+    """Of the kernel's kind."""
+    return "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
+
+
+def conversion(builder: KernelBuilder, operation: Operation, target: Target) -> Convert:
+    """What becomes of a vector of the input."""
+    (source,), output = operation.inputs, operation.output
 
     def quantize(value: Expr) -> Expr:
         assert output.quantization is not None
@@ -73,8 +87,4 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         )
         return centred * constant(source.quantization.scale, "float32", lanes)
 
-    convert = quantize if isinstance(operation.kind, Quantize) else dequantize
-    space = space_of_views([output.view, source.view])
-    items = emit_move(builder, target, space, y, x, LANES, convert)
-    name = "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
-    return [KernelCall(builder.finish(name), (source, output), items)]
+    return quantize if isinstance(operation.kind, Quantize) else dequantize

@@ -15,10 +15,10 @@ from edgecomp.plan.operations import (
     QuantizedMultiply,
     Requantize,
 )
-from edgecomp.schedules.builder import Expr, KernelBuilder, constant, ramp
-from edgecomp.schedules.cpu.iteration import space_of_views
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
+from edgecomp.schedules.cpu.iteration import Space, space_of_views
 from edgecomp.schedules.cpu.move import load_strided
-from edgecomp.schedules.cpu.nest import emit_nest
+from edgecomp.schedules.cpu.nest import Body, emit_nest
 from edgecomp.schedules.cpu.quantize import EIGHT_BITS, LANES
 from edgecomp.schedules.cpu.rounding import as_float, is_power_of_two, to_quantized
 from edgecomp.schedules.cpu.vectors import lanes_of
@@ -61,6 +61,24 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     y = builder.pointer("y", output.dtype, output.view.elements)
     views = [value.view.broadcast_to(output.shape) for value in (a, b)]
     space = space_of_views([output.view, *views])
+    items = emit_nest(builder, space, LANES, body_of(builder, operation, (*buffers, y), space))
+    return [KernelCall(builder.finish(name_of(operation)), (a, b, output), items)]
+
+
+def name_of(operation: Operation) -> str:
+    """Of the kernel's kind."""
+    return (
+        "quantized_add" if isinstance(operation.kind, QuantizedAdd) else "quantized_multiply"
+    )
+
+
+def body_of(
+    builder: KernelBuilder, operation: Operation, buffers: tuple[Buffer, ...], space: Space
+) -> Body:
+    """The work of one vector of a space; buffers are a, b and the output."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, QuantizedAdd | QuantizedMultiply)
+    *operands, y = buffers
     requantize = (
         kind.integer_add.requantize if isinstance(kind, QuantizedAdd) else kind.requantize
     )
@@ -69,7 +87,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         left, right = (
             as_float(load_strided(buffer, offset, space.inner_stride(k), lanes))
             for k, (buffer, offset) in enumerate(
-                zip(buffers, offsets[1:], strict=True), start=1
+                zip(operands, offsets[1:], strict=True), start=1
             )
         )
         if isinstance(kind, QuantizedAdd):
@@ -86,9 +104,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         )
         builder.store(y, ramp(offsets[0], lanes, space.inner_stride(0)), value)
 
-    items = emit_nest(builder, space, LANES, body)
-    name = "quantized_add" if isinstance(kind, QuantizedAdd) else "quantized_multiply"
-    return [KernelCall(builder.finish(name), (a, b, output), items)]
+    return body
 
 
 def _multiplier(requantize: Requantize) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Recurrence
+from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
@@ -27,7 +28,7 @@ from edgecomp.schedules.cpu.functions import refusal
 from edgecomp.schedules.cpu.recurrent_cells import Places, State
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.cpu.tiles import Split
-from edgecomp.schedules.schedule import Constant, KernelCall
+from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
 
 NAME = "recurrence_f32"
 #: Accumulators of a block of columns: they hide the latency of a multiply-add.
@@ -48,23 +49,11 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
-    emitter = _Emitter(operation, target)
-    kernel = emitter.emit()
-    return [
-        KernelCall(
-            kernel,
-            (*emitter.arguments, *operation.outputs),
-            work_items=emitter.items,
-            workspace_bytes=4 * emitter.places.elements,
-            multiply_adds=(
-                emitter.items * emitter.steps * emitter.kind.gates * emitter.kind.hidden**2
-            ),
-        )
-    ]
+    return [RecurrenceKernel(operation, target).call()]
 
 
-class _Emitter:
-    """Builds the kernel of one operation."""
+class RecurrenceKernel:
+    """Builds the kernel of one operation, whose steps and batch may differ from run to run."""
 
     def __init__(self, operation: Operation, target: Target) -> None:
         kind = operation.kind
@@ -73,12 +62,14 @@ class _Emitter:
         self.operation = operation
         x, recurrence, *extras = operation.inputs
         self.directions = len(kind.reverse)
-        self.steps, self.batch = x.shape[1::-1] if kind.batch_first else x.shape[:2]
-        self.items = self.directions * self.batch
+        #: Dimensions, and what the kernel takes for them.
+        self.extents = x.shape[1::-1] if kind.batch_first else x.shape[:2]
+        self.items: Dimension = self.extents[1] * self.directions
         self.lanes = target.lanes(32)
         while kind.padded_hidden % self.lanes:
             self.lanes //= 2
         self.builder = KernelBuilder(target.core.isa)
+        self.steps, self.batch = map(self.builder.size, self.extents)
         self.places = Places(kind)
         #: Column ranges, in gates, whose product is computed together.
         self.parts = recurrent_cells.parts(kind)
@@ -88,7 +79,7 @@ class _Emitter:
         if recurrence.constant is not None:
             matrix = Constant(f"{recurrence.name}.packed", self._pack(recurrence.constant))
         self.arguments: list[Value | Constant] = [x, matrix, *extras]
-        self.x = self.builder.pointer("x", "float32", x.elements)
+        self.x = self.builder.pointer("x", "float32", largest(x.elements))
         self.matrix = self.builder.pointer(
             "recurrence",
             recurrence.dtype,
@@ -99,10 +90,24 @@ class _Emitter:
             for name, argument in zip(kind.extras, self.arguments[2:], strict=True)
         }
         self.results: dict[str, Buffer] = {
-            name: self.builder.pointer(f"out_{name}", "float32", value.elements)
+            name: self.builder.pointer(f"out_{name}", "float32", largest(value.elements))
             for name, value in zip(kind.results, operation.outputs, strict=True)
         }
         self.workspace = self.builder.pointer("workspace", "float32", self.places.elements)
+
+    def call(self) -> KernelCall:
+        """The kernel and its call."""
+        kernel = self.emit()
+        steps, items = largest(self.extents[0]), largest(self.items)
+        sizes = self.builder.sizes
+        return KernelCall(
+            kernel,
+            (*self.arguments, *self.operation.outputs),
+            work_items=items,
+            workspace_bytes=4 * self.places.elements,
+            multiply_adds=items * steps * self.kind.gates * self.kind.hidden**2,
+            dynamic=Dynamic(self.items, sizes=sizes) if sizes else None,
+        )
 
     def emit(self) -> Kernel:
         """All directions."""
@@ -307,4 +312,4 @@ class _Emitter:
 def _type_of(argument: Value | Constant) -> tuple[str, int]:
     if isinstance(argument, Constant):
         return argument.array.dtype.name, argument.array.size
-    return argument.dtype, argument.elements
+    return argument.dtype, largest(argument.elements)

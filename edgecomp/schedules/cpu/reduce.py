@@ -169,7 +169,9 @@ class _Emitter:
                     self._store(at, result, vector, inner.out)
 
         runs = windows.channel_groups(inner.size, walk)
-        return windows.walk_groups(self.builder, runs, math.prod(d.size for d in outer), body)
+        rows = math.prod(d.size for d in outer)
+        items: int = windows.walk_groups(self.builder, runs, rows, body)
+        return items
 
     def _emit_single(self, lanes: int) -> int:
         """One output at a time: lanes are neighbours within a row, or one for no vectors."""

@@ -1,7 +1,9 @@
 """Resize of NHWC images from tables of source positions: nearest (any dtype) and linear.
 
 A pixel is a run of channels, so that a resize is a copy, or a weighted sum of four runs.
-Tables hold offsets in elements: the kernel adds, it does not multiply.
+Tables hold offsets in elements: the kernel adds, it does not multiply. Where height or width
+differ from run to run they hold positions, of the largest sizes: those of a smaller size are the
+same but for its last row and column, behind which there is none.
 """
 
 import dataclasses
@@ -10,6 +12,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Resize
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, splat
@@ -46,10 +49,25 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is an output row."""
+    emitter = ResizeKernel(operation, target)
+    items = emitter.emit()
+    return [
+        KernelCall(
+            kernel=emitter.builder.finish(emitter.name),
+            arguments=(operation.inputs[0], *tables_of(operation), operation.output),
+            work_items=items,
+        )
+    ]
+
+
+def tables_of(operation: Operation) -> list[Constant]:
+    """The constants of a kernel."""
     kind, x = operation.kind, operation.inputs[0]
     assert isinstance(kind, Resize)
     taps = 1 if kind.nearest else 2
     _, _, row_stride, column_stride = x.view.strides
+    if has_dynamic(x.shape):
+        row_stride = column_stride = 1
     tables = [
         Constant("row_offsets", _offsets(kind.rows, row_stride, taps)),
         Constant("column_offsets", _offsets(kind.columns, column_stride, taps)),
@@ -57,16 +75,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     if not kind.nearest:
         tables.append(Constant("row_weights", _weights(kind.row_weights)))
         tables.append(Constant("column_weights", _weights(kind.column_weights)))
-    emitter = _Emitter(operation, target)
-    items = emitter.emit()
-    mode = "nearest" if kind.nearest else "linear"
-    return [
-        KernelCall(
-            kernel=emitter.builder.finish(f"{NAME}_{mode}_{emitter.dtype}"),
-            arguments=(x, *tables, operation.output),
-            work_items=items,
-        )
-    ]
+    return tables
 
 
 def _offsets(positions: Array, stride: int, taps: int) -> Array:
@@ -86,7 +95,7 @@ class _Tap:
     weight: Expr
 
 
-class _Emitter:
+class ResizeKernel:
     """Emits one kernel."""
 
     def __init__(self, operation: Operation, target: Target) -> None:
@@ -94,6 +103,7 @@ class _Emitter:
         assert isinstance(kind, Resize)
         self.nearest = kind.nearest
         self.x, self.output = operation.inputs[0], operation.output
+        self.by_position = has_dynamic(self.x.shape)
         item = np.dtype(self.x.dtype).itemsize
         self.dtype = _COPY_DTYPES[item] if kind.nearest else "float32"
         channels, lanes = self.x.shape[1], target.lanes(item * 8)
@@ -103,12 +113,17 @@ class _Emitter:
         self.runs = windows.channel_groups(channels, walk)
         self.builder = KernelBuilder(target.core.isa)
 
-    def emit(self) -> int:
+    @property
+    def name(self) -> str:
+        """Of the kernel's kind."""
+        return f"{NAME}_{'nearest' if self.nearest else 'linear'}_{self.dtype}"
+
+    def emit(self) -> Dimension:
         """Emit the loops; return the number of work items."""
         builder, view = self.builder, self.output.view
-        _, _, height, width = view.shape
+        height, width = map(largest, view.shape[2:])
         taps = 1 if self.nearest else 2
-        self.x_buffer = builder.pointer("x", self.dtype, self.x.view.elements)
+        self.x_buffer = builder.pointer("x", self.dtype, largest(self.x.view.elements))
         self.rows = builder.pointer("row_offsets", "int32", height * taps)
         self.columns = builder.pointer("column_offsets", "int32", width * taps)
         self.row_weights: Buffer = None
@@ -116,24 +131,25 @@ class _Emitter:
         if not self.nearest:
             self.row_weights = builder.pointer("row_weights", "float32", height * 2)
             self.column_weights = builder.pointer("column_weights", "float32", width * 2)
-        self.out_buffer = builder.pointer("out", self.dtype, view.elements)
-        rows = view.shape[0] * height
-        bands = depthwise_bands(view.shape[1], rows, view.shape[3])
+        self.out_buffer = builder.pointer("out", self.dtype, largest(view.elements))
+        rows = view.shape[0] * view.shape[2]
+        bands = 1 if is_dynamic(rows) else depthwise_bands(view.shape[1], rows, width)
         return windows.walk_groups(builder, self.runs, rows, self._rows, bands)
 
     def _rows(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
-        builder, view = self.builder, self.output.view
+        builder, view, size = self.builder, self.output.view, self.builder.size
         channel = run.first_channel + group * run.channels
         with builder.loop("row", begin, end) as row:
-            image = builder.let("image", tirx.truncdiv(row, view.shape[2]))
-            out_row = builder.let("out_row", row - image * view.shape[2])
-            start = self.x.view.offset + image * self.x.view.strides[0] + channel
+            image = builder.let("image", tirx.truncdiv(row, size(view.shape[2])))
+            out_row = builder.let("out_row", row - image * size(view.shape[2]))
+            start = size(self.x.view.offset) + image * size(self.x.view.strides[0]) + channel
             row_taps = self._taps("row", self.rows, self.row_weights, out_row, start)
-            out_at = view.offset + image * view.strides[0] + out_row * view.strides[2]
+            out_at = size(view.offset) + image * size(view.strides[0])
+            out_at = out_at + out_row * size(view.strides[2])
             out_at = builder.let("out_row_at", out_at + channel)
-            with builder.loop("column", 0, view.shape[3]) as column:
+            with builder.loop("column", 0, size(view.shape[3])) as column:
                 pixels = self._pixels(row_taps, column)
-                self._pixel(run, pixels, out_at + column * view.strides[3])
+                self._pixel(run, pixels, out_at + column * size(view.strides[3]))
 
     def _taps(
         self, name: str, offsets: Buffer, weights: Buffer, index: Expr, start: Expr
@@ -143,12 +159,20 @@ class _Emitter:
         count = 1 if self.nearest else 2
         for tap in range(count):
             entry = index * count + tap
-            at = self.builder.let(f"{name}_at", start + load(offsets, entry))
+            at = self.builder.let(f"{name}_at", start + self._offset(name, offsets, entry))
             weight = None
             if not self.nearest:
                 weight = self.builder.let(f"{name}_weight", load(weights, entry), "float32")
             taps.append(_Tap(at, weight))
         return taps
+
+    def _offset(self, name: str, offsets: Buffer, entry: Expr) -> Expr:
+        """Elements before a source row or column."""
+        if not self.by_position:
+            return load(offsets, entry)
+        axis, size = 2 if name == "row" else 3, self.builder.size
+        last = size(self.x.shape[axis] - 1)
+        return tirx.min(load(offsets, entry), last) * size(self.x.view.strides[axis])
 
     def _pixels(self, row_taps: list[_Tap], column: Expr) -> list[_Tap]:
         """Source pixels of one output pixel."""

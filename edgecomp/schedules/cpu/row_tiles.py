@@ -43,8 +43,8 @@ class RowTiles:
     @property
     def count(self) -> int:
         """Number of tiles."""
-        outer = self.dimensions[: self.params.axis]
-        return math.prod(d.size for d in outer) * self.params.rows.count
+        outer: int = math.prod(d.size for d in self.dimensions[: self.params.axis])
+        return outer * self.params.rows.count
 
     def place(self, builder: KernelBuilder, tile: Expr) -> tuple[Expr, Expr]:
         """(index over the dimensions outside the cut one, part of the cut dimension)."""

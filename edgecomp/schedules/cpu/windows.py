@@ -2,17 +2,19 @@
 
 Channels are cut into groups of blocks of vectors; a work item is one output row ``(n, oh)`` of
 one group. Within its rows a kernel walks tiles of neighbouring output columns, and within a
-tile the blocks of the group, so that memory is read in long runs. All shapes are static: tails
-are separate code and full tiles carry no tests.
+tile the blocks of the group, so that memory is read in long runs. Tails are separate code and
+full tiles carry no tests. Height and width may differ from run to run: tiles then overlap.
 """
 
 import dataclasses
 from collections.abc import Callable
 
+from edgecomp.plan.sizes import Dimension, greatest, is_dynamic
 from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
 from edgecomp.schedules.cpu.bands import band_rows
+from edgecomp.schedules.cpu.image_tiles import Widths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Window:
                 strict=True,
             )
         ]
-        need = Halo(*self.pads, max(0, ends[0]), max(0, ends[1]))
+        need = Halo(*self.pads, max(0, greatest(ends[0])), max(0, greatest(ends[1])))
         return "" if need.union(x.halo) == x.halo else f"x has {x.halo}, windows need {need}"
 
 
@@ -198,10 +200,10 @@ def width_tiles(width: int, tile: int) -> tuple[Tile, ...]:
 def walk_groups(
     builder: KernelBuilder,
     runs: tuple[GroupRun, ...],
-    rows: int,
+    rows: Dimension,
     body: Callable[[GroupRun, Expr, Expr, Expr], None],
     bands: int = 1,
-) -> int:
+) -> Dimension:
     """Emit the loops over the work items [lo, hi); return how many items there are.
 
     Args:
@@ -210,9 +212,13 @@ def walk_groups(
         rows: ``n * oh``.
         body: called as ``body(run, group, begin, end)`` once per run; emits rows [begin, end)
             of channel group ``group`` (counted within the run).
-        bands: of rows; all groups of a band come before the next band.
+        bands: of rows; all groups of a band come before the next band. Rows that differ from
+            run to run are one band.
     """
     groups = sum(run.groups for run in runs)
+    if is_dynamic(rows):
+        _walk_band(builder, runs, builder.size(rows), (builder.lo, builder.hi), body)
+        return groups * rows
     height = band_rows(rows, bands)
     bands = -(-rows // height)
     if bands == 1:
@@ -257,7 +263,7 @@ def _walk_band(
 
 def walk_tiles(
     builder: KernelBuilder,
-    width: int,
+    width: Dimension,
     walk: Walk,
     begin: Expr,
     end: Expr,
@@ -274,6 +280,12 @@ def walk_tiles(
         with builder.loop("row", begin, end) as row:
             body(row, column, columns)
 
+    if is_dynamic(width):
+        widths = Widths.of(builder, width, walk.columns)
+        for size in widths.each():
+            with builder.loop("tile", 0, widths.count) as index:
+                rows_of(widths.start(index, size), size)
+        return
     for tile in width_tiles(width, walk.columns):
         if tile.count == 1:
             rows_of(tile.start, tile.width)
@@ -316,8 +328,9 @@ class Place:
         if out_view.shape[0] == 1:
             self._image, self.out_row = 0, row
         else:
-            self._image = builder.let("image", tirx.truncdiv(row, out_view.shape[2]))
-            self.out_row = builder.let("out_row", row - self._image * out_view.shape[2])
+            height = builder.size(out_view.shape[2])
+            self._image = builder.let("image", tirx.truncdiv(row, height))
+            self.out_row = builder.let("out_row", row - self._image * height)
         top = self.out_row * window.strides[0] - window.pads[0]
         left = first * window.strides[1] - window.pads[1]
         self._x = self._pixel("x_at", x_view, top, left)
@@ -331,17 +344,19 @@ class Place:
 
     def x_index(self, channel: Expr, row: Expr, column: Expr) -> Expr:
         """Input element ``row`` and ``column`` from the corner of the first window."""
-        strides = self._x_view.strides
+        strides = [self._builder.size(stride) for stride in self._x_view.strides]
         return self._x + channel + (row * strides[2] + column * strides[3])
 
     def index(self, name: str, channel: Expr, column: int, row: int = 0) -> Expr:
         """Element of an added tensor, ``column`` columns into the tile."""
         at, view = self._at[name]
-        return at + channel + (row * view.strides[2] + column * view.strides[3])
+        strides = [self._builder.size(stride) for stride in view.strides]
+        return at + channel + (row * strides[2] + column * strides[3])
 
     def _pixel(self, name: str, view: View, row: Expr, column: Expr) -> Expr:
-        at = view.offset + row * view.strides[2] + column * view.strides[3]
-        return self._builder.let(name, at + self._image * view.strides[0])
+        size = self._builder.size
+        at = size(view.offset) + row * size(view.strides[2]) + column * size(view.strides[3])
+        return self._builder.let(name, at + self._image * size(view.strides[0]))
 
 
 def store_valid(

@@ -186,7 +186,7 @@ typedef struct ec_dynamic_call {
 } ec_dynamic_call;
 
 /* Dimensions that differ from run to run. Shapes and bytes elsewhere are the largest. In an
- * input's shape every extent is one symbol or constant. */
+ * input's shape every extent is constant, or one symbol times a factor. */
 typedef struct ec_dynamic {
   const ec_symbol *symbols;
   const ec_dynamic_call *calls;    /* one for each call of the model */

@@ -118,7 +118,7 @@ static bool fits_tensor(const ec_model *model, const ec_port *port, const ec_ext
   return bytes <= model->tensors[port->tensor].bytes;
 }
 
-/* An input's dimension sets a symbol or is the constant of its shape. */
+/* An input's dimension is the constant of its shape, or a symbol that it sets times a factor. */
 static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent, int64_t constant) {
   if (extent->divisor != 1 || extent->term_count != 1) {
     return false;
@@ -128,7 +128,7 @@ static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent, int6
     return term->factor == constant;
   }
   const ec_symbol *symbol = &dynamic->symbols[term->symbols[0]];
-  return term->symbol_count == 1 && term->factor == 1 && symbol->derived == NULL &&
+  return term->symbol_count == 1 && term->factor >= 1 && symbol->derived == NULL &&
          symbol->is_counted == 0;
 }
 

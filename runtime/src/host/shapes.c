@@ -91,9 +91,10 @@ static const ec_symbol *symbol_of(const ec_model *model, const ec_extent *extent
 static ec_status check_dimension(const ec_model *model, const ec_port *port,
                                  const ec_extent *extents, uint32_t d, int64_t size) {
   const ec_symbol *symbol = extents != NULL ? symbol_of(model, &extents[d]) : NULL;
-  int64_t low = symbol != NULL ? symbol->minimum : port->shape[d];
-  int64_t high = symbol != NULL ? symbol->maximum : port->shape[d];
-  if (size >= low && size <= high) {
+  int64_t step = symbol != NULL ? extents[d].terms[0].factor : 1;
+  int64_t low = symbol != NULL ? symbol->minimum * step : port->shape[d];
+  int64_t high = symbol != NULL ? symbol->maximum * step : port->shape[d];
+  if (size >= low && size <= high && size % step == 0) {
     return EC_OK;
   }
   if (symbol == NULL) {
@@ -101,18 +102,25 @@ static ec_status check_dimension(const ec_model *model, const ec_port *port,
                    "dimension %" PRIu32 " of '%s' is %" PRId64 ", not %" PRId64, d, port->name,
                    low, size);
   }
+  if (step != 1) {
+    return EC_FAIL(EC_ERROR_SHAPE,
+                   "dimension %" PRIu32 " of '%s' ('%s') is a multiple of %" PRId64
+                   " from %" PRId64 " to %" PRId64 ", not %" PRId64,
+                   d, port->name, symbol->name, step, low, high, size);
+  }
   return EC_FAIL(EC_ERROR_SHAPE,
                  "dimension %" PRIu32 " of '%s' ('%s') is %" PRId64 " to %" PRId64
                  ", not %" PRId64,
                  d, port->name, symbol->name, low, high, size);
 }
 
-/* Whether two dimensions of one input that are one symbol got one size. */
+/* Whether two dimensions of one input that are one symbol got one value of it. */
 static bool agrees(const ec_extent *extents, const int64_t *shape, uint32_t d) {
   for (uint32_t before = 0; before < d; ++before) {
     if (extents[before].terms[0].symbol_count != 0 && extents[d].terms[0].symbol_count != 0 &&
         extents[before].terms[0].symbols[0] == extents[d].terms[0].symbols[0] &&
-        shape[before] != shape[d]) {
+        shape[before] / extents[before].terms[0].factor !=
+            shape[d] / extents[d].terms[0].factor) {
       return false;
     }
   }
@@ -127,8 +135,9 @@ static bool take(ec_session *session, const ec_extent *extents, const int64_t *s
     const ec_term *term = &extents[d].terms[0];
     if (term->symbol_count != 0) {
       int64_t *value = &session->sizes.symbols[term->symbols[0]];
-      is_new = is_new || *value != shape[d];
-      *value = shape[d];
+      int64_t wanted = shape[d] / term->factor;
+      is_new = is_new || *value != wanted;
+      *value = wanted;
     }
   }
   return is_new;

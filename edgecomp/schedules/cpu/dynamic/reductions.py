@@ -1,10 +1,12 @@
-"""float32 reductions over dynamic dimensions, or of values whose other dimensions are dynamic.
+"""Reductions over dynamic dimensions, or of values whose other dimensions are dynamic.
 
 Lanes are neighbouring outputs; where the reduced dimension is the contiguous one they are
 neighbours within it.
 """
 
 from collections.abc import Callable
+
+import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Reduce
@@ -15,10 +17,11 @@ from edgecomp.schedules.cpu import reduce
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest
 from edgecomp.schedules.cpu.dynamic.row import DynamicRow
+from edgecomp.schedules.cpu.epilogue import requantize, vector_dtype
 from edgecomp.schedules.cpu.iteration import Space, collapse
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.nest import advance, unravel
-from edgecomp.schedules.cpu.reduce_steps import OPERATORS, Steps
+from edgecomp.schedules.cpu.reduce_steps import OPERATORS, Steps, integer_steps
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.schedule import KernelCall
 
@@ -28,12 +31,10 @@ _ACCUMULATORS = 4
 
 
 def match(operation: Operation, target: Target) -> str:
-    """float32 reductions but LogSumExp."""
+    """Reductions of float32 but LogSumExp; 8-bit means."""
     kind = operation.kind
     if not isinstance(kind, Reduce):
         return "not a reduction"
-    if kind.requantize is not None:
-        return "a reduction of 8-bit values"
     if kind.operator == "ReduceLogSumExp":
         return "ReduceLogSumExp"
     return reduce.match(Twin(operation).operation, target)
@@ -51,7 +52,11 @@ class _Emitter:
         kind, x, output = operation.kind, operation.inputs[0], operation.output
         assert isinstance(kind, Reduce)
         self.operation, self.operator, self.target = operation, kind.operator, target
-        self.steps: Steps = OPERATORS[kind.operator]
+        self.kind = kind
+        if kind.requantize is None:
+            self.steps: Steps = OPERATORS[kind.operator]
+        else:
+            self.steps = integer_steps(kind, kind.requantize, target, output.dtype)
         axes = {axis % len(x.shape) for axis in kind.axes}
         kept = [d for d in range(len(x.shape)) if d not in axes]
         out = list(output.view.strides)
@@ -66,13 +71,14 @@ class _Emitter:
         self.reduced = collapse([x.shape[d] for d in reduced], [strides], [0])
         self.count: Dimension = items_of([x.shape[d] for d in reduced])
         self.builder = KernelBuilder(target.core.isa)
-        self.x: Buffer = self.builder.pointer("x", "float32", largest(x.view.elements))
-        self.y: Buffer = self.builder.pointer("y", "float32", largest(output.view.elements))
+        self.x: Buffer = self.builder.pointer("x", x.dtype, largest(x.view.elements))
+        self.y: Buffer = self.builder.pointer("y", output.dtype, largest(output.view.elements))
 
     def emit(self) -> list[KernelCall]:
         """The kernel and its call."""
         lanes = self.target.lanes(32)
-        if self.reduced.strides[0][-1] == 1 and self._is_long(self.reduced.sizes[-1]):
+        along = self.reduced.strides[0][-1] == 1 and self._is_long(self.reduced.sizes[-1])
+        if along and self.kind.requantize is None:
             items: tuple[Dimension, int] = self._emit_rows(lanes), 1
         else:
             items = emit_nest(self.builder, self.kept, lanes, self._columns)
@@ -120,11 +126,10 @@ class _Emitter:
         inner = self.reduced.sizes[-1]
         outer = self.reduced.without(len(self.reduced.sizes) - 1)
         step = self.reduced.strides[0][-1]
-        sums = [builder.array("sum", "float32", lanes) for _ in range(_ACCUMULATORS)]
+        dtype = self.steps.accumulator
+        sums = [builder.array("sum", dtype, lanes) for _ in range(_ACCUMULATORS)]
         for array in sums:
-            builder.store(
-                array, ramp(0, lanes), constant(self.steps.identity, "float32", lanes)
-            )
+            builder.store(array, ramp(0, lanes), constant(self.steps.identity, dtype, lanes))
 
         def add(which: int, at: Expr) -> None:
             value = named(builder, "x", load_strided(self.x, at, stride, lanes))
@@ -160,7 +165,32 @@ class _Emitter:
             self._over(space, d + 1, inner, body)
 
     def _finish(self, total: Expr, lanes: int) -> Expr:
+        if self.kind.requantize is not None:
+            return self._requantized(total, lanes)
         if self.operator == "ReduceMean":
             count = tirx.Cast("float32", self._as_expression(self.count))
             return total / splat(count, lanes)
         return self.steps.finish(self.builder, total, 0, lanes)
+
+    def _requantized(self, total: Expr, lanes: int) -> Expr:
+        """The mean of 8-bit values: its multiplier is that of the elements there are."""
+        parameters = self.kind.requantize
+        assert parameters is not None
+        builder, (source,), output = self.builder, self.operation.inputs, self.operation.output
+        multiplier = constant(float(parameters.multiplier.reshape(-1)[0]), "float32")
+        count = self._as_expression(self.count)
+        if is_dynamic(self.count):
+            assert source.quantization is not None
+            assert output.quantization is not None
+            # As graph/integer.py has it: in float64, rounded once.
+            scale_x, scale_y = (
+                tirx.const(float(np.float32(value.quantization.scale)), "float64")
+                for value in (source, output)
+                if value.quantization is not None
+            )
+            exact = scale_x / (tirx.Cast("float64", count) * scale_y)
+            multiplier = builder.let("multiplier", tirx.Cast("float32", exact), "float32")
+        shift = builder.let("shift", count * self.kind.zero_x)
+        centred = total - splat(shift, lanes)
+        result = requantize(self.target, centred, splat(multiplier, lanes), parameters, lanes)
+        return result.astype(vector_dtype(output.dtype, lanes))
