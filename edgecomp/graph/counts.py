@@ -85,6 +85,18 @@ def counted_dimensions(model: ir.Model) -> list[Counted]:
     return list(dict.fromkeys(each for each in found if each is not None))
 
 
+def counted_values(model: ir.Model) -> dict[str, tuple[int, Counted]]:
+    """Name of a value that a node counts -> its counted dimension, and what that is."""
+    found = {}
+    for node in model.graph:
+        counted = counted_dimension(node)
+        if counted is not None:
+            value, _, d = counted.name.rpartition("_")
+            names = [each.name for each in node.outputs]
+            found[value if value in names else node.outputs[0].name or ""] = (int(d), counted)
+    return found
+
+
 def same_computation(node: ir.Node) -> tuple[object, ...]:
     """What a node computes: equal for nodes whose results are equal whatever the inputs.
 

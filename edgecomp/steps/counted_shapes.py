@@ -71,7 +71,7 @@ class CountedShapes:
                 model = at_sizes(sizes)
             except EdgecompError as error:
                 logger.warning(
-                    "the model cannot be read at %s: %s", _listed(sizes), error.cause
+                    "the model cannot have %s: %s", _listed(sizes), error.cause
                 )
                 continue
             self._compare(sizes, _shapes(model))

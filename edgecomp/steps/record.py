@@ -1,6 +1,7 @@
 """Portable model to all that a bundle is written from: golden vectors and plan."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
@@ -8,6 +9,7 @@ import onnx_ir as ir
 from edgecomp.bundle.record import Record
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.counts import counted_values
 from edgecomp.graph.loop_form import may_not_end
 from edgecomp.graph.portable import serialize
 from edgecomp.graph.qdq import rounds_to_integers
@@ -27,6 +29,8 @@ from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.counted_shapes import CountedShapes
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import Prepared
+
+logger = logging.getLogger(__name__)
 
 
 def make_record(
@@ -57,9 +61,15 @@ def make_record(
     # wrong in a way that lowering need not survive.
     progress("compute golden vectors")
     require_possible(read_program(prepared.model, target, name)[1])
-    golden = [
-        (dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in prepared.samples
-    ]
+    samples = [feeds for feeds in prepared.samples if _is_within(prepared.model, feeds)]
+    if len(samples) < len(prepared.samples):
+        logger.warning(
+            "%d of %d samples find more or fewer elements than --bound allows: they are no "
+            "golden vectors",
+            len(prepared.samples) - len(samples),
+            len(prepared.samples),
+        )
+    golden = [(dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in samples]
     spreads = _spreads(prepared.model, golden)
     symbols = symbols_of(prepared.model)
     variants: Iterable[Variant] = ()
@@ -69,7 +79,11 @@ def make_record(
         for sizes in golden_sizes(symbols):
             other = at_sizes(sizes, prepared)
             model_shapes.append((sizes, _output_shapes(other.model)))
-            vectors = [(dict(f), golden_outputs(other.model, f)) for f in other.samples[:1]]
+            vectors = [
+                (dict(f), golden_outputs(other.model, f))
+                for f in other.samples[:1]
+                if _is_within(other.model, f)
+            ]
             golden += vectors
             spreads += _spreads(other.model, vectors)
         # One at a time: each has all weights.
@@ -108,6 +122,18 @@ def make_record(
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _is_within(model: ir.Model, feeds: Mapping[str, Array]) -> bool:
+    """Whether all counts of a run are within their bounds."""
+    counted = counted_values(model)
+    if not counted:
+        return True
+    results = run_model(model, feeds, list(counted))
+    return all(
+        bounds.minimum <= results[name].shape[d] <= bounds.maximum
+        for name, (d, bounds) in counted.items()
+    )
 
 
 def _bounds(symbols: Iterable[Symbol]) -> dict[str, list[int]]:

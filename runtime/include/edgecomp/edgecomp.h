@@ -141,7 +141,10 @@ EC_API EC_MUST_CHECK ec_status ec_model_output_index(const ec_model *model, cons
 EC_API EC_MUST_CHECK ec_status ec_session_set_input_shape(ec_session *session, uint32_t index,
                                                           const int64_t *shape, uint32_t rank);
 
-/* The shape that a port has now: `out_shape` has room for EC_MAX_RANK dimensions. */
+/* The shape that a port has now: `out_shape` has room for EC_MAX_RANK dimensions. A dimension
+ * that the data decides (`is_counted` of its symbol) is the largest before the first run, then
+ * that of the last run; an output is contiguous at that shape, of no bytes where it is 0. A run
+ * that counts more, or fewer, than the model has room for fails with EC_ERROR_COUNT. */
 EC_API EC_MUST_CHECK ec_status ec_session_input_shape(const ec_session *session,
                                                       uint32_t index, int64_t *out_shape,
                                                       uint32_t *out_rank);
