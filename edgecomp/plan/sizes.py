@@ -242,7 +242,11 @@ def _quotient_and_rest(dimension: Dimension) -> tuple[Symbol, int] | None:
             found = monomial[0]
         else:
             return None
-    return None if found is None or found.numerator is None else (found, rest)
+    if found is None or found.numerator is None:
+        return None
+    if found.maximum < largest(found.numerator) // found.divisor:
+        return None  # a capped one is no quotient
+    return found, rest
 
 
 def terms_of(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:
