@@ -211,7 +211,11 @@ def quotient(numerator: Dimension, divisor: int) -> Dimension:
     exact = exact_quotient(numerator, divisor)
     if exact is not None:
         return exact
-    whole = _sum((monomial, factor // divisor) for monomial, factor in _terms(numerator))
+    whole = _sum(
+        (monomial, factor // divisor)
+        for monomial, factor in _terms(numerator)
+        if factor > 0 or not monomial
+    )
     if whole != 0:
         return quotient(numerator - whole * divisor, divisor) + whole
     inner = _quotient_and_rest(numerator)

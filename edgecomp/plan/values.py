@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecomp.plan.sizes import has_dynamic, largest
+from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
 
 Array = npt.NDArray[Any]
 
@@ -187,7 +187,10 @@ class Value:
 
 def largest_bytes(value: Value) -> int:
     """Bytes of a value's buffer at the largest of every dimension."""
-    return largest(value.bytes)
+    whole = value.part_of
+    if whole is not None:
+        return largest_bytes(whole)
+    return dataclasses.replace(value, shape=largest_shape(value.shape)).bytes
 
 
 def row_major_view(shape: tuple[int, ...]) -> View:

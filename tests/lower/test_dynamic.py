@@ -276,7 +276,7 @@ def test_out_of_bounds(models):
 @pytest.mark.parametrize(
     ("make", "part"),
     [
-        (lambda g: g("CumSum", x_of(g, "b", "s"), np.int64(1)), "Cumulative"),
+        (lambda g: g("CumSum", x_of(g, "b", "s"), np.int64(0)), "Cumulative"),
         (
             lambda g: g(
                 "Slice", x_of(g, "s", "s"), *(np.array([k]) for k in (0, 20, 0)), np.array([3])

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
-from edgecomp.plan.sizes import Size
+from edgecomp.plan.sizes import Size, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
@@ -108,7 +108,7 @@ def emit_dense(
     return KernelCall(
         kernel=gemm.kernel,
         arguments=tuple(arguments),
-        work_items=gemm.work_items,
+        work_items=gemm.work_items if image is None else largest(gemm.items),
         multiply_adds=product.multiply_adds,
         progress=progress(gemm.row_ends) if progress else None,
         dynamic=_dynamic(gemm, arguments) if row_count is not None else None,
