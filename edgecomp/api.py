@@ -87,6 +87,7 @@ def build(
                 prepared_at(), target, options, name, progress, at_sizes=prepared_at
             )
         meanwhile = keeping(key, record, options.cache_dir)
+    save_recipe(record.facts, options)
     progress("link and write the bundle")
     with meanwhile:
         return write_bundle(
@@ -188,7 +189,32 @@ def quantize(
         )
     if options.output is not None:
         save(prepared.model, options.output)
+    save_recipe(prepared.facts, options)
     return prepared.model
+
+
+def save_recipe(facts: Mapping[str, Any], options: QuantizeOptions) -> None:
+    """Write the recipe that a model was quantized by where the options ask for it."""
+    if options.save_recipe is None:
+        return
+    from edgecomp.cache import write_whole
+    from edgecomp.recipe.read import recipe_of
+
+    steps = facts.get("quantization", {}).get("recipe")
+    if steps is None:
+        raise EdgecompError(
+            Code.USAGE,
+            "--save-recipe: the model was not quantized here, there is no recipe of it",
+            hint="add --precision w8a8 or --recipe, or leave --save-recipe out",
+        )
+    try:
+        write_whole(options.save_recipe, recipe_of(steps).text().encode())
+    except OSError as error:
+        raise EdgecompError(
+            Code.OUTPUT_UNWRITABLE,
+            f"cannot write: {error.strerror}",
+            path=str(options.save_recipe),
+        ) from error
 
 
 def open(path: pathlib.Path | str) -> "Bundle":  # noqa: A001 - the word of the field

@@ -168,6 +168,17 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     op_types_to_quantize: tuple[str, ...] = _option(
         (), "quantize only operators of this type", metavar="TYPE"
     )
+    recipe: pathlib.Path | None = _option(
+        None,
+        "YAML, JSON or TOML file that says what is done to which layer (docs/recipes.md); flags "
+        "hold where it says nothing",
+        metavar="FILE",
+    )
+    save_recipe: pathlib.Path | None = _option(
+        None,
+        "write the recipe that was used, flags included, into this file",
+        metavar="FILE",
+    )
     strip_pruned: bool = _option(True, "remove channels whose weights are all zero")
     seed: int = _option(0, "for whatever is drawn at random")
     dump_passes: pathlib.Path | None = _option(
@@ -189,6 +200,11 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "what pays depends on the device",
                 hint="add --target; 'edgecomp targets' lists the devices",
             )
+        if self.recipe is None:
+            self._check_float()
+
+    def _check_float(self) -> None:
+        """A float model takes nothing that is for quantized ones; a recipe may quantize it."""
         if self.precision == "fp32" and self.bias_correction:
             raise _usage(
                 "bias_correction",

@@ -17,7 +17,7 @@ LAYERS = (
     {"steps", "doctor"},
     {"tune"},
     {"frontend", "passes", "lower", "bundle", "bench"},
-    {"calibrate", "schedules", "native", "reference"},
+    {"calibrate", "schedules", "native", "reference", "recipe"},
     {"images"},
     {"graph", "device", "plan", "options"},
     {
