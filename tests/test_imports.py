@@ -15,7 +15,7 @@ LAYERS = (
     {"cli"},
     {"api"},
     {"steps", "doctor"},
-    {"tune"},
+    {"tune", "debug"},
     {"frontend", "passes", "lower", "bundle", "bench"},
     {"calibrate", "schedules", "native", "reference", "recipe"},
     {"images"},
