@@ -73,4 +73,4 @@ def _multiply_adds(node: ir.Node, weight: ir.Value | None) -> int:
         return 0
     channels = array.shape[weight_channel_axis(node)]
     outputs = int(np.prod(static_shape(node.outputs[0]) or (0,)))
-    return outputs * (array.size // max(1, channels))
+    return outputs * int(array.size // max(1, channels))

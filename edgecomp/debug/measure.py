@@ -45,7 +45,6 @@ def measure_layers(
     feeds: Iterable[Feed],
     *,
     weights_of: ir.Model | None = None,
-    memory_bytes: int = MEMORY_BYTES,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, LayerFigures]:
     """Run both models, and every layer alone, over samples.
@@ -57,19 +56,16 @@ def measure_layers(
         feeds: samples; read once for each part of the layers whose results fit into memory.
         weights_of: the float model with the weights that were quantized, where their biases
             were corrected.
-        memory_bytes: for the results of one sample.
         progress: told (parts of the work done, in all).
     """
-    parts = _parts(plain, layers, memory_bytes)
+    parts = _parts(plain, layers, MEMORY_BYTES)
     figures: dict[str, LayerFigures] = {}
     for index, part in enumerate(parts):
         found = {layer.name: _empty(layer) for layer in part}
         runs = _Runs(plain, quantized, layers, part, weights_of or plain)
-        count = 0
-        for feed in feeds:
+        for count, feed in enumerate(feeds):
             runs.add(feed, found)
-            count += 1
-            progress(index * 100 + min(count, 99), len(parts) * 100)
+            progress(index * 100 + min(count + 1, 99), len(parts) * 100)
         figures.update(found)
     return figures
 

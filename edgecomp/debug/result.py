@@ -102,15 +102,17 @@ class Trial:
     """One change that was tried.
 
     Attributes:
-        layer: name, or "" for the whole model.
+        layer: name; "*" or "" for the whole model.
         change: in words.
-        output_db: SQNR of the outputs with it.
+        output_db: SQNR of the outputs with it; of a layer that stays float, with it alone.
+        step: of a recipe.
         kept: whether the suggestion has it.
     """
 
     layer: str
     change: str
     output_db: float
+    step: Mapping[str, Any]
     kept: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -264,7 +266,7 @@ class DebugReport:
                 f"{100 * search.predicted_share:.1f} % of multiply-adds in float"
             )
             for trial in kept:
-                say(f"  {trial.layer or 'all layers'}: {trial.change}")
+                say(f"  {trial.layer.strip('*') or 'all layers'}: {trial.change}")
 
 
 def db_text(db: float | None) -> str:

@@ -38,6 +38,8 @@ class Subject:
         methods: name -> how the ranges of what it reads are chosen.
         per_tensor: names of layers whose weights have one scale.
         corrected: whether all biases are corrected already.
+        whole: whether a step for all nodes changes nothing but their method, since none was
+            left float.
     """
 
     layers: Sequence[Layer]
@@ -45,6 +47,7 @@ class Subject:
     methods: Mapping[str, str]
     per_tensor: frozenset[str]
     corrected: bool
+    whole: bool
 
 
 def default_goal(output_db: float) -> float:
@@ -106,10 +109,14 @@ def search(
     rest: list[str] | None = widened
     if settings:
         rest = restoring(settings, [*widened, *(n for n in order if n not in widened)])
+    settings = _still_needed(settings, rest or [], measure, goal)
     steps = [*settings, *float_step(rest or [])]
-    trials += [
-        Trial(name, "stays float", decibels(effect.get(name, math.nan)), True)
-        for name in rest or []
+    trials = [
+        dataclasses.replace(trial, kept=any(trial.step is step for step in settings))
+        for trial in trials
+    ] + [
+        Trial(n, "stays float", decibels(effect.get(n, math.nan)), float_step([n])[0], True)
+        for n in rest or []
     ]
     return Search(
         goal_db,
@@ -139,39 +146,63 @@ def _other_settings(
     """Settings that keep the layers in 8 bits and measure better, one layer after the other."""
     steps: list[Step] = []
     trials: list[Trial] = []
+    if not names:
+        return steps, trials
     best = measure(steps, None)
-    for index, name in enumerate(names[:MOST_TRIED]):
-        progress("try other settings", index, min(len(names), MOST_TRIED))
+    groups = ["*"] if subject.whole else []
+    groups += names[:MOST_TRIED]
+    groups += [] if subject.corrected else [""]
+    for index, name in enumerate(groups):
+        progress("try other settings", index, len(groups))
         tried = []
-        for change, step in _alternatives(subject, name):
+        for change, step in _alternatives(subject, name, steps):
             noise = measure([*steps, step], None)
-            tried.append((noise, len(trials), step))
-            trials.append(Trial(name, change, decibels(noise)))
-        noise, place, step = min(tried, key=lambda each: each[:2])
+            tried.append((noise, step))
+            trials.append(Trial(name, change, decibels(noise), step))
+        if not tried:
+            continue
+        noise, step = min(tried, key=lambda each: each[0])
         if noise <= best * (1.0 - _LEAST_GAIN):
             best = noise
             steps.append(step)
-            trials[place] = dataclasses.replace(trials[place], kept=True)
-    if names and not subject.corrected:
-        progress("try other settings", len(names), len(names))
-        step = {"pass": "bias_correction"}
-        noise = measure([*steps, step], None)
-        kept = noise <= best * (1.0 - _LEAST_GAIN)
-        trials.append(Trial("", "bias correction", decibels(noise), kept))
-        steps += [step] if kept else []
     return steps, trials
 
 
-def _alternatives(subject: Subject, name: str) -> list[tuple[str, Step]]:
-    """Each other setting of a layer, in words and as a step."""
+def _still_needed(
+    settings: list[Step], widened: Sequence[str], measure: Measure, goal: float
+) -> list[Step]:
+    """Settings without those of layers that became float, where these change nothing."""
+    kept = [step for step in settings if not set(step.get("targets", ())) & set(widened)]
+    noises = [measure([*each, *float_step(widened)], None) for each in (kept, settings)]
+    return kept if noises[0] <= max(goal, noises[1]) else settings
+
+
+def _alternatives(
+    subject: Subject, name: str, steps: Sequence[Step]
+) -> list[tuple[str, Step]]:
+    """Each other setting, in words and as a step.
+
+    Args:
+        subject: the layers.
+        name: of a layer; ``*`` for the ranges of all layers, "" for their biases.
+        steps: that are kept so far.
+    """
+    if not name:
+        return [("bias correction", {"pass": "bias_correction"})]
+    everywhere = [s["args"]["calibration_method"] for s in steps if "targets" not in s]
+    used = {*subject.methods.values()} - {""} if name == "*" else {subject.methods.get(name)}
+    if everywhere:
+        used = {everywhere[-1]}
+    targets = {} if name == "*" else {"targets": [name]}
 
     def step(**arguments: Any) -> Step:
-        return {"pass": "quantize", "targets": [name], "args": arguments}
+        return {"pass": "quantize", **targets, "args": arguments}
 
+    what = "all ranges" if name == "*" else "ranges of what it reads"
     found = [
-        (f"ranges of what it reads by {method}", step(calibration_method=method))
+        (f"{what} by {method}", step(calibration_method=method))
         for method in METHODS
-        if method != subject.methods.get(name)
+        if used != {method}
     ]
     if name in subject.per_tensor:
         found.append(("a scale per channel of its weights", step(per_channel=True)))

@@ -206,6 +206,7 @@ def _subject(
         {layer.name: _method(layer, quantized) for layer in layers},
         frozenset(n for n in products if options.per_channel is (n in exceptions)),
         corrected=choices.corrected >= set(products),
+        whole=not (choices.qdq.stay_float or options.nodes_to_exclude),
     )
 
 
