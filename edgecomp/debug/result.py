@@ -46,6 +46,7 @@ class LayerReport:
     """One layer.
 
     Attributes:
+        place: in the order of execution, from 0.
         layer: what it is.
         alone: only this layer quantized.
         accumulated: everything up to it quantized.
@@ -57,6 +58,7 @@ class LayerReport:
         if_float_db: SQNR of the outputs with this layer left float, None where not tried.
     """
 
+    place: int
     layer: Layer
     alone: Difference
     accumulated: Difference
@@ -77,6 +79,7 @@ class LayerReport:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
+            "place": self.place,
             "name": self.layer.name,
             "operator": self.layer.operator,
             "source": self.layer.source,

@@ -31,7 +31,7 @@ from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import prepare
 from edgecomp.steps.recipe import whole_recipe, with_recipe
-from edgecomp.steps.source import errors_about
+from edgecomp.steps.source import errors_about, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def debug(
         some = _samples(data, model, options, options.samples)
         reference = FloatOutputs(model, some)
     trials = Trials(model, options, recipe, histograms, calibration, reference, floats=False)
-    return _report(model, options, recipe, trials, histograms, reference, progress)
+    return _report(model, options, recipe, trials, histograms, reference, progress, name_of(source))
 
 
 def _report(
@@ -96,6 +96,7 @@ def _report(
     histograms: Mapping[str, Histogram],
     reference: FloatOutputs,
     progress: Progress,
+    name: str,
 ) -> DebugReport:
     quantized = trials.quantized()
     layers = layers_of(quantized.scope)
@@ -117,13 +118,13 @@ def _report(
         goal = options.restore if options.restore is not None else default_goal(output_db)
         found = search(subject, effect, trials.noise, goal, progress)
     reports = [
-        _layer_report(layer, figures[layer.name], quantized, histograms, effect)
-        for layer in layers
+        _layer_report(place, layer, figures[layer.name], quantized, histograms, effect)
+        for place, layer in enumerate(layers)
     ]
     steps = recipe_of(list(found.steps)).steps if found is not None else ()
     whole = whole_recipe(options, Recipe((*recipe.steps, *steps)))
     return DebugReport(
-        model="",
+        model=name,
         samples=sum(1 for _ in reference.feeds),
         layers=sorted(reports, key=lambda report: report.alone.sqnr_db),
         outputs={name: Difference.of(each) for name, each in error.by_output.items()},
@@ -217,6 +218,7 @@ def _method(layer: Layer, quantized: Quantized) -> str:
 
 
 def _layer_report(
+    place: int,
     layer: Layer,
     figures: LayerFigures,
     quantized: Quantized,
@@ -227,6 +229,7 @@ def _layer_report(
     ranges = quantized.ranges
     weights = _weights(quantized.corrected, layer)
     return LayerReport(
+        place,
         layer,
         Difference.of(figures.alone, divergence=True),
         Difference.of(figures.accumulated, divergence=True),

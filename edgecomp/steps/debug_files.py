@@ -4,6 +4,8 @@ import pathlib
 from typing import Any
 
 from edgecomp.cache import write_whole
+from edgecomp.debug.node_data import node_data
+from edgecomp.debug.page import page
 from edgecomp.debug.result import DebugReport, db_text
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import DebugOptions
@@ -31,6 +33,10 @@ def write_files(report: DebugReport, options: DebugOptions) -> None:
     recipe = options.output or options.apply or options.save_recipe
     if recipe is not None:
         _write(recipe, recipe_text(report))
+    if options.html is not None:
+        _write(options.html, page(report, recipe_text(report)))
+    if options.node_data is not None:
+        _write(options.node_data, node_data(report))
 
 
 def recipe_text(report: DebugReport) -> str:
