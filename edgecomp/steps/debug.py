@@ -85,7 +85,9 @@ def debug(
         some = _samples(data, model, options, options.samples)
         reference = FloatOutputs(model, some)
     trials = Trials(model, options, recipe, histograms, calibration, reference, floats=False)
-    return _report(model, options, recipe, trials, histograms, reference, progress, name_of(source))
+    return _report(
+        model, options, recipe, trials, histograms, reference, progress, name_of(source)
+    )
 
 
 def _report(
