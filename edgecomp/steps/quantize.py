@@ -20,6 +20,7 @@ from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
+    RECURRENT,
     InsertQdqOptions,
     decide_scope,
     values_to_observe,
@@ -31,7 +32,7 @@ from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.choose_precision import choose_layers
-from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, recipe_facts
+from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
@@ -149,7 +150,9 @@ def insert_quantization(
         "samples": calibration.used,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(insert.refusals.items())),
-        **recipe_facts(options, recipe, floats=floats),
+        "recipe": whole_recipe(
+            options, recipe, floats=floats, chosen=_left_float(model, options, layers.qdq, qdq)
+        ).as_list(),
     }
     model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
     facts: dict[str, Any] = {"quantization": quantization}
@@ -162,6 +165,19 @@ def insert_quantization(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
     return Quantization(calibration.first[:GOLDEN_SAMPLES], facts, ranges, qdq, shifts)
+
+
+def _left_float(
+    model: ir.Model,
+    options: QuantizeOptions,
+    asked: InsertQdqOptions,
+    found: InsertQdqOptions,
+) -> list[str]:
+    """Names of the nodes that ``auto`` left float, recurrent nets among them."""
+    if options.precision != "auto":
+        return []
+    nets = [node.name or "" for node in model.graph if node.op_type in RECURRENT]
+    return [name for name in (*found.stay_float, *nets) if name not in asked.stay_float]
 
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:

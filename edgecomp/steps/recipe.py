@@ -1,8 +1,7 @@
 """From flags and a recipe to what the passes take."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -58,13 +57,20 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     return dataclasses.replace(options, precision="w8a8"), recipe
 
 
-def whole_recipe(options: QuantizeOptions, recipe: Recipe, floats: bool = False) -> Recipe:
+def whole_recipe(
+    options: QuantizeOptions,
+    recipe: Recipe,
+    *,
+    floats: bool = False,
+    chosen: Sequence[str] = (),
+) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
 
     Args:
         options: the flags.
         recipe: the steps behind them.
         floats: whether the model is float before the steps of the recipe.
+        chosen: names of nodes that ``auto`` leaves float behind them.
     """
     quantize, stay = pass_named("quantize"), pass_named("float")
     correct = pass_named("bias_correction")
@@ -88,7 +94,8 @@ def whole_recipe(options: QuantizeOptions, recipe: Recipe, floats: bool = False)
         steps.append(Step(stay, stay.arguments(), options.nodes_to_exclude))
     if options.bias_correction:
         steps.append(Step(correct, correct.arguments()))
-    return Recipe((*steps, *recipe.steps))
+    last = [Step(stay, stay.arguments(), tuple(chosen))] if chosen else []
+    return Recipe((*steps, *recipe.steps, *last))
 
 
 def choose_for_layers(
@@ -134,11 +141,6 @@ def choose_for_layers(
         {name: choice for name, choice in ranges.items() if choice != plain},
         frozenset(name for name, s in settings.items() if s.bias_correction),
     )
-
-
-def recipe_facts(options: QuantizeOptions, recipe: Recipe, *, floats: bool) -> dict[str, Any]:
-    """For the report: the recipe that repeats the model."""
-    return {"recipe": whole_recipe(options, recipe, floats).as_list()}
 
 
 def _quantizes(step: Step) -> bool:

@@ -68,7 +68,7 @@ def test_the_recipe_builds_what_was_predicted(debug, run, folder, tmp_path):
         ("net", (), "none.npy", 2, "EC0101"),
         ("net", (), "narrow.npy", 11, "EC1101"),
         ("soft", (), "data.npy", 3, "no layer of the model can be quantized"),
-        ("net", ("--precision", "fp32"), "data.npy", 2, "nothing to compare"),
+        ("net", ("--precision", "fp32"), "data.npy", 2, "needs no calibration"),
         ("net", ("--recipe", "none.yaml"), "data.npy", 2, "the recipe does not exist"),
         ("net", ("--nodes-to-exclude", "c9"), "data.npy", 2, "did you mean 'c"),
     ],

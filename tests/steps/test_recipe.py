@@ -151,6 +151,23 @@ def test_the_saved_recipe_repeats_the_model(model, samples, tmp_path, settings, 
     assert bits(again) == bits(first)
 
 
+def test_the_saved_recipe_repeats_what_auto_chose(rng, tmp_path):
+    g = Graph()
+    x = g.input("x", (1, 16, 28, 28))
+    for number in range(3):  # few channels stay float, many do not
+        width = (16, 512, 512, 4)[number + 1]
+        depth = (16, 512, 512)[number]
+        x = g("Relu", g("Conv", x, normal(rng, width, depth, 1, 1) / 9, name=f"c{number}"))
+    model = g.model(x)
+    samples = [{"x": normal(rng, 1, 16, 28, 28)} for _ in range(2)]
+    saved = tmp_path / "auto.yaml"
+    found = quantize(
+        model, samples, tmp_path, precision="auto", target="raspberry-pi-4", save_recipe=saved
+    )
+    again = api.quantize(model.clone(), samples, options=QuantizeOptions(recipe=saved))
+    assert bits(again) == bits(found)
+
+
 def bits(model):
     return [
         (node.op_type, [None if v is None or v.const_value is None else
