@@ -15,6 +15,7 @@ from edgecomp.options import QuantizeOptions
 from edgecomp.passes.correct_bias import correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, values_to_observe
+from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
@@ -94,6 +95,7 @@ class Trials:
         insert = InsertQdqPass(ranges, layers.qdq)
         scope = insert.scope_of(corrected.graph)
         insert(model)
+        QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
         known = {name: (ranges[name], choice) for name, choice in chosen.items()}
         return Quantized(model, corrected, scope, known)
 
