@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
-    from edgecomp.debug.result import DebugReport
+    from edgecomp.debugging.result import DebugReport
     from edgecomp.lower.check_report import CheckReport
     from edgecomp.tune.result import TuneResult
 

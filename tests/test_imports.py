@@ -15,7 +15,7 @@ LAYERS = (
     {"cli"},
     {"api"},
     {"steps", "doctor"},
-    {"tune", "debug"},
+    {"tune", "debugging"},
     {"frontend", "passes", "lower", "bundle", "bench"},
     {"calibrate", "schedules", "native", "reference", "recipe"},
     {"images"},

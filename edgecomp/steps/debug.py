@@ -10,13 +10,13 @@ import onnx_ir as ir
 from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.observe import collect_histograms
 from edgecomp.calibrate.readers import CalibrationSet, open_calibration
-from edgecomp.debug.distribution import distribution_of, distribution_of_weights
-from edgecomp.debug.layers import Layer, layers_of
-from edgecomp.debug.measure import LayerFigures, measure_layers
-from edgecomp.debug.metrics import decibels
-from edgecomp.debug.outputs import FloatOutputs
-from edgecomp.debug.result import DebugReport, Difference, LayerReport, Search
-from edgecomp.debug.search import Subject, default_goal, effects, search
+from edgecomp.debugging.distribution import distribution_of, distribution_of_weights
+from edgecomp.debugging.layers import Layer, layers_of
+from edgecomp.debugging.measure import LayerFigures, measure_layers
+from edgecomp.debugging.metrics import decibels
+from edgecomp.debugging.outputs import FloatOutputs
+from edgecomp.debugging.result import DebugReport, Difference, LayerReport, Search
+from edgecomp.debugging.search import Subject, default_goal, effects, search
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import constant_array

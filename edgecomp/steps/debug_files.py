@@ -4,9 +4,9 @@ import pathlib
 from typing import Any
 
 from edgecomp.cache import write_whole
-from edgecomp.debug.node_data import node_data
-from edgecomp.debug.page import page
-from edgecomp.debug.result import DebugReport, db_text
+from edgecomp.debugging.node_data import node_data
+from edgecomp.debugging.page import page
+from edgecomp.debugging.result import DebugReport, db_text
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import DebugOptions
 from edgecomp.recipe.read import recipe_of

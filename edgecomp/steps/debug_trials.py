@@ -10,7 +10,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.observe import Choice
 from edgecomp.calibrate.ranges import Range, range_of
-from edgecomp.debug.outputs import FloatOutputs, OutputError, output_error
+from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.correct_bias import correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass

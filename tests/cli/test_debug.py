@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from debug.conftest import BAD, chain
+from debugging.conftest import BAD, chain
 from helpers.graphs import Graph, normal
 
 from edgecomp import api

@@ -7,7 +7,7 @@ One file holds one number per node, keyed by the names of what the node computes
 import json
 import math
 
-from edgecomp.debug.result import DebugReport
+from edgecomp.debugging.result import DebugReport
 
 #: From what loses most to what loses nothing.
 _GRADIENT = ((0.0, "#d73027"), (0.5, "#fee08b"), (1.0, "#1a9850"))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.debug.metrics import Similarity
+from edgecomp.debugging.metrics import Similarity
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import Runner
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecomp.debug.metrics import Similarity, decibels, noise_of
+from edgecomp.debugging.metrics import Similarity, decibels, noise_of
 
 
 def by_hand(expected, found):

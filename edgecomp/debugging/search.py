@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgecomp.calibrate.ranges import METHODS
-from edgecomp.debug.bisect import smallest_set
-from edgecomp.debug.layers import Layer, share_of_multiply_adds
-from edgecomp.debug.metrics import decibels, noise_of
-from edgecomp.debug.result import Search, Trial
+from edgecomp.debugging.bisect import smallest_set
+from edgecomp.debugging.layers import Layer, share_of_multiply_adds
+from edgecomp.debugging.metrics import decibels, noise_of
+from edgecomp.debugging.result import Search, Trial
 from edgecomp.progress import Progress
 
 Step = dict[str, Any]

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from debug.conftest import BAD, NAMES, chain
+from debugging.conftest import BAD, NAMES, chain
 from helpers.graphs import Graph, normal
 
 from edgecomp import api

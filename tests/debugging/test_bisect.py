@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecomp.debug.bisect import smallest_set
+from edgecomp.debugging.bisect import smallest_set
 
 NAMES = [f"n{i}" for i in range(23)]
 

@@ -8,9 +8,9 @@ from typing import Any
 import rich.console
 import rich.table
 
-from edgecomp.debug.distribution import Distribution
-from edgecomp.debug.layers import Layer
-from edgecomp.debug.metrics import Similarity
+from edgecomp.debugging.distribution import Distribution
+from edgecomp.debugging.layers import Layer
+from edgecomp.debugging.metrics import Similarity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.debug.alone import AloneModel, Part, alone_model, result_names
-from edgecomp.debug.layers import Layer
-from edgecomp.debug.metrics import Similarity
+from edgecomp.debugging.alone import AloneModel, Part, alone_model, result_names
+from edgecomp.debugging.layers import Layer
+from edgecomp.debugging.metrics import Similarity
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape

@@ -4,12 +4,12 @@ import json
 import math
 
 import pytest
-from debug.conftest import BAD, NAMES, chain, sqnr
+from debugging.conftest import BAD, NAMES, chain, sqnr
 from helpers.graphs import Graph, normal
 
-import edgecomp.debug.outputs as outputs_module
+import edgecomp.debugging.outputs as outputs_module
 from edgecomp import api
-from edgecomp.debug import measure
+from edgecomp.debugging import measure
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.run import Runner
 from edgecomp.options import DebugOptions, QuantizeOptions

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import jinja2
 
-from edgecomp.debug.distribution import Distribution
-from edgecomp.debug.result import DebugReport, LayerReport, db_text
+from edgecomp.debugging.distribution import Distribution
+from edgecomp.debugging.result import DebugReport, LayerReport, db_text
 
 #: Decibels at the bottom and at the top of the plot of layers.
 _LOW_DB, _HIGH_DB = 0.0, 60.0
@@ -90,7 +90,7 @@ def page(report: DebugReport, recipe: str) -> str:
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("edgecomp.debug"),
+        loader=jinja2.PackageLoader("edgecomp.debugging"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

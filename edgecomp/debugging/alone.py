@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgecomp.debug.layers import Layer
+from edgecomp.debugging.layers import Layer
 from edgecomp.graph.constants import constant_array, is_constant, new_initializer
 from edgecomp.graph.edit import remove_unused
 
