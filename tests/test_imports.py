@@ -18,7 +18,7 @@ LAYERS = (
     {"tune", "debugging"},
     {"frontend", "passes", "lower", "bundle", "bench"},
     {"calibrate", "schedules", "native", "reference", "recipe"},
-    {"images"},
+    {"images", "native_model"},
     {"graph", "device", "plan", "options"},
     {
         "cache",

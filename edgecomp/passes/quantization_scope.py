@@ -123,12 +123,7 @@ class Scope:
 def decide_scope(
     graph: ir.Graph, options: InsertQdqOptions, range_refusal: RangeRefusal
 ) -> Scope:
-    """Choose the integer blocks of a topologically sorted float graph.
-
-    Raises:
-        EdgecompError: USAGE where the options name a node or type that is not there.
-    """
-    _check_options(graph, options)
+    """Choose the integer blocks of a topologically sorted float graph."""
     refusals: dict[ir.Node, str] = {}
     found = _find_blocks(graph, options, refusals)
     # First by structure: ranges were only observed where they are needed.
@@ -147,8 +142,13 @@ def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
     return [v.name or "" for v in scope.stored if not is_constant(v) and v not in follows]
 
 
-def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
-    names = {node.name or "" for node in graph}
+def check_options(model: ir.Model, options: InsertQdqOptions) -> None:
+    """Whether there is what the options name, in the main graph or a body in it.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
+    names = {node.name or "" for node in ir.traversal.RecursiveGraphIterator(model.graph)}
     for name in options.nodes_to_exclude:
         pattern = _pattern(name)
         if pattern and not any(pattern.fullmatch(known) for known in names):
