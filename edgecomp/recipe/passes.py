@@ -12,8 +12,8 @@ from typing import Any
 from edgecomp.options import CALIBRATION_METHODS, PRECISIONS
 from edgecomp.recipe.settings import LayerSettings
 
-#: Precisions that a layer can have; ``auto`` is chosen for a whole model.
-LAYER_PRECISIONS = tuple(name for name in PRECISIONS if name != "auto")
+#: Names of ``PRECISIONS`` that a layer can have.
+LAYER_PRECISIONS = ("fp32", "w8a8")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,14 +19,14 @@ def settings_of(
     """Settings of every node by its name.
 
     Args:
-        graph: the float model, after the passes that change its nodes.
+        graph: the float model, after the passes that change its nodes; bodies count too.
         recipe: steps in order.
         base: what holds before the first step.
 
     Raises:
         EdgecompError: RECIPE_INVALID for a target that matches no node.
     """
-    nodes = list(graph)
+    nodes = list(ir.traversal.RecursiveGraphIterator(graph))
     settings = {node.name or "": base for node in nodes}
     for number, step in enumerate(recipe.steps):
         for name in _targets(nodes, step):

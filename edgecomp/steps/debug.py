@@ -23,14 +23,18 @@ from edgecomp.graph.constants import constant_array
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.options import DebugOptions
 from edgecomp.passes.choose_precision import quantized_values
-from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    check_options,
+    decide_scope,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import prepare
-from edgecomp.steps.recipe import whole_recipe, with_recipe
+from edgecomp.steps.recipe import choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about, name_of
 
 logger = logging.getLogger(__name__)
@@ -163,9 +167,8 @@ def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> N
             "no layer of the model can be quantized",
             hint=reasons[0] if reasons else "layers with constant weights can be",
         )
-    from edgecomp.steps.recipe import choose_for_layers
-
     chosen = choose_for_layers(model.graph, options, recipe)
+    check_options(model, chosen.qdq)
     if not decide_scope(model.graph, chosen.qdq, lambda _: "").blocks:
         raise EdgecompError(
             Code.USAGE,

@@ -100,17 +100,9 @@ def insert_quantization(
             f"precision {options.precision} needs calibration data",
             hint="give a folder of typical images, an .npy or .npz file or a script",
         )
-<<<<<<< HEAD
     layers = choose_for_layers(model.graph, options, recipe, floats=floats)
     qdq = layers.qdq
-=======
-    qdq = InsertQdqOptions(
-        nodes_to_exclude=options.nodes_to_exclude,
-        op_types_to_quantize=options.op_types_to_quantize,
-        per_channel=options.per_channel,
-    )
     check_options(model, qdq)
->>>>>>> main
     with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_calibration(
             source,
@@ -157,14 +149,10 @@ def insert_quantization(
         "calibration_method": options.calibration_method,
         "samples": calibration.used,
         "corrected_biases": corrected,
-<<<<<<< HEAD
-        "stay_float": dict(sorted(insert.refusals.items())),
+        "stay_float": dict(sorted(refusals.items())),
         "recipe": whole_recipe(
             options, recipe, floats=floats, chosen=_left_float(model, options, layers.qdq, qdq)
         ).as_list(),
-=======
-        "stay_float": dict(sorted(refusals.items())),
->>>>>>> main
     }
     model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
     facts: dict[str, Any] = {"quantization": quantization}

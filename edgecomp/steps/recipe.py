@@ -10,7 +10,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
-from edgecomp.recipe.passes import QuantizeArguments, pass_named
+from edgecomp.recipe.passes import LAYER_PRECISIONS, QuantizeArguments, pass_named
 from edgecomp.recipe.read import read_recipe
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of
@@ -40,10 +40,16 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     """The options with the precision that their recipe gives the model; and the recipe.
 
     Raises:
-        EdgecompError: FILE_MISSING or RECIPE_INVALID.
+        EdgecompError: FILE_MISSING or RECIPE_INVALID; USAGE for a precision without layers.
     """
     if options.recipe is None:
         return options, Recipe()
+    if options.precision not in (*LAYER_PRECISIONS, "auto"):
+        raise EdgecompError(
+            Code.USAGE,
+            f"--recipe: a model of precision {options.precision} has no settings by layer",
+            hint="leave --recipe out, or give --precision w8a8",
+        )
     recipe = read_recipe(options.recipe)
     if options.precision != "fp32":
         return options, recipe
@@ -129,7 +135,7 @@ def choose_for_layers(
         ),
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
-            for node in graph
+            for node in ir.traversal.RecursiveGraphIterator(graph)
             if _stays(node, settings)
         },
     )
