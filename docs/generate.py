@@ -4,6 +4,7 @@ A test compares the committed pages with what this makes.
 """
 
 import dataclasses
+import json
 import pathlib
 import sys
 import types
@@ -27,6 +28,7 @@ from edgecomp.options import (
     fields_of,
     flag_of,
 )
+from edgecomp.recipe.schema import recipe_schema
 
 FOLDER = pathlib.Path(__file__).parent
 _NOTE = "<!-- Made by docs/generate.py: change the code it reads, then run it. -->"
@@ -218,10 +220,16 @@ def _table(header: Row, rows: Sequence[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def recipe_schema_file() -> str:
+    """docs/recipe.schema.json: the form of recipes, for editors and other programs."""
+    return json.dumps(recipe_schema(), indent=2) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "errors.md": errors_page,
     "targets.md": targets_page,
+    "recipe.schema.json": recipe_schema_file,
 }
 
 if __name__ == "__main__":

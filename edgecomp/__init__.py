@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         build,
         check,
         compile,
+        debug,
         export,
         open,
         quantize,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edgecomp.options import (
         BenchmarkOptions,
         BuildOptions,
+        DebugOptions,
         QuantizeOptions,
         TuneOptions,
     )
@@ -39,6 +41,7 @@ __all__ = [
     "BenchmarkOptions",
     "BuildOptions",
     "Bundle",
+    "DebugOptions",
     "EdgecompError",
     "QuantizeOptions",
     "TuneOptions",
@@ -46,6 +49,7 @@ __all__ = [
     "build",
     "check",
     "compile",
+    "debug",
     "export",
     "open",
     "quantize",
@@ -60,6 +64,7 @@ _MODULES = {
     "EdgecompError": "edgecomp.errors",
     "BenchmarkOptions": "edgecomp.options",
     "BuildOptions": "edgecomp.options",
+    "DebugOptions": "edgecomp.options",
     "QuantizeOptions": "edgecomp.options",
     "TuneOptions": "edgecomp.options",
 }

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.options import BenchmarkOptions, BuildOptions, QuantizeOptions, TuneOptions
+from edgecomp.options import (
+    BenchmarkOptions,
+    BuildOptions,
+    DebugOptions,
+    QuantizeOptions,
+    TuneOptions,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 from edgecomp.steps.source import errors_about, name_of, require_free
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
+    from edgecomp.debugging.result import DebugReport
     from edgecomp.lower.check_report import CheckReport
     from edgecomp.tune.result import TuneResult
 
@@ -87,6 +94,7 @@ def build(
                 prepared_at(), target, options, name, progress, at_sizes=prepared_at
             )
         meanwhile = keeping(key, record, options.cache_dir)
+    save_recipe(record.facts, options)
     progress("link and write the bundle")
     with meanwhile:
         return write_bundle(
@@ -188,7 +196,67 @@ def quantize(
         )
     if options.output is not None:
         save(prepared.model, options.output)
+    save_recipe(prepared.facts, options)
     return prepared.model
+
+
+def debug(
+    model: Any,
+    calibration_dataset: Any = None,
+    *,
+    options: DebugOptions | None = None,
+    progress: Progress = silent,
+    args: Sequence[Any] | None = None,
+) -> "DebugReport":
+    """Find the layers that a quantized model loses its accuracy in, and what helps.
+
+    Args:
+        model: float, as for ``build``.
+        calibration_dataset: samples that can be read twice (see ``calibrate.readers``), where
+            ``options.calibration_data`` is not given.
+        options: how it is quantized, what is searched, and which files are written.
+        progress: told about every step.
+        args: example inputs of a torch module.
+
+    Raises:
+        EdgecompError: what ``steps.debug.debug`` raises; OUTPUT_EXISTS, OUTPUT_UNWRITABLE.
+    """
+    from edgecomp.steps.debug import debug as find_layers
+    from edgecomp.steps.debug_files import require_writable, write_files
+
+    options = options or DebugOptions()
+    require_writable(options, model)
+    target = load_target(options.target) if options.target else None
+    with errors_about(model):
+        report = find_layers(
+            model, options, progress, args=args, dataset=calibration_dataset, target=target
+        )
+    write_files(report, options)
+    return report
+
+
+def save_recipe(facts: Mapping[str, Any], options: QuantizeOptions) -> None:
+    """Write the recipe that a model was quantized by where the options ask for it."""
+    if options.save_recipe is None:
+        return
+    from edgecomp.cache import write_whole
+    from edgecomp.recipe.read import recipe_of
+
+    steps = facts.get("quantization", {}).get("recipe")
+    if steps is None:
+        raise EdgecompError(
+            Code.USAGE,
+            "--save-recipe: the model was not quantized here, there is no recipe of it",
+            hint="add --precision w8a8 or --recipe, or leave --save-recipe out",
+        )
+    try:
+        write_whole(options.save_recipe, recipe_of(steps).text().encode())
+    except OSError as error:
+        raise EdgecompError(
+            Code.OUTPUT_UNWRITABLE,
+            f"cannot write: {error.strerror}",
+            path=str(options.save_recipe),
+        ) from error
 
 
 def open(path: pathlib.Path | str) -> "Bundle":  # noqa: A001 - the word of the field

@@ -33,8 +33,9 @@ EXPLANATIONS: dict[Code, str] = {
     Code.PACKAGE_MISSING: "An optional Python package is needed. The hint has the pip command.",
     Code.SHAPE_CONFLICT: "Shapes do not fit together: the one given with --input and the model's, "
     "or two inside the model.",
-    Code.RECIPE_INVALID: "A recipe has an unknown key or a step that cannot follow the one "
-    "before.",
+    Code.RECIPE_INVALID: "A recipe cannot be read, has an unknown key, pass or argument, or "
+    "a target that matches no node. The line is given where the file has lines; docs/recipes.md has "
+    "the form.",
     Code.COST_TABLE_INVALID: "A table of measured kernels cannot be read, is damaged, or was measured "
     "for another device. 'edgecomp tune' makes one; docs/tuning.md says what it holds.",
     Code.OPERATOR_UNSUPPORTED: "Operators that nothing here can compile; all of them are listed. "

@@ -174,6 +174,17 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     op_types_to_quantize: tuple[str, ...] = _option(
         (), "quantize only operators of this type", metavar="TYPE"
     )
+    recipe: pathlib.Path | None = _option(
+        None,
+        "YAML, JSON or TOML file that says what is done to which layer (docs/recipes.md); flags "
+        "hold where it says nothing",
+        metavar="FILE",
+    )
+    save_recipe: pathlib.Path | None = _option(
+        None,
+        "write the recipe that was used, flags included, into this file",
+        metavar="FILE",
+    )
     strip_pruned: bool = _option(True, "remove channels whose weights are all zero")
     seed: int = _option(0, "for whatever is drawn at random")
     dump_passes: pathlib.Path | None = _option(
@@ -195,6 +206,11 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "what pays depends on the device",
                 hint="add --target; 'edgecomp targets' lists the devices",
             )
+        if self.recipe is None:
+            self._check_float()
+
+    def _check_float(self) -> None:
+        """A float model takes nothing that is for quantized ones; a recipe may quantize it."""
         if self.precision == "fp32" and self.bias_correction:
             raise _usage(
                 "bias_correction",
@@ -408,6 +424,53 @@ class CheckOptions(ModelOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DebugOptions(QuantizeOptions):
+    """Which layers a quantized model loses its accuracy in, and what helps."""
+
+    output: pathlib.Path | None = _option(
+        None, "write the recipe that is suggested", flags=("-o",), metavar="RECIPE"
+    )
+    precision: str = _option("w8a8", "what the layers are compared in", choices=("w8a8",))
+    apply: pathlib.Path | None = _option(
+        None,
+        "recipe that is debugged and gets the suggested steps; made where it does not exist",
+        metavar="RECIPE",
+    )
+    samples: int = _option(
+        16, "samples that float and quantized models are compared on", metavar="N"
+    )
+    bisect: bool = _option(
+        True, "search the smallest set of layers that restores the outputs, and what helps"
+    )
+    restore: float | None = _option(
+        None,
+        "signal to quantization noise that the outputs shall have, in dB; by default 10 more "
+        "than they have, and not more than 40",
+        metavar="DB",
+    )
+    top: int = _option(20, "layers that the table shows, worst first", metavar="N")
+    html: pathlib.Path | None = _option(
+        None, "write a page with plots, which needs no other file", metavar="FILE"
+    )
+    node_data: pathlib.Path | None = _option(
+        None, "write the layers' figures for Model Explorer", metavar="FILE"
+    )
+
+    def _check(self) -> None:
+        if self.precision != "w8a8":
+            raise _usage(
+                "precision",
+                f"layers of {self.precision} have nothing to compare",
+                hint="leave it out; 'edgecomp quantize --precision auto --save-recipe FILE' "
+                "writes the recipe of what auto chose",
+            )
+        _check_range("samples", self.samples, 1, None)
+        _check_range("top", self.top, 1, None)
+        if self.apply is not None and (self.recipe or self.output):
+            raise _usage("apply", "not together with --recipe or --output")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TalkOptions(_Options):
     """How much is said, and how. Every verb has these."""
 
@@ -436,6 +499,7 @@ VERBS: dict[str, type] = {
     "verify": VerifyOptions,
     "tune": TuneOptions,
     "check": CheckOptions,
+    "debug": DebugOptions,
 }
 
 #: Verb -> defaults that are other than the class's.

@@ -29,7 +29,9 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["options.md", "errors.md", "targets.md"])
+@pytest.mark.parametrize(
+    "name", ["options.md", "errors.md", "targets.md", "recipe.schema.json"]
+)
 def test_a_generated_page_is_up_to_date(name):
     made = generator().PAGES[name]()
     assert made == (DOCS / name).read_text(), "run 'python docs/generate.py'"

@@ -15,9 +15,9 @@ LAYERS = (
     {"cli"},
     {"api"},
     {"steps", "doctor"},
-    {"tune"},
+    {"tune", "debugging"},
     {"frontend", "passes", "lower", "bundle", "bench"},
-    {"calibrate", "schedules", "native", "reference"},
+    {"calibrate", "schedules", "native", "reference", "recipe"},
     {"images", "native_model"},
     {"graph", "device", "plan", "options"},
     {

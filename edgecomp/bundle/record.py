@@ -56,7 +56,9 @@ _PACKAGES = (
     "pillow", "torch",
 )  # fmt: skip
 #: Options that say where and how a bundle is written, not what is in its plan.
-_WRITING = ("output", "force", "cache_dir", "toolchain", "embed_weights")
+_WRITING = (
+    "output", "force", "cache_dir", "toolchain", "embed_weights", "save_recipe",
+)  # fmt: skip
 _MODEL_FILES = (".onnx", ".pt2")
 #: What a record holds in one piece: weights, the portable model and the data beside it.
 _BUFFERS = ("weights", "model", "data")
@@ -100,7 +102,9 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         return ""
     try:
         contents = _contents(
-            pathlib.Path(source), options.calibration_data, options.cost_table
+            pathlib.Path(source),
+            options.calibration_data,
+            [path for path in (options.recipe, *_table_file(options.cost_table)) if path],
         )
     except OSError:  # the steps that need the file say what is wrong with it
         contents = []
@@ -120,19 +124,21 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
 
 
 def _contents(
-    model: pathlib.Path, calibration: str | None, table: str
+    model: pathlib.Path, calibration: str | None, others: Sequence[pathlib.Path]
 ) -> list[tuple[str, str]]:
     """Name and hash of every file that is read; empty where something else is read too.
 
     Raises:
         OSError: one of them cannot be read.
     """
-    files = [*_model_files(model), *_calibration_files(calibration)]
-    if table not in ("", "none"):
-        files.append(pathlib.Path(table))
+    files = [*_model_files(model), *_calibration_files(calibration), *others]
     if None in files:
         return []
     return [(path.name, file_sha256(path)) for path in files if path is not None]
+
+
+def _table_file(table: str) -> list[pathlib.Path]:
+    return [] if table in ("", "none") else [pathlib.Path(table)]
 
 
 def _plain(value: object) -> object:

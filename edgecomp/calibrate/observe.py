@@ -1,7 +1,7 @@
 """Run the float model over calibration samples and collect the range of every value."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +24,9 @@ Sample = Mapping[str, AnyArray]
 #: Called with (samples done, samples in all, which is None where it is not known).
 Progress = Callable[[int, int | None], None]
 
+#: How the range of one value is chosen: method and percentile.
+Choice = tuple[str, float]
+
 _FLOAT_BYTES = 4
 #: Intermediate values of one sample that may be in memory at once.
 DEFAULT_MEMORY_BYTES = 512 << 20
@@ -36,6 +39,7 @@ def collect_ranges(
     method: str = "minmax",
     percentile: float = DEFAULT_PERCENTILE,
     values: Sequence[str] | None = None,
+    choices: Mapping[str, Choice] | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     progress: Progress | None = None,
 ) -> dict[str, Range]:
@@ -50,6 +54,7 @@ def collect_ranges(
         method: one of ``ranges.METHODS`` or ``ranges.ALIASES``.
         percentile: for the method of that name.
         values: names of values, None for every float32 value of the main graph.
+        choices: values with another method and percentile than these.
         memory_bytes: for the values of one sample.
         progress: told after every sample.
 
@@ -67,52 +72,89 @@ def collect_ranges(
             hint=nearest_hint(method, [*METHODS, *ALIASES]),
         )
     wanted = _float_values(model) if values is None else list(dict.fromkeys(values))
-    parts = _parts(model, wanted, memory_bytes)
+    by_value = {name: (choices or {}).get(name, (chosen, percentile)) for name in wanted}
     ranges: dict[str, Range] = {}
-    for index, part in enumerate(parts):
-        observer: _Limits | _Histograms
-        observer = _Limits() if chosen == "minmax" else _Histograms(chosen, percentile)
-        _observe(model, samples, part, observer, _within(progress, samples, index, len(parts)))
-        ranges.update({name: observer.range_of(name) for name in part})
+
+    def keep(part: Sequence[str], observer: "_Observer") -> None:
+        ranges.update({name: observer.range_of(name, *by_value[name]) for name in part})
+
+    plain = {name for name, (method, _) in by_value.items() if method == "minmax"}
+    _observe_parts(model, samples, wanted, plain, keep, memory_bytes, progress)
     return ranges
 
 
-class _Limits:
-    """Least and greatest number per value."""
+def collect_histograms(
+    model: ir.Model,
+    samples: Iterable[Sample],
+    values: Sequence[str],
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    progress: Progress | None = None,
+) -> dict[str, Histogram]:
+    """Histograms of float32 values over samples, from which every method takes its range.
 
-    def __init__(self) -> None:
+    Arguments and errors are those of ``collect_ranges``.
+    """
+    histograms: dict[str, Histogram] = {}
+
+    def keep(_part: Sequence[str], observer: "_Observer") -> None:
+        histograms.update(observer.histograms)
+
+    _observe_parts(model, samples, values, set(), keep, memory_bytes, progress)
+    return histograms
+
+
+def _observe_parts(
+    model: ir.Model,
+    samples: Iterable[Sample],
+    values: Sequence[str],
+    plain: Collection[str],
+    keep: Callable[[Sequence[str], "_Observer"], None],
+    memory_bytes: int,
+    progress: Progress | None,
+) -> None:
+    parts = _parts(model, values, memory_bytes)
+    for index, part in enumerate(parts):
+        observer = _Observer(plain)
+        _observe(model, samples, part, observer, _within(progress, samples, index, len(parts)))
+        keep(part, observer)
+
+
+class _Observer:
+    """A histogram per value; of values in ``plain`` the least and the greatest number alone.
+
+    Attributes:
+        histograms: of the values that have one.
+    """
+
+    def __init__(self, plain: Collection[str]) -> None:
+        self._plain = plain
         self._limits: dict[str, tuple[float, float]] = {}
+        self.histograms: dict[str, Histogram] = {}
 
     def add(self, name: str, array: AnyArray) -> None:
+        """Count the elements of a value."""
+        if name not in self._plain:
+            self.histograms.setdefault(name, Histogram()).add(array)
+            return
         low, high = limits_of(array.reshape(-1))
         before = self._limits.get(name, (np.inf, -np.inf))
         # np.minimum keeps a NaN, min does not.
         merged = np.minimum(before[0], low), np.maximum(before[1], high)
         self._limits[name] = (float(merged[0]), float(merged[1]))
 
-    def range_of(self, name: str) -> Range:
-        return minmax_range(*self._limits[name])
-
-
-class _Histograms:
-    """One histogram per value."""
-
-    def __init__(self, method: str, percentile: float) -> None:
-        self._method, self._percentile = method, percentile
-        self._histograms: dict[str, Histogram] = {}
-
-    def add(self, name: str, array: AnyArray) -> None:
-        self._histograms.setdefault(name, Histogram()).add(array)
-
-    def range_of(self, name: str) -> Range:
-        return range_of(self._histograms[name], self._method, self._percentile)
+    def range_of(self, name: str, method: str, percentile: float) -> Range:
+        """The range of a value by a method's name."""
+        if name in self._plain:
+            return minmax_range(*self._limits[name])
+        return range_of(self.histograms[name], method, percentile)
 
 
 def _observe(
     model: ir.Model,
     samples: Iterable[Sample],
     names: Sequence[str],
-    observer: _Limits | _Histograms,
+    observer: _Observer,
     progress: Callable[[int], None],
 ) -> None:
     inputs = {value.name for value in model.graph.inputs}

@@ -22,6 +22,7 @@ from edgecomp.errors import Code, EdgecompError, ExitCode, nearest_hint
 VERBS = {
     "build": "Compile a model into a bundle for a device.",
     "quantize": "Write the portable quantized model (QDQ ONNX).",
+    "debug": "Find the layers that a quantized model loses its accuracy in.",
     "check": "Say which operators of a model run how on which target.",
     "run": "Run a bundle once.",
     "verify": "Compare a bundle's results on a device with its golden vectors.",

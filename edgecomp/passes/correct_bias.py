@@ -13,7 +13,7 @@ cost about one run of the model per sample.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,7 @@ def correct_bias(
     options: InsertQdqOptions,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     shifts: dict[str, Means] | None = None,
+    only: Collection[str] | None = None,
 ) -> int:
     """Change the biases of a float model so that it loses less when it is quantized.
 
@@ -69,6 +70,7 @@ def correct_bias(
         options: as for ``InsertQdqPass``.
         progress: told (products done, products in all).
         shifts: receives what was added to the bias of each product, by the node's name.
+        only: names of the nodes that are corrected, None for all.
 
     Returns:
         How many products were corrected.
@@ -76,7 +78,11 @@ def correct_bias(
     quantized = model.clone()
     insert = InsertQdqPass(ranges, options)
     insert(quantized)
-    products = _products(model, quantized, options, insert.refusals)
+    products = [
+        product
+        for product in _products(model, quantized, options, insert.refusals)
+        if only is None or product.node in only
+    ]
     if not products:
         return 0
     used = _some(samples, quantized)

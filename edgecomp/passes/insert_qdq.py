@@ -24,6 +24,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.qspaces import (
     WEIGHT_INT8,
     WEIGHT_INT8_PER_CHANNEL,
+    QuantizationSpace,
     activation_affine,
     store_bias,
     store_constant,
@@ -177,7 +178,6 @@ class _Inserter:
         self._scope = scope
         self._affines = affines
         self._options = options
-        self._space = WEIGHT_INT8_PER_CHANNEL if options.per_channel else WEIGHT_INT8
         self._names = _Names(graph)
         self._parameters: dict[Affine, tuple[ir.Value, ir.Value]] = {}
         self._stored: dict[ir.Value, _Stored] = {}
@@ -279,10 +279,11 @@ class _Inserter:
         if bias is not None:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
+        space = WEIGHT_INT8_PER_CHANNEL if self._options.is_per_channel(node) else WEIGHT_INT8
         scales = weight_scales(
-            weight, axis, self._space, bias=bias, activation_scale=activation.scale
+            weight, axis, space, bias=bias, activation_scale=activation.scale
         )
-        stored = self._weight_tensor(value, weight, scales, axis)
+        stored = self._weight_tensor(value, weight, scales, axis, space)
         self._read(stored, node, 1, value)
         if bias is None:
             return
@@ -296,11 +297,16 @@ class _Inserter:
         self._read(self._bias_tensor(bias_value, numbers, scale), holder, index, bias_value)
 
     def _weight_tensor(
-        self, value: ir.Value, weight: AnyArray, scales: AnyArray, axis: int
+        self,
+        value: ir.Value,
+        weight: AnyArray,
+        scales: AnyArray,
+        axis: int,
+        space: QuantizationSpace,
     ) -> _Stored:
         """Weights in 8 bits, once where several products share them with the same scales."""
         known = self._stored.get(value)
-        numbers = store_weights(weight, scales, axis, self._space)
+        numbers = store_weights(weight, scales, axis, space)
         if known is not None and _equal(known.scale, scales) and known.axis in (axis, None):
             return known
         scale, zeros = _per_channel(scales), np.zeros_like(_per_channel(scales), np.int8)

@@ -49,6 +49,7 @@ class InsertQdqOptions:
             matches whole names.
         op_types_to_quantize: only these ONNX operators, () for all that have an integer form.
         per_channel: one weight scale per output channel.
+        per_channel_except: names of products with the opposite.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -56,8 +57,13 @@ class InsertQdqOptions:
     nodes_to_exclude: tuple[str, ...] = ()
     op_types_to_quantize: tuple[str, ...] = ()
     per_channel: bool = True
+    per_channel_except: frozenset[str] = frozenset()
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def is_per_channel(self, node: ir.Node) -> bool:
+        """Whether the weights of a product have one scale per output channel."""
+        return self.per_channel is not (node.name in self.per_channel_except)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -49,7 +49,9 @@ class QuantizeRecurrentWeightsPass(ir.passes.InPlacePass):
                 refusals.append(refuse(node, "its weights are not finite"))
                 continue
             for index in (1, 2):
-                _quantize_input(model.graph, node, index, per_row=self._options.per_channel)
+                _quantize_input(
+                    model.graph, node, index, per_row=self._options.is_per_channel(node)
+                )
             applied += 1
         return finish(type(self).__name__, model, applied, refusals)
 

@@ -138,7 +138,7 @@ def _staying(
         if others or not layer.integer
         for name in layer.nodes
     }
-    return dataclasses.replace(options, stay_float=reasons)
+    return dataclasses.replace(options, stay_float={**options.stay_float, **reasons})
 
 
 def _quantized(

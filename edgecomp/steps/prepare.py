@@ -33,6 +33,7 @@ from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
+from edgecomp.steps.recipe import with_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,8 @@ def prepare(
     Raises:
         EdgecompError: anything that is wrong with the model or the samples.
     """
+    floats = options.precision == "fp32"
+    options, recipe = with_recipe(options)
     progress("read the model")
     specs = parse_input_specs(options.input)
     model = load_model(
@@ -126,7 +129,9 @@ def prepare(
         return Prepared(model, cut, facts)
     if target is not None and table is None:
         table = table_for(target, getattr(options, "cost_table", ""))
-    found = insert_quantization(model, options, progress, dataset, target, table)
+    found = insert_quantization(
+        model, options, progress, dataset, target, table, recipe=recipe, floats=floats
+    )
     facts |= found.facts
     if is_quantized(model):
         facts["passes"].append("InsertQdqPass")

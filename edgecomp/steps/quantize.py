@@ -20,6 +20,7 @@ from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
+    RECURRENT,
     InsertQdqOptions,
     check_options,
     decide_scope,
@@ -28,9 +29,11 @@ from edgecomp.passes.quantization_scope import (
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.choose_precision import choose_layers
+from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
@@ -70,6 +73,9 @@ def insert_quantization(
     dataset: Any,
     target: Target | None = None,
     table: Table | None = None,
+    *,
+    recipe: Recipe | None = None,
+    floats: bool = False,
 ) -> Quantization:
     """Calibrate a float model and quantize it in place, or with ``auto`` where it pays.
 
@@ -80,10 +86,13 @@ def insert_quantization(
         dataset: samples, in place of ``options.calibration_data``.
         target: device that the precision ``auto`` chooses for.
         table: measured times of layers on it.
+        recipe: what is done to which layer.
+        floats: whether layers that no step of it names stay float.
 
     Raises:
-        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID.
+        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID, RECIPE_INVALID.
     """
+    recipe = recipe or Recipe()
     source = options.calibration_data if dataset is None else dataset
     if source is None:
         raise EdgecompError(
@@ -91,11 +100,8 @@ def insert_quantization(
             f"precision {options.precision} needs calibration data",
             hint="give a folder of typical images, an .npy or .npz file or a script",
         )
-    qdq = InsertQdqOptions(
-        nodes_to_exclude=options.nodes_to_exclude,
-        op_types_to_quantize=options.op_types_to_quantize,
-        per_channel=options.per_channel,
-    )
+    layers = choose_for_layers(model.graph, options, recipe, floats=floats)
+    qdq = layers.qdq
     check_options(model, qdq)
     with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_calibration(
@@ -112,6 +118,7 @@ def insert_quantization(
             method=options.calibration_method,
             percentile=options.calibration_percentile,
             values=_values(model.graph, qdq, options),
+            choices=layers.ranges,
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
         choice = None
@@ -125,7 +132,7 @@ def insert_quantization(
             ranges = {name: ranges[name] for name in observed if name in ranges}
         corrected = 0
         shifts: dict[str, Means] = {}
-        if options.bias_correction:
+        if layers.corrected:
             corrected = correct_bias(
                 model,
                 calibration,
@@ -133,6 +140,7 @@ def insert_quantization(
                 qdq,
                 progress=lambda done, total: progress("correct biases", done, total),
                 shifts=shifts,
+                only=layers.corrected,
             )
     progress("insert quantization")
     refusals = _insert(model, ranges, qdq, options.precision)
@@ -142,7 +150,11 @@ def insert_quantization(
         "samples": calibration.used,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
+        "recipe": whole_recipe(
+            options, recipe, floats=floats, chosen=_left_float(model, options, layers.qdq, qdq)
+        ).as_list(),
     }
+    model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
     facts: dict[str, Any] = {"quantization": quantization}
     if choice is not None and target is not None:
         quantization["result"] = choice.result
@@ -155,6 +167,19 @@ def insert_quantization(
     return Quantization(
         calibration.first[:GOLDEN_SAMPLES], facts, options.precision, ranges, qdq, shifts
     )
+
+
+def _left_float(
+    model: ir.Model,
+    options: QuantizeOptions,
+    asked: InsertQdqOptions,
+    found: InsertQdqOptions,
+) -> list[str]:
+    """Names of the nodes that ``auto`` left float, recurrent nets among them."""
+    if options.precision != "auto":
+        return []
+    nets = [node.name or "" for node in model.graph if node.op_type in RECURRENT]
+    return [name for name in (*found.stay_float, *nets) if name not in asked.stay_float]
 
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:

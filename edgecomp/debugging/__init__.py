@@ -1,0 +1,1 @@
+"""Find the layers that a quantized model loses its accuracy in, and what helps."""

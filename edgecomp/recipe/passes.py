@@ -1,0 +1,141 @@
+"""The passes that a recipe can name: what they take, and what they change about a layer.
+
+A pass is one entry of ``PASSES``: its name, a dataclass of its arguments and a function from a
+layer's settings before it to those after it. Reading, the JSON Schema and the documentation come
+from the entry.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgecomp.options import CALIBRATION_METHODS, PRECISIONS
+from edgecomp.recipe.settings import LayerSettings
+
+#: Names of ``PRECISIONS`` that a layer can have.
+LAYER_PRECISIONS = ("fp32", "w8a8")
+
+
+@dataclasses.dataclass(frozen=True)
+class ArgumentFacts:
+    """What reading and the schema need to know about an argument.
+
+    Attributes:
+        help: one sentence without a final period.
+        choices: names, with the other names of each; empty for any value.
+        above: numbers are greater than this.
+        most: numbers are at most this.
+    """
+
+    help: str
+    choices: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    above: float | None = None
+    most: float | None = None
+
+
+def _argument(help_text: str, **facts: Any) -> Any:
+    return dataclasses.field(
+        default=None, metadata={"argument": ArgumentFacts(help_text, **facts)}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuantizeArguments:
+    """What is left out stays as the flags or the steps before have it."""
+
+    precision: str | None = _argument(
+        "numbers that the layers are computed in; w8a8 where it is left out",
+        choices={name: PRECISIONS[name] for name in LAYER_PRECISIONS},
+    )
+    calibration_method: str | None = _argument(
+        "how the ranges of the activations that the layers read are chosen",
+        choices=CALIBRATION_METHODS,
+    )
+    calibration_percentile: float | None = _argument(
+        "share of values inside the range, for the method percentile", above=50, most=100
+    )
+    per_channel: bool | None = _argument("one weight scale per output channel")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BiasCorrectionArguments:
+    """The error is that of the calibration samples."""
+
+    enabled: bool | None = _argument("false leaves the biases of the layers as they are")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoArguments:
+    """There is nothing to choose."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipePass:
+    """One kind of step.
+
+    Attributes:
+        name: as recipes have it.
+        help: one sentence without a final period.
+        arguments: dataclass whose fields have ``ArgumentFacts``.
+        apply: settings before, arguments, number of the step -> settings after.
+    """
+
+    name: str
+    help: str
+    arguments: type
+    apply: Callable[[LayerSettings, Any, int], LayerSettings]
+
+
+def arguments_of(kind: RecipePass) -> "list[tuple[dataclasses.Field[Any], ArgumentFacts]]":
+    """The arguments of a pass with their facts."""
+    return [
+        (field, field.metadata["argument"]) for field in dataclasses.fields(kind.arguments)
+    ]
+
+
+def _quantize(before: LayerSettings, given: QuantizeArguments, step: int) -> LayerSettings:
+    precision = given.precision or ("w8a8" if before.precision == "fp32" else before.precision)
+    changes: dict[str, Any] = {
+        name: value
+        for name, value in dataclasses.asdict(given).items()
+        if value is not None and name != "precision"
+    }
+    if given.calibration_method or given.calibration_percentile:
+        changes["range_step"] = step
+    reason = "a step of the recipe says float32" if precision == "fp32" else ""
+    return dataclasses.replace(before, precision=precision, reason=reason, **changes)
+
+
+def _stay_float(before: LayerSettings, _given: NoArguments, _step: int) -> LayerSettings:
+    return dataclasses.replace(before, precision="fp32", reason="the recipe leaves it float")
+
+
+def _correct_bias(
+    before: LayerSettings, given: BiasCorrectionArguments, _step: int
+) -> LayerSettings:
+    return dataclasses.replace(before, bias_correction=given.enabled is not False)
+
+
+#: All passes, in the order that the documentation has them.
+PASSES: Sequence[RecipePass] = (
+    RecipePass(
+        "quantize",
+        "store the weights of the targets and the activations that they read in few bits",
+        QuantizeArguments,
+        _quantize,
+    ),
+    RecipePass("float", "leave the targets float", NoArguments, _stay_float),
+    RecipePass("exclude", "another name of float", NoArguments, _stay_float),
+    RecipePass(
+        "bias_correction",
+        "take the mean error of the targets' results out of their biases",
+        BiasCorrectionArguments,
+        _correct_bias,
+    ),
+)
+
+
+def pass_named(name: str) -> RecipePass | None:
+    """The pass of a name, which may have dashes."""
+    plain = name.replace("-", "_")
+    return next((kind for kind in PASSES if kind.name == plain), None)

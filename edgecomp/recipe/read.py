@@ -1,0 +1,220 @@
+"""Read recipes: YAML, JSON or TOML, strict about every name in them."""
+
+import dataclasses
+import json
+import pathlib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.recipe.passes import PASSES, RecipePass, arguments_of, pass_named
+from edgecomp.recipe.recipe import Recipe, Step
+from edgecomp.records import RecordError, read_record
+
+SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+KEYS = ("pass", "targets", "ignore", "args")
+#: Key of the list where a file has a table at the top, as TOML must.
+LIST_KEY = "recipe"
+
+#: A place in the data: keys and indices from the top.
+_Path = tuple[str | int, ...]
+
+
+def read_recipe(path: pathlib.Path) -> Recipe:
+    """Read a file; its suffix says how it is written.
+
+    Raises:
+        EdgecompError: FILE_MISSING, or RECIPE_INVALID with the line where the form has lines.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise EdgecompError(
+            Code.FILE_MISSING, "the recipe does not exist", path=str(path)
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(f"cannot be read: {error}", str(path)) from error
+    try:
+        data = _parse(path, text)
+        lines = dict(_lines(text)) if path.suffix != ".toml" else {}
+    except (ValueError, RecursionError) as error:
+        raise _invalid(f"cannot be read: {error}", str(path)) from error
+    return recipe_of(data, str(path), lines)
+
+
+def recipe_of(data: Any, path: str = "", lines: Mapping[_Path, int] | None = None) -> Recipe:
+    """A recipe of plain data: a list of steps, or a table with such a list as ``recipe``.
+
+    Args:
+        data: what a parser gave.
+        path: of the file, for messages.
+        lines: line of each key and item, where it is known.
+
+    Raises:
+        EdgecompError: RECIPE_INVALID.
+    """
+    top: _Path = ()
+    if isinstance(data, Mapping):
+        for key in data:
+            if key != LIST_KEY:
+                raise _invalid(
+                    f"unknown key '{key}'",
+                    _place(path, lines, (str(key),)),
+                    f"a recipe is a list of steps, or a table with such a list as '{LIST_KEY}'",
+                )
+        top, data = (LIST_KEY,), data.get(LIST_KEY)
+    if not isinstance(data, list):
+        raise _invalid("expected a list of steps", path, "docs/recipes.md has examples")
+    reader = _Reader(path, lines or {})
+    return Recipe(tuple(reader.step(item, (*top, i)) for i, item in enumerate(data)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Steps out of plain data."""
+
+    path: str
+    lines: Mapping[_Path, int]
+
+    def step(self, item: Any, at: _Path) -> Step:
+        """One entry."""
+        if not isinstance(item, Mapping):
+            raise self._error(at, f"expected a step, found {item!r}", "- pass: quantize")
+        for key in item:
+            if key not in KEYS:
+                raise self._error(
+                    (*at, str(key)), f"unknown key '{key}'", nearest_hint(str(key), KEYS)
+                )
+        if "pass" not in item:
+            raise self._error(at, "the step names no pass", _known_passes())
+        kind = pass_named(str(item["pass"]))
+        if kind is None:
+            known = [each.name for each in PASSES]
+            raise self._error(
+                (*at, "pass"),
+                f"unknown pass '{item['pass']}'",
+                nearest_hint(str(item["pass"]), known),
+            )
+        return Step(
+            kind,
+            self._arguments(kind, item.get("args") or {}, (*at, "args")),
+            self._names(item.get("targets"), (*at, "targets")),
+            self._names(item.get("ignore"), (*at, "ignore")),
+            _place(self.path, self.lines, at),
+        )
+
+    def _arguments(self, kind: RecipePass, given: Any, at: _Path) -> Any:
+        if not isinstance(given, Mapping):
+            raise self._error(at, f"expected a table of arguments, found {given!r}")
+        plain = {str(key).replace("-", "_"): value for key, value in given.items()}
+        try:
+            made: Any = read_record(kind.arguments, plain)
+        except RecordError as error:
+            where = (*at, error.key.partition("[")[0])
+            known = [field.name for field, _ in arguments_of(kind)]
+            hint = error.hint or f"'{kind.name}' takes " + (", ".join(known) or "no arguments")
+            raise self._error(where, f"pass '{kind.name}': {error}", hint) from error
+        return dataclasses.replace(made, **self._checked(kind, made, at))
+
+    def _checked(self, kind: RecipePass, made: Any, at: _Path) -> dict[str, Any]:
+        """Canonical names of arguments with choices; numbers within their bounds."""
+        changes = {}
+        for field, facts in arguments_of(kind):
+            value = getattr(made, field.name)
+            if value is None:
+                continue
+            where = (*at, field.name)
+            if facts.choices:
+                names = {
+                    a: name for name, more in facts.choices.items() for a in (name, *more)
+                }
+                if value.lower() not in names:
+                    raise self._error(
+                        where,
+                        f"pass '{kind.name}': {field.name} '{value}' is unknown",
+                        nearest_hint(value, facts.choices),
+                    )
+                changes[field.name] = names[value.lower()]
+            too_low = facts.above is not None and value <= facts.above
+            if too_low or (facts.most is not None and value > facts.most):
+                raise self._error(
+                    where,
+                    f"pass '{kind.name}': {field.name} is more than {facts.above:g} and at "
+                    f"most {facts.most:g}, found {value:g}",
+                )
+        return changes
+
+    def _names(self, given: Any, at: _Path) -> tuple[str, ...]:
+        names = [given] if isinstance(given, str) else given or []
+        if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
+            raise self._error(at, f"expected a list of names, found {given!r}")
+        return tuple(names)
+
+    def _error(self, at: _Path, cause: str, hint: str = "") -> EdgecompError:
+        return _invalid(cause, _place(self.path, self.lines, at), hint)
+
+
+def _parse(path: pathlib.Path, text: str) -> Any:
+    """Every parser's error becomes a ``ValueError``."""
+    if path.suffix == ".toml":
+        return tomllib.loads(text)
+    if path.suffix == ".json":
+        return json.loads(text)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"the suffix '{path.suffix}' is none of {', '.join(SUFFIXES)}")
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _lines(text: str) -> Iterator[tuple[_Path, int]]:
+    """The line of every key and item of YAML, which JSON is too."""
+    import yaml
+
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # JSON with tabs
+        return
+    if root is not None:
+        yield from _lines_below(root, ())
+
+
+def _lines_below(node: Any, at: _Path) -> Iterator[tuple[_Path, int]]:
+    import yaml
+
+    yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines_below(item, (*at, index))
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ValueError(
+                    f"line {key.start_mark.line + 1}: '{key.value}' is given twice"
+                )
+            seen.add(key.value)
+            yield from _lines_below(value, (*at, str(key.value)))
+            yield (*at, str(key.value)), key.start_mark.line + 1
+
+
+def _place(path: str, lines: Mapping[_Path, int] | None, at: _Path) -> str:
+    """``file:line`` of the innermost part whose line is known."""
+    while at and at not in (lines or {}):
+        at = at[:-1]
+    line = (lines or {}).get(at) if at else None
+    return f"{path}:{line}" if line else path
+
+
+def _known_passes() -> str:
+    return "known: " + ", ".join(kind.name for kind in PASSES)
+
+
+def _invalid(cause: str, place: str, hint: str = "") -> EdgecompError:
+    return EdgecompError(
+        Code.RECIPE_INVALID, cause, path=place, hint=hint or "docs/recipes.md has the form"
+    )

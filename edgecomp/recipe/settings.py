@@ -1,0 +1,27 @@
+"""What a recipe decides about one layer."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerSettings:
+    """How one node is quantized.
+
+    Attributes:
+        precision: name of ``options.PRECISIONS``; ``fp32`` stays float.
+        calibration_method: how the ranges of the activations that it reads are chosen.
+        calibration_percentile: for the method of that name.
+        per_channel: one weight scale per output channel.
+        bias_correction: whether its mean error is taken out of its bias.
+        reason: why it stays float, "" where it does not.
+        range_step: number of the step that chose the method, -1 for none: of two layers that
+            read one value the one with the later step decides.
+    """
+
+    precision: str = "w8a8"
+    calibration_method: str = "mse"
+    calibration_percentile: float = 99.99
+    per_channel: bool = True
+    bias_correction: bool = False
+    reason: str = ""
+    range_step: int = -1

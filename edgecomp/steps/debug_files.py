@@ -1,0 +1,58 @@
+"""The files that debugging writes."""
+
+import pathlib
+from typing import Any
+
+from edgecomp.cache import write_whole
+from edgecomp.debugging.node_data import node_data
+from edgecomp.debugging.page import page
+from edgecomp.debugging.result import DebugReport, db_text
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.options import DebugOptions
+from edgecomp.recipe.read import recipe_of
+from edgecomp.steps.source import require_free
+
+
+def require_writable(options: DebugOptions, model: Any) -> None:
+    """Refuse files that exist before any work is done; a recipe that is applied may.
+
+    Raises:
+        EdgecompError: OUTPUT_EXISTS.
+    """
+    for path in (options.output, options.html, options.node_data, options.save_recipe):
+        if path is not None:
+            require_free(path, model, force=options.force)
+
+
+def write_files(report: DebugReport, options: DebugOptions) -> None:
+    """Write what the options name.
+
+    Raises:
+        EdgecompError: OUTPUT_UNWRITABLE.
+    """
+    recipe = options.output or options.apply or options.save_recipe
+    if recipe is not None:
+        _write(recipe, recipe_text(report))
+    if options.html is not None:
+        _write(options.html, page(report, recipe_text(report)))
+    if options.node_data is not None:
+        _write(options.node_data, node_data(report))
+
+
+def recipe_text(report: DebugReport) -> str:
+    """The whole recipe with the suggested steps, and what is expected of it."""
+    comments = [f"outputs without the last steps: {db_text(report.output_db)} dB to float"]
+    if report.search is not None:
+        comments.append(
+            f"with them: {db_text(report.search.predicted_db)} dB, on {report.samples} samples"
+        )
+    return recipe_of(list(report.recipe)).text(comments)
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise EdgecompError(
+            Code.OUTPUT_UNWRITABLE, f"cannot write: {error.strerror}", path=str(path)
+        ) from error

@@ -1,0 +1,127 @@
+"""One calibration, many recipes: the quantized models that debugging compares."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecomp.calibrate.histogram import Histogram
+from edgecomp.calibrate.observe import Choice
+from edgecomp.calibrate.ranges import Range, range_of
+from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
+from edgecomp.options import QuantizeOptions
+from edgecomp.passes.correct_bias import correct_bias
+from edgecomp.passes.insert_qdq import InsertQdqPass
+from edgecomp.passes.quantization_scope import Scope, values_to_observe
+from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
+from edgecomp.plan.values import Array
+from edgecomp.recipe.read import recipe_of
+from edgecomp.recipe.recipe import Recipe
+from edgecomp.steps.recipe import LayerChoices, choose_for_layers
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """A model under one recipe.
+
+    Attributes:
+        model: with Quantize and Dequantize nodes.
+        corrected: the float model whose weights and biases it has.
+        scope: what is computed in integers.
+        ranges: of its stored values, with how each was chosen.
+    """
+
+    model: ir.Model
+    corrected: ir.Model
+    scope: Scope
+    ranges: Mapping[str, tuple[Range, Choice]]
+
+
+class Trials:
+    """Quantize one model again and again, as a build with the same recipe would.
+
+    Args:
+        model: float, after the float passes.
+        options: flags.
+        recipe: steps that there are.
+        histograms: of all values that may be stored, over the calibration samples.
+        calibration: the samples, for the correction of biases.
+        reference: what the outputs should be.
+        floats: whether layers that no step names stay float.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        options: QuantizeOptions,
+        recipe: Recipe,
+        histograms: Mapping[str, Histogram],
+        calibration: Iterable[Mapping[str, Array]],
+        reference: FloatOutputs,
+        *,
+        floats: bool,
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._recipe = recipe
+        self._histograms = histograms
+        self._calibration = calibration
+        self._reference = reference
+        self._floats = floats
+        self._ranges: dict[tuple[str, Choice], Range] = {}
+        self._errors: dict[tuple[str, int | None], OutputError] = {}
+
+    def quantized(self, steps: Steps = ()) -> Quantized:
+        """The model with further steps behind those of the recipe."""
+        layers = self.choices(steps)
+        plain = (self._options.calibration_method, self._options.calibration_percentile)
+        chosen = {
+            name: layers.ranges.get(name, plain)
+            for name in values_to_observe(self._model.graph, layers.qdq)
+            if name in self._histograms
+        }
+        ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
+        corrected = self._model
+        if layers.corrected:
+            corrected = self._model.clone()
+            correct_bias(
+                corrected, self._calibration, ranges, layers.qdq, only=layers.corrected
+            )
+        model = corrected.clone()
+        insert = InsertQdqPass(ranges, layers.qdq)
+        scope = insert.scope_of(corrected.graph)
+        insert(model)
+        QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
+        known = {name: (ranges[name], choice) for name, choice in chosen.items()}
+        return Quantized(model, corrected, scope, known)
+
+    def choices(self, steps: Steps = ()) -> LayerChoices:
+        """What is done to the layers."""
+        recipe = Recipe((*self._recipe.steps, *recipe_of(list(steps)).steps))
+        return choose_for_layers(self._model.graph, self._options, recipe, floats=self._floats)
+
+    def error(self, steps: Steps = (), most: int | None = None) -> OutputError:
+        """How far the outputs are from float.
+
+        Args:
+            steps: further ones.
+            most: samples to look at.
+        """
+        key = (json.dumps(list(steps)), most)
+        if key not in self._errors:
+            model = self.quantized(steps).model
+            self._errors[key] = output_error(model, self._reference, most)
+        return self._errors[key]
+
+    def noise(self, steps: Steps = (), most: int | None = None) -> float:
+        """Noise to signal of the outputs."""
+        return self.error(steps, most).noise_to_signal
+
+    def _range(self, name: str, choice: Choice) -> Range:
+        if (name, choice) not in self._ranges:
+            self._ranges[name, choice] = range_of(self._histograms[name], *choice)
+        return self._ranges[name, choice]
