@@ -141,7 +141,12 @@ def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
     return [v.name or "" for v in scope.stored if not is_constant(v) and v not in follows]
 
 
-def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
+def check_names(graph: ir.Graph, options: InsertQdqOptions) -> None:
+    """Check that every excluded node exists.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
     names = {node.name or "" for node in graph}
     for name in options.nodes_to_exclude:
         pattern = _pattern(name)
@@ -151,6 +156,10 @@ def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
             raise EdgecompError(
                 Code.USAGE, f"no node is named '{name}'", hint=nearest_hint(name, names)
             )
+
+
+def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
+    check_names(graph, options)
     for operator in options.op_types_to_quantize:
         known = (*_KNOWN_TYPES, *RECURRENT)
         if operator not in known:
