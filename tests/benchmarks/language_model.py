@@ -140,9 +140,7 @@ def train(folder, minutes):
         starts = random.integers(0, len(source) - CONTEXT - 1, _BATCH)
         rows = torch.from_numpy(np.stack([source[s : s + CONTEXT + 1] for s in starts]))
         logits = model(rows[:, :-1])
-        loss = nn.functional.cross_entropy(
-            logits.reshape(-1, TOKENS), rows[:, 1:].reshape(-1)
-        )
+        loss = nn.functional.cross_entropy(logits.reshape(-1, TOKENS), rows[:, 1:].reshape(-1))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -101,7 +101,9 @@ def test_the_model_stays_and_a_shared_matrix_is_stored_once(network, samples):
     before = run_model(network, samples[0])
     stored = store_layers(network, products(network), FORM, method="gptq", samples=samples)
     assert stored["first"].weights is stored["second"].weights
-    np.testing.assert_array_equal(*(list(r.values())[0] for r in (before, run_model(network, samples[0]))))
+    np.testing.assert_array_equal(
+        *(list(r.values())[0] for r in (before, run_model(network, samples[0])))
+    )
 
 
 def test_rounding_to_nearest_needs_no_samples_and_with_them_tells_its_error(network, samples):

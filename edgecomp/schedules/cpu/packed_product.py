@@ -14,12 +14,13 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.packed_kernel import PackedKernel, PackedShape
 from edgecomp.schedules.cpu.rows import Row
-from edgecomp.schedules.schedule import Constant, KernelCall
+from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
 
 NAME = "packed_matrix_multiply"
 
@@ -42,6 +43,13 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """Sums of x where they are needed, then the product."""
+    return emit_packed(operation, target)
+
+
+def emit_packed(
+    operation: Operation, target: Target, row_count: Dimension | None = None
+) -> list[KernelCall]:
+    """The same where ``row_count`` may be dynamic; rows of the operation are the most."""
     kind = operation.kind
     assert isinstance(kind, PackedMatrixMultiply)
     x, numbers, scales, zeros, bias = operation.inputs
@@ -52,8 +60,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert zeros.constant is not None
     assert bias.constant is not None
     rows = x.elements // depth
-    shape = PackedShape.of(kind, rows, depth, columns, zeros.constant, target)
-    kernel, items = PackedKernel(shape, target, kind.activation).emit()
+    shape = PackedShape.of(
+        kind, rows, depth, columns, zeros.constant, target, dynamic=row_count is not None
+    )
+    writer = PackedKernel(shape, target, kind.activation, row_count)
+    kernel, items = writer.emit()
     label = numbers.name
     arguments: list[Value | Constant] = [
         x,
@@ -72,6 +83,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         arguments=(*arguments, output),
         work_items=items,
         multiply_adds=rows * depth * columns,
+        dynamic=None if row_count is None else Dynamic(items, sizes=writer.builder.sizes),
     )
     return [*calls, product]
 

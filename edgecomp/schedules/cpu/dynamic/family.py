@@ -9,6 +9,7 @@ from edgecomp.schedules.cpu.dynamic import (
     elementwise,
     flat,
     leading,
+    packed_products,
     products,
     reductions,
     rows,
@@ -18,6 +19,7 @@ from edgecomp.schedules.schedule import Schedule
 
 DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     products,
+    packed_products,
     batch_products,
     reductions,
     rows,
