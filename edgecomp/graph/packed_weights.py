@@ -24,7 +24,7 @@ _TYPES = {
     ir.DataType.INT8: (-128, 8),
     ir.DataType.UINT8: (0, 8),
 }
-_FEWEST_BITS = 2
+_FEWEST_BITS, _FULL_BITS = 2, 4
 #: With more rows, whole bytes without blocks are faster as float32 than unpacked on the way.
 _MOST_ROWS_OF_BYTES = 16
 
@@ -175,11 +175,14 @@ def _narrowed(
 ) -> tuple[AnyArray, AnyArray, int]:
     """Numbers and zero points with as few bits as the numbers need.
 
-    Two bits come in a type of four before opset 25, and in MatMulNBits.
+    3 bits come in a type of four, and so do 2 before opset 25 and in MatMulNBits.
     """
-    if bits == _FEWEST_BITS or not numbers.size:
+    if not numbers.size:
         return numbers, points, bits
     least = int(numbers.min())
-    if int(numbers.max()) - least >= 1 << _FEWEST_BITS or int(points.min()) < least:
+    if int(points.min()) < least:
         return numbers, points, bits
-    return numbers - np.uint8(least), points - np.uint8(least), _FEWEST_BITS
+    fewer = max(_FEWEST_BITS, (int(numbers.max()) - least).bit_length())
+    if fewer >= min(bits, _FULL_BITS):
+        return numbers, points, bits
+    return numbers - np.uint8(least), points - np.uint8(least), fewer

@@ -99,9 +99,15 @@ class PackedShape:
         return 32 // self.bits
 
     @property
+    def block_words(self) -> int:
+        """Words of a block, the last of which may have room left."""
+        return -(-self.block // self.each)
+
+    @property
     def words(self) -> int:
         """Words of K."""
-        return -(-self.depth // self.each)
+        whole, rest = divmod(self.depth, self.block)
+        return whole * self.block_words + -(-rest // self.each)
 
     @property
     def blocks(self) -> int:
@@ -239,7 +245,7 @@ class PackedKernel:
         offsets = [self._offset(at, v, scales[v]) for v in range(shape.vectors)]
         first_word = builder.let(
             "first_word",
-            (tile * shape.words + block * (shape.block // shape.each)) * shape.width,
+            (tile * shape.words + block * shape.block_words) * shape.width,
         )
         x_at = builder.let("x_at", row * shape.depth + block * shape.block)
         if not shape.few:
