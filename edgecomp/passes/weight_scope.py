@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import constant_array, is_constant
 from edgecomp.graph.packed_weights import weight_matrix
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.outcome import Refusal, refuse
 from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is_excluded
-from edgecomp.errors import Code, EdgecompError, nearest_hint
 
 #: Operators whose weights kernels unpack in registers.
 PRODUCTS = ("MatMul", "Gemm")

@@ -1,5 +1,6 @@
 """Weights in few bits, activations in float: which, by which method, with what error."""
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from edgecomp.compress.weight_layers import StoredLayer, store_layers
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.opset import convert_opset
 from edgecomp.graph.run import random_feeds
-from edgecomp.options import WEIGHT_BITS, QuantizeOptions
+from edgecomp.options import WEIGHT_BITS, WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.store_weights import TWO_BITS_OPSET, StoreWeightsPass
@@ -24,8 +25,6 @@ from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
 
-#: Where a model keeps what was lost, as JSON.
-ERRORS_PROPERTY = "edgecomp.weight_errors"
 #: Inputs that share a scale where nothing else is asked for.
 DEFAULT_GROUP = 64
 
@@ -88,6 +87,8 @@ def quantize_weights(
         samples = calibration.first[:GOLDEN_SAMPLES]
     weights = {name: layer.weights for name, layer in layers.items()}
     run_passes(model, [StoreWeightsPass(weights)], dump_dir=None)
+    rows = [_row(name, layer) for name, layer in layers.items()]
+    model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
     facts = {
         "quantization": {
             "precision": options.precision,
@@ -99,7 +100,7 @@ def quantize_weights(
             "samples": 0 if calibration is None else calibration.used,
             "stay_float": {each.node: each.reason for each in scope.refusals},
         },
-        "weights": [_row(name, layer) for name, layer in layers.items()],
+        "weights": rows,
     }
     return Quantization(samples, facts, {}, scope_options, {}, weights)
 

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/language_model.py train FOLDER
     python tests/benchmarks/weight_only.py FOLDER [--samples 128] [--bits 8,4,3,2] [--seeds 3]
+        [--peer-python PYTHON]
 
 Prints bits per character of the test text: an n-gram model's, the float model's, and those of
 the model with weights rounded to nearest and by GPTQ, with the mean error of its layers. Models
@@ -11,6 +12,8 @@ are run by onnxruntime with its optimizer off, which computes what the portable 
 import argparse
 import json
 import pathlib
+import subprocess
+import tempfile
 
 import numpy as np
 from language_model import CONTEXT, TOKENS, bits_per_character, read_tokens, windows_of
@@ -56,6 +59,35 @@ def logits_of(model):
     return lambda rows: runner({"tokens": rows})[name]
 
 
+def by_edgecomp(arguments, bits, method, data, test):
+    """A row of the table."""
+    options = QuantizeOptions(
+        precision=_PRECISIONS[bits], method=method, group_size=arguments.group,
+        symmetric=not arguments.asymmetric, weight_ranges=arguments.ranges,
+        num_samples=len(data),
+    )  # fmt: skip
+    path = str(arguments.folder / "model.onnx")
+    found = prepare(path, options, silent, dataset=data)
+    judged = bits_per_character(logits_of(found.model), test, arguments.windows)
+    errors = [layer["error"] for layer in found.facts["weights"]]
+    return {
+        "bits_per_character": judged, "error": float(np.mean(errors)),
+        "bytes": _size(found.model),
+    }  # fmt: skip
+
+
+def by_peer(arguments, bits, data):
+    """The same by llm-compressor, on the same rows."""
+    script = pathlib.Path(__file__).with_name("weight_only_peer.py")
+    with tempfile.TemporaryDirectory() as place:
+        rows = pathlib.Path(place) / "rows.npy"
+        np.save(rows, np.concatenate([feed["tokens"] for feed in data]))
+        numbers = map(str, (bits, arguments.group, arguments.windows))
+        command = [arguments.peer_python, script, arguments.folder, rows, *numbers]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -68,6 +100,9 @@ def main():
     parser.add_argument("--asymmetric", action="store_true")
     parser.add_argument("--ranges", default="minmax")
     parser.add_argument("--no-ngram", action="store_true")
+    parser.add_argument(
+        "--peer-python", help="a Python that has llmcompressor: compare with it"
+    )
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     texts = read_text()
@@ -86,32 +121,19 @@ def main():
     print("|---:|---|---:|---:|---:|---:|---:|---:|")
     rows = []
     for bits in map(int, arguments.bits.split(",")):
-        for method in ("rtn", "gptq"):
-            for seed in range(arguments.seeds if method == "gptq" else 1):
-                options = QuantizeOptions(
-                    precision=_PRECISIONS[bits],
-                    method=method,
-                    group_size=arguments.group,
-                    symmetric=not arguments.asymmetric,
-                    weight_ranges=arguments.ranges,
-                )
+        methods = ["rtn", "gptq", *(["llm-compressor"] if arguments.peer_python else [])]
+        for method in methods:
+            for seed in range(1 if method == "rtn" else arguments.seeds):
                 data = calibration_of(training, arguments.samples, seed)
-                found = prepare(str(source), options, silent, dataset=data)
-                errors = [layer["error"] for layer in found.facts["weights"]]
-                row = {
-                    "bits": bits, "method": method, "seed": seed,
-                    "bits_per_character": bits_per_character(
-                        logits_of(found.model), test, arguments.windows
-                    ),
-                    "error": float(np.mean(errors)), "bytes": _size(found.model),
-                }  # fmt: skip
-                rows.append(row)
-                print(
-                    f"| {bits} | {method} | {seed} | {row['bits_per_character']:.4f} "
-                    f"| {row['bits_per_character'] - whole:+.4f} | {row['error']:.2e} "
-                    f"| {row['bytes']} | {size / row['bytes']:.2f} |",
-                    flush=True,
-                )
+                if method == "llm-compressor":
+                    row = by_peer(arguments, bits, data)
+                else:
+                    row = by_edgecomp(arguments, bits, method, data, test)
+                rows.append({"bits": bits, "method": method, "seed": seed, **row})
+                more = row["bits_per_character"] - whole
+                print(f"| {bits} | {method} | {seed} | {row['bits_per_character']:.4f} "
+                      f"| {more:+.4f} | {row.get('error', 0):.2e} | {row.get('bytes', '')} |",
+                      flush=True)  # fmt: skip
     if arguments.json:
         facts = {"float32": whole, "bytes": size, "tokens": TOKENS, "rows": rows}
         arguments.json.write_text(json.dumps(facts, indent=1))

@@ -102,7 +102,7 @@ def test_the_model_stays_and_a_shared_matrix_is_stored_once(network, samples):
     stored = store_layers(network, products(network), FORM, method="gptq", samples=samples)
     assert stored["first"].weights is stored["second"].weights
     np.testing.assert_array_equal(
-        *(list(r.values())[0] for r in (before, run_model(network, samples[0])))
+        *(next(iter(r.values())) for r in (before, run_model(network, samples[0])))
     )
 
 

@@ -1,6 +1,5 @@
 """Inputs of layers that correlate, as those of real ones do."""
 
-import numpy as np
 
 
 def correlated(rng, samples, depth):

@@ -45,12 +45,12 @@ def test_gptq_where_there_are_data_else_rounding_to_nearest(precision, perceptro
 
 def test_gptq_keeps_more_of_the_results(perceptron, data):
     feeds = data[:10]
-    expected = [list(Runner(api.export(perceptron))(f).values())[0] for f in feeds]
+    expected = [next(iter(Runner(api.export(perceptron))(f).values())) for f in feeds]
     lost = {}
     for method in ("rtn", "gptq"):
         options = QuantizeOptions(precision="w3a16", method=method, group_size=16)
         model = prepare(perceptron, options, silent, dataset=data).model
-        found = [list(Runner(model)(f).values())[0] for f in feeds]
+        found = [next(iter(Runner(model)(f).values())) for f in feeds]
         lost[method] = sum(((a - b) ** 2).sum() for a, b in zip(found, expected, strict=True))
     assert lost["gptq"] < 0.5 * lost["rtn"]
 
