@@ -1,7 +1,4 @@
-"""A compiled model in this process: the C interface of the runtime, typed, through ctypes.
-
-A library of another descriptor version is refused before anything else of it is read.
-"""
+"""A compiled model in this process: the C interface of the runtime, typed, through ctypes."""
 
 import ctypes
 import dataclasses
@@ -15,19 +12,17 @@ from typing import Any, Self
 import numpy as np
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
-from edgecomp.native_abi import (
-    DTYPE_NAMES,
-    MAX_RANK,
-    MODEL_ABI_VERSION,
-    MODEL_MAGIC,
-    EcCall,
-    EcCallProfile,
-    EcModel,
-    EcOpenOptions,
-    EcPort,
-    EcTensor,
-    Status,
-    declare,
+from edgecomp.native_abi import MAX_RANK, EcCallProfile, EcOpenOptions, Status
+from edgecomp.native_model import (
+    CallInfo,
+    PortInfo,
+    call_info,
+    load_library,
+    numpy_dtype,
+    port_info,
+    read_model,
+    tensor_info,
+    text_of,
 )
 
 Array = np.typing.NDArray[Any]
@@ -60,49 +55,6 @@ _ERRORS = {
     Status.DEVICE_ABSENT: (Code.DEVICE_FAILED, "build for a target without that device"),
     Status.DEVICE: (Code.DEVICE_FAILED, ""),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class PortInfo:
-    """An input or output: ``dtype`` is numpy's name, ``shape`` in ONNX order."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorInfo:
-    """A tensor of the plan.
-
-    Attributes:
-        name: of the value.
-        dtype: numpy's name.
-        bytes: contents, halo included.
-        offset_bytes: from the start of its storage.
-        is_weight: whether it lies in the weights, else in the arena.
-    """
-
-    name: str
-    dtype: str
-    bytes: int
-    offset_bytes: int
-    is_weight: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class CallInfo:
-    """One kernel call: see ``edgecomp.plan.plan.PlanCall``; ``tensors`` are indices."""
-
-    operator: str
-    schedule: str
-    nodes: tuple[str, ...]
-    source: str
-    multiply_adds: int
-    work_items: int
-    workspace_bytes: int
-    tensors: tuple[int, ...]
-    device: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +102,8 @@ class Session:
         self._handle = ctypes.c_void_p()
         self._lock = threading.Lock()
         self._path = library
-        self._library = _load(library)
-        self._model = _read_model(self._library, library, model)
+        self._library = load_library(library)
+        self._model = read_model(self._library, library, model)
         options, kept = self._options(weights, threads, skip_hash, thread_shares)
         self._check(
             self._library.ec_session_open(
@@ -161,12 +113,12 @@ class Session:
         del kept  # the runtime keeps none of the options' memory
         # The descriptor is checked now: everything in it can be read.
         read = self._model
-        self.name = _text(read.name)
-        self.target = _text(read.target)
-        self.inputs = [_port(read.inputs[i]) for i in range(read.input_count)]
-        self.outputs = [_port(read.outputs[i]) for i in range(read.output_count)]
-        self.tensors = [_tensor(read.tensors[i]) for i in range(read.tensor_count)]
-        self.calls = [_call(read.calls[i]) for i in range(read.call_count)]
+        self.name = text_of(read.name)
+        self.target = text_of(read.target)
+        self.inputs = [port_info(read.inputs[i]) for i in range(read.input_count)]
+        self.outputs = [port_info(read.outputs[i]) for i in range(read.output_count)]
+        self.tensors = [tensor_info(read.tensors[i]) for i in range(read.tensor_count)]
+        self.calls = [call_info(read.calls[i]) for i in range(read.call_count)]
         self.arena_bytes = int(read.arena_bytes)
         self.weights_bytes = int(read.weights_bytes)
         self.is_dynamic = bool(read.dynamic)
@@ -238,7 +190,7 @@ class Session:
                 )
             )
             raw = ctypes.string_at(data.value or 0, count.value)
-        return np.frombuffer(raw, _numpy_dtype(self.tensors[index].dtype)).copy()
+        return np.frombuffer(raw, numpy_dtype(self.tensors[index].dtype)).copy()
 
     def close(self) -> None:
         """Give everything back; more than once is allowed."""
@@ -296,7 +248,7 @@ class Session:
         """The side file that the model names, beside the library."""
         if self._model.embedded_weights or not self._model.weights_file:
             return None
-        return self._path.parent / _text(self._model.weights_file)
+        return self._path.parent / text_of(self._model.weights_file)
 
     def _require_open(self) -> None:
         if not self._handle:
@@ -333,7 +285,7 @@ class Session:
         outputs: dict[str, Array] = {}
         for index, port in enumerate(self.outputs):
             shape = self._output_shape(index) if self.is_dynamic else port.shape
-            array = np.empty(shape, _numpy_dtype(port.dtype))
+            array = np.empty(shape, numpy_dtype(port.dtype))
             self._check(
                 self._library.ec_session_get_output(
                     self._handle, index, array.ctypes.data, array.nbytes
@@ -356,7 +308,7 @@ class Session:
         """Raise what a status stands for, unless it is OK."""
         if status == Status.OK:
             return
-        message = _text(self._library.ec_last_message())
+        message = text_of(self._library.ec_last_message())
         try:
             code, hint = _ERRORS[Status(status)]
         except ValueError:  # a library newer than this file
@@ -385,7 +337,7 @@ def _fitting(port: PortInfo, inputs: Mapping[str, Array], *, dynamic: bool = Fal
             f"input '{port.name}' is a {type(array).__name__}, not a numpy array",
             hint=f"numpy.asarray(..., dtype='{port.dtype}')",
         )
-    if array.dtype != _numpy_dtype(port.dtype):
+    if array.dtype != numpy_dtype(port.dtype):
         raise EdgecompError(
             Code.INPUT_MISMATCH,
             f"input '{port.name}' is {array.dtype}{list(array.shape)}, the model takes {wanted}",
@@ -403,103 +355,3 @@ def _fitting(port: PortInfo, inputs: Mapping[str, Array], *, dynamic: bool = Fal
             else "the shape is fixed at build time",
         )
     return np.ascontiguousarray(array).reshape(port.shape)
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    """Load a library and declare its functions."""
-    if not path.is_file():
-        raise EdgecompError(Code.FILE_MISSING, "no such library", path=str(path))
-    try:
-        library = ctypes.CDLL(str(path.resolve()))
-        declare(library)
-    except OSError as error:
-        raise EdgecompError(
-            Code.BUNDLE_INVALID,
-            f"the library cannot be loaded: {error}",
-            path=str(path),
-            hint="it may be built for another kind of machine, or be damaged",
-        ) from error
-    except AttributeError as error:
-        raise EdgecompError(
-            Code.BUNDLE_INVALID,
-            f"the library is not a compiled model: {error}",
-            path=str(path),
-            hint="give the shared library of a bundle",
-        ) from error
-    return library
-
-
-def _read_model(library: ctypes.CDLL, path: Path, name: str) -> EcModel:
-    """The descriptor, if it is of the version that the structures here repeat."""
-    try:
-        function = getattr(library, f"ec_model_{name}")
-    except AttributeError as error:
-        raise EdgecompError(
-            Code.BUNDLE_INVALID, f"the library has no model '{name}'", path=str(path)
-        ) from error
-    function.restype = ctypes.POINTER(EcModel)
-    address = function()
-    if not address:
-        raise EdgecompError(Code.BUNDLE_INVALID, "the library has no model", path=str(path))
-    model: EcModel = address.contents
-    if model.magic != MODEL_MAGIC:
-        raise EdgecompError(
-            Code.BUNDLE_INVALID, "the library's model is not a descriptor", path=str(path)
-        )
-    if model.abi_version != MODEL_ABI_VERSION or model.struct_bytes != ctypes.sizeof(EcModel):
-        raise EdgecompError(
-            Code.BUNDLE_VERSION,
-            f"the model has descriptor version {model.abi_version} "
-            f"({model.struct_bytes} bytes), this edgecomp reads {MODEL_ABI_VERSION} "
-            f"({ctypes.sizeof(EcModel)} bytes)",
-            path=str(path),
-            hint="build the bundle with this version of edgecomp",
-        )
-    return model
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
-
-
-def _numpy_dtype(name: str) -> np.dtype[Any]:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        # numpy knows the names of these types once the module is loaded.
-        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return found
-
-
-def _port(port: EcPort) -> PortInfo:
-    return PortInfo(
-        _text(port.name),
-        DTYPE_NAMES[port.dtype],
-        tuple(port.shape[d] for d in range(port.rank)),
-    )
-
-
-def _tensor(tensor: EcTensor) -> TensorInfo:
-    return TensorInfo(
-        _text(tensor.name),
-        DTYPE_NAMES[tensor.dtype],
-        int(tensor.bytes),
-        int(tensor.offset_bytes),
-        tensor.storage == 1,
-    )
-
-
-def _call(call: EcCall) -> CallInfo:
-    return CallInfo(
-        operator=_text(call.operator_name),
-        schedule=_text(call.schedule),
-        nodes=tuple(filter(None, _text(call.nodes).split(","))),
-        source=_text(call.source),
-        multiply_adds=int(call.multiply_adds),
-        work_items=int(call.work_items),
-        workspace_bytes=int(call.workspace_bytes),
-        tensors=tuple(call.tensors[i] for i in range(call.pointer_count)),
-        device=int(call.device),
-    )

@@ -91,7 +91,7 @@ class EcCall(ctypes.Structure):
         ("device", ctypes.c_uint32),
         ("grain_items", ctypes.c_uint32),
         ("first_item", ctypes.c_uint32),
-        ("lane", ctypes.c_uint32),
+        ("strip", ctypes.c_uint32),
     )
 
 

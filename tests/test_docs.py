@@ -16,8 +16,10 @@ PAGES = [
 PATH = re.compile(
     r"(?<![\w/.-])(?:edgecomp|tests|runtime|targets|docs|examples|\.ci)/[\w./<>*-]*\w[/>*]?"
 )
-#: A module of the package in code marks, without its first folder.
-MODULE = re.compile(r"`((?:\w+/)*[\w*]+\.py)`")
+#: A source in code marks, without its first folders.
+SOURCE = re.compile(r"`((?:\w+/)*[\w*]+\.(?:py|c|h|txt|toml))`")
+#: What a build writes.
+OF_A_BUNDLE = ("include/NAME.h",)
 
 
 def generator():
@@ -42,11 +44,16 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_named_files_exist(page):
     text = page.read_text()
-    paths = [(REPOSITORY, path) for path in PATH.findall(text)]
-    modules = [path for path in MODULE.findall(text) if not PATH.match(path)]
-    missing = [
-        path
-        for root, path in [*paths, *((REPOSITORY / "edgecomp", f"**/{m}") for m in modules)]
-        if not any(root.glob(re.sub("<[^>]*>", "*", path).rstrip("/")))
-    ]
+    missing = [path for path in PATH.findall(text) if not exists(path)]
+    for path in SOURCE.findall(text):
+        if not PATH.match(path) and path not in OF_A_BUNDLE:
+            found = (
+                exists(f"{folder}/**/{path}") for folder in ("edgecomp", "runtime", "tests")
+            )
+            missing += [] if any(found) else [path]
     assert missing == []
+
+
+def exists(path):
+    """Whether the repository has a file or folder of the name; <...>, NAME and DEVICE are anything."""
+    return any(REPOSITORY.glob(re.sub("<[^>]*>|NAME|DEVICE", "*", path).rstrip("/")))

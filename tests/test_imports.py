@@ -18,7 +18,7 @@ LAYERS = (
     {"tune"},
     {"frontend", "passes", "compress", "lower", "bundle", "bench"},
     {"calibrate", "schedules", "native", "reference"},
-    {"images"},
+    {"images", "native_model"},
     {"graph", "device", "plan", "options"},
     {
         "cache",

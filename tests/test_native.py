@@ -19,7 +19,8 @@ from helpers.demo_library import (
 
 from edgecomp import native_abi
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.native import PortInfo, Session, _numpy_dtype
+from edgecomp.native import Session
+from edgecomp.native_model import PortInfo, numpy_dtype
 
 
 @pytest.fixture
@@ -280,9 +281,9 @@ def test_every_dtype_has_a_numpy_name():
     header = (RUNTIME / "include/edgecomp/model.h").read_text()
     stated = dict(re.findall(r"EC_DTYPE_(\w+) = (\d+)", header))
     assert {int(v): k.lower() for k, v in stated.items()} == native_abi.DTYPE_NAMES
-    assert _numpy_dtype("bfloat16") == ml_dtypes.bfloat16
+    assert numpy_dtype("bfloat16") == ml_dtypes.bfloat16
     for name in native_abi.DTYPE_NAMES.values():
-        assert _numpy_dtype(name).name == name
+        assert numpy_dtype(name).name == name
 
 
 def test_statuses_are_those_of_the_header():

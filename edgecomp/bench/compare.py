@@ -119,6 +119,8 @@ def compare_engines(
             hint="compare with --device local",
         )
     inputs = timed_inputs(bundle, options.shapes)
+    if settings.model is None:
+        _require_largest(bundle, inputs)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(scratch_folder())
         model = PeerModel(bundle, inputs, folder, settings.model)
@@ -181,6 +183,20 @@ def sqnr_db(reference: Sequence[Array], found: Sequence[Array]) -> float | None:
         return float("-inf")
     smallest = float(np.finfo(np.float64).tiny)
     return 10 * (math.log10(max(signal, smallest)) - math.log10(max(noise, smallest)))
+
+
+def _require_largest(bundle: BundleFiles, inputs: Mapping[str, Array]) -> None:
+    """The portable model of a bundle with dynamic dimensions has the largest sizes alone."""
+    for port in bundle.inputs:
+        found = inputs[port.name].shape
+        if found != tuple(port.shape):
+            raise EdgecompError(
+                Code.USAGE,
+                f"other runtimes read the bundle's model, in which input '{port.name}' is "
+                f"{list(port.shape)}, not {list(found)}",
+                node=port.name,
+                hint="compare at the largest sizes, or build a bundle of that size",
+            )
 
 
 def _open_peer(

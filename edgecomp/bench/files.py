@@ -27,6 +27,17 @@ class Port(Protocol):
         """Of a dynamic shape: numbers and names; empty where the shape is fixed."""
 
 
+def allows(port: Port, shape: tuple[int, ...]) -> bool:
+    """Whether a port may have a shape, as far as its largest one says."""
+    largest = tuple(port.shape)
+    if not port.dimensions:
+        return shape == largest
+    return len(shape) == len(largest) and all(
+        size == most or (not dimension.isdigit() and 1 <= size < most)
+        for size, most, dimension in zip(shape, largest, port.dimensions, strict=True)
+    )
+
+
 class Vector(Protocol):
     """Golden inputs and outputs, arrays by port name."""
 

@@ -70,7 +70,12 @@ class PeerModel:
         self.reference = list(run_model(plain, inputs).values())
         self._plain = plain
         np.savez(folder / "inputs.npz", allow_pickle=False, **inputs)
-        samples = [dict(vector.inputs) for vector in bundle.golden] or [dict(inputs)]
+        shapes = {name: array.shape for name, array in inputs.items()}
+        samples = [
+            dict(vector.inputs)
+            for vector in bundle.golden
+            if shapes == {name: array.shape for name, array in vector.inputs.items()}
+        ] or [dict(inputs)]
         stacked = {name: np.stack([s[name] for s in samples]) for name in self.input_names}
         np.savez(folder / "calibration.npz", allow_pickle=False, **stacked)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import ml_dtypes  # noqa: F401 - np.dtype then knows bfloat16
 import numpy as np
 
-from edgecomp.bench.files import BundleFiles, Port
+from edgecomp.bench.files import BundleFiles, Port, allows
 from edgecomp.bench.statistics import Summary, summarize
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.plan.values import Array
@@ -198,16 +198,20 @@ def at_shapes(
                 Code.INPUT_MISMATCH, f"no input named '{name}'", hint=nearest_hint(name, ports)
             )
         port = ports[name]
-        fits = len(shape) == len(port.shape) and all(
-            1 <= size <= most for size, most in zip(shape, port.shape, strict=True)
-        )
-        if not fits:
+        if not allows(port, shape):
+            names = f"[{', '.join(port.dimensions)}], at most " if port.dimensions else ""
             raise EdgecompError(
                 Code.INPUT_MISMATCH,
-                f"input '{name}' cannot be {list(shape)}: it is at most {list(port.shape)}",
+                f"input '{name}' cannot be {list(shape)}: it is {names}{list(port.shape)}",
                 node=name,
             )
-        known |= dict(zip(port.dimensions, shape, strict=False))
+        for dimension, size in zip(port.dimensions, shape, strict=False):
+            if known.setdefault(dimension, size) != size:
+                raise EdgecompError(
+                    Code.INPUT_MISMATCH,
+                    f"dimension '{dimension}' cannot be {known[dimension]} and {size} at once",
+                    node=name,
+                )
     found = {}
     for name, array in inputs.items():
         port = ports[name]

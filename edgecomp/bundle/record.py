@@ -2,8 +2,9 @@
 
 A record holds everything that ``write_bundle`` takes. Its key is made of all that decides it:
 the contents of the model's and the calibration files, the options, the target, the versions of
-the packages and edgecomp's own sources. Where something else could decide (a module in memory,
-a calibration script), there is no key and nothing is kept.
+the packages and edgecomp's own sources (so that a record of another form is never read). Where
+something else could decide (a module in memory, a calibration script), there is no key and
+nothing is kept.
 """
 
 import concurrent.futures
@@ -44,8 +45,6 @@ from edgecomp.plan.plan import (
 from edgecomp.plan.values import Array
 from edgecomp.resources import resource_folder
 
-#: Raise when the form of a record changes.
-_FORM = 2
 #: Records together take at most this much; the ones that were not used for longest go first.
 MOST_BYTES = 2 << 30
 #: A record larger than this is not kept.
@@ -108,7 +107,6 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         return ""
     chosen = {k: v for k, v in dataclasses.asdict(options).items() if k not in _WRITING}
     facts = [
-        _FORM,
         chosen,
         str(source) if not options.name else "",  # the model's name comes from the file's
         dataclasses.asdict(target),

@@ -27,12 +27,14 @@ def default_output(model: str, suffix: str) -> pathlib.Path:
 def summary(bundle: Any) -> dict[str, Any]:
     """What ``build`` prints under ``--json``."""
     manifest, report = bundle.manifest, bundle.report
+    bounds = {name: list(pair) for name, pair in manifest.dynamic.items()}
     return {
         "bundle": str(bundle.directory),
         "name": bundle.name,
         "target": manifest.target.name,
         "inputs": [_port(port) for port in bundle.inputs],
         "outputs": [_port(port) for port in bundle.outputs],
+        **({"dynamic": bounds} if bounds else {}),
         "library": manifest.build.shared,
         "note": manifest.build.note,
         "sizes": dict(manifest.sizes),
@@ -51,6 +53,10 @@ def summary_text(facts: dict[str, Any]) -> str:
         ("target", facts["target"]),
         *(("input", _port_text(port)) for port in facts["inputs"]),
         *(("output", _port_text(port)) for port in facts["outputs"]),
+        *(
+            (f"dimension {name}", f"{low} to {high}")
+            for name, (low, high) in facts.get("dynamic", {}).items()
+        ),
         ("library", facts["library"] or f"none: {facts['note']}"),
         *((kind.replace("_", " "), size(count)) for kind, count in facts["sizes"].items()),
         (
@@ -74,8 +80,13 @@ def _fact_rows(group: str, facts: dict[str, Any]) -> list[tuple[str, object]]:
 
 
 def _port(port: Any) -> dict[str, Any]:
-    return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape)}
+    dimensions = {"dimensions": list(port.dimensions)} if port.dimensions else {}
+    return {"name": port.name, "dtype": port.dtype, "shape": list(port.shape), **dimensions}
 
 
 def _port_text(port: dict[str, Any]) -> str:
-    return f"{port['name']} {port['dtype']} {'x'.join(map(str, port['shape'])) or 'scalar'}"
+    extents = [
+        extent if extent.isdigit() else f"[{extent}]"
+        for extent in map(str, port.get("dimensions") or port["shape"])
+    ]
+    return f"{port['name']} {port['dtype']} {'x'.join(extents) or 'scalar'}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edgecomp.bench.files import Port
+from edgecomp.bench.files import Port, allows
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.images import SUFFIXES, read_image
 from edgecomp.numpy_files import why_unreadable
@@ -84,9 +84,7 @@ def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.P
         )
     port = known[name]
     shape, dtype = tuple(port.shape), _dtype(port.dtype)
-    if array.shape == shape and array.dtype == dtype:
-        return array
-    if array.dtype == dtype and _is_within(array.shape, port):
+    if array.dtype == dtype and allows(port, array.shape):
         return array
     hint = f"convert it: array.astype('{port.dtype}')"
     if array.shape != shape:
@@ -102,14 +100,6 @@ def _fitting(array: Array, name: str, known: Mapping[str, Port], path: pathlib.P
         node=name,
         path=str(path),
         hint=hint,
-    )
-
-
-def _is_within(shape: tuple[int, ...], port: Port) -> bool:
-    """Whether a dynamic input may have this shape, as far as its largest one says."""
-    return len(shape) == len(port.dimensions) == len(port.shape) and all(
-        size == most or (not dimension.isdigit() and size < most)
-        for size, most, dimension in zip(shape, port.shape, port.dimensions, strict=True)
     )
 
 

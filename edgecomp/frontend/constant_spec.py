@@ -34,20 +34,31 @@ class ConstantSpec:
         Raises:
             EdgecompError: SHAPE_CONFLICT where they do not fit.
         """
-        dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+        kind = value.dtype or ir.DataType.FLOAT
         shape = self._shape(value)
         if len(self.numbers) not in (1, math.prod(shape)):
             raise self._conflict(f"its shape is {list(shape)}")
-        if dtype.kind in "iub" and any(number != int(number) for number in self.numbers):
-            raise self._conflict(f"its dtype is {dtype}")
-        try:
-            array = np.array(self.numbers).astype(dtype)
-        except (OverflowError, ValueError):
-            raise self._conflict(f"its dtype is {dtype}") from None
-        if dtype.kind in "iu" and [int(n) for n in array] != [int(n) for n in self.numbers]:
-            raise self._conflict(f"its dtype is {dtype}")
+        array = self._numbers_as(kind)
+        if array is None:
+            raise self._conflict(f"its dtype is {kind.numpy()}")
         whole = array if len(array) == math.prod(shape) else np.full(shape, array[0])
         return whole.reshape(shape)
+
+    def _numbers_as(self, kind: ir.DataType) -> AnyArray | None:
+        """The numbers in an element type, None where it does not hold one of them."""
+        numbers = self.numbers
+        is_whole = kind.is_integer() or kind is ir.DataType.BOOL
+        if is_whole:
+            if any(isinstance(n, float) and not n.is_integer() for n in numbers):
+                return None
+            numbers = tuple(int(n) for n in numbers)
+        elif not kind.is_floating_point():
+            return None
+        try:
+            array = np.array(numbers, None if is_whole else np.float64).astype(kind.numpy())
+        except (OverflowError, ValueError):
+            return None
+        return None if is_whole and [int(n) for n in array] != [*numbers] else array
 
     def _shape(self, value: ir.Value) -> tuple[int, ...]:
         """The input's shape; a free dimension gets what the numbers leave for it."""

@@ -24,6 +24,8 @@ _DTYPES = {
 }
 _NAMES = {**_DTYPES, **{name: name for name in _DTYPES.values()}, "float": "float32"}
 _FORM = "the form is name:1x3x224x224, name:1x3x224x224:f32 or ids:1x[1..512]"
+#: A number, or bounds, whose name may hold an x.
+_EXTENT = r"(?:\d+|\[[^\]]*\])"
 _BOUNDED = r"\[(?:([A-Za-z_]\w*)=)?(\d+)\.\.(\d+)\]"
 
 
@@ -105,17 +107,12 @@ def parse_input_spec(text: str) -> InputSpec:
     name, dims = ":".join(parts[:-1]), parts[-1]
     if dims.lower() == "scalar":
         return InputSpec(name, (), dtype)
-    if not _looks_like_shape(dims):
-        raise _bad(text, f"'{parts[-1]}' is no shape")
-    shape = tuple(_extent(extent, text) for extent in _extents(dims))
+    if not re.fullmatch(rf"{_EXTENT}([xX,]{_EXTENT})*", dims):
+        raise _bad(text, f"'{dims}' is no shape")
+    shape = tuple(_extent(extent, text) for extent in re.findall(_EXTENT, dims))
     if 0 in shape:
         raise _bad(text, "an extent is 0")
     return InputSpec(name, shape, dtype)
-
-
-def _extents(dims: str) -> list[str]:
-    """The parts of a shape; names in brackets may hold an x."""
-    return re.findall(r"\[[^\]]*\]|[^x,X]+", dims)
 
 
 def _extent(text: str, whole: str) -> int | Bounds:
@@ -142,9 +139,8 @@ def parse_input_specs(texts: Iterable[str]) -> dict[str, InputSpec]:
 
 
 def _looks_like_shape(text: str) -> bool:
-    extent = r"(\d+|\[[^\]]*\])"
-    form = rf"{extent}([xX,]{extent})*|scalar"
-    return bool(re.fullmatch(form, text) or text.lower() == "scalar") or "[" in text
+    """Whether it is meant as one: then what is wrong is said about the shape, not a dtype."""
+    return text[:1].isdigit() or text.lower() == "scalar" or "[" in text
 
 
 def _dtype(text: str, whole: str) -> str:

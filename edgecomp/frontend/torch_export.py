@@ -97,7 +97,8 @@ def trace(
         args, kwargs = _example(source, inputs)
     module = source.module() if program else source
     if resized:
-        args = _resized(args, module, {name: inputs[name] for name in resized})
+        specs = {name: inputs[name] for name in resized}
+        args, kwargs = _resized(args, kwargs, module, specs)
     with _evaluation_mode(module), torch.no_grad():
         exported = _export(source, tuple(args), dict(kwargs), dynamic_shapes, opset)
         model = exported.model
@@ -169,20 +170,27 @@ def _example(source: Any, inputs: Mapping[str, InputSpec]) -> tuple[tuple[Any, .
 
 
 def _resized(
-    args: Sequence[Any], module: Any, inputs: Mapping[str, InputSpec]
-) -> tuple[Any, ...]:
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    module: Any,
+    inputs: Mapping[str, InputSpec],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Example inputs in other shapes, with the same contents again and again."""
     import inspect
 
     torch = _torch()
-    names = list(inspect.signature(module.forward).parameters)
-    found = list(args)
-    for position, name in enumerate(names[: len(found)]):
-        tensor = found[position]
-        if name in inputs and tuple(tensor.shape) != inputs[name].extents:
-            contents = np.resize(tensor.detach().cpu().numpy(), inputs[name].extents)
-            found[position] = torch.from_numpy(contents)
-    return tuple(found)
+
+    def resized(name: str, given: Any) -> Any:
+        if name not in inputs or not isinstance(given, torch.Tensor):
+            return given
+        if tuple(given.shape) == inputs[name].extents:
+            return given
+        return torch.from_numpy(np.resize(given.detach().cpu().numpy(), inputs[name].extents))
+
+    names = [*inspect.signature(module.forward).parameters]
+    names += [""] * (len(args) - len(names))  # of *args
+    found = tuple(resized(name, given) for name, given in zip(names, args, strict=False))
+    return found, {name: resized(name, given) for name, given in kwargs.items()}
 
 
 def _export(

@@ -24,8 +24,8 @@ from edgecomp.graph.definitions_indexing import (
 )
 from edgecomp.graph.definitions_other import define_det, define_dropout, define_eye_like
 from edgecomp.graph.definitions_pool import define_max_pool, define_max_unpool
-from edgecomp.graph.microsoft.definitions import DEFINITIONS as MICROSOFT
 from edgecomp.graph.microsoft.definitions import DOMAIN
+from edgecomp.graph.microsoft.definitions import define as define_microsoft
 from edgecomp.graph.shapes import static_shape
 
 _Body = list[onnx.NodeProto]
@@ -35,12 +35,7 @@ def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
     """The definition of a node as a function of its inputs, None where there is none."""
     if node.domain not in ("", "ai.onnx", DOMAIN):
         return None
-    define = _DEFINITIONS.get(node.op_type) if node.domain != DOMAIN else None
-    body = define(node) if define else None
-    write = (MICROSOFT if node.domain == DOMAIN else _BODIES).get(node.op_type)
-    written = write(node) if write else None
-    if written is not None:
-        body = written.nodes
+    body = _body_of(node)
     if body is None:
         return None
     return onnx.helper.make_function(
@@ -51,6 +46,15 @@ def defined_function(node: ir.Node, version: int) -> onnx.FunctionProto | None:
         body,
         [onnx.helper.make_opsetid("", version)],
     )
+
+
+def _body_of(node: ir.Node) -> _Body | None:
+    define = _DEFINITIONS.get(node.op_type)
+    if define is not None and node.domain != DOMAIN:
+        return define(node)
+    write = define_microsoft if node.domain == DOMAIN else _BODIES.get(node.op_type)
+    written = write(node) if write else None
+    return None if written is None else written.nodes
 
 
 def _qlinear_matmul(node: ir.Node) -> _Body | None:

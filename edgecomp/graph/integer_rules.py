@@ -9,6 +9,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array, is_constant
+from edgecomp.graph.index_bounds import misplaced_index
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.unary import unary_function, variable_input
 from edgecomp.graph.windows import window_of
@@ -123,7 +124,7 @@ def _move(node: ir.Node) -> str:
         return _resize(node)
     if node.op_type == "Pad":
         return "" if _pads_with_zero(node) else "it pads with another number than 0"
-    return ""
+    return misplaced_index(node)
 
 
 def _resize(node: ir.Node) -> str:

@@ -98,8 +98,7 @@ def scanned_rounds(form: LoopForm) -> int | None:
 
 def fixed_rounds(form: LoopForm) -> int | None:
     """The number of rounds, None where it depends on the data."""
-    goes_on = condition_of(form.body) if form.has_condition else True
-    return rounds_of(form, goes_on)
+    return rounds_of(form, condition_value(form))
 
 
 def is_endless(form: LoopForm) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import AnyArray, constant_array, scalar
+from edgecomp.graph.shapes import static_shape
 
 
 def is_operator(node: ir.Node | None, *operators: str) -> bool:
@@ -77,3 +78,23 @@ def near(value: float, wanted: float) -> bool:
 def normalized_axes(axes: AnyArray | list[int], rank: int) -> list[int]:
     """Axes counted from the front, ascending."""
     return sorted(int(axis) % rank for axis in np.asarray(axes).reshape(-1).tolist())
+
+
+def reduced_axes(node: ir.Node) -> list[int] | None:
+    """Axes of a reduction over some, counted from the front; None where they are not known."""
+    shape = static_shape(node.inputs[0])
+    axes = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
+    if shape is None or axes is None or axes.size == 0:
+        return None
+    return normalized_axes(axes, len(shape))
+
+
+def squared(value: ir.Value | None) -> ir.Value | None:
+    """Find v of v ** 2 or v * v."""
+    power = with_scalar(producer(value, "Pow"), "Pow")
+    if power is not None:
+        return power[0] if power[1] == 2.0 else None
+    product = producer(value, "Mul")
+    if product is None or product.inputs[0] is not product.inputs[1]:
+        return None
+    return product.inputs[0]

@@ -46,7 +46,7 @@ def _replace_position(node: ir.Node) -> list[ir.Node] | None:
     if split is None:
         return None
     bounds = _bounds(split)
-    if bounds is None or not -len(bounds) < at + 1 <= len(bounds):
+    if bounds is None or not -len(bounds) <= at < len(bounds):
         return None
     return _replace(node, _part(node, split, bounds[at]))
 
@@ -87,6 +87,8 @@ def _bounds(split: ir.Node) -> list[tuple[int, int]] | None:
         size = int(wanted) if wanted.ndim == 0 else 0
         if wanted.ndim:
             sizes = [int(each) for each in wanted]
+            if min(sizes, default=0) < 0:
+                return None
         else:
             sizes = [min(size, extent - begin) for begin in range(0, extent, size)]
     ends = np.cumsum(sizes)

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import is_control_flow, possible_bodies
 from edgecomp.graph.control_flow import refusal
+from edgecomp.graph.microsoft.definitions import DOMAIN as MICROSOFT
 from edgecomp.graph.source import source_of
 
 #: Kernels count in 32-bit integers.
@@ -92,8 +93,8 @@ def _verify_static(graph: ir.Graph) -> None:
         return
     value = unknown[0]
     node = value.producer()
-    if node is not None and is_control_flow(node):
-        cause, hint = refusal(node)
+    if node is not None and (is_control_flow(node) or node.domain == MICROSOFT):
+        cause, hint = refusal(node) if is_control_flow(node) else _unknown_form(node)
         raise EdgecompError(
             Code.OPERATOR_UNSUPPORTED,
             cause,
@@ -110,6 +111,15 @@ def _verify_static(graph: ir.Graph) -> None:
         node=(node.name if node is not None else value.name) or "",
         source=source_of(node) if node is not None else "",
         hint="the plan is static: replace what makes the size depend on the data",
+    )
+
+
+def _unknown_form(node: ir.Node) -> tuple[str, str]:
+    """What is said of an operator that has a definition, but none of what this node asks for."""
+    cause = f"{node.op_type} of {node.domain} has inputs or attributes that are not supported"
+    return (
+        cause,
+        "give the model from before onnxruntime's optimizer, or pack it in another form",
     )
 
 

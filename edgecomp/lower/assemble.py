@@ -10,8 +10,8 @@ from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
 from edgecomp.lower.flatten import Region
 from edgecomp.lower.grain import grain_items
 from edgecomp.lower.interleave import Step, interleave
-from edgecomp.lower.lanes import group_bounds
 from edgecomp.lower.select import Selected
+from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.plan.plan import (
@@ -173,7 +173,7 @@ def assemble(
     for operation, part in _parts(program, selected, regions):
         starts[operation] = start = len(calls)
         steps = interleave(part, target)
-        bounds = group_bounds([step.lane for step in steps])
+        bounds = group_bounds([step.strip for step in steps])
         for step, (first, last) in zip(steps, bounds, strict=True):
             for argument, overrun in _overruns(step.call):
                 tensors.touch(argument, start + first, overrun)
@@ -289,7 +289,7 @@ def _plan_call(
         multiply_adds=end - done,
         workspace_bytes=call.workspace_bytes,
         grain_items=min(step.count, grain_items(call, target)),
-        lane=step.lane,
+        strip=step.strip,
         dynamic=symbols.call(call.dynamic) if call.dynamic else None,
     )
 

@@ -7,15 +7,15 @@
 A call that reads a whole image of several megabytes finds it in memory or in a distant cache. In
 turns it finds the band that was just written in the level-2 cache. Kernels and results are the
 same: a call computes a part of its work items, of which its schedule says which rows they are
-(``Progress``). Threads share such a chain by lanes (``lanes.py``).
+(``Progress``). Threads share such a chain by strips (``strips.py``).
 """
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.lower.lanes import Part, cut_lanes
 from edgecomp.lower.select import Selected
+from edgecomp.lower.strips import Part, cut_strips
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.bands import cache_bands
 from edgecomp.schedules.schedule import KernelCall
@@ -30,14 +30,14 @@ class Step:
         call: the whole call.
         first: its first work item.
         count: of work items.
-        lane: as in ``PlanCall``.
+        strip: as in ``PlanCall``.
     """
 
     choice: Selected
     call: KernelCall
     first: int
     count: int
-    lane: int = 0
+    strip: int = 0
 
 
 Entry = tuple[Selected, KernelCall]
@@ -111,16 +111,16 @@ def _in_turns(chain: list[Entry], target: Target) -> list[Step]:
     progress = [call.progress for _, call in chain]
     images = [call.arguments[0].bytes for _, call in chain[1:]]  # type: ignore[union-attr]
     bands = cache_bands(max(images), target.core.l2_bytes)
-    cut = cut_lanes(progress, bands)  # type: ignore[arg-type]
+    cut = cut_strips(progress, bands)  # type: ignore[arg-type]
     return [step for group in cut for step in _group(chain, group)]
 
 
-def _group(chain: list[Entry], lanes: list[list[Part]]) -> Iterator[Step]:
-    """Lanes that run beside each other; a single one is shared call by call."""
-    for number, parts in enumerate(lanes, start=1):
+def _group(chain: list[Entry], strips: list[list[Part]]) -> Iterator[Step]:
+    """Strips that run beside each other; a single one is shared call by call."""
+    for number, parts in enumerate(strips, start=1):
         for part in parts:
             choice, call = chain[part.call]
             assert call.progress is not None
             ends = (0, *call.progress.items)
             first, last = ends[part.first], ends[part.end]
-            yield Step(choice, call, first, last - first, number if len(lanes) > 1 else 0)
+            yield Step(choice, call, first, last - first, number if len(strips) > 1 else 0)

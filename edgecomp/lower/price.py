@@ -40,10 +40,10 @@ def price_model(
     streamed = streamed_part(_weight_bytes(program), target)
     prices = []
     for operation in program.operations:
-        cost = operation_cost(operation, target, without=without, streamed=streamed)
+        modelled = operation_cost(operation, target, without=without, streamed=streamed)
         known = table.fastest(operation, target, without) if table else None
         measured = None if known is None else known.time_ns * 1e-9
-        prices.append(Price(operation.nodes, cost.seconds, measured))
+        prices.append(Price(operation.nodes, modelled, measured))
     return prices
 
 
@@ -72,7 +72,7 @@ def _conversion(shape: tuple[int, ...], target: Target, *, row_major: bool) -> C
     quantize = operation_cost(Operation(Quantize(), [real], [stored]), target)
     dequantize = operation_cost(Operation(Dequantize(), [stored], [real]), target)
     wider = traffic_cycles(0, real.bytes - stored.bytes, target) / hertz(target)
-    return ConversionPrice(quantize.seconds, dequantize.seconds, wider)
+    return ConversionPrice(quantize, dequantize, wider)
 
 
 def _weight_bytes(program: Program) -> int:

@@ -41,6 +41,7 @@ class Reader:
         self.read_nodes = read_nodes
         self._values: dict[ir.Value, Value] = {}
         self._stored: dict[ir.Value, Value] = {}
+        self._other_meanings: dict[tuple[Value, Quantization], Value] = {}
         self._names: set[str] = set()
 
     def for_body(self) -> "Reader":
@@ -77,6 +78,8 @@ class Reader:
         """The value of a quantized tensor in the target's storage dtype."""
         source = tensor.value
         known = self._stored.get(source)
+        if known is not None and known.quantization != self.quantization(tensor.affine):
+            return self._restated(known, tensor)
         if known is None:
             name = source.name or "value"
             meaning = self.quantization(tensor.affine)
@@ -88,6 +91,18 @@ class Reader:
             elif source in self._values:
                 self._move(self._values[source], known, source)
         return known
+
+    def _restated(self, known: Value, tensor: QuantizedTensor) -> Value:
+        """The same numbers with another meaning: nothing makes a model read what it wrote."""
+        meaning = self.quantization(tensor.affine)
+        key = (known, meaning)
+        if key not in self._other_meanings:
+            copy = self.new_value(f"{known.name}.restated", known.shape, known.dtype, meaning)
+            copy.constant = known.constant
+            if known.constant is None:
+                self._move(known, copy, tensor.value)
+            self._other_meanings[key] = copy
+        return self._other_meanings[key]
 
     def storage_shift(self, affine: Affine) -> int:
         """What storage adds to the stored numbers of the model: 0, 128 or -128."""

@@ -17,6 +17,7 @@ from tvm import relax, tirx
 from tvm.relax.frontend.onnx import from_onnx
 
 from edgecomp.lower.bound_indices import bound_indices
+from edgecomp.lower.relax_roi_align import legalize_roi_align
 from edgecomp.plan.values import Array
 
 
@@ -92,7 +93,7 @@ def _legalize(proto: onnx.ModelProto) -> Any:
         for each in (
             transform.DecomposeOpsForInference(),
             transform.CanonicalizeBindings(),
-            transform.LegalizeOps(),
+            transform.LegalizeOps({"relax.vision.roi_align": legalize_roi_align}),
             transform.FoldConstant(),
             transform.AnnotateTIROpPattern(),
             transform.FuseOps(),

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 #: What the coverage report calls an operation that no schedule claimed.
 FALLBACK = "fallback"
 
+#: Operations, each with "schedule: reason" of those that refused it.
+_Refused = list[tuple[Operation, list[str]]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Selected:
@@ -60,8 +63,8 @@ def select(
             DIMENSION_FREE listing those of dynamic sizes.
     """
     selected: list[Selected] = []
-    unclaimed: list[tuple[Operation, list[str]]] = []
-    undynamic: list[tuple[Operation, list[str]]] = []
+    unclaimed: _Refused = []
+    undynamic: _Refused = []
     spool = ConstantSpool()
     for operation in program.operations:
         if isinstance(operation.kind, Reinterpret):
@@ -162,20 +165,39 @@ def telling(refusals: list[str]) -> list[str]:
     return own or refusals
 
 
-def _undynamic(refused: list[tuple[Operation, list[str]]]) -> EdgecompError:
+def _undynamic(refused: _Refused) -> EdgecompError:
     count = len(refused)
-    head = f"{count} operation{'s' if count > 1 else ''} cannot have dynamic dimensions"
+    return _refusal(
+        Code.DIMENSION_FREE,
+        f"{count} operation{'s' if count > 1 else ''} cannot have dynamic dimensions",
+        refused,
+        hint="give these dimensions as numbers instead of [a..b]",
+    )
+
+
+def _unclaimed(refused: _Refused, target: Target) -> EdgecompError:
+    count = len(refused)
+    return _refusal(
+        Code.OPERATOR_UNSUPPORTED,
+        f"{count} operation{'s have' if count > 1 else ' has'} no schedule on {target.name}",
+        refused,
+        hint="rewrite these operators in float32, or report the gap with the model's shapes",
+    )
+
+
+def _refusal(code: Code, head: str, refused: _Refused, *, hint: str) -> EdgecompError:
+    """An error at the first of the operations that lists them all."""
     lines = [
         f"{_described(operation)}: {'; '.join(telling(refusals))}"
         for operation, refusals in refused
     ]
     first = refused[0][0]
     return EdgecompError(
-        Code.DIMENSION_FREE,
+        code,
         "\n  ".join([head, *lines]),
         node=first.nodes[0] if first.nodes else "",
         source=first.source,
-        hint="give these dimensions as numbers instead of [a..b]",
+        hint=hint,
     )
 
 
@@ -187,21 +209,3 @@ def _described(operation: Operation) -> str:
     ]
     names = ", ".join(operation.nodes)
     return f"{type(operation.kind).__name__} '{names}'{place} ({' '.join(shapes)})"
-
-
-def _unclaimed(unclaimed: list[tuple[Operation, list[str]]], target: Target) -> EdgecompError:
-    count = len(unclaimed)
-    head = f"{count} operation{'s have' if count > 1 else ' has'} no schedule on {target.name}"
-    lines = [
-        f"{type(operation.kind).__name__} '{', '.join(operation.nodes)}'"
-        f"{' at ' + operation.source if operation.source else ''}: {'; '.join(telling(refusals))}"
-        for operation, refusals in unclaimed
-    ]
-    first = unclaimed[0][0]
-    return EdgecompError(
-        Code.OPERATOR_UNSUPPORTED,
-        "\n  ".join([head, *lines]),
-        node=first.nodes[0] if first.nodes else "",
-        source=first.source,
-        hint="rewrite these operators in float32, or report the gap with the model's shapes",
-    )

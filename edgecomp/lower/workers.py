@@ -25,14 +25,6 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _function: Callable[[int], Any] | None = None
 
 
-def run_forked(
-    function: Callable[[int], Result], count: int, workers: int
-) -> Iterator[tuple[int, Result]]:
-    """What ``forked`` yields, started when the first result is asked for."""
-    with forked(function, count, workers) as results:
-        yield from results
-
-
 @contextlib.contextmanager
 def forked(
     function: Callable[[int], Result], count: int, workers: int

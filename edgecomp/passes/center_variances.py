@@ -16,7 +16,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import constant_array, new_initializer, scalar
+from edgecomp.graph.constants import new_initializer, scalar
 from edgecomp.graph.edit import (
     new_node,
     only_reader,
@@ -27,10 +27,10 @@ from edgecomp.graph.edit import (
 from edgecomp.graph.match import (
     is_operator,
     near,
-    normalized_axes,
     producer,
+    reduced_axes,
     scaled,
-    with_scalar,
+    squared,
 )
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.outcome import Numerics, Outcome, finish
@@ -74,11 +74,11 @@ class CenterVariancesPass(ir.passes.InPlacePass):
 
 def _match_variance(node: ir.Node) -> _Mean | None:
     """The mean whose square ``node`` subtracts from the mean of squares."""
-    squares, mean_value = _mean(node.inputs[0]), _squared(node.inputs[1])
+    squares, mean_value = _mean(node.inputs[0]), squared(node.inputs[1])
     mean = _mean(mean_value)
     if squares is None or mean is None or squares.axes != mean.axes:
         return None
-    if _squared(squares.x) is not mean.x:
+    if squared(squares.x) is not mean.x:
         return None
     if static_shape(mean_value) != static_shape(node.outputs[0]):
         return None
@@ -104,23 +104,8 @@ def _mean(value: ir.Value | None) -> _Mean | None:
 
 def _reduced(node: ir.Node) -> _Mean | None:
     """Operand and axes of a reduction over some axes."""
-    x = node.inputs[0]
-    shape = static_shape(x)
-    axes = constant_array(node.inputs[1]) if len(node.inputs) > 1 else None
-    if x is None or shape is None or axes is None or axes.size == 0:
-        return None
-    return _Mean(x, tuple(normalized_axes(axes, len(shape))))
-
-
-def _squared(value: ir.Value | None) -> ir.Value | None:
-    """Find v of v ** 2 or v * v."""
-    power = with_scalar(producer(value, "Pow"), "Pow")
-    if power is not None:
-        return power[0] if power[1] == 2.0 else None
-    product = producer(value, "Mul")
-    if product is None or product.inputs[0] is not product.inputs[1]:
-        return None
-    return product.inputs[0]
+    x, axes = node.inputs[0], reduced_axes(node)
+    return None if x is None or axes is None else _Mean(x, tuple(axes))
 
 
 def _rewrite(node: ir.Node, mean: _Mean) -> None:
@@ -147,7 +132,7 @@ def _rewrite(node: ir.Node, mean: _Mean) -> None:
 
 
 def _difference(node: ir.Node, mean: _Mean, axes: ir.Value) -> ir.Value:
-    """``x - mean``, in front of the node: moved there where it exists behind it, else new."""
+    """``x - mean``, in front of the node and of all that computes it too, whose place it takes."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     centre = new_node(
@@ -160,10 +145,15 @@ def _difference(node: ir.Node, mean: _Mean, axes: ir.Value) -> ir.Value:
     difference = new_node(graph, "Sub", [mean.x, centre.outputs[0]], like=node)
     difference.outputs[0].shape = mean.x.shape
     centre.name, difference.name = f"{node.name}_mean", f"{node.name}_difference"
-    node.prepend([centre, difference])
-    for other in [use.node for use in mean.x.uses()]:
-        if other is not difference and _is_difference(other, mean, tuple(kept)):
-            replace_value(other.outputs[0], difference.outputs[0])
+    others = [
+        use.node
+        for use in mean.x.uses()
+        if use.node.graph is graph and _is_difference(use.node, mean, tuple(kept))
+    ]
+    first = next(each for each in graph if each is node or each in others)
+    first.prepend([centre, difference])
+    for other in others:
+        replace_value(other.outputs[0], difference.outputs[0])
     return difference.outputs[0]
 
 

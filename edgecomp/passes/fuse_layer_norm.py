@@ -13,13 +13,14 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
+from edgecomp.graph.constants import AnyArray, new_initializer
 from edgecomp.graph.edit import only_reader, remove_unused, replace_node
 from edgecomp.graph.match import (
     is_operator,
-    normalized_axes,
     producer,
+    reduced_axes,
     split_constant,
+    squared,
     with_scalar,
 )
 from edgecomp.graph.shapes import static_shape
@@ -83,8 +84,8 @@ def _match_core(node: ir.Node) -> _Core | None:
     variance = producer(shifted[0], "ReduceMean")
     if variance is None or _mean_axes(variance) != axes:
         return None
-    squared = _squared(variance.inputs[0])
-    if squared is None or _match_centred(squared) != centred:
+    deviation = squared(variance.inputs[0])
+    if deviation is None or _match_centred(deviation) != centred:
         return None
     rank = len(static_shape(x) or ())
     last = axes == list(range(rank - len(axes), rank))
@@ -119,24 +120,7 @@ def _match_centred(value: ir.Value) -> tuple[ir.Value, list[int]] | None:
 
 def _mean_axes(node: ir.Node) -> list[int] | None:
     """Axes of a ReduceMean that keeps its dimensions, from the front."""
-    shape = static_shape(node.inputs[0])
-    if shape is None or not node.attributes.get_int("keepdims", 1) or len(node.inputs) < 2:
-        return None
-    axes = constant_array(node.inputs[1])
-    if axes is None or axes.size == 0:
-        return None
-    return normalized_axes(axes, len(shape))
-
-
-def _squared(value: ir.Value | None) -> ir.Value | None:
-    """Find v of v ** 2 or v * v."""
-    power = with_scalar(producer(value, "Pow"), "Pow")
-    if power is not None:
-        return power[0] if power[1] == 2.0 else None
-    product = producer(value, "Mul")
-    if product is None or product.inputs[0] is not product.inputs[1]:
-        return None
-    return product.inputs[0]
+    return reduced_axes(node) if node.attributes.get_int("keepdims", 1) else None
 
 
 def _fuse(node: ir.Node, core: _Core) -> None:

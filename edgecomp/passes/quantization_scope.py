@@ -117,12 +117,7 @@ class Scope:
 def decide_scope(
     graph: ir.Graph, options: InsertQdqOptions, range_refusal: RangeRefusal
 ) -> Scope:
-    """Choose the integer blocks of a topologically sorted float graph.
-
-    Raises:
-        EdgecompError: USAGE where the options name a node or type that is not there.
-    """
-    _check_options(graph, options)
+    """Choose the integer blocks of a topologically sorted float graph."""
     refusals: dict[ir.Node, str] = {}
     found = _find_blocks(graph, options, refusals)
     # First by structure: ranges were only observed where they are needed.
@@ -141,13 +136,13 @@ def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
     return [v.name or "" for v in scope.stored if not is_constant(v) and v not in follows]
 
 
-def check_names(graph: ir.Graph, options: InsertQdqOptions) -> None:
-    """Check that every excluded node exists.
+def check_names(model: ir.Model, options: InsertQdqOptions) -> None:
+    """Whether there are the nodes that the options exclude, in the main graph or a body in it.
 
     Raises:
         EdgecompError: USAGE.
     """
-    names = {node.name or "" for node in graph}
+    names = {node.name or "" for node in ir.traversal.RecursiveGraphIterator(model.graph)}
     for name in options.nodes_to_exclude:
         pattern = _pattern(name)
         if pattern and not any(pattern.fullmatch(known) for known in names):
@@ -158,8 +153,13 @@ def check_names(graph: ir.Graph, options: InsertQdqOptions) -> None:
             )
 
 
-def _check_options(graph: ir.Graph, options: InsertQdqOptions) -> None:
-    check_names(graph, options)
+def check_options(model: ir.Model, options: InsertQdqOptions) -> None:
+    """Whether there is what the options name: nodes, and types with an integer form.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
+    check_names(model, options)
     for operator in options.op_types_to_quantize:
         known = (*_KNOWN_TYPES, *RECURRENT)
         if operator not in known:

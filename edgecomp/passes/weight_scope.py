@@ -31,14 +31,14 @@ class WeightScope:
     refusals: tuple[Refusal, ...]
 
 
-def weight_scope(graph: ir.Graph, options: InsertQdqOptions) -> WeightScope:
+def weight_scope(model: ir.Model, options: InsertQdqOptions) -> WeightScope:
     """Look at every operator with weights of the main graph.
 
     Raises:
         EdgecompError: USAGE where the options name a node that is not there, or a type of which
             no weights can be stored.
     """
-    check_names(graph, options)
+    check_names(model, options)
     for operator in options.op_types_to_quantize:
         if operator not in PRODUCTS:
             raise EdgecompError(
@@ -47,7 +47,7 @@ def weight_scope(graph: ir.Graph, options: InsertQdqOptions) -> WeightScope:
                 hint=nearest_hint(operator, PRODUCTS),
             )
     products, refusals = [], []
-    for node in graph:
+    for node in model.graph:
         if node.domain != "" or node.op_type not in (*PRODUCTS, "Conv"):
             continue
         if len(node.inputs) < 2 or not is_constant(node.inputs[1]):

@@ -105,9 +105,9 @@ class PlanCall:
         work_items: the pool slices [0, work_items) over threads; 1 runs on the caller alone.
         first_item: added to the items: the kernel gets [first_item, first_item + work_items).
         grain_items: least work items that are worth another thread.
-        lane: 0 for a call that all threads share. Consecutive calls with lanes 1, 1, .., 2, 2, ..
-            are a group: one thread makes the calls of a lane in their order, while others make
-            those of other lanes. A group has two lanes or more.
+        strip: 0 for a call that all threads share. Consecutive calls with strips 1, 1, .., 2,
+            2, .. are a group: one thread makes the calls of a strip in their order, while
+            others make those of other strips. A group has two strips or more.
         operator: what it computes, for reports ("Convolution", "Fallback(Einsum)").
         schedule: name of the schedule or "fallback".
         nodes: ONNX nodes it stands for.
@@ -130,7 +130,7 @@ class PlanCall:
     device: int = 0
     first_item: int = 0
     grain_items: int = 1
-    lane: int = 0
+    strip: int = 0
     dynamic: DynamicCall | None = None
 
 

@@ -5,7 +5,6 @@ many cycles one core takes; the clock turns them into seconds, so that measured 
 figures can stand beside each other.
 """
 
-import dataclasses
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -55,19 +54,6 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class OperationCost:
-    """Time of one operation on one core.
-
-    Attributes:
-        seconds: of one call.
-        why: what the figure comes from, for reports: the schedule's name.
-    """
-
-    seconds: float
-    why: str
-
-
 class MeasuredTime(Protocol):
     """What a table knows of an operation."""
 
@@ -91,8 +77,8 @@ def operation_cost(
     *,
     without: Collection[str] = (),
     streamed: float = 1.0,
-) -> OperationCost:
-    """Cost of an operation in its layout.
+) -> float:
+    """Seconds of one call of an operation in its layout, on one core.
 
     Args:
         operation: after layout, so that its schedule is known.
@@ -102,9 +88,9 @@ def operation_cost(
             that fits there stay from one inference to the next (``streamed_part``).
     """
     if isinstance(operation.kind, Reinterpret):
-        return OperationCost(0.0, "no kernel")
+        return 0.0
     name = _schedule_of(operation, target, without)
-    return OperationCost(_cycles(name, operation, target, streamed) / hertz(target), name)
+    return _cycles(name, operation, target, streamed) / hertz(target)
 
 
 def streamed_part(weight_bytes: int, target: Target) -> float:

@@ -21,7 +21,7 @@ def _shapes(options: BenchmarkOptions) -> dict[str, tuple[int, ...]]:
             raise EdgecompError(
                 Code.USAGE, f"--shape {spec.text}: one size is measured at a time"
             )
-        shapes[name] = tuple(extent for extent in spec.shape if isinstance(extent, int))
+        shapes[name] = spec.extents
     return shapes
 
 

@@ -22,6 +22,7 @@ from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
     InsertQdqOptions,
+    check_options,
     decide_scope,
     values_to_observe,
 )
@@ -50,6 +51,7 @@ class Quantization:
         samples: for golden vectors.
         facts: for the manifest and the report: ``quantization``, and with ``auto`` those of the
             choice.
+        precision: as asked for.
         ranges: of values, by name.
         options: what is quantized.
         shifts: of biases, by the node's name.
@@ -58,6 +60,7 @@ class Quantization:
 
     samples: list[dict[str, Array]]
     facts: dict[str, Any]
+    precision: str
     ranges: Mapping[str, Range]
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
@@ -97,6 +100,7 @@ def insert_quantization(
         op_types_to_quantize=options.op_types_to_quantize,
         per_channel=options.per_channel,
     )
+    check_options(model, qdq)
     with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_calibration(
             source,
@@ -134,18 +138,14 @@ def insert_quantization(
                 progress=lambda done, total: progress("correct biases", done, total),
                 shifts=shifts,
             )
-    insert = InsertQdqPass(ranges, qdq)
     progress("insert quantization")
-    passes: list[ir.passes.InPlacePass] = [insert]
-    if options.precision != "auto":  # no price says yet when weights alone pay
-        passes.append(QuantizeRecurrentWeightsPass(qdq))
-    run_passes(model, passes, dump_dir=None)
+    refusals = _insert(model, ranges, qdq, options.precision)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
         "samples": calibration.used,
         "corrected_biases": corrected,
-        "stay_float": dict(sorted(insert.refusals.items())),
+        "stay_float": dict(sorted(refusals.items())),
     }
     facts: dict[str, Any] = {"quantization": quantization}
     if choice is not None and target is not None:
@@ -156,7 +156,9 @@ def insert_quantization(
             logger.warning(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
-    return Quantization(calibration.first[:GOLDEN_SAMPLES], facts, ranges, qdq, shifts)
+    return Quantization(
+        calibration.first[:GOLDEN_SAMPLES], facts, options.precision, ranges, qdq, shifts
+    )
 
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:
@@ -167,7 +169,19 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)
-    run_passes(model, [InsertQdqPass(known.ranges, known.options)], dump_dir=None)
+    _insert(model, known.ranges, known.options, known.precision)
+
+
+def _insert(
+    model: ir.Model, ranges: Mapping[str, Range], options: InsertQdqOptions, precision: str
+) -> dict[str, str]:
+    """Quantize by known ranges; returns the nodes that stay float, and why."""
+    insert = InsertQdqPass(ranges, options)
+    passes: list[ir.passes.InPlacePass] = [insert]
+    if precision != "auto":  # no price says yet when weights alone pay
+        passes.append(QuantizeRecurrentWeightsPass(options))
+    run_passes(model, passes)
+    return insert.refusals
 
 
 def _values(graph: ir.Graph, qdq: InsertQdqOptions, options: QuantizeOptions) -> list[str]:

@@ -58,7 +58,7 @@ def quantize_weights(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
     )
-    scope = weight_scope(model.graph, scope_options)
+    scope = weight_scope(model, scope_options)
     if options.group_size not in (None, -1):
         require_group(scope.products, form.group)
     method = options.method or ("rtn" if source is None else "gptq")

@@ -12,10 +12,8 @@ loops over tiles, in which K is unrolled and whose body also requantizes and sto
 cycles that issue and units alone would take are the fairer bound, and printed beside.
 """
 
-import argparse
 import collections
 import datetime as dt
-import functools
 import json
 import pathlib
 import re
@@ -28,14 +26,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import tvm  # noqa: E402
 from benchmarks import guest_program, loops  # noqa: E402
+from benchmarks.flags import add_list, new_parser  # noqa: E402
 from helpers.classifiers import classifier, synthetic_inputs  # noqa: E402
 
 import edgecomp  # noqa: E402
 from edgecomp import api  # noqa: E402
-from edgecomp.device.load import load_target  # noqa: E402
+from edgecomp.device.load import list_targets, load_target  # noqa: E402
 
 _MODEL = "mobilenet_v2"
 _CALIBRATION_SAMPLES = 8
+_TARGETS = ("raspberry-pi-5", "raspberry-pi-3", "rk3568")
 _CORES = ("neoverse-n1", "cortex-a55")
 #: Families below this part of the count are one line together.
 _LEAST_SHARE = 0.002
@@ -206,12 +206,10 @@ def versions(llvm_mca, targets):
 
 def main():
     """Count what the flags ask for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    split = functools.partial(str.split, sep=",")
-    parser.add_argument(
-        "--targets", type=split, default=["raspberry-pi-5", "raspberry-pi-3", "rk3568"]
-    )
-    parser.add_argument("--precision", type=split, default=["fp32", "w8a8"])
+    parser = new_parser(__doc__)
+    known = [target.name for target in list_targets() if target.emulator]
+    add_list(parser, "--targets", known, default=_TARGETS)
+    add_list(parser, "--precision", ["fp32", "w8a8"])
     parser.add_argument("--json", type=pathlib.Path, help="write everything found")
     parser.add_argument("--keep", type=pathlib.Path, help="folder that keeps the bundles")
     parser.add_argument("--plugin", type=pathlib.Path, help="qemu_blocks.so, built already")

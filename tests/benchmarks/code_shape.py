@@ -56,13 +56,17 @@ def main_loop(code):
             start = places.get(int(target[1], 16), place + 1)
             if start <= place:
                 spans.append((start, place))
-    inner = [
+    bodies = [code[a : b + 1] for a, b in innermost(spans)]
+    return max(bodies, key=lambda body: (_multiplies(body), len(body)), default=[])
+
+
+def innermost(spans):
+    """Those (first, last) that contain no other."""
+    return [
         (a, b)
         for a, b in spans
         if not any((a, b) != o and a <= o[0] and o[1] <= b for o in spans)
     ]
-    bodies = [code[a : b + 1] for a, b in inner]
-    return max(bodies, key=lambda body: (_multiplies(body), len(body)), default=[])
 
 
 def classes(body):

@@ -9,8 +9,6 @@ schedule, of TVM or of its LLVM did to the machine code. Kernels are compiled, n
 machine gives the same text. Without llvm-objdump the loops are left out.
 """
 
-import argparse
-import functools
 import os
 import pathlib
 import subprocess
@@ -22,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import tvm  # noqa: E402
 from benchmarks import code_shape  # noqa: E402
+from benchmarks.flags import add_list, new_parser  # noqa: E402
 from helpers.fingerprint import TARGETS, lines_of, text_of  # noqa: E402
 
 from edgecomp.lower.compile import compile_kernels  # noqa: E402
@@ -71,17 +70,11 @@ def objdump_version(objdump):
 
 def main():
     """Write the files that the flags ask for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    split = functools.partial(str.split, sep=",")
-    names = ", ".join(TARGETS)
-    parser.add_argument("--targets", type=split, default=list(TARGETS), help=names)
+    parser = new_parser(__doc__)
+    add_list(parser, "--targets", TARGETS)
     parser.add_argument("--output", type=pathlib.Path, default=FOLDER, help="folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     flags = parser.parse_args()
-    if unknown := sorted(set(flags.targets) - set(TARGETS)):
-        parser.error(f"unknown targets {', '.join(unknown)}; known: {names}")
     objdump = code_shape.find_objdump()
     flags.output.mkdir(parents=True, exist_ok=True)
     for name in flags.targets:

@@ -7,7 +7,6 @@ own and prints the largest memory of that process and of all it starts, sampled 
 of mapped files count while a process has touched them).
 """
 
-import argparse
 import json
 import pathlib
 import subprocess
@@ -20,6 +19,10 @@ import onnx
 from onnx import TensorProto, helper
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from benchmarks.flags import new_parser  # noqa: E402
+
 _INTERVAL_S = 0.01
 
 
@@ -192,7 +195,7 @@ def measure(folder, form, megabytes, **sizes):
 
 def main():
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--megabytes", type=float, default=2200)
     parser.add_argument("--form", choices=FORMS, default="mlp")
     parser.add_argument("--folder", type=pathlib.Path)

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 
+from benchmarks.code_shape import innermost
 from benchmarks.guest_program import Instruction
 
 ITERATIONS = 100
@@ -69,12 +70,7 @@ def innermost_loops(symbol, instructions):
         for n, instruction in enumerate(instructions)
         if instruction.target in places and places[instruction.target] <= n
     ]
-    inner = [
-        span
-        for span in spans
-        if not any(o != span and span[0] <= o[0] and o[1] <= span[1] for o in spans)
-    ]
-    return [Loop(symbol, tuple(instructions[a : b + 1])) for a, b in inner]
+    return [Loop(symbol, tuple(instructions[a : b + 1])) for a, b in innermost(spans)]
 
 
 def modelled_cycles(regions, core, llvm_mca):

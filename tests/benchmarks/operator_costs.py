@@ -7,36 +7,32 @@ Every bundle counts the same: shares of its run time are averaged over the bundl
 network does not hide a small one. The least time of each call is taken.
 """
 
-import argparse
 import collections
-import json
 import pathlib
-import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from benchmarks.flags import new_parser  # noqa: E402
+
+from edgecomp import api  # noqa: E402
+from edgecomp.bench.local import local_device  # noqa: E402
+from edgecomp.bench.runner import MeasureOptions  # noqa: E402
 
 
 def profile(bundle, runs):
-    """Entries of a bundle's profile: operator, schedule, nodes, minimum_ns ..."""
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    command = [
-        bundle / manifest["build"]["runner"],
-        "--weights",
-        bundle / manifest["weights"]["file"],
-        "--random-inputs",
-        "--profile",
-        "--json",
-        "--num-runs",
-        str(runs),
-    ]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    return json.loads(done.stdout)["profile"]
+    """The times of a bundle's calls."""
+    options = MeasureOptions(num_runs=runs, profile=True)
+    return local_device().measure(api.open(bundle), options).calls
 
 
-def shares(entries):
+def shares(calls):
     """(operator, schedule) -> share of the time of one bundle."""
-    total = sum(entry["minimum_ns"] for entry in entries) or 1
+    total = sum(call.minimum_ns for call in calls) or 1
     found = collections.Counter()
-    for entry in entries:
-        found[entry["operator"], entry["schedule"]] += entry["minimum_ns"] / total
+    for call in calls:
+        found[call.operator, call.schedule] += call.minimum_ns / total
     return found
 
 
@@ -44,9 +40,9 @@ def table(bundles, runs, top):
     """Markdown lines."""
     total, calls, where = collections.Counter(), collections.Counter(), {}
     for bundle in bundles:
-        entries = profile(bundle, runs)
-        calls.update((entry["operator"], entry["schedule"]) for entry in entries)
-        for key, share in shares(entries).items():
+        profiled = profile(bundle, runs)
+        calls.update((call.operator, call.schedule) for call in profiled)
+        for key, share in shares(profiled).items():
             total[key] += share / len(bundles)
             if share > where.get(key, (0.0, ""))[0]:
                 where[key] = (share, bundle.name)
@@ -65,7 +61,7 @@ def table(bundles, runs, top):
 
 def main():
     """Profile and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = new_parser(__doc__)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--runs", type=int, default=20)

@@ -291,8 +291,10 @@ def _digest_of(content, data):
 
 
 def _definition_digest():
-    tests = ROOT / "tests"
-    files = (tests / "benchmarks" / "networks.py", tests / "helpers" / "classifiers.py")
+    """Of all files that say what the networks are."""
+    benchmarks, helpers = ROOT / "tests" / "benchmarks", ROOT / "tests" / "helpers"
+    files = [benchmarks / "networks.py", *sorted(benchmarks.glob("zoo*.py"))]
+    files += [helpers / "classifiers.py", helpers / "network_parts.py"]
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 

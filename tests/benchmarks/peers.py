@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from benchmarks import peer_table, peer_work  # noqa: E402
 from benchmarks.ceilings import ceilings_name, measured_ceilings  # noqa: E402
+from benchmarks.flags import add_list, new_parser  # noqa: E402
 from benchmarks.machine import processor_facts  # noqa: E402
 from benchmarks.networks import MAIN, NETWORKS  # noqa: E402
 from benchmarks.peer_turns import measure  # noqa: E402
@@ -114,7 +115,7 @@ def write_history(path, history):
 def history_path():
     """history/<date>-<processor>.json."""
     text = processor_facts()["processor"].lower()
-    name, _, details = text.partition(" (cpu family")
+    name, _, details = text.partition(", ")
     words = re.findall(r"[a-z0-9]+", re.sub(r"\([^)]*\)|processor|cpu", " ", name))
     words += [f"model{number}" for number in re.findall(r"model (\d+)", details)]
     date = dt.datetime.now(dt.UTC).date().isoformat()
@@ -126,18 +127,7 @@ def tell(text):
 
 
 def parse(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-    def listed(known):
-        def split(text):
-            names = [n.strip() for n in text.split(",") if n.strip()]
-            if unknown := sorted(set(names) - set(known)):
-                raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}")
-            return names
-
-        return split
+    parser = new_parser(__doc__)
 
     def python_of(text):
         name, _, path = text.partition("=")
@@ -145,26 +135,16 @@ def parse(arguments=None):
             raise argparse.ArgumentTypeError(f"wanted RUNTIME=PYTHON, of {', '.join(CATALOG)}")
         return name, path
 
-    names = ", ".join(EVERY)
-    parser.add_argument(
+    add_list(
+        parser,
         "--models",
-        type=listed([*EVERY, "all"]),
-        default=list(MAIN),
-        help=f"of {names}; 'all' for all, by default the first {len(MAIN)}",
+        [*EVERY, "all"],
+        default=MAIN,
+        what=f"by default the first {len(MAIN)} ",
     )
-    parser.add_argument(
-        "--peers",
-        type=listed(CATALOG),
-        default=list(CATALOG),
-        help=f"of {', '.join(CATALOG)}; by default all that are installed",
-    )
-    parser.add_argument(
-        "--precision",
-        type=listed(peer_work.PRECISIONS),
-        default=list(peer_work.PRECISIONS),
-        help="of fp32, w8a8",
-    )
-    parser.add_argument("--threads", type=listed(["1", "2", "4", "8"]), default=["1", "2"])
+    add_list(parser, "--peers", CATALOG, what="by default all that are installed ")
+    add_list(parser, "--precision", peer_work.PRECISIONS)
+    add_list(parser, "--threads", ["1", "2", "4", "8"], default=["1", "2"])
     parser.add_argument(
         "--seconds",
         type=float,

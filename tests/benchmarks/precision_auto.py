@@ -4,31 +4,32 @@
     python tests/benchmarks/precision_auto.py --bundles FOLDER --seconds 1
 
 The first form builds ``fp32``, ``w8a8`` and ``auto`` of each model; the second takes bundles that
-are there, named ``MODEL_fp32``, ``MODEL_w8a8`` and ``MODEL_auto``. In every round each bundle runs
-for a moment, so that what else the machine does falls on all of them; a ratio is one of times of
-the same round, and the table shows the median of the rounds.
+are there, named ``MODEL_fp32``, ``MODEL_w8a8`` and ``MODEL_auto``. The
+bundles take turns on one thread, by its processor time; the table shows the median of the rounds'
+ratios.
 """
 
-import argparse
+import contextlib
 import json
 import pathlib
-import statistics
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from benchmarks.machine import machine_facts  # noqa: E402
+from benchmarks.flags import new_parser  # noqa: E402
+from benchmarks.machine import processor_facts  # noqa: E402
 
 from edgecomp import api  # noqa: E402
-from edgecomp.bench.line_process import LineProcess  # noqa: E402
+from edgecomp.bench.compare import take_turns  # noqa: E402
+from edgecomp.bench.engines import BundleEngine, timed_inputs  # noqa: E402
+from edgecomp.bench.statistics import paired_ratio  # noqa: E402
 from edgecomp.options import BuildOptions  # noqa: E402
 
 PRECISIONS = ("fp32", "w8a8", "auto")
 #: Seconds that a bundle runs in one round.
 _TURN_SECONDS = 0.02
-_LEAST_RUNS = 3
 _HEADER = (
     "| model | auto is | float layers | fp32 ms | w8a8 ms | auto ms | auto / fp32 | auto / w8a8 "
     "| w8a8 / fp32, priced |"
@@ -53,41 +54,25 @@ def build(models, target, folder):
 
 def measure(folder, name, seconds):
     """Line of one model: milliseconds and ratios."""
-    engines = {precision: _start(folder / f"{name}_{precision}") for precision in PRECISIONS}
-    rounds = max(5, round(seconds / _TURN_SECONDS / len(engines)))
-    times = {precision: [] for precision in PRECISIONS}
-    try:
-        for engine in engines.values():
-            engine.ask(f"run {_TURN_SECONDS} {_LEAST_RUNS}")
-        for _ in range(rounds):
-            for precision, engine in engines.items():
-                answer = engine.ask(f"run {_TURN_SECONDS} {_LEAST_RUNS}")
-                times[precision].append(min(answer["run_ns"]))
-    finally:
-        for engine in engines.values():
-            engine.close()
+    rounds = max(5, round(seconds / _TURN_SECONDS / len(PRECISIONS)))
+    with contextlib.ExitStack() as stack:
+        engines = []
+        for precision in PRECISIONS:
+            bundle = api.open(folder / f"{name}_{precision}")
+            engine = BundleEngine(bundle, 1, timed_inputs(bundle))
+            engines.append(stack.enter_context(contextlib.closing(engine)))
+        turns = take_turns(engines, _TURN_SECONDS, rounds=rounds)
+    times = {
+        precision: [each.cpu_ns for each in own]
+        for precision, own in zip(PRECISIONS, turns, strict=True)
+    }
     return {
         "model": name,
-        **{f"{p}_ms": min(values) / 1e6 for p, values in times.items()},
-        "auto_to_fp32": _ratio(times["auto"], times["fp32"]),
-        "auto_to_w8a8": _ratio(times["auto"], times["w8a8"]),
+        **{f"{p}_ms": min(map(min, own)) / 1e6 for p, own in times.items()},
+        "auto_to_fp32": paired_ratio(times["fp32"], times["auto"]).value,
+        "auto_to_w8a8": paired_ratio(times["w8a8"], times["auto"]).value,
         **_choice(folder / f"{name}_auto"),
     }
-
-
-def _start(bundle):
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    runner = bundle / manifest["build"]["runner"]
-    weights = bundle / manifest["weights"]["file"]
-    process = LineProcess(
-        bundle.name, [str(runner), "--weights", str(weights), "--random-inputs", "--serve"]
-    )
-    process.answer()
-    return process
-
-
-def _ratio(found, base):
-    return statistics.median(a / b for a, b in zip(found, base, strict=True))
 
 
 def _choice(bundle):
@@ -116,7 +101,7 @@ def table(lines):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--model", action="append", default=[], metavar="ONNX=CALIBRATION")
     parser.add_argument("--target", default="host")
     parser.add_argument("--bundles", type=pathlib.Path)
@@ -130,7 +115,7 @@ def main():
         lines = [measure(folder, name, flags.seconds) for name in names]
     print(table(lines))
     if flags.json:
-        facts = {"machine": machine_facts(), "target": flags.target, "models": lines}
+        facts = {"machine": processor_facts(), "target": flags.target, "models": lines}
         flags.json.write_text(json.dumps(facts, indent=2) + "\n")
 
 

@@ -5,7 +5,6 @@
 Prints a markdown table. Models whose packages are not installed are named with the reason.
 """
 
-import argparse
 import json
 import pathlib
 import sys
@@ -15,6 +14,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from benchmarks.flags import add_list, new_parser  # noqa: E402
 from real_models import forms  # noqa: E402
 from real_models.catalogue import MODELS  # noqa: E402
 
@@ -84,16 +84,16 @@ def table(results):
 
 def main():
     """Evaluate, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join(model.name for model in MODELS))
+    known = {model.name: model for model in MODELS}
+    parser = new_parser(__doc__)
+    add_list(parser, "--models", known)
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--folder", type=pathlib.Path)
     arguments = parser.parse_args()
-    known = {model.name: model for model in MODELS}
     results = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or pathlib.Path(scratch)
-        for name in arguments.models.split(","):
+        for name in arguments.models:
             if reason := known[name].missing():
                 print(f"{name}: {reason}", file=sys.stderr)
                 continue

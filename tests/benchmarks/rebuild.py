@@ -21,6 +21,9 @@ import onnx
 from onnx import numpy_helper
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from benchmarks.flags import new_parser  # noqa: E402
 
 
 def other_last_layer(model):
@@ -69,9 +72,7 @@ def run_build(model, folder, flags):
 
 def main():
     """Print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("models", nargs="+", type=pathlib.Path)
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="of edgecomp build, after --")
     given = sys.argv[1:]

@@ -4,9 +4,9 @@ import copy
 import json
 
 import pytest
-from benchmarks import ceilings, peer_table, peers
+from benchmarks import ceilings, peer_table, peer_work, peers
 from benchmarks.peer_turns import OWN
-from benchmarks.peer_work import PEERS, source_stamp
+from benchmarks.peer_work import PEERS
 
 _RATIO = {"low": 1.1, "high": 1.4, "rounds": 15, "inconclusive": False}
 
@@ -103,18 +103,35 @@ def test_flags(tmp_path):
 
 
 def test_every_history_file_can_be_printed():
-    for path in sorted(peers.HISTORY.glob("*.json")):
+    paths = sorted(peers.HISTORY.glob("*.json"))
+    assert paths
+    for path in paths:
         found = peers.read_history(path)
         assert {p for row in found["rows"] for p in row["engines"]} <= {OWN, *PEERS}, path
         text = peer_table.markdown(found)
         assert all(row["model"] in text for row in found["rows"]), path
 
 
-def test_a_stamp_names_the_sources():
-    assert source_stamp() == source_stamp()
-    assert len(source_stamp()["sources"]) == 16
+def test_a_stamp_names_the_sources(monkeypatch, tmp_path):
+    monkeypatch.setattr(peer_work, "ROOT", tmp_path)
+    source = tmp_path / "runtime" / "src" / "run.c"
+    source.parent.mkdir(parents=True)
+    stamps = []
+    for text in ("int a;", "int b;", "int a;"):
+        source.write_text(text)
+        stamps.append(peer_work.source_stamp()["sources"])
+    assert stamps[0] == stamps[2] != stamps[1]
 
 
-def test_ceilings_compile_for_this_machine(monkeypatch):
+def test_ceilings_of_this_machine():
+    found = ceilings.measured_ceilings([1])
+    if not found:
+        pytest.skip("no C compiler")
+    figures = {key: value for key, value in found["1 thread"].items() if key != "int8 by"}
+    assert {"float32 G multiply-adds/s", "level 1 GB/s", "memory GB/s"} <= set(figures)
+    assert all(value > 0 for value in figures.values())
+
+
+def test_without_a_compiler_there_are_no_ceilings(monkeypatch):
     monkeypatch.setattr(ceilings.shutil, "which", lambda name: None)
     assert ceilings.measured_ceilings([1]) == {}

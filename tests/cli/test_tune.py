@@ -64,7 +64,8 @@ def test_stopped_then_gone_on_with(run, model, tmp_path, number):
     table = tmp_path / "table.json"
     options = ("tune", model, "-o", table, "--trials", "20")
     process = begin(*options)
-    while not table.exists() and process.poll() is None:
+    while not table.exists():
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.002)
     os.killpg(process.pid, number)
     _, err = process.communicate()

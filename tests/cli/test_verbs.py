@@ -9,14 +9,15 @@ import pytest
 
 from edgecomp.errors import Code, EdgecompError
 
-X = types.SimpleNamespace(name="x", dtype="float32", shape=(2, 2))
-Y = types.SimpleNamespace(name="head/y", dtype="float32", shape=(1, 4))
+X = types.SimpleNamespace(name="x", dtype="float32", shape=(2, 2), dimensions=())
+Y = types.SimpleNamespace(name="head/y", dtype="float32", shape=(1, 4), dimensions=())
 BUNDLE = types.SimpleNamespace(
     name="net",
     directory=pathlib.Path("/somewhere/net.bundle"),
     inputs=(X,),
     outputs=(Y,),
     manifest=types.SimpleNamespace(
+        dynamic={},
         target=types.SimpleNamespace(name="raspberry-pi-4"),
         build=types.SimpleNamespace(shared="lib/libnet.so", note=""),
         sizes={"weights": 2048, "kernels": 10240},

@@ -1,5 +1,6 @@
 """``--constant NAME=NUMBERS``."""
 
+import ml_dtypes
 import numpy as np
 import onnx.parser
 import onnx_ir as ir
@@ -27,6 +28,7 @@ def array(text, dtype, shape):
         ("flag=true", "bool", [], True),
         ("flag=False", "bool", [], False),
         ("big=9223372036854775807", "int64", [], 2**63 - 1),
+        ("x=inf,-inf", "float32", [2], [np.inf, -np.inf]),
     ],
 )
 def test_contents(text, dtype, shape, expected):
@@ -37,7 +39,18 @@ def test_contents(text, dtype, shape, expected):
 
 @pytest.mark.parametrize(
     ("text", "dtype", "shape"),
-    [("x=1,2", "int64", [3]), ("x=0.5", "int64", []), ("x=300", "uint8", [])],
+    [
+        ("x=1,2", "int64", [3]),
+        ("x=0.5", "int64", []),
+        ("x=300", "uint8", []),
+        ("x=9", ml_dtypes.int4, []),
+        ("x=inf", "int64", []),
+        ("x=nan", "bool", []),
+        ("x=2", "bool", []),
+        ("x=1e19", "int64", []),
+        ("x=" + "9" * 400, "float32", []),
+        ("x=1", object, []),
+    ],
 )
 def test_contents_that_do_not_fit(text, dtype, shape):
     with pytest.raises(EdgecompError) as error:

@@ -39,6 +39,9 @@ def test_parse(text, spec):
         ("x:1x[0..4]:f32", "hold no size"),
         ("x:[1-4]x3", "is no dimension"),
         ("x:[2n=1..4]x3", "is no dimension"),
+        ("x:1xx[1..4]", "is no shape"),
+        ("x:[1..2][3..4]", "is no shape"),
+        ("x:1x[1..4]x", "is no shape"),
     ],
 )
 def test_bad(text, part):

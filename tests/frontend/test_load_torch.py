@@ -13,7 +13,7 @@ torch = pytest.importorskip(
 )
 
 from edgecomp.errors import Code, EdgecompError  # noqa: E402
-from edgecomp.frontend.input_spec import InputSpec  # noqa: E402
+from edgecomp.frontend.input_spec import InputSpec, parse_input_specs  # noqa: E402
 from edgecomp.frontend.load import load_model  # noqa: E402
 from edgecomp.graph.run import run_model  # noqa: E402
 from edgecomp.graph.source import module_of, source_of  # noqa: E402
@@ -70,6 +70,20 @@ def test_keyword_inputs(network):
         network, args=(torch.randn(2, 3, 8, 8),), kwargs={"scale": torch.full((2, 1), 2.0)}
     )
     assert [value.name for value in model.graph.inputs] == ["image", "scale"]
+
+
+@pytest.mark.parametrize("by_name", [(), ("scale",), ("image", "scale")])
+def test_examples_at_another_size(network, by_name):
+    """Bounded inputs are traced at the size that is asked for, however they are passed."""
+    example = {"image": torch.randn(2, 3, 8, 8), "scale": torch.full((2, 1), 2.0)}
+    model = load_model(
+        network,
+        args=tuple(tensor for name, tensor in example.items() if name not in by_name),
+        kwargs={name: example[name] for name in by_name},
+        inputs=parse_input_specs(["image:[n=1..9]x3x8x8", "scale:[n=1..9]x1"]),
+        sizes={"n": 4},
+    )
+    assert [value.shape[0] for value in model.graph.inputs] == [4, 4]
 
 
 def test_example_made_from_inputs(network):

@@ -7,6 +7,7 @@ import pytest
 from helpers.graphs import Graph
 from helpers.passes import operators
 
+from edgecomp.errors import EdgecompError
 from edgecomp.graph.run import random_feeds, run_model
 
 
@@ -89,3 +90,16 @@ def test_a_position_outside_keeps_the_sequence(index):
     g = Graph()
     sequence = g("SplitToSequence", g.input("x", (4, 3)), np.array(2), axis=0)
     assert "SequenceAt" in operators(g.model(position(g, sequence, index)))
+
+
+def test_a_position_before_the_first_of_two():
+    g = Graph()
+    sequence = g("SplitToSequence", g.input("x", (4, 3)), np.array(2), axis=0)
+    check(g, position(g, sequence, -2), expected=["Slice", "Neg"])
+
+
+def test_a_negative_size_is_no_slice():
+    g = Graph()
+    sequence = g("SplitToSequence", g.input("x", (4, 3)), np.array([5, -1]), axis=0)
+    with pytest.raises(EdgecompError, match="SplitToSequence"):
+        g.model(position(g, sequence, 0))

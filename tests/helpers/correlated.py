@@ -1,7 +1,6 @@
 """Inputs of layers that correlate, as those of real ones do."""
 
 
-
 def correlated(rng, samples, depth):
     """Inputs [samples, depth] of which most lies in a third of the dimensions."""
     shared = rng.standard_normal((samples, max(1, depth // 3)))

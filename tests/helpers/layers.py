@@ -152,6 +152,12 @@ def odd_sizes(g):
     return [g.conv(g.depthwise(g.conv(x, 83, 3, act="LeakyRelu")), 61)]
 
 
+def encoded_positions(g):
+    """Twins at 28 x 28: a depthwise convolution, added to what it reads."""
+    x = g.image(128, 28)
+    return [g.conv(g.add(x, g.depthwise(x)), 128)]
+
+
 #: Block -> precisions; int8 where it has kernels of its own.
 BLOCKS = {
     first_layers: PRECISIONS,
@@ -163,6 +169,7 @@ BLOCKS = {
     squeeze_excite: PRECISIONS,
     neck: ("float",),
     odd_sizes: PRECISIONS,
+    encoded_positions: ("int8",),
 }
 
 

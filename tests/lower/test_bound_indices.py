@@ -9,6 +9,7 @@ import onnx
 import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.nodes import compiled, node_model
+from helpers.qdq import QdqGraph
 from helpers.targets import ARMV7, AVX2
 from onnx import helper
 
@@ -112,6 +113,22 @@ def test_constant_index_is_refused(name):
     model = node_model(name.split("-")[0], inputs, fixed=["i"], opset=21, **attributes)
     with pytest.raises(EdgecompError, match="it takes index") as caught:
         compiled(model, inputs)
+    assert caught.value.code is Code.OPERATOR_UNSUPPORTED
+    assert caught.value.node == "node"
+
+
+@pytest.mark.parametrize("index", [6, -7, 2**40])
+@pytest.mark.parametrize("table", [True, False], ids=["table", "activation"])
+def test_constant_index_into_stored_numbers_is_refused(table, index):
+    g = QdqGraph()
+    rows = np.arange(18).reshape(6, 3)
+    source = g.weight(rows, 0.1) if table else g.stored("x", (6, 3), 0.1, 7)
+    parts = g("Gather", source, np.array([1, index]), name="node")
+    if table:
+        parts = g("Add", parts, g.input("x", (2, 3)))
+    model = g.proto(g.dequantize(g.quantize(parts, 0.1, 7), 0.1, 7))
+    with pytest.raises(EdgecompError, match=f"it takes index {index} of 6") as caught:
+        compiled(model, {})
     assert caught.value.code is Code.OPERATOR_UNSUPPORTED
     assert caught.value.node == "node"
 

@@ -223,7 +223,10 @@ def models(tmp_path_factory):
     # Else it rounds activations to 8 bits in front of weights of few bits.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     yield {
-        name: (session, onnxruntime.InferenceSession(protos[name].SerializeToString(), options))
+        name: (
+            session,
+            onnxruntime.InferenceSession(protos[name].SerializeToString(), options),
+        )
         for name, session in sessions.items()
     }
     for session in sessions.values():

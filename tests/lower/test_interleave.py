@@ -11,10 +11,10 @@ from helpers.targets import AVX2, AVX512
 
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.interleave import interleave
-from edgecomp.lower.lanes import group_bounds, run_of
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.lower import lower
 from edgecomp.lower.select import select
+from edgecomp.lower.strips import group_bounds, run_of
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 RNG = np.random.default_rng(0)
@@ -59,13 +59,13 @@ def steps_of(body, target, **constants):
 
 
 def groups_of(steps):
-    """Steps of each lane of each group; a step without a lane is a group."""
-    bounds = group_bounds([step.lane for step in steps])
+    """Steps of each strip of each group; a step without a strip is a group."""
+    bounds = group_bounds([step.strip for step in steps])
     for first, last in sorted(set(bounds)):
-        lanes = {}
+        strips = {}
         for step in steps[first : last + 1]:
-            lanes.setdefault(step.lane, []).append(step)
-        yield list(lanes.values())
+            strips.setdefault(step.strip, []).append(step)
+        yield list(strips.values())
 
 
 def rows_read(progress, step):
@@ -91,13 +91,13 @@ def rows_complete(progress, ranges):
 @pytest.mark.parametrize("l2_bytes", [1 << 14, 1 << 16, 1 << 17])
 def test_every_item_once_and_rows_before_their_readers_whatever_thread_is_late(l2_bytes):
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, l2_bytes), **WEIGHTS)
-    assert max(step.lane for step in steps) > 1
+    assert max(step.strip for step in steps) > 1
     made = {}  # image -> the call that writes it, its ranges of items so far
-    for lanes in groups_of(steps):
+    for strips in groups_of(steps):
         before = {image: (call, list(ranges)) for image, (call, ranges) in made.items()}
-        for lane in lanes:
+        for strip in strips:
             seen = {image: (call, list(ranges)) for image, (call, ranges) in before.items()}
-            for step in lane:
+            for step in strip:
                 call = step.call
                 writer, ranges = seen.get(call.arguments[0], (None, ()))
                 if call.progress and writer is not None and writer.progress:

@@ -8,12 +8,18 @@ import time
 import pytest
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower.workers import run_forked
+from edgecomp.lower.workers import forked
+
+
+def results_of(function):
+    """All that two processes make of 0 to 6."""
+    with forked(function, 7, 2) as results:
+        return list(results)
 
 
 def test_results_come_with_their_index():
     factor = 3  # inherited, not pickled
-    assert dict(run_forked(lambda i: i * factor, 7, 2)) == {i: i * 3 for i in range(7)}
+    assert dict(results_of(lambda i: i * factor)) == {i: i * 3 for i in range(7)}
 
 
 def test_an_error_of_a_worker_ends_the_work():
@@ -22,7 +28,7 @@ def test_an_error_of_a_worker_ends_the_work():
 
     for _ in range(5):
         with pytest.raises(FileNotFoundError):
-            list(run_forked(fail, 8, 2))
+            results_of(fail)
 
 
 def test_a_killed_worker_is_no_hang():
@@ -30,7 +36,7 @@ def test_a_killed_worker_is_no_hang():
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(EdgecompError) as caught:
-        list(run_forked(die, 4, 2))
+        results_of(die)
     assert caught.value.code is Code.OUT_OF_MEMORY
 
 
@@ -48,7 +54,7 @@ def test_a_signal_while_the_processes_are_forked_is_not_lost():
     armed.append(True)
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(run_forked(lambda index: index, 4, 2))
+            results_of(lambda index: index)
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -59,11 +65,12 @@ def test_a_signal_while_the_processes_are_forked_is_not_lost():
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     script = (
         "import os, sys, time\n"
-        "from edgecomp.lower.workers import run_forked\n"
+        "from edgecomp.lower.workers import forked\n"
         "def work(index):\n"
         "    open(sys.argv[1] + '/' + str(os.getpid()), 'w').close()\n"
         "    time.sleep(60)\n"
-        "list(run_forked(work, 4, 2))\n"
+        "with forked(work, 4, 2) as results:\n"
+        "    list(results)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) as parent:
         while len(workers := [int(p.name) for p in tmp_path.iterdir()]) < 2:

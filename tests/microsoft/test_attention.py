@@ -1,5 +1,7 @@
 """Attention of com.microsoft in its forms against onnxruntime."""
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers.microsoft import check_definition, check_vendor, vendor_model
@@ -28,13 +30,17 @@ def lengths_mask(form, batch, queries, keys):
     return None
 
 
-@pytest.mark.parametrize("form", ["", "lengths", "ends and starts", "keys", "queries"])
+@pytest.mark.parametrize(
+    ("past", "form"),
+    [
+        *((0, form) for form in ("", "lengths", "ends and starts", "keys", "queries")),
+        # onnxruntime takes no lengths beside a past.
+        *((3, form) for form in ("", "keys", "queries")),
+    ],
+)
 @pytest.mark.parametrize("causal", [0, 1])
-@pytest.mark.parametrize("past", [0, 3])
 def test_attention(form, causal, past):
     batch, queries, heads, size = 2, 5, 3, 8
-    if past and form in ("lengths", "ends and starts"):
-        pytest.skip("onnxruntime takes no lengths beside a past")
     keys = past + queries
     hidden = heads * size
     inputs = {
@@ -86,8 +92,8 @@ def test_quantized_attention(weight, per_column, form):
     check_definition(model, inputs)
 
 
-@pytest.mark.parametrize("packing", ["", "heads"])
-@pytest.mark.parametrize("bias", [False, True])
+# onnxruntime takes no bias beside keys with heads in front.
+@pytest.mark.parametrize(("packing", "bias"), [("", False), ("", True), ("heads", False)])
 @pytest.mark.parametrize("form", ["", "keys"])
 def test_multi_head_attention(packing, bias, form):
     batch, queries, heads, size = 2, 5, 3, 8
@@ -99,8 +105,6 @@ def test_multi_head_attention(packing, bias, form):
     else:
         parts = [random(batch, queries, hidden)]
         parts += [random(batch, keys, hidden, seed=k) for k in (1, 2)]
-    if bias and packing == "heads":
-        pytest.skip("onnxruntime takes no bias beside keys with heads in front")
     inputs = {
         **dict(zip(["q", "k", "v"], parts, strict=True)),
         "b": random(3 * hidden, seed=4) if bias else None,
@@ -170,13 +174,15 @@ def test_rotary_embedding(interleaved, flat, positions, turned):
 
 
 @pytest.mark.parametrize("past", [0, 6])
-@pytest.mark.parametrize("rotary", [0, 1])
-@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("extra", ["", "window", "softcap", "smooth", "bias", "sink"])
+@pytest.mark.parametrize(
+    ("rotary", "packed", "extra"),
+    [
+        *itertools.product([0, 1], [False, True], [""]),
+        *((0, False, extra) for extra in ("window", "softcap", "smooth", "bias", "sink")),
+    ],
+)
 def test_group_query_attention(past, rotary, packed, batch, extra):
-    if extra and (packed or rotary):
-        pytest.skip("each alone is enough")
     heads, groups, size = 4, 2, 16
     queries = 5 if not past else 2 if batch == 1 else 1
     total = past + queries

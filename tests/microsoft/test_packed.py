@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from edgecomp.device.load import load_target
+from edgecomp.errors import EdgecompError
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.microsoft.packed import unpack
 from edgecomp.lower.lower import lower
@@ -171,3 +172,30 @@ def test_a_product_takes_its_bias_and_activation():
     plan = lower(load_model(model), load_target("host"), name="m", workers=1).plan
     assert {call.schedule for call in plan.calls} == {"packed_matrix_multiply"}
     assert found[0].min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        ({"K": 128}, "input 1 of MatMulNBits has 256 elements, not 512"),
+        ({"N": 7}, "input 1 of MatMulNBits has 256 elements, not 224"),
+        ({"block_size": 0}, "block_size 0"),
+        ({"block_size": -32}, "block_size -32"),
+        ({"K": 0}, "K 0"),
+        ({"scales": np.ones(5, np.float32)}, "input 2 of MatMulNBits has 5 elements, not 16"),
+        ({"zeros": np.ones(16, np.uint8)}, "input 3 of MatMulNBits has 16 elements, not 8"),
+        ({"zeros": np.ones(8, np.float32)}, "input 3 of MatMulNBits has 8 elements, not 16"),
+        ({"bits": 3}, "not supported"),
+        ({"bits": 0}, "not supported"),
+        ({"bits": 16}, "not supported"),
+    ],
+)
+def test_attributes_that_do_not_fit(changed, cause):
+    attributes = {"K": 64, "N": 8, "bits": 4, "block_size": 32}
+    inputs = nbits(2, 64, 8, 4, 32)
+    for name, value in changed.items():
+        (attributes if name in attributes else inputs)[name] = value
+    fixed = [name for name in inputs if name != "a"]
+    with pytest.raises(EdgecompError, match=cause) as caught:
+        load_model(vendor_model("MatMulNBits", inputs, fixed=fixed, **attributes))
+    assert caught.value.node == "node"

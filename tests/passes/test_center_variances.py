@@ -50,6 +50,17 @@ def test_the_difference_that_is_there_is_used():
     assert "Max" not in operators(model)
 
 
+def test_a_difference_that_is_read_before_the_variance():
+    g = Graph()
+    x = g.input("x", (2, 6, 5))
+    centred = g("Sub", x, mean(g, x, (1,), 6, "mean", 1))
+    sizes = g("Abs", centred)
+    _, v = variance(g, x)
+    model = g.model(g("Div", sizes, g("Add", v, np.float32(1))))
+    assert apply(CenterVariancesPass(), model).applied == 1
+    assert operators(model).count("Sub") == 1
+
+
 def test_two_axes_and_a_variance_that_is_an_output():
     g = Graph()
     _, v = variance(g, g.input("x", (2, 6, 5)), axes=(-1, 1), count=30, form="times")

@@ -23,6 +23,7 @@ from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.outcome import Numerics
 from edgecomp.passes.quantization_scope import (
     InsertQdqOptions,
+    check_options,
     decide_scope,
     values_to_observe,
 )
@@ -358,7 +359,7 @@ def test_one_scale_per_weight_tensor(rng):
 )
 def test_options_that_name_nothing(rng, options, hint):
     with pytest.raises(EdgecompError) as caught:
-        quantized(network(rng), **options)
+        check_options(network(rng), InsertQdqOptions(**options))
     assert caught.value.code is Code.USAGE
     assert hint in caught.value.hint
 

@@ -158,12 +158,12 @@ def scope_net(rng):
 
 def test_scope(rng):
     model = scope_net(rng)
-    scope = weight_scope(model.graph, InsertQdqOptions())
+    scope = weight_scope(model, InsertQdqOptions())
     assert [node.name for node in scope.products] == ["up", "down"]
     assert {r.node for r in scope.refusals} == {"conv", "vector"}
-    scope = weight_scope(model.graph, InsertQdqOptions(nodes_to_exclude=("re:u.*",)))
+    scope = weight_scope(model, InsertQdqOptions(nodes_to_exclude=("re:u.*",)))
     assert [node.name for node in scope.products] == ["down"]
-    scope = weight_scope(model.graph, InsertQdqOptions(op_types_to_quantize=("Gemm",)))
+    scope = weight_scope(model, InsertQdqOptions(op_types_to_quantize=("Gemm",)))
     assert [node.name for node in scope.products] == ["up"]
 
 
@@ -177,7 +177,7 @@ def test_scope(rng):
 )
 def test_scope_of_what_is_not_there(options, cause, hint, rng):
     with pytest.raises(EdgecompError) as caught:
-        weight_scope(scope_net(rng).graph, InsertQdqOptions(**options))
+        weight_scope(scope_net(rng), InsertQdqOptions(**options))
     assert caught.value.code is Code.USAGE
     assert cause in caught.value.cause
     assert hint in caught.value.hint

@@ -89,6 +89,5 @@ MODEL = RealModel(
     calibration=calibration,
     samples=samples,
     score=score,
-    judged=("top-1 %", 2.5),
     torch=run_torch,
 )

@@ -114,5 +114,4 @@ MODEL = RealModel(
     calibration=lambda: [_feed(path) for path in _files()[:_CALIBRATION]],
     samples=lambda: [_feed(path) for path in _files()[_CALIBRATION:]],
     score=score,
-    judged=("accuracy %", 2.0),
 )

@@ -165,6 +165,5 @@ MODEL = RealModel(
     calibration=calibration,
     samples=samples,
     score=score,
-    judged=("probe %", 1.5),
     torch=run_torch,
 )

@@ -24,8 +24,6 @@ class RealModel:
         calibration: feeds for int8; none of them is among the samples.
         samples: feeds that the task is measured on.
         score: outputs of all samples -> figures by name.
-        judged: the figure that int8 is held to, and how much worse than onnxruntime's float
-            it may be.
         torch: runs the model that it was exported from, where there is one.
         distance: largest allowed float difference from onnxruntime, over the range of an output.
     """
@@ -37,7 +35,6 @@ class RealModel:
     calibration: Callable[[], list[Feed]]
     samples: Callable[[], list[Feed]]
     score: Callable[[list[Outputs]], dict[str, float]]
-    judged: tuple[str, float]
     torch: Callable[[list[Feed]], list[Outputs]] | None = None
     distance: float = 1e-4
 

@@ -88,5 +88,4 @@ MODEL = RealModel(
     calibration=lambda: [_feed(1000 + index) for index in range(_CALIBRATION)],
     samples=lambda: [_feed(index) for index in range(_PAGES)],
     score=score,
-    judged=("F1 %", 2.0),
 )

@@ -41,5 +41,4 @@ MODEL = RealModel(
     calibration=lambda: _feeds(5000, 30),
     samples=lambda: _feeds(0, _LINES),
     score=score,
-    judged=("accuracy %", 2.0),
 )

@@ -85,5 +85,4 @@ MODEL = RealModel(
     ],
     samples=lambda: [_feed(line) for line in _lines(0, _CLEAN, _HARD)],
     score=score,
-    judged=("character errors %", 2.0),
 )

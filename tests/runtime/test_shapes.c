@@ -184,6 +184,46 @@ static void test_sizes(void) {
   }
 }
 
+/* Strip 1: sums, repeated for each row; strip 2: every second element of y, as sizes say. */
+static void test_strips(void) {
+  static const uint32_t tensors[] = {Y, HALF};
+  for (uint32_t threads = 1; threads <= 2; ++threads) {
+    dynamic_demo demo;
+    make(&demo);
+    demo.calls[1].strip = 1;
+    demo.calls[2].strip = 2;
+    demo.calls[2].tensors = tensors;
+    ec_open_options options = ec_open_options_default();
+    options.threads = threads;
+    ec_session *session = NULL;
+    CHECK_STATUS(EC_OK, ec_session_open(&demo.model, &options, &session));
+    float x[MOST * COLUMNS];
+    float gain[MOST];
+    float half[MOST];
+    float sum[MOST];
+    for (uint32_t i = 0; i < MOST * COLUMNS; ++i) {
+      x[i] = (float)i;
+      gain[i / COLUMNS] = 2;
+    }
+    for (int64_t n = MOST; n >= 1; --n) {
+      const int64_t shape[] = {n, COLUMNS};
+      uint64_t row_bytes = (uint64_t)n * sizeof x[0];
+      uint64_t half_bytes = (uint64_t)n / 2 * sizeof x[0];
+      CHECK_STATUS(EC_OK, ec_session_set_input_shape(session, 0, shape, 2));
+      CHECK_STATUS(EC_OK, ec_session_set_input(session, 0, x, COLUMNS * row_bytes));
+      CHECK_STATUS(EC_OK, ec_session_set_input(session, 1, gain, row_bytes));
+      CHECK_STATUS(EC_OK, ec_session_run(session));
+      CHECK_STATUS(EC_OK, ec_session_get_output(session, 1, sum, row_bytes));
+      CHECK_STATUS(EC_OK, ec_session_get_output(session, 2, half, half_bytes));
+      for (int64_t i = 0; i < n; ++i) {
+        CHECK(sum[i] == (float)(32 * i + 12));
+        CHECK(i >= n / 2 || half[i] == (float)(4 * i + 2));
+      }
+    }
+    ec_session_close(session);
+  }
+}
+
 static void test_refusals(void) {
   dynamic_demo demo;
   ec_session *session = open_demo(&demo, 1);
@@ -230,7 +270,12 @@ static void test_descriptors(void) {
   static const ec_extent many_items[] = {{many, 1, 1}};
   static const ec_extent huge_items[] = {{huge, 1, 1}};
   static const ec_extent no_divisor[] = {{n_term, 1, 0}};
+  static const ec_term two_term[] = {{2, 0, {0}}};
+  static const ec_extent two[] = {{two_term, 1, 1}};
+  static const ec_extent narrow[] = {{n_term, 1, 1}, {two_term, 1, 1}};
   static const ec_extent *const derived_input[] = {rows_shape, half_shape};
+  static const ec_extent *const other_columns[] = {narrow, n_rows};
+  const uint64_t y_bytes = MOST * COLUMNS * sizeof(float);
   CHECK_BAD("sound bounds", demo.symbols[0].minimum = 0);
   CHECK_BAD("sound bounds", demo.symbols[0].minimum = MOST + 1);
   CHECK_BAD("sound bounds", demo.symbols[1].maximum = 3);
@@ -245,6 +290,13 @@ static void test_descriptors(void) {
   CHECK_BAD("malformed", demo.sized[0].sizes = NULL);
   CHECK_BAD("malformed", demo.sized[0].items = NULL);
   CHECK_BAD("repeats beyond", demo.strides[1] = 64);
+  CHECK_BAD("repeats beyond", demo.strides[1] = UINT64_MAX / 4);
+  /* Two repetitions: the second begins at the end of y, behind which there is not enough. */
+  CHECK_BAD("repeats beyond tensor 'y'", demo.sized[1].items = two; demo.strides[0] = y_bytes;
+            demo.tensors[Y].offset_bytes = 832; demo.model.arena_bytes = 832 + y_bytes + 64);
+  CHECK_BAD("more sizes than there can be", demo.sized[1].size_count = UINT32_MAX;
+            demo.sized[1].sizes = n_rows);
+  CHECK_BAD("dynamic shape of port 'x'", demo.dynamic.inputs = other_columns);
   CHECK_BAD("dynamic shape of port 'gain'", demo.dynamic.inputs = derived_input);
   CHECK_BAD("lacks a table", demo.dynamic.calls = NULL);
   CHECK_BAD("lacks a table", demo.dynamic.symbol_count = 0);
@@ -252,6 +304,7 @@ static void test_descriptors(void) {
 
 int main(void) {
   test_sizes();
+  test_strips();
   test_refusals();
   test_descriptors();
   return 0;

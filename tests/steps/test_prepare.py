@@ -2,7 +2,10 @@
 
 import logging
 
+import numpy as np
+import onnx.parser
 import pytest
+from helpers.graphs import Graph, normal
 
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
@@ -46,3 +49,55 @@ def test_quantization_needs_samples(model):
         prepare(model, QuantizeOptions(precision="w8a8"), silent)
     assert caught.value.code is Code.USAGE
     assert "calibration data" in caught.value.cause
+
+
+def test_other_sizes_are_quantized_alike(rng):
+    """Weights of recurrent nets as well."""
+    g = Graph()
+    x = g.input("x", (6, "rows", 5))
+    states = g(
+        "GRU", x, normal(rng, 1, 12, 5), normal(rng, 1, 12, 4), outputs=2, hidden_size=4
+    )
+    proto = g.proto(g("MatMul", states[0], normal(rng, 4, 3)))
+    options = QuantizeOptions(precision="w8a8", input=("x:6x[rows=1..9]x5",))
+    largest = prepare(proto, options, silent, dataset=[{"x": normal(rng, 6, 9, 5)}])
+    other = prepare(proto, options, silent, sizes={"rows": 4}, largest=largest)
+    assert [feeds["x"].shape for feeds in other.samples] == [(6, 4, 5)]
+    numbers = [
+        {
+            value.name: value.const_value.numpy()
+            for value in each.model.graph.initializers.values()
+        }
+        for each in (largest, other)
+    ]
+    assert numbers[0].keys() == numbers[1].keys()
+    assert any(
+        array.dtype == np.int8 and array.shape == (1, 12, 5) for array in numbers[1].values()
+    )
+    for name, array in numbers[0].items():
+        np.testing.assert_array_equal(array, numbers[1][name])
+
+
+BRANCHES = """
+<ir_version: 10, opset_import: ["" : 21]>
+net (float[4, 8] x, bool c) => (float[4, 6] y)
+{
+  [before] h = MatMul (x, w)
+  [chosen] y = If (c) <
+    then_branch = a () => (float[4, 6] ya) { [inside] ya = MatMul (h, v) },
+    else_branch = b () => (float[4, 6] yb) { t = Relu (h) yb = MatMul (t, v) }
+  >
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["before", "inside", "re:bef.*"])
+def test_excluded_nodes_of_a_model_with_branches(rng, name):
+    proto = onnx.parser.parse_model(BRANCHES)
+    for weight, shape in (("w", (8, 8)), ("v", (8, 6))):
+        tensor = onnx.numpy_helper.from_array(normal(rng, *shape), weight)
+        proto.graph.initializer.append(tensor)
+    options = QuantizeOptions(precision="w8a8", nodes_to_exclude=(name,))
+    samples = [{"x": normal(rng, 4, 8), "c": np.array(True)}]
+    prepared = prepare(proto, options, silent, dataset=samples)
+    assert is_quantized(prepared.model) == (name == "inside")

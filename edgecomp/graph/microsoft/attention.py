@@ -43,13 +43,9 @@ def define_quantized_attention(node: ir.Node) -> Body | None:
     body = Call(node)
     if not body.known(0, 1, 5, 8) or body.integer("do_rotary", 0):
         return None
-    weight_scale = body.scalar(4) if body.elements(4) == 1 else "i4"
-    unit = body.add("Mul", body.scalar(3), weight_scale)
-    zero_x = body.scalar(6) if body.has(6) else ""
-    zero_w = "i7" if body.has(7) else ""
-    if zero_w and body.elements(7) == 1:
-        zero_w = body.scalar(7)
-    flat = body.add("Add", integer_product(body, "i0", "i1", zero_x, zero_w, unit), "i2")
+    unit = body.add("Mul", body.scalar(3), body.parameter(4))
+    zeros = (body.parameter(6), body.parameter(7))
+    flat = body.add("Add", integer_product(body, "i0", "i1", *zeros, unit), "i2")
     return _attend_to_itself(body, flat, mask=5, past=8, bias=0)
 
 

@@ -67,6 +67,12 @@ class Call(Body):
         """An input of one element without dimensions: [1] and scalars are both in use."""
         return self.add("Squeeze", f"i{index}") if self.shape(index) else f"i{index}"
 
+    def parameter(self, index: int) -> str:
+        """Scale or zero point: one without dimensions, or one per column; "" where absent."""
+        if not self.has(index):
+            return ""
+        return self.scalar(index) if self.elements(index) == 1 else f"i{index}"
+
     def kept(self, *names: str) -> list[onnx.AttributeProto]:
         """Those attributes of the node that are there."""
         return [

@@ -1,9 +1,11 @@
 """Which operators of com.microsoft are known, and what writes their definitions."""
 
+import re
 from collections.abc import Callable
 
 import onnx_ir as ir
 
+from edgecomp.errors import EdgecompError
 from edgecomp.graph.body import Body
 from edgecomp.graph.microsoft import (
     activations,
@@ -14,6 +16,7 @@ from edgecomp.graph.microsoft import (
     recurrent,
 )
 from edgecomp.graph.microsoft import quantized as q
+from edgecomp.graph.shapes import shape_conflict
 
 DOMAIN = "com.microsoft"
 #: onnxruntime keeps these in the standard domain, where ONNX has other names for them.
@@ -55,6 +58,38 @@ DEFINITIONS: dict[str, Callable[[ir.Node], Body | None]] = {
     "SkipLayerNormalization": normalization.define_skip_layer_normalization,
     "SkipSimplifiedLayerNormalization": normalization.define_skip_simplified,
 }
+
+
+def define(node: ir.Node) -> Body | None:
+    """The definition of a node of this domain, None where there is none of its form.
+
+    Raises:
+        EdgecompError: SHAPE_CONFLICT where the node is none that onnxruntime would run: ONNX's
+            checker does not know these operators, so that nobody looked before.
+    """
+    write = DEFINITIONS.get(node.op_type)
+    try:
+        body = write(node) if write else None
+    except (ArithmeticError, AssertionError, LookupError, ValueError) as error:
+        raise _conflict(
+            node, f"has inputs or attributes that do not fit: {_inputs(node)}"
+        ) from error
+    known = {f"i{index}" for index in range(len(node.inputs))}
+    read = {name for each in body.nodes for name in each.input} if body else set()
+    missing = sorted(name for name in read - known if re.fullmatch(r"i\d+", name))
+    if missing:
+        raise _conflict(node, f"has no input {missing[0][1:]}")
+    return body
+
+
+def _conflict(node: ir.Node, what: str) -> EdgecompError:
+    cause = f"{node.op_type} of {node.domain} {what}"
+    return shape_conflict(node, cause, "run the model in onnxruntime, or export it again")
+
+
+def _inputs(node: ir.Node) -> str:
+    texts = [f"{each.name} {each.dtype} {each.shape or '?'}" for each in node.inputs if each]
+    return ", ".join(texts)
 
 
 def is_known(domain: str, operator: str) -> bool:

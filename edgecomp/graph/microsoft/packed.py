@@ -8,8 +8,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.body import Body
-from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.microsoft.call import Call
+from edgecomp.graph.shapes import shape_conflict
+
+#: Widths of numbers that a byte holds whole.
+_BITS = (2, 4, 8)
+_PACK_AGAIN = "quantize the model again: its packed weights do not fit their description"
 
 
 def define_matmul_nbits(node: ir.Node) -> Body | None:
@@ -22,7 +27,9 @@ def define_matmul_nbits(node: ir.Node) -> Body | None:
         return None
     depth, columns = body.integer("K", 0), body.integer("N", 0)
     bits, block = body.integer("bits", 4), body.integer("block_size", 32)
-    blocks = -(-depth // block)
+    if bits not in _BITS:
+        return None
+    blocks = _blocks(node, bits, depth, columns, block)
     numbers = unpack(stored.reshape(columns, -1), bits)[:, : blocks * block]
     weights = numbers[:, :depth].T
     scale = scales.reshape(columns, blocks).T
@@ -59,6 +66,29 @@ def define_matmul_nbits(node: ir.Node) -> Body | None:
         result = body.add("Add", result, "i5")
     body.add("Identity", result, to="y")
     return body
+
+
+def _blocks(node: ir.Node, bits: int, depth: int, columns: int, block: int) -> int:
+    """Blocks of a column.
+
+    Raises:
+        EdgecompError: SHAPE_CONFLICT where the constants have other sizes than the attributes say.
+    """
+    if min(depth, columns, block) < 1:
+        cause = f"MatMulNBits has K {depth}, N {columns} and block_size {block}"
+        raise shape_conflict(node, cause, _PACK_AGAIN)
+    blocks = -(-depth // block)
+    arrays = [constant_array(value) for value in node.inputs[1:4]]
+    packed = len(arrays) > 2 and arrays[2] is not None and arrays[2].dtype == np.uint8
+    zeros = -(-blocks * bits // 8) if packed else blocks
+    each = (blocks * block * bits // 8, blocks, zeros)
+    for index, (array, size) in enumerate(zip(arrays, each, strict=False), start=1):
+        if array is not None and array.size != columns * size:
+            cause = (
+                f"input {index} of MatMulNBits has {array.size} elements, not {columns * size}"
+            )
+            raise shape_conflict(node, cause, _PACK_AGAIN)
+    return blocks
 
 
 def unpack(rows: AnyArray, bits: int) -> AnyArray:

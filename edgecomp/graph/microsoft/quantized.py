@@ -121,7 +121,8 @@ def define_qgemm(node: ir.Node) -> Body | None:
     transposed = body.integer("transB", 0)
     per_column = body.elements(4) != 1
     # alpha belongs to the unit of the sum: then the product is a plain one.
-    scale = body.scaled(_flat(body, 4) if per_column else body.scalar(4), _alpha(body))
+    scale = _flat(body, 4) if per_column else body.scalar(4)
+    scale = body.scaled(scale, body.number("alpha", 1.0))
     zero = _flat(body, 5) if per_column else body.scalar(5)
     b = body.add("DequantizeLinear", "i3", scale, zero, axis=0 if transposed else 1)
     inputs = [_dequantized(body, 0, 1, 2), b]
@@ -163,10 +164,6 @@ def define_dequantize_linear(node: ir.Node) -> Body:
         inputs = [f"i{k}" for k in range(3) if body.has(k)]
         body.add("DequantizeLinear", *inputs, axis=body.integer("axis", 1), to="y")
     return body
-
-
-def _alpha(body: Call) -> float:
-    return body.number("alpha", 1.0)
 
 
 def _flat(body: Call, index: int) -> str:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgecomp.lower.operators.cast import as_float32
 from edgecomp.lower.operators.chain import Chain
-from edgecomp.lower.operators.movement import copy, reinterpret
+from edgecomp.lower.operators.movement import copy, reinterpret, reshaped
 from edgecomp.lower.reader import Reader, attribute_int, normalize_axis, optional_input
 from edgecomp.plan.operations import Elementwise, Step
 from edgecomp.plan.values import Array, Value
@@ -93,23 +93,15 @@ def _parameter(
         return None
     value = as_float32(reader, node, reader.input(node, index))
     if value.elements == 1:
-        return _reshaped(reader, node, value, (1,) * len(shape))
+        return reshaped(reader, value, (1,) * len(shape), node)
     axis = normalize_axis(attribute_int(node, "axis", 1), len(shape))
     if len(value.shape) == 1 and len(shape) != 1:
         own = tuple(shape[d] if d == axis else 1 for d in range(len(shape)))
-        return _reshaped(reader, node, value, own)
+        return reshaped(reader, value, own, node)
     if value.shape == shape:
         return value
     block = attribute_int(node, "block_size", 0) or -(-shape[axis] // value.shape[axis])
     return _repeated(reader, node, value, axis, block, shape[axis])
-
-
-def _reshaped(reader: Reader, node: ir.Node, x: Value, shape: tuple[int, ...]) -> Value:
-    if x.shape == shape:
-        return x
-    if x.constant is not None:
-        return reader.new_constant(x.name, x.constant.reshape(shape))
-    return reinterpret(reader, x, shape, node)
 
 
 def _repeated(

@@ -12,7 +12,7 @@ from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.windows import window_of
-from edgecomp.lower.operators.movement import copy, reinterpret
+from edgecomp.lower.operators.movement import copy, reshaped
 from edgecomp.lower.operators.windows import emit_on_image, pair, window_refusal
 from edgecomp.lower.reader import Reader, attribute_int, constant_input, optional_input
 from edgecomp.plan.operations import (
@@ -189,7 +189,7 @@ def _emit_border(reader: Reader, node: ir.Node, output: Value, shift: int) -> No
         Step("Add", (2, 1), "int32"),
         Step("Cast", (3,), output.dtype),
     )
-    scalar = _reshaped(reader, node, reader.value(zero), ())
+    scalar = reshaped(reader, reader.value(zero), (), node)
     reader.emit(Elementwise(steps), [scalar, constant], [output], [node])
 
 
@@ -250,18 +250,10 @@ def _zero(reader: Reader, node: ir.Node, rank: int) -> Value | None:
         return None
     zero = reader.value(source)
     if zero.elements == 1:
-        return _reshaped(reader, node, zero, (1,) * rank)
+        return reshaped(reader, zero, (1,) * rank, node)
     if len(zero.shape) == 1:
-        return _reshaped(reader, node, zero, (*zero.shape, 1))
+        return reshaped(reader, zero, (*zero.shape, 1), node)
     return zero
-
-
-def _reshaped(reader: Reader, node: ir.Node, x: Value, shape: tuple[int, ...]) -> Value:
-    if x.shape == shape:
-        return x
-    if x.constant is not None:
-        return reader.new_constant(x.name, x.constant.reshape(shape))
-    return reinterpret(reader, x, shape, node)
 
 
 def _correct(
@@ -412,7 +404,7 @@ def _emit_depthwise(
             ("offset", finish.offset, shape),
         )
     ]
-    scalars = [_reshaped(reader, node, value, ()) for value in measured]
+    scalars = [reshaped(reader, value, (), node) for value in measured]
     values = [
         sums,
         *constants,

@@ -33,6 +33,15 @@ def reinterpret(
     return output
 
 
+def reshaped(reader: Reader, x: Value, shape: tuple[int, ...], node: ir.Node) -> Value:
+    """``x`` itself, a view of it or another constant: what has the shape."""
+    if x.shape == shape:
+        return x
+    if x.constant is not None:
+        return reader.new_constant(x.name, x.constant.reshape(shape))
+    return reinterpret(reader, x, shape, node)
+
+
 def copy(
     reader: Reader,
     node: ir.Node,

@@ -260,7 +260,6 @@ def read_dequantize(reader: Reader, node: ir.Node) -> str:
     if is_constant(source) or affine is None or output.dtype != "float32":
         return emit_dequantize(reader, node)
     x = reader.stored(QuantizedTensor(source, affine))
-    x.quantization = x.quantization or reader.quantization(affine)
     reader.emit(Dequantize(), [x], [output], [node])
     return ""
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.qdq_tensors import Refusal, dequantize_of, weight_of
+from edgecomp.lower.operators.movement import reshaped
 from edgecomp.lower.reader import (
     Reader,
     attribute_int,
@@ -21,7 +22,6 @@ from edgecomp.plan.operations import (
     Fill,
     MatrixMultiply,
     Recurrence,
-    Reinterpret,
     ScaledMatrixMultiply,
     Step,
     StridedCopy,
@@ -239,9 +239,7 @@ def _contribution(reader: Reader, node: ir.Node, kind: Recurrence, x: Value) -> 
         (features, directions, gates, hidden),
         (features, directions, gates, padded),
     )
-    biases = [
-        _reshaped(reader, node, bias, (columns,)) for bias in _biases(reader, node, kind)
-    ]
+    biases = [reshaped(reader, bias, (columns,), node) for bias in _biases(reader, node, kind)]
     shape = (*x.shape[:2], columns)
     output = reader.new_value(f"{node.name}.inputs", shape, "float32")
     known = [bias.constant for bias in biases if bias.constant is not None]
@@ -258,7 +256,7 @@ def _contribution(reader: Reader, node: ir.Node, kind: Recurrence, x: Value) -> 
         reader.emit(ScaledMatrixMultiply(), [x, *made], [output], [node])
         return output
     weight = _take(reader, node, "weight", reader.input(node, 1), order)
-    weight = _reshaped(reader, node, weight, (features, columns))
+    weight = reshaped(reader, weight, (features, columns), node)
     if weight.constant is not None and len(known) == len(biases):
         bias = reader.new_constant(f"{node.name}.bias", row)
         reader.emit(MatrixMultiply(), [x, weight, bias], [output], [node])
@@ -295,7 +293,7 @@ def _take(reader: Reader, node: ir.Node, name: str, x: Value, box: _Box) -> Valu
     name = f"{node.name}.{name}"
     if x.constant is not None:
         return reader.new_constant(name, _taken(x.constant, box))
-    source = _reshaped(reader, node, x, box.shape)
+    source = reshaped(reader, x, box.shape, node)
     output = reader.new_value(name, box.padded, x.dtype)
     if box.box != box.padded:
         reader.emit(Fill(0.0), [], [output], [node])
@@ -323,16 +321,6 @@ def _taken(array: Array, box: _Box) -> Array:
     padded = np.zeros(box.padded, array.dtype)
     padded[tuple(slice(0, extent) for extent in box.box)] = part
     return padded
-
-
-def _reshaped(reader: Reader, node: ir.Node, x: Value, shape: tuple[int, ...]) -> Value:
-    if x.shape == shape:
-        return x
-    if x.constant is not None:
-        return reader.new_constant(x.name, x.constant.reshape(shape))
-    output = reader.new_value(x.name, shape, x.dtype)
-    reader.emit(Reinterpret(), [x], [output], [node])
-    return output
 
 
 TABLE = dict.fromkeys(_ACTIVATIONS, read_recurrent)

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 
 #: Cycles that a load costs beyond its slot: some wait for a bank or a line (fitted).
@@ -177,15 +178,22 @@ class Arithmetic(abc.ABC):
         raise NotImplementedError
 
     def along_depth(
-        self, builder: KernelBuilder, depth: int, emit: Callable[[Expr, int], None]
+        self, builder: KernelBuilder, depth: Expr, emit: Callable[[Expr, int], None]
     ) -> None:
         """Emit a loop over full steps of K, then what is left of it.
 
         Args:
             builder: receives the loop.
-            depth: elements of K.
+            depth: elements of K; only float32 takes an int32 of the kernel.
             emit: gets the first element of K and how many.
         """
+        if not isinstance(depth, int):
+            whole = builder.let("whole", tirx.truncdiv(depth, self.step))
+            with builder.loop("k", 0, whole) as k:
+                emit(k.astype("int64") * self.step, self.step)
+            with builder.loop("k", whole * self.step, depth) as k:
+                emit(k, 1)
+            return
         steps, rest = divmod(depth, self.step)
         if steps:
             with builder.loop("k", 0, steps) as k:

@@ -12,7 +12,6 @@ import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
-from edgecomp.plan.values import Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
@@ -20,15 +19,13 @@ from edgecomp.schedules.builder import (
     Kernel,
     KernelBuilder,
     constant,
-    load,
-    ramp,
 )
-from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
+from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.batch_operands import Matrix, Panel, multiply
 from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
-from edgecomp.schedules.cpu.transpose import transpose_tiles
 from edgecomp.schedules.params import (
     ParamsError,
     params_text,
@@ -42,8 +39,6 @@ NAME = "batch_matrix_multiply_f32"
 
 #: Rows up to which b is read where it lies.
 DIRECT_ROWS = 16
-#: Elements of K and of columns that one round of the packing transposes.
-TRANSPOSED = 4
 #: Tiles to measure.
 MOST_CUTS = 6
 
@@ -170,24 +165,6 @@ def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCa
     ]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Matrix:
-    """A matrix for every batch: elements between neighbours along each dimension."""
-
-    view: View
-    rows: int
-    columns: int
-    batch: tuple[int, ...]
-
-    @classmethod
-    def of(cls, value: Value, batch: tuple[int, ...], *, transposed: bool) -> "_Matrix":
-        view = value.view.broadcast_to((*batch, *value.shape[-2:]))
-        rows, columns = view.strides[-2:]
-        if transposed:
-            rows, columns = columns, rows
-        return cls(view, rows, columns, view.strides[:-2])
-
-
 class _Emitter:
     """Emits the kernel of one operation."""
 
@@ -204,9 +181,9 @@ class _Emitter:
         self.rows, self.columns = output.shape[-2:]
         self.depth = a.shape[-2] if kind.transpose_a else a.shape[-1]
         self.batch = output.shape[:-2]
-        self.a = _Matrix.of(a, self.batch, transposed=kind.transpose_a)
-        self.b = _Matrix.of(b, self.batch, transposed=kind.transpose_b)
-        self.output = _Matrix.of(output, self.batch, transposed=False)
+        self.a = Matrix.of(a, self.batch, transposed=kind.transpose_a)
+        self.b = Matrix.of(b, self.batch, transposed=kind.transpose_b)
+        self.output = Matrix.of(output, self.batch, transposed=False)
         self.arithmetic = arithmetic_f32(target)
         self.params = params
         self.work_items = self.params.vectors.count * math.prod(self.batch)
@@ -273,7 +250,7 @@ class _Emitter:
         column = builder.let("column", first * self.arithmetic.lanes)
         weights, weight_index, weight_stride = b, places[1] + column, self.b.rows
         if panel is not None:
-            self._pack(b, places[1], panel, column, vectors)
+            self._panel(b, panel, vectors).fill(places[1], column)
             weights, weight_index, weight_stride = panel, 0, 0
         start = 0
         for rows, count in split.classes():
@@ -287,28 +264,23 @@ class _Emitter:
                     weight_index=weight_index,
                     weight_stride=weight_stride,
                 )
-                sums = self._multiply(operands, rows, vectors)
+                sums = multiply(builder, self.arithmetic, operands, vectors, self.depth)
                 at = places[2] + row * self.output.rows + column
                 at = builder.let("at", at, "int64")
                 self._store(output, at, sums, is_last)
             start += rows * count
 
-    def _multiply(self, operands: Operands, rows: int, vectors: int) -> RegisterTile:
-        """All of K for one tile."""
-        builder, arithmetic = self.builder, self.arithmetic
-        sums = arithmetic.begin(builder, rows, vectors, Start())
-        stride = operands.weight_stride or vectors * arithmetic.lanes
-
-        def emit_step(k: Expr, groups: int) -> None:
-            shifted = dataclasses.replace(
-                operands,
-                x_rows=[row + k * operands.x_stride for row in operands.x_rows],
-                weight_index=operands.weight_index + k * stride,
-            )
-            arithmetic.accumulate(builder, sums, shifted, groups)
-
-        arithmetic.along_depth(builder, self.depth, emit_step)
-        return sums
+    def _panel(self, b: Buffer, panel: Buffer, vectors: int) -> Panel:
+        return Panel(
+            builder=self.builder,
+            source=b,
+            panel=panel,
+            matrix=self.b,
+            depth=self.depth,
+            columns=self.columns,
+            vectors=vectors,
+            lanes=self.arithmetic.lanes,
+        )
 
     def _store(
         self, output: Buffer, at: Expr, sums: RegisterTile, is_last: Expr | None
@@ -329,53 +301,3 @@ class _Emitter:
             if self.params.vectors.count > 1:
                 with builder.condition(tirx.Not(is_last)):
                     store_columns(builder, output, index, value, lanes, lanes)
-
-    def _pack(self, b: Buffer, place: Expr, panel: Buffer, column: Expr, vectors: int) -> None:
-        """Copy a column block of b as [K][columns]."""
-        builder, lanes = self.builder, self.arithmetic.lanes
-        width = vectors * lanes
-        if self.b.columns == 1:
-            with builder.loop("k", 0, self.depth) as k:
-                for vector in range(vectors):
-                    at = place + k * self.b.rows + column + vector * lanes
-                    builder.store(
-                        panel, ramp(k * width + vector * lanes, lanes), load(b, at, lanes)
-                    )
-            return
-        with builder.loop("vector", 0, vectors) as vector:
-            first = builder.let("first", column + vector * lanes)
-            # Lanes beyond the last column repeat it.
-            rows = [
-                builder.let(
-                    "source",
-                    place + tirx.min(first + lane, self.columns - 1) * self.b.columns,
-                    "int64",
-                )
-                for lane in range(lanes)
-            ]
-            self._pack_transposed(b, rows, panel, vector * lanes, width)
-
-    def _pack_transposed(
-        self, b: Buffer, rows: list[Expr], panel: Buffer, target: Expr, width: int
-    ) -> None:
-        """One vector of columns, each contiguous along K."""
-        builder, lanes = self.builder, self.arithmetic.lanes
-        whole = self.depth // TRANSPOSED * TRANSPOSED
-        tiles = lanes // TRANSPOSED
-        if whole:
-            with builder.loop("k", 0, whole // TRANSPOSED) as k:
-                loaded = []
-                for r in range(TRANSPOSED):
-                    parts = [
-                        load(b, rows[t * TRANSPOSED + r] + k * TRANSPOSED, TRANSPOSED)
-                        for t in range(tiles)
-                    ]
-                    loaded.append(
-                        parts[0] if tiles == 1 else tirx.Shuffle(parts, list(range(lanes)))
-                    )
-                for c, value in enumerate(transpose_tiles(builder, loaded, tiles)):
-                    at = (k * TRANSPOSED + c) * width + target
-                    builder.store(panel, ramp(at, lanes), value)
-        for k in range(whole, self.depth):
-            for lane in range(lanes):
-                builder.store(panel, k * width + target + lane, load(b, rows[lane] + k))

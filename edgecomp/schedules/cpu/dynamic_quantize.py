@@ -25,8 +25,8 @@ from edgecomp.schedules.builder import (
 )
 from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.iteration import space_of_views
-from edgecomp.schedules.cpu.math import bits_of
 from edgecomp.schedules.cpu.move import emit_move
+from edgecomp.schedules.cpu.rounding import rounded
 from edgecomp.schedules.cpu.rows import Combine, fold_lanes
 from edgecomp.schedules.cpu.vectors import lanes_of, named, pinned, typed
 from edgecomp.schedules.schedule import KernelCall
@@ -34,8 +34,6 @@ from edgecomp.schedules.schedule import KernelCall
 NAME = "dynamic_quantize_f32"
 #: As in quantize.py: one register of bytes, several of float32.
 LANES = 16
-#: 1.5 * 2^23: adding it rounds half to even, and leaves the integer in the mantissa.
-_ROUND, _ROUND_BITS = 12582912.0, 0x4B400000
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -106,7 +104,7 @@ def _quantization(
     )
     scale = pinned(builder, "scale_value", scale)
     point = clamp(constant(0.0, "float32") - least / scale, 0.0, 255.0, builder.isa)
-    zero = pinned(builder, "zero_value", _rounded(point, 1))
+    zero = pinned(builder, "zero_value", rounded(point))
     low = pinned(builder, "low", tirx.Cast("float32", -zero))
     high = pinned(builder, "high", constant(255.0, "float32") + low)
     with builder.condition(builder.lo == 0):
@@ -117,7 +115,7 @@ def _quantization(
         lanes = lanes_of(value)
         steps = named(builder, "steps", value / splat(scale, lanes))
         bounded = tirx.min(tirx.max(steps, splat(low, lanes)), splat(high, lanes))
-        stored = _rounded(bounded, lanes) + splat(zero + storage_shift, lanes)
+        stored = rounded(bounded) + splat(zero + storage_shift, lanes)
         return tirx.Cast(typed(dtype, lanes), stored)
 
     items = chunks
@@ -166,9 +164,3 @@ def _combined(
     with builder.loop("chunk", 1, count) as chunk:
         builder.store(total, 0, combine(load(total, 0), load(extremes, chunk + first)))
     return load(total, 0)
-
-
-def _rounded(x: Expr, lanes: int) -> Expr:
-    """float32 of magnitude below 2^22 to int32, ties to even."""
-    shifted = bits_of(x + constant(_ROUND, "float32", lanes))
-    return shifted - constant(_ROUND_BITS, "int32", lanes)

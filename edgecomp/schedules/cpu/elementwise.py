@@ -1,16 +1,14 @@
 """Chains of elementwise operators over broadcast inputs, in one pass over memory."""
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Elementwise, Operation
 from edgecomp.plan.sizes import largest
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
-from edgecomp.schedules.cpu.iteration import Space, space_of_views
+from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.nest import emit_nest
 from edgecomp.schedules.cpu.operand import Context, Operand, held_as
@@ -49,7 +47,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel. Constants of one element become part of its code."""
     if not operation.output.elements:
         return []
-    chain = Chain(operation, target, space_of_views)
+    chain = Chain(operation, target)
     items = emit_nest(chain.builder, chain.space, chain.lanes, chain.body)
     return [KernelCall(chain.builder.finish("elementwise"), chain.arguments, items)]
 
@@ -64,19 +62,8 @@ class Chain:
         lanes: of a full vector.
     """
 
-    def __init__(
-        self,
-        operation: Operation,
-        target: Target,
-        space_of: Callable[[Sequence[View]], Space],
-    ) -> None:
-        """Declare the pointers.
-
-        Args:
-            operation: with an Elementwise kind.
-            target: the device.
-            space_of: makes the space of views.
-        """
+    def __init__(self, operation: Operation, target: Target) -> None:
+        """Declare the pointers."""
         output = operation.output
         self._operation, self._target = operation, target
         self.builder = builder = KernelBuilder(target.core.isa)
@@ -86,7 +73,7 @@ class Chain:
         }
         self._result = _pointer(builder, "y", output)
         views = [value.view.broadcast_to(output.shape) for value in pointers]
-        self.space = space_of([output.view, *views])
+        self.space = space_of_views([output.view, *views])
         self.arguments = (*pointers, output)
         self.lanes = target.lanes(_widest_bits(operation))
 

@@ -25,14 +25,10 @@ from edgecomp.schedules.builder import (
     intrinsic,
     load,
     ramp,
-    reinterpret,
 )
 from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.bounds import clamp
-
-#: Added to a float32 of magnitude below 2^22, it leaves no fraction bits: half to even.
-ROUNDING_MAGIC = 1.5 * 2.0**23
-ROUNDING_MAGIC_BITS = 0x4B400000
+from edgecomp.schedules.cpu.rounding import rounded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -196,9 +192,7 @@ def round_half_even(target: Target, x: Expr, lanes: int) -> Expr:
         return _X86_ROUND[lanes](dtype, x)
     if target.core.isa == "aarch64" and lanes == 4:
         return intrinsic(dtype, "llvm.aarch64.neon.fcvtns.v4i32.v4f32", x)
-    # The sum's last bit is worth 1: its bits, less those of the number added, are the result.
-    shifted = x + constant(ROUNDING_MAGIC, "float32", lanes)
-    return reinterpret(dtype, shifted) - constant(ROUNDING_MAGIC_BITS, "int32", lanes)
+    return rounded(x)
 
 
 _X86_ROUND = {

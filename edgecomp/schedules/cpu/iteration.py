@@ -2,13 +2,15 @@
 
 A space is a box of sizes with one stride per dimension and operand. Dimensions of size 1 go,
 the others are ordered by the output's strides, and neighbours that every operand walks without
-a gap become one: a contiguous operation of any rank is one flat loop.
+a gap become one: a contiguous operation of any rank is one flat loop. Sizes, strides and
+offsets may be dynamic: neighbours then become one where that holds at every size.
 """
 
 import dataclasses
 import math
 from collections.abc import Sequence
 
+from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import View
 
 #: A work item covers at least this many elements, unless the whole space is smaller: enough to
@@ -26,16 +28,16 @@ class Space:
         offsets: per operand, of the element at index 0.
     """
 
-    sizes: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-    offsets: tuple[int, ...]
+    sizes: tuple[Dimension, ...]
+    strides: tuple[tuple[Dimension, ...], ...]
+    offsets: tuple[Dimension, ...]
 
     @property
-    def elements(self) -> int:
+    def elements(self) -> Dimension:
         """Elements of the box."""
         return math.prod(self.sizes)
 
-    def inner_stride(self, operand: int) -> int:
+    def inner_stride(self, operand: int) -> Dimension:
         """Stride of an operand along the innermost dimension."""
         return self.strides[operand][-1]
 
@@ -50,12 +52,14 @@ class Space:
 
 
 def collapse(
-    sizes: Sequence[int], strides: Sequence[Sequence[int]], offsets: Sequence[int]
+    sizes: Sequence[Dimension],
+    strides: Sequence[Sequence[Dimension]],
+    offsets: Sequence[Dimension],
 ) -> Space:
     """The same box with the fewest dimensions; operand 0 is the output."""
     order = [d for d, size in enumerate(sizes) if size != 1]
-    order.sort(key=lambda d: -abs(strides[0][d]))
-    merged: list[tuple[int, tuple[int, ...]]] = []
+    order.sort(key=lambda d: -abs(largest(strides[0][d])))
+    merged: list[tuple[Dimension, tuple[Dimension, ...]]] = []
     for d in order:
         own = tuple(operand[d] for operand in strides)
         if merged:

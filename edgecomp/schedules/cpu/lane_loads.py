@@ -6,6 +6,7 @@ An element of K is 32 bits here: a float32, or four bytes.
 import itertools
 from collections.abc import Iterator, Sequence
 
+VECTOR_BYTES = 16
 #: Elements of K in a register of x.
 GROUP = 4
 #: Greatest offsets that a load can have: a multiple of its size, or any number.

@@ -19,20 +19,17 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from edgecomp.schedules.cpu.lane_loads import GROUP, bases, groups, load
+from edgecomp.schedules.cpu.lane_loads import GROUP, VECTOR_BYTES, groups, load
 from edgecomp.schedules.cpu.lane_plan import (
     BODY_MULTIPLIES,
     LEAST_TURNS,
     VECTOR_REGISTERS,
     Plan,
 )
-from edgecomp.schedules.cpu.run_loop import run_function
+from edgecomp.schedules.cpu.run_loop import RunLoop
 
-VECTOR_BYTES = 16
 #: Greatest number that an addition can hold.
 _GREATEST_ADDEND = 4095
-#: Elements of a load -> the name of the register.
-_SIZES = {1: "s", 2: "d", 4: "q"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,21 +72,14 @@ class _Part:
 
 
 @dataclasses.dataclass(frozen=True)
-class LaneLoop:
+class LaneLoop(RunLoop):
     """One run of K of one tile.
 
     Attributes:
-        rows, vectors: of the tile.
-        length: elements of K.
-        shifts: bytes of x from the first row to each row.
         plan: its registers.
         multiply: its instruction.
     """
 
-    rows: int
-    vectors: int
-    length: int
-    shifts: tuple[int, ...]
     plan: Plan
     multiply: Multiply = FMLA
 
@@ -116,30 +106,21 @@ class LaneLoop:
         least = max(GROUP, -(-self.plan.ring.size // self.vectors))
         return (self.length - least) // period
 
-    @functools.cached_property
-    def bases(self) -> tuple[int, ...]:
-        """Rows with a pointer of their own: those that no offset reaches from the first row."""
-        left = self.length - self.iterations * self.period
-        lengths = [left, self.period + GROUP] if self.iterations else [left]
-        return bases(self.shifts, lengths)
-
     @property
     def name(self) -> str:
         """Of its function: the same for the same code."""
-        ring = self.plan.ring
-        shifts = "_".join(str(shift).replace("-", "m") for shift in self.shifts[1:])
+        ring, kind = self.plan.ring, "loop" if self.multiply == FMLA else self.multiply.name
         return (
-            f"lane_{'loop' if self.multiply == FMLA else self.multiply.name}_{self.rows}x{self.vectors}x{self.length}"
-            f"_{ring.chunk}x{ring.chunks}_{self.period}_{self.plan.skew}__{shifts}"
+            f"lane_{kind}_{self.rows}x{self.vectors}x{self.length}"
+            f"_{ring.chunk}x{ring.chunks}_{self.period}_{self.plan.skew}__{self.name_of_shifts}"
         )
 
     def llvm(self) -> str:
         """LLVM's text of the function: pointers to the sums of each row, to x, to weights."""
-        tile = (self.rows, self.vectors)
-        return run_function(self, self.assembly(), tile, self.multiply.sums, self._first_x)
+        return self.function(self.assembly(), self.multiply.sums, self._first_x)
 
     def assembly(self) -> list[str]:
-        """Instructions; ``$n`` are the operands: sums, pointers to x, to weights, a counter."""
+        """Instructions."""
         plan, per_element = self.plan, self.rows * self.vectors
         if not self.iterations:
             whole = _Part(0, self.length * per_element, self.length)
@@ -152,7 +133,7 @@ class LaneLoop:
         return [
             *self._first_loads(plan.period, plan.ring.size - self._late_weights),
             *self._part(_Part(0, skew)),
-            f"mov {self._counter}, #{self.iterations}",
+            f"mov {self.counter}, #{self.iterations}",
             "1:",
             *self._part(body),
             "b.ne 1b",
@@ -167,14 +148,6 @@ class LaneLoop:
     @property
     def _first_x(self) -> int:
         return VECTOR_REGISTERS - self.plan.ring.size - self.rows
-
-    @property
-    def _weights(self) -> str:
-        return f"${self.rows * self.vectors + len(self.bases)}"
-
-    @property
-    def _counter(self) -> str:
-        return f"${self.rows * self.vectors + len(self.bases) + 1}"
 
     def _first_loads(self, length: int, ring: int) -> Iterator[str]:
         """Loads of x for the first elements of K and ``ring`` vectors of weights."""
@@ -231,11 +204,7 @@ class LaneLoop:
 
     def _load_x(self, row: int, k: int, size: int) -> str:
         """``size`` elements of a row, from element ``k`` on."""
-        base = row if row in self.bases else 0
-        pointer = f"${self.rows * self.vectors + self.bases.index(base)}"
-        offset = self.shifts[row] - self.shifts[base] + 4 * k
-        register = f"{_SIZES[size]}{self._first_x + row}"
-        return load(register, pointer, offset, 4 * size)
+        return self.load_row(row, k, size, self._first_x + row)
 
     def _load_weights(self, start: int, offset: int, count: int) -> str:
         """``count`` vectors of the panel.
@@ -247,16 +216,14 @@ class LaneLoop:
         """
         first = self._ring_register(start)
         if self.plan.ring.chunk == 1:
-            return load(f"q{first}", self._weights, offset * VECTOR_BYTES, VECTOR_BYTES)
+            return load(f"q{first}", self.weights, offset * VECTOR_BYTES, VECTOR_BYTES)
         names = ", ".join(f"v{first + n}.4s" for n in range(count))
-        return f"ld1 {{{names}}}, [{self._weights}], #{count * VECTOR_BYTES}"
+        return f"ld1 {{{names}}}, [{self.weights}], #{count * VECTOR_BYTES}"
 
     def _step(self, elements: int) -> Iterator[str]:
         """Pointers and counter to the next turn of the loop."""
-        for n in range(len(self.bases)):
-            pointer = f"${self.rows * self.vectors + n}"
-            yield f"add {pointer}, {pointer}, #{4 * elements}"
+        yield from self.step_rows(elements)
         if self.plan.ring.chunk == 1:
             size = elements * self.vectors * VECTOR_BYTES
-            yield f"add {self._weights}, {self._weights}, #{size}"
-        yield f"subs {self._counter}, {self._counter}, #1"
+            yield f"add {self.weights}, {self.weights}, #{size}"
+        yield f"subs {self.counter}, {self.counter}, #1"

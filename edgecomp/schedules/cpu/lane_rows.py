@@ -10,11 +10,11 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from edgecomp.schedules.cpu.issue_order import Instruction, in_issue_order
+from edgecomp.schedules.cpu.lane_loads import VECTOR_BYTES
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
 from edgecomp.schedules.cpu.llvm_text import Bounds, image_tile_function
 from edgecomp.schedules.cpu.windows import Window, width_tiles
 
-VECTOR_BYTES = 16
 #: Registers that are left for the bounds.
 _BOUNDS = 2
 #: Registers of x that hide the time of a load, by whether neighbouring windows are one column

@@ -4,9 +4,9 @@ Sums lie in neighbouring registers, row by row, from v0 on, so that one instruct
 four of them. LLVM joins no more than two, and none whose addresses are far apart.
 """
 
+from edgecomp.schedules.cpu.lane_loads import VECTOR_BYTES
 from edgecomp.schedules.cpu.llvm_text import llvm_function
 
-_VECTOR_BYTES = 16
 #: Vectors that one instruction moves.
 _MOST = 4
 
@@ -60,9 +60,9 @@ def last_sums(rows: int, vectors: int, step: int) -> tuple[str, str]:
     for row in range(rows):
         for start, count in parts:
             is_last = start + count == vectors
-            forward = "$2" if is_last else f"#{_VECTOR_BYTES * count}"
+            forward = "$2" if is_last else f"#{VECTOR_BYTES * count}"
             stores.append(f"st1 {_registers(row * vectors + start, count)}, [$0], {forward}")
-    to_next = step - _VECTOR_BYTES * parts[-1][0]
+    to_next = step - VECTOR_BYTES * parts[-1][0]
     constraints = ",".join(["=&r", "0", "r", *(f"{{v{n}}}" for n in range(sums))])
     values = ", ".join(f"<4 x float> %a{n}" for n in range(sums))
     text = "\\0A".join(stores)

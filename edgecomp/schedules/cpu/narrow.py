@@ -27,13 +27,9 @@ from edgecomp.plan.operations import Requantize
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, reinterpret
 from edgecomp.schedules.cpu.bounds import clamp
-from edgecomp.schedules.cpu.epilogue import (
-    ROUNDING_MAGIC,
-    ROUNDING_MAGIC_BITS,
-    round_half_even,
-    vector_dtype,
-)
+from edgecomp.schedules.cpu.epilogue import round_half_even, vector_dtype
 from edgecomp.schedules.cpu.reach import Reach
+from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC, ROUNDING_MAGIC_BITS
 
 #: Below this magnitude a product needs no clamp before it is rounded: on x86 by the conversion,
 #: on aarch64 by picking 16 bits of a sum. armv7 rounds by adding a constant, which without a

@@ -8,6 +8,7 @@ elements, and an output must not be an input.
 
 from collections.abc import Callable, Sequence
 
+from edgecomp.plan.sizes import Dimension
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, power_of_two_below, split
@@ -64,12 +65,13 @@ def chunk_end(builder: KernelBuilder, index: Expr, chunk: int, chunks: int, size
     return builder.let("end", last)
 
 
-def unravel(builder: KernelBuilder, index: Expr, sizes: Sequence[int]) -> list[Expr]:
+def unravel(builder: KernelBuilder, index: Expr, sizes: Sequence[Dimension]) -> list[Expr]:
     """Indices of each dimension from a row-major number."""
     indices: list[Expr] = []
     for size in reversed(sizes[1:]):
-        outer = builder.let("outer", tirx.truncdiv(index, size))
-        indices.append(builder.let("index", index - outer * size))
+        extent = builder.size(size)
+        outer = builder.let("outer", tirx.truncdiv(index, extent))
+        indices.append(builder.let("index", index - outer * extent))
         index = outer
     if sizes:
         indices.append(index)
@@ -88,8 +90,8 @@ def advance(
     for base, strides in zip(bases, space.strides, strict=True):
         offset = base
         for d, index in zip(dimensions, indices, strict=True):
-            if strides[d]:
-                offset = offset + index * strides[d]
+            if strides[d] != 0:
+                offset = offset + index * builder.size(strides[d])
         moved.append(offset if isinstance(offset, int) else builder.let("base", offset))
     return moved
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.cpu.epilogue import ROUNDING_MAGIC, ROUNDING_MAGIC_BITS
+from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC, ROUNDING_MAGIC_BITS
 
 #: Accumulators below it are exact in the bits of ``ROUNDING_MAGIC + acc``.
 _EXACT = 1 << 22

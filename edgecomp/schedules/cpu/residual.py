@@ -21,7 +21,6 @@ from edgecomp.schedules.builder import (
     reinterpret,
 )
 from edgecomp.schedules.cpu.epilogue import (
-    ROUNDING_MAGIC,
     requantize,
     round_half_even,
     vector_dtype,
@@ -34,6 +33,7 @@ from edgecomp.schedules.cpu.narrow import (
     pick,
 )
 from edgecomp.schedules.cpu.reach import Reach
+from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC
 
 #: Upper half of the bits of 2^23: the lower half then counts units.
 _UNIT_BITS = 0x4B00
@@ -113,10 +113,12 @@ def _sums_aarch64(
     (residual,) = addition.residuals
     named = builder.let("residual", residual, str(residual.ty.dtype))
     others = _bytes_as_float(builder, named, add.zero_b)
+    magic = constant(ROUNDING_MAGIC, "float32", 4)
+    # Less the addition's zero point instead of the requantization's.
+    back = constant(ROUNDING_MAGIC + add.zero_a - finish.zero_point, "float32", 4)
     for product, other in zip(addition.sums.scaled(target), others, strict=True):
         first = clamped(target, product, finish)
-        magic = constant(ROUNDING_MAGIC, "float32", 4)
-        rounded = builder.let("rounded", first + magic, "float32x4") - magic
+        rounded = builder.let("rounded", first + magic, "float32x4") - back
         weight_a = constant(add.weight_a * factor, "float32", 4)
         weight_b = constant(add.weight_b * factor, "float32", 4)
         yield builder.let("added", rounded * weight_a + other * weight_b, "float32x4")

@@ -8,9 +8,10 @@ from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.math import bits_of
 from edgecomp.schedules.cpu.vectors import lanes_of, typed
 
-#: 1.5 * 2^23: adding it rounds half to even, and leaves the integer in the mantissa.
-_ROUND = 12582912.0
-_ROUND_BITS = 0x4B400000
+#: Added to a float32 of magnitude below 2^22, it leaves no fraction bits: half to even. The
+#: integer then stands in the mantissa.
+ROUNDING_MAGIC = 1.5 * 2.0**23
+ROUNDING_MAGIC_BITS = 0x4B400000
 
 
 def to_quantized(
@@ -28,9 +29,15 @@ def to_quantized(
     """
     lanes = lanes_of(scaled)
     bounded = clamp(scaled, float(low - zero_point), float(high - zero_point), builder.isa)
-    shifted = bits_of(bounded + constant(_ROUND, "float32", lanes))
-    stored = shifted - constant(_ROUND_BITS - zero_point, "int32", lanes)
-    return tirx.Cast(typed(dtype, lanes), stored)
+    return tirx.Cast(typed(dtype, lanes), rounded(bounded, zero_point))
+
+
+def rounded(x: Expr, plus: int = 0) -> Expr:
+    """``int32(round_half_even(x)) + plus`` of float32 of magnitude below 2^22."""
+    lanes = lanes_of(x)
+    # The sum's last bit is worth 1: its bits, less those of the number added, are the result.
+    shifted = bits_of(x + constant(ROUNDING_MAGIC, "float32", lanes))
+    return shifted - constant(ROUNDING_MAGIC_BITS - plus, "int32", lanes)
 
 
 def as_float(x: Expr) -> Expr:

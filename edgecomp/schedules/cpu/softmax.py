@@ -98,7 +98,8 @@ def _emit_rows(
             )
         else:
             _scale_in_place(builder, row, y, to, constant(1.0, "float32") / total)
-    return rest.elements
+    items: int = rest.elements
+    return items
 
 
 def _scale_in_place(

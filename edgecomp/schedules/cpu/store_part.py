@@ -8,7 +8,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, StorePart
 from edgecomp.plan.values import Order
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import KernelBuilder, load, ramp
+from edgecomp.schedules.builder import KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.schedule import KernelCall
@@ -47,8 +47,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     position = builder.pointer("index", "int64", 1)
     y = builder.pointer("y", dtype, output.elements)
     row = Row.of(builder, inner, target.lanes(8 * np.dtype(output.dtype).itemsize))
-    at = builder.let("at", tirx.Cast("int32", load(position, 0)))
-    at = builder.let("inside", tirx.Max(tirx.Min(at, extent - 1), 0))
+    last, first = (constant(value, "int64") for value in (extent - 1, 0))
+    inside = tirx.max(tirx.min(load(position, 0), last), first)
+    at = builder.let("at", tirx.Cast("int32", inside))
     with builder.loop("item", builder.lo, builder.hi) as item:
         begin = builder.let("begin", item * inner)
         to = builder.let("to", (item * extent + at) * inner)

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, StridedCopy
+from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Value, View
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.iteration import Space, collapse
@@ -41,18 +42,23 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     space = space_of(kind, source, output)
     builder = KernelBuilder()
     x = builder.pointer("x", bits_dtype(source.dtype), source.view.elements)
-    arguments: list[Value | Constant] = [source]
-    if kind.lookup is None:
-        convert: Convert = _same
-        lanes = target.lanes(8 * np.dtype(output.dtype).itemsize)
-    else:
-        table = kind.lookup.astype(output.dtype)
-        lookup = TableLookup(builder, target, table, source.dtype)
-        arguments.append(lookup.constant)
-        lanes, convert = table_lanes(target, output.dtype), lookup
+    tables, lanes, convert = conversion(builder, target, operation)
     y = builder.pointer("y", bits_dtype(output.dtype), output.view.elements)
     items = emit_move(builder, target, space, y, x, lanes, convert)
-    return [KernelCall(builder.finish("copy"), (*arguments, output), items)]
+    return [KernelCall(builder.finish("copy"), (source, *tables, output), items)]
+
+
+def conversion(
+    builder: KernelBuilder, target: Target, operation: Operation
+) -> tuple[list[Constant], int, Convert]:
+    """What a copy does to each vector: tables that it reads, lanes of a vector, the step itself."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, StridedCopy)
+    if kind.lookup is None:
+        return [], target.lanes(8 * np.dtype(output.dtype).itemsize), _same
+    table = kind.lookup.astype(output.dtype)
+    lookup = TableLookup(builder, target, table, operation.inputs[0].dtype)
+    return [lookup.constant], table_lanes(target, output.dtype), lookup
 
 
 def _same(x: Expr) -> Expr:
@@ -63,7 +69,7 @@ def space_of(kind: StridedCopy, source: Value, output: Value) -> Space:
     """Strides of both sides along the box's dimensions."""
     rank = len(kind.shape)
     source_view, output_view = _cut(source, kind.in_shape), _cut(output, kind.out_shape)
-    source_strides = [0] * rank
+    source_strides: list[Dimension] = [0] * rank
     for stride, step, follows in zip(
         source_view.strides, kind.in_step, kind.permutation, strict=True
     ):
@@ -79,9 +85,9 @@ def space_of(kind: StridedCopy, source: Value, output: Value) -> Space:
     )
 
 
-def _cut(value: Value, shape: tuple[int, ...] | None) -> View:
+def _cut(value: Value, shape: tuple[Dimension, ...] | None) -> View:
     return value.view if shape is None else value.view.refined(shape)
 
 
-def _start(view: View, index: Sequence[int]) -> int:
+def _start(view: View, index: Sequence[Dimension]) -> Dimension:
     return view.offset + sum(i * s for i, s in zip(index, view.strides, strict=True))

@@ -145,7 +145,8 @@ def emit_transpose(
         if row_count % height:
             row = row_count - height
             columns(output + row, source + row * row_step, begin, end)
-    return math.prod(others.sizes) * blocks
+    items: int = math.prod(others.sizes) * blocks
+    return items
 
 
 def _block_columns(rows: int, size: int) -> int:

@@ -17,11 +17,10 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from edgecomp.schedules.cpu.lane_loads import GROUP, bases, groups, load
+from edgecomp.schedules.cpu.lane_loads import GROUP, VECTOR_BYTES, groups, load
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
-from edgecomp.schedules.cpu.run_loop import run_function
+from edgecomp.schedules.cpu.run_loop import RunLoop
 
-VECTOR_BYTES = 16
 #: Registers that hold x beside every column: this row's and the next one's.
 _COPIES = 2
 #: Slots of a turn that stand ahead of the loop, so that the last ones of the turn before are in it.
@@ -32,7 +31,6 @@ _BODY_MULTIPLIES = 360
 _LEAST_TURNS = 4
 #: Greatest offset of a load of two registers, in registers.
 _PAIR_LIMIT = 63
-_SIZES = {1: "s", 2: "d", 4: "q"}
 
 
 def products_of(rows: int, vectors: int) -> int:
@@ -52,20 +50,8 @@ def fits(rows: int, vectors: int) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class WidenedLoop:
-    """One run of K of one tile.
-
-    Attributes:
-        rows: of the tile.
-        vectors: of the tile.
-        length: groups of four elements of K.
-        shifts: bytes of x from the first row to each row.
-    """
-
-    rows: int
-    vectors: int
-    length: int
-    shifts: tuple[int, ...]
+class WidenedLoop(RunLoop):
+    """One run of K of one tile; an element of K is four bytes, called a group here."""
 
     @functools.cached_property
     def period(self) -> int:
@@ -80,30 +66,19 @@ class WidenedLoop:
         found = (self.length - GROUP) // self.period
         return found if found > 1 else 0
 
-    @functools.cached_property
-    def bases(self) -> tuple[int, ...]:
-        """Rows with a pointer of their own."""
-        left = self.length - self.iterations * self.period
-        return bases(self.shifts, [left, self.period + GROUP] if self.iterations else [left])
-
     @property
     def name(self) -> str:
         """Of its function: the same for the same code."""
-        shifts = "_".join(str(shift).replace("-", "m") for shift in self.shifts[1:])
-        return f"widened_loop_{self.rows}x{self.vectors}x{self.length}__{shifts}"
+        size = f"{self.rows}x{self.vectors}x{self.length}"
+        return f"widened_loop_{size}__{self.name_of_shifts}"
 
     def llvm(self) -> str:
         """LLVM's text of the function: pointers to the sums of each row, to x, to weights."""
-        tile, indices = (self.rows, self.vectors), [_indices(g) for g in range(GROUP)]
-        first = self._first_register
-        return run_function(self, self.assembly(), tile, "<4 x i32>", first, indices)
+        indices = [_indices(g) for g in range(GROUP)]
+        return self.function(self.assembly(), "<4 x i32>", self._first_register, indices)
 
     def assembly(self) -> list[str]:
-        """Instructions; ``$n`` are the operands.
-
-        Sums, pointers to x, to weights, a counter, the sums and pointers again, indices of
-        ``tbl``.
-        """
+        """Instructions; constants are the indices of ``tbl``."""
         units = self.rows * self.vectors
         first = list(self._first_loads())
         if not self.iterations:
@@ -114,7 +89,7 @@ class WidenedLoop:
         return [
             *first,
             *self._slots(range(_SKEW), None),
-            f"mov {self._counter}, #{self.iterations}",
+            f"mov {self.counter}, #{self.iterations}",
             "1:",
             *self._slots(turn, None),
             *self._step(),
@@ -182,14 +157,11 @@ class WidenedLoop:
     def _copy(self, row: int, place: int) -> str:
         """Bytes ``4 * place`` and on of a row's register, beside every column."""
         own = self._first_register + row % self.rows
-        index = 2 * (self.rows * self.vectors + len(self.bases) + 1) + 1 + place
-        return f"tbl v{self._copy_register(row)}.16b, {{v{own}.16b}}, ${index}.16b"
+        index = self.constant(place)
+        return f"tbl v{self._copy_register(row)}.16b, {{v{own}.16b}}, {index}.16b"
 
     def _load_x(self, row: int, group: int, size: int) -> str:
-        base = row if row in self.bases else 0
-        pointer = f"${self.rows * self.vectors + self.bases.index(base)}"
-        offset = self.shifts[row] - self.shifts[base] + 4 * group
-        return load(f"{_SIZES[size]}{self._first_register + row}", pointer, offset, 4 * size)
+        return self.load_row(row, group, size, self._first_register + row)
 
     def _load_weights(self, last: int, length: int | None) -> Iterator[str]:
         """Weights up to number ``last``, whose register is free: two at once, or the last alone."""
@@ -204,28 +176,18 @@ class WidenedLoop:
         before = offset - VECTOR_BYTES
         if pairs and vector % 2 and before <= _PAIR_LIMIT * VECTOR_BYTES:
             names = f"q{self._weight(last - 1)}, q{self._weight(last)}"
-            yield f"ldp {names}, [{self._weights}, #{before}]"
+            yield f"ldp {names}, [{self.weights}, #{before}]"
             return
         if pairs and vector % 2:
-            yield load(f"q{self._weight(last - 1)}", self._weights, before, VECTOR_BYTES)
-        yield load(f"q{self._weight(last)}", self._weights, offset, VECTOR_BYTES)
+            yield load(f"q{self._weight(last - 1)}", self.weights, before, VECTOR_BYTES)
+        yield load(f"q{self._weight(last)}", self.weights, offset, VECTOR_BYTES)
 
     def _step(self) -> Iterator[str]:
         """Pointers and counter to the next turn."""
-        for n in range(len(self.bases)):
-            pointer = f"${self.rows * self.vectors + n}"
-            yield f"add {pointer}, {pointer}, #{4 * self.period}"
+        yield from self.step_rows(self.period)
         size = self.period * self.vectors * VECTOR_BYTES
-        yield f"add {self._weights}, {self._weights}, #{size}"
-        yield f"subs {self._counter}, {self._counter}, #1"
-
-    @property
-    def _weights(self) -> str:
-        return f"${self.rows * self.vectors + len(self.bases)}"
-
-    @property
-    def _counter(self) -> str:
-        return f"${self.rows * self.vectors + len(self.bases) + 1}"
+        yield f"add {self.weights}, {self.weights}, #{size}"
+        yield f"subs {self.counter}, {self.counter}, #1"
 
     @property
     def _first_register(self) -> int:

@@ -172,7 +172,8 @@ EC_API EC_MUST_CHECK ec_status ec_session_output_data(const ec_session *session,
 
 /* Run once and add each call's time to `profiles` (one per call of the model, zeroed by the
  * caller before the first use). `runs` counts the rounds of a loop, and stays as it was for a
- * branch that is not taken. */
+ * branch that is not taken. Calls are made one by one, also those of strips (model.h), each
+ * shared by all threads: with several threads the sum is not what a run takes. */
 EC_API EC_MUST_CHECK ec_status ec_session_run_profiled(ec_session *session,
                                                        ec_call_profile *profiles,
                                                        uint32_t profile_count);

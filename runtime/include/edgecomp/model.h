@@ -89,14 +89,14 @@ typedef struct ec_call {
   uint32_t device;      /* ec_device_kind */
   uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
   uint32_t first_item;  /* the kernel gets [first_item + lo, first_item + hi) */
-  uint32_t lane;        /* see below; 0 for a call that all threads share */
+  uint32_t strip;       /* see below; 0 for a call that all threads share */
 } ec_call;
 
-/* Lanes. Consecutive calls with lanes 1, 1, .., 2, 2, .., 3, .. are a group, which ends before
- * a call with a lower lane. One thread makes the calls of a lane in their order, each with all
- * its work items, while others make those of other lanes. Made one by one in the order of the
- * model the calls compute the same. All calls of a group are of one device; there are two
- * lanes or more. */
+/* Strips. Consecutive calls with strips 1, 1, .., 2, 2, .., 3, .. are a group, which ends
+ * before a call with a lower strip. One thread makes the calls of a strip in their order, each
+ * with all its work items, while others make those of other strips. Made one by one in the
+ * order of the model the calls compute the same. All calls of a group are of one device; there
+ * are two strips or more. */
 
 /* Kinds of ec_region. Append only. */
 typedef enum ec_region_kind {

@@ -44,14 +44,25 @@ static bool is_within(const ec_model *model, const ec_extent *extent, int64_t mo
          high <= most;
 }
 
+/* Whether repetitions begin within a tensor and end within its storage: the last may go on
+ * behind the tensor, where the plan has left as much room. */
+static bool is_repeatable(const ec_model *model, const ec_tensor *tensor, uint64_t stride,
+                          uint64_t repetitions) {
+  uint64_t capacity =
+      tensor->storage == EC_STORAGE_ARENA ? model->arena_bytes : model->weights_bytes;
+  uint64_t reach = 0; /* of the last repetition */
+  uint64_t end = 0;
+  return repetitions == 0 ||
+         (ec_multiply(stride, repetitions - 1, &reach) && reach <= tensor->bytes &&
+          ec_add(tensor->offset_bytes + reach, stride, &end) && end <= capacity);
+}
+
 static ec_status check_strides(const ec_model *model, uint32_t index, int64_t repetitions) {
   const ec_call *call = &model->calls[index];
   for (uint32_t i = 0; i < call->pointer_count; ++i) {
-    uint64_t reach = 0;
-    uint64_t last = repetitions > 0 ? (uint64_t)repetitions - 1 : 0;
     const ec_tensor *tensor = &model->tensors[call->tensors[i]];
-    if (!ec_multiply(model->dynamic->calls[index].strides[i], last, &reach) ||
-        reach > tensor->bytes) {
+    if (!is_repeatable(model, tensor, model->dynamic->calls[index].strides[i],
+                       (uint64_t)repetitions)) {
       return EC_FAIL(EC_ERROR_DESCRIPTOR, "call %" PRIu32 " (%s) repeats beyond tensor '%s'",
                      index, call->operator_name, tensor->name);
     }
@@ -104,14 +115,14 @@ static bool fits_tensor(const ec_model *model, const ec_port *port, const ec_ext
   return bytes <= model->tensors[port->tensor].bytes;
 }
 
-/* An input's dimension sets a symbol or is a constant. */
-static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent) {
+/* An input's dimension sets a symbol or is the constant of its shape. */
+static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent, int64_t constant) {
   if (extent->divisor != 1 || extent->term_count != 1) {
     return false;
   }
   const ec_term *term = &extent->terms[0];
   if (term->symbol_count == 0) {
-    return true;
+    return term->factor == constant;
   }
   return term->symbol_count == 1 && term->factor == 1 &&
          dynamic->symbols[term->symbols[0]].derived == NULL;
@@ -123,7 +134,7 @@ static ec_status check_ports(const ec_model *model, const ec_port *ports, uint32
     const ec_extent *shape = shapes[i];
     bool fits = shape == NULL || fits_tensor(model, &ports[i], shape);
     for (uint32_t d = 0; fits && shape != NULL && settable && d < ports[i].rank; ++d) {
-      fits = is_settable(model->dynamic, &shape[d]);
+      fits = is_settable(model->dynamic, &shape[d], ports[i].shape[d]);
     }
     if (!fits) {
       return EC_FAIL(EC_ERROR_DESCRIPTOR, "the dynamic shape of port '%s' is malformed",
@@ -131,6 +142,15 @@ static ec_status check_ports(const ec_model *model, const ec_port *ports, uint32
     }
   }
   return EC_OK;
+}
+
+/* Whether the sizes of all calls can be numbered. */
+static bool is_countable(const ec_model *model) {
+  uint64_t count = 0;
+  for (uint32_t i = 0; i < model->call_count && count <= UINT32_MAX; ++i) {
+    count += model->dynamic->calls[i].size_count;
+  }
+  return count <= UINT32_MAX;
 }
 
 ec_status ec_dynamic_check(const ec_model *model) {
@@ -143,6 +163,10 @@ ec_status ec_dynamic_check(const ec_model *model) {
       (dynamic->inputs == NULL && model->input_count != 0) ||
       (dynamic->outputs == NULL && model->output_count != 0)) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR, "the dynamic part of '%s' lacks a table", model->name);
+  }
+  if (!is_countable(model)) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "the calls of '%s' have more sizes than there can be",
+                   model->name);
   }
   ec_status status = EC_OK;
   for (uint32_t i = 0; status == EC_OK && i < dynamic->symbol_count; ++i) {

@@ -11,6 +11,7 @@
 #include "core/dynamic_check.h"
 #include "core/message.h"
 #include "core/region_check.h"
+#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -158,22 +159,22 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
   return check_call_tensors(model, index);
 }
 
-/* Lanes begin at 1 and go on with the same or the next one; see ec_call.lane. */
-static ec_status check_lane(const ec_model *model, uint32_t index) {
+/* Strips begin at 1 and go on with the same or the next one; see ec_call.strip. */
+static ec_status check_strip(const ec_model *model, uint32_t index) {
   const ec_call *call = &model->calls[index];
-  uint32_t before = index > 0 ? model->calls[index - 1].lane : 0;
-  uint32_t after = index + 1 < model->call_count ? model->calls[index + 1].lane : 0;
-  bool follows = call->lane == before || call->lane == before + 1;
-  bool is_alone = call->lane == 1 && after == 0;
-  if (call->lane > 1 ? !follows : is_alone) {
+  uint32_t before = index > 0 ? model->calls[index - 1].strip : 0;
+  uint32_t after = index + 1 < model->call_count ? model->calls[index + 1].strip : 0;
+  bool follows = call->strip == before || call->strip == before + 1;
+  bool is_alone = call->strip == 1 && after == 0;
+  if (call->strip > 1 ? !follows : is_alone) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
-                   "call %" PRIu32 " (%s) is in lane %" PRIu32 " between lanes %" PRIu32
+                   "call %" PRIu32 " (%s) is in strip %" PRIu32 " between strips %" PRIu32
                    " and %" PRIu32,
-                   index, call->operator_name, call->lane, before, after);
+                   index, call->operator_name, call->strip, before, after);
   }
-  if (call->lane > 1 && call->device != model->calls[index - 1].device) {
+  if (ec_strips_go_on(model, index) && call->device != model->calls[index - 1].device) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
-                   "call %" PRIu32 " (%s) is in a lane beside calls of another device", index,
+                   "call %" PRIu32 " (%s) is in a strip beside calls of another device", index,
                    call->operator_name);
   }
   return EC_OK;
@@ -277,7 +278,7 @@ ec_status ec_model_check(const ec_model *model) {
     status = check_call(model, i);
   }
   for (uint32_t i = 0; status == EC_OK && i < model->call_count; ++i) {
-    status = check_lane(model, i);
+    status = check_strip(model, i);
   }
   if (status == EC_OK) {
     status = ec_regions_check(model);

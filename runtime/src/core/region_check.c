@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/message.h"
+#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -47,6 +48,10 @@ static ec_status check_region(const ec_model *model, uint32_t index) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
                    "region %" PRIu32 " is calls %" PRIu32 " to %" PRIu32 " of %" PRIu32, index,
                    region->first_call, region->end_call, model->call_count);
+  }
+  if (ec_strips_go_on(model, region->first_call) || ec_strips_go_on(model, region->end_call)) {
+    return EC_FAIL(EC_ERROR_DESCRIPTOR,
+                   "region %" PRIu32 " begins or ends within a group of strips", index);
   }
   bool is_good = false;
   switch (region->kind) {

@@ -2,18 +2,18 @@
  *
  * A back end owns the calls of a model whose `device` is its index. Its life in a session:
  *
- *   probe        can this machine run the model's calls? (load a driver, look at features)
- *   state_bytes  how much of the session's memory it wants for itself
- *   open         set up `state`; on failure it has undone what it did
- *   prepare      once per call: resolve pointers, build the program, record arguments
- *   launch       start a call; may return before it is finished
- *   launch_lanes start the calls [first, end), a group of lanes; NULL where the back end makes
- *                them one by one
- *   sync         wait until everything launched is finished and its results are in the arena
- *   profile      run a call to its end and measure it with the device's own clock
- *   close        undo open
+ *   probe         can this machine run the model's calls? (load a driver, look at features)
+ *   state_bytes   how much of the session's memory it wants for itself
+ *   open          set up `state`; on failure it has undone what it did
+ *   prepare       once per call: resolve pointers, build the program, record arguments
+ *   launch        start a call; may return before it is finished
+ *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
+ *                 makes them one by one
+ *   sync          wait until everything launched is finished and its results are in the arena
+ *   profile       run a call to its end and measure it with the device's own clock
+ *   close         undo open
  *
- * launch, launch_lanes, sync and profile allocate nothing. A back end whose `probe` always
+ * launch, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
  * fails (one that is not built in) may leave the other functions NULL.
  */
 #ifndef EDGECOMP_SRC_EXEC_DEVICE_H
@@ -44,7 +44,7 @@ typedef struct ec_device_backend {
   ec_status (*open)(const ec_device_context *context, void *state);
   ec_status (*prepare)(void *state, uint32_t call);
   ec_status (*launch)(void *state, uint32_t call);
-  ec_status (*launch_lanes)(void *state, uint32_t first, uint32_t end);
+  ec_status (*launch_strips)(void *state, uint32_t first, uint32_t end);
   ec_status (*sync)(void *state);
   ec_status (*profile)(void *state, uint32_t call, uint64_t *out_ns);
   void (*close)(void *state);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/message.h"
+#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
@@ -25,19 +26,17 @@ static ec_status finish_active(run_state *state) {
   return active != NULL ? active->backend->sync(active->state) : EC_OK;
 }
 
-/* End of the group of lanes that begins with a call, at most `end`; without lanes one behind.
- */
+/* End of the group of strips that begins with a call, at most `end`; of a call that is in
+ * none, the next call. */
 static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
-  uint32_t last = first;
-  if (model->calls[first].lane == 1) {
-    while (last + 1 < end && model->calls[last + 1].lane >= model->calls[last].lane) {
-      ++last;
-    }
+  uint32_t next = first + 1;
+  while (next < end && ec_strips_go_on(model, next)) {
+    ++next;
   }
-  return last + 1;
+  return next;
 }
 
-/* Launch a call, or the group of lanes that begins with it; sets `call` to the one behind. At
+/* Launch a call, or the group of strips that begins with it; sets `call` to the one behind. At
  * most the calls before `end`. */
 static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
   uint32_t first = *call;
@@ -50,11 +49,11 @@ static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
   }
   state->active = device;
   *call = first + 1;
-  if (device->backend->launch_lanes != NULL) {
+  if (device->backend->launch_strips != NULL) {
     *call = group_end(state->run->model, first, end);
   }
   return *call == first + 1 ? device->backend->launch(device->state, first)
-                            : device->backend->launch_lanes(device->state, first, *call);
+                            : device->backend->launch_strips(device->state, first, *call);
 }
 
 static void add_time(ec_call_profile *profile, uint64_t spent_ns) {

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from helpers.dense import requantize
 from helpers.kernels import run_calls
-from helpers.targets import A53, A76, ALL, ARMV7
-from hypothesis import given
+from helpers.targets import A53, A76, ALL, ARMV7, AVX2, AVX512, reason_not_runnable
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecomp.graph.integer import add_weights
 from edgecomp.plan.operations import IntegerAdd, Requantize
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
@@ -70,7 +71,9 @@ def check(target, dtype, farthest, scale, bounds, *, add=None, limited=True):
     if not limited:
         reach = Reach(reach.magnitude)
     finish = finish_of(bounds, multiplier, dtype)
-    residual = rng.integers(0, 256, acc.shape, np.uint8).view(dtype)
+    residual = rng.choice(np.uint8([0, 1, 127, 128, 254, 255]), acc.shape)
+    residual[::2] = rng.integers(0, 256, residual[::2].shape)
+    residual = residual.view(dtype)
     if add is None:
         expected = requantize(acc, finish)
 
@@ -131,6 +134,62 @@ def test_added_bits(target):
         isa = target.core.isa
         limited = isa == "aarch64"
         check(target, dtype, *REACHES[1], (zero_a, 0, 255), add=add, limited=limited)
+
+
+def addition(dtype, ratios, zeros, bounds, *, subtract):
+    """As lowering makes it of both scales over the result's, zero points above the least."""
+    weights = add_weights(*(np.float32([ratio]) for ratio in ratios), 1, subtract=subtract)
+    least = np.iinfo(dtype).min
+    last = finish_of(bounds, weights.multiplier, dtype)
+    return IntegerAdd(weights.weight_a, weights.weight_b, *(least + z for z in zeros), last)
+
+
+@pytest.mark.parametrize("target", ALL, ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    ("ratios", "zeros"),
+    [
+        ((2.0**100, 2.0**100), (0, 255)),
+        ((2.0**100, 2.0**-100), (255, 0)),
+        ((2.0**-120, 2.0**-126), (0, 0)),
+        ((0.5, 0.5), (128, 127)),
+        ((256.0, 255.5), (255, 255)),
+    ],
+)
+def test_added_bits_of_extreme_scales(ratios, zeros, target):
+    """Sums near 2^24, ties, sums that vanish, and bounds other than the dtype's."""
+    dtype = target.activation_dtype
+    limited = target.core.isa == "aarch64"
+    # The second addition takes another zero point than the first requantization's.
+    for zero, bounds, subtract in ((zeros[0], (0, 0, 255), False), (31, (200, 7, 220), True)):
+        add = addition(dtype, ratios, zeros, bounds, subtract=subtract)
+        check(target, dtype, *REACHES[0], (zero, 0, 255), add=add, limited=limited)
+
+
+SCALES = st.tuples(st.floats(-126, 100), st.booleans()).map(
+    lambda drawn: 2.0 ** (round(drawn[0]) if drawn[1] else drawn[0])
+)
+ZEROS = st.integers(0, 255) | st.sampled_from([0, 255])
+
+
+@settings(max_examples=25)
+@given(
+    scale=SCALES,
+    apart=st.floats(-30, 30),
+    zeros=st.tuples(ZEROS, ZEROS, ZEROS, ZEROS),
+    limits=st.tuples(ZEROS, ZEROS),
+    subtract=st.booleans(),
+    reach=st.sampled_from(REACHES),
+    other=st.booleans(),
+)
+def test_added_bits_of_any_scales(scale, apart, zeros, limits, subtract, reach, other):
+    target = AVX2 if other or reason_not_runnable(AVX512) else AVX512
+    ratio = 2.0 ** min(100.0, max(-126.0, np.log2(scale) + apart))
+    dtype = "int8" if other else "uint8"
+    # The convolution's zero point may be another than the addition takes.
+    zero, *operands, last = zeros
+    low, high = sorted(limits)
+    add = addition(dtype, (scale, ratio), operands, (last, low, high), subtract=subtract)
+    check(target, dtype, *reach, (zero, 0, 255), add=add)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_store_part(target):
 
 
 def test_an_index_outside_stays_inside():
-    for index in (-1, 7, 2**31 - 1, -(2**31)):
+    for index in (-1, 7, 2**31 - 1, -(2**31), 2**32 + 3, -(2**32) + 3):
         check((7, 9), 0, index, AVX2)
 
 

@@ -10,22 +10,20 @@ import dataclasses
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
-from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import batch_matrix_multiply
-from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
+from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.batch_operands import Matrix, Panel, multiply
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of
-from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, unravel
+from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
 from edgecomp.schedules.cpu.dynamic.row import store_part
-from edgecomp.schedules.cpu.transpose import transpose_tiles
+from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = batch_matrix_multiply.NAME
 
-#: Elements of K and of columns that one round of the packing transposes.
-_TRANSPOSED = 4
 #: Rows of tiles where there are fewer than a whole one's.
 _FEW_ROWS = (8, 4, 2, 1)
 
@@ -57,24 +55,6 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     return [dataclasses.replace(call, dynamic=dynamic)]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Matrix:
-    """A matrix for every batch: elements between neighbours along each dimension."""
-
-    offset: Dimension
-    rows: Dimension
-    columns: Dimension
-    batch: tuple[Dimension, ...]
-
-    @classmethod
-    def of(cls, value: Value, batch: tuple[Dimension, ...], *, transposed: bool) -> "_Matrix":
-        view = value.view.broadcast_to((*batch, *value.shape[-2:]))
-        rows, columns = view.strides[-2:]
-        if transposed:
-            rows, columns = columns, rows
-        return cls(view.offset, rows, columns, view.strides[:-2])
-
-
 class _Emitter:
     """Emits the kernel of one operation."""
 
@@ -86,9 +66,9 @@ class _Emitter:
         self.rows, self.columns = output.shape[-2:]
         self.depth: Dimension = a.shape[-2] if kind.transpose_a else a.shape[-1]
         self.batch = output.shape[:-2]
-        self.a = _Matrix.of(a, self.batch, transposed=kind.transpose_a)
-        self.b = _Matrix.of(b, self.batch, transposed=kind.transpose_b)
-        self.output = _Matrix.of(output, self.batch, transposed=False)
+        self.a = Matrix.of(a, self.batch, transposed=kind.transpose_a)
+        self.b = Matrix.of(b, self.batch, transposed=kind.transpose_b)
+        self.output = Matrix.of(output, self.batch, transposed=False)
         self.arithmetic = arithmetic_f32(target)
         self.lanes = self.arithmetic.lanes
         params = batch_matrix_multiply.default_params(Twin(operation).operation, target)
@@ -114,6 +94,16 @@ class _Emitter:
             for name, value in zip(("a", "b", "output"), operands, strict=True)
         )
         panel = builder.pointer("panel", "float32", self.width * largest(self.depth))
+        packing = Panel(
+            builder=builder,
+            source=b,
+            panel=panel,
+            matrix=self.b,
+            depth=self.depth,
+            columns=self.columns,
+            vectors=self.vectors,
+            lanes=self.lanes,
+        )
         columns = builder.size(self.columns)
         blocks = tirx.truncdiv(columns + (self.width - 1), self.width)
         blocks = builder.let("blocks", blocks) if is_dynamic(self.columns) else blocks
@@ -122,7 +112,7 @@ class _Emitter:
             column = builder.let("column", (item - batch * blocks) * self.width)
             with builder.condition(batch < builder.size(items_of(self.batch))):
                 places = self._places(batch)
-                self._pack(b, places[1], panel, column)
+                packing.fill(places[1], column)
                 self._all_rows((a, panel, output), (places[0], places[2]), column)
 
     def _places(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
@@ -130,7 +120,7 @@ class _Emitter:
         indices = unravel(self.builder, batch, self.batch)
         found = []
         for matrix in (self.a, self.b, self.output):
-            total = tirx.const(0, "int32") + self.builder.size(matrix.offset)
+            total = tirx.const(0, "int32") + self.builder.size(matrix.view.offset)
             for index, stride in zip(indices, matrix.batch, strict=True):
                 total = total + index * self.builder.size(stride)
             found.append(self.builder.let("place", total.astype("int64"), "int64"))
@@ -196,7 +186,8 @@ class _Emitter:
             weight_index=0,
             weight_stride=0,
         )
-        sums = self._multiply(operands, rows)
+        depth = builder.size(self.depth)
+        sums = multiply(builder, self.arithmetic, operands, self.vectors, depth)
         at = places[1] + row * builder.size(self.output.rows) + column
         at = builder.let("at", at, "int64")
         left = builder.let("left", builder.size(self.columns) - column)
@@ -205,29 +196,6 @@ class _Emitter:
         if is_dynamic(self.columns) or self.columns % self.width:
             with builder.condition(left < self.width):
                 self._store(output, at, sums, left)
-
-    def _multiply(self, operands: Operands, rows: int) -> RegisterTile:
-        builder, arithmetic = self.builder, self.arithmetic
-        sums = arithmetic.begin(builder, rows, self.vectors, Start())
-
-        def step(k: Expr, groups: int) -> None:
-            shifted = dataclasses.replace(
-                operands,
-                x_rows=[row + k * operands.x_stride for row in operands.x_rows],
-                weight_index=operands.weight_index + k * self.width,
-            )
-            arithmetic.accumulate(builder, sums, shifted, groups)
-
-        if isinstance(self.depth, int):
-            arithmetic.along_depth(builder, self.depth, step)
-            return sums
-        depth, group = builder.size(self.depth), arithmetic.step
-        whole = builder.let("whole", tirx.truncdiv(depth, group))
-        with builder.loop("k", 0, whole) as k:
-            step(builder.let("depth", k * group), group)
-        with builder.loop("k", whole * group, depth) as k:
-            step(k, 1)
-        return sums
 
     def _store(self, output: Buffer, at: Expr, sums: RegisterTile, left: Expr | None) -> None:
         """Scale and store a tile, or the ``left`` columns that there are of it."""
@@ -252,45 +220,3 @@ class _Emitter:
             (left >= first + lanes, None),
             (tirx.And(left > first, left < first + lanes), left - first),
         ]
-
-    def _pack(self, b: Buffer, place: Expr, panel: Buffer, column: Expr) -> None:
-        """Copy a column block of b as [K][columns]."""
-        builder, lanes, width = self.builder, self.lanes, self.width
-        depth = builder.size(self.depth)
-        if self.b.columns == 1:
-            stride = builder.size(self.b.rows)
-            with builder.loop("k", 0, depth) as k:
-                for vector in range(self.vectors):
-                    at = place + k * stride + column + vector * lanes
-                    to = ramp(k * width + vector * lanes, lanes)
-                    builder.store(panel, to, load(b, at, lanes))
-            return
-        last = builder.size(self.columns) - 1
-        stride = builder.size(self.b.columns)
-        with builder.loop("vector", 0, self.vectors) as vector:
-            first = builder.let("first", column + vector * lanes)
-            # Lanes beyond the last column repeat it.
-            rows = [
-                builder.let("source", place + tirx.min(first + lane, last) * stride, "int64")
-                for lane in range(lanes)
-            ]
-            self._pack_transposed(b, rows, panel, vector * lanes, depth)
-
-    def _pack_transposed(
-        self, b: Buffer, rows: list[Expr], panel: Buffer, target: Expr, depth: Expr
-    ) -> None:
-        """One vector of columns, each contiguous along K."""
-        builder, lanes, width = self.builder, self.lanes, self.width
-        size, tiles = _TRANSPOSED, lanes // _TRANSPOSED
-        whole = builder.let("whole", tirx.truncdiv(depth + tirx.const(0, "int32"), size))
-        with builder.loop("k", 0, whole) as k:
-            loaded = []
-            for r in range(size):
-                parts = [load(b, rows[t * size + r] + k * size, size) for t in range(tiles)]
-                joined = parts[0] if tiles == 1 else tirx.Shuffle(parts, list(range(lanes)))
-                loaded.append(joined)
-            for c, value in enumerate(transpose_tiles(builder, loaded, tiles)):
-                builder.store(panel, ramp((k * size + c) * width + target, lanes), value)
-        with builder.loop("k", whole * size, depth) as k:
-            for lane in range(lanes):
-                builder.store(panel, k * width + target + lane, load(b, rows[lane] + k))

@@ -4,7 +4,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Elementwise, Operation
 from edgecomp.schedules.cpu import elementwise
 from edgecomp.schedules.cpu.dynamic.largest import Twin
-from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest, space_of_views
+from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = elementwise.NAME
@@ -19,6 +19,6 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
-    chain = elementwise.Chain(operation, target, space_of_views)
+    chain = elementwise.Chain(operation, target)
     items = emit_nest(chain.builder, chain.space, chain.lanes, chain.body)
     return [dynamic_call(chain.builder, NAME, chain.arguments, items)]

@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.dynamic.largest import items_of
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, power_of_two_below
-from edgecomp.schedules.cpu.nest import Body
+from edgecomp.schedules.cpu.nest import Body, advance, unravel
 from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
 
 #: Work items that a nest should have at its largest, so that threads find equal shares.
@@ -22,39 +22,6 @@ _ITEMS_WANTED = 32
 
 #: Work items: ``floor(items / divisor)``.
 Items = tuple[Dimension, int]
-
-
-def dynamic_space(
-    sizes: Sequence[Dimension],
-    strides: Sequence[Sequence[Dimension]],
-    offsets: Sequence[Dimension],
-) -> Space:
-    """The box with the fewest dimensions that hold at every size; operand 0 is the output."""
-    order = [d for d, size in enumerate(sizes) if is_dynamic(size) or size != 1]
-    order.sort(key=lambda d: -abs(largest(strides[0][d])))
-    merged: list[tuple[Dimension, tuple[Dimension, ...]]] = []
-    for d in order:
-        own = tuple(operand[d] for operand in strides)
-        if merged:
-            size, outer = merged[-1]
-            if all(o == s * sizes[d] for o, s in zip(outer, own, strict=True)):
-                merged[-1] = (size * sizes[d], own)
-                continue
-        merged.append((sizes[d], own))
-    if not merged:
-        merged = [(1, (1,) * len(strides))]
-    return Space(
-        tuple(size for size, _ in merged),
-        tuple(zip(*(own for _, own in merged), strict=True)),
-        tuple(offsets),
-    )
-
-
-def space_of_views(views: Sequence[View]) -> Space:
-    """The space of views of one shape (after ``View.broadcast_to``); the first is written."""
-    return dynamic_space(
-        views[0].shape, [view.strides for view in views], [view.offset for view in views]
-    )
 
 
 def emit_nest(builder: KernelBuilder, space: Space, lanes: int, body: Body) -> Items:
@@ -80,37 +47,6 @@ def emit_nest(builder: KernelBuilder, space: Space, lanes: int, body: Body) -> I
         indices = unravel(builder, item, space.sizes[:outer])
         walk.level(outer, advance(builder, space, range(outer), indices, walk.start()))
     return items_of(space.sizes[:outer]), 1
-
-
-def unravel(builder: KernelBuilder, index: Expr, sizes: Sequence[Dimension]) -> list[Expr]:
-    """Indices of each dimension from a row-major number."""
-    indices: list[Expr] = []
-    for size in reversed(sizes[1:]):
-        extent = builder.size(size)
-        outer = builder.let("outer", tirx.truncdiv(index, extent))
-        indices.append(builder.let("index", index - outer * extent))
-        index = outer
-    if sizes:
-        indices.append(index)
-    return indices[::-1]
-
-
-def advance(
-    builder: KernelBuilder,
-    space: Space,
-    dimensions: Sequence[int],
-    indices: Sequence[Expr],
-    bases: Sequence[Expr],
-) -> list[Expr]:
-    """Offsets of each operand moved to these indices."""
-    moved: list[Expr] = []
-    for base, strides in zip(bases, space.strides, strict=True):
-        offset = base
-        for d, index in zip(dimensions, indices, strict=True):
-            if is_dynamic(strides[d]) or strides[d]:
-                offset = offset + index * builder.size(strides[d])
-        moved.append(offset if isinstance(offset, int) else builder.let("base", offset))
-    return moved
 
 
 def _outer_dimensions(sizes: Sequence[Dimension]) -> int:

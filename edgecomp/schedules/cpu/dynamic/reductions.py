@@ -13,16 +13,11 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import reduce
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of
-from edgecomp.schedules.cpu.dynamic.nest import (
-    advance,
-    dynamic_call,
-    dynamic_space,
-    emit_nest,
-    unravel,
-)
+from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest
 from edgecomp.schedules.cpu.dynamic.row import DynamicRow
-from edgecomp.schedules.cpu.iteration import Space
+from edgecomp.schedules.cpu.iteration import Space, collapse
 from edgecomp.schedules.cpu.move import load_strided
+from edgecomp.schedules.cpu.nest import advance, unravel
 from edgecomp.schedules.cpu.reduce_steps import OPERATORS, Steps
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.schedule import KernelCall
@@ -61,14 +56,14 @@ class _Emitter:
         kept = [d for d in range(len(x.shape)) if d not in axes]
         out = list(output.view.strides)
         out_strides = [out[d] for d in kept] if kind.keepdims else out
-        self.kept = dynamic_space(
+        self.kept = collapse(
             [x.shape[d] for d in kept],
             [out_strides, [x.view.strides[d] for d in kept]],
             [output.view.offset, x.view.offset],
         )
         reduced = sorted(axes)
         strides = [x.view.strides[d] for d in reduced]
-        self.reduced = dynamic_space([x.shape[d] for d in reduced], [strides], [0])
+        self.reduced = collapse([x.shape[d] for d in reduced], [strides], [0])
         self.count: Dimension = items_of([x.shape[d] for d in reduced])
         self.builder = KernelBuilder(target.core.isa)
         self.x: Buffer = self.builder.pointer("x", "float32", largest(x.view.elements))

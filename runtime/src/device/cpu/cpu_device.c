@@ -27,8 +27,9 @@ typedef struct cpu_launch {
   const cpu_state *state;
   const ec_call *call;
   void *const *pointers;
-  const ec_dynamic_call *sized; /* where the call is dynamic */
-  int32_t *sizes;               /* the same: what the kernel reads */
+  const ec_dynamic_call *sized; /* NULL where the call is the same in each run */
+  int32_t *sizes;               /* of a dynamic call: what the kernel reads */
+  int32_t items;                /* of this run; 0: nothing to do */
 } cpu_launch;
 
 static ec_status cpu_probe(const ec_model *model) {
@@ -76,26 +77,25 @@ static ec_status cpu_prepare(void *opaque, uint32_t index) {
   return EC_OK;
 }
 
-static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
-  const cpu_launch *launch = opaque;
-  const ec_call *call = launch->call;
-  lo += (int32_t)call->first_item;
-  hi += (int32_t)call->first_item;
-  if (call->workspace_bytes == 0) {
-    ec_invoke(call->kernel, launch->pointers, call->pointer_count, lo, hi);
-    return;
+/* What one call does in this run. */
+static cpu_launch launch_of(cpu_state *state, uint32_t index) {
+  const ec_model *model = state->context.model;
+  const ec_call *call = &model->calls[index];
+  cpu_launch launch = {state, call, call_pointers(state, index),
+                       NULL,  NULL, (int32_t)call->work_items};
+  if (model->dynamic != NULL && model->dynamic->calls[index].items != NULL) {
+    const ec_sizes *sizes = state->context.sizes;
+    launch.sized = &model->dynamic->calls[index];
+    launch.sizes = sizes->sizes + sizes->first_size[index];
+    launch.items = sizes->items[index];
   }
-  const ec_device_context *context = &launch->state->context;
-  void *pointers[EC_MAX_INVOKE_POINTERS];
-  memcpy(pointers, launch->pointers, call->pointer_count * sizeof pointers[0]);
-  pointers[call->pointer_count] =
-      context->workspaces + (size_t)(thread * context->workspace_stride_bytes);
-  ec_invoke(call->kernel, pointers, call->pointer_count + 1, lo, hi);
+  return launch;
 }
 
-/* A kernel that reads sizes: they come behind the workspace. */
-static void run_sized(const cpu_launch *launch, void **pointers, uint32_t thread, int32_t lo,
-                      int32_t hi) {
+/* Call the kernel; behind its pointers, for which `pointers` has room, come the workspace and
+ * the sizes. */
+static void call_kernel(const cpu_launch *launch, void **pointers, uint32_t thread, int32_t lo,
+                        int32_t hi) {
   const ec_device_context *context = &launch->state->context;
   const ec_call *call = launch->call;
   uint32_t count = call->pointer_count;
@@ -103,23 +103,17 @@ static void run_sized(const cpu_launch *launch, void **pointers, uint32_t thread
     pointers[count++] =
         context->workspaces + (size_t)(thread * context->workspace_stride_bytes);
   }
-  if (launch->sized->size_count != 0) {
+  if (launch->sized != NULL && launch->sized->size_count != 0) {
     pointers[count++] = launch->sizes;
   }
   ec_invoke(call->kernel, pointers, count, lo, hi);
 }
 
-/* A slice of a call whose items differ from run to run. */
-static void run_dynamic_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
-  const cpu_launch *launch = opaque;
+/* Items [lo, hi) of a call whose items are repeated: the pointers advance with each time. */
+static void repeat(const cpu_launch *launch, void **pointers, uint32_t thread, int32_t lo,
+                   int32_t hi) {
   const ec_call *call = launch->call;
   const uint64_t *strides = launch->sized->strides;
-  void *pointers[EC_MAX_INVOKE_POINTERS];
-  memcpy(pointers, launch->pointers, call->pointer_count * sizeof pointers[0]);
-  if (strides == NULL) {
-    run_sized(launch, pointers, thread, lo, hi);
-    return;
-  }
   int32_t items = (int32_t)call->work_items;
   while (lo < hi) {
     int32_t repetition = lo / items;
@@ -128,61 +122,60 @@ static void run_dynamic_slice(void *opaque, uint32_t thread, int32_t lo, int32_t
     for (uint32_t i = 0; i < call->pointer_count; ++i) {
       pointers[i] = (uint8_t *)launch->pointers[i] + (size_t)strides[i] * (size_t)repetition;
     }
-    run_sized(launch, pointers, thread, first, first + count);
+    call_kernel(launch, pointers, thread, first, first + count);
     lo += count;
   }
 }
 
-static void launch_dynamic(cpu_launch *launch, uint32_t index, uint32_t grain) {
-  const ec_sizes *sizes = launch->state->context.sizes;
-  launch->sized = &sizes->model->dynamic->calls[index];
-  launch->sizes = sizes->sizes + sizes->first_size[index];
-  if (sizes->items[index] > 0) {
-    ec_pool_run(launch->state->context.pool, sizes->items[index], grain, run_dynamic_slice,
-                launch);
+static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_launch *launch = opaque;
+  const ec_call *call = launch->call;
+  void *pointers[EC_MAX_INVOKE_POINTERS];
+  if (launch->sized != NULL && launch->sized->strides != NULL) {
+    repeat(launch, pointers, thread, lo, hi);
+    return;
   }
+  memcpy(pointers, launch->pointers, call->pointer_count * sizeof pointers[0]);
+  int32_t first = (int32_t)call->first_item; /* 0 where dynamic */
+  call_kernel(launch, pointers, thread, first + lo, first + hi);
 }
 
 static ec_status cpu_launch_call(void *opaque, uint32_t index) {
-  cpu_state *state = opaque;
-  const ec_call *call = &state->context.model->calls[index];
-  cpu_launch launch = {state, call, call_pointers(state, index), NULL, NULL};
-  uint32_t grain = call->grain_items != 0 ? call->grain_items : 1;
-  const ec_dynamic *dynamic = state->context.model->dynamic;
-  if (dynamic != NULL && dynamic->calls[index].items != NULL) {
-    launch_dynamic(&launch, index, grain);
-    return EC_OK;
+  cpu_launch launch = launch_of(opaque, index);
+  uint32_t grain = launch.call->grain_items != 0 ? launch.call->grain_items : 1;
+  if (launch.items > 0) {
+    ec_pool_run(launch.state->context.pool, launch.items, grain, run_slice, &launch);
   }
-  ec_pool_run(state->context.pool, (int32_t)call->work_items, grain, run_slice, &launch);
   return EC_OK;
 }
 
-/* A group of lanes while the pool shares them. */
-typedef struct cpu_lanes {
+/* A group of strips while the pool shares them. */
+typedef struct cpu_strips {
   cpu_state *state;
   uint32_t first;
   uint32_t end;
-} cpu_lanes;
+} cpu_strips;
 
-/* The calls of lanes [lo + 1, hi + 1). */
-static void run_lanes(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
-  const cpu_lanes *group = opaque;
+/* The calls of strips [lo + 1, hi + 1). */
+static void run_strips(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  const cpu_strips *group = opaque;
   const ec_call *calls = group->state->context.model->calls;
   for (uint32_t i = group->first; i < group->end; ++i) {
-    int32_t lane = (int32_t)calls[i].lane - 1;
-    if (lane >= lo && lane < hi) {
-      cpu_launch launch = {group->state, &calls[i], call_pointers(group->state, i), NULL,
-                           NULL};
-      run_slice(&launch, thread, 0, (int32_t)calls[i].work_items);
+    int32_t strip = (int32_t)calls[i].strip - 1;
+    if (strip >= lo && strip < hi) {
+      cpu_launch launch = launch_of(group->state, i);
+      if (launch.items > 0) {
+        run_slice(&launch, thread, 0, launch.items);
+      }
     }
   }
 }
 
-static ec_status cpu_launch_lanes(void *opaque, uint32_t first, uint32_t end) {
+static ec_status cpu_launch_strips(void *opaque, uint32_t first, uint32_t end) {
   cpu_state *state = opaque;
-  cpu_lanes group = {state, first, end};
-  uint32_t lanes = state->context.model->calls[end - 1].lane;
-  ec_pool_run(state->context.pool, (int32_t)lanes, 1, run_lanes, &group);
+  cpu_strips group = {state, first, end};
+  uint32_t strips = state->context.model->calls[end - 1].strip;
+  ec_pool_run(state->context.pool, (int32_t)strips, 1, run_strips, &group);
   return EC_OK;
 }
 
@@ -207,7 +200,7 @@ const ec_device_backend ec_device_cpu = {
     .open = cpu_open,
     .prepare = cpu_prepare,
     .launch = cpu_launch_call,
-    .launch_lanes = cpu_launch_lanes,
+    .launch_strips = cpu_launch_strips,
     .sync = cpu_sync,
     .profile = cpu_profile,
     .close = cpu_close,

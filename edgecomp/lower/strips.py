@@ -1,13 +1,13 @@
-"""A chain of calls in lanes: each thread takes a part of the image through all of them.
+"""A chain of calls in strips: each thread takes a part of the image through all of them.
 
-    expand: all rows | depthwise: all rows          (two threads share each, and wait twice)
+    expand: all rows | depthwise: all rows           (two threads share each, and wait twice)
     ->
-    lane 1: expand rows 0-27, depthwise rows 0-26   (one thread each, nobody waits, and what a
-    lane 2: expand rows 28-55, depthwise rows 27-55  core reads it has written itself)
+    strip 1: expand rows 0-27, depthwise rows 0-26   (one thread each, nobody waits, and what a
+    strip 2: expand rows 28-55, depthwise rows 27-55  core reads it has written itself)
 
-Rows that the windows of two neighbouring lanes share are computed before, in lanes of their own:
-nothing is computed twice. Within its lane a thread goes band by band, so that what it reads is
-in its level-2 cache.
+Rows that the windows of two neighbouring strips share are computed before, in strips of their
+own: nothing is computed twice. Within its strip a thread goes band by band, so that what it
+reads is in its level-2 cache.
 """
 
 import bisect
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 
 from edgecomp.schedules.schedule import Progress
 
-#: Lanes of a chain, at most: for as many threads.
-LANES = 4
+#: Strips of a chain, at most: for as many threads.
+STRIPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,36 +39,36 @@ class Part:
 Share = list[tuple[int, int]]
 
 
-def cut_lanes(chain: Sequence[Progress], bands: int) -> list[list[list[Part]]]:
-    """Lanes of a chain in which each call reads what the one before has written.
+def cut_strips(chain: Sequence[Progress], bands: int) -> list[list[list[Part]]]:
+    """Strips of a chain in which each call reads what the one before has written.
 
     Args:
         chain: how each call goes through its image.
         bands: in which the images pass through the caches, in all.
 
     Returns:
-        Groups of lanes: one group after the other, the lanes of a group beside each other. One
-        group of one lane where the images are too low to be shared.
+        Groups of strips: one group after the other, the strips of a group beside each other.
+        One group of one strip where the images are too low to be shared.
     """
-    for count in range(min(LANES, len(chain[-1].items)), 0, -1):
-        shares = [_share(chain, lane, count) for lane in range(count)]
+    for count in range(min(STRIPS, len(chain[-1].items)), 0, -1):
+        shares = [_share(chain, strip, count) for strip in range(count)]
         seams = [_seam(above, below) for above, below in itertools.pairwise(shares)]
-        own = [_own(shares, seams, lane) for lane in range(count)]
+        own = [_own(shares, seams, strip) for strip in range(count)]
         if all(first <= end for share in own for first, end in share):
             shared = [parts for parts in map(_parts, seams) if parts]
-            lanes = [list(_banded(chain, share, -(-bands // count))) for share in own]
-            return [shared, lanes] if shared else [lanes]
-    raise AssertionError("one lane has no seams")
+            strips = [list(_banded(chain, share, -(-bands // count))) for share in own]
+            return [shared, strips] if shared else [strips]
+    raise AssertionError("one strip has no seams")
 
 
-def _share(chain: Sequence[Progress], lane: int, count: int) -> Share:
-    """What a lane's part of the last image needs, of each call."""
+def _share(chain: Sequence[Progress], strip: int, count: int) -> Share:
+    """What a strip's part of the last image needs, of each call."""
     runs = len(chain[-1].items)
-    share = [(-(-lane * runs // count), -(-(lane + 1) * runs // count))]
+    share = [(-(-strip * runs // count), -(-(strip + 1) * runs // count))]
     for reader, writer in zip(chain[:0:-1], chain[-2::-1], strict=True):
         first, end = share[0]
-        first = run_of(writer.begun, reader.first[first] + 1) if lane > 0 else 0
-        last = lane == count - 1  # its share goes to the end, with rows that nobody reads
+        first = run_of(writer.begun, reader.first[first] + 1) if strip > 0 else 0
+        last = strip == count - 1  # its share goes to the end, with rows that nobody reads
         share.insert(0, (first, len(writer.items) if last else runs_for(writer, reader, end)))
     return share
 
@@ -84,18 +84,18 @@ def runs_for(writer: Progress, reader: Progress, end: int) -> int:
 
 
 def _seam(above: Share, below: Share) -> Share:
-    """What two neighbouring lanes both need."""
+    """What two neighbouring strips both need."""
     return [(low, max(low, high)) for (_, high), (low, _) in zip(above, below, strict=True)]
 
 
-def _own(shares: Sequence[Share], seams: Sequence[Share], lane: int) -> Share:
-    """A lane's share without the seams; its ends cross where these overlap."""
+def _own(shares: Sequence[Share], seams: Sequence[Share], strip: int) -> Share:
+    """A strip's share without the seams; its ends cross where these overlap."""
     own = []
-    for number, (first, end) in enumerate(shares[lane]):
-        if lane > 0:
-            first = seams[lane - 1][number][1]
-        if lane < len(seams):
-            end = seams[lane][number][0]
+    for number, (first, end) in enumerate(shares[strip]):
+        if strip > 0:
+            first = seams[strip - 1][number][1]
+        if strip < len(seams):
+            end = seams[strip][number][0]
         own.append((first, end))
     return own
 
@@ -107,7 +107,7 @@ def _parts(share: Share) -> list[Part]:
 
 
 def _banded(chain: Sequence[Progress], share: Share, bands: int) -> Iterator[Part]:
-    """A lane's runs: what the last call needs next comes just before it."""
+    """A strip's runs: what the last call needs next comes just before it."""
     done = [first for first, _ in share]
 
     def advance(number: int, runs: int) -> Iterator[Part]:
@@ -127,15 +127,17 @@ def _banded(chain: Sequence[Progress], share: Share, bands: int) -> Iterator[Par
         yield from advance(number, share[number][1])
 
 
-def group_bounds(lanes: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last call of each call's group; of a call without a lane, itself.
+def group_bounds(strips: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last call of each call's group; of a call without a strip, itself.
 
     Args:
-        lanes: of all calls of a plan.
+        strips: of all calls of a plan.
     """
     bounds: list[tuple[int, int]] = []
-    for number, lane in enumerate(lanes):
-        starts = lane == 0 or number == 0 or lanes[number - 1] == 0 or lane < lanes[number - 1]
+    for number, strip in enumerate(strips):
+        starts = (
+            strip == 0 or number == 0 or strips[number - 1] == 0 or strip < strips[number - 1]
+        )
         bounds.append((number if starts else bounds[-1][0], number))
     for number in reversed(range(len(bounds) - 1)):
         if bounds[number][0] == bounds[number + 1][0]:

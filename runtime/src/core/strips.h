@@ -1,0 +1,19 @@
+/* Groups of strips; see ec_call.strip. */
+#ifndef EDGECOMP_SRC_CORE_STRIPS_H
+#define EDGECOMP_SRC_CORE_STRIPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "edgecomp/model.h"
+
+/* Whether a call, which may be the one behind the last, is in the group of the one before. */
+static inline bool ec_strips_go_on(const ec_model *model, uint32_t call) {
+  if (call == 0 || call >= model->call_count) {
+    return false;
+  }
+  uint32_t before = model->calls[call - 1].strip;
+  return before != 0 && model->calls[call].strip >= before;
+}
+
+#endif /* EDGECOMP_SRC_CORE_STRIPS_H */
