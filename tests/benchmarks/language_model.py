@@ -5,7 +5,7 @@
 
 A transformer that reads 128 tokens, byte pairs of Python sources, and gives the logits of the next
 one at each place. The checkpoint with the least loss on the validation text is FOLDER/model.pt,
-its tokens are in FOLDER/tokenizer.json; training that is started again begins anew.
+its tokens are in FOLDER/tokens.npz; training that is started again begins anew.
 """
 
 import argparse
@@ -105,21 +105,28 @@ def with_torch(model):
     return logits_of
 
 
-def read_tokens(folder, texts):
-    """Tokens and lengths of each part of the text; the tokenizer is trained where there is none."""
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
+def read_tokens(folder, texts=None):
+    """Tokens and lengths of each part of the text; made where the folder has none yet."""
+    path = folder / "tokens.npz"
     if not path.exists():
-        train_tokenizer(texts["training"], TOKENS).save(str(path))
-    tokenizer = Tokenizer.from_file(str(path))
-    return {part: tokenize(tokenizer, text) for part, text in texts.items()}
+        texts = texts or read_text()
+        tokenizer = train_tokenizer(texts["training"], TOKENS)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        found = {}
+        for part, text in texts.items():
+            found[f"{part}_tokens"], found[f"{part}_lengths"] = tokenize(tokenizer, text)
+        np.savez_compressed(path, **found)
+    arrays = np.load(path)
+    return {
+        part: (arrays[f"{part}_tokens"], arrays[f"{part}_lengths"])
+        for part in ("training", "validation", "test")
+    }
 
 
 def train(folder, minutes):
     """Train for a time; the rate falls to zero by a cosine over it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = read_tokens(folder, read_text())
+    text = read_tokens(folder)
     torch.manual_seed(0)
     random = np.random.default_rng(0)
     model = LanguageModel()

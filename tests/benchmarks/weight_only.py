@@ -105,11 +105,10 @@ def main():
     )
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
-    texts = read_text()
-    tokens = read_tokens(arguments.folder, texts)
+    tokens = read_tokens(arguments.folder)
     test, training = tokens["test"], tokens["training"][0]
     if not arguments.no_ngram:
-        for order, bits in ngram_bits(texts, test, arguments.windows).items():
+        for order, bits in ngram_bits(read_text(), test, arguments.windows).items():
             print(f"n-grams of order {order}: {bits:.4f} bits per character", flush=True)
     source = arguments.folder / "model.onnx"
     plain = prepare(str(source), QuantizeOptions(), silent).model

@@ -1,8 +1,8 @@
 """The language model with weights by llm-compressor's GPTQ; ``weight_only.py`` runs it.
 
-    PYTHON tests/benchmarks/weight_only_peer.py FOLDER ROWS.npy BITS GROUP WINDOWS
+    python tests/benchmarks/weight_only_peer.py FOLDER ROWS.npy BITS GROUP WINDOWS
 
-PYTHON has torch, llmcompressor (0.14 was used) and tokenizers. ``oneshot`` with ``GPTQModifier`` goes
+That python has torch, llmcompressor (0.14 was used) and tokenizers. ``oneshot`` with ``GPTQModifier`` goes
 through the layers one after the other; symmetric groups, rows in the order of ``actorder: weight``,
 which is that of edgecomp too. Prints bits per character of the test text.
 """
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from language_model import LanguageModel, bits_per_character, read_tokens, with_torch
-from language_text import read_text
 from llmcompressor import oneshot
 from llmcompressor.modifiers.gptq import GPTQModifier
 from torch.utils.data import DataLoader
@@ -63,7 +62,7 @@ def main():
             num_calibration_samples=len(data), pipeline="sequential",
             sequential_targets=["Layer"],
         )  # fmt: skip
-    test = read_tokens(path, read_text())["test"]
+    test = read_tokens(path)["test"]
     bits_found = bits_per_character(with_torch(model), test, int(windows))
     print(json.dumps({"bits_per_character": bits_found}))
 

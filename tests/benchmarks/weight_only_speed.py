@@ -21,7 +21,7 @@ from edgecomp import api
 from edgecomp.options import BenchmarkOptions, BuildOptions
 
 _FORMS = ("fp32", "w8a16", "w4a16", "w3a16", "w2a16")
-_ROUNDS = 5
+_ROUNDS = 3
 
 
 def products(width, layers, rows):
@@ -61,7 +61,7 @@ def measure(folder):
     times = {form: [] for form in _FORMS}
     for _ in range(_ROUNDS):
         for form, bundle in bundles.items():
-            times[form].append(api.benchmark(bundle, options).latency.p50_ms)
+            times[form].append(api.benchmark(bundle, options).measurement.wall.p50_ns / 1e6)
     print("| form | weights, bytes | smaller | ms | faster |\n|---|---:|---:|---:|---:|")
     sizes = {form: bundle.report["sizes"]["weights"] for form, bundle in bundles.items()}
     base = statistics.median(times["fp32"])
