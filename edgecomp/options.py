@@ -190,9 +190,9 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     )
     symmetric: bool = _option(True, "weights of few bits have no zero points")
     weight_ranges: str = _option(
-        "minmax",
-        "scale of a group of weights of few bits: minmax: its largest weights can be stored; "
-        "mse: the squared error is least",
+        "mse",
+        "scale of a group of weights of few bits: mse: its squared error is least; minmax: its "
+        "largest weights can be stored",
         choices=WEIGHT_RANGES,
     )
     bias_correction: bool = _option(
@@ -252,7 +252,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             "method": self.method is not None,
             "group_size": self.group_size is not None,
             "symmetric": not self.symmetric,
-            "weight_ranges": self.weight_ranges != "minmax",
+            "weight_ranges": self.weight_ranges != "mse",
         }
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):

@@ -102,7 +102,9 @@ def quantize_weights(
         },
         "weights": rows,
     }
-    return Quantization(samples, facts, {}, scope_options, {}, weights)
+    return Quantization(
+        samples, facts, options.precision, {}, scope_options, {}, weights=weights
+    )
 
 
 def _form(options: QuantizeOptions) -> WeightForm:

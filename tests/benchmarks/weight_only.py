@@ -98,7 +98,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=1, help="calibration sets")
     parser.add_argument("--windows", type=int, default=200, help="of the test text")
     parser.add_argument("--asymmetric", action="store_true")
-    parser.add_argument("--ranges", default="minmax")
+    parser.add_argument("--ranges", default="mse")
     parser.add_argument("--no-ngram", action="store_true")
     parser.add_argument(
         "--peer-python", help="a Python that has llmcompressor: compare with it"
@@ -114,10 +114,8 @@ def main():
     plain = prepare(str(source), QuantizeOptions(), silent).model
     whole, size = bits_per_character(logits_of(plain), test, arguments.windows), _size(plain)
     print(f"float32: {whole:.4f} bits per character, {size} bytes")
-    print(
-        "\n| bits | method | seed | bits per character | more | layers' error | bytes | smaller |"
-    )
-    print("|---:|---|---:|---:|---:|---:|---:|---:|")
+    print("\n| bits | method | seed | bits per character | more | layers' error | bytes |")
+    print("|---:|---|---:|---:|---:|---:|---:|")
     rows = []
     for bits in map(int, arguments.bits.split(",")):
         methods = ["rtn", "gptq", *(["llm-compressor"] if arguments.peer_python else [])]
