@@ -103,7 +103,7 @@ def require_group(products: Sequence[ir.Node], group: int) -> None:
         Code.USAGE,
         f"--group-size {group} does not divide the {depth} inputs of '{name}'{others}",
         node=name or "",
-        hint=(f"use {sizes}, which divide those of every layer, or " if sizes else "use ")
+        hint=(f"use {sizes}, of which every layer has a multiple, or " if sizes else "use ")
         + "-1 for one group per column; without --group-size the last group of a column may "
         "be smaller",
     )

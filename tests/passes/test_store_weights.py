@@ -194,4 +194,4 @@ def test_a_group_that_does_not_divide(rng):
         require_group(products, 64)
     assert caught.value.code is Code.USAGE
     assert "--group-size 64 does not divide the 96 inputs of 'a'" in caught.value.cause
-    assert caught.value.hint.startswith("use 48 or 96, which divide those of every layer")
+    assert caught.value.hint.startswith("use 48 or 96, of which every layer has a multiple")
