@@ -20,13 +20,26 @@ PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
     "auto": (),
+    "w8a16": ("w8a32", "weight_only_wi8_afp32"),
+    "w4a16": ("w4a32", "weight_only_wi4_afp32", "int4"),
+    "w3a16": ("w3a32",),
+    "w2a16": ("w2a32", "weight_only_wi2_afp32", "int2"),
 }
+#: Bits of a weight, by the precisions that store weights in few bits and nothing else.
+WEIGHT_BITS = {"w8a16": 8, "w4a16": 4, "w3a16": 3, "w2a16": 2}
+WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
+WEIGHT_RANGES = ("minmax", "mse")
+#: Where a portable model keeps what was lost in each layer, as JSON.
+WEIGHTS_PROPERTY = "edgecomp.weights"
 CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _SEED_LIMIT = 2**32
+_WITH_ACTIVATIONS = ("w8a8", "auto")
+#: Kernels read groups of weights in words of 32 bits, 16 weights at 2 bits each.
+_LEAST_GROUP = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +157,9 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     precision: str = _option(
         "fp32",
         "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
-        "the model faster on --target, other layers stay float",
+        "the model faster on --target, other layers stay float; w8a16, w4a16, w3a16, w2a16: "
+        "weights of matrix products in so many bits, unpacked in registers, while activations "
+        "stay float32",
         choices=tuple(PRECISIONS),
     )
     target: str = _option(
@@ -165,6 +180,27 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     )
     num_samples: int = _option(300, "calibration samples to use at most", metavar="N")
     per_channel: bool = _option(True, "one weight scale per output channel")
+    method: str | None = _option(
+        None,
+        "how weights of few bits are chosen: rtn: each is rounded to nearest; gptq: each layer "
+        "is rounded so that its results on the calibration data change least; by default gptq "
+        "where there are such data",
+        choices=tuple(WEIGHT_METHODS),
+    )
+    group_size: int | None = _option(
+        None,
+        "inputs of a layer whose weights of few bits share a scale, a multiple of 16 that divides "
+        "the inputs of every layer, or -1 for one scale per output; by default 64, where the "
+        "last group may be smaller",
+        metavar="N",
+    )
+    symmetric: bool = _option(True, "weights of few bits have no zero points")
+    weight_ranges: str = _option(
+        "mse",
+        "scale of a group of weights of few bits: mse: its squared error is least; minmax: its "
+        "largest weights can be stored",
+        choices=WEIGHT_RANGES,
+    )
     bias_correction: bool = _option(
         False, "take the mean error of every quantized product out of its bias"
     )
@@ -206,15 +242,16 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "what pays depends on the device",
                 hint="add --target; 'edgecomp targets' lists the devices",
             )
+        self._check_weights()
         if self.recipe is None:
             self._check_float()
 
     def _check_float(self) -> None:
         """A float model takes nothing that is for quantized ones; a recipe may quantize it."""
-        if self.precision == "fp32" and self.bias_correction:
+        if self.precision not in _WITH_ACTIVATIONS and self.bias_correction:
             raise _usage(
                 "bias_correction",
-                "a float model has no error to correct",
+                "it is for quantized activations",
                 hint="add --precision w8a8, or leave --bias-correction out",
             )
         if self.precision == "fp32" and self.calibration_data is not None:
@@ -223,6 +260,37 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "a float model needs no calibration",
                 hint="add --precision w8a8, or leave --calibration-data out",
             )
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether there is nothing to do without calibration data."""
+        return self.precision in _WITH_ACTIVATIONS or self.method == "gptq"
+
+    def _check_weights(self) -> None:
+        _check_choice("weight_ranges", self.weight_ranges, WEIGHT_RANGES)
+        if self.method is not None:
+            _set(self, "method", _resolve("method", self.method, WEIGHT_METHODS))
+        given = {
+            "method": self.method is not None,
+            "group_size": self.group_size is not None,
+            "symmetric": not self.symmetric,
+            "weight_ranges": self.weight_ranges != "mse",
+        }
+        if self.precision not in WEIGHT_BITS:
+            for name in (name for name, is_given in given.items() if is_given):
+                raise _usage(
+                    name,
+                    f"it is for weights of few bits, and the precision is {self.precision}",
+                    hint="add --precision w4a16, or leave it out",
+                )
+        if self.group_size is not None and self.group_size != -1:
+            if self.group_size < _LEAST_GROUP or self.group_size % _LEAST_GROUP:
+                raise _usage(
+                    "group_size",
+                    f"expected a multiple of {_LEAST_GROUP}, or -1 for one group per output, "
+                    f"found {self.group_size}",
+                    hint="32, 64 and 128 are usual",
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

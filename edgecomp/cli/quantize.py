@@ -10,7 +10,12 @@ from edgecomp.cli.build import require_calibration
 from edgecomp.cli.bundles import default_output
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
-from edgecomp.options import VERB_DEFAULTS, QuantizeOptions
+from edgecomp.options import (
+    VERB_DEFAULTS,
+    WEIGHT_BITS,
+    WEIGHTS_PROPERTY,
+    QuantizeOptions,
+)
 
 _HELP = f"""Write the portable quantized model (QDQ ONNX).
 
@@ -40,4 +45,16 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     if options.precision == "auto":
         # A model that was quantized already has none.
         facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
-    talk.result(facts, str(options.output))
+    lines = [str(options.output)]
+    if options.precision in WEIGHT_BITS:
+        facts["weights"] = json.loads(quantized.metadata_props.get(WEIGHTS_PROPERTY, "[]"))
+        lines += [_weights_line(row) for row in facts["weights"]]
+    talk.result(facts, "\n".join(lines))
+
+
+def _weights_line(row: dict[str, Any]) -> str:
+    """A layer whose weights are stored in few bits; the control stands beside any method."""
+    text = f"{row['node']}: {row['float_bytes']} to {row['bytes']} bytes, {row['method']}"
+    if "error" not in row:
+        return text
+    return f"{text}, error {row['error']:.2e} (rtn {row['rtn_error']:.2e})"

@@ -24,6 +24,7 @@ _TYPES = {
     ir.DataType.INT8: (-128, 8),
     ir.DataType.UINT8: (0, 8),
 }
+_FEWEST_BITS, _FULL_BITS = 2, 4
 #: With more rows, whole bytes without blocks are faster as float32 than unpacked on the way.
 _MOST_ROWS_OF_BYTES = 16
 
@@ -36,8 +37,8 @@ class PackedWeights:
         numbers: uint8 [K, N], below ``2**bits``.
         scales: float32 [blocks, N].
         zeros: uint8 [blocks, N].
-        bits: 2, 4 or 8.
-        block: elements of K per block.
+        bits: 2, 3, 4 or 8.
+        block: elements of K per block; the last one may have fewer.
     """
 
     numbers: AnyArray
@@ -45,6 +46,25 @@ class PackedWeights:
     zeros: AnyArray
     bits: int
     block: int
+
+    def real(self) -> AnyArray:
+        """The matrix: float32 [K, N]."""
+        group = np.arange(len(self.numbers)) // self.block
+        steps = self.numbers.astype(np.float32) - self.zeros.astype(np.float32)[group]
+        matrix: AnyArray = steps * self.scales[group]
+        return matrix
+
+
+def weight_matrix(product: ir.Node) -> AnyArray:
+    """Constant second operand of a MatMul or Gemm as [K, N]."""
+    weight = constant_array(product.inputs[1])
+    assert weight is not None
+    return weight.T if is_turned(product) else weight
+
+
+def is_turned(product: ir.Node) -> bool:
+    """Whether the second operand of a MatMul or Gemm lies as [N, K]."""
+    return product.op_type == "Gemm" and product.attributes.get_int("transB", 0) != 0
 
 
 def packed_weights(node: ir.Node) -> PackedWeights | None:
@@ -97,7 +117,7 @@ def _source(node: ir.Node) -> tuple[ir.Node, bool] | None:
     if node.op_type == "Gemm":
         if node.attributes.get_int("transA", 0):
             return None
-        turned = bool(node.attributes.get_int("transB", 0))
+        turned = is_turned(node)
     value = node.inputs[1]
     x = node.inputs[0]
     if x is None or x.dtype != ir.DataType.FLOAT or len(static_shape(x) or ()) < 2:
@@ -139,13 +159,30 @@ def _parts(
     points = (zero.astype(np.int16) - least).astype(np.uint8)
     axis = node.attributes.get_int("axis", 1) % 2
     block = node.attributes.get_int("block_size", 0)
-    if numbers.size and bits > 2 and int(numbers.max()) < 4:
-        bits = 2  # MatMulNBits of two bits comes in a type of four
+    numbers, points, bits = _narrowed(numbers, points, bits)
     if block:
-        return numbers, scale, points.reshape(scale.shape), bits, axis, block
+        return numbers, scale, np.broadcast_to(points, scale.shape), bits, axis, block
     if scale.size == 1:
         return numbers, scale.reshape(1, 1), points.reshape(1, 1), bits, 0, 0
     # One scale per index of the axis: a single block along the other.
     shape = (-1, 1) if axis == 0 else (1, -1)
     points = np.broadcast_to(points, scale.shape)
     return numbers, scale.reshape(shape), points.reshape(shape), bits, 1 - axis, 0
+
+
+def _narrowed(
+    numbers: AnyArray, points: AnyArray, bits: int
+) -> tuple[AnyArray, AnyArray, int]:
+    """Numbers and zero points with as few bits as the numbers need.
+
+    3 bits come in a type of four, and so do 2 before opset 25 and in MatMulNBits.
+    """
+    if not numbers.size:
+        return numbers, points, bits
+    least = int(numbers.min())
+    if int(points.min()) < least:
+        return numbers, points, bits
+    fewer = max(_FEWEST_BITS, (int(numbers.max()) - least).bit_length())
+    if fewer >= min(bits, _FULL_BITS):
+        return numbers, points, bits
+    return numbers - np.uint8(least), points - np.uint8(least), fewer

@@ -142,8 +142,8 @@ def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
     return [v.name or "" for v in scope.stored if not is_constant(v) and v not in follows]
 
 
-def check_options(model: ir.Model, options: InsertQdqOptions) -> None:
-    """Whether there is what the options name, in the main graph or a body in it.
+def check_names(model: ir.Model, options: InsertQdqOptions) -> None:
+    """Whether there are the nodes that the options exclude, in the main graph or a body in it.
 
     Raises:
         EdgecompError: USAGE.
@@ -157,6 +157,15 @@ def check_options(model: ir.Model, options: InsertQdqOptions) -> None:
             raise EdgecompError(
                 Code.USAGE, f"no node is named '{name}'", hint=nearest_hint(name, names)
             )
+
+
+def check_options(model: ir.Model, options: InsertQdqOptions) -> None:
+    """Whether there is what the options name: nodes, and types with an integer form.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
+    check_names(model, options)
     for operator in options.op_types_to_quantize:
         known = (*_KNOWN_TYPES, *RECURRENT)
         if operator not in known:

@@ -165,7 +165,7 @@ class PackedMatrixMultiply:
     block ``k // block``.
 
     Attributes:
-        bits: 2, 4 or 8; numbers are below ``2**bits``.
+        bits: 2, 3, 4 or 8; numbers are below ``2**bits``.
         block: elements of K that share a scale.
     """
 

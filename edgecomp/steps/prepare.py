@@ -19,7 +19,7 @@ from edgecomp.frontend.load import load_model
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
-from edgecomp.options import QuantizeOptions
+from edgecomp.options import WEIGHT_BITS, QuantizeOptions
 from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
 from edgecomp.passes.pipeline import (
     PassReport,
@@ -33,6 +33,7 @@ from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
+from edgecomp.steps.quantize_weights import quantize_weights
 from edgecomp.steps.recipe import with_recipe
 
 logger = logging.getLogger(__name__)
@@ -129,12 +130,15 @@ def prepare(
         return Prepared(model, cut, facts)
     if target is not None and table is None:
         table = table_for(target, getattr(options, "cost_table", ""))
-    found = insert_quantization(
-        model, options, progress, dataset, target, table, recipe=recipe, floats=floats
-    )
+    if options.precision in WEIGHT_BITS:
+        found = quantize_weights(model, options, progress, dataset)
+    else:
+        found = insert_quantization(
+            model, options, progress, dataset, target, table, recipe=recipe, floats=floats
+        )
     facts |= found.facts
     if is_quantized(model):
-        facts["passes"].append("InsertQdqPass")
+        facts["passes"].append("StoreWeightsPass" if found.weights else "InsertQdqPass")
     return Prepared(model, found.samples, facts, found)
 
 

@@ -13,6 +13,7 @@ from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.readers import open_calibration
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
@@ -27,6 +28,7 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
+from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
@@ -56,6 +58,7 @@ class Quantization:
         ranges: of values, by name.
         options: what is quantized.
         shifts: of biases, by the node's name.
+        weights: of few bits, by the node's name, where nothing else is quantized.
     """
 
     samples: list[dict[str, Array]]
@@ -64,6 +67,7 @@ class Quantization:
     ranges: Mapping[str, Range]
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
+    weights: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
 
 
 def insert_quantization(
@@ -184,6 +188,9 @@ def _left_float(
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     """Quantize a model as the same one was at other sizes of its dynamic dimensions."""
+    if known.weights:
+        run_passes(model, [StoreWeightsPass(known.weights)], dump_dir=None)
+        return
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)

@@ -1,6 +1,7 @@
 """Operator families with dynamic dimensions, at any size, against onnxruntime."""
 
 import hypothesis
+import ml_dtypes
 import numpy as np
 import onnxruntime
 import pytest
@@ -45,6 +46,19 @@ def dense(g):
 
 def gemm(g):
     return g("Gemm", x_of(g, "s", 20), weights(37, 20), weights(37), transB=1)
+
+
+def few_bits(g):
+    """Weights of 4 bits with zero points, and of 2 bits without."""
+    x = x_of(g, "b", "s", 48)
+    numbers = RNG.integers(0, 16, (48, 70)).astype(ml_dtypes.uint4)
+    scales = RNG.uniform(0.02, 0.04, (2, 70)).astype(np.float32)
+    zeros = RNG.integers(0, 16, (2, 70)).astype(ml_dtypes.uint4)
+    up = g("DequantizeLinear", numbers, scales, zeros, axis=0, block_size=32)
+    hidden = g("Relu", g("Add", g("MatMul", x, up), weights(70)))
+    numbers = RNG.integers(-2, 2, (70, 33)).astype(ml_dtypes.int4)
+    down = g("DequantizeLinear", numbers, scales[0, :33], axis=1)
+    return g("MatMul", hidden, down)
 
 
 def scores(g):
@@ -192,7 +206,7 @@ def images(g):
 FAMILIES = {
     f.__name__: f
     for f in (
-        elementwise, mask, where, dense, gemm, scores, weighted, broadcast_product, layer_norm,
+        elementwise, mask, where, dense, gemm, few_bits, scores, weighted, broadcast_product, layer_norm,
         mean_over_length, mean_over_last, maximum_of_all, norm, log_softmax, embedding, positions,
         causal, heads, transpose, flatten, concatenate, prepend, last_of, without_first,
         every_second, expand, integers, top_k, gather_nd, gather_middle, scaled_by_size,
@@ -224,8 +238,14 @@ def models(tmp_path_factory):
     plans = [dynamic_plan(proto, specs_of(proto), name) for name, proto in protos.items()]
     open_model = link(plans, tmp_path_factory.mktemp("dynamic"))
     sessions = {name: open_model(name, threads=2) for name in protos}
+    options = onnxruntime.SessionOptions()
+    # Else it rounds activations to 8 bits in front of weights of few bits.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     yield {
-        name: (session, onnxruntime.InferenceSession(protos[name].SerializeToString()))
+        name: (
+            session,
+            onnxruntime.InferenceSession(protos[name].SerializeToString(), options),
+        )
         for name, session in sessions.items()
     }
     for session in sessions.values():

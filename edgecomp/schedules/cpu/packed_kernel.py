@@ -4,6 +4,7 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Activation, PackedMatrixMultiply
+from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
     Buffer,
@@ -39,6 +40,7 @@ class PackedShape:
         zero: the zero point where all are the same, else None.
         takes_zero: whether the unpacked numbers have the zero point taken off already.
         tile_rows: rows of a tile.
+        few: whether sums of blocks are scaled, rather than weights.
     """
 
     rows: int
@@ -51,6 +53,7 @@ class PackedShape:
     zero: int | None
     takes_zero: bool
     tile_rows: int
+    few: bool
 
     @staticmethod
     def of(
@@ -60,10 +63,12 @@ class PackedShape:
         columns: int,
         zeros: Array,
         target: Target,
+        *,
+        dynamic: bool = False,
     ) -> "PackedShape":
-        """The shape for a target."""
+        """The shape for a target; ``rows`` are the most where they are dynamic."""
         lanes = target.lanes(32)
-        few = rows <= _FEW_ROWS
+        few = rows <= _FEW_ROWS and not dynamic
         registers = 32 if lanes == 16 or target.core.isa == "aarch64" else 16
         zero = int(zeros.flat[0]) if (zeros == zeros.flat[0]).all() else None
         wanted = _VECTORS_FEW if few else _VECTORS_MANY
@@ -80,12 +85,8 @@ class PackedShape:
             zero=zero,
             takes_zero=zero is not None and Unpacker.has_table(target, kind.bits),
             tile_rows=rows if few else min(rows, _ROWS_MANY[registers]),
+            few=few,
         )
-
-    @property
-    def few(self) -> bool:
-        """Whether sums of blocks are scaled."""
-        return self.rows <= _FEW_ROWS
 
     @property
     def needs_sums(self) -> bool:
@@ -98,9 +99,15 @@ class PackedShape:
         return 32 // self.bits
 
     @property
+    def block_words(self) -> int:
+        """Words of a block, the last of which may have room left."""
+        return -(-self.block // self.each)
+
+    @property
     def words(self) -> int:
         """Words of K."""
-        return -(-self.depth // self.each)
+        whole, rest = divmod(self.depth, self.block)
+        return whole * self.block_words + -(-rest // self.each)
 
     @property
     def blocks(self) -> int:
@@ -130,12 +137,24 @@ class _Pointers:
 
 
 class PackedKernel:
-    """Emits one kernel; a work item is a tile of columns and all rows."""
+    """Emits one kernel; a work item is a tile of columns and all rows.
+
+    Args:
+        shape: of the product.
+        target: the device.
+        activation: behind it.
+        row_count: rows where they differ from run to run, at most those of the shape.
+    """
 
     def __init__(
-        self, shape: PackedShape, target: Target, activation: Activation | None
+        self,
+        shape: PackedShape,
+        target: Target,
+        activation: Activation | None,
+        row_count: Dimension | None = None,
     ) -> None:
         self.shape, self.target, self.activation = shape, target, activation
+        self.row_count = row_count
         self.builder = KernelBuilder(target.core.isa)
 
     def emit(self) -> tuple[Kernel, int]:
@@ -144,17 +163,35 @@ class PackedKernel:
         self.pointers = self._declare()
         taken = shape.zero if shape.takes_zero and shape.zero is not None else 0
         self.unpacker = Unpacker(builder, self.target, shape.bits, taken, shape.lanes)
-        whole, rest = divmod(shape.rows, shape.tile_rows)
         with builder.loop("item", builder.lo, builder.hi) as tile:
-            if whole == 1:
-                self._tile(tile, 0, shape.tile_rows)
+            if self.row_count is None:
+                self._static_rows(tile)
             else:
-                with builder.loop("group", 0, whole) as group:
-                    self._tile(tile, group * shape.tile_rows, shape.tile_rows)
-            if rest:
-                self._tile(tile, whole * shape.tile_rows, rest)
+                self._dynamic_rows(tile, self.row_count)
         name = f"packed_{shape.bits}bit_{shape.tile_rows}x{shape.width}"
         return builder.finish(name), shape.tiles
+
+    def _static_rows(self, tile: Expr) -> None:
+        shape, builder = self.shape, self.builder
+        whole, rest = divmod(shape.rows, shape.tile_rows)
+        if whole == 1:
+            self._tile(tile, 0, shape.tile_rows)
+        else:
+            with builder.loop("group", 0, whole) as group:
+                self._tile(tile, group * shape.tile_rows, shape.tile_rows)
+        if rest:
+            self._tile(tile, whole * shape.tile_rows, rest)
+
+    def _dynamic_rows(self, tile: Expr, row_count: Dimension) -> None:
+        """Whole tiles of rows, then row after row."""
+        shape, builder = self.shape, self.builder
+        rows = builder.size(row_count)
+        whole = builder.let("whole", rows // shape.tile_rows)
+        with builder.loop("group", 0, whole) as group:
+            self._tile(tile, group * shape.tile_rows, shape.tile_rows)
+        if shape.tile_rows > 1:
+            with builder.loop("row", whole * shape.tile_rows, rows) as row:
+                self._tile(tile, row, 1)
 
     def _declare(self) -> _Pointers:
         shape, builder = self.shape, self.builder
@@ -208,7 +245,7 @@ class PackedKernel:
         offsets = [self._offset(at, v, scales[v]) for v in range(shape.vectors)]
         first_word = builder.let(
             "first_word",
-            (tile * shape.words + block * (shape.block // shape.each)) * shape.width,
+            (tile * shape.words + block * shape.block_words) * shape.width,
         )
         x_at = builder.let("x_at", row * shape.depth + block * shape.block)
         if not shape.few:

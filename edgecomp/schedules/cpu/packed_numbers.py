@@ -1,4 +1,4 @@
-"""Numbers of 2, 4 or 8 bits out of 32-bit words, as float32."""
+"""Numbers of 2, 3, 4 or 8 bits out of 32-bit words, as float32."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Unpacker:
         self.isa = target.core.isa
         self.table: Expr = None
         if self.has_table(target, bits):
-            # Bits above a number of 2 bits belong to its neighbour: every fourth entry is alike.
+            # Bits above a number of 2 or 3 belong to its neighbour: entries repeat.
             entries = np.arange(16) % (1 << bits) - zero
             array = builder.array("numbers", "float32", 16)
             for index, entry in enumerate(entries):

@@ -1,9 +1,10 @@
-"""Products with matrices of 2, 4 or 8 bits per weight, unpacked in registers.
+"""Products with matrices of 2, 3, 4 or 8 bits per weight, unpacked in registers.
 
     y = a @ ((numbers - zeros) * scales) + bias, a scale and a zero per block of K and column
 
 The matrix is read once as it is stored: with few rows its bytes are all that counts. Lanes are
-columns; a 32-bit word holds the numbers of 4, 8 or 16 neighbours in K of one column. Two forms:
+columns; a 32-bit word holds the numbers of 4, 8, 10 or 16 neighbours in K of one column, and a
+block begins with a word of its own. Two forms:
 
 * few rows: per block ``total += scale * (sum(q x) - zero * sum(x))``, where q is the number as it
   comes out of the word, and the sums of x come from a kernel before;
@@ -14,34 +15,40 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu import functions
 from edgecomp.schedules.cpu.packed_kernel import PackedKernel, PackedShape
 from edgecomp.schedules.cpu.rows import Row
-from edgecomp.schedules.schedule import Constant, KernelCall
+from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
 
 NAME = "packed_matrix_multiply"
 
 
 def match(operation: Operation, target: Target) -> str:
-    """Claim products whose blocks are whole words."""
+    """Claim products of float32 rows with constants."""
     del target
     kind = operation.kind
     if not isinstance(kind, PackedMatrixMultiply):
         return "not a product with packed weights"
-    x, numbers = operation.inputs[:2]
+    x = operation.inputs[0]
     if any(value.constant is None for value in operation.inputs[1:]):
         return "weights are not constant"
     if x.dtype != "float32" or Order.NHWC in (x.order, operation.outputs[0].order):
         return f"activations are {x.dtype}, {x.order.value}"
-    if kind.block % (32 // kind.bits) and kind.block < numbers.shape[0]:
-        return f"blocks of {kind.block} are no whole words"
     return functions.refusal(kind.activation) if kind.activation else ""
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """Sums of x where they are needed, then the product."""
+    return emit_packed(operation, target)
+
+
+def emit_packed(
+    operation: Operation, target: Target, row_count: Dimension | None = None
+) -> list[KernelCall]:
+    """The same where ``row_count`` may be dynamic; rows of the operation are the most."""
     kind = operation.kind
     assert isinstance(kind, PackedMatrixMultiply)
     x, numbers, scales, zeros, bias = operation.inputs
@@ -52,8 +59,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert zeros.constant is not None
     assert bias.constant is not None
     rows = x.elements // depth
-    shape = PackedShape.of(kind, rows, depth, columns, zeros.constant, target)
-    kernel, items = PackedKernel(shape, target, kind.activation).emit()
+    shape = PackedShape.of(
+        kind, rows, depth, columns, zeros.constant, target, dynamic=row_count is not None
+    )
+    writer = PackedKernel(shape, target, kind.activation, row_count)
+    kernel, items = writer.emit()
     label = numbers.name
     arguments: list[Value | Constant] = [
         x,
@@ -72,6 +82,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         arguments=(*arguments, output),
         work_items=items,
         multiply_adds=rows * depth * columns,
+        dynamic=None if row_count is None else Dynamic(items, sizes=writer.builder.sizes),
     )
     return [*calls, product]
 
@@ -79,8 +90,10 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 def pack(numbers: Array, shape: PackedShape) -> Array:
     """uint8 [K, N] to uint32, flat: per tile of columns [words of K][columns]."""
     width = shape.tiles * shape.width
-    padding = ((0, shape.words * shape.each - shape.depth), (0, width - shape.columns))
-    full = np.pad(numbers, padding).reshape(shape.words, shape.each, width)
+    slots = np.zeros((shape.words * shape.each, width), np.uint8)
+    block, place = np.divmod(np.arange(shape.depth), shape.block)
+    slots[block * shape.block_words * shape.each + place, : shape.columns] = numbers
+    full = slots.reshape(shape.words, shape.each, width)
     words = np.zeros((shape.words, width), np.uint32)
     for position in range(shape.each):
         words |= full[:, position].astype(np.uint32) << np.uint32(position * shape.bits)

@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu.dynamic import (
     leading,
     non_max_suppression,
     non_zero,
+    packed_products,
     products,
     progression,
     reductions,
@@ -31,6 +32,7 @@ from edgecomp.schedules.schedule import Schedule
 
 DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
     products,
+    packed_products,
     batch_products,
     reductions,
     rows,

@@ -94,7 +94,7 @@ def _refusal(operation: Operation) -> str:
 def _kind_refusal(kind: Any, operation: Operation) -> str:
     if isinstance(kind, _SEPARATE):
         return ""
-    rank = len(operation.output.shape)
+    rank = len(operation.outputs[0].shape)
     if isinstance(kind, (QuantizedAdd, QuantizedMultiply)):
         fits = all(
             len(value.shape) <= rank

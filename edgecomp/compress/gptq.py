@@ -1,0 +1,128 @@
+"""GPTQ: round the weights of one input after the other, and let the others make up for it.
+
+    minimize ||X W - X Q||^2 over stored Q, for inputs X [n, K] and weights W [K, N]
+
+Only ``H = X^T X`` counts. When row k of W is rounded, the rows that are still free move by
+``-U[k, j] / U[k, k] * error``, where U is upper triangular with ``H^-1 = U^T U``: what is best for
+them by least squares, whatever is rounded later (Frantar, Ashkboos, Hoefler, Alistarh, "GPTQ:
+Accurate Post-Training Quantization for Generative Pre-trained Transformers", 2023, section 3 and
+algorithm 1). Rows are taken in the order of falling ``H[k, k]``, the heaviest first, with scales
+of groups that are chosen before from the weights as trained, so that groups stay neighbours in K.
+
+``H`` gets a hundredth of its mean diagonal added to the diagonal, and an input that was always
+zero, of which the data says nothing, is rounded to nearest.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+
+from edgecomp.compress.grid import Grid, Numbers, Real, WeightForm, grid_of, grids_of, packed
+from edgecomp.graph.packed_weights import PackedWeights
+
+#: Rows whose corrections are applied to the rows behind them together.
+_BLOCK_ROWS = 128
+_MOST_DAMPING = 1e3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GptqSettings:
+    """What the method leaves open.
+
+    Attributes:
+        damping: part of the mean diagonal that is added to the diagonal.
+        heaviest_first: order of rows; else that of the matrix, where a group's scale is chosen
+            from the weights as they are when its first row is rounded.
+    """
+
+    damping: float = 0.01
+    heaviest_first: bool = True
+
+
+def gptq(
+    weight: Real, hessian: Real, form: WeightForm, settings: GptqSettings | None = None
+) -> PackedWeights:
+    """Store a finite matrix [K, N] for inputs with ``hessian = X^T X`` [K, K], or a multiple."""
+    settings = settings or GptqSettings()
+    order = np.arange(len(weight))
+    if settings.heaviest_first:
+        order = np.argsort(-np.diag(hessian), kind="stable")
+    factor = _inverse_factor(hessian[np.ix_(order, order)], settings.damping)
+    rounding = _Rounding(weight, form, order, chosen_before=settings.heaviest_first)
+    rounding.run(factor)
+    return packed(rounding.numbers, rounding.grids, form)
+
+
+def output_error(weight: Real, stored: PackedWeights, hessian: Real) -> float:
+    """``||X W - X Q||^2 / ||X W||^2``; 0 where the product is zero."""
+    difference = weight - stored.real().astype(np.float64)
+    whole = float(np.einsum("kn,kn->", weight, hessian @ weight))
+    lost = float(np.einsum("kn,kn->", difference, hessian @ difference))
+    return max(0.0, lost) / whole if whole > 0 else 0.0
+
+
+def _inverse_factor(hessian: Real, damping: float) -> Real:
+    """Upper triangular U with ``H^-1 = U^T U``, of the damped H."""
+    diagonal = np.diag(hessian)
+    unseen = diagonal <= 0
+    mean = float(diagonal.mean()) or 1.0
+    while True:
+        damped = hessian + np.diag(np.where(unseen, mean, damping * mean))
+        try:
+            # J H J = L L^T with J the reversal gives H = V V^T for the upper V = J L J, and
+            # H^-1 = V^-T V^-1: U is V^-1.
+            lower = scipy.linalg.cholesky(damped[::-1, ::-1], lower=True)
+            upper = np.ascontiguousarray(lower[::-1, ::-1])
+            inverse: Real = scipy.linalg.solve_triangular(upper, np.eye(len(upper)))
+        except np.linalg.LinAlgError:
+            damping = max(10 * damping, 1e-6)
+            if damping > _MOST_DAMPING:
+                raise
+            continue
+        return inverse
+
+
+class _Rounding:
+    """One matrix on its way."""
+
+    def __init__(
+        self, weight: Real, form: WeightForm, order: np.ndarray, *, chosen_before: bool
+    ) -> None:
+        self.form = form
+        self.order = order
+        self.block = form.block(len(weight))
+        self.left = weight[order]
+        self.numbers: Numbers = np.zeros(weight.shape, np.uint8)
+        self.grids: list[Grid] = grids_of(weight, form) if chosen_before else []
+
+    def run(self, factor: Real) -> None:
+        """Round all rows; ``factor`` is in the order of rows."""
+        depth = len(self.left)
+        rows = _BLOCK_ROWS
+        if not self.grids and self.block < depth:
+            # A group lies in one block, so that its rows have all corrections when its scale is
+            # chosen.
+            rows = self.block * max(1, _BLOCK_ROWS // self.block)
+        for first in range(0, depth, rows):
+            end = min(first + rows, depth)
+            errors = self._block(factor, first, end)
+            self.left[end:] -= factor[first:end, end:].T @ errors
+
+    def _block(self, factor: Real, first: int, end: int) -> Real:
+        """Round some rows; their errors, each over its diagonal element."""
+        errors = np.empty((end - first, self.left.shape[1]))
+        for row in range(first, end):
+            target = int(self.order[row])
+            grid = self._grid(target)
+            self.numbers[target] = grid.store(self.left[row])
+            error = (self.left[row] - grid.real(self.numbers[target])) / factor[row, row]
+            self.left[row + 1 : end] -= factor[row, row + 1 : end, None] * error
+            errors[row - first] = error
+        return errors
+
+    def _grid(self, row: int) -> Grid:
+        index = row // self.block
+        if index == len(self.grids):
+            self.grids.append(grid_of(self.left[row : row + self.block], self.form))
+        return self.grids[index]

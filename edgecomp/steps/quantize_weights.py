@@ -1,0 +1,142 @@
+"""Weights in few bits, activations in float: which, by which method, with what error."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.calibrate.readers import CalibrationSet, open_calibration
+from edgecomp.compress.grid import WeightForm
+from edgecomp.compress.weight_layers import StoredLayer, store_layers
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.opset import convert_opset
+from edgecomp.graph.run import random_feeds
+from edgecomp.options import WEIGHT_BITS, WEIGHTS_PROPERTY, QuantizeOptions
+from edgecomp.passes.pipeline import run_passes
+from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.store_weights import TWO_BITS_OPSET, StoreWeightsPass
+from edgecomp.passes.weight_scope import require_group, weight_scope
+from edgecomp.progress import Progress
+from edgecomp.steps.quantize import GOLDEN_SAMPLES, Quantization
+from edgecomp.steps.source import errors_about
+
+logger = logging.getLogger(__name__)
+
+#: Inputs that share a scale where nothing else is asked for.
+DEFAULT_GROUP = 64
+
+
+def quantize_weights(
+    model: ir.Model, options: QuantizeOptions, progress: Progress, dataset: Any
+) -> Quantization:
+    """Store the weights of a float model's products in few bits, in place.
+
+    Args:
+        model: after the float passes.
+        options: how.
+        progress: told about every step.
+        dataset: samples, in place of ``options.calibration_data``; without either weights are
+            rounded to nearest.
+
+    Raises:
+        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID.
+    """
+    source = options.calibration_data if dataset is None else dataset
+    if source is None and options.method == "gptq":
+        raise EdgecompError(
+            Code.USAGE,
+            "method gptq needs calibration data",
+            hint="give typical inputs, or --method rtn, which needs none",
+        )
+    form = _form(options)
+    if form.bits == 2:
+        _raise_opset(model)
+    scope_options = InsertQdqOptions(
+        nodes_to_exclude=options.nodes_to_exclude,
+        op_types_to_quantize=options.op_types_to_quantize,
+    )
+    scope = weight_scope(model, scope_options)
+    if options.group_size not in (None, -1):
+        require_group(scope.products, form.group)
+    method = options.method or ("rtn" if source is None else "gptq")
+    progress("store the weights", 0, len(scope.products))
+
+    def told(done: int, total: int) -> None:
+        progress("store the weights", done, total)
+
+    calibration: CalibrationSet | None = None
+    if source is None:
+        layers = store_layers(model, scope.products, form, method=method, progress=told)
+        samples = [random_feeds(model, seed=options.seed)]
+    else:
+        with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
+            calibration = open_calibration(
+                source,
+                model.graph.inputs,
+                num_samples=options.num_samples,
+                mean=options.mean or None,
+                std=options.std or None,
+                resize=options.resize,
+            )
+            layers = store_layers(
+                model, scope.products, form, method=method, samples=calibration, progress=told
+            )
+        samples = calibration.first[:GOLDEN_SAMPLES]
+    weights = {name: layer.weights for name, layer in layers.items()}
+    run_passes(model, [StoreWeightsPass(weights)], dump_dir=None)
+    rows = [_row(name, layer) for name, layer in layers.items()]
+    model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+    facts = {
+        "quantization": {
+            "precision": options.precision,
+            "activations": "float32",
+            "method": method,
+            "group_size": form.group or -1,
+            "symmetric": form.symmetric,
+            "weight_ranges": form.ranges,
+            "samples": 0 if calibration is None else calibration.used,
+            "stay_float": {each.node: each.reason for each in scope.refusals},
+        },
+        "weights": rows,
+    }
+    return Quantization(
+        samples, facts, options.precision, {}, scope_options, {}, weights=weights
+    )
+
+
+def _form(options: QuantizeOptions) -> WeightForm:
+    group = DEFAULT_GROUP if options.group_size is None else max(0, options.group_size)
+    return WeightForm(
+        bits=WEIGHT_BITS[options.precision],
+        group=group,
+        symmetric=options.symmetric,
+        ranges=options.weight_ranges,
+    )
+
+
+def _raise_opset(model: ir.Model) -> None:
+    """To the first operator set with 2-bit types; where it cannot be, 4 bits hold the numbers."""
+    try:
+        convert_opset(model, TWO_BITS_OPSET)
+    except EdgecompError as error:
+        logger.warning("2-bit weights take 4 bits in the portable model: %s", error.cause)
+
+
+def _row(name: str, layer: StoredLayer) -> Mapping[str, Any]:
+    """A layer in the report."""
+    weights = layer.weights
+    depth, columns = weights.numbers.shape
+    bits = depth * columns * weights.bits + weights.scales.size * 32
+    row: dict[str, Any] = {
+        "node": name,
+        "shape": [depth, columns],
+        "float_bytes": depth * columns * 4,
+        "bytes": -(-bits // 8),
+        "method": layer.method,
+    }
+    if layer.error is not None:
+        row |= {"error": float(np.float32(layer.error)), "rtn_error": layer.control}
+    return row | ({"note": layer.note} if layer.note else {})
