@@ -69,9 +69,7 @@ class CountedShapes:
             try:
                 model = at_sizes(sizes)
             except EdgecompError as error:
-                logger.warning(
-                    "the model cannot have %s: %s", _listed(sizes), error.cause
-                )
+                logger.warning("the model cannot have %s: %s", _listed(sizes), error.cause)
                 continue
             self._compare(sizes, _shapes(model))
 
