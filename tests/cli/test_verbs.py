@@ -198,9 +198,21 @@ def test_verify(run, calls):
 
 
 def test_check(run, calls, api):
-    result = run("check", "m.onnx", "-t", "host", "-t", "rpi4", "--input", "x:1x3x8x8")
+    result = run(
+        "check",
+        "m.onnx",
+        "-t",
+        "host",
+        "-t",
+        "rpi4",
+        "--input",
+        "x:1x3x8x8",
+        "--bound",
+        "y_0:[0..9]",
+    )
     assert result.status == 0
-    model, targets, inputs, constants = calls["check"]
+    model, targets, inputs, constants, bounds = calls["check"]
+    assert bounds == ("y_0:[0..9]",)
     assert [target.name for target in targets] == ["host", "raspberry-pi-4"]
     assert (model, inputs, constants) == ("m.onnx", ("x:1x3x8x8",), ())
     run("check", "m.onnx")

@@ -52,7 +52,8 @@ typedef enum ec_status {
   EC_ERROR_ROUNDS = 0x14,           /* the inputs ask a loop for more rounds than was built */
   EC_ERROR_BRANCH = 0x15, /* the inputs choose a branch that does not fit the shapes */
   EC_ERROR_SHAPE = 0x16,  /* an input cannot have this shape */
-  EC_ERROR_COUNT = 0x17,  /* a call found more, or fewer, elements than the model has room for */
+  EC_ERROR_COUNT =
+      0x17, /* a call found more, or fewer, elements than the model has room for */
   EC_ERROR_OUT_OF_MEMORY = 0x20,
   EC_ERROR_FILE = 0x21,          /* weights file missing or unreadable */
   EC_ERROR_THREAD = 0x22,        /* a worker thread could not be started */
@@ -143,8 +144,8 @@ EC_API EC_MUST_CHECK ec_status ec_session_set_input_shape(ec_session *session, u
 
 /* The shape that a port has now: `out_shape` has room for EC_MAX_RANK dimensions. A dimension
  * that the data decides (`is_counted` of its symbol) is the largest before the first run, then
- * that of the last run; an output is contiguous at that shape, of no bytes where it is 0. A run
- * that counts more, or fewer, than the model has room for fails with EC_ERROR_COUNT. */
+ * that of the last run; an output is contiguous at that shape, of no bytes where it is 0. A
+ * run that counts more, or fewer, than the model has room for fails with EC_ERROR_COUNT. */
 EC_API EC_MUST_CHECK ec_status ec_session_input_shape(const ec_session *session,
                                                       uint32_t index, int64_t *out_shape,
                                                       uint32_t *out_rank);
