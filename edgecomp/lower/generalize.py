@@ -330,24 +330,28 @@ def _alike_pads(kinds: Sequence[Any]) -> list[Any]:
 
 
 def _require_same_resize(operation: Operation, twins: Sequence[Operation]) -> None:
-    """Tables of a smaller size are those of the largest, cut at the last row and column."""
+    """Tables of a smaller size are those of a larger one, cut at the last row and column."""
     kind = operation.kind
     assert isinstance(kind, Resize)
+    extents = [largest(extent) for extent in operation.inputs[0].shape[2:]]
     for twin in twins:
-        other, source = twin.kind, twin.inputs[0]
+        other = twin.kind
         assert isinstance(other, Resize)
-        axes = (
-            (kind.rows, kind.row_weights, other.rows, other.row_weights),
-            (kind.columns, kind.column_weights, other.columns, other.column_weights),
+        own = (
+            (kind.rows, kind.row_weights, extents[0]),
+            (kind.columns, kind.column_weights, extents[1]),
         )
-        for last, (whole, weights, part, part_weights) in zip(
-            (extent - 1 for extent in source.shape[2:]), axes, strict=True
-        ):
-            fits = len(part) <= len(whole) and other.nearest == kind.nearest
-            if not (
-                fits
-                and np.array_equal(np.minimum(whole[: len(part)], last), part)
-                and np.array_equal(weights[: len(part)], part_weights)
+        theirs = (
+            (other.rows, other.row_weights, twin.inputs[0].shape[2]),
+            (other.columns, other.column_weights, twin.inputs[0].shape[3]),
+        )
+        for pair in zip(own, theirs, strict=True):
+            part, whole = sorted(pair, key=lambda table: len(table[0]))
+            size = len(part[0])
+            if (
+                kind.nearest != other.nearest
+                or not np.array_equal(np.minimum(whole[0][:size], part[2] - 1), part[0])
+                or not np.array_equal(whole[1][:size], part[1])
             ):
                 raise _DiffersError("its scale or its positions depend on the size")
 
