@@ -21,7 +21,13 @@ PRECISIONS = {
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
     "auto": (),
 }
-CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
+CALIBRATION_METHODS = {
+    "minmax": (),
+    "percentile": (),
+    "entropy": ("kl",),
+    "mse": (),
+    "ema": ("moving-average",),
+}
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -158,6 +164,15 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         99.99, "share of values inside the range, for --calibration-method percentile"
     )
     num_samples: int = _option(300, "calibration samples to use at most", metavar="N")
+    calibration_tolerance: float = _option(
+        0.0,
+        "stop reading samples when the last doubling of them changed no range by more than this "
+        "share of it; 0 reads all",
+        metavar="SHARE",
+    )
+    strict_calibration: bool = _option(
+        False, "fail where calibration warns about the samples (docs/calibration.md)"
+    )
     per_channel: bool = _option(True, "one weight scale per output channel")
     bias_correction: bool = _option(
         False, "take the mean error of every quantized product out of its bias"
@@ -182,6 +197,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         if not 50 < self.calibration_percentile <= 100:
             raise _usage("calibration_percentile", "expected more than 50 and at most 100")
         _check_range("num_samples", self.num_samples, 1, None)
+        if not 0 <= self.calibration_tolerance < 1:
+            raise _usage("calibration_tolerance", "expected at least 0 and less than 1")
         _check_range("seed", self.seed, 0, _SEED_LIMIT - 1)
         if self.precision == "auto" and not self.target:
             raise _usage(

@@ -40,4 +40,5 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     if options.precision == "auto":
         # A model that was quantized already has none.
         facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
+    facts |= quantized.meta.get("edgecomp.calibration", {})
     talk.result(facts, str(options.output))

@@ -8,9 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.calibrate.ranges import Range
-from edgecomp.calibrate.readers import open_calibration
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import QuantizeOptions
@@ -30,6 +28,7 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
+from edgecomp.steps.calibrate import calibrate
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.source import errors_about
 
@@ -37,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 #: Where a model that ``auto`` chose for keeps the decision, as JSON.
 CHOICE_PROPERTY = "edgecomp.precision_choice"
+#: Where a model has what calibration found, in the process only.
+CALIBRATION_META = "edgecomp.calibration"
+#: Errors that are about the calibration data, not about the model.
+_ABOUT_SAMPLES = (Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID, Code.CALIBRATION_DOUBTFUL)
 #: Samples whose outputs are kept in the bundle for ``verify``.
 GOLDEN_SAMPLES = 2
 
@@ -82,7 +85,7 @@ def insert_quantization(
         table: measured times of layers on it.
 
     Raises:
-        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID.
+        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL.
     """
     source = options.calibration_data if dataset is None else dataset
     if source is None:
@@ -97,23 +100,10 @@ def insert_quantization(
         per_channel=options.per_channel,
     )
     check_options(model, qdq)
-    with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
-        calibration = open_calibration(
-            source,
-            model.graph.inputs,
-            num_samples=options.num_samples,
-            mean=options.mean or None,
-            std=options.std or None,
-            resize=options.resize,
-        )
-        ranges = collect_ranges(
-            model,
-            calibration,
-            method=options.calibration_method,
-            percentile=options.calibration_percentile,
-            values=_values(model.graph, qdq, options),
-            progress=lambda done, total: progress("calibrate", done, total or 0),
-        )
+    with errors_about(source, only=_ABOUT_SAMPLES):
+        values = _values(model.graph, qdq, options)
+        calibration = calibrate(model, options, source, values, progress)
+        ranges = calibration.ranges
         choice = None
         if options.precision == "auto" and target is not None:
             progress("choose the precision of each layer")
@@ -128,7 +118,7 @@ def insert_quantization(
         if options.bias_correction:
             corrected = correct_bias(
                 model,
-                calibration,
+                calibration.samples,
                 ranges,
                 qdq,
                 progress=lambda done, total: progress("correct biases", done, total),
@@ -139,11 +129,12 @@ def insert_quantization(
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
-        "samples": calibration.used,
+        **calibration.facts,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
     }
     facts: dict[str, Any] = {"quantization": quantization}
+    model.meta[CALIBRATION_META] = calibration.facts
     if choice is not None and target is not None:
         quantization["result"] = choice.result
         facts |= choice.facts
@@ -153,7 +144,12 @@ def insert_quantization(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
     return Quantization(
-        calibration.first[:GOLDEN_SAMPLES], facts, options.precision, ranges, qdq, shifts
+        calibration.samples.first[:GOLDEN_SAMPLES],
+        facts,
+        options.precision,
+        ranges,
+        qdq,
+        shifts,
     )
 
 
