@@ -157,6 +157,11 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "folder of images, .npy or .npz file, or script.py with get_calibration_data()",
         metavar="PATH",
     )
+    data_free: bool = _option(
+        False,
+        "calibrate without data: on made-up inputs, with the statistics of the model's batch "
+        "normalization where it has any; measure the accuracy (docs/calibration.md)",
+    )
     calibration_method: str = _option(
         "mse", "how activation ranges are chosen", choices=tuple(CALIBRATION_METHODS)
     )
@@ -211,6 +216,10 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "bias_correction",
                 "a float model has no error to correct",
                 hint="add --precision w8a8, or leave --bias-correction out",
+            )
+        if self.data_free and (self.calibration_data is not None or self.precision == "fp32"):
+            raise _usage(
+                "data_free", "not together with --calibration-data or --precision fp32"
             )
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(

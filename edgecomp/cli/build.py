@@ -43,10 +43,12 @@ def require_calibration(options: QuantizeOptions) -> None:
     Raises:
         EdgecompError: ``USAGE``.
     """
-    if options.precision != "fp32" and options.calibration_data is None:
+    if options.precision == "fp32" or options.data_free:
+        return
+    if options.calibration_data is None:
         raise EdgecompError(
             Code.USAGE,
             f"--precision {options.precision} needs --calibration-data",
             hint="give a folder of typical images, an .npy or .npz file, or a script.py with "
-            "get_calibration_data()",
+            "get_calibration_data(); or --data-free",
         )

@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.cache_folder import cache_folder
+from edgecomp.calibrate.data_free import data_free
 from edgecomp.calibrate.lint import Finding, Subject, lint
 from edgecomp.calibrate.observe import Seen, collect_ranges, samples_known
 from edgecomp.calibrate.ranges import Range
@@ -50,7 +51,7 @@ def calibrate(
     Args:
         model: float, after its passes.
         options: samples, method, tolerance.
-        source: of the samples.
+        source: of the samples; None with ``data_free``.
         values: names.
         progress: told about every sample.
         choices: see ``collect_ranges``.
@@ -58,6 +59,10 @@ def calibrate(
     Raises:
         EdgecompError: CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL.
     """
+    observed, made_up = model, None
+    if options.data_free and source is None:
+        made_up = data_free(model, options.num_samples, options.seed)
+        observed, source = made_up.model, made_up.samples
     samples = open_calibration(
         source,
         model.graph.inputs,
@@ -66,9 +71,11 @@ def calibrate(
         std=options.std or None,
         resize=options.resize,
     )
+    if made_up is not None:
+        samples.requested = len(made_up.samples)
     seen = Seen()
     ranges = collect_ranges(
-        model,
+        observed,
         samples,
         method=options.calibration_method,
         percentile=options.calibration_percentile,
@@ -83,6 +90,9 @@ def calibrate(
         samples.read_first()
     already_said = samples.used < samples.requested
     samples.used = seen.samples
+    if made_up is not None:
+        logger.warning("data-free: ranges come from made-up inputs; measure the accuracy")
+        return Calibration(ranges, samples, {"samples": seen.samples, **made_up.facts})
     found = lint(_subject(model, options, seen))
     _tell(found, strict=options.strict_calibration, quiet=already_said)
     return Calibration(ranges, samples, _facts(seen, samples, found))
@@ -118,7 +128,8 @@ def _facts(seen: Seen, samples: CalibrationSet, found: Sequence[Finding]) -> dic
     facts: dict[str, Any] = {"samples": seen.samples}
     if seen.settled:
         known = samples_known(samples)
-        facts["samples_left"] = (known - seen.samples) if known is not None else "unknown"
+        if known is not None:
+            facts["samples_left"] = known - seen.samples
         facts["stopped"] = "the last doubling of the samples changed no range noticeably"
     if found:
         facts["calibration_warnings"] = [f"{f.check}: {f}" for f in found]

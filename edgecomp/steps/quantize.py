@@ -88,7 +88,7 @@ def insert_quantization(
         EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL.
     """
     source = options.calibration_data if dataset is None else dataset
-    if source is None:
+    if source is None and not options.data_free:
         raise EdgecompError(
             Code.USAGE,
             f"precision {options.precision} needs calibration data",

@@ -68,3 +68,22 @@ def test_the_example_input_of_a_torch_module(rng):
         warnings.append(facts["quantization"].get("calibration_warnings", []))
     assert [text.partition(":")[0] for text in warnings[0]] == ["normalization"]
     assert warnings[1] == []
+
+
+def test_without_data(model, caplog):
+    with caplog.at_level(logging.WARNING):
+        facts = prepared(model, None, data_free=True).facts["quantization"]
+    assert facts["data_free"] == "noise"
+    assert facts["samples"] == 32
+    assert "measure the accuracy" in caplog.text
+    with pytest.raises(EdgecompError, match="data-free"):
+        BuildOptions(precision="w8a8", data_free=True, calibration_data="images")
+
+
+def test_reading_stops_when_ranges_settle(model, many):
+    samples = np.concatenate([sample["x"] for sample in many * 8])
+    facts = prepared(model, samples, num_samples=160, calibration_tolerance=0.3).facts
+    facts = facts["quantization"]
+    assert facts["samples"] in (32, 64)
+    assert facts["samples"] + facts["samples_left"] == 160
+    assert "changed no range" in facts["stopped"]
