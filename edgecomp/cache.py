@@ -85,6 +85,20 @@ def _try_write_whole(path: pathlib.Path, contents: Sequence[Buffer]) -> bool:
     return True
 
 
+def trim(folder: pathlib.Path, most_bytes: int) -> None:
+    """Remove the files below a folder that were not used for longest until the rest fits."""
+    try:
+        files = [(path.stat(), path) for path in folder.rglob("*") if path.is_file()]
+        total = sum(status.st_size for status, _ in files)
+        for status, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
+            if total <= most_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= status.st_size
+    except OSError:
+        return  # another process does the same, or the folder cannot be written
+
+
 @functools.cache
 def _clean(folder: pathlib.Path) -> None:
     remove_abandoned(folder, _PREFIX, _SUFFIX)

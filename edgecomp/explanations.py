@@ -63,6 +63,8 @@ EXPLANATIONS: dict[Code, str] = {
     Code.BUNDLE_CORRUPT: "A file of the bundle is missing or was changed. Copy or build it again.",
     Code.BUNDLE_INVALID: "The folder is not a bundle.",
     Code.CALIBRATION_EMPTY: "The calibration data has no samples, or none that could be used.",
+    Code.CALIBRATION_DOUBTFUL: "The calibration data has signs of a mistake, and "
+    "--strict-calibration was given. docs/calibration.md lists the checks.",
     Code.CALIBRATION_INVALID: "A calibration sample has the wrong name, shape or dtype, or holds "
     "NaN or infinity.",
     Code.BENCHMARK_INCONCLUSIVE: "The measurements vary too much to say which one is faster. "

@@ -31,7 +31,13 @@ WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
 #: Where a portable model keeps what was lost in each layer, as JSON.
 WEIGHTS_PROPERTY = "edgecomp.weights"
-CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
+CALIBRATION_METHODS = {
+    "minmax": (),
+    "percentile": (),
+    "entropy": ("kl",),
+    "mse": (),
+    "ema": ("moving-average",),
+}
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -172,6 +178,11 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "folder of images, .npy or .npz file, or script.py with get_calibration_data()",
         metavar="PATH",
     )
+    data_free: bool = _option(
+        False,
+        "calibrate without data: on made-up inputs, with the statistics of the model's batch "
+        "normalization where it has any; measure the accuracy (docs/calibration.md)",
+    )
     calibration_method: str = _option(
         "mse", "how activation ranges are chosen", choices=tuple(CALIBRATION_METHODS)
     )
@@ -179,6 +190,15 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         99.99, "share of values inside the range, for --calibration-method percentile"
     )
     num_samples: int = _option(300, "calibration samples to use at most", metavar="N")
+    calibration_tolerance: float = _option(
+        0.0,
+        "stop reading samples when the last doubling of them changed no range by more than this "
+        "share of it; 0 reads all",
+        metavar="SHARE",
+    )
+    strict_calibration: bool = _option(
+        False, "fail where calibration warns about the samples (docs/calibration.md)"
+    )
     per_channel: bool = _option(True, "one weight scale per output channel")
     method: str | None = _option(
         None,
@@ -235,6 +255,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         if not 50 < self.calibration_percentile <= 100:
             raise _usage("calibration_percentile", "expected more than 50 and at most 100")
         _check_range("num_samples", self.num_samples, 1, None)
+        if not 0 <= self.calibration_tolerance < 1:
+            raise _usage("calibration_tolerance", "expected at least 0 and less than 1")
         _check_range("seed", self.seed, 0, _SEED_LIMIT - 1)
         if self.precision == "auto" and not self.target:
             raise _usage(
@@ -243,6 +265,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 hint="add --target; 'edgecomp targets' lists the devices",
             )
         self._check_weights()
+        if self.data_free and self.calibration_data is not None:
+            raise _usage("data_free", "not together with --calibration-data")
         if self.recipe is None:
             self._check_float()
 
@@ -253,6 +277,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "bias_correction",
                 "it is for quantized activations",
                 hint="add --precision w8a8, or leave --bias-correction out",
+            )
+        if self.data_free and self.precision not in _WITH_ACTIVATIONS:
+            raise _usage(
+                "data_free",
+                "it is for quantized activations",
+                hint="add --precision w8a8, or leave --data-free out",
             )
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from edgecomp.buffers import Buffer, BufferReader, Spool, pieces
-from edgecomp.cache import keep, kept_buffer
+from edgecomp.cache import keep, kept_buffer, trim
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
@@ -153,7 +153,7 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
     if sum(map(len, _buffers(record))) <= MOST_RECORD_BYTES:
         folder = _folder(cache)
         keep(folder / key, _pack(record))
-        _trim(folder)
+        trim(folder, MOST_BYTES)
 
 
 @contextlib.contextmanager
@@ -252,20 +252,6 @@ def _own_sources() -> str:
     for path in [*sorted(package.rglob("*.py")), *sorted(tuned.glob("*"))]:
         digest.update(f"{path.name}\0{file_sha256(path)}\0".encode())
     return digest.hexdigest()
-
-
-def _trim(folder: pathlib.Path) -> None:
-    """Remove the records that were not used for longest until the rest is small enough."""
-    try:
-        files = [(path.stat(), path) for path in folder.iterdir() if path.is_file()]
-        total = sum(status.st_size for status, _ in files)
-        for status, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
-            if total <= MOST_BYTES:
-                return
-            path.unlink(missing_ok=True)
-            total -= status.st_size
-    except OSError:
-        return  # another process does the same, or the folder cannot be written
 
 
 def _pack(record: Record) -> Buffer:

@@ -65,6 +65,13 @@ class Histogram:
         self._count(flat)
         self.counts[BINS_PER_SIDE] -= zeros
 
+    def copy(self) -> "Histogram":
+        """As it is now."""
+        made = Histogram()
+        made.__dict__.update(self.__dict__)
+        made.counts = self.counts.copy()
+        return made
+
     def dense(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Centres and counts, without zeros, of the bins from the first to the last in use.
 

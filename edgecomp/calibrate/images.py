@@ -1,5 +1,7 @@
 """Calibration samples from a folder of images."""
 
+import contextlib
+import hashlib
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 from edgecomp.calibrate.feeds import InputLike, shape_and_dtype
 from edgecomp.calibrate.select import spread
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.file_hash import file_sha256
 from edgecomp.images import (
     SUFFIXES,
     PictureLayout,
@@ -40,7 +43,21 @@ class ImageFolder:
         self._options = options
         self._transform = transform
         self._paths = [paths[index] for index in spread(len(paths), samples * batch)]
+        self._batch = batch
         self.total = len(self._paths) // batch
+
+    def source_digests(self) -> Iterator[bytes] | None:
+        """One per feed, of the contents of its files; None where code decides what is made."""
+        return None if self._transform is not None else self._file_digests()
+
+    def _file_digests(self) -> Iterator[bytes]:
+        form = f"{self._layout} {self._options}".encode()
+        for start in range(0, self.total * self._batch, self._batch):
+            digest = hashlib.blake2b(form, digest_size=16)
+            for path in self._paths[start : start + self._batch]:
+                with contextlib.suppress(OSError):  # who opens it says what is wrong with it
+                    digest.update(file_sha256(path).encode())
+            yield digest.digest()
 
     def __iter__(self) -> Iterator[object]:
         for path in self._paths:

@@ -39,6 +39,18 @@ class ItemSource:
         self._used_up = False
         self.total: int | None = None
 
+    @property
+    def rereadable(self) -> bool:
+        """Whether a second iteration gives items, as far as can be told without one."""
+        source = self._source
+        if callable(getattr(source, "get_next", None)):
+            return callable(getattr(source, "rewind", None))
+        if callable(getattr(source, "get_inference_data", None)) or isinstance(
+            source, Mapping
+        ):
+            return True
+        return not isinstance(source, Iterator)
+
     def __iter__(self) -> Iterator[object]:
         try:
             for item in self._items(self._source):

@@ -6,30 +6,47 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.calibrate.histogram import Histogram, limits_of
+from edgecomp.calibrate.histogram import Histogram
+from edgecomp.calibrate.identity import Sample, can_be_read_again, chained, with_digests
+from edgecomp.calibrate.observation import Kind, Observation, kind_of
 from edgecomp.calibrate.ranges import (
     ALIASES,
+    ALL_METHODS,
     DEFAULT_PERCENTILE,
-    METHODS,
     Range,
-    minmax_range,
-    range_of,
 )
+from edgecomp.calibrate.settle import Choice, Drift, drifts_of, has_settled
+from edgecomp.calibrate.statistics import InputStatistics
+from edgecomp.calibrate.store import ModelStore, Store
 from edgecomp.errors import Code, EdgecompError, nearest_hint
-from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape
 
-Sample = Mapping[str, AnyArray]
 #: Called with (samples done, samples in all, which is None where it is not known).
 Progress = Callable[[int, int | None], None]
 
-#: How the range of one value is chosen: method and percentile.
-Choice = tuple[str, float]
 
 _FLOAT_BYTES = 4
 #: Intermediate values of one sample that may be in memory at once.
 DEFAULT_MEMORY_BYTES = 512 << 20
+
+
+class Seen:
+    """What calibration saw besides ranges; ``collect_ranges`` fills it in.
+
+    Attributes:
+        samples: how many were observed.
+        settled: whether reading stopped because ranges no longer changed.
+        inputs: statistics of the graph inputs, by name.
+        repeated: samples that are the same as an earlier one.
+        drifts: values whose range the second half of the samples changed, most changed first.
+    """
+
+    def __init__(self) -> None:
+        self.samples = self.repeated = 0
+        self.settled = False
+        self.inputs: dict[str, InputStatistics] = {}
+        self.drifts: list[Drift] = []
 
 
 def collect_ranges(
@@ -42,21 +59,29 @@ def collect_ranges(
     choices: Mapping[str, Choice] | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     progress: Progress | None = None,
+    tolerance: float = 0.0,
+    store: Store | None = None,
+    seen: Seen | None = None,
 ) -> dict[str, Range]:
     """Ranges of float32 values over samples.
 
     The samples are read once; where the wanted values of one sample need more memory than
-    allowed, once per part of them, for which ``samples`` must be iterable again.
+    allowed, once per part of them, for which ``samples`` must be iterable again. With a store
+    they are read once more, as far as they are those of an observation that is kept.
 
     Args:
         model: float model with static shapes.
         samples: feeds of the graph inputs.
-        method: one of ``ranges.METHODS`` or ``ranges.ALIASES``.
+        method: one of ``ranges.ALL_METHODS`` or ``ranges.ALIASES``.
         percentile: for the method of that name.
         values: names of values, None for every float32 value of the main graph.
         choices: values with another method and percentile than these.
         memory_bytes: for the values of one sample.
         progress: told after every sample.
+        tolerance: stop where doubling the samples changed no range by more than this share of
+            it; 0 reads all samples.
+        store: where what is observed is kept and found again.
+        seen: told what else was seen.
 
     Returns:
         Value name -> range, not finite where a NaN or an infinity was seen.
@@ -65,21 +90,31 @@ def collect_ranges(
         EdgecompError: CALIBRATION_EMPTY without any sample, USAGE for an unknown method.
     """
     chosen = ALIASES.get(method, method)
-    if chosen not in METHODS:
+    if chosen not in ALL_METHODS:
         raise EdgecompError(
             Code.USAGE,
             f"unknown calibration method '{method}'",
-            hint=nearest_hint(method, [*METHODS, *ALIASES]),
+            hint=nearest_hint(method, [*ALL_METHODS, *ALIASES]),
         )
     wanted = _float_values(model) if values is None else list(dict.fromkeys(values))
     by_value = {name: (choices or {}).get(name, (chosen, percentile)) for name in wanted}
+    kinds = {name: kind_of(each) for name, (each, _) in by_value.items()}
     ranges: dict[str, Range] = {}
 
-    def keep(part: Sequence[str], observer: "_Observer") -> None:
-        ranges.update({name: observer.range_of(name, *by_value[name]) for name in part})
+    def keep(part: Sequence[str], observation: Observation) -> None:
+        values = observation.values
+        ranges.update({name: values.range_of(name, *by_value[name]) for name in part})
+        if seen is None:
+            return
+        seen.drifts += drifts_of(observation, {n: by_value[n] for n in part}, ranges)
+        seen.drifts.sort(key=lambda drift: -drift.share)
+        if not seen.inputs:
+            seen.samples, seen.inputs = observation.samples, observation.inputs
+            seen.repeated = observation.repeats.repeated
+            seen.settled = observation.settled
 
-    plain = {name for name, (method, _) in by_value.items() if method == "minmax"}
-    _observe_parts(model, samples, wanted, plain, keep, memory_bytes, progress)
+    stop = _stop_rule(by_value, tolerance)
+    _observe_parts(model, samples, kinds, keep, memory_bytes, progress, stop, store)
     return ranges
 
 
@@ -90,6 +125,7 @@ def collect_histograms(
     *,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     progress: Progress | None = None,
+    store: Store | None = None,
 ) -> dict[str, Histogram]:
     """Histograms of float32 values over samples, from which every method takes its range.
 
@@ -97,90 +133,125 @@ def collect_histograms(
     """
     histograms: dict[str, Histogram] = {}
 
-    def keep(_part: Sequence[str], observer: "_Observer") -> None:
-        histograms.update(observer.histograms)
+    def keep(_part: Sequence[str], observation: Observation) -> None:
+        histograms.update(observation.values.histograms)
 
-    _observe_parts(model, samples, values, set(), keep, memory_bytes, progress)
+    kinds: dict[str, Kind] = dict.fromkeys(values, "histogram")
+    _observe_parts(model, samples, kinds, keep, memory_bytes, progress, _never, store)
     return histograms
+
+
+Stop = Callable[[Observation], bool]
+
+
+def _never(_observation: Observation) -> bool:
+    return False
+
+
+def _stop_rule(choices: Mapping[str, Choice], tolerance: float) -> Stop:
+    if tolerance <= 0:
+        return _never
+    return lambda observation: has_settled(
+        observation, {n: choices[n] for n in observation.values.kinds}, tolerance
+    )
 
 
 def _observe_parts(
     model: ir.Model,
     samples: Iterable[Sample],
-    values: Sequence[str],
-    plain: Collection[str],
-    keep: Callable[[Sequence[str], "_Observer"], None],
+    kinds: Mapping[str, Kind],
+    keep: Callable[[Sequence[str], Observation], None],
     memory_bytes: int,
     progress: Progress | None,
+    stop: Stop,
+    store: Store | None,
 ) -> None:
-    parts = _parts(model, values, memory_bytes)
+    inputs = [value.name or "" for value in model.graph.inputs]
+    if not can_be_read_again(samples):
+        store = None  # what is read to look it up would be gone
+    parts = _parts(model, list(kinds), memory_bytes)
     for index, part in enumerate(parts):
-        observer = _Observer(plain)
-        _observe(model, samples, part, observer, _within(progress, samples, index, len(parts)))
-        keep(part, observer)
-
-
-class _Observer:
-    """A histogram per value; of values in ``plain`` the least and the greatest number alone.
-
-    Attributes:
-        histograms: of the values that have one.
-    """
-
-    def __init__(self, plain: Collection[str]) -> None:
-        self._plain = plain
-        self._limits: dict[str, tuple[float, float]] = {}
-        self.histograms: dict[str, Histogram] = {}
-
-    def add(self, name: str, array: AnyArray) -> None:
-        """Count the elements of a value."""
-        if name not in self._plain:
-            self.histograms.setdefault(name, Histogram()).add(array)
-            return
-        low, high = limits_of(array.reshape(-1))
-        before = self._limits.get(name, (np.inf, -np.inf))
-        # np.minimum keeps a NaN, min does not.
-        merged = np.minimum(before[0], low), np.maximum(before[1], high)
-        self._limits[name] = (float(merged[0]), float(merged[1]))
-
-    def range_of(self, name: str, method: str, percentile: float) -> Range:
-        """The range of a value by a method's name."""
-        if name in self._plain:
-            return minmax_range(*self._limits[name])
-        return range_of(self.histograms[name], method, percentile)
+        part_kinds = {name: kinds[name] for name in part}
+        kept = store.open(model, part_kinds, inputs) if store is not None else None
+        report = _within(progress, samples, index, len(parts))
+        keep(part, _observe(model, samples, part_kinds, inputs, report, stop, kept))
 
 
 def _observe(
     model: ir.Model,
     samples: Iterable[Sample],
-    names: Sequence[str],
-    observer: _Observer,
+    kinds: Mapping[str, Kind],
+    inputs: Collection[str],
     progress: Callable[[int], None],
-) -> None:
-    inputs = {value.name for value in model.graph.inputs}
-    runner = Runner(model, [name for name in names if name not in inputs], optimize=True)
-    count = 0
-    for sample in samples:
-        results = runner(sample) if runner.names else {}
-        for name in names:
-            observer.add(name, sample[name] if name in inputs else results[name])
-        count += 1
-        progress(count)
-    if count == 0:
+    stop: Stop,
+    store: ModelStore | None,
+) -> Observation:
+    found = store.find(samples) if store is not None else None
+    if found is not None:
+        observation, whole = found
+        observation.settled = stop(observation)
+        if whole or observation.settled:
+            progress(observation.samples)
+            return observation
+        if _continue(model, samples, observation, progress, stop, store):
+            return observation
+        # A source that gives other samples each time, as one that shuffles does.
+    observation = Observation(kinds, inputs)
+    _continue(model, samples, observation, progress, stop, store)
+    if observation.samples == 0:
         raise EdgecompError(
             Code.CALIBRATION_EMPTY,
             "the calibration set has no samples",
             hint="an iterator that was used up is empty: pass a list or a function",
         )
+    return observation
+
+
+def _continue(
+    model: ir.Model,
+    samples: Iterable[Sample],
+    observation: Observation,
+    progress: Callable[[int], None],
+    stop: Stop,
+    store: ModelStore | None,
+) -> bool:
+    """Observe the samples behind those that were seen; False where they begin otherwise."""
+    computed = [name for name in observation.values.kinds if name not in observation.inputs]
+    runner = Runner(model, computed, optimize=True)
+    known, chain = observation.samples, b""
+    for count, (sample, digest) in enumerate(with_digests(samples), 1):
+        chain = chained(chain, digest)
+        if count < known:
+            continue
+        if count == known:
+            if chain != observation.chain:
+                return False
+            progress(count)
+            continue
+        results = runner(sample) if runner.names else {}
+        observation.add(sample, results, digest, chain)
+        progress(count)
+        observation.settled = stop(observation)
+        if observation.settled:
+            break
+        if store is not None:
+            store.checkpoint(observation)
+    if store is not None and observation.samples:
+        store.finish(observation)
+    return observation.samples > known or known == 0
+
+
+def samples_known(samples: Iterable[Sample]) -> int | None:
+    """How many samples there are, None where only reading tells."""
+    total: int | None = getattr(samples, "total", None)
+    return len(samples) if isinstance(samples, Sized) else total
 
 
 def _within(
     progress: Progress | None, samples: Iterable[Sample], index: int, parts: int
 ) -> Callable[[int], None]:
     """A progress function for one of several rounds over the samples."""
-    total: int | None = getattr(samples, "total", None)
-    if isinstance(samples, Sized):
-        total = len(samples)
+    total = samples_known(samples)
 
     def report(count: int) -> None:
         if progress is None:

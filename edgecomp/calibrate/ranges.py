@@ -11,6 +11,8 @@ differ in what they weigh:
   background is constant, 18 dB against 36 of mse (the published search over 2048 bins: 9 dB with
   256 levels, none with 128).
 * mse: the squared error is least.
+* ema: the moving average of every sample's ends (``observation.py``), so that one sample far off
+  counts little; for data in a meaningful order the latest count most.
 """
 
 import dataclasses
@@ -23,9 +25,11 @@ from edgecomp.calibrate.histogram import Histogram
 
 Real = npt.NDArray[np.float64]
 
+#: Those that choose from a histogram.
 METHODS = ("minmax", "percentile", "entropy", "mse")
+ALL_METHODS = (*METHODS, "ema")
 #: Other names of methods.
-ALIASES = {"kl": "entropy"}
+ALIASES = {"kl": "entropy", "moving-average": "ema"}
 DEFAULT_PERCENTILE = 99.99
 
 _LEVELS = 256

@@ -1,5 +1,6 @@
 """Open a calibration set of any kind as one re-iterable stream of feeds."""
 
+import itertools
 import logging
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,22 @@ class CalibrationSet:
         """How many feeds an iteration gives, None where only reading tells."""
         known = self._items.total
         return None if known is None else min(known, self.requested)
+
+    @property
+    def rereadable(self) -> bool:
+        """Whether a second iteration gives samples, as far as can be told."""
+        known = getattr(self._items, "rereadable", True)
+        return bool(known)
+
+    def source_digests(self) -> Iterator[bytes] | None:
+        """One per feed, of the files it is made from; None where only feeds themselves tell."""
+        known = getattr(self._items, "source_digests", None)
+        return None if known is None else known()
+
+    def read_first(self) -> None:
+        """Fill in ``first`` without reading the rest."""
+        for _ in itertools.islice(self, FIRST_FEEDS):
+            pass
 
     def __iter__(self) -> Iterator[Feed]:
         count = 0

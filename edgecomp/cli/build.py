@@ -43,11 +43,13 @@ def require_calibration(options: QuantizeOptions) -> None:
     Raises:
         EdgecompError: ``USAGE``.
     """
+    if options.data_free:
+        return
     if options.needs_calibration and options.calibration_data is None:
         what = "--method gptq" if options.method else f"--precision {options.precision}"
         raise EdgecompError(
             Code.USAGE,
             f"{what} needs --calibration-data",
             hint="give a folder of typical images, an .npy or .npz file, or a script.py with "
-            "get_calibration_data()",
+            "get_calibration_data(); or --data-free",
         )

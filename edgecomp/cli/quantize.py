@@ -45,6 +45,7 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     if options.precision == "auto":
         # A model that was quantized already has none.
         facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
+    facts |= quantized.meta.get("edgecomp.calibration", {})
     lines = [str(options.output)]
     if options.precision in WEIGHT_BITS:
         facts["weights"] = json.loads(quantized.metadata_props.get(WEIGHTS_PROPERTY, "[]"))

@@ -32,6 +32,7 @@ from edgecomp.frontend.torch_export import (
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.counts import CountRequest, counted_dimensions
+from edgecomp.graph.example import set_example_feeds
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.loop_form import may_not_end
 from edgecomp.graph.microsoft.definitions import adopt_misplaced
@@ -198,6 +199,7 @@ def _prepare(
     verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)
+        set_example_feeds(model, given.traced.feeds)
         logger.info("traced; differs from eager torch by %.2g of the range", difference)
     return model
 

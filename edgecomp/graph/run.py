@@ -62,7 +62,7 @@ class Runner:
         if _is_uncommon(model):
             self._session = _Evaluator(model, self.names)
             return
-        light, arrays = _without_weights(model)
+        light, arrays = without_weights(model)
         if once and sum(array.nbytes for array in arrays.values()) > _HANDED_BYTES:
             self._fed, arrays = arrays, {}
         proto = without_counted_sizes(ir.serde.serialize_model(light), open_names(model))
@@ -221,7 +221,7 @@ def _refused(error: Exception, code: Code, what: str) -> EdgecompError:
     )
 
 
-def _without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
+def without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
     """A copy whose large weights are said to lie in a file, and these weights.
 
     Written into the copy, they would be in memory five times before it runs.

@@ -12,6 +12,7 @@ Refused: training mode, statistics that are not constant.
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.batch_statistics import set_batch_statistics
 from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
 from edgecomp.graph.edit import (
     new_node,
@@ -46,7 +47,9 @@ class FoldBatchNormPass(ir.passes.InPlacePass):
             if statistics is None:
                 refusals.append(refuse(node, "training mode, or statistics are not constant"))
                 continue
-            _fold(node, *statistics)
+            known = [constant_array(value) for value in node.inputs[1:3]]
+            result = _fold(node, *statistics)
+            set_batch_statistics(result, np.asarray(known[1]), np.abs(np.asarray(known[0])))
             applied += 1
         if applied:
             remove_unused(model)
@@ -66,7 +69,8 @@ def _scale_and_shift(node: ir.Node) -> tuple[AnyArray, AnyArray] | None:
     return scale, beta - mean * scale
 
 
-def _fold(node: ir.Node, scale: AnyArray, shift: AnyArray) -> None:
+def _fold(node: ir.Node, scale: AnyArray, shift: AnyArray) -> ir.Value:
+    """Returns the value that is normalized now."""
     graph, value = node.graph, node.inputs[0]
     assert isinstance(graph, ir.Graph)
     assert value is not None
@@ -78,16 +82,16 @@ def _fold(node: ir.Node, scale: AnyArray, shift: AnyArray) -> None:
         and only_reader(value) is node
     )
     if not foldable:
-        _split(node, scale, shift)
-        return
+        return _split(node, scale, shift)
     assert product is not None
     scale_output_channels(product, scale, shift)
     copy_source(node, product)
     replace_value(node.outputs[0], value)
     graph.remove(node, safe=True)
+    return value
 
 
-def _split(node: ir.Node, scale: AnyArray, shift: AnyArray) -> None:
+def _split(node: ir.Node, scale: AnyArray, shift: AnyArray) -> ir.Value:
     """Mul and Add with constants [C, 1, ...] that broadcast over the batch."""
     graph, value = node.graph, node.inputs[0]
     assert isinstance(graph, ir.Graph)
@@ -106,3 +110,4 @@ def _split(node: ir.Node, scale: AnyArray, shift: AnyArray) -> None:
     node.prepend(product)
     total = ir.node("Add", [product.outputs[0], factors[1]], name=node.name)
     replace_node(node, total)
+    return total.outputs[0]

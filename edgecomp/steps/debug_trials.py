@@ -8,8 +8,8 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.calibrate.histogram import Histogram
-from edgecomp.calibrate.observe import Choice
 from edgecomp.calibrate.ranges import Range, range_of
+from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.correct_bias import correct_bias

@@ -8,9 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.calibrate.ranges import Range
-from edgecomp.calibrate.readers import open_calibration
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.packed_weights import PackedWeights
@@ -34,6 +32,7 @@ from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
+from edgecomp.steps.calibrate import calibrate
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
@@ -42,6 +41,10 @@ logger = logging.getLogger(__name__)
 
 #: Where a model that ``auto`` chose for keeps the decision, as JSON.
 CHOICE_PROPERTY = "edgecomp.precision_choice"
+#: Where a model has what calibration found, in the process only.
+CALIBRATION_META = "edgecomp.calibration"
+#: Errors that are about the calibration data, not about the model.
+_ABOUT_SAMPLES = (Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID, Code.CALIBRATION_DOUBTFUL)
 #: Samples whose outputs are kept in the bundle for ``verify``.
 GOLDEN_SAMPLES = 2
 
@@ -94,11 +97,12 @@ def insert_quantization(
         floats: whether layers that no step of it names stay float.
 
     Raises:
-        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID, RECIPE_INVALID.
+        EdgecompError: USAGE, CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL,
+            RECIPE_INVALID.
     """
     recipe = recipe or Recipe()
     source = options.calibration_data if dataset is None else dataset
-    if source is None:
+    if source is None and not options.data_free:
         raise EdgecompError(
             Code.USAGE,
             f"precision {options.precision} needs calibration data",
@@ -107,24 +111,10 @@ def insert_quantization(
     layers = choose_for_layers(model.graph, options, recipe, floats=floats)
     qdq = layers.qdq
     check_options(model, qdq)
-    with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
-        calibration = open_calibration(
-            source,
-            model.graph.inputs,
-            num_samples=options.num_samples,
-            mean=options.mean or None,
-            std=options.std or None,
-            resize=options.resize,
-        )
-        ranges = collect_ranges(
-            model,
-            calibration,
-            method=options.calibration_method,
-            percentile=options.calibration_percentile,
-            values=_values(model.graph, qdq, options),
-            choices=layers.ranges,
-            progress=lambda done, total: progress("calibrate", done, total or 0),
-        )
+    with errors_about(source, only=_ABOUT_SAMPLES):
+        values = _values(model.graph, qdq, options)
+        calibration = calibrate(model, options, source, values, progress, layers.ranges)
+        ranges = calibration.ranges
         choice = None
         if options.precision == "auto" and target is not None:
             progress("choose the precision of each layer")
@@ -139,7 +129,7 @@ def insert_quantization(
         if layers.corrected:
             corrected = correct_bias(
                 model,
-                calibration,
+                calibration.samples,
                 ranges,
                 qdq,
                 progress=lambda done, total: progress("correct biases", done, total),
@@ -151,7 +141,7 @@ def insert_quantization(
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
-        "samples": calibration.used,
+        **calibration.facts,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
         "recipe": whole_recipe(
@@ -160,6 +150,7 @@ def insert_quantization(
     }
     model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
     facts: dict[str, Any] = {"quantization": quantization}
+    model.meta[CALIBRATION_META] = calibration.facts
     if choice is not None and target is not None:
         quantization["result"] = choice.result
         facts |= choice.facts
@@ -169,7 +160,12 @@ def insert_quantization(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
     return Quantization(
-        calibration.first[:GOLDEN_SAMPLES], facts, options.precision, ranges, qdq, shifts
+        calibration.samples.first[:GOLDEN_SAMPLES],
+        facts,
+        options.precision,
+        ranges,
+        qdq,
+        shifts,
     )
 
 

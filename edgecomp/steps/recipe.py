@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgecomp.calibrate.observe import Choice
+from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
 from edgecomp.options import QuantizeOptions
