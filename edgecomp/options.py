@@ -162,6 +162,18 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     bias_correction: bool = _option(
         False, "take the mean error of every quantized product out of its bias"
     )
+    equalize: bool = _option(
+        False,
+        "move scales between consecutive layers until their channels reach equally far; the "
+        "float model computes the same",
+    )
+    smooth_quant: str = _option(
+        "",
+        "move scales of outlier channels of activations into the weights that read them, with "
+        "this strength from 0 to 1, or auto for the best one of each layer; the float model "
+        "computes the same",
+        metavar="ALPHA|auto",
+    )
     nodes_to_exclude: tuple[str, ...] = _option(
         (), "node that stays float: its name, or re: and a regular expression", metavar="NAME"
     )
@@ -189,12 +201,15 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "what pays depends on the device",
                 hint="add --target; 'edgecomp targets' lists the devices",
             )
-        if self.precision == "fp32" and self.bias_correction:
-            raise _usage(
-                "bias_correction",
-                "a float model has no error to correct",
-                hint="add --precision w8a8, or leave --bias-correction out",
-            )
+        for name in ("bias_correction", "equalize", "smooth_quant"):
+            if self.precision == "fp32" and getattr(self, name):
+                flag = f"--{name.replace('_', '-')}"
+                raise _usage(
+                    name,
+                    "a float model has no error to correct",
+                    hint=f"add --precision w8a8, or leave {flag} out",
+                )
+        _check_strength(self.smooth_quant)
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(
                 "calibration_data",
@@ -476,6 +491,22 @@ def _check_range(name: str, value: int, low: int, high: int | None) -> None:
 def _set(options: Any, name: str, value: Any) -> None:
     """Normalize a field of a frozen dataclass, from ``__post_init__`` only."""
     object.__setattr__(options, name, value)
+
+
+def _check_strength(given: str) -> None:
+    """Whether --smooth-quant is nothing, auto or a number from 0 to 1."""
+    if given in ("", "auto"):
+        return
+    try:
+        strength = float(given)
+    except ValueError:
+        strength = -1.0
+    if not 0.0 <= strength <= 1.0:
+        raise _usage(
+            "smooth_quant",
+            f"expected a number from 0 to 1, or auto, found '{given}'",
+            hint="auto searches; 0.5 is usual",
+        )
 
 
 def _usage(name: str, cause: str, hint: str = "") -> EdgecompError:

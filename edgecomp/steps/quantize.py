@@ -31,6 +31,7 @@ from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.choose_precision import choose_layers
+from edgecomp.steps.corrections import Constants, move_scales, repeat_constants
 from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Quantization:
         ranges: of values, by name.
         options: what is quantized.
         shifts: of biases, by the node's name.
+        constants: that corrections changed before, by the node's name and the input.
     """
 
     samples: list[dict[str, Array]]
@@ -61,6 +63,7 @@ class Quantization:
     ranges: Mapping[str, Range]
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
+    constants: Constants = dataclasses.field(default_factory=dict)
 
 
 def insert_quantization(
@@ -106,6 +109,7 @@ def insert_quantization(
             std=options.std or None,
             resize=options.resize,
         )
+        moved = move_scales(model, calibration, options, progress)
         ranges = collect_ranges(
             model,
             calibration,
@@ -142,6 +146,7 @@ def insert_quantization(
         "samples": calibration.used,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
+        **moved.facts,
     }
     facts: dict[str, Any] = {"quantization": quantization}
     if choice is not None and target is not None:
@@ -153,12 +158,19 @@ def insert_quantization(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
     return Quantization(
-        calibration.first[:GOLDEN_SAMPLES], facts, options.precision, ranges, qdq, shifts
+        calibration.first[:GOLDEN_SAMPLES],
+        facts,
+        options.precision,
+        ranges,
+        qdq,
+        shifts,
+        moved.constants,
     )
 
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     """Quantize a model as the same one was at other sizes of its dynamic dimensions."""
+    repeat_constants(model, known.constants)
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)

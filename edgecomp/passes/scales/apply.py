@@ -4,7 +4,6 @@ Scales are powers of two: they change exponents only, so that the float model co
 bits as before (where numbers do not leave the normal range of float32).
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
@@ -34,12 +33,14 @@ def apply_exponents(moves: Iterable[tuple[Region, Exponents]]) -> None:
         if not exponents.any():
             continue
         by_id = np.append(exponents, 0)
+        # Regions that a Concat joins have readers together.
         for place in region.sources:
-            outputs[place.node] = by_id[place.ids]
+            outputs[place.node] = outputs.get(place.node, 0) + by_id[place.ids]
         for place in region.readers:
-            inputs[place.node] = by_id[place.ids]
+            inputs[place.node] = inputs.get(place.node, 0) + by_id[place.ids]
         for place in region.constants:
-            constants[(place.node, place.index)] = by_id[place.ids]
+            key = (place.node, place.index)
+            constants[key] = constants.get(key, 0) + by_id[place.ids]
     for node in dict.fromkeys([*outputs, *inputs]):
         _rescale(node, outputs.get(node), inputs.get(node))
     for (node, index), shifts in constants.items():

@@ -96,7 +96,7 @@ class Region:
         return index is not None or self._through[value] is not node
 
     def free(self) -> npt.NDArray[np.bool_]:
-        """bool [size]: channels that have both ends and are not pinned."""
+        """Mark the channels [size] that have both ends and are not pinned."""
         made, read = np.zeros(self.size + 1, bool), np.zeros(self.size + 1, bool)
         for place in self.sources:
             made[place.ids] = True

@@ -241,9 +241,8 @@ def _transpose(region: Region, node: ir.Node, index: int | None, ids: Ids) -> st
 def _reshape(region: Region, node: ir.Node, index: int | None, ids: Ids) -> str:
     if index not in (None, 0):
         return "it reads the channels as a shape"
-    known, other = node.inputs[0], node.outputs[0]
-    if index is None:
-        known, other = node.outputs[0], node.inputs[0]  # type: ignore[assignment]
+    ends: list[ir.Value | None] = [node.inputs[0], node.outputs[0]]
+    known, other = reversed(ends) if index is None else ends
     shape = static_shape(other)
     assert known is not None
     full = spread(ids, known)
@@ -304,11 +303,10 @@ def _sum(region: Region, node: ir.Node, index: int | None, ids: Ids) -> str:
             return "its operand is spread over several channels"
         region.put(value, ids)
     else:
-        for value in node.inputs:
-            if static_shape(value) != result:
-                return "its operands have different shapes"
-        for value in node.inputs:
-            region.put(value, ids)
+        if any(static_shape(operand) != result for operand in node.inputs):
+            return "its operands have different shapes"
+        for operand in node.inputs:
+            region.put(operand, ids)
     region.put(node.outputs[0], ids)
     return ""
 
