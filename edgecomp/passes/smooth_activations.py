@@ -52,7 +52,7 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
 
     Args:
         inputs: of products, by the node's name, as ``observe_inputs`` finds them for
-            ``products_to_observe``; with rows for the search. They follow what the pass does.
+            ``products_to_observe``; with rows for the search. A run uses them up: they describe the model before it.
         alpha: strength from 0 (weights become equal) to 1 (activations become equal), None to
             search.
     """
@@ -67,24 +67,25 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> Outcome:
         """Find the regions, choose their scales, rewrite both ends."""
         regions, refusals = _regions(model.graph)
-        moves: list[tuple[Region, Ids]] = []
-        notes = []
-        for region in regions:
+        notes: list[str] = []
+        # From the end: what a region does to the outputs of its sources counts for the region
+        # that they read.
+        for region in reversed(regions):
             if any((place.node.name or "") not in self._inputs for place in region.readers):
                 refusals.append(refuse(region.start, "its readers were not observed"))
                 continue
             exponents, strength = self._choose(region)
             if not exponents.any():
                 continue
-            moves.append((region, exponents))
             self._follow(region, exponents)
             count = np.count_nonzero(exponents)
             notes.append(
                 f"{region.start.name}: {count} of {region.size} channels rescaled, "
                 f"alpha {strength:.2g}"
             )
-            # At once: a product may read this region and make the next one.
-            apply_exponents([moves[-1]])
+            apply_exponents([(region, exponents)])
+        for place in (place for region in regions for place in region.readers):
+            self._inputs.pop(place.node.name or "", None)
         return finish(type(self).__name__, model, len(notes), refusals, notes)
 
     def _choose(self, region: Region) -> tuple[Ids, float]:
