@@ -22,6 +22,7 @@ PRECISIONS = {
     "auto": (),
 }
 CALIBRATION_METHODS = {"minmax": (), "percentile": (), "entropy": ("kl",), "mse": ()}
+WEIGHT_ROUNDINGS = ("nearest", "adaround")
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -174,6 +175,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "computes the same",
         metavar="ALPHA|auto",
     )
+    weight_rounding: str = _option(
+        "nearest",
+        "nearest: each weight becomes the nearest number; adaround: learned from the calibration "
+        "data, so that a layer's results change least (minutes on large models)",
+        choices=WEIGHT_ROUNDINGS,
+    )
     nodes_to_exclude: tuple[str, ...] = _option(
         (), "node that stays float: its name, or re: and a regular expression", metavar="NAME"
     )
@@ -209,6 +216,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     "a float model has no error to correct",
                     hint=f"add --precision w8a8, or leave {flag} out",
                 )
+        if self.precision == "fp32" and self.weight_rounding != "nearest":
+            raise _usage(
+                "weight_rounding",
+                "the weights of a float model are not rounded",
+                hint="add --precision w8a8, or leave --weight-rounding out",
+            )
         _check_strength(self.smooth_quant)
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(

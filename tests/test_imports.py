@@ -16,7 +16,7 @@ LAYERS = (
     {"api"},
     {"steps", "doctor"},
     {"tune"},
-    {"frontend", "passes", "lower", "bundle", "bench"},
+    {"frontend", "passes", "compress", "lower", "bundle", "bench"},
     {"calibrate", "schedules", "native", "reference"},
     {"images", "native_model"},
     {"graph", "device", "plan", "options"},

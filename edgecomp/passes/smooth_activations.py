@@ -52,7 +52,8 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
 
     Args:
         inputs: of products, by the node's name, as ``observe_inputs`` finds them for
-            ``products_to_observe``; with rows for the search. A run uses them up: they describe the model before it.
+            ``products_to_observe``; with rows for the search. A run uses them up: they describe
+            the model before it.
         alpha: strength from 0 (weights become equal) to 1 (activations become equal), None to
             search.
     """

@@ -1,6 +1,5 @@
-"""Corrections of a float model before its ranges are measured: scales that move between layers."""
+"""Corrections of a float model before it is quantized: scales that move, weights that round."""
 
-import dataclasses
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,11 @@ from edgecomp.graph.run import random_feeds
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.equalize_layers import EqualizeLayersPass
 from edgecomp.passes.pipeline import run_passes
+from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_to_observe
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.steps.round_weights import round_weights
 
 logger = logging.getLogger(__name__)
 
@@ -27,31 +28,25 @@ Feed = Mapping[str, Array]
 Constants = Mapping[tuple[str, int], Array]
 
 
-@dataclasses.dataclass(frozen=True)
-class Corrected:
-    """What was corrected.
-
-    Attributes:
-        constants: what changed, for the same model at other sizes.
-        facts: for the report: correction -> lines.
-    """
-
-    constants: Constants
-    facts: Mapping[str, Any]
+Tensors = Mapping[tuple[str, int], ir.TensorProtocol]
 
 
 def move_scales(
     model: ir.Model, samples: Iterable[Feed], options: QuantizeOptions, progress: Progress
-) -> Corrected:
+) -> dict[str, Any]:
     """Equalize layers and smooth activations, as the options say, in place.
+
+    The float model computes the same bits.
 
     Args:
         model: after the float passes.
         samples: feeds, iterable again.
         options: ``equalize``, ``smooth_quant``, ``seed``, ``verify_passes``.
         progress: told about each step.
+
+    Returns:
+        Facts for the report: correction -> lines.
     """
-    before = _constants(model)
     facts: dict[str, Any] = {}
     if options.equalize:
         progress("equalize layers")
@@ -63,11 +58,36 @@ def move_scales(
         rows = _ROWS if alpha is None else 0
         inputs = observe_inputs(model, samples, products, rows=rows, seed=options.seed)
         facts["smoothed"] = _run(model, SmoothActivationsPass(inputs, alpha), options)
-    after = _constants(model)
-    changed = {
-        key: tensor.numpy() for key, tensor in after.items() if before.get(key) is not tensor
+    return facts
+
+
+def learn_rounding(
+    model: ir.Model,
+    samples: Iterable[Feed],
+    qdq: InsertQdqOptions,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Round weights as ``options.weight_rounding`` says, in place; facts for the report."""
+    if options.weight_rounding == "nearest":
+        return {}
+    count = round_weights(
+        model,
+        samples,
+        qdq,
+        seed=options.seed,
+        progress=lambda done, total: progress("round weights", done, total),
+    )
+    return {"weight_rounding": options.weight_rounding, "rounded_products": count}
+
+
+def changed_constants(model: ir.Model, before: Tensors) -> Constants:
+    """What differs from the constants that a model had, for the same model at other sizes."""
+    return {
+        key: tensor.numpy()
+        for key, tensor in constants_of(model).items()
+        if before.get(key) is not tensor
     }
-    return Corrected(changed, facts)
 
 
 def repeat_constants(model: ir.Model, constants: Constants) -> None:
@@ -88,7 +108,7 @@ def _run(
     }
 
 
-def _constants(model: ir.Model) -> dict[tuple[str, int], ir.TensorProtocol]:
+def constants_of(model: ir.Model) -> dict[tuple[str, int], ir.TensorProtocol]:
     """Initializers as the nodes of the main graph read them."""
     return {
         (node.name or "", index): value.const_value

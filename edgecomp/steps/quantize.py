@@ -31,7 +31,14 @@ from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.choose_precision import choose_layers
-from edgecomp.steps.corrections import Constants, move_scales, repeat_constants
+from edgecomp.steps.corrections import (
+    Constants,
+    changed_constants,
+    constants_of,
+    learn_rounding,
+    move_scales,
+    repeat_constants,
+)
 from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
@@ -109,7 +116,8 @@ def insert_quantization(
             std=options.std or None,
             resize=options.resize,
         )
-        moved = move_scales(model, calibration, options, progress)
+        before = constants_of(model)
+        corrections = move_scales(model, calibration, options, progress)
         ranges = collect_ranges(
             model,
             calibration,
@@ -127,6 +135,8 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
+        corrections |= learn_rounding(model, calibration, qdq, options, progress)
+        constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
         if options.bias_correction:
@@ -146,7 +156,7 @@ def insert_quantization(
         "samples": calibration.used,
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
-        **moved.facts,
+        **corrections,
     }
     facts: dict[str, Any] = {"quantization": quantization}
     if choice is not None and target is not None:
@@ -164,7 +174,7 @@ def insert_quantization(
         ranges,
         qdq,
         shifts,
-        moved.constants,
+        constants,
     )
 
 
