@@ -155,7 +155,7 @@ class _Learned:
             beta = end + (start - end) * left
             centred = 2 * share - 1
             pull = beta * np.abs(centred) ** (beta - 1) * np.sign(centred)
-            gradient -= np.asarray(2 * self.settings.strength * pull, np.float32)
+            gradient = gradient - np.asarray(2 * self.settings.strength * pull, np.float32)
         return np.asarray(gradient * slope, np.float32)
 
 
