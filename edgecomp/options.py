@@ -222,6 +222,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 "the weights of a float model are not rounded",
                 hint="add --precision w8a8, or leave --weight-rounding out",
             )
+        _check_choice("weight_rounding", self.weight_rounding, WEIGHT_ROUNDINGS)
         _check_strength(self.smooth_quant)
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(
