@@ -147,7 +147,7 @@ class _Learned:
         share = _share(sigmoid)
         slope = np.where((share > 0) & (share < 1), _SPAN * sigmoid * (1 - sigmoid), 0)
         error = (share - self.part) * self.relative
-        gradient = np.asarray(2 * (self.moments @ error) * self.relative, np.float32)
+        gradient: Single = (2 * (self.moments @ error) * self.relative).astype(np.float32)
         progress = step / self.settings.steps
         if progress > self.settings.warm_up:
             left = (1 - progress) / (1 - self.settings.warm_up)
@@ -155,7 +155,7 @@ class _Learned:
             beta = end + (start - end) * left
             centred = 2 * share - 1
             pull = beta * np.abs(centred) ** (beta - 1) * np.sign(centred)
-            gradient = gradient - np.asarray(2 * self.settings.strength * pull, np.float32)
+            gradient -= np.float32(2 * self.settings.strength) * pull.astype(np.float32)
         return np.asarray(gradient * slope, np.float32)
 
 
