@@ -163,7 +163,7 @@ _SPAN = _STRETCH_HIGH - _STRETCH_LOW
 
 
 def _sigmoid(free: Single) -> Single:
-    result: Single = 1 / (1 + np.exp(-free))
+    result: Single = (1 / (1 + np.exp(-free))).astype(np.float32)
     return result
 
 
