@@ -4,6 +4,7 @@ import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.node_rules import check_nodes, node_label
 from edgecomp.frontend.onnx_functions import check_functions
 from edgecomp.graph.microsoft.definitions import MISPLACED, is_known
 
@@ -27,6 +28,8 @@ def check_structure(proto: onnx.ModelProto) -> None:
     """
     _check_text(proto)
     _check_operators(proto)
+    versions = {each.domain: each.version for each in proto.opset_import}
+    check_nodes(_all_nodes(proto), versions)
     check_functions(proto)
     for function in proto.functions:
         _check_function(function)
@@ -69,7 +72,7 @@ def _check_operators(proto: onnx.ModelProto) -> None:
             node.op_type, max_inclusive_version=version, domain=domain
         ):
             continue
-        unknown.setdefault(f"{node.domain or 'ai.onnx'}.{node.op_type}", _label(node))
+        unknown.setdefault(f"{node.domain or 'ai.onnx'}.{node.op_type}", node_label(node))
     if unknown:
         listed = ", ".join(f"{operator} (node '{at}')" for operator, at in unknown.items())
         vendor = any(operator.startswith("com.microsoft") for operator in unknown)
@@ -158,7 +161,7 @@ def _check_ports(graph: onnx.GraphProto) -> None:
                     Code.MODEL_INVALID,
                     f"attribute '{attribute.name}' refers to '{attribute.ref_attr_name}' of a "
                     "function, but the node is in none",
-                    node=_label(node),
+                    node=node_label(node),
                     hint="export it again",
                 )
 
@@ -196,7 +199,7 @@ def _check_graph(graph: onnx.GraphProto, outer: set[str]) -> None:
             if attribute.HasField("g"):
                 _check_graph(attribute.g, produced)
             if attribute.HasField("t"):
-                _check_tensor(attribute.t, _label(node))
+                _check_tensor(attribute.t, node_label(node))
     for value in graph.output:
         if value.name not in produced:
             raise EdgecompError(
@@ -223,10 +226,10 @@ def _check_producers(graph: onnx.GraphProto, defined: set[str]) -> None:
                 raise EdgecompError(
                     Code.MODEL_INVALID,
                     f"'{name}' is defined twice: by {by} and by {node.op_type}",
-                    node=_label(node),
+                    node=node_label(node),
                     hint="value names must be unique in a graph",
                 )
-            produced[name] = _label(node)
+            produced[name] = node_label(node)
     for node in graph.node:
         for name in node.input:
             if name and name not in produced and name not in defined:
@@ -234,7 +237,7 @@ def _check_producers(graph: onnx.GraphProto, defined: set[str]) -> None:
                     Code.MODEL_INVALID,
                     f"{node.op_type} reads '{name}', which is no input, no initializer and no "
                     "node's output",
-                    node=_label(node),
+                    node=node_label(node),
                     hint="an initializer is missing: export again, with the parameters",
                 )
 
@@ -284,11 +287,11 @@ def _cycle(graph: onnx.GraphProto, waiting: dict[int, set[int]]) -> EdgecompErro
         path.append(at)
         at = next(each for each in sorted(waiting[at]) if each in waiting)
     loop = [*path[path.index(at) :], at]
-    names = " <- ".join(_label(graph.node[each]) for each in loop)
+    names = " <- ".join(node_label(graph.node[each]) for each in loop)
     return EdgecompError(
         Code.MODEL_INVALID,
         f"the graph has a cycle: {names}",
-        node=_label(graph.node[at]),
+        node=node_label(graph.node[at]),
         hint="a node may only read what earlier nodes compute",
     )
 
@@ -325,7 +328,3 @@ def _define(name: str, defined: set[str], what: str) -> None:
             hint="value names must be unique in a graph",
         )
     defined.add(name)
-
-
-def _label(node: onnx.NodeProto) -> str:
-    return node.name or next((name for name in node.output if name), node.op_type)

@@ -1,8 +1,6 @@
 """Shapes and types of one node from its inputs, with onnx's own inference rules."""
 
 import functools
-import math
-from collections.abc import Callable
 
 import onnx
 import onnx_ir as ir
@@ -10,6 +8,7 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import bodies, captured_values
 from edgecomp.graph.constants import constant_tensor
+from edgecomp.graph.misfits import MISFITS, Operands
 from edgecomp.graph.source import source_of
 
 # Constants up to this many elements are shown to the inference rules (shapes, axes, scales).
@@ -48,8 +47,9 @@ def infer_node(node: ir.Node, opset_imports: dict[str, int]) -> bool:
         changed |= merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
         changed |= merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
         _refuse_empty_windows(node, value)
-    if node.domain == "" and node.op_type in _MISFITS:
-        _refuse_misfit(node, _MISFITS[node.op_type](node))
+    if node.domain == "" and node.op_type in MISFITS:
+        shapes = ([static_shape(v) for v in values] for values in (node.inputs, node.outputs))
+        _refuse_misfit(node, MISFITS[node.op_type](Operands(node, *shapes)))
     return changed
 
 
@@ -191,39 +191,6 @@ def shape_conflict(node: ir.Node, cause: str, hint: str) -> EdgecompError:
         source=source_of(node),
         hint=hint,
     )
-
-
-def _reshape_misfit(node: ir.Node) -> str:
-    """A Reshape keeps the number of elements."""
-    before, after = static_shape(node.inputs[0]), static_shape(node.outputs[0])
-    if before is None or after is None or math.prod(before) == math.prod(after):
-        return ""
-    return f"{list(before)} has {math.prod(before)} elements, {list(after)} {math.prod(after)}"
-
-
-def _convolution_misfit(node: ir.Node) -> str:
-    """The weights' channels and groups are those of the image."""
-    image, weights = static_shape(node.inputs[0]), static_shape(node.inputs[1])
-    groups = node.attributes.get_int("group", 1)
-    if groups < 1:
-        return f"group is {groups}"
-    if image is None or weights is None:
-        return ""
-    # Conv has weights [out, in / groups, ...], ConvTranspose [in, out / groups, ...].
-    transposed = node.op_type == "ConvTranspose"
-    channels = weights[0] if transposed else weights[1] * groups
-    if channels != image[1]:
-        return f"an image of {image[1]} channels, weights {list(weights)} and {groups} groups"
-    if weights[0] % groups:
-        return f"{weights[0]} channels cannot be in {groups} groups"
-    return ""
-
-
-_MISFITS: dict[str, Callable[[ir.Node], str]] = {
-    "Conv": _convolution_misfit,
-    "ConvTranspose": _convolution_misfit,
-    "Reshape": _reshape_misfit,
-}
 
 
 def _first_output(node: ir.Node) -> str:

@@ -1,0 +1,129 @@
+"""What every node has to have, and that neither onnx's checker nor its inference looks at."""
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+
+_PADDING = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+_DIRECTIONS = ("forward", "reverse", "bidirectional")
+_RESIZE = {
+    "mode": ("nearest", "linear", "cubic"),
+    "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple"),
+    "coordinate_transformation_mode": (
+        "half_pixel",
+        "half_pixel_symmetric",
+        "pytorch_half_pixel",
+        "align_corners",
+        "asymmetric",
+        "tf_crop_and_resize",
+        "tf_half_pixel_for_nn",
+    ),
+    "keep_aspect_ratio_policy": ("stretch", "not_larger", "not_smaller"),
+}
+_REDUCTIONS = ("none", "add", "mul", "max", "min")
+
+#: Operator of the standard domain -> attribute -> its words (ONNX operator definitions, all
+#: versions together).
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    **{
+        operator: {"auto_pad": _PADDING}
+        for operator in (
+            "AveragePool",
+            "Conv",
+            "ConvInteger",
+            "ConvTranspose",
+            "LpPool",
+            "MaxPool",
+            "QLinearConv",
+        )
+    },
+    **{operator: {"direction": _DIRECTIONS} for operator in ("GRU", "LSTM", "RNN")},
+    "BitShift": {"direction": ("LEFT", "RIGHT")},
+    "DepthToSpace": {"mode": ("DCR", "CRD")},
+    "Gelu": {"approximate": ("none", "tanh")},
+    "GridSample": {
+        "mode": ("bilinear", "nearest", "bicubic", "linear", "cubic"),
+        "padding_mode": ("zeros", "border", "reflection"),
+    },
+    "NegativeLogLikelihoodLoss": {"reduction": ("none", "sum", "mean")},
+    "Pad": {"mode": ("constant", "reflect", "edge", "wrap")},
+    "Resize": _RESIZE,
+    "RoiAlign": {
+        "mode": ("avg", "max"),
+        "coordinate_transformation_mode": ("half_pixel", "output_half_pixel"),
+    },
+    "ScatterElements": {"reduction": _REDUCTIONS},
+    "ScatterND": {"reduction": _REDUCTIONS},
+    "SoftmaxCrossEntropyLoss": {"reduction": ("none", "sum", "mean")},
+    "Upsample": {"mode": ("nearest", "linear", "bilinear")},
+}
+#: Attributes that name dimensions: onnx reads them in 32 bits and takes 2**40 for 0.
+_AXES = ("axis", "axes", "batch_axis", "time_axis", "perm")
+_MOST_DIMENSIONS = 64
+_OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
+
+
+def check_nodes(nodes: Iterable[onnx.NodeProto], versions: Mapping[str, int]) -> None:
+    """Inputs that are not optional, words that operators know, dimensions that there can be.
+
+    Args:
+        nodes: those of the graph, of its bodies and of functions.
+        versions: of operator sets, by domain.
+
+    Raises:
+        EdgecompError: MODEL_INVALID naming the node.
+    """
+    for node in nodes:
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        _check_inputs(node, versions.get("", versions.get("ai.onnx", 1)))
+        if node.op_type == "Constant" and len(node.attribute) != 1:
+            raise _invalid(node, f"a Constant of {len(node.attribute)} values instead of one")
+        words = WORDS.get(node.op_type, {})
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.STRING and attribute.name in words:
+                _check_word(node, attribute, words[attribute.name])
+            if attribute.name in _AXES:
+                _check_axes(node, attribute)
+
+
+def _check_inputs(node: onnx.NodeProto, version: int) -> None:
+    """Only optional inputs may be left out by an empty name."""
+    if all(node.input) or not onnx.defs.has(node.op_type, version, ""):
+        return
+    formal = onnx.defs.get_schema(node.op_type, version, "").inputs
+    for index, name in enumerate(node.input):
+        kind = formal[min(index, len(formal) - 1)] if formal else None
+        if not name and kind is not None and kind.option != _OPTIONAL:
+            raise _invalid(node, f"{node.op_type} is without its input {index} ({kind.name})")
+
+
+def _check_word(
+    node: onnx.NodeProto, attribute: onnx.AttributeProto, words: tuple[str, ...]
+) -> None:
+    word = attribute.s.decode(errors="replace")
+    if word not in words:
+        cause = f"{node.op_type} has {attribute.name} '{word}', which ONNX does not define"
+        raise _invalid(node, cause, nearest_hint(word, words))
+
+
+def _check_axes(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> None:
+    axes = [attribute.i] if attribute.type == onnx.AttributeProto.INT else list(attribute.ints)
+    if any(abs(axis) > _MOST_DIMENSIONS for axis in axes):
+        cause = f"{node.op_type} has {attribute.name} {axes}: no tensor has so many dimensions"
+        raise _invalid(node, cause)
+
+
+def _invalid(
+    node: onnx.NodeProto,
+    cause: str,
+    hint: str = "the file is damaged or was edited: export it again",
+) -> EdgecompError:
+    return EdgecompError(Code.MODEL_INVALID, cause, node=node_label(node), hint=hint)
+
+
+def node_label(node: onnx.NodeProto) -> str:
+    """Its name, or that of a result, or its operator."""
+    return node.name or next((name for name in node.output if name), node.op_type)

@@ -1,0 +1,75 @@
+"""Operands that onnx's inference lets pass are refused where they do not fit."""
+
+import numpy as np
+import pytest
+from helpers.nodes import node_model
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.load import load_model
+
+
+def zeros(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def recurrent(operator, gates, **changed):
+    """A layer of 3 units over 2 features, with some operands of other shapes."""
+    inputs = {
+        "x": zeros(5, 1, 2), "w": zeros(1, gates * 3, 2), "r": zeros(1, gates * 3, 3),
+        "b": zeros(1, gates * 6), "lengths": np.array([5], np.int32),
+        "h": zeros(1, 1, 3), "c": zeros(1, 1, 3), "p": zeros(1, 9),
+    }  # fmt: skip
+    inputs |= changed
+    if operator != "LSTM":
+        del inputs["c"], inputs["p"]
+    return node_model(operator, inputs, outputs=1, opset=22, hidden_size=3)
+
+
+def columns(*shape, **attributes):
+    inputs = {"x": zeros(*shape), "image": np.array([5, 5]), "block": np.array([1, 5])}
+    return node_model("Col2Im", inputs, fixed=("image", "block"), **attributes)
+
+
+def cumulative(operator, axis):
+    return node_model(operator, {"x": zeros(2, 3), "axis": np.array(axis)}, fixed=("axis",))
+
+
+WHOLE = [
+    recurrent("LSTM", 4),
+    recurrent("GRU", 3),
+    recurrent("RNN", 1),
+    columns(1, 5, 5),
+    columns(1, 10, 5),
+    cumulative("CumSum", -2),
+]
+SPOILED = {
+    "x of other features": (recurrent("GRU", 3, x=zeros(5, 1, 3)), "W is [1, 9, 2]"),
+    "gates of another cell": (recurrent("LSTM", 4, r=zeros(1, 9, 3)), "R is [1, 9, 3]"),
+    "half a bias": (recurrent("RNN", 1, b=zeros(1, 3)), "B is [1, 3] and should be [1, 6]"),
+    "lengths of two": (
+        recurrent("GRU", 3, lengths=np.array([5, 4], np.int32)),
+        "sequence_lens is [2]",
+    ),
+    "a state of two": (recurrent("GRU", 3, h=zeros(1, 2, 3)), "initial_h is [1, 2, 3]"),
+    "peepholes": (recurrent("LSTM", 4, p=zeros(1, 8)), "P is [1, 8]"),
+    "a column more": (columns(1, 5, 6), "6 columns"),
+    "rows of no block": (columns(1, 7, 5), "7 rows"),
+    "dilation 0": (columns(1, 5, 5, dilations=[0, 0]), "below 1"),
+    "an axis behind the last": (cumulative("CumSum", 2), "axis [2] of 2 dimensions"),
+    "an axis before the first": (cumulative("CumSum", -3), "axis [-3]"),
+}
+
+
+@pytest.mark.parametrize("model", WHOLE, ids=lambda m: m.graph.node[0].op_type)
+def test_what_fits_is_read(model):
+    load_model(model)
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_does_not_fit_is_refused(name):
+    model, text = SPOILED[name]
+    with pytest.raises(EdgecompError) as caught:
+        load_model(model)
+    assert caught.value.code is Code.SHAPE_CONFLICT
+    assert caught.value.node == "node"
+    assert text in caught.value.cause
