@@ -38,6 +38,7 @@ CALIBRATION_METHODS = {
     "mse": (),
     "ema": ("moving-average",),
 }
+WEIGHT_ROUNDINGS = ("nearest", "adaround")
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -224,6 +225,24 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     bias_correction: bool = _option(
         False, "take the mean error of every quantized product out of its bias"
     )
+    equalize: bool = _option(
+        False,
+        "move scales between consecutive layers until their channels reach equally far; the "
+        "float model computes the same",
+    )
+    smooth_quant: str = _option(
+        "",
+        "move scales of outlier channels of activations into the weights that read them, with "
+        "this strength from 0 to 1, or auto for the best one of each layer; the float model "
+        "computes the same",
+        metavar="ALPHA|auto",
+    )
+    weight_rounding: str = _option(
+        "nearest",
+        "nearest: each weight becomes the nearest number; adaround: learned from the calibration "
+        "data, so that a layer's results change least (minutes on large models)",
+        choices=WEIGHT_ROUNDINGS,
+    )
     nodes_to_exclude: tuple[str, ...] = _option(
         (), "node that stays float: its name, or re: and a regular expression", metavar="NAME"
     )
@@ -265,25 +284,34 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                 hint="add --target; 'edgecomp targets' lists the devices",
             )
         self._check_weights()
-        if self.data_free and self.calibration_data is not None:
-            raise _usage("data_free", "not together with --calibration-data")
+        _check_choice("weight_rounding", self.weight_rounding, WEIGHT_ROUNDINGS)
+        _check_strength(self.smooth_quant)
+        if self.data_free:
+            self._check_data_free()
         if self.recipe is None:
             self._check_float()
 
+    def _check_data_free(self) -> None:
+        for name in ("calibration_data", "equalize", "smooth_quant"):
+            if getattr(self, name):
+                raise _usage("data_free", f"not together with --{name.replace('_', '-')}")
+
     def _check_float(self) -> None:
         """A float model takes nothing that is for quantized ones; a recipe may quantize it."""
-        if self.precision not in _WITH_ACTIVATIONS and self.bias_correction:
-            raise _usage(
-                "bias_correction",
-                "it is for quantized activations",
-                hint="add --precision w8a8, or leave --bias-correction out",
-            )
-        if self.data_free and self.precision not in _WITH_ACTIVATIONS:
-            raise _usage(
-                "data_free",
-                "it is for quantized activations",
-                hint="add --precision w8a8, or leave --data-free out",
-            )
+        given = {
+            "bias_correction": self.bias_correction,
+            "equalize": self.equalize,
+            "smooth_quant": self.smooth_quant is not None,
+            "weight_rounding": self.weight_rounding != "nearest",
+            "data_free": self.data_free,
+        }
+        if self.precision not in _WITH_ACTIVATIONS:
+            for name in (name for name, is_given in given.items() if is_given):
+                raise _usage(
+                    name,
+                    "it is for quantized activations",
+                    hint=f"add --precision w8a8, or leave --{name.replace('_', '-')} out",
+                )
         if self.precision == "fp32" and self.calibration_data is not None:
             raise _usage(
                 "calibration_data",
@@ -644,6 +672,22 @@ def _check_range(name: str, value: int, low: int, high: int | None) -> None:
 def _set(options: Any, name: str, value: Any) -> None:
     """Normalize a field of a frozen dataclass, from ``__post_init__`` only."""
     object.__setattr__(options, name, value)
+
+
+def _check_strength(given: str) -> None:
+    """Whether --smooth-quant is nothing, auto or a number from 0 to 1."""
+    if given in ("", "auto"):
+        return
+    try:
+        strength = float(given)
+    except ValueError:
+        strength = -1.0
+    if not 0.0 <= strength <= 1.0:
+        raise _usage(
+            "smooth_quant",
+            f"expected a number from 0 to 1, or auto, found '{given}'",
+            hint="auto searches; 0.5 is usual",
+        )
 
 
 def _usage(name: str, cause: str, hint: str = "") -> EdgecompError:

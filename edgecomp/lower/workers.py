@@ -4,6 +4,7 @@ import concurrent.futures
 import concurrent.futures.process
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -105,6 +106,9 @@ def _start(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What the parent left to the collector is not collected here: a session of onnxruntime would
+    # wait for threads that fork does not copy.
+    gc.freeze()
     if sys.platform == "linux":
         # A parent that is killed cannot tell anybody: without this its children wait forever.
         with contextlib.suppress(OSError, AttributeError):

@@ -3,7 +3,8 @@
 A product with constant weights is always worth it. Any other operator joins only where it lies
 between integers: something it reads comes from an integer operator and something that reads it
 is one. So a residual stream between float normalisations stays float, and the sums of a
-convolutional network do not.
+convolutional network do not. The parts of a normalisation stay float
+wherever they lie.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from edgecomp.graph.integer_rules import (
 from edgecomp.graph.match import clip_bounds
 from edgecomp.graph.qdq_products import following_bias
 from edgecomp.graph.unary import variable_input
+from edgecomp.passes.normalisation_parts import normalisation_parts
 from edgecomp.passes.outcome import Refusal, refuse
 
 #: Why a value's range cannot be used, "" where it can.
@@ -204,6 +206,7 @@ def _find_blocks(
 ) -> list[Block]:
     """Every block that could be integer by its own structure."""
     taken: set[ir.Node] = set()
+    parts = normalisation_parts(graph)
     blocks = []
     for node in graph:
         if node in taken or node.domain != "" or node.op_type not in _KNOWN_TYPES:
@@ -211,6 +214,8 @@ def _find_blocks(
         if not _reads_float(node):
             continue
         reason = _node_refusal(node, options)
+        if node in parts:
+            reason = reason or "it is part of a normalisation, whose squares need more digits"
         if reason:
             refusals[node] = reason
             continue

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.cache_folder import cache_folder
-from edgecomp.calibrate.data_free import data_free
+from edgecomp.calibrate.data_free import DataFree, data_free
 from edgecomp.calibrate.lint import Finding, Subject, lint
 from edgecomp.calibrate.observe import Seen, collect_ranges, samples_known
 from edgecomp.calibrate.ranges import Range
@@ -38,32 +38,35 @@ class Calibration:
     facts: dict[str, Any]
 
 
-def calibrate(
-    model: ir.Model,
-    options: QuantizeOptions,
-    source: Any,
-    values: Sequence[str],
-    progress: Progress,
-    choices: Mapping[str, Choice] | None = None,
-) -> Calibration:
-    """Choose the ranges of values, and warn about samples that look wrong.
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Samples that are there, or made up.
+
+    Attributes:
+        feeds: of the model's inputs.
+        made_up: where they come from, with ``data_free``.
+    """
+
+    feeds: CalibrationSet
+    made_up: DataFree | None = None
+
+
+def open_samples(model: ir.Model, options: QuantizeOptions, source: Any) -> Samples:
+    """Open a calibration set, or make one up.
 
     Args:
         model: float, after its passes.
-        options: samples, method, tolerance.
+        options: how samples are read.
         source: of the samples; None with ``data_free``.
-        values: names.
-        progress: told about every sample.
-        choices: see ``collect_ranges``.
 
     Raises:
-        EdgecompError: CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL.
+        EdgecompError: CALIBRATION_EMPTY, CALIBRATION_INVALID.
     """
-    observed, made_up = model, None
+    made_up = None
     if options.data_free and source is None:
         made_up = data_free(model, options.num_samples, options.seed)
-        observed, source = made_up.model, made_up.samples
-    samples = open_calibration(
+        source = made_up.samples
+    feeds = open_calibration(
         source,
         model.graph.inputs,
         num_samples=options.num_samples,
@@ -72,10 +75,35 @@ def calibrate(
         resize=options.resize,
     )
     if made_up is not None:
-        samples.requested = len(made_up.samples)
+        feeds.requested = len(made_up.samples)
+    return Samples(feeds, made_up)
+
+
+def calibrate(
+    model: ir.Model,
+    options: QuantizeOptions,
+    given: Samples,
+    values: Sequence[str],
+    progress: Progress,
+    choices: Mapping[str, Choice] | None = None,
+) -> Calibration:
+    """Choose the ranges of values, and warn about samples that look wrong.
+
+    Args:
+        model: float, after its passes.
+        options: method, tolerance.
+        given: samples, from ``open_samples``.
+        values: names.
+        progress: told about every sample.
+        choices: see ``collect_ranges``.
+
+    Raises:
+        EdgecompError: CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL.
+    """
+    samples, made_up = given.feeds, given.made_up
     seen = Seen()
     ranges = collect_ranges(
-        observed,
+        made_up.model if made_up is not None else model,
         samples,
         method=options.calibration_method,
         percentile=options.calibration_percentile,

@@ -32,8 +32,16 @@ from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
-from edgecomp.steps.calibrate import calibrate
+from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.choose_precision import choose_layers
+from edgecomp.steps.corrections import (
+    Constants,
+    changed_constants,
+    constants_of,
+    learn_rounding,
+    move_scales,
+    repeat_constants,
+)
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 
@@ -62,6 +70,7 @@ class Quantization:
         options: what is quantized.
         shifts: of biases, by the node's name.
         weights: of few bits, by the node's name, where nothing else is quantized.
+        constants: that corrections changed before, by the node's name and the input.
     """
 
     samples: list[dict[str, Array]]
@@ -71,6 +80,7 @@ class Quantization:
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
     weights: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
+    constants: Constants = dataclasses.field(default_factory=dict)
 
 
 def insert_quantization(
@@ -112,8 +122,11 @@ def insert_quantization(
     qdq = layers.qdq
     check_options(model, qdq)
     with errors_about(source, only=_ABOUT_SAMPLES):
+        samples = open_samples(model, options, source)
+        before = constants_of(model)
+        corrections = move_scales(model, samples.feeds, options, progress)
         values = _values(model.graph, qdq, options)
-        calibration = calibrate(model, options, source, values, progress, layers.ranges)
+        calibration = calibrate(model, options, samples, values, progress, layers.ranges)
         ranges = calibration.ranges
         choice = None
         if options.precision == "auto" and target is not None:
@@ -124,6 +137,8 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
+        corrections |= learn_rounding(model, calibration.samples, qdq, options, progress)
+        constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
         if layers.corrected:
@@ -147,6 +162,7 @@ def insert_quantization(
         "recipe": whole_recipe(
             options, recipe, floats=floats, chosen=_left_float(model, options, layers.qdq, qdq)
         ).as_list(),
+        **corrections,
     }
     model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
     facts: dict[str, Any] = {"quantization": quantization}
@@ -166,6 +182,7 @@ def insert_quantization(
         ranges,
         qdq,
         shifts,
+        constants=constants,
     )
 
 
@@ -187,6 +204,7 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     if known.weights:
         run_passes(model, [StoreWeightsPass(known.weights)], dump_dir=None)
         return
+    repeat_constants(model, known.constants)
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)

@@ -1,3 +1,4 @@
+import gc
 import os
 import pathlib
 import signal
@@ -29,6 +30,33 @@ def test_an_error_of_a_worker_ends_the_work():
     for _ in range(5):
         with pytest.raises(FileNotFoundError):
             results_of(fail)
+
+
+class Session:
+    """Like one of onnxruntime: what frees it waits for threads, which a fork does not copy."""
+
+    freed = 0
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        Session.freed += 1
+
+
+def test_garbage_of_the_parent_is_not_collected_by_a_worker():
+    def collect(index):
+        gc.collect()
+        return Session.freed
+
+    gc.disable()
+    try:
+        Session()
+        assert {freed for _, freed in results_of(collect)} == {0}
+        gc.collect()
+        assert Session.freed == 1
+    finally:
+        gc.enable()
 
 
 def test_a_killed_worker_is_no_hang():

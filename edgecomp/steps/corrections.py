@@ -1,0 +1,118 @@
+"""Corrections of a float model before it is quantized: scales that move, weights that round."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecomp.calibrate.product_inputs import observe_inputs
+from edgecomp.graph.edit import set_constant_input
+from edgecomp.graph.run import random_feeds
+from edgecomp.options import QuantizeOptions
+from edgecomp.passes.equalize_layers import EqualizeLayersPass
+from edgecomp.passes.pipeline import run_passes
+from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_to_observe
+from edgecomp.plan.values import Array
+from edgecomp.progress import Progress
+from edgecomp.steps.round_weights import round_weights
+
+logger = logging.getLogger(__name__)
+
+#: Rows of a product on which the strength of smoothing is chosen.
+_ROWS = 128
+
+Feed = Mapping[str, Array]
+#: Constants by the node's name and the index of the input.
+Constants = Mapping[tuple[str, int], Array]
+
+
+Tensors = Mapping[tuple[str, int], ir.TensorProtocol]
+
+
+def move_scales(
+    model: ir.Model, samples: Iterable[Feed], options: QuantizeOptions, progress: Progress
+) -> dict[str, Any]:
+    """Equalize layers and smooth activations, as the options say, in place.
+
+    The float model computes the same bits.
+
+    Args:
+        model: after the float passes.
+        samples: feeds, iterable again.
+        options: ``equalize``, ``smooth_quant``, ``seed``, ``verify_passes``.
+        progress: told about each step.
+
+    Returns:
+        Facts for the report: correction -> lines.
+    """
+    facts: dict[str, Any] = {}
+    if options.equalize:
+        progress("equalize layers")
+        facts["equalized"] = _run(model, EqualizeLayersPass(), options)
+    if options.smooth_quant:
+        progress("smooth activations")
+        alpha = None if options.smooth_quant == "auto" else float(options.smooth_quant)
+        products = products_to_observe(model.graph)
+        rows = _ROWS if alpha is None else 0
+        inputs = observe_inputs(model, samples, products, rows=rows, seed=options.seed)
+        facts["smoothed"] = _run(model, SmoothActivationsPass(inputs, alpha), options)
+    return facts
+
+
+def learn_rounding(
+    model: ir.Model,
+    samples: Iterable[Feed],
+    qdq: InsertQdqOptions,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Round weights as ``options.weight_rounding`` says, in place; facts for the report."""
+    if options.weight_rounding == "nearest":
+        return {}
+    count = round_weights(
+        model,
+        samples,
+        qdq,
+        seed=options.seed,
+        progress=lambda done, total: progress("round weights", done, total),
+    )
+    return {"weight_rounding": options.weight_rounding, "rounded_products": count}
+
+
+def changed_constants(model: ir.Model, before: Tensors) -> Constants:
+    """What differs from the constants that a model had, for the same model at other sizes."""
+    return {
+        key: tensor.numpy()
+        for key, tensor in constants_of(model).items()
+        if before.get(key) is not tensor
+    }
+
+
+def repeat_constants(model: ir.Model, constants: Constants) -> None:
+    """Give a model the constants that the same one got at other sizes of its dimensions."""
+    nodes = {node.name or "": node for node in model.graph}
+    for (name, index), array in constants.items():
+        set_constant_input(nodes[name], index, array)
+
+
+def _run(
+    model: ir.Model, each: ir.passes.InPlacePass, options: QuantizeOptions
+) -> dict[str, Sequence[str]]:
+    feeds = random_feeds(model, seed=options.seed) if options.verify_passes else None
+    (report,) = run_passes(model, [each], verify_feeds=feeds)
+    return {
+        "layers": list(report.notes),
+        "refused": [f"{each.node}: {each.reason}" for each in report.refusals],
+    }
+
+
+def constants_of(model: ir.Model) -> dict[tuple[str, int], ir.TensorProtocol]:
+    """Initializers as the nodes of the main graph read them."""
+    return {
+        (node.name or "", index): value.const_value
+        for node in model.graph
+        for index, value in enumerate(node.inputs)
+        if value is not None and value.is_initializer() and value.const_value is not None
+    }

@@ -1,0 +1,125 @@
+"""Learn how the weights of 8-bit products are rounded, before they are stored."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.calibrate.product_inputs import ProductInputs, observe_inputs
+from edgecomp.calibrate.qspaces import (
+    WEIGHT_INT8,
+    WEIGHT_INT8_PER_CHANNEL,
+    QuantizationSpace,
+    weight_scales,
+)
+from edgecomp.compress.adaround import AdaRoundSettings, adaround
+from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.edit import set_constant_input
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    decide_scope,
+    weight_channel_axis,
+)
+
+#: Rows of a product that its rounding is learned on.
+ROWS = 1024
+#: Rows of several products that are in memory together.
+_MOST_BYTES = 256 << 20
+
+
+def round_weights(
+    model: ir.Model,
+    samples: Iterable[Mapping[str, AnyArray]],
+    options: InsertQdqOptions,
+    *,
+    seed: int = 0,
+    space: QuantizationSpace | None = None,
+    settings: AdaRoundSettings | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> int:
+    """Replace the weights of products that become integer by what they will be stored as.
+
+    Rounded to nearest with the same scales, they become the numbers that were learned.
+
+    Args:
+        model: float; changed in place.
+        samples: feeds, iterable again.
+        options: as for ``InsertQdqPass``.
+        seed: of the draw of rows.
+        space: of weights, the one of the options where None.
+        settings: of the method.
+        progress: told (products done, products in all).
+
+    Returns:
+        How many products were rounded.
+    """
+    if space is None:
+        space = WEIGHT_INT8_PER_CHANNEL if options.per_channel else WEIGHT_INT8
+    scope = decide_scope(model.graph, options, lambda _: "")
+    products = [b.node for b in scope.blocks if b.is_product and _is_own(b.node)]
+    # All inputs are those of the float model, in whatever parts they are observed.
+    rounded: dict[ir.Node, AnyArray] = {}
+    for part in _parts(products):
+        seen = observe_inputs(model, samples, part, rows=ROWS, seed=seed)
+        for node in part:
+            rounded[node] = _rounded(node, seen[node.name or ""], space, settings)
+            progress(len(rounded), len(products))
+    for node, array in rounded.items():
+        set_constant_input(node, 1, array)
+    return len(products)
+
+
+def _is_own(node: ir.Node) -> bool:
+    """Whether no other node reads the weights."""
+    value = node.inputs[1]
+    return value is not None and len(list(value.uses())) == 1
+
+
+def _rounded(
+    node: ir.Node,
+    seen: ProductInputs,
+    space: QuantizationSpace,
+    settings: AdaRoundSettings | None,
+) -> AnyArray:
+    weight = constant_array(node.inputs[1])
+    assert weight is not None
+    axis = weight_channel_axis(node)
+    outputs_last = np.moveaxis(weight, axis, -1)
+    outputs = outputs_last.shape[-1]
+    scales = np.broadcast_to(weight_scales(weight, axis, space), (outputs,))
+    groups = seen.rows.shape[1]
+    per_group = outputs // groups
+    matrix = outputs_last.reshape(-1, outputs).astype(np.float64)
+    result = np.empty_like(matrix)
+    for group in range(groups):
+        columns = slice(group * per_group, (group + 1) * per_group)
+        rows = seen.rows[:, group].reshape(len(seen.rows), -1).astype(np.float64)
+        numbers = adaround(
+            matrix[:, columns],
+            rows.T @ rows,
+            scales[columns],
+            0,
+            (space.low, space.high),
+            settings,
+        )
+        result[:, columns] = numbers * scales[columns].astype(np.float64)
+    array = np.moveaxis(result.reshape(outputs_last.shape), -1, axis)
+    return np.ascontiguousarray(array, weight.dtype)
+
+
+def _parts(products: Sequence[ir.Node]) -> list[list[ir.Node]]:
+    """Products whose rows fit into memory together."""
+    parts: list[list[ir.Node]] = [[]]
+    used = 0
+    for node in products:
+        weight = constant_array(node.inputs[1])
+        assert weight is not None
+        groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
+        depth = weight.size // weight.shape[weight_channel_axis(node)] * groups
+        size = 4 * ROWS * depth
+        if parts[-1] and used + size > _MOST_BYTES:
+            parts.append([])
+            used = 0
+        parts[-1].append(node)
+        used += size
+    return [part for part in parts if part]
