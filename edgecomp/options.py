@@ -301,7 +301,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         given = {
             "bias_correction": self.bias_correction,
             "equalize": self.equalize,
-            "smooth_quant": self.smooth_quant is not None,
+            "smooth_quant": bool(self.smooth_quant),
             "weight_rounding": self.weight_rounding != "nearest",
             "data_free": self.data_free,
         }

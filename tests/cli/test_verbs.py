@@ -76,6 +76,7 @@ def calls(api):
 
     def quantize(model, dataset, *, options, progress):
         seen["quantize"] = (model, dataset, options)
+        return types.SimpleNamespace(meta={}, metadata_props={})
 
     def run(bundle, inputs, device, *, num_threads):
         seen["run"] = (inputs, device, num_threads)
