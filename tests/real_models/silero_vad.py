@@ -13,9 +13,15 @@ import subprocess
 import wave
 
 import numpy as np
+import onnxruntime
+
+from edgecomp import api
+from edgecomp.options import BuildOptions
 
 PACKAGE = "silero-vad==6.2.3"
 
+#: How far a probability may be from onnxruntime's after hundreds of frames.
+MOST_DIFFERENCE = 1e-4
 #: Samples that a frame brings, and those of the frame before that stand in front of them.
 FRAMES = {16000: (512, 64), 8000: (256, 32)}
 
@@ -90,6 +96,37 @@ def probabilities(step, rate: int, count: int | None = None) -> np.ndarray:
         probability, state = step(frame[None], state)
         found.append(float(probability[0, 0]))
     return np.array(found)
+
+
+def build(variant: str, rate: int, output: pathlib.Path, **options):
+    """The bundle of a variant that reads one frame; ``options`` are those of a build."""
+    inputs = (f"input:1x{sum(FRAMES[rate])}", "state:2x1x128")
+    options = BuildOptions(input=inputs, output=output, **options)
+    return api.build(str(onnx_file(variant)), options)
+
+
+def onnxruntime_probabilities(variant: str, rate: int, count: int | None = None) -> np.ndarray:
+    """``probabilities`` by onnxruntime."""
+    session = onnxruntime.InferenceSession(str(onnx_file(variant)))
+    names = {value.name for value in session.get_inputs()}
+    given = {"sr": np.array(rate, np.int64)} if "sr" in names else {}
+    return probabilities(
+        lambda frame, state: session.run(None, {"input": frame, "state": state, **given}),
+        rate,
+        count,
+    )
+
+
+def bundle_probabilities(bundle, rate: int, count: int | None = None, **where) -> np.ndarray:
+    """``probabilities`` by a bundle; ``where`` is for ``api.run``."""
+    names = {port.name for port in bundle.inputs}
+    given = {"sr": np.array(rate, np.int64)} if "sr" in names else {}
+
+    def step(frame, state):
+        feeds = {"input": frame, "state": state, **given}
+        return list(api.run(bundle, feeds, **where).values())
+
+    return probabilities(step, rate, count)
 
 
 def accuracy(found: np.ndarray, rate: int) -> float:
