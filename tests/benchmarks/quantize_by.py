@@ -102,7 +102,9 @@ def load_feeds(path):
 
 def save_feeds(feeds, path):
     """Write feeds for another process."""
-    np.savez(path, **{f"{i}:{name}": a for i, feed in enumerate(feeds) for name, a in feed.items()})
+    np.savez(
+        path, **{f"{i}:{name}": a for i, feed in enumerate(feeds) for name, a in feed.items()}
+    )
 
 
 def main():

@@ -10,7 +10,6 @@ the seeds. All files run in onnxruntime, so that only the quantization differs. 
 that is there already is added to: an interrupted run goes on where it was.
 """
 
-import argparse
 import dataclasses
 import json
 import pathlib
@@ -24,6 +23,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from benchmarks.flags import add_list, new_parser  # noqa: E402
 from benchmarks.quantize_by import SETTINGS, save_feeds  # noqa: E402
 from real_models import digits, forms  # noqa: E402
 from real_models.catalogue import MODELS  # noqa: E402
@@ -90,8 +90,8 @@ class Work:
         success = self.subject.success(self.model.score(outputs)[self.subject.figure])
         base = getattr(self, "float", success)
         return {
-            "success": success,
-            "drop": max(0.0, 100 * (base - success) / base),
+            "success": float(success),
+            "drop": max(0.0, float(100 * (base - success) / base)),
             "db": forms.signal_to_noise(outputs, self.expected),
         }
 
@@ -124,7 +124,10 @@ class Work:
 def best_setting(settings):
     """Name of the setting with the smallest mean drop, of those that worked for all seeds."""
     means = {
-        name: (np.mean([r["drop"] for r in seeds.values()]), -np.mean([r["db"] for r in seeds.values()]))
+        name: (
+            np.mean([r["drop"] for r in seeds.values()]),
+            -np.mean([r["db"] for r in seeds.values()]),
+        )
         for name, seeds in settings.items()
         if seeds and not any("error" in r for r in seeds.values())
     }
@@ -161,50 +164,52 @@ def summary(results):
             yield f"{tool}: mean drop {np.mean(drops):.3f} % over {len(drops)} models"
 
 
+def wanted(arguments):
+    """What is to be measured of each model: tool, setting, seed."""
+    for tool in arguments.tools:
+        for setting in SETTINGS.get(tool, {"defaults": {}}):
+            for seed in arguments.seeds.split(","):
+                yield tool, setting, seed
+
+
 def main():
     """Measure what is missing, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", default=",".join(SUBJECTS))
-    parser.add_argument("--tools", default=",".join((OWN, *SETTINGS)))
-    parser.add_argument("--seeds", default="0,1,2")
+    parser = new_parser(__doc__)
+    add_list(parser, "--models", SUBJECTS)
+    add_list(parser, "--tools", (OWN, *SETTINGS))
+    parser.add_argument("--seeds", default="0,1,2", help="with commas between them")
     parser.add_argument("--nncf-python", default=sys.executable, metavar="PYTHON")
-    parser.add_argument("--again", action="store_true", help="edgecomp's, though there already")
+    parser.add_argument(
+        "--again", action="store_true", help="edgecomp's, though there already"
+    )
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     pythons = {"nncf": arguments.nncf_python}
     results = {}
     if arguments.json is not None and arguments.json.exists():
         results = json.loads(arguments.json.read_text())
-    chosen = arguments.models.split(",")
-    if unknown := sorted(set(chosen) - set(SUBJECTS)):
-        parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(SUBJECTS)}")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in chosen:
+        for name in arguments.models:
             if reason := CANDIDATES[name].missing():
                 print(f"{name}: {reason}", file=sys.stderr)
                 continue
             work = Work(name, pathlib.Path(scratch) / name)
             facts = results.setdefault(name, {"float": work.float, "tools": {}})
-            for tool in arguments.tools.split(","):
-                found = facts["tools"].setdefault(tool, {})
-                for setting in SETTINGS.get(tool, {"defaults": {}}):
-                    seeds = found.setdefault(setting, {})
-                    for seed in arguments.seeds.split(","):
-                        if seed in seeds and not (tool == OWN and arguments.again):
-                            continue
-                        if tool == OWN:
-                            seeds[seed] = work.own(int(seed))
-                        else:
-                            python = pythons.get(tool, sys.executable)
-                            seeds[seed] = work.other(tool, python, setting, int(seed))
-                        print(name, tool, setting, seed, seeds[seed], file=sys.stderr, flush=True)
-                        if arguments.json is not None:
-                            text = json.dumps(results, indent=1) + "\n"
-                            write_whole(arguments.json, text.encode())
-                        if "error" in seeds[seed]:
-                            break
+            for tool, setting, seed in wanted(arguments):
+                seeds = facts["tools"].setdefault(tool, {}).setdefault(setting, {})
+                failed = any("error" in row for row in seeds.values())
+                known = seed in seeds and not (tool == OWN and arguments.again)
+                if known or failed:
+                    continue
+                python = pythons.get(tool, sys.executable)
+                if tool == OWN:
+                    seeds[seed] = work.own(int(seed))
+                else:
+                    seeds[seed] = work.other(tool, python, setting, int(seed))
+                print(name, tool, setting, seed, seeds[seed], file=sys.stderr, flush=True)
+                if arguments.json is not None:
+                    text = json.dumps(results, indent=1) + "\n"
+                    write_whole(arguments.json, text.encode())
     print("\n".join([*table(results), "", *summary(results)]))
 
 
