@@ -14,13 +14,7 @@ from edgecomp.lower.interleave import Step, interleave
 from edgecomp.lower.select import Selected
 from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
-from edgecomp.plan.operations import (
-    Fallback,
-    Operation,
-    Program,
-    Reinterpret,
-    counted_symbol,
-)
+from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret, counted_symbol
 from edgecomp.plan.plan import (
     Extent,
     Plan,

@@ -12,14 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from edgecomp.plan.operations import (
-    Branch,
-    Loop,
-    Operation,
-    Program,
-    Reinterpret,
-    StridedCopy,
-)
+from edgecomp.plan.operations import Branch, Loop, Operation, Program, Reinterpret, StridedCopy
 from edgecomp.plan.plan import RegionKind
 from edgecomp.plan.values import Order, Value
 

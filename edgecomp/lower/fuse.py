@@ -12,17 +12,15 @@ from edgecomp.lower.fuse_moves import fuse_moves
 from edgecomp.lower.fuse_tables import fuse_tables
 from edgecomp.lower.lift_sequences import lift_sequences
 from edgecomp.lower.uses import Uses, replace
+from edgecomp.plan.finish import Activation, Finish, RuntimeScale
 from edgecomp.plan.operations import (
-    Activation,
     Convolution,
     Elementwise,
-    Finish,
     MatrixMultiply,
     Operation,
     PackedMatrixMultiply,
     Program,
     QuantizedAdd,
-    RuntimeScale,
     Step,
     bodies_of,
 )

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecomp.lower.uses import Uses, drop_unread
+from edgecomp.plan.finish import Requantize
 from edgecomp.plan.operations import (
     LookupTable,
     Operation,
     Program,
     QuantizedAdd,
     QuantizedMultiply,
-    Requantize,
 )
 from edgecomp.plan.values import Array, Value
 

@@ -24,6 +24,7 @@ from edgecomp.lower.fit_size import SizeFit, Sizes
 from edgecomp.lower.flatten import Region
 from edgecomp.lower.program import LaidOut
 from edgecomp.lower.window_sizes import window_extents
+from edgecomp.plan.counting import Sizes as SizeList
 from edgecomp.plan.operations import (
     Convolution,
     Fallback,
@@ -34,7 +35,6 @@ from edgecomp.plan.operations import (
     Resize,
     counted_symbol,
 )
-from edgecomp.plan.operations import Sizes as SizeList
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest, symbols_of
 from edgecomp.plan.values import Array, Value
 

@@ -12,6 +12,15 @@ import numpy as np
 from edgecomp.lower.alias_copies import alias_copies
 from edgecomp.lower.place_parts import place_parts
 from edgecomp.lower.uses import Uses
+from edgecomp.plan.counting import (
+    GivenCount,
+    NonMaxSuppression,
+    NonZero,
+    Progression,
+    Sizes,
+    SliceBetween,
+    Unique,
+)
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Branch,
@@ -24,18 +33,14 @@ from edgecomp.plan.operations import (
     FillHalo,
     Gather,
     GatherParts,
-    GivenCount,
     LayerNorm,
     LookupTable,
     Loop,
     MatrixMultiply,
-    NonMaxSuppression,
-    NonZero,
     Operation,
     PackedMatrixMultiply,
     Pool,
     Program,
-    Progression,
     Quantize,
     QuantizedAdd,
     QuantizedMultiply,
@@ -44,12 +49,9 @@ from edgecomp.plan.operations import (
     Reinterpret,
     Resize,
     ScaledMatrixMultiply,
-    Sizes,
-    SliceBetween,
     StorePart,
     StridedCopy,
     TopK,
-    Unique,
     bodies_of,
 )
 from edgecomp.plan.values import Halo, Order, Value

@@ -1,8 +1,8 @@
 """Operations: what a kernel computes, apart from how.
 
 ``lower`` makes one operation from a group of ONNX nodes; a schedule makes kernels from it. The
-``kind`` is a frozen dataclass of this module; its docstring fixes the inputs, their shapes and
-the meaning. Integer meanings are those of docs/numerics.md.
+``kind`` is a frozen dataclass of this module or of ``counting``; its docstring fixes the inputs,
+their shapes and the meaning. Integer meanings are those of docs/numerics.md.
 
 Shapes are ONNX order. Where an operation takes NHWC values its docstring says so; all other
 values are reached through ``Value.view`` and may lie in any order.
@@ -10,97 +10,23 @@ values are reached through ``Value.view`` and may lie in any order.
 
 import dataclasses
 
+from edgecomp.plan.counting import (
+    GivenCount,
+    NonMaxSuppression,
+    NonZero,
+    Progression,
+    Sizes,
+    SliceBetween,
+    Unique,
+)
+from edgecomp.plan.finish import (
+    Activation,
+    Finish,
+    IntegerAdd,
+    Requantize,
+)
 from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array, Value
-
-
-@dataclasses.dataclass(frozen=True)
-class Activation:
-    """An elementwise function at the end of a float operation.
-
-    Attributes:
-        name: ONNX operator in lower case: relu, clip, leakyrelu, hardswish, hardsigmoid,
-            sigmoid, silu, tanh, gelu, erf, elu, softplus, mish ...
-        alpha: first parameter (clip: minimum; leakyrelu, elu, hardsigmoid: alpha).
-        beta: second parameter (clip: maximum; hardsigmoid: beta).
-    """
-
-    name: str
-    alpha: float = 0.0
-    beta: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Requantize:
-    """int32 accumulator to a quantized value: see "Requantize" in docs/numerics.md.
-
-    Attributes:
-        multiplier: float32 [1] or [channels].
-        zero_point: of the result, in the result's dtype.
-        low: least result (dtype minimum, or the activation's lower bound).
-        high: greatest result.
-    """
-
-    multiplier: Array
-    zero_point: int
-    low: int
-    high: int
-
-
-@dataclasses.dataclass(frozen=True)
-class IntegerAdd:
-    """Weighted sum of two quantized values: see "Add" in docs/numerics.md.
-
-    ``acc = (a - zero_a) * weight_a + (b - zero_b) * weight_b``, then ``requantize``, whose
-    multiplier is a power of two.
-    """
-
-    weight_a: int
-    weight_b: int
-    zero_a: int
-    zero_b: int
-    requantize: Requantize
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """int32 accumulator to float32: ``float32(acc) * multiplier``.
-
-    Attributes:
-        multiplier: float32 [1] or [channels].
-    """
-
-    multiplier: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class Accumulate:
-    """The int32 accumulator as it is; output int32."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RuntimeScale:
-    """int32 accumulator of activations that are quantized while the model runs, to float32.
-
-    ``float32(acc - (zero + zero_shift) * sums) * (scale * multiplier) + offset`` with two more
-    inputs behind the constant bias: zero, 8 bits [], and scale float32 [].
-
-    Attributes:
-        multiplier: float32 [1] or [channels], the weights' scales.
-        sums: int32 [channels], of each channel's weights.
-        zero_shift: what the target's storage adds to a zero point.
-        offset: float32 [channels].
-        zero_dtype: of the zero point.
-    """
-
-    multiplier: Array
-    sums: Array
-    zero_shift: int
-    offset: Array
-    zero_dtype: str = "uint8"
-
-
-Finish = Requantize | Scale | Accumulate | RuntimeScale
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -542,111 +468,6 @@ class Loop:
 
 
 @dataclasses.dataclass(frozen=True)
-class NonZero:
-    """Positions of all elements that are not zero, in row-major order.
-
-    inputs: x row-major, any dtype.
-    outputs: int64 [rank of x, n], a column for each; count int64 [], which is n.
-
-    Attributes:
-        symbol: name of n in ``Program.symbols``. No more columns than its maximum are written;
-            the count says how many there would be.
-    """
-
-    symbol: str
-
-
-@dataclasses.dataclass(frozen=True)
-class NonMaxSuppression:
-    """Boxes with the highest scores that do not overlap one another too much, class by class.
-
-    inputs, row-major: boxes float32 [batch, boxes, 4]; scores float32 [batch, classes, boxes];
-        greatest number of boxes of a class, int64 of one element; greatest overlap
-        (intersection over union), float32 of one element; with ``has_threshold`` the score
-        that all have to exceed, float32 of one element.
-    outputs: int64 [n, 3], batch, class and box of each; count int64 [], which is n.
-
-    Attributes:
-        symbol: as for NonZero.
-        class_boxes: most of a class that there is memory for.
-        is_centered: boxes are x, y, width, height with the centre first, else two corners.
-        has_threshold: see the inputs.
-    """
-
-    symbol: str
-    class_boxes: int
-    is_centered: bool
-    has_threshold: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Unique:
-    """Distinct elements, or distinct slices along an axis.
-
-    inputs: x row-major.
-    outputs, row-major: the distinct ones, ascending or in the order of x, n along ``axis`` or
-        [n]; int64 [n], where each is first; int64 [size], for each of x the place among the
-        distinct ones; int64 [n], how often each is there; count int64 [], which is n.
-
-    Attributes:
-        symbol: as for NonZero.
-        axis: of the slices; None for elements.
-        is_sorted: whether they ascend; slices by their first difference.
-    """
-
-    symbol: str
-    axis: int | None
-    is_sorted: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class GivenCount:
-    """A number of the model's own as the size of what follows.
-
-    inputs: int64 of one element.
-    outputs: count int64 [].
-
-    Attributes:
-        symbol: as for NonZero.
-    """
-
-    symbol: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Progression:
-    """``start, start + step, ..`` before a limit.
-
-    inputs: start, limit and step of one element each, all of one dtype.
-    outputs: [n] of that dtype; count int64 [], which is n, or -1 where the step is 0.
-
-    Attributes:
-        symbol: as for NonZero.
-    """
-
-    symbol: str
-
-
-@dataclasses.dataclass(frozen=True)
-class SliceBetween:
-    """Every ``step``-th index of an axis between two that are known when the model runs.
-
-    inputs: x row-major; begin and end, int64 or int32 of one element each, negative ones
-        counted from the end of the axis.
-    outputs: row-major, x's shape with n along ``axis``; count int64 [], which is n.
-
-    Attributes:
-        symbol: as for NonZero.
-        axis: not negative.
-        step: not 0.
-    """
-
-    symbol: str
-    axis: int
-    step: int
-
-
-@dataclasses.dataclass(frozen=True)
 class TopK:
     """The first elements along an axis in the order of size; equal ones as they come.
 
@@ -673,17 +494,6 @@ class GatherParts:
     """
 
     batch_dims: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """Numbers that follow from dynamic dimensions.
-
-    inputs: none.
-    output: a list of integers, as many as ``numbers``, which are ``plan.sizes.Dimension``.
-    """
-
-    numbers: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)

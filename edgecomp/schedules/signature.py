@@ -8,15 +8,12 @@ in every other:
 Halos are part of it: they decide which dimensions of an image run into each other.
 """
 
+from edgecomp.plan.finish import Accumulate, Activation, Requantize, Scale
 from edgecomp.plan.operations import (
-    Accumulate,
-    Activation,
     BatchMatrixMultiply,
     Convolution,
     MatrixMultiply,
     Operation,
-    Requantize,
-    Scale,
 )
 from edgecomp.plan.values import Order, Value
 

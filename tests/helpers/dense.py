@@ -4,15 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from edgecomp.plan.operations import (
-    Activation,
-    Convolution,
-    IntegerAdd,
-    MatrixMultiply,
-    Operation,
-    Requantize,
-    Scale,
-)
+from edgecomp.plan.finish import Activation, IntegerAdd, Requantize, Scale
+from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.values import Halo, Order, Value
 from helpers.kernels import fill, read, run_calls
 

@@ -1,6 +1,6 @@
 """Shapes of dense operations: small ones that hold every corner, and those of real models."""
 
-from edgecomp.plan.operations import Activation
+from edgecomp.plan.finish import Activation
 from edgecomp.plan.values import Halo
 from helpers.dense import RELU, RELU6, Conv
 

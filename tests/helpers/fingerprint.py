@@ -17,7 +17,8 @@ from tvm_ffi import structural_hash
 from edgecomp.device.load import load_target
 from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.select import select
-from edgecomp.plan.operations import Activation, FillHalo, StridedCopy
+from edgecomp.plan.finish import Activation
+from edgecomp.plan.operations import FillHalo, StridedCopy
 from edgecomp.schedules.schedule import Constant
 from helpers.layers import BLOCKS, block_model
 from helpers.targets import AVX512

@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 
 from edgecomp.lower.fuse_tables import fuse_tables
+from edgecomp.plan.finish import IntegerAdd, Requantize
 from edgecomp.plan.operations import (
-    IntegerAdd,
     LookupTable,
     Operation,
     Program,
     QuantizedAdd,
     QuantizedMultiply,
-    Requantize,
 )
 from edgecomp.plan.values import Value
 

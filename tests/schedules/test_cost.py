@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.targets import A53, A76, ALL, ARMV7, AVX2, AVX512
 
+from edgecomp.plan.finish import Requantize
 from edgecomp.plan.operations import (
     Convolution,
     Dequantize,
@@ -13,7 +14,6 @@ from edgecomp.plan.operations import (
     PackedMatrixMultiply,
     Quantize,
     Reinterpret,
-    Requantize,
     Step,
 )
 from edgecomp.plan.values import Halo, Order, Quantization, Value

@@ -13,15 +13,15 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
-from edgecomp.plan.operations import (
+from edgecomp.plan.counting import (
     GivenCount,
     NonMaxSuppression,
     NonZero,
     Progression,
     SliceBetween,
-    TopK,
     Unique,
 )
+from edgecomp.plan.operations import TopK
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.top_k import DTYPES as TOP_K_DTYPES
 

@@ -15,15 +15,13 @@ from edgecomp.graph.windows import window_of
 from edgecomp.lower.operators.movement import copy, reshaped
 from edgecomp.lower.operators.windows import emit_on_image, pair, window_refusal
 from edgecomp.lower.reader import Reader, attribute_int, constant_input, optional_input
+from edgecomp.plan.finish import Accumulate, RuntimeScale, Scale
 from edgecomp.plan.operations import (
-    Accumulate,
     Convolution,
     DynamicQuantize,
     Elementwise,
     Fill,
     MatrixMultiply,
-    RuntimeScale,
-    Scale,
     Step,
 )
 from edgecomp.plan.values import Array, Value

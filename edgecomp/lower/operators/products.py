@@ -12,11 +12,7 @@ from edgecomp.lower.reader import (
     constant_input,
     optional_input,
 )
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    MatrixMultiply,
-    PackedMatrixMultiply,
-)
+from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply, PackedMatrixMultiply
 
 _EMPTY = "an operand has no elements"
 

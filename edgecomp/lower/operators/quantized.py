@@ -26,10 +26,10 @@ from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
 from edgecomp.lower.operators.wide_product import emit_wide_product
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
+from edgecomp.plan.finish import IntegerAdd, Requantize, Scale
 from edgecomp.plan.operations import (
     Convolution,
     Dequantize,
-    IntegerAdd,
     LookupTable,
     MatrixMultiply,
     Pool,
@@ -37,8 +37,6 @@ from edgecomp.plan.operations import (
     QuantizedAdd,
     QuantizedMultiply,
     Reduce,
-    Requantize,
-    Scale,
     StridedCopy,
 )
 from edgecomp.plan.values import Value

@@ -15,8 +15,8 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
+from edgecomp.plan.finish import Activation
 from edgecomp.plan.operations import (
-    Activation,
     BatchMatrixMultiply,
     Elementwise,
     Fill,

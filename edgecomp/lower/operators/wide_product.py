@@ -12,14 +12,8 @@ from edgecomp.graph.integer_operators import IntegerProduct
 from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader
-from edgecomp.plan.operations import (
-    Accumulate,
-    Convolution,
-    Elementwise,
-    MatrixMultiply,
-    Requantize,
-    Scale,
-)
+from edgecomp.plan.finish import Accumulate, Requantize, Scale
+from edgecomp.plan.operations import Convolution, Elementwise, MatrixMultiply
 from edgecomp.plan.values import Array, Value
 
 #: Integers below it are exact in float32.

@@ -7,7 +7,8 @@ columns, and of two rows where that saves work, stay in registers.
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation, Requantize, Scale
+from edgecomp.plan.finish import Requantize, Scale
+from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
 from edgecomp.schedules.cpu.depthwise_int8_kernel import Int8Kernel, Params

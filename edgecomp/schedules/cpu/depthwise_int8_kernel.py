@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation, Requantize, Scale
+from edgecomp.plan.finish import Requantize, Scale
+from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.plan.values import Array, Value, largest_bytes
 from edgecomp.schedules.builder import (

@@ -7,7 +7,7 @@ by the clamp, so nothing can be contracted into a fused multiply-add.
 import dataclasses
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
+from edgecomp.plan.finish import (
     Accumulate,
     Activation,
     Finish,

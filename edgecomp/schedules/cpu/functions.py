@@ -5,7 +5,7 @@ One table serves the epilogues of convolutions and products and the elementwise 
 
 from collections.abc import Callable
 
-from edgecomp.plan.operations import Activation
+from edgecomp.plan.finish import Activation
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math, math_wide

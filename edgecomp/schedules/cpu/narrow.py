@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Requantize
+from edgecomp.plan.finish import Requantize
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, reinterpret
 from edgecomp.schedules.cpu.bounds import clamp

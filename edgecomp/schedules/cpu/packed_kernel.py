@@ -3,7 +3,8 @@
 import dataclasses
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Activation, PackedMatrixMultiply
+from edgecomp.plan.finish import Activation
+from edgecomp.plan.operations import PackedMatrixMultiply
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (

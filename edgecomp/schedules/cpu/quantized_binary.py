@@ -8,13 +8,8 @@ on x86.
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    IntegerAdd,
-    Operation,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Requantize,
-)
+from edgecomp.plan.finish import IntegerAdd, Requantize
+from edgecomp.plan.operations import Operation, QuantizedAdd, QuantizedMultiply
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
 from edgecomp.schedules.cpu.iteration import Space, space_of_views
 from edgecomp.schedules.cpu.move import load_strided

@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Reduce, Requantize
+from edgecomp.plan.finish import Requantize
+from edgecomp.plan.operations import Reduce
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math as vector_math

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import IntegerAdd, Requantize
+from edgecomp.plan.finish import IntegerAdd, Requantize
 from edgecomp.schedules.builder import (
     Expr,
     KernelBuilder,

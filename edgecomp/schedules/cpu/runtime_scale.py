@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from edgecomp.plan.operations import RuntimeScale
+from edgecomp.plan.finish import RuntimeScale
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, splat
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.vectors import pinned

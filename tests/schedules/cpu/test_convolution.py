@@ -8,7 +8,7 @@ from helpers.targets import A53, ALL, ARMV7, AVX2, AVX512, EMULATED, HOSTS, reas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Activation
+from edgecomp.plan.finish import Activation
 from edgecomp.plan.values import Halo, Order
 from edgecomp.schedules.cpu import convolution
 

@@ -7,7 +7,7 @@ from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Activation
+from edgecomp.plan.finish import Activation
 from edgecomp.plan.values import Halo
 from edgecomp.schedules.cpu import depthwise_f32
 

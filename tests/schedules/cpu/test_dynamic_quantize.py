@@ -5,13 +5,8 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import ALL
 
-from edgecomp.plan.operations import (
-    Accumulate,
-    DynamicQuantize,
-    MatrixMultiply,
-    Operation,
-    RuntimeScale,
-)
+from edgecomp.plan.finish import Accumulate, RuntimeScale
+from edgecomp.plan.operations import DynamicQuantize, MatrixMultiply, Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import dynamic_quantize, matrix_multiply
 

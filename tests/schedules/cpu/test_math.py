@@ -6,7 +6,7 @@ import scipy.special
 from helpers.kernels import run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Activation
+from edgecomp.plan.finish import Activation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
 from edgecomp.schedules.cpu import functions, math_wide

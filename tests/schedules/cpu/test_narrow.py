@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecomp.graph.integer import add_weights
-from edgecomp.plan.operations import IntegerAdd, Requantize
+from edgecomp.plan.finish import IntegerAdd, Requantize
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.narrow import Accumulators, narrow, pick, piece_order

@@ -5,7 +5,8 @@ import pytest
 from helpers.kernels import run_calls
 from helpers.targets import ALL
 
-from edgecomp.plan.operations import Activation, Operation, PackedMatrixMultiply
+from edgecomp.plan.finish import Activation
+from edgecomp.plan.operations import Operation, PackedMatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import packed_product
 

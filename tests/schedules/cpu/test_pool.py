@@ -10,7 +10,8 @@ from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Operation, Pool, Requantize
+from edgecomp.plan.finish import Requantize
+from edgecomp.plan.operations import Operation, Pool
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import pool
 

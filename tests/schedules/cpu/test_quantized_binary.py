@@ -7,14 +7,8 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import (
-    Fill,
-    IntegerAdd,
-    Operation,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Requantize,
-)
+from edgecomp.plan.finish import IntegerAdd, Requantize
+from edgecomp.plan.operations import Fill, Operation, QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import quantized_binary
 

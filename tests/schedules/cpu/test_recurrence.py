@@ -7,7 +7,8 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Activation, Fill, Operation, Recurrence
+from edgecomp.plan.finish import Activation
+from edgecomp.plan.operations import Fill, Operation, Recurrence
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import recurrence
 

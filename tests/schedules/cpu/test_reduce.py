@@ -8,7 +8,8 @@ from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, HOSTS, reason_not_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Operation, Reduce, Requantize
+from edgecomp.plan.finish import Requantize
+from edgecomp.plan.operations import Operation, Reduce
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import reduce
 

@@ -1,7 +1,8 @@
 """Schedules of dynamic operations, the more special ones first; the first that claims has it."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import GivenCount, Operation, Sizes
+from edgecomp.plan.counting import GivenCount, Sizes
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import has_dynamic
 from edgecomp.schedules.cpu import gather_parts, top_k
 from edgecomp.schedules.cpu.dynamic import (

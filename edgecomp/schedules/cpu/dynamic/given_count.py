@@ -1,7 +1,8 @@
 """A number of the model's own as a count."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import GivenCount, Operation
+from edgecomp.plan.counting import GivenCount
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules.builder import KernelBuilder, load
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
 from edgecomp.schedules.schedule import KernelCall

@@ -7,7 +7,8 @@ list drops what overlaps it and finds the next best. Ties go to the box that com
 import dataclasses
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import NonMaxSuppression, Operation
+from edgecomp.plan.counting import NonMaxSuppression
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import NonZero, Operation
+from edgecomp.plan.counting import NonZero
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx

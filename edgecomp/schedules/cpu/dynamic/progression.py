@@ -1,7 +1,8 @@
 """Range whose length is known when the model runs."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Progression
+from edgecomp.plan.counting import Progression
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load

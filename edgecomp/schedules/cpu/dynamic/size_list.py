@@ -1,7 +1,8 @@
 """Sizes as numbers that other kernels read."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Sizes
+from edgecomp.plan.counting import Sizes
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call

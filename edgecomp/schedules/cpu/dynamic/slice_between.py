@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, SliceBetween
+from edgecomp.plan.counting import SliceBetween
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Order
 from edgecomp.schedules import tirx

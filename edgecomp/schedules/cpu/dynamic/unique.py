@@ -4,7 +4,8 @@ import dataclasses
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Unique
+from edgecomp.plan.counting import Unique
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Order
 from edgecomp.schedules import tirx
