@@ -96,14 +96,26 @@ class InputSpec:
         return rng.standard_normal(shape).astype(dtype)
 
 
-def parse_input_spec(text: str) -> InputSpec:
+def parse_input_spec(text: str, flag: str = "--input") -> InputSpec:
     """Read ``name:1x3x224x224[:dtype]``; ``name:scalar`` is a tensor without dimensions.
 
     The name may hold colons itself: the shape is the last part that looks like one.
 
+    Args:
+        text: as given.
+        flag: that it was given to, for errors.
+
     Raises:
         EdgecompError: USAGE with the form to give.
     """
+    try:
+        return _parse(text)
+    except EdgecompError as error:
+        error.cause = f"{flag} {error.cause}"
+        raise
+
+
+def _parse(text: str) -> InputSpec:
     parts = re.split(r":(?![^\[\]]*\])", text)
     dtype = ""
     if len(parts) > 2 and not _looks_like_shape(parts[-1]):
@@ -135,13 +147,13 @@ def _extent(text: str, whole: str) -> int | Bounds:
     return bounds
 
 
-def parse_input_specs(texts: Iterable[str]) -> dict[str, InputSpec]:
+def parse_input_specs(texts: Iterable[str], flag: str = "--input") -> dict[str, InputSpec]:
     """Several of them, by input name. A name given twice is an error."""
     specs: dict[str, InputSpec] = {}
     for text in texts:
-        spec = parse_input_spec(text)
+        spec = parse_input_spec(text, flag)
         if spec.name in specs:
-            raise EdgecompError(Code.USAGE, f"--input {spec.name} is given twice")
+            raise EdgecompError(Code.USAGE, f"{flag} {spec.name} is given twice")
         specs[spec.name] = spec
     return specs
 
@@ -155,11 +167,11 @@ def _dtype(text: str, whole: str) -> str:
     if text.lower() not in _NAMES:
         raise EdgecompError(
             Code.USAGE,
-            f"--input {whole}: '{text}' is neither a shape nor a dtype",
+            f"{whole}: '{text}' is neither a shape nor a dtype",
             hint=nearest_hint(text.lower(), _NAMES),
         )
     return _NAMES[text.lower()]
 
 
 def _bad(text: str, why: str) -> EdgecompError:
-    return EdgecompError(Code.USAGE, f"--input {text}: {why}", hint=_FORM)
+    return EdgecompError(Code.USAGE, f"{text}: {why}", hint=_FORM)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from edgecomp.graph.element_types import COMMON_TYPES
+from edgecomp.graph.microsoft.definitions import is_known
 
 COMPARED = frozenset(
     [
@@ -151,6 +152,11 @@ COMPARED = frozenset(
 def refusal(model: onnx.ModelProto) -> str:
     """Why a single-node model must not be given to Relax, "" if it may."""
     (node,) = model.graph.node
+    if is_known(node.domain, node.op_type):
+        return (
+            f"no implementation of this form of {node.op_type}: weights, scales and zero points "
+            "have to be constant"
+        )
     if node.domain not in ("", "ai.onnx"):
         return f"no implementation of domain {node.domain}"
     if node.op_type not in COMPARED:

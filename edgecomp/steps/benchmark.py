@@ -16,10 +16,14 @@ from edgecomp.progress import Progress
 def _shapes(options: BenchmarkOptions) -> dict[str, tuple[int, ...]]:
     """Input name -> shape that is measured."""
     shapes = {}
-    for name, spec in parse_input_specs(options.shape).items():
+    for name, spec in parse_input_specs(options.shape, "--shape").items():
         if spec.is_bounded:
             raise EdgecompError(
                 Code.USAGE, f"--shape {spec.text}: one size is measured at a time"
+            )
+        if spec.dtype:
+            raise EdgecompError(
+                Code.USAGE, f"--shape {spec.text}: the bundle has decided the dtype"
             )
         shapes[name] = spec.extents
     return shapes

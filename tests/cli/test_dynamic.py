@@ -54,6 +54,8 @@ def test_one_size_is_measured(run, bundle):
         ("b:4x3", "input 'b' cannot be [4, 3]: it is [5, 3]"),
         ("c:4", "no input named 'c'"),
         ("a:[1..4]x5", "one size is measured at a time"),
+        ("a:4x5:u8", "the bundle has decided the dtype"),
+        ("a:4y5", "--shape a:4y5: "),
     ],
 )
 def test_sizes_that_cannot_be(run, bundle, shape, words):

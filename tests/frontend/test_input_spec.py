@@ -74,3 +74,10 @@ def test_random_is_seeded_and_typed():
     spec = InputSpec("x", (2, 3), "int64")
     assert spec.random().dtype == np.int64
     np.testing.assert_array_equal(spec.random(3), spec.random(3))
+
+
+def test_errors_name_the_flag():
+    with pytest.raises(EdgecompError, match=r"^EC0100: --shape a: a shape is missing"):
+        parse_input_specs(["a"], "--shape")
+    with pytest.raises(EdgecompError, match="--shape a is given twice"):
+        parse_input_specs(["a:2", "a:3"], "--shape")
