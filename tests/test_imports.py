@@ -32,6 +32,7 @@ LAYERS = (
         "resources",
         "onnx_ir_import",
         "tvm_import",
+        "user_files",
     },
     {"buffers"},
     {"cache_folder", "held"},

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.user_files import without_byte_code
 
 #: What a calibration script defines.
 SCRIPT_FUNCTION = "get_calibration_data"
@@ -120,7 +121,8 @@ def load_script(path: pathlib.Path) -> Callable[[], object]:
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        with without_byte_code():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # anything can go wrong in user code
         raise EdgecompError(
             Code.CALIBRATION_INVALID,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.user_files import without_byte_code
 
 _FORM = "the function takes no arguments and returns (module, example inputs)"
 
@@ -95,7 +96,8 @@ def _import_file(path: pathlib.Path, text: str) -> Any:
     sys.modules[name] = module  # classes of the file look themselves up there
     if folder not in sys.path:
         sys.path.insert(0, folder)  # the file may import its neighbours, later too
-    spec.loader.exec_module(module)
+    with without_byte_code():
+        spec.loader.exec_module(module)
     return module
 
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.reference_operators import CORRECTED
 from edgecomp.onnxruntime_library import load_onnxruntime
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,9 @@ def evaluate_node(
     }
     try:
         with np.errstate(all="ignore"):  # inf and nan are results here, not accidents
-            evaluator = ReferenceEvaluator(proto, opsets=dict(opset_imports))
+            evaluator = ReferenceEvaluator(
+                proto, opsets=dict(opset_imports), new_ops=CORRECTED
+            )
             outputs: Any = evaluator.run(None, feeds)
     except Exception as error:  # the evaluator raises whatever its numpy code raises
         logger.debug("%s: %s; trying onnxruntime", node.op_type, error)

@@ -19,6 +19,7 @@ from edgecomp.graph.bodies import IMPOSSIBLE_KEY
 from edgecomp.graph.constants import AnyArray, scalar
 from edgecomp.graph.counts import open_names, without_counted_sizes
 from edgecomp.graph.element_types import UNCOMMON_TYPES
+from edgecomp.graph.reference_operators import CORRECTED
 from edgecomp.onnxruntime_library import load_onnxruntime
 
 #: Weights beyond this are handed to onnxruntime where they lie, whatever the model's size.
@@ -96,7 +97,7 @@ class _Evaluator:
     def __init__(self, model: ir.Model, names: Sequence[str]) -> None:
         proto = without_counted_sizes(ir.serde.serialize_model(model), open_names(model))
         proto = _with_outputs(proto, names)
-        self._evaluator = onnx.reference.ReferenceEvaluator(proto)
+        self._evaluator = onnx.reference.ReferenceEvaluator(proto, new_ops=CORRECTED)
 
     def run(self, names: Sequence[str], feeds: dict[str, AnyArray]) -> list[AnyArray]:
         try:

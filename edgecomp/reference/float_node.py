@@ -12,6 +12,7 @@ from edgecomp.graph.bodies import bodies, captured_values, is_control_flow
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.integer import AnyArray, dequantize, quantize
+from edgecomp.graph.reference_operators import CORRECTED
 from edgecomp.graph.source import source_of
 from edgecomp.graph.windows import window_of
 from edgecomp.reference.control_flow import run_control_flow
@@ -92,7 +93,7 @@ def _evaluate_with_context(
         functions=functions,
     )
     with np.errstate(all="ignore"):
-        results = ReferenceEvaluator(model).run(outputs, feeds)
+        results = ReferenceEvaluator(model, new_ops=CORRECTED).run(outputs, feeds)
     found = dict(zip(outputs, results, strict=True))
     return [np.asarray(found[v.name]) if v.name else np.zeros(0) for v in node.outputs]
 

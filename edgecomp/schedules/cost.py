@@ -48,6 +48,8 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "softmax_f32": element_costs.softmax_cycles,
     "layer_norm_f32": element_costs.layer_norm_cycles,
     "gather": element_costs.gather_cycles,
+    "gather_parts": element_costs.gather_cycles,
+    "top_k": element_costs.top_k_cycles,
     "strided_copy": element_costs.copy_cycles,
     "fill": element_costs.fill_cycles,
     "store_part": element_costs.store_part_cycles,

@@ -123,7 +123,7 @@ def test_sizes_that_the_data_decides():
         helper.make_node("CumSum", ["f", "axis"], ["y"], name="sum"),
     ]
     model = model_of(
-        nodes, [tensor("x", [3, 5])], [tensor("y", [2, None])], [constant("axis", np.int64(1))]
+        nodes, [tensor("x", [3, 5])], [tensor("y", [2, None])], [constant("axis", np.int64(0))]
     )
     found = {c.operator: c for c in api.check(model, ["x86-64-v3"]).checks}
     assert (found["NonZero"].dimension, found["NonZero"].bound) == ("n_1", 15)

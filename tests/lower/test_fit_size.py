@@ -56,9 +56,9 @@ def test_strides_are_found(divisor, shift, factor):
         assert found is None or evaluate(found, {B: 1, S: s}) == value(1, s)
 
 
-@pytest.mark.parametrize(("shift", "most"), [(0, 200), (3, 180), (-1, 174), (0, 100)])
+@pytest.mark.parametrize(("shift", "most"), [(0, 200), (3, 250), (-1, 240), (0, 100)])
 def test_caps_are_found(shift, most):
-    """The smaller one of a size and a number."""
+    """The smaller one of a size and a number; of a shifted size where it was seen twice below."""
 
     def value(_, s):
         return min(s + shift, most)

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import onnx.reference
 import onnx.version_converter
-from onnx.reference.op_run import OpRun
 
 from edgecomp import api
+from edgecomp.graph.reference_operators import CORRECTED
 from edgecomp.options import BuildOptions
 
 
@@ -43,17 +43,8 @@ def float64_outputs(path, feeds):
     for value in [*graph.input, *graph.output, *graph.value_info]:
         if value.type.tensor_type.elem_type == single:
             value.type.tensor_type.elem_type = double
-    evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=[GlobalMaxPool])
+    evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=CORRECTED)
     return [evaluator.run(None, {name: _wide(a) for name, a in f.items()}) for f in feeds]
-
-
-class GlobalMaxPool(OpRun):
-    """As the standard has it: onnx's own drops the dimensions."""
-
-    op_domain = ""
-
-    def _run(self, x):
-        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
 def _wide(array):

@@ -21,7 +21,7 @@ from edgecomp.graph.integer_operators import (
     StoredTable,
 )
 from edgecomp.graph.packed_weights import is_packed_weight
-from edgecomp.lower.operators import movement, padding, resize
+from edgecomp.lower.operators import counting, movement, padding, resize
 from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
 from edgecomp.lower.operators.wide_product import emit_wide_product
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
@@ -180,7 +180,7 @@ def _emit_move(reader: Reader, group: StoredMove) -> None:
             fill = group.fill + reader.storage_shift(group.inputs[0].affine)
             reason = padding.read_pad(reader, group.node, fill)
         else:
-            tables = {**movement.TABLE, **resize.TABLE}
+            tables = {**movement.TABLE, **resize.TABLE, **counting.TABLE}
             reason = tables[group.node.op_type](reader, group.node)
     assert not reason, f"{group.node.name}: {reason}"
     for moved, result, table in tabled:

@@ -16,6 +16,7 @@ from edgecomp.plan.operations import (
     Resize,
     Step,
     StridedCopy,
+    TopK,
 )
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.rates import bound, rates_of, traffic_cycles
@@ -138,6 +139,14 @@ def store_part_cycles(operation: Operation, target: Target) -> float:
 def gather_cycles(operation: Operation, target: Target) -> float:
     """A copy of what is taken."""
     return traffic_cycles(operation.output.bytes, operation.output.bytes, target)
+
+
+def top_k_cycles(operation: Operation, target: Target) -> float:
+    """Every result is looked for in its whole row, one element after the other."""
+    kind, x, values = operation.kind, operation.inputs[0], operation.outputs[0]
+    assert isinstance(kind, TopK)
+    looked_at = values.elements * x.shape[kind.axis]
+    return _SCALAR_CYCLES * looked_at + traffic_cycles(x.bytes, values.bytes, target)
 
 
 def fill_cycles(operation: Operation, target: Target) -> float:

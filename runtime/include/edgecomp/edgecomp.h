@@ -52,8 +52,7 @@ typedef enum ec_status {
   EC_ERROR_ROUNDS = 0x14,           /* the inputs ask a loop for more rounds than was built */
   EC_ERROR_BRANCH = 0x15, /* the inputs choose a branch that does not fit the shapes */
   EC_ERROR_SHAPE = 0x16,  /* an input cannot have this shape */
-  EC_ERROR_COUNT =
-      0x17, /* a call found more, or fewer, elements than the model has room for */
+  EC_ERROR_COUNT = 0x17,  /* a call counts more, or fewer, than there is room for */
   EC_ERROR_OUT_OF_MEMORY = 0x20,
   EC_ERROR_FILE = 0x21,          /* weights file missing or unreadable */
   EC_ERROR_THREAD = 0x22,        /* a worker thread could not be started */

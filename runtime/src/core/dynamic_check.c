@@ -118,7 +118,7 @@ static bool fits_tensor(const ec_model *model, const ec_port *port, const ec_ext
   return bytes <= model->tensors[port->tensor].bytes;
 }
 
-/* An input's dimension is the constant of its shape, or a symbol that it sets times a factor. */
+/* An input's dimension is the constant of its shape, or a factor times a symbol it sets. */
 static bool is_settable(const ec_dynamic *dynamic, const ec_extent *extent, int64_t constant) {
   if (extent->divisor != 1 || extent->term_count != 1) {
     return false;
