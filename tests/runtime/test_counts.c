@@ -12,7 +12,7 @@
 enum { MOST = 6, MOST_PAIRS = 2 };
 enum { X, COUNT, KEPT, DOUBLED, PAIRS, TENSORS };
 
-static int64_t damaged;      /* written in the place of the count where it is not UNDAMAGED */
+static int64_t damaged; /* written in the place of the count where it is not UNDAMAGED */
 static _Atomic uint32_t later_calls; /* that ran behind the one that counts */
 static const int64_t UNDAMAGED = -1000;
 
