@@ -57,11 +57,20 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "ScatterElements": {"reduction": _REDUCTIONS},
     "ScatterND": {"reduction": _REDUCTIONS},
     "SoftmaxCrossEntropyLoss": {"reduction": ("none", "sum", "mean")},
+    "TensorScatter": {"mode": ("linear", "circular")},
     "Upsample": {"mode": ("nearest", "linear", "bilinear")},
 }
 #: Attributes that name dimensions: onnx reads them in 32 bits and takes 2**40 for 0.
 _AXES = ("axis", "axes", "batch_axis", "time_axis", "perm")
 _MOST_DIMENSIONS = 64
+#: Attributes that count elements of an image.
+_EXTENTS = ("kernel_shape", "strides", "dilations", "pads", "output_padding")
+_MOST_ELEMENTS = 1 << 24
+#: Operator -> attribute -> its numbers.
+NUMBERS: dict[str, dict[str, range]] = {
+    "LRN": {"size": range(1, _MOST_ELEMENTS)},
+    "LpNormalization": {"p": range(1, 3)},
+}
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
 
@@ -86,7 +95,15 @@ def check_nodes(nodes: Iterable[onnx.NodeProto], versions: Mapping[str, int]) ->
             if attribute.type == onnx.AttributeProto.STRING and attribute.name in words:
                 _check_word(node, attribute, words[attribute.name])
             if attribute.name in _AXES:
-                _check_axes(node, attribute)
+                _check_numbers(
+                    node, attribute, _MOST_DIMENSIONS, "no tensor has so many dimensions"
+                )
+            if attribute.name in _EXTENTS:
+                _check_numbers(node, attribute, _MOST_ELEMENTS, "no image is so large")
+            numbers = NUMBERS.get(node.op_type, {}).get(attribute.name)
+            if numbers is not None and attribute.i not in numbers:
+                cause = f"{node.op_type} has {attribute.name} {attribute.i}, which ONNX does not define"
+                raise _invalid(node, cause)
 
 
 def _check_inputs(node: onnx.NodeProto, version: int) -> None:
@@ -109,11 +126,14 @@ def _check_word(
         raise _invalid(node, cause, nearest_hint(word, words))
 
 
-def _check_axes(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> None:
-    axes = [attribute.i] if attribute.type == onnx.AttributeProto.INT else list(attribute.ints)
-    if any(abs(axis) > _MOST_DIMENSIONS for axis in axes):
-        cause = f"{node.op_type} has {attribute.name} {axes}: no tensor has so many dimensions"
-        raise _invalid(node, cause)
+def _check_numbers(
+    node: onnx.NodeProto, attribute: onnx.AttributeProto, most: int, why: str
+) -> None:
+    given = (
+        [attribute.i] if attribute.type == onnx.AttributeProto.INT else list(attribute.ints)
+    )
+    if any(abs(number) > most for number in given):
+        raise _invalid(node, f"{node.op_type} has {attribute.name} {given}: {why}")
 
 
 def _invalid(

@@ -34,6 +34,9 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     given = standard_version(model)
     if given >= version:
         return False
+    if not _has_standard_nodes(model):
+        model.opset_imports[""] = version  # it says nothing where nothing is of the domain
+        return False
     if given <= _LAST_SCAN_WITH_BATCH:
         _refuse_old_scan(model)
     sources = {
@@ -68,6 +71,11 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     inherit_sources(model)
     logger.info("converted from opset %d to %d", given, version)
     return True
+
+
+def _has_standard_nodes(model: ir.Model) -> bool:
+    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    return any(node.domain in ("", "ai.onnx") for node in nodes)
 
 
 def is_renumbered(before: ir.Model, after: ir.Model) -> bool:

@@ -61,12 +61,6 @@ def _axis_misfit(given: Operands) -> str:
     return f"axis {axis.ravel().tolist()} of {rank} dimensions"
 
 
-def _expand_misfit(given: Operands) -> str:
-    """The wanted shape is a list."""
-    shape = given.inputs[1]
-    return "" if shape is None or len(shape) == 1 else f"a shape in {len(shape)} dimensions"
-
-
 def _col2im_misfit(given: Operands) -> str:
     """There are as many columns as blocks fit into the padded image."""
     columns, node = given.inputs[0], given.node
@@ -123,16 +117,170 @@ def _recurrent_misfit(given: Operands) -> str:
     return ""
 
 
+def _slope_misfit(given: Operands) -> str:
+    """A slope is repeated along the input's dimensions, never the other way."""
+    x, slope = given.inputs[:2]
+    if x is None or slope is None:
+        return ""
+    padded = (1,) * (len(x) - len(slope)) + slope
+    fits = len(padded) == len(x) and all(s in (1, e) for s, e in zip(padded, x, strict=True))
+    return "" if fits else f"slopes {list(slope)} for {list(x)}"
+
+
+def _caches_misfit(given: Operands) -> str:
+    """Cosines and sines belong together."""
+    cosines, sines = given.inputs[1:3]
+    if cosines is None or sines is None or cosines == sines:
+        return ""
+    return f"cosines {list(cosines)} and sines {list(sines)}"
+
+
+def _grid_misfit(given: Operands) -> str:
+    """One matrix [2, 3] or [3, 4] for each image."""
+    matrices, size = given.inputs[0], constant_array(given.node.inputs[1])
+    if matrices is None or size is None:
+        return ""
+    rank = size.size - 2
+    wanted = [int(size[0]), rank, rank + 1] if size.size else []
+    return "" if list(matrices) == wanted else f"theta {list(matrices)} for {size.tolist()}"
+
+
+def _unpool_misfit(given: Operands) -> str:
+    """Windows of at least one element, and an index for every element."""
+    for name in ("kernel_shape", "strides"):
+        if any(number < 1 for number in given.node.attributes.get_ints(name) or ()):
+            return f"{name} below 1"
+    x, indices = given.inputs[:2]
+    if x is None or indices is None or x == indices:
+        return ""
+    return f"indices {list(indices)} for {list(x)}"
+
+
+def _gathered_misfit(given: Operands) -> str:
+    """Indices reach no further than the data, but along the axis."""
+    data, indices = given.inputs[:2]
+    if data is None or indices is None or len(data) != len(indices):
+        return ""
+    axis = given.node.attributes.get_int("axis", 0) % max(1, len(data))
+    if all(i <= d for k, (i, d) in enumerate(zip(indices, data, strict=True)) if k != axis):
+        return ""
+    return f"indices {list(indices)} beside {list(data)}"
+
+
+def _quantized_misfit(given: Operands) -> str:
+    """A zero point for each scale."""
+    for index in (1, 4, 6):
+        shapes = [*given.inputs, None, None][index : index + 2]
+        if None not in shapes and math.prod(shapes[0] or ()) != math.prod(shapes[1] or ()):
+            return f"scales {list(shapes[0] or ())} and zero points {list(shapes[1] or ())}"
+    return ""
+
+
+def _quantized_weights_misfit(given: Operands) -> str:
+    """One scale for all weights, or one for each output channel."""
+    weights, scales = given.inputs[3:5]
+    if weights is None or scales is None:
+        return ""
+    if len(scales) > 1 or math.prod(scales) not in (1, weights[0]):
+        return f"scales {list(scales)} for weights {list(weights)}"
+    return _quantized_misfit(given)
+
+
+def _split_misfit(given: Operands) -> str:
+    """Parts of one size, where neither sizes nor their number are given."""
+    x = given.inputs[0]
+    if x is None or len(given.inputs) > 1 or "num_outputs" in given.node.attributes:
+        return ""
+    extent, parts = x[given.node.attributes.get_int("axis", 0)], len(given.outputs)
+    return f"{extent} elements in {parts} parts" if extent % parts else ""
+
+
+def _boxes_misfit(given: Operands) -> str:
+    """Boxes and scores of the same images; limits are single numbers."""
+    boxes, scores = given.inputs[:2]
+    if boxes is not None and scores is not None:
+        if (boxes[0], boxes[1]) != (scores[0], scores[2]):
+            return f"boxes {list(boxes)} and scores {list(scores)}"
+    limits = [shape for shape in given.inputs[2:] if shape is not None]
+    return (
+        "" if all(math.prod(shape) == 1 for shape in limits) else "a limit of several numbers"
+    )
+
+
+def _offsets_misfit(given: Operands) -> str:
+    """Image, weights, offsets and mask have as many dimensions; offsets are those of the images."""
+    shapes = [shape for k, shape in enumerate(given.inputs) if shape is not None and k != 3]
+    if len({len(shape) for shape in shapes}) > 1:
+        return f"shapes {', '.join(str(list(shape)) for shape in shapes)}"
+    image, offsets = given.inputs[0], given.inputs[2]
+    if image is None or offsets is None or image[0] == offsets[0]:
+        return ""
+    return f"offsets {list(offsets)} for images {list(image)}"
+
+
+def _scale_misfit(given: Operands) -> str:
+    """Scale and bias have no more dimensions than what they scale."""
+    x, others = given.inputs[0], given.inputs[1:]
+    if x is None or all(shape is None or len(shape) <= len(x) for shape in others):
+        return ""
+    return f"a scale or bias of more dimensions than {list(x)}"
+
+
+_Ranks = dict[int, tuple[int, ...]]
+_LIST: _Ranks = {1: (1,)}
+_CELL: _Ranks = {0: (3,), 1: (3,), 2: (3,), 3: (2,)}
+#: Operator -> index of an input -> how many dimensions it may have.
+RANKS: dict[str, _Ranks] = {
+    **dict.fromkeys(("Expand", "Reshape", "Squeeze", "Tile"), _LIST),
+    **{
+        f"Reduce{kind}": _LIST
+        for kind in (
+            "L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare",
+        )
+    },
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), _CELL),
+    "AffineGrid": {0: (3,)},
+    "DeformConv": {3: (1,)},
+    "InstanceNormalization": {1: (1,), 2: (1,)},
+    "NonMaxSuppression": {0: (3,), 1: (3,)},
+    "Slice": {1: (1,), 2: (1,), 3: (1,), 4: (1,)},
+    "Unsqueeze": {1: (0, 1)},
+}  # fmt: skip
+
+
+def misfit(given: Operands) -> str:
+    """What does not fit in a node of the standard domain, or ""."""
+    for index, ranks in RANKS.get(given.node.op_type, {}).items():
+        shape = given.inputs[index] if index < len(given.inputs) else None
+        if shape is not None and len(shape) not in ranks:
+            return f"input {index} has {len(shape)} dimensions: {list(shape)}"
+    check = MISFITS.get(given.node.op_type)
+    return check(given) if check is not None else ""
+
+
 #: Operator -> function that says what does not fit, or "".
 MISFITS: dict[str, Callable[[Operands], str]] = {
+    "AffineGrid": _grid_misfit,
     "Col2Im": _col2im_misfit,
     "Conv": _convolution_misfit,
     "ConvTranspose": _convolution_misfit,
     "CumProd": _axis_misfit,
     "CumSum": _axis_misfit,
-    "Expand": _expand_misfit,
+    "DeformConv": _offsets_misfit,
     "GRU": _recurrent_misfit,
+    "GatherElements": _gathered_misfit,
     "LSTM": _recurrent_misfit,
+    "LayerNormalization": _scale_misfit,
+    "MaxUnpool": _unpool_misfit,
+    "NonMaxSuppression": _boxes_misfit,
+    "PRelu": _slope_misfit,
+    "QLinearConv": _quantized_weights_misfit,
+    "QLinearMatMul": _quantized_misfit,
     "RNN": _recurrent_misfit,
     "Reshape": _reshape_misfit,
+    "RotaryEmbedding": _caches_misfit,
+    "Split": _split_misfit,
 }
+
+#: Operators that anything is known about.
+CHECKED = frozenset(RANKS) | frozenset(MISFITS)

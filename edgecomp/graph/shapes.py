@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import bodies, captured_values
 from edgecomp.graph.constants import AnyArray, constant_tensor
-from edgecomp.graph.misfits import MISFITS, Operands
+from edgecomp.graph.misfits import CHECKED, Operands, misfit
 from edgecomp.graph.source import source_of
 
 # Constants up to this many elements are shown to the inference rules (shapes, axes, scales).
@@ -57,9 +57,8 @@ def infer_node(
         changed |= merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
         changed |= merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
         _refuse_empty_windows(node, value)
-    if node.domain == "" and node.op_type in MISFITS:
-        shapes = ([static_shape(v) for v in values] for values in (node.inputs, node.outputs))
-        _refuse_misfit(node, MISFITS[node.op_type](Operands(node, *shapes)))
+    if node.domain == "" and node.op_type in CHECKED:
+        _refuse_misfit(node)
     return changed
 
 
@@ -189,7 +188,9 @@ def _refuse_empty_windows(node: ir.Node, value: ir.Value) -> None:
     )
 
 
-def _refuse_misfit(node: ir.Node, problem: str) -> None:
+def _refuse_misfit(node: ir.Node) -> None:
+    shapes = ([static_shape(v) for v in values] for values in (node.inputs, node.outputs))
+    problem = misfit(Operands(node, *shapes))
     if problem:
         raise shape_conflict(
             node, f"{node.op_type} cannot take its inputs: {problem}", _EXPORT_AGAIN

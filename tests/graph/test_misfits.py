@@ -60,6 +60,51 @@ SPOILED = {
 }
 
 
+def whole(*shape):
+    return np.zeros(shape, np.int64)
+
+
+def of(operator, *shapes, fixed=(), outputs=1, **attributes):
+    """A node whose inputs are zeros; a shape may be an array, and names in ``fixed`` constants."""
+    inputs = {
+        f"i{k}": s if isinstance(s, np.ndarray) else zeros(*s) for k, s in enumerate(shapes)
+    }
+    return node_model(operator, inputs, fixed=fixed, outputs=outputs, **attributes)
+
+
+WHOLE += [
+    of("PRelu", (2, 3, 4), (3, 1)),
+    of("Split", (6, 2), outputs=3, num_outputs=3),
+    of("GatherElements", (3, 4), whole(2, 4), axis=0),
+    of("LayerNormalization", (2, 3, 4), (4,), axis=-1),
+]
+ONE = np.array([1])
+SPOILED |= {
+    "slopes beyond": (of("PRelu", (2, 3), (4, 3)), "slopes [4, 3] for [2, 3]"),
+    "indices beyond": (of("GatherElements", (3, 4), whole(2, 5), axis=0), "beside [3, 4]"),
+    "axes in rows": (of("ReduceSum", (2, 3), ONE[None], fixed=("i1",)), "input 1 has 2 dim"),
+    "scale of a rank more": (of("LayerNormalization", (2, 4), (1, 1, 4)), "more dimensions"),
+    "starts in rows": (
+        of("Slice", (4, 4), ONE[None], ONE, fixed=("i1", "i2")),
+        "input 1 has 2 dimensions",
+    ),
+    "an index too few": (
+        of("MaxUnpool", (1, 1, 2, 2), whole(1, 1, 2, 1), kernel_shape=[2, 2]),
+        "indices [1, 1, 2, 1]",
+    ),
+    "boxes of others": (of("NonMaxSuppression", (1, 5, 4), (1, 1, 6)), "scores [1, 1, 6]"),
+    "scores without classes": (of("NonMaxSuppression", (1, 5, 4), (1, 5)), "input 1 has 2"),
+    "offsets of others": (
+        of("DeformConv", (2, 1, 4, 4), (1, 1, 2, 2), (1, 8, 3, 3)),
+        "offsets [1, 8, 3, 3] for images [2, 1, 4, 4]",
+    ),
+    "matrices of others": (
+        of("AffineGrid", (2, 2, 3), np.array([3, 1, 4, 4]), fixed=("i1",)),
+        "theta [2, 2, 3]",
+    ),
+}
+
+
 @pytest.mark.parametrize("model", WHOLE, ids=lambda m: m.graph.node[0].op_type)
 def test_what_fits_is_read(model):
     load_model(model)
