@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 # A conversion between operator sets must not change numbers beyond reassociation.
 _CONVERSION_TOLERANCE = 1e-5
+#: Versions of the file's form that a model can have from here on. 14 adds types of 6 bits alone,
+#: which nothing here computes with, and onnxruntime 1.31 does not read it.
+_OLDEST_IR, _NEWEST_IR = 10, 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +186,7 @@ def _prepare(
     _inline_functions(model)
     adopt_misplaced(model)
     _drop_default_inputs(model)
+    model.ir_version = min(max(model.ir_version or 0, _OLDEST_IR), _NEWEST_IR)
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
@@ -238,7 +242,6 @@ def _drop_default_inputs(model: ir.Model) -> None:
     for value in list(model.graph.inputs):
         if value.name in model.graph.initializers:
             model.graph.inputs.remove(value)
-    model.ir_version = max(model.ir_version or 0, 10)
 
 
 def _run_checker(model: ir.Model) -> None:
