@@ -107,5 +107,5 @@ def _rows_bytes(node: ir.Node) -> int:
     weight = constant_array(node.inputs[1])
     assert weight is not None
     groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
-    depth = int(weight.size) // weight.shape[weight_channel_axis(node)] * groups
+    depth: int = weight.size // weight.shape[weight_channel_axis(node)] * groups
     return 4 * ROWS * depth
