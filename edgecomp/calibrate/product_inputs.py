@@ -57,14 +57,14 @@ def observe_inputs(
         samples: feeds, iterable again.
         products: Conv, Gemm and MatMul nodes of the main graph with constant weights.
         rows: how many are drawn of each product, evenly over the samples.
-        seed: of the draw.
+        seed: of the draws.
 
     Returns:
         By the node's name.
     """
     found: dict[str, ProductInputs] = {}
     for part in in_parts(products, _input_bytes, _MOST_BYTES):
-        found |= _observe(model, samples, part, rows, np.random.default_rng(seed))
+        found |= _observe(model, samples, part, rows, seed)
     return found
 
 
@@ -73,19 +73,21 @@ def _observe(
     samples: Iterable[Mapping[str, AnyArray]],
     products: Sequence[ir.Node],
     rows: int,
-    rng: np.random.Generator,
+    seed: int,
 ) -> dict[str, ProductInputs]:
     inputs = {value.name for value in model.graph.inputs}
     names = {_input_name(node) for node in products}
     runner = Runner(model, sorted(names - inputs), optimize=True)
     per_sample = -(-rows // MOST_SAMPLES)
+    # Each has its own draw: which others are observed changes nothing.
+    draws = {n: np.random.default_rng([seed, *(n.name or "").encode()]) for n in products}
     seen: dict[str, list[ProductInputs]] = {}
     for sample in itertools.islice(samples, MOST_SAMPLES):
         results = {**sample, **(runner(sample) if runner.names else {})}
         for node in products:
             array = results[_input_name(node)]
             seen.setdefault(node.name or "", []).append(
-                _of_sample(node, array, per_sample, rng)
+                _of_sample(node, array, per_sample, draws[node])
             )
     return {name: _merged(parts) for name, parts in seen.items()}
 
