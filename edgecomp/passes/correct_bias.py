@@ -59,6 +59,7 @@ def correct_bias(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     shifts: dict[str, Means] | None = None,
     only: Collection[str] | None = None,
+    reference: ir.Model | None = None,
 ) -> int:
     """Change the biases of a float model so that it loses less when it is quantized.
 
@@ -71,6 +72,8 @@ def correct_bias(
         progress: told (products done, products in all).
         shifts: receives what was added to the bias of each product, by the node's name.
         only: names of the nodes that are corrected, None for all.
+        reference: float model whose means the products shall have, where the weights of ``model``
+            are rounded already.
 
     Returns:
         How many products were corrected.
@@ -86,7 +89,7 @@ def correct_bias(
     if not products:
         return 0
     used = _some(samples, quantized)
-    expected = _float_means(model, used, products)
+    expected = _float_means(reference or model, used, products)
     nodes = {node.name: node for node in model.graph}
     pieces = _Pieces(quantized, used)
     for done, product in enumerate(products):
