@@ -167,23 +167,29 @@ def _gathered_misfit(given: Operands) -> str:
     return f"indices {list(indices)} beside {list(data)}"
 
 
-def _quantized_misfit(given: Operands) -> str:
-    """A zero point for each scale."""
-    for index in (1, 4, 6):
+def _zero_points_misfit(given: Operands, *scales: int) -> str:
+    """A zero point for each scale, behind it."""
+    for index in scales:
         shapes = [*given.inputs, None, None][index : index + 2]
         if None not in shapes and math.prod(shapes[0] or ()) != math.prod(shapes[1] or ()):
             return f"scales {list(shapes[0] or ())} and zero points {list(shapes[1] or ())}"
     return ""
 
 
-def _quantized_weights_misfit(given: Operands) -> str:
-    """One scale for all weights, or one for each output channel."""
-    weights, scales = given.inputs[3:5]
-    if weights is None or scales is None:
-        return ""
-    if len(scales) > 1 or math.prod(scales) not in (1, weights[0]):
-        return f"scales {list(scales)} for weights {list(weights)}"
-    return _quantized_misfit(given)
+def _quantized_product_misfit(given: Operands) -> str:
+    """Zero points are given as the scales are."""
+    return _zero_points_misfit(given, 1, 4, 6)
+
+
+def _quantized_convolution_misfit(given: Operands) -> str:
+    """One scale for all weights, or one for each output channel; the same of zero points."""
+    weights = given.inputs[3]
+    for what, shape in zip(("scales", "zero points"), given.inputs[4:6], strict=True):
+        if weights is None or shape is None:
+            continue
+        if len(shape) > 1 or math.prod(shape) not in (1, weights[0]):
+            return f"{what} {list(shape)} for weights {list(weights)}"
+    return _zero_points_misfit(given, 1, 6)
 
 
 def _split_misfit(given: Operands) -> str:
@@ -274,8 +280,8 @@ MISFITS: dict[str, Callable[[Operands], str]] = {
     "MaxUnpool": _unpool_misfit,
     "NonMaxSuppression": _boxes_misfit,
     "PRelu": _slope_misfit,
-    "QLinearConv": _quantized_weights_misfit,
-    "QLinearMatMul": _quantized_misfit,
+    "QLinearConv": _quantized_convolution_misfit,
+    "QLinearMatMul": _quantized_product_misfit,
     "RNN": _recurrent_misfit,
     "Reshape": _reshape_misfit,
     "RotaryEmbedding": _caches_misfit,

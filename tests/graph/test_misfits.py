@@ -78,6 +78,21 @@ WHOLE += [
     of("GatherElements", (3, 4), whole(2, 4), axis=0),
     of("LayerNormalization", (2, 3, 4), (4,), axis=-1),
 ]
+
+
+def convolution(scales, zeros, x_zeros=1):
+    """Bytes and weights of 4 output channels, with as many scales and zero points."""
+    numbers = {
+        "x": np.zeros((1, 3, 5, 5), np.uint8),
+        "xs": np.ones(1, np.float32), "xz": np.zeros(x_zeros, np.uint8),
+        "w": np.zeros((4, 3, 2, 2), np.uint8),
+        "ws": np.ones(scales, np.float32), "wz": np.zeros(zeros, np.uint8),
+        "ys": np.float32(1), "yz": np.uint8(0),
+    }  # fmt: skip
+    return node_model("QLinearConv", numbers, fixed=[*numbers][1:])
+
+
+WHOLE += [convolution(4, ()), convolution((), 4), convolution(4, 4)]
 ONE = np.array([1])
 SPOILED |= {
     "slopes beyond": (of("PRelu", (2, 3), (4, 3)), "slopes [4, 3] for [2, 3]"),
@@ -98,6 +113,10 @@ SPOILED |= {
         of("DeformConv", (2, 1, 4, 4), (1, 1, 2, 2), (1, 8, 3, 3)),
         "offsets [1, 8, 3, 3] for images [2, 1, 4, 4]",
     ),
+    "scales of other channels": (convolution(3, 3), "scales [3] for weights [4, 3, 2, 2]"),
+    "zero points of others": (convolution(4, 3), "zero points [3] for weights"),
+    "scales in rows": (convolution((4, 1), 4), "scales [4, 1] for weights"),
+    "zero points of the image": (convolution(4, 4, 3), "scales [1] and zero points [3]"),
     "matrices of others": (
         of("AffineGrid", (2, 2, 3), np.array([3, 1, 4, 4]), fixed=("i1",)),
         "theta [2, 2, 3]",
