@@ -116,7 +116,10 @@ SPOILED |= {
     "slopes beyond": (of("PRelu", (2, 3), (4, 3)), "slopes [4, 3] for [2, 3]"),
     "indices beyond": (of("GatherElements", (3, 4), whole(2, 5), axis=0), "beside [3, 4]"),
     "axes in rows": (of("ReduceSum", (2, 3), ONE[None], fixed=("i1",)), "input 1 has 2 dim"),
-    "scale of a rank more": (of("LayerNormalization", (2, 4), (1, 1, 4)), "[1, 1, 4] for [2, 4]"),
+    "scale of a rank more": (
+        of("LayerNormalization", (2, 4), (1, 1, 4)),
+        "[1, 1, 4] for [2, 4]",
+    ),
     "starts in rows": (
         of("Slice", (4, 4), ONE[None], ONE, fixed=("i1", "i2")),
         "input 1 has 2 dimensions",
