@@ -389,6 +389,14 @@ def test_counts_that_are_always_0():
     assert not plan.symbols
 
 
+def test_a_count_within_what_is_counted_that_is_always_0():
+    g = Graph()
+    none = part(g, g("NonZero", g.input("x", (4, 6))), 2, 2, 0)
+    with pytest.raises(EdgecompError, match="never has an element") as caught:
+        dynamic_plan(g.proto(g("NonZero", none)), ())
+    assert caught.value.code is Code.DIMENSION_FREE
+
+
 def test_beside_dynamic_dimensions(tmp_path):
     """Sizes of inputs and sizes that the data decides in one model."""
     g = Graph()
