@@ -19,8 +19,14 @@ from edgecomp.frontend.constant_spec import ConstantSpec
 from edgecomp.frontend.dynamic_dimensions import choose_sizes, example_shapes
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
+from edgecomp.frontend.node_rules import check_nodes
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
-from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset, is_renumbered
+from edgecomp.frontend.opset import (
+    INTERNAL_OPSET,
+    convert_opset,
+    is_renumbered,
+    standard_version,
+)
 from edgecomp.frontend.static_shapes import set_input_shapes
 from edgecomp.frontend.torch_export import (
     Traced,
@@ -245,7 +251,9 @@ def _drop_default_inputs(model: ir.Model) -> None:
 
 
 def _run_checker(model: ir.Model) -> None:
+    """What onnx checks of a model without functions, and what it does not."""
     proto = skeleton_proto(model)
+    check_nodes(proto.graph.node, standard_version(model))
     for value in proto.graph.output:
         # The checker wants a type and a shape; they are inferred later where the file has none.
         if not value.type.WhichOneof("value"):
