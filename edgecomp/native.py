@@ -58,6 +58,13 @@ _ERRORS = {
     ),
     Status.DEVICE_ABSENT: (Code.DEVICE_FAILED, "build for a target without that device"),
     Status.DEVICE: (Code.DEVICE_FAILED, ""),
+    Status.DEVICE_FEATURE: (
+        Code.DEVICE_FAILED,
+        "build for a target that this device satisfies, or name another device",
+    ),
+    Status.DEVICE_BUILD: (Code.DEVICE_FAILED, "report it with the device's name and driver"),
+    Status.DEVICE_MEMORY: (Code.DEVICE_FAILED, "close other programs that use the device"),
+    Status.DEVICE_LOST: (Code.DEVICE_FAILED, "open the model again"),
 }
 
 

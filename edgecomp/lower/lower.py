@@ -8,9 +8,11 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower.assemble import assemble
+from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
+from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
+from edgecomp.lower.place_copies import place_copies
 from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
@@ -105,15 +107,21 @@ def lower(
             seen.append(Seen(variant.sizes, other))
         generalize(seen)
         program.symbols = tuple(symbols)
-    selected = select(program, target, without, table)
+    set_aliases(program)
+    on_gpu = target.gpu is not None and not made.regions and not symbols
+    selected = select(program, target, without, table, allow_gpu=on_gpu)
+    if on_gpu:
+        selected = place_copies(program, selected)
 
     def compiled(done: int, total: int) -> None:
         if progress:
             progress("compile kernels", done, total)
 
-    kernels = [call.kernel for choice in selected for call in choice.calls]
+    calls = [call for choice in selected for call in choice.calls]
+    kernels = [call.kernel for call in calls if call.launch is None]
     with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
         plan = assemble(program, selected, target, {}, made.regions)
+        plan.programs = device_programs(calls, target)
         plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
 

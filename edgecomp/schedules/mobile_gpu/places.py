@@ -1,0 +1,35 @@
+"""Which element of each operand a work item has."""
+
+import contextlib
+from collections.abc import Iterator
+
+from edgecomp.device.target import Gpu, Target
+from edgecomp.schedules.builder import Expr
+from edgecomp.schedules.cpu.iteration import Space
+from edgecomp.schedules.cpu.nest import advance, unravel
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
+
+
+def gpu_of(target: Target) -> Gpu:
+    """The target's GPU, which is there wherever a GPU's schedule is asked."""
+    assert target.gpu is not None
+    return target.gpu
+
+
+@contextlib.contextmanager
+def places_of_items(builder: GridBuilder, space: Space, items: int) -> Iterator[list[Expr]]:
+    """Statements for the element of each work item of a line; those behind the last do nothing.
+
+    Args:
+        builder: of the kernel.
+        space: elements.
+        items: work items in all, at least as many.
+
+    Yields:
+        Offset of the element in each operand.
+    """
+    at = builder.place(0)
+    count = int(space.elements)
+    with builder.condition(None if count == items else at < count):
+        indices = unravel(builder, at, space.sizes)
+        yield advance(builder, space, range(len(space.sizes)), indices, space.offsets)
