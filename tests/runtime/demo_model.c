@@ -164,6 +164,24 @@ void demo_copy_make(demo_copy *out) {
   }
 }
 
+void demo_put_on(demo_copy *copy, uint32_t call, uint32_t device) {
+  copy->program = (ec_program){.text = "text",
+                               .options = "",
+                               .extensions = "",
+                               .text_bytes = 4,
+                               .device = device,
+                               .format = EC_PROGRAM_OPENCL_C,
+                               .version = 120};
+  copy->model.programs = &copy->program;
+  copy->model.program_count = 1;
+  copy->launches[call] = (ec_launch){.kind = EC_LAUNCH_KERNEL,
+                                     .kernel = "kernel",
+                                     .global_sizes = {64, 1, 1},
+                                     .local_sizes = {32, 1, 1}};
+  copy->calls[call].device = device;
+  copy->calls[call].launch = &copy->launches[call];
+}
+
 void demo_input(uint32_t seed, float *out_x, float *out_gain) {
   for (int i = 0; i < DEMO_ELEMENTS; ++i) {
     seed = seed * 1664525u + 1013904223u;

@@ -88,11 +88,11 @@ static void test_refusals(void) {
     demo_copy copy;
     make_strips(&copy);
     for (uint32_t i = from; i <= 3; ++i) {
-      copy.calls[i].device = EC_DEVICE_OPENCL;
+      demo_put_on(&copy, i, EC_DEVICE_OPENCL);
     }
     ec_session *session = NULL;
     CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_open(&copy.model, NULL, &session));
-    CHECK_MESSAGE("beside calls of another device");
+    CHECK_MESSAGE("no launch that fits it");
   }
 }
 

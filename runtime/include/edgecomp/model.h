@@ -137,8 +137,8 @@ typedef struct ec_call {
 /* Strips. Consecutive calls with strips 1, 1, .., 2, 2, .., 3, .. are a group, which ends
  * before a call with a lower strip. One thread makes the calls of a strip in their order, each
  * with all its work items, while others make those of other strips. Made one by one in the
- * order of the model the calls compute the same. All calls of a group are of one device; there
- * are two strips or more. */
+ * order of the model the calls compute the same. All calls of a group are the CPU's; there are
+ * two strips or more. */
 
 /* Kinds of ec_region. Append only. */
 typedef enum ec_region_kind {

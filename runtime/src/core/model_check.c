@@ -12,7 +12,6 @@
 #include "core/launch_check.h"
 #include "core/message.h"
 #include "core/region_check.h"
-#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -173,11 +172,6 @@ static ec_status check_strip(const ec_model *model, uint32_t index) {
                    "call %" PRIu32 " (%s) is in strip %" PRIu32 " between strips %" PRIu32
                    " and %" PRIu32,
                    index, call->operator_name, call->strip, before, after);
-  }
-  if (ec_strips_go_on(model, index) && call->device != model->calls[index - 1].device) {
-    return EC_FAIL(EC_ERROR_DESCRIPTOR,
-                   "call %" PRIu32 " (%s) is in a strip beside calls of another device", index,
-                   call->operator_name);
   }
   return EC_OK;
 }
