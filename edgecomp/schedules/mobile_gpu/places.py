@@ -1,6 +1,7 @@
 """Which element of each operand a work item has."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 from edgecomp.device.target import Gpu, Target
@@ -33,3 +34,8 @@ def places_of_items(builder: GridBuilder, space: Space, items: int) -> Iterator[
     with builder.condition(None if count == items else at < count):
         indices = unravel(builder, at, space.sizes)
         yield advance(builder, space, range(len(space.sizes)), indices, space.offsets)
+
+
+def flat_target(target: Target) -> Target:
+    """The target for parts of the CPU's schedules that then use plain arithmetic only."""
+    return dataclasses.replace(target, core=dataclasses.replace(target.core, isa=""))
