@@ -30,6 +30,9 @@ class GridBuilder(KernelBuilder):
         items: work items of a group.
     """
 
+    #: TVM's simplifier is not run: a text with names is what drivers compile best.
+    keeps_names = True
+
     def __init__(self, groups: tuple[int, int, int], items: tuple[int, int, int]) -> None:
         super().__init__("")
         self._groups, self._items = groups, items

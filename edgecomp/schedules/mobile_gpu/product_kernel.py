@@ -22,6 +22,7 @@ from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.places import flat_target, gpu_of
+from edgecomp.schedules.mobile_gpu.vectors import load_vector
 from edgecomp.schedules.mobile_gpu.product_tiles import LANES, choose_tile, group_shape
 from edgecomp.plan.plan import Launch
 
@@ -138,7 +139,7 @@ class _ProductKernel:
         self.sums = builder.array("sums", dtype, tile.rows * tile.vectors)
         for vector in range(tile.vectors):
             bias = builder.let(
-                "start", load(self.bias, self.constant_at + vector * LANES, LANES), dtype
+                "start", load_vector(self.bias, self.constant_at + vector * LANES, LANES), dtype
             )
             for row in range(tile.rows):
                 builder.store(self.sums, self._sum_index(row, vector), bias)
@@ -182,7 +183,7 @@ class _ProductKernel:
         builder, tile = self.builder, self.tile
         wide = f"{self.sum_dtype}x{count}" if count > 1 else self.sum_dtype
         xs = [
-            builder.let("x", self._widened(load(self.x, x_at + row * int(self.inner.x), count), count), wide)
+            builder.let("x", self._widened(load_vector(self.x, x_at + row * int(self.inner.x), count), count), wide)
             for row in range(tile.rows)
         ]
         for k in range(count):
@@ -190,7 +191,7 @@ class _ProductKernel:
                 at = weight_at + (k * self.padded_columns + vector * LANES)
                 weight = builder.let(
                     "w",
-                    self._widened(load(self.weights, at, LANES), LANES),
+                    self._widened(load_vector(self.weights, at, LANES), LANES),
                     f"{self.sum_dtype}x{LANES}",
                 )
                 for row, x in enumerate(xs):
@@ -216,7 +217,7 @@ class _ProductKernel:
         for vector in range(tile.vectors):
             multiplier = None
             if self.multiplier is not None:
-                value = load(self.multiplier, self.constant_at + vector * LANES, LANES)
+                value = load_vector(self.multiplier, self.constant_at + vector * LANES, LANES)
                 multiplier = builder.let("m", value, f"float32x{LANES}")
             for row in range(tile.rows):
                 self._finish_one(row, vector, multiplier, y_at, z_at)
@@ -233,7 +234,7 @@ class _ProductKernel:
             residual = None
             if self.residual is not None:
                 place = z_at + (row * int(self.inner.residual) + shift)
-                residual = load(self.residual, place, LANES)
+                residual = load_vector(self.residual, place, LANES)
             total = load(self.sums, self._sum_index(row, vector))
             value = self.epilogue.apply(
                 builder, flat_target(self.target), total, LANES, multiplier, residual
