@@ -36,6 +36,8 @@ class GridBuilder(KernelBuilder):
     def __init__(self, groups: tuple[int, int, int], items: tuple[int, int, int]) -> None:
         super().__init__("")
         self._groups, self._items = groups, items
+        #: What a kernel reads beside its operands.
+        self.tables: list[Buffer] = []
         self._threads: dict[str, tuple[Expr, int]] = {}
         for axis, group_count, item_count in zip(_AXES, groups, items, strict=True):
             self._threads[f"blockIdx.{axis}"] = tirx.Var(f"group_{axis}", "int32"), group_count

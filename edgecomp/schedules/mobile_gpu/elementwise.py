@@ -1,28 +1,31 @@
-"""Chains of elementwise operators over broadcast inputs: one work item for each element."""
+"""Chains of elementwise operators over broadcast inputs: a work item for each vector."""
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Elementwise, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, constant
 from edgecomp.schedules.cpu.elementwise import (
     MAX_POINTERS,
-    _distinct,
-    _immediate,
-    _load,
-    _stored,
+    distinct_inputs,
+    immediate,
+    stored_form,
 )
 from edgecomp.schedules.cpu.iteration import space_of_views
-from edgecomp.schedules.cpu.operand import Context
+from edgecomp.schedules.cpu.operand import Context, Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.steps import emit_step, refusal
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
-from edgecomp.schedules.mobile_gpu.places import gpu_of, places_of_items
+from edgecomp.schedules.cpu.vectors import named
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
+from edgecomp.schedules.mobile_gpu.maps import emit_map
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "opencl_elementwise"
 
 #: Types that every device has.
 DTYPES = frozenset({"float32", "int32", "uint8", "int8", "bool", "int64"})
+#: Steps that call a function of the C library, which kernels of a GPU do not have.
+LIBRARY_STEPS = frozenset({"Mod", "Pow"})
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -31,13 +34,15 @@ def match(operation: Operation, target: Target) -> str:
     kind = operation.kind
     if not isinstance(kind, Elementwise):
         return "not an elementwise chain"
-    if len(_distinct(operation)) + 1 > MAX_POINTERS:
+    if len(distinct_inputs(operation)) + 1 > MAX_POINTERS:
         return f"{len(operation.inputs)} inputs"
     dtypes = [value.dtype for value in operation.inputs]
     for step in kind.steps:
         reason = refusal(step, [dtypes[k] for k in step.operands])
         if reason:
             return reason
+        if step.operator in LIBRARY_STEPS:
+            return f"operator {step.operator}"
         dtypes.append(step.dtype)
     for dtype in dtypes:
         if dtype not in DTYPES:
@@ -51,27 +56,46 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, Elementwise)
     if not output.elements:
         return []
-    items = gpu_of(target).group_items
-    groups = line_of_groups(output.elements, items)
-    builder = GridBuilder(groups, (items, 1, 1))
-    pointers = _distinct(operation)
-    buffers = {value: _pointer(builder, f"x{k}", value) for k, value in enumerate(pointers)}
-    result = _pointer(builder, "y", output)
-    views = [value.view.broadcast_to(output.shape) for value in pointers]
+    inputs = distinct_inputs(operation)
+    views = [value.view.broadcast_to(output.shape) for value in inputs]
     space = space_of_views([output.view, *views])
-    with places_of_items(builder, space, groups[0] * items) as offsets:
+
+    def body(builder: GridBuilder, vectors: list[Expr], lanes: int) -> Expr:
         loaded = {
-            value: _load(builder, buffers[value], value, offset, 1, 1)
-            for value, offset in zip(pointers, offsets[1:], strict=True)
+            value: _operand(builder, value, vector, lanes)
+            for value, vector in zip(inputs, vectors, strict=True)
         }
-        chain = [loaded.get(value) or _immediate(value, 1) for value in operation.inputs]
+        chain = [loaded.get(value) or immediate(value, lanes) for value in operation.inputs]
         for step in kind.steps:
-            context = Context(builder, step, 1, builder.isa)
+            context = Context(builder, step, lanes, builder.isa)
             chain.append(emit_step(context, [chain[k] for k in step.operands]))
-        builder.store(result, offsets[0], _stored(builder, chain[-1], output.dtype, 1))
-    kernel = builder.finish("opencl_elementwise")
-    return [KernelCall(kernel, (*pointers, output), 1, launch=builder.launch)]
+        return stored_form(builder, chain[-1], output.dtype, lanes)
+
+    kernel, launch = emit_map(
+        NAME,
+        space,
+        _pointer(output),
+        [_pointer(value) for value in inputs],
+        target,
+        body,
+        most_lanes=4 if _is_float(operation) else 1,
+    )
+    return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
 
 
-def _pointer(builder: GridBuilder, name: str, value: Value) -> tirx.Buffer:
-    return builder.pointer(name, memory_dtype(value.dtype), value.view.elements)
+def _is_float(operation: Operation) -> bool:
+    """Whether all of a chain is float32: vectors of truths differ from device to device."""
+    kind = operation.kind
+    assert isinstance(kind, Elementwise)
+    dtypes = [value.dtype for value in (*operation.inputs, operation.output)]
+    return {*dtypes, *(step.dtype for step in kind.steps)} == {"float32"}
+
+
+def _pointer(value: Value) -> tuple[str, int]:
+    return memory_dtype(value.dtype), value.view.elements
+
+
+def _operand(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:
+    if value.dtype == "bool":
+        vector = tirx.NE(vector, constant(0, "uint8", lanes))
+    return Operand(named(builder, "x", vector), value.dtype)

@@ -1,4 +1,4 @@
-"""Which element of each operand a work item has."""
+"""Which elements of each operand a work item has."""
 
 import contextlib
 import dataclasses
@@ -10,11 +10,37 @@ from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.cpu.nest import advance, unravel
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 
+#: Elements of a vector that a work item loads and stores at once.
+LANES = 4
+
 
 def gpu_of(target: Target) -> Gpu:
     """The target's GPU, which is there wherever a GPU's schedule is asked."""
     assert target.gpu is not None
     return target.gpu
+
+
+def flat_target(target: Target) -> Target:
+    """The target for parts of the CPU's schedules that then use plain arithmetic only."""
+    return dataclasses.replace(target, core=dataclasses.replace(target.core, isa=""))
+
+
+def lanes_of_space(space: Space) -> int:
+    """``LANES`` where every operand has its vectors contiguous or repeats one element, else 1."""
+    strides = [space.inner_stride(k) for k in range(len(space.strides))]
+    fits = space.sizes[-1] % LANES == 0 and strides[0] == 1 and set(strides) <= {0, 1}
+    return LANES if fits else 1
+
+
+def in_vectors(space: Space, lanes: int) -> Space:
+    """The space whose innermost dimension counts vectors."""
+    if lanes == 1:
+        return space
+    return Space(
+        (*space.sizes[:-1], space.sizes[-1] // lanes),
+        tuple((*own[:-1], own[-1] * lanes) for own in space.strides),
+        space.offsets,
+    )
 
 
 @contextlib.contextmanager
@@ -34,8 +60,3 @@ def places_of_items(builder: GridBuilder, space: Space, items: int) -> Iterator[
     with builder.condition(None if count == items else at < count):
         indices = unravel(builder, at, space.sizes)
         yield advance(builder, space, range(len(space.sizes)), indices, space.offsets)
-
-
-def flat_target(target: Target) -> Target:
-    """The target for parts of the CPU's schedules that then use plain arithmetic only."""
-    return dataclasses.replace(target, core=dataclasses.replace(target.core, isa=""))
