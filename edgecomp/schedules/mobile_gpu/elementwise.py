@@ -15,7 +15,7 @@ from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.operand import Context, Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.steps import emit_step, refusal
-from edgecomp.schedules.cpu.vectors import named
+from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.maps import emit_map
 from edgecomp.schedules.schedule import KernelCall
@@ -26,6 +26,14 @@ NAME = "opencl_elementwise"
 DTYPES = frozenset({"float32", "int32", "uint8", "int8", "bool", "int64"})
 #: Steps that call a function of the C library, which kernels of a GPU do not have.
 LIBRARY_STEPS = frozenset({"Mod", "Pow"})
+#: Steps that are a function of OpenCL's, on float32.
+_NATIVE = {
+    name: name.lower()
+    for name in (
+        *("Sin", "Cos", "Tan", "Asin", "Acos", "Atan"),
+        *("Sinh", "Cosh", "Asinh", "Acosh", "Atanh"),
+    )
+}
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -67,8 +75,12 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         }
         chain = [loaded.get(value) or immediate(value, lanes) for value in operation.inputs]
         for step in kind.steps:
+            operands = [chain[k] for k in step.operands]
+            if step.operator in _NATIVE and step.dtype == "float32":
+                chain.append(_native(builder, _NATIVE[step.operator], operands[0], lanes))
+                continue
             context = Context(builder, step, lanes, builder.isa)
-            chain.append(emit_step(context, [chain[k] for k in step.operands]))
+            chain.append(emit_step(context, operands))
         return stored_form(builder, chain[-1], output.dtype, lanes)
 
     kernel, launch = emit_map(
@@ -81,6 +93,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         most_lanes=4 if _is_float(operation) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
+
+
+def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Operand:
+    value = tirx.call_pure_extern(typed("float32", lanes), function, x.value)
+    return Operand(named(builder, function, value), "float32")
 
 
 def _is_float(operation: Operation) -> bool:

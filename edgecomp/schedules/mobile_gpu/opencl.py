@@ -23,14 +23,20 @@ _NAMES = {
 }
 
 
+_LEAST_INT = -(1 << 31)
+
+
 def replay_for_opencl(node: Node) -> Any:
     """The function of a record."""
     own = {"const": _constant, "number": lambda value: _constant(value, "float32")}
-    return replay(node, {**own, "reinterpret": _reinterpret})
+    return replay(node, {**own, "reinterpret": _reinterpret, "Select": _select})
 
 
 def _constant(value: Any, dtype: str) -> Any:
     """A number; a float that six digits do not hold, which is all TVM writes, by its bits."""
+    if dtype == "int32" and value == _LEAST_INT:
+        # In C the sign is no part of a number, and the number without it no int.
+        return tirx.call_pure_extern("int32", "as_int", tirx.const(-_LEAST_INT, "uint32"))
     if dtype != "float32":
         return tirx.const(value, dtype)
     exact = np.float32(value)
@@ -43,6 +49,13 @@ def _constant(value: Any, dtype: str) -> Any:
 def _reinterpret(dtype: str, value: Any) -> Any:
     """OpenCL has functions for it; TVM writes casts of pointers to variables of its own."""
     return tirx.call_pure_extern(dtype, f"as_{opencl_name(dtype_of(dtype))}", value)
+
+
+def _select(condition: Any, chosen: Any, other: Any) -> Any:
+    """A scalar by C's operator: ``select`` of small integers is ambiguous."""
+    if dtype_of(str(condition.ty.dtype)).lanes == 1:
+        return tirx.if_then_else(condition, chosen, other)
+    return tirx.Select(condition, chosen, other)
 
 
 def opencl_name(dtype: Dtype) -> str:

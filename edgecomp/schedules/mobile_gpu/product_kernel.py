@@ -16,14 +16,15 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, load, ramp, splat
+from edgecomp.schedules.builder import Expr, Kernel, load, splat
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
-from edgecomp.schedules.mobile_gpu.places import flat_target, gpu_of
+from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.mobile_gpu.columns import store_columns
 from edgecomp.schedules.mobile_gpu.vectors import load_vector
-from edgecomp.schedules.mobile_gpu.product_tiles import LANES, choose_tile, group_shape
+from edgecomp.schedules.mobile_gpu.product_tiles import choose_tile, group_shape
 from edgecomp.plan.plan import Launch
 
 
@@ -227,8 +228,8 @@ class _ProductKernel:
     ) -> None:
         builder = self.builder
         columns, shift = self.product.columns, vector * LANES
-        is_whole = columns % LANES == 0
-        is_certain = is_whole and columns % self.tile.columns == 0
+        in_last = columns % self.tile.columns  # columns of the last block, 0 for all
+        is_certain = in_last == 0 or shift < in_last
         at = y_at + (row * int(self.inner.output) + shift)
         with builder.condition(None if is_certain else self.column + shift < columns):
             residual = None
@@ -239,16 +240,7 @@ class _ProductKernel:
             value = self.epilogue.apply(
                 builder, flat_target(self.target), total, LANES, multiplier, residual
             )
-            if is_whole:
-                builder.store(self.y, ramp(at, LANES), value)
-                return
-            result = builder.let("result", value, f"{self.epilogue.output_dtype}x{LANES}")
-            for lane in range(LANES):
-                certain = columns % LANES > lane or columns >= self.padded_columns
-                with builder.condition(
-                    None if certain else self.column + (shift + lane) < columns
-                ):
-                    builder.store(self.y, at + lane, tirx.Shuffle([result], [lane]))
+            store_columns(builder, self.y, at, value, self.column + shift, columns)
 
 
 def emit_product(

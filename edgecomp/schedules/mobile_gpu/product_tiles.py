@@ -4,9 +4,8 @@ import dataclasses
 import math
 
 from edgecomp.device.target import Gpu
+from edgecomp.schedules.mobile_gpu.places import LANES
 
-#: Columns that one vector of accumulators holds, and elements of K that one load of x brings.
-LANES = 4
 #: Registers for addresses and loop counters.
 _SPARE_REGISTERS = 8
 #: Work items that keep a GPU of a phone busy while some of them wait for memory: 16 to 18 cores
