@@ -20,6 +20,10 @@ from edgecomp.schedules.builder import (
 )
 
 _AXES = ("x", "y", "z")
+_TAKEN = frozenset(
+    "half bool image2d_t kernel global local constant private mad mad24 fma dot min max sqrt "
+    "select sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh exp log pow".split()
+)
 
 
 class GridBuilder(KernelBuilder):
@@ -99,6 +103,10 @@ class GridBuilder(KernelBuilder):
             groups * items for groups, items in zip(self._groups, self._items, strict=True)
         )
         return Launch(LaunchKind.KERNEL, global_sizes, self._items)
+
+    def _unique(self, name: str) -> str:
+        """No variable is called as a word of OpenCL's or as a function that kernels call."""
+        return super()._unique(f"{name}_" if name in _TAKEN else name)
 
     def _scoped(self, name: str, dtype: str, elements: int, scope: str) -> Any:
         buffer = tirx.decl_scoped_buffer(elements, dtype, self._unique(name), scope)

@@ -97,7 +97,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 
 def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Operand:
     value = tirx.call_pure_extern(typed("float32", lanes), function, x.value)
-    return Operand(named(builder, function, value), "float32")
+    return Operand(named(builder, "native", value), "float32")
 
 
 def _is_float(operation: Operation) -> bool:
