@@ -16,8 +16,8 @@ static bool is_device(uint32_t device) {
 static bool is_program(const ec_program *program) {
   return program->text != NULL && program->options != NULL && program->extensions != NULL &&
          is_device(program->device) && program->format == EC_PROGRAM_OPENCL_C &&
-         program->reserved == 0 && program->text_bytes != 0 && program->text_bytes < SIZE_MAX &&
-         program->text[program->text_bytes] == '\0';
+         program->reserved == 0 && program->text_bytes != 0 &&
+         program->text_bytes < SIZE_MAX && program->text[program->text_bytes] == '\0';
 }
 
 ec_status ec_programs_check(const ec_model *model) {

@@ -10,10 +10,9 @@
  *                 its own copies are calls, too (ec_launch)
  *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
  *                 makes them one by one
- *   sync          wait until everything launched is finished: what was copied from the device is
- *                 in the arena, and what was copied to it may change there
- *   profile       run a call to its end and measure it with the device's own clock
- *   close         undo open
+ *   sync          wait until everything launched is finished: what was copied from the device
+ * is in the arena, and what was copied to it may change there profile       run a call to its
+ * end and measure it with the device's own clock close         undo open
  *
  * launch, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
  * fails (one that is not built in) may leave the other functions NULL.
@@ -35,7 +34,7 @@ typedef struct ec_device_context {
   ec_pool *pool;
   uint8_t *workspaces; /* one per thread of the pool */
   uint64_t workspace_stride_bytes;
-  const ec_sizes *sizes; /* NULL for a model whose sizes are fixed */
+  const ec_sizes *sizes;          /* NULL for a model whose sizes are fixed */
   const ec_open_options *options; /* only while `open` and `prepare` are called */
 } ec_device_context;
 

@@ -133,7 +133,9 @@ static bool is_wanted(const ec_cl_driver *driver, const ec_cl_device *device,
 
 static int rank_of(const ec_cl_driver *driver, cl_device_id device) {
   uint64_t type = read_number(driver, device, CL_DEVICE_TYPE, sizeof(cl_bitfield));
-  return (type & CL_DEVICE_TYPE_GPU) != 0 ? 3 : (type & CL_DEVICE_TYPE_ACCELERATOR) != 0 ? 2 : 1;
+  return (type & CL_DEVICE_TYPE_GPU) != 0           ? 3
+         : (type & CL_DEVICE_TYPE_ACCELERATOR) != 0 ? 2
+                                                    : 1;
 }
 
 ec_status ec_cl_choose(const ec_cl_driver *driver, const ec_model *model,

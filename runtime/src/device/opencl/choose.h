@@ -28,7 +28,6 @@ typedef struct ec_cl_device {
  * before processors. EC_ERROR_DEVICE_ABSENT where there is none of such a name,
  * EC_ERROR_DEVICE_FEATURE where none has what is asked for. */
 EC_MUST_CHECK ec_status ec_cl_choose(const ec_cl_driver *driver, const ec_model *model,
-                                     const ec_open_options *options,
-                                     ec_cl_device *out_device);
+                                     const ec_open_options *options, ec_cl_device *out_device);
 
 #endif /* EDGECOMP_SRC_DEVICE_OPENCL_CHOOSE_H */

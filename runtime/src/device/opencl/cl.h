@@ -76,60 +76,54 @@ typedef struct cl_buffer_region {
 typedef void (*cl_notify)(void); /* callbacks are never given */
 
 /* X(name without cl, result, parameters): every function that the back end calls. */
-#define EC_CL_FUNCTIONS(X)                                                                    \
-  /* 4.1, 4.2: platforms and devices */                                                       \
-  X(GetPlatformIDs, cl_int, (cl_uint, cl_platform_id *, cl_uint *))                           \
-  X(GetPlatformInfo, cl_int, (cl_platform_id, cl_uint, size_t, void *, size_t *))             \
-  X(GetDeviceIDs, cl_int, (cl_platform_id, cl_bitfield, cl_uint, cl_device_id *, cl_uint *))  \
-  X(GetDeviceInfo, cl_int, (cl_device_id, cl_uint, size_t, void *, size_t *))                 \
-  /* 4.4: contexts */                                                                         \
-  X(CreateContext, cl_context,                                                                \
-    (const intptr_t *, cl_uint, const cl_device_id *, cl_notify, void *, cl_int *))           \
-  X(ReleaseContext, cl_int, (cl_context))                                                     \
-  /* 5.1: queues */                                                                           \
-  X(CreateCommandQueue, cl_command_queue, (cl_context, cl_device_id, cl_bitfield, cl_int *))  \
-  X(ReleaseCommandQueue, cl_int, (cl_command_queue))                                          \
-  /* 5.2, 5.4: memory */                                                                      \
-  X(CreateBuffer, cl_mem, (cl_context, cl_bitfield, size_t, void *, cl_int *))                \
-  X(CreateSubBuffer, cl_mem, (cl_mem, cl_bitfield, cl_uint, const void *, cl_int *))          \
-  X(ReleaseMemObject, cl_int, (cl_mem))                                                       \
-  X(EnqueueReadBuffer, cl_int,                                                                \
-    (cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *,    \
-     cl_event *))                                                                             \
-  X(EnqueueWriteBuffer, cl_int,                                                               \
-    (cl_command_queue, cl_mem, cl_bool, size_t, size_t, const void *, cl_uint,                \
-     const cl_event *, cl_event *))                                                           \
-  X(EnqueueMapBuffer, void *,                                                                 \
-    (cl_command_queue, cl_mem, cl_bool, cl_bitfield, size_t, size_t, cl_uint,                 \
-     const cl_event *, cl_event *, cl_int *))                                                 \
-  X(EnqueueUnmapMemObject, cl_int,                                                            \
-    (cl_command_queue, cl_mem, void *, cl_uint, const cl_event *, cl_event *))                \
-  /* 5.6: programs */                                                                         \
-  X(CreateProgramWithSource, cl_program,                                                      \
-    (cl_context, cl_uint, const char **, const size_t *, cl_int *))                           \
-  X(CreateProgramWithBinary, cl_program,                                                      \
-    (cl_context, cl_uint, const cl_device_id *, const size_t *, const unsigned char **,       \
-     cl_int *, cl_int *))                                                                     \
-  X(BuildProgram, cl_int,                                                                     \
-    (cl_program, cl_uint, const cl_device_id *, const char *, cl_notify, void *))             \
-  X(GetProgramInfo, cl_int, (cl_program, cl_uint, size_t, void *, size_t *))                  \
-  X(GetProgramBuildInfo, cl_int,                                                              \
-    (cl_program, cl_device_id, cl_uint, size_t, void *, size_t *))                            \
-  X(ReleaseProgram, cl_int, (cl_program))                                                     \
-  /* 5.7, 5.8: kernels */                                                                     \
-  X(CreateKernel, cl_kernel, (cl_program, const char *, cl_int *))                            \
-  X(SetKernelArg, cl_int, (cl_kernel, cl_uint, size_t, const void *))                         \
-  X(GetKernelInfo, cl_int, (cl_kernel, cl_uint, size_t, void *, size_t *))                    \
-  X(GetKernelWorkGroupInfo, cl_int,                                                           \
-    (cl_kernel, cl_device_id, cl_uint, size_t, void *, size_t *))                             \
-  X(EnqueueNDRangeKernel, cl_int,                                                             \
-    (cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *, const size_t *,    \
-     cl_uint, const cl_event *, cl_event *))                                                  \
-  X(ReleaseKernel, cl_int, (cl_kernel))                                                       \
-  /* 5.9, 5.12, 5.13: events, their times, and waiting */                                     \
-  X(ReleaseEvent, cl_int, (cl_event))                                                         \
-  X(GetEventProfilingInfo, cl_int, (cl_event, cl_uint, size_t, void *, size_t *))             \
-  X(Flush, cl_int, (cl_command_queue))                                                        \
+#define EC_CL_FUNCTIONS(X)                                                                   \
+  /* 4.1, 4.2: platforms and devices */                                                      \
+  X(GetPlatformIDs, cl_int, (cl_uint, cl_platform_id *, cl_uint *))                          \
+  X(GetPlatformInfo, cl_int, (cl_platform_id, cl_uint, size_t, void *, size_t *))            \
+  X(GetDeviceIDs, cl_int, (cl_platform_id, cl_bitfield, cl_uint, cl_device_id *, cl_uint *)) \
+  X(GetDeviceInfo, cl_int, (cl_device_id, cl_uint, size_t, void *, size_t *))                \
+  /* 4.4: contexts */                                                                        \
+  X(CreateContext, cl_context,                                                               \
+    (const intptr_t *, cl_uint, const cl_device_id *, cl_notify, void *, cl_int *))          \
+  X(ReleaseContext, cl_int, (cl_context))                                                    \
+  /* 5.1: queues */                                                                          \
+  X(CreateCommandQueue, cl_command_queue, (cl_context, cl_device_id, cl_bitfield, cl_int *)) \
+  X(ReleaseCommandQueue, cl_int, (cl_command_queue))                                         \
+  /* 5.2, 5.4: memory */                                                                     \
+  X(CreateBuffer, cl_mem, (cl_context, cl_bitfield, size_t, void *, cl_int *))               \
+  X(CreateSubBuffer, cl_mem, (cl_mem, cl_bitfield, cl_uint, const void *, cl_int *))         \
+  X(ReleaseMemObject, cl_int, (cl_mem))                                                      \
+  X(EnqueueReadBuffer, cl_int,                                                               \
+    (cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *,   \
+     cl_event *))                                                                            \
+  X(EnqueueWriteBuffer, cl_int,                                                              \
+    (cl_command_queue, cl_mem, cl_bool, size_t, size_t, const void *, cl_uint,               \
+     const cl_event *, cl_event *))                                                          \
+  /* 5.6: programs */                                                                        \
+  X(CreateProgramWithSource, cl_program,                                                     \
+    (cl_context, cl_uint, const char **, const size_t *, cl_int *))                          \
+  X(CreateProgramWithBinary, cl_program,                                                     \
+    (cl_context, cl_uint, const cl_device_id *, const size_t *, const unsigned char **,      \
+     cl_int *, cl_int *))                                                                    \
+  X(BuildProgram, cl_int,                                                                    \
+    (cl_program, cl_uint, const cl_device_id *, const char *, cl_notify, void *))            \
+  X(GetProgramInfo, cl_int, (cl_program, cl_uint, size_t, void *, size_t *))                 \
+  X(GetProgramBuildInfo, cl_int,                                                             \
+    (cl_program, cl_device_id, cl_uint, size_t, void *, size_t *))                           \
+  X(ReleaseProgram, cl_int, (cl_program))                                                    \
+  /* 5.7, 5.8: kernels */                                                                    \
+  X(CreateKernel, cl_kernel, (cl_program, const char *, cl_int *))                           \
+  X(SetKernelArg, cl_int, (cl_kernel, cl_uint, size_t, const void *))                        \
+  X(GetKernelInfo, cl_int, (cl_kernel, cl_uint, size_t, void *, size_t *))                   \
+  X(GetKernelWorkGroupInfo, cl_int,                                                          \
+    (cl_kernel, cl_device_id, cl_uint, size_t, void *, size_t *))                            \
+  X(EnqueueNDRangeKernel, cl_int,                                                            \
+    (cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *, const size_t *,   \
+     cl_uint, const cl_event *, cl_event *))                                                 \
+  X(ReleaseKernel, cl_int, (cl_kernel))                                                      \
+  /* 5.9, 5.12, 5.13: events, their times, and waiting */                                    \
+  X(ReleaseEvent, cl_int, (cl_event))                                                        \
+  X(GetEventProfilingInfo, cl_int, (cl_event, cl_uint, size_t, void *, size_t *))            \
   X(Finish, cl_int, (cl_command_queue))
 
 #endif /* EDGECOMP_SRC_DEVICE_OPENCL_CL_H */

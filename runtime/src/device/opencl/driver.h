@@ -12,8 +12,9 @@ typedef struct ec_cl_driver {
 #undef EC_CL_POINTER
 } ec_cl_driver;
 
-/* Load it; EC_ERROR_DEVICE_ABSENT with the message set where there is none, or one that lacks a
- * function. It stays loaded until the process ends: drivers do not survive being unloaded. */
+/* Load it; EC_ERROR_DEVICE_ABSENT with the message set where there is none, or one that lacks
+ * a function. It stays loaded until the process ends: drivers do not survive being unloaded.
+ */
 EC_MUST_CHECK ec_status ec_cl_driver_load(ec_cl_driver *out_driver);
 
 #endif /* EDGECOMP_SRC_DEVICE_OPENCL_DRIVER_H */

@@ -16,8 +16,8 @@ ec_status ec_cl_status(cl_int result, const char *action, const char *subject) {
     case CL_OUT_OF_RESOURCES:
     case CL_INVALID_BUFFER_SIZE:
       return EC_FAIL(EC_ERROR_DEVICE_MEMORY,
-                     "the OpenCL device has no memory or registers left to %s '%s' (%d)", action,
-                     subject, (int)result);
+                     "the OpenCL device has no memory or registers left to %s '%s' (%d)",
+                     action, subject, (int)result);
     case CL_DEVICE_NOT_AVAILABLE:
     case CL_INVALID_CONTEXT:
     case CL_INVALID_COMMAND_QUEUE:

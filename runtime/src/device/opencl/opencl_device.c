@@ -79,8 +79,8 @@ static void place_tables(opencl_state *state, const ec_model *model) {
   /* The block is zeroed: all are NULL. Each entry is a pointer of its type. */
   state->buffers.tensors = (cl_mem *)(uintptr_t)&state->table[0];
   state->programs = (cl_program *)(uintptr_t)&state->table[model->tensor_count];
-  state->kernels =
-      (cl_kernel *)(uintptr_t)&state->table[(size_t)model->tensor_count + model->program_count];
+  state->kernels = (cl_kernel *)(uintptr_t)&state
+                       ->table[(size_t)model->tensor_count + model->program_count];
 }
 
 static ec_status open_queues(opencl_state *state) {
@@ -103,9 +103,9 @@ static ec_status build_programs(opencl_state *state) {
   ec_status status = EC_OK;
   for (uint32_t i = 0; status == EC_OK && i < model->program_count; ++i) {
     if (model->programs[i].device == EC_DEVICE_OPENCL) {
-      status = ec_cl_build(&state->driver, state->context, &state->device, &model->programs[i],
-                           options != NULL ? options->device_cache : NULL,
-                           &state->programs[i]);
+      status =
+          ec_cl_build(&state->driver, state->context, &state->device, &model->programs[i],
+                      options != NULL ? options->device_cache : NULL, &state->programs[i]);
     }
   }
   return status;
@@ -146,15 +146,16 @@ static ec_status check_kernel(const opencl_state *state, uint32_t index) {
                                               &arguments, NULL);
   if (result == CL_SUCCESS) {
     result = state->driver.GetKernelWorkGroupInfo(kernel, state->device.id,
-                                                  CL_KERNEL_WORK_GROUP_SIZE,
-                                                  sizeof most_items, &most_items, NULL);
+                                                  CL_KERNEL_WORK_GROUP_SIZE, sizeof most_items,
+                                                  &most_items, NULL);
   }
   if (result != CL_SUCCESS) {
     return ec_cl_status(result, "describe kernel", launch->kernel);
   }
   if (arguments != call->pointer_count + launch->constant_count) {
-    return EC_FAIL(EC_ERROR_DESCRIPTOR, "kernel '%s' takes %u arguments, call %" PRIu32
-                   " has %" PRIu32, launch->kernel, (unsigned)arguments, index,
+    return EC_FAIL(EC_ERROR_DESCRIPTOR,
+                   "kernel '%s' takes %u arguments, call %" PRIu32 " has %" PRIu32,
+                   launch->kernel, (unsigned)arguments, index,
                    call->pointer_count + launch->constant_count);
   }
   size_t items = (size_t)launch->local_sizes[0] * launch->local_sizes[1] *
@@ -216,8 +217,10 @@ static cl_int copy(const opencl_state *state, cl_command_queue queue, uint32_t i
     return CL_SUCCESS;
   }
   return call->launch->kind == EC_LAUNCH_TO_DEVICE
-             ? state->driver.EnqueueWriteBuffer(queue, buffer, 0, 0, bytes, host, 0, NULL, event)
-             : state->driver.EnqueueReadBuffer(queue, buffer, 0, 0, bytes, host, 0, NULL, event);
+             ? state->driver.EnqueueWriteBuffer(queue, buffer, 0, 0, bytes, host, 0, NULL,
+                                                event)
+             : state->driver.EnqueueReadBuffer(queue, buffer, 0, 0, bytes, host, 0, NULL,
+                                               event);
 }
 
 static cl_int run_kernel(const opencl_state *state, cl_command_queue queue, uint32_t index,

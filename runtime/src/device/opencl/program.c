@@ -71,8 +71,8 @@ static bool load_kept(const build *of, const char *folder, uint64_t key,
   }
   cl_int taken = CL_SUCCESS;
   cl_int result = CL_SUCCESS;
-  cl_program program = of->driver->CreateProgramWithBinary(
-      of->context, 1, &of->device->id, &bytes, &binary, &taken, &result);
+  cl_program program = of->driver->CreateProgramWithBinary(of->context, 1, &of->device->id,
+                                                           &bytes, &binary, &taken, &result);
   bool is_good = program != NULL && result == CL_SUCCESS && taken == CL_SUCCESS &&
                  compile(of, program) == CL_SUCCESS;
   if (!is_good && program != NULL) {
@@ -93,9 +93,8 @@ static void keep(const build *of, const char *folder, uint64_t key, cl_program p
     return;
   }
   unsigned char *binary = ec_memory_allocate(bytes, EC_ALIGNMENT_BYTES);
-  if (binary != NULL &&
-      of->driver->GetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) ==
-          CL_SUCCESS) {
+  if (binary != NULL && of->driver->GetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary,
+                                                   &binary, NULL) == CL_SUCCESS) {
     ec_cl_cache_keep(folder, key, binary, bytes);
   }
   ec_memory_release(binary);

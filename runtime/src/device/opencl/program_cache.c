@@ -68,8 +68,8 @@ void ec_cl_cache_keep(const char *folder, uint64_t key, const unsigned char *bin
   }
   cache_head head = {.key = key, .hash = ec_xxh64(binary, bytes)};
   memcpy(head.magic, magic, sizeof magic);
-  bool is_whole = fwrite(&head, sizeof head, 1, file) == 1 &&
-                  fwrite(binary, 1, bytes, file) == bytes;
+  bool is_whole =
+      fwrite(&head, sizeof head, 1, file) == 1 && fwrite(binary, 1, bytes, file) == bytes;
   is_whole = fclose(file) == 0 && is_whole;
   if (!is_whole || rename(written, path) != 0) {
     (void)remove(written);

@@ -11,7 +11,8 @@
 
 #include "platform/file_map.h"
 
-/* Look a binary up. False where there is none that is whole; else `out_map` is to be closed. */
+/* Look a binary up. False where there is none that is whole; else `out_map` is to be closed.
+ */
 bool ec_cl_cache_find(const char *folder, uint64_t key, ec_file_map *out_map,
                       const unsigned char **out_binary, size_t *out_bytes);
 
