@@ -10,8 +10,8 @@
  * set. */
 ec_status ec_programs_check(const ec_model *model);
 
-/* The same for how a call is made: the CPU's have no launch, others have one that fits their
- * device. Programs and the call's own fields are checked before. */
-ec_status ec_launch_check(const ec_model *model, uint32_t call);
+/* The same for how call `index` is made: the CPU's have no launch, others have one that fits
+ * their device. Programs and the call's own fields are checked before. */
+ec_status ec_launch_check(const ec_model *model, uint32_t index);
 
 #endif /* EDGECOMP_SRC_CORE_LAUNCH_CHECK_H */

@@ -7,7 +7,9 @@
 
 /* The driver's functions, named as OpenCL's without the "cl". */
 typedef struct ec_cl_driver {
-#define EC_CL_POINTER(name, result, parameters) result(*name) parameters;
+/* A type, a name and parameters cannot stand in parentheses. */
+#define EC_CL_POINTER(name, result, parameters) \
+  result(*name) parameters; /* NOLINT(bugprone-macro-parentheses) */
   EC_CL_FUNCTIONS(EC_CL_POINTER)
 #undef EC_CL_POINTER
 } ec_cl_driver;

@@ -41,18 +41,25 @@ static cl_int compile(const build *of, cl_program program) {
                                   NULL);
 }
 
-/* What the compiler says, into memory of its own; "" where there is none. */
-static ec_status build_failure(const build *of, cl_program program, cl_int result) {
+/* What the compiler says, in memory that the caller releases; NULL where there is nothing. */
+static char *read_log(const build *of, cl_program program) {
   size_t bytes = 0;
-  char *log = NULL;
-  if (of->driver->GetProgramBuildInfo(program, of->device->id, CL_PROGRAM_BUILD_LOG, 0, NULL,
-                                      &bytes) == CL_SUCCESS &&
-      bytes != 0 && (log = ec_memory_allocate(bytes, EC_ALIGNMENT_BYTES)) != NULL) {
+  cl_int result = of->driver->GetProgramBuildInfo(program, of->device->id,
+                                                  CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
+  char *log = result == CL_SUCCESS && bytes != 0
+                  ? ec_memory_allocate(bytes, EC_ALIGNMENT_BYTES)
+                  : NULL;
+  if (log != NULL) {
     log[0] = '\0';
     (void)of->driver->GetProgramBuildInfo(program, of->device->id, CL_PROGRAM_BUILD_LOG, bytes,
                                           log, NULL);
     log[bytes - 1] = '\0';
   }
+  return log;
+}
+
+static ec_status build_failure(const build *of, cl_program program, cl_int result) {
+  char *log = read_log(of, program);
   ec_status status = EC_FAIL(EC_ERROR_DEVICE_BUILD,
                              "the driver of OpenCL device '%s' does not compile the kernels "
                              "(%d): %s",
