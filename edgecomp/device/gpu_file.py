@@ -62,6 +62,7 @@ class GpuFile:
             summary=self.summary,
             aliases=self.aliases,
             gpu=self.gpu,
+            cpu=self.cpu,
             sources={**cpu.sources, **self.sources},
         )
 

@@ -128,6 +128,7 @@ class Target:
             takes unsigned by signed, ``int8`` where it takes signed by signed. The numbers
             are the same: int8 storage is the uint8 value minus 128.
         gpu: that calls run on where there are kernels for it; None for none.
+        cpu: with a GPU, the name of the target whose core, board and toolchain these are.
         threads: to use when the user does not say.
         sources: dotted key -> where the figure comes from.
     """
@@ -142,6 +143,7 @@ class Target:
     emulator: Emulator | None = None
     board: Board = dataclasses.field(default_factory=Board)
     gpu: Gpu | None = None
+    cpu: str = ""
     threads: int = 1
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 

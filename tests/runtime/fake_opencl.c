@@ -26,6 +26,8 @@ void fake_reset(void) {
 struct _cl_mem {
   uint8_t *data;
   struct _cl_mem *whole; /* of a part */
+  bool is_session_memory;
+  bool is_mapped;
 };
 struct _cl_kernel {
   cl_mem buffers[3];
@@ -97,7 +99,7 @@ static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void
                             size_t *out_bytes) {
   (void)device;
   const cl_bitfield type = CL_DEVICE_TYPE_GPU;
-  const cl_bool shares = 0;
+  const cl_bool shares = fake.shares_memory;
   switch (what) {
     case CL_DEVICE_NAME:
       return answer(device_name, sizeof device_name, room, out, out_bytes);
@@ -152,11 +154,21 @@ static cl_int ReleaseCommandQueue(cl_command_queue queue) {
 static cl_mem CreateBuffer(cl_context context, cl_bitfield flags, size_t bytes, void *contents,
                            cl_int *out_result) {
   (void)context;
+  bool is_session_memory = (flags & CL_MEM_USE_HOST_PTR) != 0;
+  if (is_session_memory && (flags & CL_MEM_READ_ONLY) != 0 && fake.refuses_weights) {
+    *out_result = -37;
+    return NULL;
+  }
   if (!is_made(out_result)) {
     return NULL;
   }
   cl_mem made = calloc(1, sizeof *made);
   CHECK(made != NULL && bytes != 0);
+  if (is_session_memory) {
+    made->is_session_memory = true;
+    made->data = contents;
+    return made;
+  }
   made->data = malloc(bytes);
   CHECK(made->data != NULL);
   memset(made->data, 0xa5, bytes);
@@ -184,7 +196,8 @@ static cl_mem CreateSubBuffer(cl_mem whole, cl_bitfield flags, cl_uint kind,
 }
 
 static cl_int ReleaseMemObject(cl_mem buffer) {
-  if (buffer->whole == NULL) {
+  CHECK(!buffer->is_mapped);
+  if (buffer->whole == NULL && !buffer->is_session_memory) {
     free(buffer->data);
   }
   free(buffer);
@@ -206,9 +219,10 @@ static cl_int EnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool w
   (void)queue;
   (void)count;
   (void)events;
-  CHECK(waits == 0);
+  CHECK(waits == 0 && !buffer->is_session_memory);
   cl_int result = make_event(event);
   if (result == CL_SUCCESS) {
+    fake.copied_buffers += 1;
     memcpy(out, buffer->data + offset, bytes);
   }
   return result;
@@ -220,10 +234,43 @@ static cl_int EnqueueWriteBuffer(cl_command_queue queue, cl_mem buffer, cl_bool 
   (void)queue;
   (void)count;
   (void)events;
-  CHECK(waits == 0);
+  CHECK(waits == 0 && !buffer->is_session_memory);
   cl_int result = make_event(event);
   if (result == CL_SUCCESS) {
+    fake.copied_buffers += 1;
     memcpy(buffer->data + offset, data, bytes);
+  }
+  return result;
+}
+
+static void *EnqueueMapBuffer(cl_command_queue queue, cl_mem buffer, cl_bool waits,
+                              cl_bitfield flags, size_t offset, size_t bytes, cl_uint count,
+                              const cl_event *events, cl_event *event, cl_int *out_result) {
+  (void)queue;
+  (void)bytes;
+  (void)count;
+  (void)events;
+  CHECK(waits == 0 && offset == 0 && flags == (CL_MAP_READ | CL_MAP_WRITE));
+  CHECK(buffer->is_session_memory && !buffer->is_mapped);
+  *out_result = make_event(event);
+  if (*out_result != CL_SUCCESS) {
+    return NULL;
+  }
+  buffer->is_mapped = true;
+  fake.mapped += 1;
+  return buffer->data;
+}
+
+static cl_int EnqueueUnmapMemObject(cl_command_queue queue, cl_mem buffer, void *place,
+                                    cl_uint count, const cl_event *events, cl_event *event) {
+  (void)queue;
+  (void)count;
+  (void)events;
+  CHECK(buffer->is_mapped && place == buffer->data);
+  cl_int result = make_event(event);
+  if (result == CL_SUCCESS) {
+    buffer->is_mapped = false;
+    fake.mapped -= 1;
   }
   return result;
 }
@@ -342,6 +389,9 @@ static cl_int EnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel,
   (void)count;
   (void)events;
   CHECK(dimensions == 3 && offsets == NULL && global[0] % local[0] == 0);
+  for (int i = 0; i < 3; ++i) { /* the device's while a kernel runs */
+    CHECK(!kernel->buffers[i]->is_mapped);
+  }
   cl_int result = make_event(event);
   for (size_t i = 0; result == CL_SUCCESS && i < global[0]; ++i) {
     const float *x = (const float *)(void *)kernel->buffers[0]->data;

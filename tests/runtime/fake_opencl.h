@@ -14,6 +14,8 @@ typedef struct fake_opencl {
   const char *version;
   const char *extensions;
   uint32_t alignment_bits;
+  bool shares_memory;
+  bool refuses_weights; /* in the session's memory */
   uint64_t largest_bytes;
   size_t most_group_items;
   uint32_t arguments; /* that the kernel says it takes */
@@ -28,7 +30,9 @@ typedef struct fake_opencl {
   uint32_t source_builds;
   uint32_t binary_builds;
   uint32_t finishes;
-  uint32_t parts; /* of buffers that were made */
+  uint32_t parts;          /* of buffers that were made */
+  uint32_t copied_buffers; /* transfers between the memories */
+  uint32_t mapped;         /* buffers that are mapped now */
 } fake_opencl;
 
 extern fake_opencl fake;

@@ -18,13 +18,26 @@ static size_t bytes_of(const ec_tensor *tensor) {
   return (size_t)(tensor->bytes + EC_SLACK_BYTES);
 }
 
+/* Over memory of the session's, which the device uses in place. */
+static cl_mem make_over(const ec_cl_buffers *buffers, cl_bitfield flags, const uint8_t *memory,
+                        size_t bytes, cl_int *out_result) {
+  /* OpenCL takes pointers without const and only reads through those that are read only. */
+  return buffers->driver->CreateBuffer(buffers->context, flags | CL_MEM_USE_HOST_PTR, bytes,
+                                       (void *)(uintptr_t)memory, out_result);
+}
+
 static cl_mem make_weights(const ec_cl_buffers *buffers, const ec_device_context *session,
                            const ec_tensor *tensor, cl_int *out_result) {
-  /* OpenCL takes pointers without const and only reads through this one. */
-  void *contents = (void *)(uintptr_t)(session->weights + (size_t)tensor->offset_bytes);
-  return buffers->driver->CreateBuffer(buffers->context,
-                                       CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR,
-                                       bytes_of(tensor), contents, out_result);
+  const uint8_t *contents = session->weights + (size_t)tensor->offset_bytes;
+  if (buffers->device->shares_memory) {
+    cl_mem made = make_over(buffers, CL_MEM_READ_ONLY, contents, bytes_of(tensor), out_result);
+    if (*out_result == CL_SUCCESS) {
+      return made;
+    } /* a driver may refuse memory that is mapped from a file */
+  }
+  return buffers->driver->CreateBuffer(
+      buffers->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes_of(tensor),
+      (void *)(uintptr_t)contents, out_result);
 }
 
 static cl_mem make_alone(const ec_cl_buffers *buffers, size_t bytes, cl_int *out_result) {
@@ -63,6 +76,9 @@ ec_status ec_cl_buffer_make(ec_cl_buffers *buffers, const ec_device_context *ses
   cl_mem made = NULL;
   if (tensor->storage == EC_STORAGE_WEIGHTS) {
     made = make_weights(buffers, session, tensor, &result);
+  } else if (buffers->is_shared[index] != 0) {
+    made = make_over(buffers, CL_MEM_READ_WRITE, session->arena + (size_t)tensor->offset_bytes,
+                     bytes_of(tensor), &result);
   } else if (is_part(buffers, session->model, tensor)) {
     made = make_part(buffers, session->model, tensor, &result);
   } else {

@@ -12,13 +12,17 @@
 
 /* `buffers` has one entry for each tensor of the model, NULL where no call of the device uses
  * it. Tensors in the arena are parts of one buffer, laid out as the session's arena, where the
- * device takes buffers so large and parts so aligned; else each has one of its own. */
+ * device takes buffers so large and parts so aligned; else each has one of its own. Those that
+ * are shared (sharing.h) are where the session has them, weights too where the device shares
+ * the CPU's memory. */
 typedef struct ec_cl_buffers {
   const ec_cl_driver *driver;
   const ec_cl_device *device;
   cl_context context;
   cl_mem arena; /* NULL until a tensor is in it */
   cl_mem *tensors;
+  void **mapped;      /* of a shared tensor while the CPU may use it, else NULL */
+  uint8_t *is_shared; /* whether a tensor's buffer is its memory in the session's arena */
 } ec_cl_buffers;
 
 /* Make the buffer of a tensor if there is none yet; weights are copied into theirs. */

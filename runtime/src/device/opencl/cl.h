@@ -99,6 +99,11 @@ typedef void (*cl_notify)(void); /* callbacks are never given */
   X(EnqueueWriteBuffer, cl_int,                                                              \
     (cl_command_queue, cl_mem, cl_bool, size_t, size_t, const void *, cl_uint,               \
      const cl_event *, cl_event *))                                                          \
+  X(EnqueueMapBuffer, void *,                                                                \
+    (cl_command_queue, cl_mem, cl_bool, cl_bitfield, size_t, size_t, cl_uint,                \
+     const cl_event *, cl_event *, cl_int *))                                                \
+  X(EnqueueUnmapMemObject, cl_int,                                                           \
+    (cl_command_queue, cl_mem, void *, cl_uint, const cl_event *, cl_event *))               \
   /* 5.6: programs */                                                                        \
   X(CreateProgramWithSource, cl_program,                                                     \
     (cl_context, cl_uint, const char **, const size_t *, cl_int *))                          \

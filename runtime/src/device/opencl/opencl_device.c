@@ -1,6 +1,7 @@
 /* The OpenCL back end: one queue that makes calls in their order; the CPU waits once, where a
  * run of calls for the device ends. */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,14 +13,16 @@
 #include "device/opencl/driver.h"
 #include "device/opencl/failure.h"
 #include "device/opencl/program.h"
+#include "device/opencl/sharing.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
 
 #define DIMENSIONS 3
 
-/* Followed in memory by one cl_mem for each tensor, one cl_program for each program and one
- * cl_kernel for each call: NULL where there is none. */
+/* Followed in memory by one cl_mem and one address for each tensor, one cl_program for each
+ * program, one cl_kernel for each call, NULL where there is none, and a byte for each tensor.
+ */
 typedef struct opencl_state {
   ec_device_context session;
   ec_cl_driver driver;
@@ -42,8 +45,9 @@ static ec_status opencl_probe(const ec_model *model, const ec_open_options *opti
 
 static uint64_t opencl_state_bytes(const ec_model *model) {
   return sizeof(opencl_state) +
-         ((uint64_t)model->tensor_count + model->program_count + model->call_count) *
-             sizeof(void *);
+         (2 * (uint64_t)model->tensor_count + model->program_count + model->call_count) *
+             sizeof(void *) +
+         model->tensor_count;
 }
 
 static void opencl_close(void *opaque) {
@@ -51,6 +55,9 @@ static void opencl_close(void *opaque) {
   const ec_cl_driver *driver = &state->driver;
   const ec_model *model = state->session.model;
   if (state->queue != NULL) {
+    for (uint32_t i = 0; i < model->tensor_count; ++i) {
+      (void)ec_cl_to_device(&state->buffers, state->queue, i, NULL); /* no map is left */
+    }
     (void)driver->Finish(state->queue);
   }
   for (uint32_t i = 0; i < model->call_count; ++i) {
@@ -78,9 +85,14 @@ static void opencl_close(void *opaque) {
 static void place_tables(opencl_state *state, const ec_model *model) {
   /* The block is zeroed: all are NULL. Each entry is a pointer of its type. */
   state->buffers.tensors = (cl_mem *)(uintptr_t)&state->table[0];
-  state->programs = (cl_program *)(uintptr_t)&state->table[model->tensor_count];
-  state->kernels = (cl_kernel *)(uintptr_t)&state
-                       ->table[(size_t)model->tensor_count + model->program_count];
+  void **next = &state->table[model->tensor_count];
+  state->buffers.mapped = next;
+  next += model->tensor_count;
+  state->programs = (cl_program *)(uintptr_t)next;
+  next += model->program_count;
+  state->kernels = (cl_kernel *)(uintptr_t)next;
+  next += model->call_count;
+  state->buffers.is_shared = (uint8_t *)next;
 }
 
 static ec_status open_queues(opencl_state *state) {
@@ -126,6 +138,7 @@ static ec_status opencl_open(const ec_device_context *context, void *opaque) {
   state->buffers.driver = &state->driver;
   state->buffers.device = &state->device;
   state->buffers.context = state->context;
+  ec_cl_find_shared(&state->buffers, context->model);
   if (status == EC_OK) {
     status = build_programs(state);
   }
@@ -192,6 +205,10 @@ static ec_status opencl_prepare(void *opaque, uint32_t index) {
   for (uint32_t i = 0; status == EC_OK && i < call->pointer_count; ++i) {
     status = ec_cl_buffer_make(&state->buffers, &state->session, call->tensors[i]);
   }
+  if (status == EC_OK) { /* the CPU fills the inputs */
+    cl_int mapped = ec_cl_all_to_cpu(&state->buffers, state->session.model, state->queue);
+    status = ec_cl_status(mapped, "share memory with", state->device.name);
+  }
   if (status != EC_OK || call->launch->kind != EC_LAUNCH_KERNEL) {
     return status;
   }
@@ -208,29 +225,43 @@ static ec_status opencl_prepare(void *opaque, uint32_t index) {
 /* Copies wait for nothing: the arena stays as it is until sync. */
 static cl_int copy(const opencl_state *state, cl_command_queue queue, uint32_t index,
                    cl_event *event) {
-  const ec_call *call = &state->session.model->calls[index];
-  const ec_tensor *tensor = &state->session.model->tensors[call->tensors[0]];
-  cl_mem buffer = state->buffers.tensors[call->tensors[0]];
+  const ec_model *model = state->session.model;
+  const ec_call *call = &model->calls[index];
+  uint32_t number = call->tensors[0];
+  const ec_tensor *tensor = &model->tensors[number];
+  cl_mem buffer = state->buffers.tensors[number];
   uint8_t *host = state->session.arena + (size_t)tensor->offset_bytes;
   size_t bytes = (size_t)tensor->bytes;
+  bool is_to_device = call->launch->kind == EC_LAUNCH_TO_DEVICE;
+  if (state->buffers.is_shared[number] != 0) {
+    return is_to_device ? ec_cl_to_device(&state->buffers, queue, number, event)
+                        : ec_cl_to_cpu(&state->buffers, model, queue, number, event);
+  }
   if (bytes == 0) {
     return CL_SUCCESS;
   }
-  return call->launch->kind == EC_LAUNCH_TO_DEVICE
-             ? state->driver.EnqueueWriteBuffer(queue, buffer, 0, 0, bytes, host, 0, NULL,
-                                                event)
-             : state->driver.EnqueueReadBuffer(queue, buffer, 0, 0, bytes, host, 0, NULL,
-                                               event);
+  return is_to_device ? state->driver.EnqueueWriteBuffer(queue, buffer, 0, 0, bytes, host, 0,
+                                                         NULL, event)
+                      : state->driver.EnqueueReadBuffer(queue, buffer, 0, 0, bytes, host, 0,
+                                                        NULL, event);
 }
 
 static cl_int run_kernel(const opencl_state *state, cl_command_queue queue, uint32_t index,
                          cl_event *event) {
-  const ec_launch *launch = state->session.model->calls[index].launch;
+  const ec_call *call = &state->session.model->calls[index];
+  const ec_launch *launch = call->launch;
   size_t global[DIMENSIONS];
   size_t local[DIMENSIONS];
   for (size_t d = 0; d < DIMENSIONS; ++d) {
     global[d] = launch->global_sizes[d];
     local[d] = launch->local_sizes[d];
+  }
+  cl_int result = CL_SUCCESS;
+  for (uint32_t i = 0; result == CL_SUCCESS && i < call->pointer_count; ++i) {
+    result = ec_cl_to_device(&state->buffers, queue, call->tensors[i], NULL); /* results */
+  }
+  if (result != CL_SUCCESS) {
+    return result;
   }
   return state->driver.EnqueueNDRangeKernel(queue, state->kernels[index], DIMENSIONS, NULL,
                                             global, local, 0, NULL, event);
@@ -254,7 +285,9 @@ static ec_status opencl_launch(void *state, uint32_t index) {
 
 static ec_status opencl_sync(void *opaque) {
   const opencl_state *state = opaque;
-  return ec_cl_status(state->driver.Finish(state->queue), "finish the calls of model",
+  cl_int result = ec_cl_all_to_cpu(&state->buffers, state->session.model, state->queue);
+  cl_int finished = state->driver.Finish(state->queue); /* also after a failure */
+  return ec_cl_status(result != CL_SUCCESS ? result : finished, "finish the calls of model",
                       state->session.model->name);
 }
 
@@ -281,9 +314,15 @@ static ec_status opencl_profile(void *opaque, uint32_t index, uint64_t *out_ns) 
   if (status != EC_OK) {
     return status;
   }
-  cl_int result = state->driver.Finish(state->measured_queue);
+  /* No sync follows the last call of a profile. */
+  cl_int result =
+      state->session.model->calls[index].launch->kind == EC_LAUNCH_FROM_DEVICE
+          ? ec_cl_all_to_cpu(&state->buffers, state->session.model, state->measured_queue)
+          : CL_SUCCESS;
+  cl_int finished = state->driver.Finish(state->measured_queue);
+  result = result != CL_SUCCESS ? result : finished;
   *out_ns = 0;
-  if (event != NULL) { /* a copy of nothing has none */
+  if (event != NULL) { /* a copy that is not needed has none */
     if (result == CL_SUCCESS) {
       result = read_time(state, event, out_ns);
     }
