@@ -128,7 +128,9 @@ def targets_page() -> str:
         "## A target file",
         _FILE_TEXT,
         "### Top level",
-        _key_table(target.Target, ("threads", "core", "board", "toolchain", "emulator", "gpu")),
+        _key_table(
+            target.Target, ("threads", "core", "board", "toolchain", "emulator", "gpu")
+        ),
     ]
     for name, cls in (
         ("core", target.Core),

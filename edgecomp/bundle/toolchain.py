@@ -133,7 +133,17 @@ class Compiler:
     ) -> None:
         (folder / out).parent.mkdir(parents=True, exist_ok=True)
         flags = (*self.flags, *_LINK_FLAGS, *_PAGE_FLAGS.get(self.isa, ()))
-        command = [*self.command, *flags, *kind, *objects, "-o", out, "-pthread", "-lm", *libraries]
+        command = [
+            *self.command,
+            *flags,
+            *kind,
+            *objects,
+            "-o",
+            out,
+            "-pthread",
+            "-lm",
+            *libraries,
+        ]
         self._run(command, folder)
 
     def _run(self, command: Sequence[str], folder: pathlib.Path) -> None:

@@ -1,11 +1,11 @@
 """The file of a target with a GPU: the GPU's facts, and the name of the target that is its CPU.
 
-    schema = 1
-    name = "generic-opencl"
-    summary = "..."
-    cpu = "host"         # target whose core, board and toolchain it has
-    [gpu]                # fields of device.target.Gpu
-    [sources]
+schema = 1
+name = "generic-opencl"
+summary = "..."
+cpu = "host"         # target whose core, board and toolchain it has
+[gpu]                # fields of device.target.Gpu
+[sources]
 """
 
 import dataclasses

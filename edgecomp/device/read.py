@@ -108,16 +108,22 @@ def read_target(
         )
     try:
         if "cpu" in table:
-            file_of_gpu = read_gpu_file(table)
-            _check_sources(file_of_gpu.sources, table)
-            if cpu_target is None:
-                raise RecordError("cpu", "the file names another target")
-            return file_of_gpu.beside(cpu_target(file_of_gpu.cpu))
+            return _target_with_gpu(table, cpu_target)
         file = read_record(_File, table)
         _check_sources(file.sources, table)
     except RecordError as error:
         raise _invalid(path, str(error), error.hint) from error
     return _target(file)
+
+
+def _target_with_gpu(
+    table: dict[str, Any], cpu_target: Callable[[str], Target] | None
+) -> Target:
+    file = read_gpu_file(table)
+    _check_sources(file.sources, table)
+    if cpu_target is None:
+        raise RecordError("cpu", "the file names another target")
+    return file.beside(cpu_target(file.cpu))
 
 
 def read_names(path: pathlib.Path) -> tuple[str, ...]:

@@ -25,7 +25,9 @@ def network(rng):
 
     g = Graph()
     x = g.input("x", SHAPE)
-    a = g("Relu", g("Conv", x, weights(12, 3, 3, 3), weights(12), pads=[1] * 4, strides=[2, 2]))
+    a = g(
+        "Relu", g("Conv", x, weights(12, 3, 3, 3), weights(12), pads=[1] * 4, strides=[2, 2])
+    )
     b = g("Conv", a, weights(12, 1, 3, 3), weights(12), pads=[1] * 4, group=12)
     c = g("Add", g("HardSwish", g("Conv", b, weights(12, 12, 1, 1), weights(12))), a)
     d = g("MaxPool", c, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
@@ -131,7 +133,9 @@ def test_without_a_driver(tmp_path, whole):
     empty.mkdir()
     environment = {**os.environ, "OCL_ICD_VENDORS": str(empty)}
     command = [bundle.runner_path, "--random-inputs", "--weights", bundle.weights_path]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 8
     assert "OpenCL" in done.stderr
 

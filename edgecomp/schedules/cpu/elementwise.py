@@ -135,6 +135,7 @@ def _load(
 
 
 def immediate(value: Value, lanes: int) -> Operand:
+    """A constant of one element in every lane."""
     scalar = _scalar(value)
     assert scalar is not None
     if value.dtype == "bool":

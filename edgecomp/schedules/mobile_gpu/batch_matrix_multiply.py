@@ -85,7 +85,8 @@ class _BatchKernel:
                 builder.let(
                     name,
                     sum(
-                        (i * s for i, s in zip(indices[:-1], strides, strict=True)), start=offset
+                        (i * s for i, s in zip(indices[:-1], strides, strict=True)),
+                        start=offset,
                     )
                     + row * by_row
                     + column * by_column,

@@ -21,8 +21,39 @@ from edgecomp.schedules.builder import (
 
 _AXES = ("x", "y", "z")
 _TAKEN = frozenset(
-    "half bool image2d_t kernel global local constant private mad mad24 fma dot min max sqrt "
-    "select sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh exp log pow".split()
+    [
+        "half",
+        "bool",
+        "image2d_t",
+        "kernel",
+        "global",
+        "local",
+        "constant",
+        "private",
+        "mad",
+        "mad24",
+        "fma",
+        "dot",
+        "min",
+        "max",
+        "sqrt",
+        "select",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "exp",
+        "log",
+        "pow",
+    ]
 )
 
 
@@ -99,10 +130,8 @@ class GridBuilder(KernelBuilder):
     @property
     def launch(self) -> Launch:
         """How the kernel is started."""
-        global_sizes = tuple(
-            groups * items for groups, items in zip(self._groups, self._items, strict=True)
-        )
-        return Launch(LaunchKind.KERNEL, global_sizes, self._items)
+        (gx, gy, gz), (ix, iy, iz) = self._groups, self._items
+        return Launch(LaunchKind.KERNEL, (gx * ix, gy * iy, gz * iz), self._items)
 
     def _unique(self, name: str) -> str:
         """No variable is called as a word of OpenCL's or as a function that kernels call."""

@@ -4,7 +4,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.finish import RuntimeScale
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Array, Value
-from edgecomp.schedules.cpu.dense import Dense, _epilogue, _residual
+from edgecomp.schedules.cpu.dense import Dense, epilogue_of, residual_of
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.mobile_gpu.product_kernel import emit_product
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -18,7 +18,12 @@ def refuse_finish(kind: Dense) -> str:
 
 
 def emit_dense(
-    name: str, kind: Dense, product: Product, operation: Operation, target: Target, weight: Array
+    name: str,
+    kind: Dense,
+    product: Product,
+    operation: Operation,
+    target: Target,
+    weight: Array,
 ) -> KernelCall:
     """The call of a claimed operation.
 
@@ -30,9 +35,13 @@ def emit_dense(
         target: the device.
         weight: [output channels, K].
     """
-    x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
+    x, bias, residual = (
+        operation.inputs[0],
+        operation.inputs[2].constant,
+        residual_of(operation),
+    )
     assert bias is not None
-    epilogue = _epilogue(kind, operation.output, residual)
+    epilogue = epilogue_of(kind, operation.output, residual)
     made = emit_product(name, product, epilogue, target, x.dtype, weight, bias)
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [

@@ -12,7 +12,7 @@ from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load
 from edgecomp.schedules.cpu import depthwise as cpu
-from edgecomp.schedules.cpu.dense import _epilogue, _residual, refuse_dense
+from edgecomp.schedules.cpu.dense import epilogue_of, refuse_dense, residual_of
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.columns import store_columns
 from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
@@ -93,8 +93,8 @@ class _DepthwiseKernel:
         assert isinstance(kind, Convolution)
         self.operation, self.kind, self.target = operation, kind, target
         self.x_value, self.output = operation.inputs[0], operation.output
-        self.residual_value = _residual(operation)
-        self.epilogue = _epilogue(kind, self.output, self.residual_value)
+        self.residual_value = residual_of(operation)
+        self.epilogue = epilogue_of(kind, self.output, self.residual_value)
         self.window = cpu.window_of(operation)
         batch, self.channels, height, width = self.output.shape
         gpu = gpu_of(target)
@@ -112,7 +112,9 @@ class _DepthwiseKernel:
         taps = self.window.size[0] * self.window.size[1]
         pointer = self.builder.pointer
         self.x = pointer("x", self.x_value.dtype, self.x_value.view.elements)
-        self.weights = pointer("weights", "float32" if self.is_float else "int8", taps * padded)
+        self.weights = pointer(
+            "weights", "float32" if self.is_float else "int8", taps * padded
+        )
         self.bias = pointer("bias", "float32" if self.is_float else "int32", padded)
         self.multiplier = self.residual = None
         if self.epilogue.multiplier is not None:
@@ -131,7 +133,9 @@ class _DepthwiseKernel:
             channel = builder.let("channel", block * LANES)
             image, row, column = self._place(line)
             self.sums = builder.array("sums", self.sum_dtype, self.columns)
-            start = builder.let("start", load_vector(self.bias, channel, LANES), self.sum_dtype)
+            start = builder.let(
+                "start", load_vector(self.bias, channel, LANES), self.sum_dtype
+            )
             for index in range(self.columns):
                 builder.store(self.sums, tirx.const(index, "int32"), start)
             self._accumulate(channel, image, row, column)
@@ -166,10 +170,10 @@ class _DepthwiseKernel:
         )
         x_at = builder.let("x_at", first)
         with builder.loop("k", 0, window.size[0]) as k:
-            line_at = builder.let("line_at", x_at + k * (window.dilations[0] * view.strides[2]))
-            weight_at = builder.let(
-                "weight_at", k * (window.size[1] * self.padded) + channel
+            line_at = builder.let(
+                "line_at", x_at + k * (window.dilations[0] * view.strides[2])
             )
+            weight_at = builder.let("weight_at", k * (window.size[1] * self.padded) + channel)
             weights = [
                 self._vector("w", self.weights, weight_at + tap * self.padded)
                 for tap in range(window.size[1])
@@ -188,9 +192,7 @@ class _DepthwiseKernel:
     def _add(self, index: int, x: Expr, weight: Expr) -> None:
         name = "mad" if self.is_float else "mad24"
         place = tirx.const(index, "int32")
-        total = tirx.call_pure_extern(
-            self.sum_dtype, name, x, weight, load(self.sums, place)
-        )
+        total = tirx.call_pure_extern(self.sum_dtype, name, x, weight, load(self.sums, place))
         self.builder.store(self.sums, place, total)
 
     def _finish(self, channel: Expr, image: Expr, row: Expr, column: Expr) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from edgecomp.device.target import Target
+from edgecomp.plan.plan import Launch
 from edgecomp.schedules.builder import Expr, Kernel, splat
 from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
@@ -13,7 +14,6 @@ from edgecomp.schedules.mobile_gpu.places import (
     places_of_items,
 )
 from edgecomp.schedules.mobile_gpu.vectors import load_vector, store_vector
-from edgecomp.plan.plan import Launch
 
 #: (builder, a vector of each input, lanes) -> a vector of the output, as it is stored
 Body = Callable[[GridBuilder, list[Expr], int], Expr]

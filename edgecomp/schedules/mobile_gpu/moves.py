@@ -55,7 +55,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, StridedCopy)
     if 0 in kind.shape:
         return []
-    return _emit_copy(operation, strided_copy.space_of(kind, source, output), kind.lookup, target)
+    return _emit_copy(
+        operation, strided_copy.space_of(kind, source, output), kind.lookup, target
+    )
 
 
 def _emit_copy(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecomp.schedules.replay import replay
+from edgecomp.schedules.replay import Make, replay
 from edgecomp.schedules.tirx import Dtype, Node, dtype_of
 
 import edgecomp.tvm_import  # noqa: F401  # isort: skip
@@ -28,8 +28,13 @@ _LEAST_INT = -(1 << 31)
 
 def replay_for_opencl(node: Node) -> Any:
     """The function of a record."""
-    own = {"const": _constant, "number": lambda value: _constant(value, "float32")}
-    return replay(node, {**own, "reinterpret": _reinterpret, "Select": _select})
+    own: dict[str, Make] = {
+        "const": _constant,
+        "number": lambda value: _constant(value, "float32"),
+        "reinterpret": _reinterpret,
+        "Select": _select,
+    }
+    return replay(node, own)
 
 
 def _constant(value: Any, dtype: str) -> Any:

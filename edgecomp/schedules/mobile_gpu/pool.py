@@ -59,7 +59,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         x_at = builder.let("x_at", first + view.offset + channel)
         total = builder.array("total", sum_dtype, 1)
         zero = tirx.const(0, "int32")
-        builder.store(total, zero, constant(_start(kind, x_value.dtype), _sum_dtype(kind, x_value.dtype), lanes))
+        builder.store(
+            total,
+            zero,
+            constant(_start(kind, x_value.dtype), _sum_dtype(kind, x_value.dtype), lanes),
+        )
         with (
             builder.loop("i", 0, kind.window[0]) as i,
             builder.loop("j", 0, kind.window[1]) as j,
@@ -83,11 +87,18 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             centred = result - constant(elements * kind.zero_x, "int32", lanes)
             scale = float(np.float32(kind.requantize.multiplier.reshape(-1)[0]))
             multiplier = constant(scale, "float32", lanes)
-            result = requantize(flat_target(target), centred, multiplier, kind.requantize, lanes)
+            result = requantize(
+                flat_target(target), centred, multiplier, kind.requantize, lanes
+            )
         to = (
-            image * out.strides[0] + row * out.strides[2] + column * out.strides[3] + out.offset
+            image * out.strides[0]
+            + row * out.strides[2]
+            + column * out.strides[3]
+            + out.offset
         )
-        store_vector(builder, y, to + channel, tirx.Cast(typed(output.dtype, lanes), result), lanes)
+        store_vector(
+            builder, y, to + channel, tirx.Cast(typed(output.dtype, lanes), result), lanes
+        )
     kernel = builder.finish(NAME)
     return [KernelCall(kernel, (x_value, *table, output), 1, launch=builder.launch)]
 

@@ -14,18 +14,18 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.plan.plan import Launch
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, Kernel, load, splat
+from edgecomp.schedules.builder import Buffer, Expr, Kernel, load, splat
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
-from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.mobile_gpu.columns import store_columns
-from edgecomp.schedules.mobile_gpu.vectors import load_vector
+from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.mobile_gpu.product_tiles import choose_tile, group_shape
-from edgecomp.plan.plan import Launch
+from edgecomp.schedules.mobile_gpu.vectors import load_vector
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,9 @@ class _ProductKernel:
         if epilogue.residual_dtype:
             self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
         self.y = pointer("y", epilogue.output_dtype, product.output_elements)
-        self.sums = self.column = self.constant_at = None
+        self.sums: Buffer = None
+        self.column: Expr = None
+        self.constant_at: Expr = None
 
     def emit(self) -> None:
         """All statements."""
@@ -128,7 +130,9 @@ class _ProductKernel:
             for dimension, index in zip(self.rows, indices, strict=True):
                 at = index * getattr(dimension, tensor) + at
             if self.product.groups > 1:
-                at = at + group * (product.x_group_stride if tensor == "x" else product.columns)
+                at = at + group * (
+                    product.x_group_stride if tensor == "x" else product.columns
+                )
             if tensor != "x":
                 at = at + self.column
             places.append(builder.let(f"{tensor}_at", at))
@@ -140,7 +144,9 @@ class _ProductKernel:
         self.sums = builder.array("sums", dtype, tile.rows * tile.vectors)
         for vector in range(tile.vectors):
             bias = builder.let(
-                "start", load_vector(self.bias, self.constant_at + vector * LANES, LANES), dtype
+                "start",
+                load_vector(self.bias, self.constant_at + vector * LANES, LANES),
+                dtype,
             )
             for row in range(tile.rows):
                 builder.store(self.sums, self._sum_index(row, vector), bias)
@@ -184,7 +190,13 @@ class _ProductKernel:
         builder, tile = self.builder, self.tile
         wide = f"{self.sum_dtype}x{count}" if count > 1 else self.sum_dtype
         xs = [
-            builder.let("x", self._widened(load_vector(self.x, x_at + row * int(self.inner.x), count), count), wide)
+            builder.let(
+                "x",
+                self._widened(
+                    load_vector(self.x, x_at + row * int(self.inner.x), count), count
+                ),
+                wide,
+            )
             for row in range(tile.rows)
         ]
         for k in range(count):
@@ -200,7 +212,9 @@ class _ProductKernel:
                     index = self._sum_index(row, vector)
                     total = load(self.sums, index)
                     builder.store(
-                        self.sums, index, self._multiply_add(splat(element, LANES), weight, total)
+                        self.sums,
+                        index,
+                        self._multiply_add(splat(element, LANES), weight, total),
                     )
 
     def _widened(self, value: Expr, lanes: int) -> Expr:

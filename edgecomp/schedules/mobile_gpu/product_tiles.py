@@ -38,7 +38,9 @@ def registers_of(tile: ProductTile) -> int:
     return LANES * (tile.rows * tile.vectors + tile.rows + tile.vectors)
 
 
-def choose_tile(inner_rows: int, outer_rows: int, columns: int, groups: int, gpu: Gpu) -> ProductTile:
+def choose_tile(
+    inner_rows: int, outer_rows: int, columns: int, groups: int, gpu: Gpu
+) -> ProductTile:
     """The tile with the least modelled time per result.
 
     Args:

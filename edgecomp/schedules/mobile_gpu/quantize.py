@@ -79,7 +79,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         if isinstance(kind, QuantizedAdd | QuantizedMultiply):
             left, right = vectors
             return quantized_binary.result_of(builder, operation, left, right)
-        return quantize.conversion(builder, operation, flat_target(target), _quotient)(vectors[0])
+        return quantize.conversion(builder, operation, flat_target(target), _quotient)(
+            vectors[0]
+        )
 
     views = [value.view.broadcast_to(output.shape) for value in operation.inputs]
     kernel, launch = emit_map(

@@ -1,11 +1,13 @@
 """Resize of NHWC images from tables of source positions: a work item for each vector of a pixel."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Resize
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, load, splat
+from edgecomp.schedules.builder import Buffer, Expr, load, splat
 from edgecomp.schedules.cpu import resize as cpu
 from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
@@ -52,7 +54,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         base = builder.let("base", first)
 
         def source(down: Expr, across: Expr) -> Expr:
-            return load_vector(x, base + load(pointers[0], down) + load(pointers[1], across), lanes)
+            return load_vector(
+                x, base + load(pointers[0], down) + load(pointers[1], across), lanes
+            )
 
         if kind.nearest:
             result = source(row, column)
@@ -65,7 +69,13 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     return [KernelCall(kernel, (x_value, *tables, output), 1, launch=builder.launch)]
 
 
-def _blend(pointers, source, row: Expr, column: Expr, lanes: int) -> Expr:  # type: ignore[no-untyped-def]
+def _blend(
+    pointers: list[Buffer],
+    source: Callable[[Expr, Expr], Expr],
+    row: Expr,
+    column: Expr,
+    lanes: int,
+) -> Expr:
     """Weighted sum of four pixels: along the rows first."""
     total: Expr = None
     for i in range(2):

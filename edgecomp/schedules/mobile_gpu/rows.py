@@ -1,7 +1,7 @@
 """Rows that a group of work items shares: each walks every n-th element, then all join."""
 
-from collections.abc import Callable, Iterator
 import contextlib
+from collections.abc import Callable, Iterator
 
 from edgecomp.device.target import Gpu
 from edgecomp.schedules import tirx
@@ -27,7 +27,9 @@ class SharedRow:
         dtype: of partial results.
     """
 
-    def __init__(self, builder: GridBuilder, size: int, items: int, dtype: str = "float32") -> None:
+    def __init__(
+        self, builder: GridBuilder, size: int, items: int, dtype: str = "float32"
+    ) -> None:
         self._builder, self._size, self._items, self._dtype = builder, size, items, dtype
         self._own = builder.item(0)
         self._shared = builder.shared_array("shared", dtype, items) if items > 1 else None

@@ -34,7 +34,9 @@ def test_transpose(dtype, rng):
 def test_slice_backwards(rng):
     x = rng.standard_normal((5, 9)).astype(np.float32)
     kind = copy((2, 4), (0, 1), (3, 8), (-2, -2))
-    operation = Operation(kind, [Value("x", x.shape, "float32")], [Value("y", (2, 4), "float32")])
+    operation = Operation(
+        kind, [Value("x", x.shape, "float32")], [Value("y", (2, 4), "float32")]
+    )
     np.testing.assert_array_equal(compute(moves, operation, [x]), x[3::-2][:2, ::-2][:, :4])
 
 

@@ -11,7 +11,8 @@ from edgecomp.schedules.mobile_gpu import batch_matrix_multiply, matrix_multiply
 
 
 @pytest.mark.parametrize(
-    ("rows", "depth", "columns"), [((1,), 130, 10), ((3, 7), 5, 33), ((2, 1), 1, 1), ((12,), 64, 8)]
+    ("rows", "depth", "columns"),
+    [((1,), 130, 10), ((3, 7), 5, 33), ((2, 1), 1, 1), ((12,), 64, 8)],
 )
 def test_constant(rows, depth, columns, rng):
     x = rng.standard_normal((*rows, depth)).astype(np.float32)
@@ -33,15 +34,26 @@ def test_constant(rows, depth, columns, rng):
 
 @pytest.mark.parametrize(
     ("batch_a", "batch_b", "rows", "depth", "columns"),
-    [((2, 3), (2, 3), 5, 7, 9), ((2, 3), (3,), 1, 8, 4), ((), (), 9, 130, 3), ((4,), (1,), 6, 4, 5)],
+    [
+        ((2, 3), (2, 3), 5, 7, 9),
+        ((2, 3), (3,), 1, 8, 4),
+        ((), (), 9, 130, 3),
+        ((4,), (1,), 6, 4, 5),
+    ],
 )
-@pytest.mark.parametrize("transposes", [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    "transposes", [(False, False), (False, True), (True, False), (True, True)]
+)
 def test_of_two_values(batch_a, batch_b, rows, depth, columns, transposes, rng):
     a = rng.standard_normal((*batch_a, rows, depth)).astype(np.float32)
     b = rng.standard_normal((*batch_b, depth, columns)).astype(np.float32)
     want = a.astype(np.float64) @ b * 0.25
-    given = [np.swapaxes(m, -1, -2) if t else m for m, t in zip((a, b), transposes, strict=True)]
-    kind = BatchMatrixMultiply(transpose_a=transposes[0], transpose_b=transposes[1], alpha=0.25)
+    given = [
+        np.swapaxes(m, -1, -2) if t else m for m, t in zip((a, b), transposes, strict=True)
+    ]
+    kind = BatchMatrixMultiply(
+        transpose_a=transposes[0], transpose_b=transposes[1], alpha=0.25
+    )
     values = [Value(name, m.shape, "float32") for name, m in zip("ab", given, strict=True)]
     operation = Operation(kind, values, [Value("y", want.shape, "float32")])
     found = compute(batch_matrix_multiply, operation, given)

@@ -33,7 +33,10 @@ FUNCTIONS = {
 def test_float(operator, shape, axes, order, rng):
     x = np.abs(rng.standard_normal(shape)).astype(np.float32)
     want = FUNCTIONS[operator](x.astype(np.float64), axes)
-    source, output = Value("x", shape, "float32", order), Value("y", want.shape, "float32", order)
+    source, output = (
+        Value("x", shape, "float32", order),
+        Value("y", want.shape, "float32", order),
+    )
     operation = Operation(Reduce(operator=operator, axes=axes), [source], [output])
     np.testing.assert_allclose(compute(reduce, operation, [x]), want, rtol=2e-6)
 
