@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from edgecomp.device import read, target
+from edgecomp.device import gpu_file, read, target
 from edgecomp.device.load import list_targets
 from edgecomp.errors import Code, ExitCode
 from edgecomp.explanations import EXPLANATIONS
@@ -98,14 +98,23 @@ def errors_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_GPU_TEXT = (
+    "The file of a target with a GPU has `cpu` and `[gpu]` in the place of `activation_dtype`, "
+    "`[tvm]`, `[core]`, `[board]`, `[toolchain]` and `[emulator]`, which are those of the target "
+    "that `cpu` names. Features of a GPU: "
+    + ", ".join(f"`{feature}`" for feature in gpu_file.FEATURES)
+    + ". [opencl.md](opencl.md) says what runs there."
+)
+
+
 def targets_page() -> str:
     """docs/targets.md: the targets there are, and the keys of a target file."""
     targets = [
         (
             f"`{t.name}`",
             ", ".join(f"`{a}`" for a in t.aliases),
-            t.core.isa,
-            " ".join(sorted(t.core.features)),
+            f"of `{t.cpu}`" if t.gpu else t.core.isa,
+            " ".join(sorted((t.gpu or t.core).features)),
             _cell(t.summary),
         )
         for t in list_targets()
@@ -119,16 +128,19 @@ def targets_page() -> str:
         "## A target file",
         _FILE_TEXT,
         "### Top level",
-        _key_table(target.Target, ("threads", "core", "board", "toolchain", "emulator")),
+        _key_table(
+            target.Target, ("threads", "core", "board", "toolchain", "emulator", "gpu")
+        ),
     ]
     for name, cls in (
         ("core", target.Core),
         ("board", target.Board),
         ("toolchain", target.Toolchain),
         ("emulator", target.Emulator),
+        ("gpu", target.Gpu),
     ):
         parts += [f"### [{name}]", _key_table(cls)]
-    parts += ["### Features", _table(("isa", "features"), features)]
+    parts += ["### Features", _table(("isa", "features"), features), _GPU_TEXT]
     return "\n\n".join(parts) + "\n"
 
 

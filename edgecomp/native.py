@@ -58,6 +58,13 @@ _ERRORS = {
     ),
     Status.DEVICE_ABSENT: (Code.DEVICE_FAILED, "build for a target without that device"),
     Status.DEVICE: (Code.DEVICE_FAILED, ""),
+    Status.DEVICE_FEATURE: (
+        Code.DEVICE_FAILED,
+        "build for a target that this device satisfies, or name another device",
+    ),
+    Status.DEVICE_BUILD: (Code.DEVICE_FAILED, "report it with the device's name and driver"),
+    Status.DEVICE_MEMORY: (Code.DEVICE_FAILED, "close other programs that use the device"),
+    Status.DEVICE_LOST: (Code.DEVICE_FAILED, "open the model again"),
 }
 
 
@@ -87,6 +94,8 @@ class Session:
         skip_hash: bool = False,
         thread_shares: Sequence[int] | None = None,
         model: str = "default",
+        device: str | None = None,
+        device_cache: Path | None = None,
     ) -> None:
         """Open the model of a shared library.
 
@@ -98,6 +107,9 @@ class Session:
             skip_hash: trust the contents of the weights.
             thread_shares: one weight per thread for slicing the work, None for equal.
             model: name of the model, where the library holds several.
+            device: part of the name of the OpenCL device to run on, or of its platform's; None
+                for any.
+            device_cache: folder that exists, for what OpenCL drivers make of programs.
 
         Raises:
             EdgecompError: FILE_MISSING, BUNDLE_INVALID, BUNDLE_VERSION, BUNDLE_CORRUPT,
@@ -109,6 +121,7 @@ class Session:
         self._library = load_library(library)
         self._model = read_model(self._library, library, model)
         options, kept = self._options(weights, threads, skip_hash, thread_shares)
+        kept += _name_device(options, device, device_cache)
         self._check(
             self._library.ec_session_open(
                 ctypes.byref(self._model), ctypes.byref(options), ctypes.byref(self._handle)
@@ -323,6 +336,20 @@ class Session:
             hint=hint,
             path=str(self._path),
         )
+
+
+def _name_device(
+    options: EcOpenOptions, device: str | None, cache: Path | None
+) -> list[object]:
+    """Set the device's options; returns what must stay alive while they are used."""
+    kept: list[object] = []
+    if device is not None:
+        options.device_name = device.encode()
+        kept.append(options.device_name)
+    if cache is not None:
+        options.device_cache = bytes(cache)
+        kept.append(options.device_cache)
+    return kept
 
 
 def _fitting(port: PortInfo, inputs: Mapping[str, Array], *, dynamic: bool = False) -> Array:

@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 4
+MODEL_ABI_VERSION = 5
 MAX_RANK = 8
 
 #: ec_dtype -> numpy name.
@@ -61,6 +61,10 @@ class Status(enum.IntEnum):
     CPU_FEATURE = 0x40
     DEVICE_ABSENT = 0x41
     DEVICE = 0x42
+    DEVICE_FEATURE = 0x43
+    DEVICE_BUILD = 0x44
+    DEVICE_MEMORY = 0x45
+    DEVICE_LOST = 0x46
 
 
 class EcTensor(ctypes.Structure):
@@ -93,6 +97,7 @@ class EcCall(ctypes.Structure):
         ("grain_items", ctypes.c_uint32),
         ("first_item", ctypes.c_uint32),
         ("strip", ctypes.c_uint32),
+        ("launch", ctypes.c_void_p),
     )
 
 
@@ -151,8 +156,9 @@ class EcModel(ctypes.Structure):
         ("weights_file", ctypes.c_char_p),
         ("dynamic", ctypes.c_void_p),
         ("regions", ctypes.POINTER(EcRegion)),
+        ("programs", ctypes.c_void_p),
         ("region_count", ctypes.c_uint32),
-        ("reserved_count", ctypes.c_uint32),
+        ("program_count", ctypes.c_uint32),
         ("reserved", ctypes.c_uint64 * 2),
     )
 
@@ -168,6 +174,8 @@ class EcOpenOptions(ctypes.Structure):
         ("threads", ctypes.c_uint32),
         ("skip_hash", ctypes.c_uint32),
         ("thread_shares", ctypes.POINTER(ctypes.c_uint32)),
+        ("device_name", ctypes.c_char_p),
+        ("device_cache", ctypes.c_char_p),
     )
 
 

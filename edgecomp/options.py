@@ -364,7 +364,9 @@ class BuildOptions(QuantizeOptions):
     )
     name: str = _option("", "C name of the model, by default that of its file")
     require_full_target: bool = _option(
-        False, "fail when an operator has no schedule of its own and would run slowly"
+        False,
+        "fail when an operator has no schedule of its own and would run slowly, or, on a target "
+        "with a GPU, when one would run on the processor",
     )
     winograd: bool = _option(
         True,

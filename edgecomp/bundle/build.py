@@ -18,6 +18,8 @@ from edgecomp.progress import Progress
 
 #: Scratch folder inside the bundle while it is built.
 _WORK = ".build"
+#: What loads a device's driver needs where the C library keeps it apart.
+_LOADER = ("-ldl",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,7 @@ def build_libraries(
     kernels: Sequence[str],
     *,
     embedded: bool,
+    devices: tuple[int, ...] = (),
     cache: pathlib.Path,
     progress: Progress,
 ) -> Built:
@@ -53,13 +56,14 @@ def build_libraries(
         compiler: for the target.
         kernels: objects with kernels, paths in the bundle.
         embedded: whether ``src/<name>_weights.S`` is there.
+        devices: back ends that are built in beside the CPU's.
         cache: where the runtime's objects are kept between builds.
         progress: called with the sources compiled so far.
 
     Raises:
         EdgecompError: TOOLCHAIN_FAILED with the compiler's output.
     """
-    runtime = runtime_files.runtime_files()
+    runtime = runtime_files.runtime_files(devices)
     model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
     library = [
         *(_Job(source, compiler, cached=False) for source in model_sources),
@@ -75,9 +79,10 @@ def build_libraries(
     try:
         _compile_all([*library, *runner], folder, cache, progress)
         objects = [*(job.out for job in library), *kernels]
-        compiler.link_shared(objects, facts.shared, folder)
+        compiler.link_shared(objects, facts.shared, folder, _LOADER if devices else ())
         compiler.archive(objects, facts.static, folder)
-        _link_runner([*(job.out for job in runner), *objects], facts.runner, compiler, folder)
+        program = [*(job.out for job in runner), *objects]
+        _link_runner(program, facts.runner, compiler, folder, loads_drivers=bool(devices))
         return Built(
             facts,
             runtime_bytes=_loaded_bytes(folder, [job for job in library if job.cached]),
@@ -138,18 +143,28 @@ def _key(compiler: Compiler) -> str:
     digest = hashlib.sha256()
     for part in (compiler.identity, *compiler.compile_command):
         digest.update(part.encode() + b"\0")
-    for path, content in runtime_files.runtime_files().contents.items():
+    every = runtime_files.runtime_files(tuple(runtime_files.DEVICES))
+    for path, content in every.contents.items():
         digest.update(path.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:32]
 
 
 def _link_runner(
-    objects: Sequence[str], out: str, compiler: Compiler, folder: pathlib.Path
+    objects: Sequence[str],
+    out: str,
+    compiler: Compiler,
+    folder: pathlib.Path,
+    *,
+    loads_drivers: bool,
 ) -> None:
     """Link statically, so that the runner starts on a device with any C library.
 
-    Where the toolchain has no static C library, link dynamically.
+    Where the toolchain has no static C library, link dynamically; likewise where the program
+    loads drivers, which bring the system's C library with them.
     """
+    if loads_drivers:
+        compiler.link_program(objects, out, folder, static=False, libraries=_LOADER)
+        return
     try:
         compiler.link_program(objects, out, folder, static=True)
     except EdgecompError as error:

@@ -35,9 +35,14 @@ def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
         return WrittenWeights(file.tell(), digest.intdigest())
 
 
-def write_runtime(folder: pathlib.Path) -> RuntimeFiles:
-    """Write the runtime's headers and sources; return what they are."""
-    runtime = runtime_files()
+def write_runtime(folder: pathlib.Path, devices: tuple[int, ...] = ()) -> RuntimeFiles:
+    """Write the runtime's headers and sources; return what they are.
+
+    Args:
+        folder: of the bundle.
+        devices: back ends beside the CPU's.
+    """
+    runtime = runtime_files(devices)
     for path, content in runtime.contents.items():
         write_file(folder / path, content)
     return runtime

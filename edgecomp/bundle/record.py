@@ -33,10 +33,13 @@ from edgecomp.options import BuildOptions
 from edgecomp.plan.plan import (
     DynamicCall,
     Extent,
+    Launch,
+    LaunchKind,
     Plan,
     PlanCall,
     PlanCount,
     PlanPort,
+    PlanProgram,
     PlanRegion,
     PlanSymbol,
     PlanTensor,
@@ -272,13 +275,15 @@ def _pack(record: Record) -> Buffer:
                 "regions",
                 "symbols",
                 "counts",
+                "programs",
             )
         },
         "tensors": [
             {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
             for tensor in plan.tensors
         ],
-        "calls": [dataclasses.asdict(call) for call in plan.calls],
+        "calls": [_packed_call(call) for call in plan.calls],
+        "programs": [dataclasses.asdict(program) for program in plan.programs],
         "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "counts": [dataclasses.asdict(count) for count in plan.counts],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
@@ -341,6 +346,10 @@ def _unpack(content: Buffer) -> Record:
             regions=[
                 PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
             ],
+            programs=tuple(
+                PlanProgram(**{**p, "extensions": tuple(p["extensions"])})
+                for p in header["programs"]
+            ),
             weights=weights,
             objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
         )
@@ -363,13 +372,27 @@ def _stored(archive: zipfile.ZipFile, name: str, content: Buffer) -> Buffer:
     return memoryview(content)[start : start + info.file_size]
 
 
+def _packed_call(call: PlanCall) -> dict[str, Any]:
+    content = dataclasses.asdict(call)
+    if call.launch is not None:
+        content["launch"]["kind"] = call.launch.kind.name
+    return content
+
+
 def _plan_call(content: Mapping[str, Any]) -> PlanCall:
     sized = content["dynamic"]
     dynamic = sized and DynamicCall(
         _extent(sized["items"]), tuple(map(_extent, sized["sizes"])), tuple(sized["strides"])
     )
     lists = {name: tuple(content[name]) for name in ("arguments", "nodes")}
-    return PlanCall(**{**content, **lists, "dynamic": dynamic})
+    given = content["launch"]
+    launch = given and Launch(
+        LaunchKind[given["kind"]],
+        tuple(given["global_sizes"]),
+        tuple(given["local_sizes"]),
+        given["program"],
+    )
+    return PlanCall(**{**content, **lists, "dynamic": dynamic, "launch": launch})
 
 
 def _plan_port(content: Mapping[str, Any]) -> PlanPort:

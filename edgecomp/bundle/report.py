@@ -7,6 +7,7 @@ from typing import Any
 
 from edgecomp.bundle.manifest import plain
 from edgecomp.bundle.rendering import render
+from edgecomp.bundle.runtime_files import DEVICES
 from edgecomp.plan.plan import Plan, PlanCall, Storage
 
 #: ``PlanCall.schedule`` where no schedule claimed the operation.
@@ -22,6 +23,7 @@ class CallRow:
         operator, schedule, nodes, source, multiply_adds: of the call.
         fallback: whether no schedule claimed it.
         weights_bytes: constants it reads.
+        device: the back end that makes it.
     """
 
     index: int
@@ -32,6 +34,7 @@ class CallRow:
     source: str
     multiply_adds: int
     weights_bytes: int
+    device: str
 
 
 def build_report(
@@ -79,6 +82,7 @@ def coverage(rows: Iterable[CallRow]) -> dict[str, Any]:
         "fallback_calls": sum(row.fallback for row in rows),
         "schedules": _grouped((row.schedule, row) for row in rows if not row.fallback),
         "fallbacks": _grouped((row.operator, row) for row in rows if row.fallback),
+        "devices": _grouped((row.device, row) for row in rows),
     }
 
 
@@ -108,6 +112,7 @@ def _row(plan: Plan, index: int, call: PlanCall) -> CallRow:
         source=call.source,
         multiply_adds=call.multiply_adds,
         weights_bytes=sum(plan.tensors[i].bytes for i in constants),
+        device=DEVICES.get(call.device, "cpu"),
     )
 
 

@@ -2,12 +2,16 @@
 
 import dataclasses
 import functools
+import pathlib
 
 from edgecomp.resources import resource_folder
 
 #: Folders of a bundle: public headers, and everything else of the runtime.
 HEADERS = "include"
 SOURCES = "src/runtime"
+
+#: Number of a back end (ec_device_kind) -> its folder; the CPU's is always built.
+DEVICES = {1: "opencl", 2: "cuda"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +35,24 @@ class RuntimeFiles:
 
 
 @functools.cache
-def runtime_files() -> RuntimeFiles:
-    """Read the runtime's files."""
+def runtime_files(devices: tuple[int, ...] = ()) -> RuntimeFiles:
+    """Read the runtime's files.
+
+    Args:
+        devices: numbers of back ends that are built in beside the CPU's (``Plan.devices``).
+    """
     folder = resource_folder("runtime")
     lists = [folder / "sources.txt", folder / "runner_sources.txt"]
     library, runner = (_source_list(path.read_text(encoding="utf-8")) for path in lists)
-    headers = [*(folder / "src").rglob("*.h"), *(folder / "tools").glob("*.h")]
+    left_out = [folder / "src" / "device" / name for name in DEVICES.values()]
+    for device in devices:
+        own = left_out.pop(left_out.index(folder / "src" / "device" / DEVICES[device]))
+        library = _with_device(library, folder, own)
+    headers = [
+        path
+        for path in (*(folder / "src").rglob("*.h"), *(folder / "tools").glob("*.h"))
+        if path.parent not in left_out
+    ]
     places = {
         f"{HEADERS}/{path.relative_to(folder / 'include').as_posix()}": path
         for path in (folder / "include").rglob("*.h")
@@ -48,6 +64,13 @@ def runtime_files() -> RuntimeFiles:
         tuple(f"{SOURCES}/{name}" for name in library),
         tuple(f"{SOURCES}/{name}" for name in runner),
     )
+
+
+def _with_device(library: list[str], folder: pathlib.Path, own: pathlib.Path) -> list[str]:
+    """The sources with a back end in the place of what stands in for it."""
+    absent = (own / f"{own.name}_absent.c").relative_to(folder).as_posix()
+    sources = [path.relative_to(folder).as_posix() for path in own.glob("*.c")]
+    return sorted({*library, *sources} - {absent})
 
 
 def _source_list(text: str) -> list[str]:

@@ -42,6 +42,7 @@ def model_source(
         tensors=[(t, enumerator(t.dtype, t.name)) for t in plan.tensors],
         calls=plan.calls,
         regions=plan.regions,
+        programs=[(p, _lines(p.text), len(p.text.encode())) for p in plan.programs],
         inputs=[_port(p) for p in plan.inputs],
         outputs=[_port(p) for p in plan.outputs],
         features=required_features(target),
@@ -50,6 +51,11 @@ def model_source(
         embedded=embedded,
         extent_tables=_extent_tables(plan),
     )
+
+
+def _lines(text: str) -> list[str]:
+    """Short pieces: a compiler may refuse a long literal."""
+    return text.splitlines(keepends=True)
 
 
 def _extent_tables(plan: Plan) -> list[tuple[str, tuple[Extent, ...]]]:
@@ -88,7 +94,7 @@ def weights_source(plan: Plan) -> str:
 
 def _kernel_signatures(plan: Plan) -> list[str]:
     """Each kernel once, in order of first use."""
-    return list(dict.fromkeys(call.kernel for call in plan.calls))
+    return list(dict.fromkeys(call.kernel for call in plan.calls if call.launch is None))
 
 
 def _port(port: PlanPort) -> tuple[PlanPort, str]:

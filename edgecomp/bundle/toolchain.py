@@ -87,8 +87,14 @@ class Compiler:
         arguments = [f"-I{include}" for include in includes]
         self._run([*self.compile_command, *arguments, source, "-o", out], folder)
 
-    def link_shared(self, objects: Sequence[str], out: str, folder: pathlib.Path) -> None:
-        """Link a stripped shared library."""
+    def link_shared(
+        self,
+        objects: Sequence[str],
+        out: str,
+        folder: pathlib.Path,
+        libraries: Sequence[str] = (),
+    ) -> None:
+        """Link a stripped shared library; ``libraries`` are further flags (``-ldl``)."""
         with scratch_folder() as scratch:
             exports = scratch / "exports.map"
             exports.write_text(_EXPORTS)
@@ -97,13 +103,19 @@ class Compiler:
                 f"-Wl,-soname,{pathlib.PurePath(out).name}",
                 f"-Wl,--version-script={exports}",
             ]
-            self._link(kind, objects, out, folder)
+            self._link(kind, objects, out, folder, libraries)
 
     def link_program(
-        self, objects: Sequence[str], out: str, folder: pathlib.Path, *, static: bool
+        self,
+        objects: Sequence[str],
+        out: str,
+        folder: pathlib.Path,
+        *,
+        static: bool,
+        libraries: Sequence[str] = (),
     ) -> None:
-        """Link a stripped program."""
-        self._link(["-static"] if static else [], objects, out, folder)
+        """Link a stripped program; ``libraries`` are further flags."""
+        self._link(["-static"] if static else [], objects, out, folder, libraries)
 
     def archive(self, objects: Sequence[str], out: str, folder: pathlib.Path) -> None:
         """Make a static library; ``D`` leaves times and owners out."""
@@ -112,11 +124,26 @@ class Compiler:
         self._run([*self.archiver, "rcsD", out, *objects], folder)
 
     def _link(
-        self, kind: Sequence[str], objects: Sequence[str], out: str, folder: pathlib.Path
+        self,
+        kind: Sequence[str],
+        objects: Sequence[str],
+        out: str,
+        folder: pathlib.Path,
+        libraries: Sequence[str],
     ) -> None:
         (folder / out).parent.mkdir(parents=True, exist_ok=True)
         flags = (*self.flags, *_LINK_FLAGS, *_PAGE_FLAGS.get(self.isa, ()))
-        command = [*self.command, *flags, *kind, *objects, "-o", out, "-pthread", "-lm"]
+        command = [
+            *self.command,
+            *flags,
+            *kind,
+            *objects,
+            "-o",
+            out,
+            "-pthread",
+            "-lm",
+            *libraries,
+        ]
         self._run(command, folder)
 
     def _run(self, command: Sequence[str], folder: pathlib.Path) -> None:

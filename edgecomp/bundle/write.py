@@ -95,7 +95,7 @@ def write_bundle(
     compiler = _choose_compiler(target, toolchain, required=require_library)
     keep_compiled(cache or cache_folder())
     with staged_directory(final, force=force) as folder:
-        write_runtime(folder)
+        write_runtime(folder, plan.devices)
         weights = write_weights(folder / WEIGHTS, plan)
         write_file(folder / MODEL, model_bytes)
         if model_data:
@@ -112,6 +112,7 @@ def write_bundle(
                 compiler,
                 kernels,
                 embedded=embed_weights,
+                devices=plan.devices,
                 cache=cache or cache_folder(),
                 progress=progress,
             )
@@ -194,9 +195,10 @@ def _write_cmake(
         "CMakeLists.txt.j2",
         name=plan.name,
         embedded=embedded,
-        sources=runtime_files.runtime_files().library_sources,
+        sources=runtime_files.runtime_files(plan.devices).library_sources,
         runner_sources=runtime_files.runtime_files().runner_sources,
         objects=kernels,
+        loads_drivers=bool(plan.devices),
     )
     write_file(folder / "CMakeLists.txt", lists.encode())
 

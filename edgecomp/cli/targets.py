@@ -37,6 +37,8 @@ def as_dict(target: Target) -> dict[str, Any]:
     """A target for ``--json``; sets in a fixed order."""
     facts = dataclasses.asdict(target)
     facts["core"]["features"] = sorted(target.core.features)
+    if target.gpu is not None:
+        facts["gpu"]["features"] = sorted(target.gpu.features)
     return facts
 
 

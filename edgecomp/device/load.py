@@ -4,7 +4,7 @@ import functools
 import pathlib
 
 from edgecomp.device.host import detect_host
-from edgecomp.device.read import read_target
+from edgecomp.device.read import read_names, read_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.resources import resource_folder
@@ -27,7 +27,7 @@ def load_target(name: str) -> Target:
     if name == HOST:
         return detect_host()
     if "/" in name or name.endswith(".toml"):
-        return read_target(pathlib.Path(name))
+        return read_target(pathlib.Path(name), load_target)
     wanted = name.lower().replace("_", "-")
     names = _names()
     if wanted not in names:
@@ -36,12 +36,12 @@ def load_target(name: str) -> Target:
             f"no target is called '{name}'",
             hint=f"{nearest_hint(wanted, [*names, HOST])} 'edgecomp targets' lists them",
         )
-    return read_target(names[wanted])
+    return read_target(names[wanted], load_target)
 
 
 def list_targets() -> list[Target]:
     """The targets that have a file, sorted by name; ``host`` is not among them."""
-    return [read_target(path) for path in _files()]
+    return [read_target(path, load_target) for path in _files()]
 
 
 def _files() -> list[pathlib.Path]:
@@ -53,7 +53,6 @@ def _names() -> dict[str, pathlib.Path]:
     """Name and alias -> file."""
     names: dict[str, pathlib.Path] = {}
     for path in _files():
-        target = read_target(path)
-        for name in (target.name, *target.aliases):
+        for name in read_names(path):
             names[name] = path
     return names

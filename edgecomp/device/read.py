@@ -12,8 +12,10 @@ import re
 import struct
 import sys
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
+from edgecomp.device.gpu_file import read_gpu_file
 from edgecomp.device.target import Board, Core, Emulator, Target, Toolchain
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.records import RecordError, read_record
@@ -77,8 +79,14 @@ class _File:
         _check_positive(self.board, "board")
 
 
-def read_target(path: pathlib.Path) -> Target:
+def read_target(
+    path: pathlib.Path, cpu_target: Callable[[str], Target] | None = None
+) -> Target:
     """Read one target file.
+
+    Args:
+        path: of the file.
+        cpu_target: gives the target that a file of a GPU names as its processor.
 
     Raises:
         EdgecompError: ``TARGET_INVALID`` with the file and the key, ``FILE_MISSING``.
@@ -99,11 +107,29 @@ def read_target(path: pathlib.Path) -> Target:
             f"put 'schema = {SCHEMA}' at the top, or update edgecomp",
         )
     try:
+        if "cpu" in table:
+            return _target_with_gpu(table, cpu_target)
         file = read_record(_File, table)
         _check_sources(file.sources, table)
     except RecordError as error:
         raise _invalid(path, str(error), error.hint) from error
     return _target(file)
+
+
+def _target_with_gpu(
+    table: dict[str, Any], cpu_target: Callable[[str], Target] | None
+) -> Target:
+    file = read_gpu_file(table)
+    _check_sources(file.sources, table)
+    if cpu_target is None:
+        raise RecordError("cpu", "the file names another target")
+    return file.beside(cpu_target(file.cpu))
+
+
+def read_names(path: pathlib.Path) -> tuple[str, ...]:
+    """Name and aliases of the target that a file of this package describes."""
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    return (str(table["name"]), *map(str, table.get("aliases", ())))
 
 
 def host_isa() -> str:

@@ -86,6 +86,35 @@ class Emulator:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """A graphics processor beside the processor.
+
+    Attributes:
+        api: how it is driven: ``opencl``.
+        version: least one of the driver's interface, 100 * major + 10 * minor.
+        features: what kernels may use: ``fp16 int8_dot``.
+        group_items: work items of a group that suit it.
+        most_group_items: that a group may have.
+        vector_bits: that one work item loads or stores at once.
+        registers: of 32 bits, that a work item has while enough others run beside it.
+        local_memory_bytes: that a group shares.
+        alignment_bytes: of parts of a buffer.
+        name: for people.
+    """
+
+    api: str
+    version: int
+    features: frozenset[str] = frozenset()
+    group_items: int
+    most_group_items: int
+    vector_bits: int
+    registers: int
+    local_memory_bytes: int
+    alignment_bytes: int
+    name: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
     """One device.
 
@@ -98,6 +127,8 @@ class Target:
         activation_dtype: how 8-bit activations are stored: ``uint8`` where the dot product
             takes unsigned by signed, ``int8`` where it takes signed by signed. The numbers
             are the same: int8 storage is the uint8 value minus 128.
+        gpu: that calls run on where there are kernels for it; None for none.
+        cpu: with a GPU, the name of the target whose core, board and toolchain these are.
         threads: to use when the user does not say.
         sources: dotted key -> where the figure comes from.
     """
@@ -111,6 +142,8 @@ class Target:
     toolchain: Toolchain
     emulator: Emulator | None = None
     board: Board = dataclasses.field(default_factory=Board)
+    gpu: Gpu | None = None
+    cpu: str = ""
     threads: int = 1
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 

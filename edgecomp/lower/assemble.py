@@ -17,6 +17,8 @@ from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret, counted_symbol
 from edgecomp.plan.plan import (
     Extent,
+    Launch,
+    LaunchKind,
     Plan,
     PlanCall,
     PlanCount,
@@ -31,6 +33,8 @@ from edgecomp.plan.values import SLACK_BYTES, Array, Value, largest_bytes
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 ALIGNMENT_BYTES = 64
+#: Index of the back end of calls that have a launch: ec_device_kind.
+GPU_DEVICE = 1
 
 
 class _Weights:
@@ -57,8 +61,9 @@ class _Weights:
 class _Tensors:
     """Plan tensors in the making; views of one memory share one tensor."""
 
-    def __init__(self) -> None:
+    def __init__(self, alignment_bytes: int) -> None:
         self.weights = _Weights()
+        self._alignment_bytes = alignment_bytes
         self.tensors: list[PlanTensor] = []
         self._index: dict[Value, int] = {}
         self._constants: dict[int, int] = {}
@@ -130,6 +135,7 @@ class _Tensors:
             touched = self._lifetimes[i]
             first, last = alive_through(loops, min(touched), max(touched))
             size = largest_bytes(self._owners[i]) + self._overruns[i] + SLACK_BYTES
+            size = -(-size // self._alignment_bytes) * self._alignment_bytes
             blocks.append(Block(size, first, last))
         if not blocks:
             return self.tensors, 0, 0
@@ -165,8 +171,9 @@ def assemble(
         objects: the kernels.
         regions: branches and loops among the operations.
     """
-    _set_aliases(program)
-    tensors, symbols = _Tensors(), SymbolTable(program.symbols)
+    set_aliases(program)
+    alignment = target.gpu.alignment_bytes if target.gpu else ALIGNMENT_BYTES
+    tensors, symbols = _Tensors(alignment), SymbolTable(program.symbols)
     inputs = [
         _port(value, tensors.touch(value, -1), value.name, symbols) for value in program.inputs
     ]
@@ -270,7 +277,8 @@ def _plan_regions(
     return made
 
 
-def _set_aliases(program: Program) -> None:
+def set_aliases(program: Program) -> None:
+    """Tell every view whose memory it is."""
     for operation in program.operations:
         if isinstance(operation.kind, Reinterpret):
             operation.output.alias_of = operation.inputs[0]
@@ -291,6 +299,8 @@ def _plan_call(
         call.multiply_adds * items // call.work_items
         for items in (step.first, step.first + step.count)
     )
+    if call.launch is not None:
+        return _device_call(step, indices, call.launch)
     return PlanCall(
         kernel=call.kernel.symbol,
         arguments=indices,
@@ -305,6 +315,26 @@ def _plan_call(
         grain_items=min(step.count, grain_items(call, target)),
         strip=step.strip,
         dynamic=symbols.call(call.dynamic) if call.dynamic else None,
+    )
+
+
+_COPIES = {LaunchKind.TO_DEVICE: "CopyToDevice", LaunchKind.FROM_DEVICE: "CopyFromDevice"}
+
+
+def _device_call(step: Step, indices: tuple[int, ...], launch: Launch) -> PlanCall:
+    choice, call, operation = step.choice, step.call, step.choice.operation
+    copy = _COPIES.get(launch.kind, "")
+    return PlanCall(
+        kernel=call.kernel.symbol,
+        arguments=indices,
+        work_items=1,
+        operator=copy or operator_name(operation),
+        schedule="copy" if copy else choice.schedule,
+        nodes=operation.nodes,
+        source=operation.source,
+        multiply_adds=call.multiply_adds,
+        device=GPU_DEVICE,
+        launch=launch,
     )
 
 

@@ -75,7 +75,7 @@ def _chain(
     l2_bytes = target.core.l2_bytes
     for entry in calls[start + 1 :]:
         call = entry[1]
-        if len(call.arguments) == 1:
+        if len(call.arguments) == 1 and call.launch is None:
             pending.append(entry)
             continue
         image = chain[-1][1].arguments[-1]

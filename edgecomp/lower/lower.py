@@ -8,9 +8,16 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower.assemble import assemble
+from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
+from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
+from edgecomp.lower.place_copies import place_copies
+from edgecomp.lower.processor_part import (
+    OnProcessor,
+    processor_part,
+    require_none_on_processor,
+)
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
@@ -44,11 +51,13 @@ class Lowered:
         fallbacks: nodes that no schedule could express, with the reason.
         kernel_choice: how many layers got their kernel by measurement and how many by the
             cost model, and where it was measured.
+        on_processor: what the target's GPU does not compute; empty where it has none.
     """
 
     plan: Plan
     fallbacks: list[Refusal]
     kernel_choice: dict[str, int | str]
+    on_processor: list[OnProcessor]
 
 
 def lower(
@@ -72,7 +81,7 @@ def lower(
             are the largest.
         target: device.
         name: of the model; made a C identifier.
-        require_full_target: refuse the fallback.
+        require_full_target: refuse the fallback, and what the target's GPU does not compute.
         without: names of schedules that are not used.
         table: measured kernels of the target.
         cache: folder of the object cache.
@@ -97,17 +106,35 @@ def lower(
         )
     if symbols:
         make_dynamic(made, target, symbols, variants)
-    selected = select(program, target, without, table)
+    set_aliases(program)
+    why_not = _why_not_on_gpu(made, symbols)
+    selected = select(program, target, without, table, allow_gpu=not why_not)
+    on_processor: list[OnProcessor] = []
+    if target.gpu is not None:
+        on_processor = processor_part(selected, why_not)
+        if require_full_target:
+            require_none_on_processor(on_processor)
+        if not why_not:
+            selected = place_copies(program, selected)
 
     def compiled(done: int, total: int) -> None:
         if progress:
             progress("compile kernels", done, total)
 
-    kernels = [call.kernel for choice in selected for call in choice.calls]
+    calls = [call for choice in selected for call in choice.calls]
+    kernels = [call.kernel for call in calls if call.launch is None]
     with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
         plan = assemble(program, selected, target, {}, made.regions)
+        plan.programs = device_programs(calls, target)
         plan.objects = finish()
-    return Lowered(plan, fallbacks, _kernel_choice(selected, table))
+    return Lowered(plan, fallbacks, _kernel_choice(selected, table), on_processor)
+
+
+def _why_not_on_gpu(made: LaidOut, symbols: Sequence[Symbol]) -> str:
+    """Why all of a model runs on the processor, "" where a GPU may take a part."""
+    if symbols:
+        return "its dimensions differ from run to run"
+    return "it has branches or loops" if made.regions else ""
 
 
 def make_dynamic(

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from edgecomp.buffers import forget
 from edgecomp.device.target import Target
@@ -15,6 +15,7 @@ from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
+from edgecomp.schedules.mobile_gpu import family as mobile_gpu
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -35,6 +36,7 @@ class Selected:
         schedule: name of the schedule, "fallback" where none claimed it.
         refusals: "schedule: reason" of those that were asked first.
         measured: why it was chosen, None where the cost model chose.
+        why_on_cpu: where the target has a GPU, why the operation is not for it.
     """
 
     operation: Operation
@@ -42,6 +44,7 @@ class Selected:
     calls: list[KernelCall]
     refusals: tuple[str, ...]
     measured: Measured | None = None
+    why_on_cpu: str = ""
 
 
 def select(
@@ -49,6 +52,8 @@ def select(
     target: Target,
     without: Collection[str] = (),
     table: CostTable | None = None,
+    *,
+    allow_gpu: bool = True,
 ) -> list[Selected]:
     """Choose a schedule for each operation that makes calls.
 
@@ -57,6 +62,7 @@ def select(
         target: device.
         without: names of schedules that are not asked.
         table: measured kernels of the target.
+        allow_gpu: whether the target's GPU takes what it has schedules for.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes,
@@ -74,7 +80,9 @@ def select(
             chosen, refusals = _choose_dynamic(operation, target, emit=emit)
             undynamic += [(operation, refusals)] if refusals else []
         else:
-            chosen, refusals = _choose(operation, target, without, table, emit=emit)
+            chosen, refusals = _choose(
+                operation, target, without, table, emit=emit, allow_gpu=allow_gpu
+            )
             unclaimed += [(operation, refusals)] if refusals else []
         if chosen is not None:
             selected.append(dataclasses.replace(chosen, calls=spool.move(chosen.calls)))
@@ -107,8 +115,30 @@ def _choose(
     table: CostTable | None,
     *,
     emit: bool,
+    allow_gpu: bool,
 ) -> tuple[Selected | None, list[str]]:
     """The kernels of an operation, or why no schedule claims it; neither without ``emit``."""
+    why_on_cpu = ""
+    if target.gpu is not None and allow_gpu:
+        on_gpu, refusals = find_schedule(operation, target, without, mobile_gpu.SCHEDULES)
+        if on_gpu is not None:
+            calls = on_gpu.emit(operation, target) if emit else []
+            return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
+        why_on_cpu = "; ".join(telling(refusals))
+    chosen, refusals = _choose_for_cpu(operation, target, without, table, emit=emit)
+    if chosen is not None:
+        chosen = dataclasses.replace(chosen, why_on_cpu=why_on_cpu)
+    return chosen, refusals
+
+
+def _choose_for_cpu(
+    operation: Operation,
+    target: Target,
+    without: Collection[str],
+    table: CostTable | None,
+    *,
+    emit: bool,
+) -> tuple[Selected | None, list[str]]:
     if isinstance(operation.kind, Fallback):
         return Selected(operation, FALLBACK, emit_fallback(operation, target), ()), []
     measured = _find_measured(operation, target, without, table)
@@ -144,11 +174,14 @@ def _find_measured(
 
 
 def find_schedule(
-    operation: Operation, target: Target, without: Collection[str] = ()
+    operation: Operation,
+    target: Target,
+    without: Collection[str] = (),
+    schedules: Sequence[Schedule] = SCHEDULES,
 ) -> tuple[Schedule | None, list[str]]:
     """The first schedule that claims an operation, and why those before it did not."""
     refusals: list[str] = []
-    for schedule in SCHEDULES:
+    for schedule in schedules:
         if schedule.NAME in without:
             refusals.append(f"{schedule.NAME}: excluded")
             continue

@@ -87,6 +87,51 @@ class DynamicCall:
 
 
 @dataclasses.dataclass(frozen=True)
+class PlanProgram:
+    """Kernels of a device as a text that its driver compiles when the model is opened.
+
+    Attributes:
+        text: OpenCL C.
+        version: least one of the device's interface, 100 * major + 10 * minor.
+        options: for the driver's compiler.
+        extensions: what the device must have.
+        device: index of the device back end.
+    """
+
+    text: str
+    version: int
+    options: str = ""
+    extensions: tuple[str, ...] = ()
+    device: int = 1
+
+
+class LaunchKind(enum.Enum):
+    """What a call for a device other than the CPU does: ec_launch_kind."""
+
+    KERNEL = 1
+    TO_DEVICE = 2
+    FROM_DEVICE = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """How a call for a device other than the CPU is made.
+
+    Attributes:
+        kind: a kernel, or a copy of the call's one tensor between the arenas of the CPU and of
+            the device.
+        global_sizes: work items in three dimensions, multiples of the local sizes.
+        local_sizes: of a group.
+        program: index in the plan's.
+    """
+
+    kind: LaunchKind
+    global_sizes: tuple[int, int, int] = (0, 0, 0)
+    local_sizes: tuple[int, int, int] = (0, 0, 0)
+    program: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class PlanTensor:
     """A range of memory.
 
@@ -132,6 +177,7 @@ class PlanCall:
         source: ``file.py:line``, or "".
         multiply_adds: of the call, 0 where it does none.
         device: index of the device back end, 0 is the CPU.
+        launch: how it is made there; None for the CPU.
         dynamic: what differs from run to run, None for nothing; the work items are then the
             most that there can be (of one repetition).
     """
@@ -150,6 +196,7 @@ class PlanCall:
     grain_items: int = 1
     strip: int = 0
     dynamic: DynamicCall | None = None
+    launch: Launch | None = None
 
 
 class RegionKind(enum.Enum):
@@ -222,6 +269,7 @@ class Plan:
         symbols: of dynamic dimensions, derived ones behind those they are made from.
         regions: branches and loops, by their first calls, outer ones before inner ones.
         counts: by call, one for each symbol that is counted.
+        programs: kernels of devices other than the CPU.
     """
 
     name: str
@@ -237,6 +285,7 @@ class Plan:
     symbols: tuple[PlanSymbol, ...] = ()
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)
     counts: tuple[PlanCount, ...] = ()
+    programs: tuple[PlanProgram, ...] = ()
 
     def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of an input or output at sizes of the symbols that are not derived."""
@@ -248,6 +297,11 @@ class Plan:
             size = derived.value(values) if derived else sizes[symbol.name]
             values.append(min(size, symbol.maximum) if derived else size)
         return tuple(extent.value(values) for extent in port.extents)
+
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """Back ends other than the CPU's that the calls need, by number."""
+        return tuple(sorted({call.device for call in self.calls} - {0}))
 
     @property
     def workspace_bytes(self) -> int:

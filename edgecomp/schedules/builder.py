@@ -53,6 +53,9 @@ class KernelBuilder:
         isa: instruction set of the target, where expressions may depend on it.
     """
 
+    #: Whether names stay as they are until the kernel is compiled.
+    keeps_names = False
+
     def __init__(self, isa: str = "") -> None:
         self.isa = isa
         self._parameters: list[Any] = []

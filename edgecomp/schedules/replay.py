@@ -1,27 +1,34 @@
 """Records of kernels to TVM's functions."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import edgecomp.tvm_import  # noqa: F401
 
 # isort: split
 from tvm import tirx
-from tvm.ir import PointerType, PrimType, StringImm
+from tvm.ir import PointerType, PrimType, Range, StringImm
 
 from edgecomp.schedules.tirx import Node
 
 Make = Callable[..., Any]
 
 
-def replay(node: Node) -> Any:
+def replay(node: Node, own: Mapping[str, Make] | None = None) -> Any:
     """The TVM object that a node describes.
+
+    Args:
+        node: to make.
+        own: what makes some records in another way; ``number`` makes the floats that stand
+            as operands.
 
     What is one object in the record is one object of TVM. Without recursion: a sum of a thousand
     terms is a thousand records deep.
     """
     made: dict[int, Any] = {}
+    makers = {**_MAKERS, **(own or {})}
+    number = makers.get("number", _same)
     waiting: list[Any] = [node.record]
     while waiting:
         record = waiting[-1]
@@ -33,8 +40,9 @@ def replay(node: Node) -> Any:
             waiting += reversed(parts)
             continue
         waiting.pop()
-        arguments = [_argument(part, made) for part in record[1:]]
-        made[id(record)] = _MAKERS[record[0]](*arguments)
+        as_float = _same if record[0] == "const" else number
+        arguments = [_argument(part, made, as_float) for part in record[1:]]
+        made[id(record)] = makers[record[0]](*arguments)
     return made[id(node.record)]
 
 
@@ -49,11 +57,15 @@ def _parts(record: tuple[Any, ...]) -> list[Any]:
     return found
 
 
-def _argument(part: Any, made: dict[int, Any]) -> Any:
+def _argument(part: Any, made: dict[int, Any], number: Make) -> Any:
     if type(part) is tuple:
         return made[id(part)]
     if type(part) is list:
-        return [_argument(each, made) for each in part]
+        return [_argument(each, made, number) for each in part]
+    return number(part) if type(part) is float else part
+
+
+def _same(part: Any) -> Any:
     return part
 
 
@@ -61,6 +73,15 @@ def _decl_buffer(elements: int, dtype: str, name: str, data: Any) -> Any:
     if data is None:
         return tirx.decl_buffer((elements,), dtype, name)
     return tirx.decl_buffer((elements,), dtype, name, data=data)
+
+
+def _thread_extent(axis: str, variable: Any, extent: int, body: Any) -> Any:
+    threads = tirx.IterVar(Range(0, extent), variable, tirx.IterVar.ThreadIndex, axis)
+    return tirx.AttrStmt(threads, "thread_extent", tirx.const(extent, "int32"), body)
+
+
+def _shared_barrier() -> Any:
+    return tirx.Evaluate(tirx.call_intrin("int32", "tirx.tvm_storage_sync", "shared"))
 
 
 def _import_llvm(text: str, body: Any) -> Any:
@@ -77,14 +98,22 @@ _OWN: dict[str, Make] = {
     "For": lambda variable, begin, extent, body: tirx.For(
         variable, begin, extent, tirx.ForKind.SERIAL, body
     ),
+    "GlobalPointerVar": lambda name, dtype: tirx.Var(
+        name, PointerType(PrimType(dtype), "global")
+    ),
     "IfThenElse": lambda test, then: tirx.IfThenElse(test, then, None),
     "ImportLlvm": _import_llvm,
     "PointerVar": lambda name, dtype: tirx.Var(name, PointerType(PrimType(dtype))),
     "PrimFunc": lambda parameters, body: tirx.PrimFunc(parameters, body).with_attr(
         "tirx.noalias", True
     ),
+    "SharedBarrier": _shared_barrier,
+    "ThreadExtent": _thread_extent,
     "astype": lambda value, dtype: value.astype(dtype),
     "decl_buffer": _decl_buffer,
+    "decl_scoped_buffer": lambda elements, dtype, name, scope: tirx.decl_buffer(
+        (elements,), dtype, name, scope=scope
+    ),
     "neg": operator.neg,
     "~": operator.invert,
 }

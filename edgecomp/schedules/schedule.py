@@ -23,6 +23,7 @@ from typing import Protocol, runtime_checkable
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
+from edgecomp.plan.plan import Launch
 from edgecomp.plan.sizes import Dimension, Size
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
@@ -97,6 +98,7 @@ class KernelCall:
             where it does not go through them from top to bottom.
         dynamic: what differs from run to run, None for nothing. ``work_items`` are then the
             most that there can be.
+        launch: how it is made on the target's GPU; None for the CPU.
     """
 
     kernel: Kernel
@@ -107,6 +109,7 @@ class KernelCall:
     grain_items: int = 1
     progress: Progress | None = None
     dynamic: Dynamic | None = None
+    launch: Launch | None = None
 
 
 class Schedule(Protocol):

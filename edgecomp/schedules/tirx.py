@@ -324,6 +324,11 @@ def PointerVar(name: str, dtype: str) -> Expr:  # noqa: N802 - beside the others
     return Expr(("PointerVar", sys.intern(name), dtype_of(dtype).name), _HANDLE)
 
 
+def GlobalPointerVar(name: str, dtype: str) -> Expr:  # noqa: N802 - beside the others
+    """A variable of type pointer to ``dtype`` in a device's global memory."""
+    return Expr(("GlobalPointerVar", sys.intern(name), dtype_of(dtype).name), _HANDLE)
+
+
 def Cast(dtype: str | Dtype, value: Expr) -> Expr:  # noqa: N802
     """A value as another type."""
     wanted = dtype_of(dtype)
@@ -367,7 +372,8 @@ def BufferLoad(buffer: Buffer, indices: Sequence[Any]) -> Expr:  # noqa: N802
     """Elements of a buffer."""
     (index,) = indices
     record, dtype = _operand(index)
-    return Expr(("BufferLoad", buffer.record, record), buffer.dtype.with_lanes(dtype.lanes))
+    loaded = buffer.dtype.with_lanes(buffer.dtype.lanes * dtype.lanes)
+    return Expr(("BufferLoad", buffer.record, record), loaded)
 
 
 def address_of(place: Expr) -> Expr:
@@ -397,6 +403,13 @@ def decl_buffer(
     kind = dtype_of(dtype)
     pointer = None if data is None else data.record
     return Buffer(("decl_buffer", int(elements), kind.name, sys.intern(name), pointer), kind)
+
+
+def decl_scoped_buffer(elements: int, dtype: str | Dtype, name: str, scope: str) -> Buffer:
+    """A flat buffer in a kind of a device's memory: ``local`` (one item's own) or ``shared``."""
+    kind = dtype_of(dtype)
+    names = sys.intern(name), sys.intern(scope)
+    return Buffer(("decl_scoped_buffer", int(elements), kind.name, *names), kind)
 
 
 def DeclBuffer(buffer: Buffer, data: Expr) -> Node:  # noqa: N802
@@ -439,6 +452,23 @@ def IfThenElse(test: Expr, then: Node) -> Node:  # noqa: N802
 def SeqStmt(statements: Sequence[Node]) -> Node:  # noqa: N802
     """Statement: one after the other."""
     return Node(("SeqStmt", [statement.record for statement in statements]))
+
+
+def ThreadExtent(axis: str, variable: Expr, extent: int, body: Node) -> Node:  # noqa: N802
+    """Statement: ``body`` for each value of a variable in [0, extent), by threads of a device.
+
+    Args:
+        axis: ``blockIdx.x`` counts groups of threads, ``threadIdx.x`` those of a group.
+        variable: int32.
+        extent: how many.
+        body: of each thread.
+    """
+    return Node(("ThreadExtent", sys.intern(axis), variable.record, int(extent), body.record))
+
+
+def SharedBarrier() -> Node:  # noqa: N802
+    """Statement: all threads of a group see each other's stores to shared memory."""
+    return Node(("SharedBarrier",))
 
 
 def ImportLlvm(text: str, body: Node) -> Node:  # noqa: N802 - beside the others

@@ -121,6 +121,8 @@ def make_record(
         _require_shapes(lowered.plan, sizes, steps, shapes)
     prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
     prepared.facts["kernel_choice"] = lowered.kernel_choice
+    if target.gpu is not None:
+        prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 

@@ -25,6 +25,8 @@ static const char help[] =
     "                       digits in NAME becomes _); where shapes differ from run to run\n"
     "                       that of an output is beside it, in NAME.shape\n"
     "  --threads N          threads that compute (1)\n"
+    "  --device NAME        OpenCL device whose name, or platform's name, has NAME in it\n"
+    "  --device-cache DIR   keep what OpenCL drivers compile in a folder that exists\n"
     "  --warmup-runs N      runs after the first that are not timed (0)\n"
     "  --num-runs N         timed runs (0)\n"
     "  --max-secs S         stop the timed runs after S seconds\n"
@@ -193,6 +195,10 @@ static bool read_values(cursor *from, arguments *out) {
     take_shape(from, out);
   } else if (is_option(from, "--output-dir")) {
     out->output_folder = take_value(from);
+  } else if (is_option(from, "--device")) {
+    out->device_name = take_value(from);
+  } else if (is_option(from, "--device-cache")) {
+    out->device_cache = take_value(from);
   } else if (is_option(from, "--threads")) {
     out->threads = take_count(from);
   } else if (is_option(from, "--warmup-runs")) {

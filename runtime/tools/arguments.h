@@ -25,6 +25,8 @@ typedef struct arguments {
   const char *program;
   const char *weights_path; /* NULL: not given */
   const char *output_folder;
+  const char *device_name;  /* NULL: not given */
+  const char *device_cache; /* NULL: not given */
   input_argument *inputs;
   uint32_t input_count;
   shape_argument *shapes;

@@ -62,6 +62,8 @@ static ec_open_options options_from(const arguments *from, const char *weights_p
   ec_open_options options = ec_open_options_default();
   options.weights_path = weights_path;
   options.threads = from->threads;
+  options.device_name = from->device_name;
+  options.device_cache = from->device_cache;
   options.skip_hash = from->skip_hash ? 1 : 0;
   return options;
 }

@@ -35,6 +35,10 @@ static exit_code code_of(ec_status status) {
     case EC_ERROR_CPU_FEATURE:
     case EC_ERROR_DEVICE_ABSENT:
     case EC_ERROR_DEVICE:
+    case EC_ERROR_DEVICE_FEATURE:
+    case EC_ERROR_DEVICE_BUILD:
+    case EC_ERROR_DEVICE_MEMORY:
+    case EC_ERROR_DEVICE_LOST:
       return EXIT_CODE_DEVICE;
     case EC_ERROR_DESCRIPTOR:
     case EC_ERROR_VERSION:

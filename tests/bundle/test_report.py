@@ -27,6 +27,7 @@ def test_coverage(plan):
             "gemm_f32": {"calls": 1, "multiply_adds": ROWS * DEPTH * COLUMNS},
         },
         "fallbacks": {"Fallback(Line)": {"calls": 1, "multiply_adds": 0}},
+        "devices": {"cpu": {"calls": 3, "multiply_adds": total}},
     }
     assert [c["weights_bytes"] for c in content["calls"]] == [
         DEPTH * 4,

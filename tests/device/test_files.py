@@ -18,7 +18,7 @@ def _name(target):
     return target.name
 
 
-FACTS = ("name", "isa", "soc")  # text: says itself what it is
+FACTS = ("name", "isa", "soc", "api")  # text: says itself what it is
 
 
 def test_the_promised_targets_are_there():
@@ -29,6 +29,7 @@ def test_the_promised_targets_are_there():
         "raspberry-pi-5",
         "android-arm64",
         "armv7-linux",
+        "generic-opencl",
     }
     assert promised <= set(NAMES)
 
@@ -41,7 +42,8 @@ def test_no_name_is_used_twice():
 
 @pytest.mark.parametrize("target", TARGETS, ids=NAMES)
 def test_every_figure_has_a_source(target):
-    for group in ("core", "board"):
+    # The processor beside a GPU is another target's.
+    for group in ("gpu",) if target.gpu else ("core", "board"):
         record = getattr(target, group)
         for field in dataclasses.fields(record):
             value = getattr(record, field.name)

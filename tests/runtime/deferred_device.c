@@ -24,7 +24,8 @@ static ec_status result(ec_status status) {
   return status == EC_OK ? EC_OK : EC_FAIL(status, "deferred device");
 }
 
-static ec_status probe(const ec_model *model) {
+static ec_status probe(const ec_model *model, const ec_open_options *options) {
+  (void)options;
   (void)model;
   deferred.probes += 1;
   return result(deferred.probe_status);

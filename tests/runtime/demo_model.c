@@ -90,13 +90,13 @@ static const uint32_t total_tensors[] = {DEMO_ROW_SUM, DEMO_TOTAL};
 
 static const ec_call calls[DEMO_CALLS] = {
     {(ec_kernel)affine, affine_tensors, 5, DEMO_ROWS, 0, 2L * DEMO_ELEMENTS, "Affine",
-     "affine", "mul_0,add_1", "demo.py:10", EC_DEVICE_CPU, 0, 0, 0},
+     "affine", "mul_0,add_1", "demo.py:10", EC_DEVICE_CPU, 0, 0, 0, NULL},
     {(ec_kernel)row_sum, row_sum_tensors, 2, DEMO_ROWS, 64, 0, "ReduceSum", "fallback",
-     "sum_2", "demo.py:11", EC_DEVICE_CPU, 0, 0, 0},
+     "sum_2", "demo.py:11", EC_DEVICE_CPU, 0, 0, 0, NULL},
     {(ec_kernel)quantize, quantize_tensors, 2, DEMO_ELEMENTS, 0, 0, "Quantize", "elementwise",
-     "quantize_3", "demo.py:12", EC_DEVICE_CPU, 0, 0, 0},
+     "quantize_3", "demo.py:12", EC_DEVICE_CPU, 0, 0, 0, NULL},
     {(ec_kernel)total, total_tensors, 2, 1, 0, 0, "ReduceSum", "fallback", "sum_4", "",
-     EC_DEVICE_CPU, 0, 0, 0},
+     EC_DEVICE_CPU, 0, 0, 0, NULL},
 };
 
 static const ec_port inputs[DEMO_INPUTS] = {
@@ -162,6 +162,24 @@ void demo_copy_make(demo_copy *out) {
     memcpy(out->call_tensors[i], calls[i].tensors, calls[i].pointer_count * sizeof(uint32_t));
     out->calls[i].tensors = out->call_tensors[i];
   }
+}
+
+void demo_put_on(demo_copy *copy, uint32_t call, uint32_t device) {
+  copy->program = (ec_program){.text = "text",
+                               .options = "",
+                               .extensions = "",
+                               .text_bytes = 4,
+                               .device = device,
+                               .format = EC_PROGRAM_OPENCL_C,
+                               .version = 120};
+  copy->model.programs = &copy->program;
+  copy->model.program_count = 1;
+  copy->launches[call] = (ec_launch){.kind = EC_LAUNCH_KERNEL,
+                                     .kernel = "kernel",
+                                     .global_sizes = {64, 1, 1},
+                                     .local_sizes = {32, 1, 1}};
+  copy->calls[call].device = device;
+  copy->calls[call].launch = &copy->launches[call];
 }
 
 void demo_input(uint32_t seed, float *out_x, float *out_gain) {

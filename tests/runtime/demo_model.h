@@ -45,9 +45,14 @@ typedef struct demo_copy {
   uint32_t call_tensors[DEMO_CALLS][EC_MAX_KERNEL_POINTERS];
   ec_port inputs[DEMO_INPUTS];
   ec_port outputs[DEMO_OUTPUTS];
+  ec_launch launches[DEMO_CALLS];
+  ec_program program;
 } demo_copy;
 
 void demo_copy_make(demo_copy *out_copy);
+
+/* Give a call to another device, by a launch of the kernel "kernel". */
+void demo_put_on(demo_copy *copy, uint32_t call, uint32_t device);
 
 /* What the model computes, written plainly. */
 typedef struct demo_result {

@@ -8,7 +8,7 @@
 static void check_absent(uint32_t device, const char *name) {
   demo_copy copy;
   demo_copy_make(&copy);
-  copy.calls[2].device = device;
+  demo_put_on(&copy, 2, device);
   ec_session *session = NULL;
   uint64_t bytes = 0;
   CHECK_STATUS(EC_ERROR_DEVICE_ABSENT, ec_session_open(&copy.model, NULL, &session));

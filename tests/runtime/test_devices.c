@@ -11,8 +11,10 @@
 /* quantize (call 2) on the device; with `last`, total (call 3) too. */
 static void make_mixed(demo_copy *out, int last) {
   demo_copy_make(out);
-  out->calls[2].device = EC_DEVICE_OPENCL;
-  out->calls[3].device = last ? EC_DEVICE_OPENCL : EC_DEVICE_CPU;
+  demo_put_on(out, 2, EC_DEVICE_OPENCL);
+  if (last) {
+    demo_put_on(out, 3, EC_DEVICE_OPENCL);
+  }
   memset(&deferred, 0, sizeof deferred);
 }
 

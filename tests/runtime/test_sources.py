@@ -1,6 +1,7 @@
 """Rules that hold for the runtime's sources: layers, lists, headers, formatting, lint."""
 
 import importlib.util
+import pathlib
 import re
 import shutil
 import subprocess
@@ -22,6 +23,11 @@ from hypothesis import strategies as st
 
 LAYERS = ("platform", "core", "exec", "device", "host")
 SOURCES = sorted((RUNTIME / "src").rglob("*.[ch]"))
+OPENCL = [
+    p
+    for p in SOURCES
+    if p.parent.name == "opencl" and p.suffix == ".c" and p.name != "opencl_absent.c"
+]
 ALL_C = [
     *SOURCES,
     *sorted((RUNTIME / "tools").glob("*.[ch]")),
@@ -53,7 +59,9 @@ def test_tools_use_the_public_interface():
 
 
 def test_lists_name_every_source():
-    assert listed("sources.txt") == [str(p) for p in SOURCES if p.suffix == ".c"]
+    # A back end's own sources take the place of what stands in for it.
+    ours = [p for p in SOURCES if p.suffix == ".c" and p not in OPENCL]
+    assert listed("sources.txt") == [str(p) for p in ours]
     tools = sorted((RUNTIME / "tools").glob("*.c"))
     assert listed("runner_sources.txt") == [str(p) for p in tools]
 
@@ -100,12 +108,10 @@ def test_no_memory_or_files_below_the_host():
                  "open", "fopen", "read", "write", "printf", "abort", "exit",
                  "ec_memory_allocate", "ec_file_map_open"}  # fmt: skip
     objects, _ = runtime_objects()
-    paths = [
-        p for p in SOURCES if p.suffix == ".c" and layer_of(p) in ("core", "exec", "device")
-    ]
+    paths = [p for p in objects if layer_of(pathlib.Path(p)) in ("core", "exec", "device")]
     assert len(paths) > 10
     for path in paths:
-        command = ["nm", "-u", objects[str(path)]]
+        command = ["nm", "-u", objects[path]]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         undefined = {line.split()[-1] for line in text.splitlines()}
         assert not undefined & forbidden, path

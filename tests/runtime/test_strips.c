@@ -86,9 +86,9 @@ static void test_refusals(void) {
     demo_copy copy;
     make_strips(&copy);
     for (uint32_t i = from; i <= 3; ++i) {
-      copy.calls[i].device = EC_DEVICE_OPENCL;
+      demo_put_on(&copy, i, EC_DEVICE_OPENCL);
     }
-    check_refused(&copy.model, "beside calls of another device");
+    check_refused(&copy.model, "no launch that fits it");
   }
 }
 

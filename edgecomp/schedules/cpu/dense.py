@@ -41,7 +41,11 @@ def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
     if found != wanted:
         return f"dtypes of x, weight and bias are {found}, not {wanted}"
     return refuse_epilogue(
-        kind.finish, kind.activation, kind.integer_add, operation.output, _residual(operation)
+        kind.finish,
+        kind.activation,
+        kind.integer_add,
+        operation.output,
+        residual_of(operation),
     )
 
 
@@ -74,7 +78,11 @@ def emit_dense(
     Raises:
         ParamsError: the tiles do not fit.
     """
-    x, bias, residual = operation.inputs[0], operation.inputs[2].constant, _residual(operation)
+    x, bias, residual = (
+        operation.inputs[0],
+        operation.inputs[2].constant,
+        residual_of(operation),
+    )
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
@@ -82,7 +90,7 @@ def emit_dense(
         f"{name}_{x.dtype}",
         product,
         arithmetic,
-        _epilogue(kind, operation.output, residual),
+        epilogue_of(kind, operation.output, residual),
         target,
         weight,
         bias,
@@ -140,7 +148,8 @@ def dense_candidates(
     return [tile_text(params) for params in tile_candidates(shape, arithmetic, target)]
 
 
-def _residual(operation: Operation) -> Value | None:
+def residual_of(operation: Operation) -> Value | None:
+    """What is added to the product, None for nothing."""
     kind = operation.kind
     assert isinstance(kind, Dense)
     return operation.inputs[-1] if kind.residual else None
@@ -154,7 +163,8 @@ def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
     return arithmetic_s8_arm(target, weight)
 
 
-def _epilogue(kind: Dense, output: Value, residual: Value | None) -> Epilogue:
+def epilogue_of(kind: Dense, output: Value, residual: Value | None) -> Epilogue:
+    """What becomes of the sums."""
     if kind.finish is None:
         return float_epilogue(kind.activation, residual)
     return integer_epilogue(kind.finish, kind.activation, kind.integer_add, output, residual)

@@ -32,7 +32,7 @@ def match(operation: Operation, target: Target) -> str:
     kind = operation.kind
     if not isinstance(kind, Elementwise):
         return "not an elementwise chain"
-    if len(_distinct(operation)) + 1 > MAX_POINTERS:
+    if len(distinct_inputs(operation)) + 1 > MAX_POINTERS:
         return f"{len(operation.inputs)} inputs"
     dtypes = [value.dtype for value in operation.inputs]
     for step in kind.steps:
@@ -67,7 +67,7 @@ class Chain:
         output = operation.output
         self._operation, self._target = operation, target
         self.builder = builder = KernelBuilder(target.core.isa)
-        self._pointers = pointers = _distinct(operation)
+        self._pointers = pointers = distinct_inputs(operation)
         self._buffers = {
             value: _pointer(builder, f"x{k}", value) for k, value in enumerate(pointers)
         }
@@ -88,15 +88,15 @@ class Chain:
             )
             for k, (value, offset) in enumerate(places, start=1)
         }
-        chain = [loaded.get(value) or _immediate(value, lanes) for value in operation.inputs]
+        chain = [loaded.get(value) or immediate(value, lanes) for value in operation.inputs]
         for step in operation.kind.steps:
             context = Context(builder, step, lanes, self._target.core.isa)
             chain.append(emit_step(context, [chain[k] for k in step.operands]))
-        stored = _stored(builder, chain[-1], operation.output.dtype, lanes)
+        stored = stored_form(builder, chain[-1], operation.output.dtype, lanes)
         builder.store(self._result, ramp(offsets[0], lanes, space.inner_stride(0)), stored)
 
 
-def _distinct(operation: Operation) -> list[Value]:
+def distinct_inputs(operation: Operation) -> list[Value]:
     """Inputs that need a pointer, each once."""
     wanted = [value for value in operation.inputs if _scalar(value) is None]
     return list(dict.fromkeys(wanted))
@@ -134,7 +134,8 @@ def _load(
     return Operand(named(builder, "x", vector), value.dtype)
 
 
-def _immediate(value: Value, lanes: int) -> Operand:
+def immediate(value: Value, lanes: int) -> Operand:
+    """A constant of one element in every lane."""
     scalar = _scalar(value)
     assert scalar is not None
     if value.dtype == "bool":
@@ -142,7 +143,7 @@ def _immediate(value: Value, lanes: int) -> Operand:
     return Operand(constant(scalar, held_as(value.dtype), lanes), value.dtype, scalar)
 
 
-def _stored(builder: KernelBuilder, operand: Operand, dtype: str, lanes: int) -> Expr:
+def stored_form(builder: KernelBuilder, operand: Operand, dtype: str, lanes: int) -> Expr:
     """The result in its memory form."""
     if dtype == "bool":
         one, zero = constant(1, "uint8", lanes), constant(0, "uint8", lanes)

@@ -1,5 +1,7 @@
 """QuantizeLinear and DequantizeLinear between float32 and 8 bits, layout change included."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgecomp.device.target import Target
@@ -57,8 +59,13 @@ def name_of(operation: Operation) -> str:
     return "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
 
 
-def conversion(builder: KernelBuilder, operation: Operation, target: Target) -> Convert:
-    """What becomes of a vector of the input."""
+def conversion(
+    builder: KernelBuilder,
+    operation: Operation,
+    target: Target,
+    quotient: Callable[..., Expr] = divide,
+) -> Convert:
+    """What becomes of a vector of the input; ``quotient`` stands for ``quotient.divide``."""
     (source,), output = operation.inputs, operation.output
 
     def quantize(value: Expr) -> Expr:
@@ -66,7 +73,7 @@ def conversion(builder: KernelBuilder, operation: Operation, target: Target) -> 
         limits = np.iinfo(output.dtype)
         least, greatest = int(limits.min), int(limits.max)
         point = output.quantization.zero_point
-        scaled = divide(
+        scaled = quotient(
             builder,
             target,
             value,

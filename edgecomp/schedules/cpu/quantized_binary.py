@@ -71,35 +71,38 @@ def body_of(
     builder: KernelBuilder, operation: Operation, buffers: tuple[Buffer, ...], space: Space
 ) -> Body:
     """The work of one vector of a space; buffers are a, b and the output."""
-    kind, output = operation.kind, operation.output
-    assert isinstance(kind, QuantizedAdd | QuantizedMultiply)
     *operands, y = buffers
-    requantize = (
-        kind.integer_add.requantize if isinstance(kind, QuantizedAdd) else kind.requantize
-    )
 
     def body(offsets: list[Expr], lanes: int) -> None:
         left, right = (
-            as_float(load_strided(buffer, offset, space.inner_stride(k), lanes))
+            load_strided(buffer, offset, space.inner_stride(k), lanes)
             for k, (buffer, offset) in enumerate(
                 zip(operands, offsets[1:], strict=True), start=1
             )
         )
-        if isinstance(kind, QuantizedAdd):
-            scaled = _scaled_sum(left, right, kind.integer_add)
-        else:
-            scaled = _scaled_product(left, right, kind)
-        value = to_quantized(
-            builder,
-            scaled,
-            requantize.zero_point,
-            requantize.low,
-            requantize.high,
-            output.dtype,
-        )
+        value = result_of(builder, operation, left, right)
         builder.store(y, ramp(offsets[0], lanes, space.inner_stride(0)), value)
 
     return body
+
+
+def result_of(builder: KernelBuilder, operation: Operation, left: Expr, right: Expr) -> Expr:
+    """What becomes of a vector of each operand."""
+    kind = operation.kind
+    assert isinstance(kind, QuantizedAdd | QuantizedMultiply)
+    a, b = as_float(left), as_float(right)
+    if isinstance(kind, QuantizedAdd):
+        requantize, scaled = kind.integer_add.requantize, _scaled_sum(a, b, kind.integer_add)
+    else:
+        requantize, scaled = kind.requantize, _scaled_product(a, b, kind)
+    return to_quantized(
+        builder,
+        scaled,
+        requantize.zero_point,
+        requantize.low,
+        requantize.high,
+        operation.output.dtype,
+    )
 
 
 def _multiplier(requantize: Requantize) -> float:

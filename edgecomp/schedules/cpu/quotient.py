@@ -18,7 +18,7 @@ from edgecomp.schedules.cpu.rounding import is_power_of_two
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
 #: Far beyond any quantized value; keeps infinities out of the residual.
-_LIMIT = 32768.0
+LIMIT = 32768.0
 #: Scales whose reciprocal and residuals are normal numbers.
 _LEAST, _GREATEST = 2.0**-90, 2.0**90
 _WINDOW_ULPS = 6
@@ -45,7 +45,7 @@ def divide(
         return x / constant(scale, "float32", lanes)
     reciprocal = constant(float(np.float32(1.0) / np.float32(scale)), "float32", lanes)
     x = named(builder, "x", x)
-    first = named(builder, "first", clamp(x * reciprocal, -_LIMIT, _LIMIT, target.core.isa))
+    first = named(builder, "first", clamp(x * reciprocal, -LIMIT, LIMIT, target.core.isa))
     residual = _fused(first, constant(-float(np.float32(scale)), "float32", lanes), x)
     return _fused(named(builder, "residual", residual), reciprocal, first)
 

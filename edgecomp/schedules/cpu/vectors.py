@@ -32,8 +32,8 @@ def pinned(builder: KernelBuilder, name: str, value: Expr) -> Expr:
     LLVM keeps the array in registers.
     """
     dtype, lanes = value.ty.dtype, lanes_of(value)
-    if dtype.is_bool:
-        return value
+    if dtype.is_bool or builder.keeps_names:
+        return named(builder, name, value)
     array = builder.array(name, str(dtype.with_lanes(1)), lanes)
     builder.store(array, ramp(0, lanes), value)
     return load(array, 0, lanes)

@@ -54,15 +54,20 @@ typedef enum ec_status {
   EC_ERROR_SHAPE = 0x16,  /* an input cannot have this shape */
   EC_ERROR_COUNT = 0x17,  /* a call counts more, or fewer, than there is room for */
   EC_ERROR_OUT_OF_MEMORY = 0x20,
-  EC_ERROR_FILE = 0x21,          /* weights file missing or unreadable */
-  EC_ERROR_THREAD = 0x22,        /* a worker thread could not be started */
-  EC_ERROR_DESCRIPTOR = 0x30,    /* magic, bounds or counts are wrong */
-  EC_ERROR_VERSION = 0x31,       /* descriptor of another ABI version */
-  EC_ERROR_WEIGHTS_BYTES = 0x32, /* weights file has another size */
-  EC_ERROR_WEIGHTS_HASH = 0x33,  /* weights file has other contents */
-  EC_ERROR_CPU_FEATURE = 0x40,   /* this processor lacks what the kernels use */
-  EC_ERROR_DEVICE_ABSENT = 0x41, /* a call needs a back end that is not built in or present */
-  EC_ERROR_DEVICE = 0x42         /* the back end failed */
+  EC_ERROR_FILE = 0x21,           /* weights file missing or unreadable */
+  EC_ERROR_THREAD = 0x22,         /* a worker thread could not be started */
+  EC_ERROR_DESCRIPTOR = 0x30,     /* magic, bounds or counts are wrong */
+  EC_ERROR_VERSION = 0x31,        /* descriptor of another ABI version */
+  EC_ERROR_WEIGHTS_BYTES = 0x32,  /* weights file has another size */
+  EC_ERROR_WEIGHTS_HASH = 0x33,   /* weights file has other contents */
+  EC_ERROR_CPU_FEATURE = 0x40,    /* this processor lacks what the kernels use */
+  EC_ERROR_DEVICE_ABSENT = 0x41,  /* a call needs a back end that is not built in or present */
+  EC_ERROR_DEVICE = 0x42,         /* the back end failed */
+  EC_ERROR_DEVICE_FEATURE = 0x43, /* this device lacks what the kernels use */
+  EC_ERROR_DEVICE_BUILD = 0x44,   /* its driver does not compile the kernels; the message has
+                                     the beginning of what it says */
+  EC_ERROR_DEVICE_MEMORY = 0x45,  /* it has no more memory */
+  EC_ERROR_DEVICE_LOST = 0x46     /* it stopped working; only a new session can go on */
 } ec_status;
 
 typedef struct ec_session ec_session; /* opaque */
@@ -77,8 +82,12 @@ typedef struct ec_open_options {
   uint32_t threads;         /* including the caller, at most EC_MAX_THREADS; 0 means 1 */
   uint32_t skip_hash;       /* 1: trust the weights' contents (their size is still checked) */
   const uint32_t
-      *thread_shares; /* `threads` weights for slicing work, the caller's first, whose
-                         sum is 1 to UINT32_MAX; or NULL for equal. Not kept */
+      *thread_shares;       /* `threads` weights for slicing work, the caller's first, whose
+                               sum is 1 to UINT32_MAX; or NULL for equal. Not kept */
+  const char *device_name;  /* part of the name of the device, or of its platform, that calls
+                               for OpenCL run on; NULL: a GPU before others. Not kept */
+  const char *device_cache; /* folder that exists, for what drivers make of programs: the next
+                               open is faster; NULL: none. Not kept */
 } ec_open_options;
 
 typedef struct ec_call_profile {

@@ -15,9 +15,10 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 4u
+#define EC_MODEL_ABI_VERSION 5u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
+#define EC_MAX_LAUNCH_CONSTANTS 16
 #define EC_MAX_REGION_DEPTH 16
 #define EC_NO_TENSOR UINT32_MAX
 
@@ -67,6 +68,47 @@ typedef enum ec_device_kind {
  * Kernels of one call write disjoint bytes for disjoint ranges. */
 typedef void (*ec_kernel)(void);
 
+/* Kernels of a device as a text, which the device's driver compiles when a session is opened.
+ */
+typedef struct ec_program {
+  const char *text;       /* `text_bytes` bytes and a zero behind them */
+  const char *options;    /* for the driver's compiler; "" for none */
+  const char *extensions; /* comma separated: what the device must have; "" for none */
+  uint64_t text_bytes;
+  uint32_t device;   /* ec_device_kind, not the CPU */
+  uint32_t format;   /* ec_program_format */
+  uint32_t version;  /* least one of the device's interface: 100 * major + 10 * minor */
+  uint32_t reserved; /* zero */
+} ec_program;
+
+/* Languages of programs. Append only. */
+typedef enum ec_program_format { EC_PROGRAM_OPENCL_C = 1 } ec_program_format;
+
+/* What a call for a device other than the CPU does. Append only. */
+typedef enum ec_launch_kind {
+  EC_LAUNCH_KERNEL = 1,
+  EC_LAUNCH_TO_DEVICE = 2,  /* copies its one tensor from the arena to the device's */
+  EC_LAUNCH_FROM_DEVICE = 3 /* and back */
+} ec_launch_kind;
+
+/* How such a call is made.
+ *
+ * A device has an arena of its own beside the session's, in which each tensor has the same
+ * place, and a copy of the weights that its calls read. Calls see the arena of their device
+ * only: where one device reads what another has written, a copy stands between them. Inputs
+ * and outputs of the model are in the session's arena. Where both share their memory a copy
+ * may be no more than a word to the driver. */
+typedef struct ec_launch {
+  uint32_t kind;            /* ec_launch_kind */
+  uint32_t program;         /* index into ec_model.programs, 0 for a copy */
+  const char *kernel;       /* name in the program; NULL for a copy */
+  const int32_t *constants; /* arguments behind the call's tensors */
+  uint32_t constant_count;  /* at most EC_MAX_LAUNCH_CONSTANTS */
+  uint32_t global_sizes[3]; /* work items, multiples of the local sizes; 0 for a copy */
+  uint32_t local_sizes[3];  /* work items of a group; 0 for a copy */
+  uint32_t reserved;        /* zero */
+} ec_launch;
+
 typedef struct ec_tensor {
   const char *name;
   uint64_t offset_bytes; /* multiple of 64 */
@@ -83,20 +125,21 @@ typedef struct ec_call {
   uint64_t workspace_bytes; /* of each thread, at most ec_model.workspace_bytes */
   uint64_t multiply_adds;
   const char *operator_name;
-  const char *schedule; /* "fallback" where no schedule claimed it */
-  const char *nodes;    /* ONNX node names, comma separated */
-  const char *source;   /* "file.py:line" or "" */
-  uint32_t device;      /* ec_device_kind */
-  uint32_t grain_items; /* least work items that are worth another thread; 0 is 1 */
-  uint32_t first_item;  /* the kernel gets [first_item + lo, first_item + hi) */
-  uint32_t strip;       /* see below; 0 for a call that all threads share */
+  const char *schedule;    /* "fallback" where no schedule claimed it */
+  const char *nodes;       /* ONNX node names, comma separated */
+  const char *source;      /* "file.py:line" or "" */
+  uint32_t device;         /* ec_device_kind */
+  uint32_t grain_items;    /* least work items that are worth another thread; 0 is 1 */
+  uint32_t first_item;     /* the kernel gets [first_item + lo, first_item + hi) */
+  uint32_t strip;          /* see below; 0 for a call that all threads share */
+  const ec_launch *launch; /* NULL for the CPU; then kernel and workspace are not used */
 } ec_call;
 
 /* Strips. Consecutive calls with strips 1, 1, .., 2, 2, .., 3, .. are a group, which ends
  * before a call with a lower strip. One thread makes the calls of a strip in their order, each
  * with all its work items, while others make those of other strips. Made one by one in the
- * order of the model the calls compute the same. All calls of a group are of one device; there
- * are two strips or more. */
+ * order of the model the calls compute the same. All calls of a group are the CPU's; there are
+ * two strips or more. */
 
 /* Kinds of ec_region. Append only. */
 typedef enum ec_region_kind {
@@ -220,9 +263,10 @@ typedef struct ec_model {
   const char *weights_file;     /* default name of the side file, beside the library */
   const ec_dynamic *dynamic;    /* NULL where every size is fixed */
   const ec_region *regions;
+  const ec_program *programs;
   uint32_t region_count;
-  uint32_t reserved_count; /* zero */
-  uint64_t reserved[2];    /* zero */
+  uint32_t program_count;
+  uint64_t reserved[2]; /* zero */
 } ec_model;
 
 #ifdef __cplusplus

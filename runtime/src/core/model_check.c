@@ -9,9 +9,9 @@
 #include "core/checked.h"
 #include "core/dtype.h"
 #include "core/dynamic_check.h"
+#include "core/launch_check.h"
 #include "core/message.h"
 #include "core/region_check.h"
-#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -56,7 +56,7 @@ static ec_status check_head(const ec_model *model) {
                    model->name, EC_ALIGNMENT_BYTES);
   }
   for (size_t i = 0; i < sizeof model->reserved / sizeof model->reserved[0]; ++i) {
-    if (model->reserved[i] != 0 || model->reserved_count != 0) {
+    if (model->reserved[i] != 0) {
       return EC_FAIL(EC_ERROR_DESCRIPTOR, "a reserved field of '%s' is not zero", model->name);
     }
   }
@@ -156,7 +156,8 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
                    " bytes of workspace, the model has %" PRIu64,
                    index, call->operator_name, call->workspace_bytes, model->workspace_bytes);
   }
-  return check_call_tensors(model, index);
+  ec_status status = check_call_tensors(model, index);
+  return status == EC_OK ? ec_launch_check(model, index) : status;
 }
 
 /* Strips begin at 1 and go on with the same or the next one; see ec_call.strip. */
@@ -171,11 +172,6 @@ static ec_status check_strip(const ec_model *model, uint32_t index) {
                    "call %" PRIu32 " (%s) is in strip %" PRIu32 " between strips %" PRIu32
                    " and %" PRIu32,
                    index, call->operator_name, call->strip, before, after);
-  }
-  if (ec_strips_go_on(model, index) && call->device != model->calls[index - 1].device) {
-    return EC_FAIL(EC_ERROR_DESCRIPTOR,
-                   "call %" PRIu32 " (%s) is in a strip beside calls of another device", index,
-                   call->operator_name);
   }
   return EC_OK;
 }
@@ -270,6 +266,9 @@ ec_status ec_model_check(const ec_model *model) {
   ec_status status = check_version(model);
   if (status == EC_OK) {
     status = check_head(model);
+  }
+  if (status == EC_OK) {
+    status = ec_programs_check(model);
   }
   for (uint32_t i = 0; status == EC_OK && i < model->tensor_count; ++i) {
     status = check_tensor(model, i);

@@ -40,6 +40,14 @@ const char *ec_status_name(ec_status status) {
       return "device_absent";
     case EC_ERROR_DEVICE:
       return "device";
+    case EC_ERROR_DEVICE_FEATURE:
+      return "device_feature";
+    case EC_ERROR_DEVICE_BUILD:
+      return "device_build";
+    case EC_ERROR_DEVICE_MEMORY:
+      return "device_memory";
+    case EC_ERROR_DEVICE_LOST:
+      return "device_lost";
   }
   return "unknown";
 }

@@ -6,12 +6,13 @@
  *   state_bytes   how much of the session's memory it wants for itself
  *   open          set up `state`; on failure it has undone what it did
  *   prepare       once per call: resolve pointers, build the program, record arguments
- *   launch        start a call; may return before it is finished
+ *   launch        start a call; may return before it is finished. Of a device with memory of
+ *                 its own copies are calls, too (ec_launch)
  *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
  *                 makes them one by one
- *   sync          wait until everything launched is finished and its results are in the arena
- *   profile       run a call to its end and measure it with the device's own clock
- *   close         undo open
+ *   sync          wait until everything launched is finished: what was copied from the device
+ * is in the arena, and what was copied to it may change there profile       run a call to its
+ * end and measure it with the device's own clock close         undo open
  *
  * launch, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
  * fails (one that is not built in) may leave the other functions NULL.
@@ -33,13 +34,14 @@ typedef struct ec_device_context {
   ec_pool *pool;
   uint8_t *workspaces; /* one per thread of the pool */
   uint64_t workspace_stride_bytes;
-  const ec_sizes *sizes; /* NULL for a model whose sizes are fixed */
+  const ec_sizes *sizes;          /* NULL for a model whose sizes are fixed */
+  const ec_open_options *options; /* only while `open` and `prepare` are called */
 } ec_device_context;
 
 /* All return EC_OK, or a status with the message set. */
 typedef struct ec_device_backend {
   const char *name;
-  ec_status (*probe)(const ec_model *model);
+  ec_status (*probe)(const ec_model *model, const ec_open_options *options);
   uint64_t (*state_bytes)(const ec_model *model);
   ec_status (*open)(const ec_device_context *context, void *state);
   ec_status (*prepare)(void *state, uint32_t call);

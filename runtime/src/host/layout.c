@@ -60,7 +60,7 @@ ec_status ec_layout_make(const ec_model *model, uint32_t threads, ec_layout *out
   for (uint32_t kind = 0; kind < EC_DEVICE_COUNT; ++kind) {
     const ec_device_backend *backend = ec_device_backend_of(kind);
     if (layout.uses_device[kind] && backend->state_bytes == NULL) {
-      return backend->probe(model); /* not built in: it says so */
+      return backend->probe(model, NULL); /* not built in: it says so */
     }
   }
   if (!reserve_all(model, threads, &layout)) {

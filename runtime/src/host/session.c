@@ -73,6 +73,7 @@ static ec_status open_device(const request *asked, uint8_t *block, uint32_t kind
       .workspaces = block + layout->workspaces,
       .workspace_stride_bytes = layout->workspace_stride_bytes,
       .sizes = asked->model->dynamic != NULL ? &session->sizes : NULL,
+      .options = &asked->options,
   };
   void *state = block + layout->states[kind];
   ec_status status = backend->open(&context, state);
@@ -89,7 +90,7 @@ static ec_status probe_devices(const request *asked) {
   ec_status status = EC_OK;
   for (uint32_t kind = 0; status == EC_OK && kind < EC_DEVICE_COUNT; ++kind) {
     if (asked->layout.uses_device[kind]) {
-      status = ec_device_backend_of(kind)->probe(asked->model);
+      status = ec_device_backend_of(kind)->probe(asked->model, &asked->options);
     }
   }
   return status;

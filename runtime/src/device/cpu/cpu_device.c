@@ -32,7 +32,8 @@ typedef struct cpu_launch {
   int32_t items;                /* of this run; 0: nothing to do */
 } cpu_launch;
 
-static ec_status cpu_probe(const ec_model *model) {
+static ec_status cpu_probe(const ec_model *model, const ec_open_options *options) {
+  (void)options;
   const char *name = NULL;
   size_t length = ec_feature_missing(model->required_features, ec_cpu_features(), &name);
   if (length != 0) {

@@ -5,7 +5,8 @@
 #include "edgecomp/model.h"
 #include "exec/device.h"
 
-static ec_status probe(const ec_model *model) {
+static ec_status probe(const ec_model *model, const ec_open_options *options) {
+  (void)options;
   return EC_FAIL(EC_ERROR_DEVICE_ABSENT,
                  "model '%s' has calls for OpenCL, which is not part of this build",
                  model->name);

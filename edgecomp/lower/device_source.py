@@ -1,0 +1,44 @@
+"""Kernels of a GPU to the text that its driver compiles, by TVM's OpenCL code generator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import edgecomp.tvm_import  # noqa: F401
+
+# isort: split
+import tvm
+from tvm import tirx
+
+from edgecomp.device.target import Gpu
+from edgecomp.schedules.builder import Kernel
+
+#: TVM's mark of a function that a device starts by itself.
+_DEVICE_KERNEL = 2
+#: In front of all kernels. Sums are formed as they are written: what a kernel gives is the same
+#: on devices with and without fused multiply-add where it is defined bit by bit.
+_HEAD = "#pragma OPENCL FP_CONTRACT OFF\n"
+
+
+def opencl_source(kernels: Sequence[Kernel], gpu: Gpu) -> str:
+    """OpenCL C of all kernels, each once, by symbol."""
+    functions = {kernel.symbol: kernel for kernel in kernels}
+    target = tvm.target.Target(
+        {"kind": "opencl", "max_num_threads": gpu.most_group_items, "max_function_args": 32}
+    )
+    texts = [_text(functions[symbol], target) for symbol in sorted(functions)]
+    return _HEAD + "\n".join(texts)
+
+
+def _text(kernel: Kernel, target: Any) -> str:
+    function = kernel.function.with_attr("calling_conv", _DEVICE_KERNEL)
+    module = tvm.IRModule({kernel.symbol: function})
+    module = tirx.transform.BindTarget(target)(module)
+    with tvm.transform.PassContext(opt_level=3):
+        module = tvm.transform.Sequential(_passes())(module)
+    library = tvm.get_global_func("target.build.opencl")(module, target)
+    return str(library.inspect_source())
+
+
+def _passes() -> list[Any]:
+    """Buffers are flat and vectors explicit: only functions are left to be named."""
+    return [tirx.transform.LowerIntrin()]

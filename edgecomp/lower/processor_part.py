@@ -1,0 +1,70 @@
+"""What a target with a GPU leaves to its processor, and why."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower.select import Selected
+from edgecomp.plan.operations import Fallback
+
+
+@dataclasses.dataclass(frozen=True)
+class OnProcessor:
+    """Operations that the GPU does not compute.
+
+    Attributes:
+        operator: what is computed; "" for the whole model.
+        nodes: ONNX nodes.
+        source: line of Python of the first.
+        reason: why.
+    """
+
+    operator: str
+    nodes: tuple[str, ...]
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        place = f" at {self.source}" if self.source else ""
+        names = f" '{', '.join(self.nodes)}'" if self.nodes else ""
+        return f"{self.operator or 'the model'}{names}{place}: {self.reason}"
+
+
+def processor_part(selected: Sequence[Selected], why_all: str) -> list[OnProcessor]:
+    """The operations with calls for the processor.
+
+    Args:
+        selected: before copies are placed.
+        why_all: why the GPU has no part in the model, "" where it has.
+    """
+    if why_all:
+        return [OnProcessor("", (), "", why_all)]
+    found = []
+    for choice in selected:
+        operation = choice.operation
+        if any(call.launch is None for call in choice.calls):
+            kind = operation.kind
+            name = kind.operator if isinstance(kind, Fallback) else type(kind).__name__
+            reason = choice.why_on_cpu or "no schedule of the GPU"
+            found.append(OnProcessor(name, operation.nodes, operation.source, reason))
+    return found
+
+
+def require_none_on_processor(part: Sequence[OnProcessor]) -> None:
+    """Refuse a model that the GPU does not compute alone.
+
+    Raises:
+        EdgecompError: FALLBACK_REFUSED listing what is left to the processor.
+    """
+    if not part:
+        return
+    count = f"{len(part)} operation{'s' if len(part) > 1 else ''} "
+    head = count + "would run on the processor beside the GPU"
+    first = part[0]
+    raise EdgecompError(
+        Code.FALLBACK_REFUSED,
+        "\n  ".join([head, *map(str, part)]),
+        node=first.nodes[0] if first.nodes else "",
+        source=first.source,
+        hint="build without --require-full-target, or rewrite these operators",
+    )

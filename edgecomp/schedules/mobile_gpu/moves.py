@@ -1,0 +1,136 @@
+"""Copies of a box and constants into memory: transposes, slices, padding, layout changes."""
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Fill, FillHalo, LookupTable, Operation, StridedCopy
+from edgecomp.plan.values import Array, Value
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, constant, load
+from edgecomp.schedules.cpu import fill, lookup_table, strided_copy
+from edgecomp.schedules.cpu.iteration import Space, space_of_views
+from edgecomp.schedules.cpu.move import bits_dtype
+from edgecomp.schedules.cpu.small_types import memory_dtype
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.mobile_gpu.maps import emit_map
+from edgecomp.schedules.mobile_gpu.places import gpu_of
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+NAME = "opencl_move"
+
+#: Widths that every device moves.
+_BYTES = (1, 2, 4, 8)
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim what the CPU's schedules of the same kinds claim."""
+    kind = operation.kind
+    if not isinstance(kind, StridedCopy | Fill | FillHalo | LookupTable):
+        return "not a copy"
+    for value in (*operation.inputs, operation.output):
+        if np.dtype(value.dtype).itemsize not in _BYTES:
+            return f"a copy of {value.dtype}"
+    if isinstance(kind, StridedCopy):
+        return strided_copy.match(operation, target)
+    if isinstance(kind, LookupTable):
+        return lookup_table.match(operation, target)
+    if memory_dtype(operation.output.dtype) in ("float16", "float64"):
+        return f"a fill of {operation.output.dtype}"
+    return fill.match(operation, target)
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel, none where there is nothing to do."""
+    kind, output = operation.kind, operation.output
+    if isinstance(kind, FillHalo):
+        return _emit_halo(kind, output, target)
+    if isinstance(kind, Fill):
+        if not output.elements:
+            return []
+        return _emit_fill(kind, output, target)
+    (source,) = operation.inputs
+    if isinstance(kind, LookupTable):
+        space = space_of_views([output.view, source.view])
+        return _emit_copy(operation, space, kind.table, target) if output.elements else []
+    assert isinstance(kind, StridedCopy)
+    if 0 in kind.shape:
+        return []
+    return _emit_copy(
+        operation, strided_copy.space_of(kind, source, output), kind.lookup, target
+    )
+
+
+def _emit_copy(
+    operation: Operation, space: Space, table: Array | None, target: Target
+) -> list[KernelCall]:
+    (source,), output = operation.inputs, operation.output
+    tables = []
+    if table is not None:
+        # Elements are looked up by their bits.
+        signed = np.dtype(source.dtype).kind == "i"
+        ordered = np.roll(table.astype(output.dtype), 128 if signed else 0)
+        tables.append(Constant("table", ordered.view(bits_dtype(output.dtype))))
+
+    def body(builder: GridBuilder, vectors: list[Expr], _lanes: int) -> Expr:
+        (value,) = vectors
+        if table is None:
+            return value
+        return load(builder.tables[0], tirx.Cast("int32", value))
+
+    kernel, launch = emit_map(
+        "opencl_copy" if table is None else "opencl_lookup",
+        space,
+        _bits(output),
+        [_bits(source)],
+        target,
+        body,
+        most_lanes=4 if table is None else 1,
+        tables=[(bits_dtype(output.dtype), 256)] if tables else [],
+    )
+    return [KernelCall(kernel, (source, *tables, output), 1, launch=launch)]
+
+
+def _bits(value: Value) -> tuple[str, int]:
+    return bits_dtype(value.dtype), value.view.elements
+
+
+def _emit_fill(kind: Fill, output: Value, target: Target) -> list[KernelCall]:
+    dtype = memory_dtype(output.dtype)
+    number = fill.stored(kind.value, output.dtype)
+    kernel, launch = emit_map(
+        "opencl_fill",
+        space_of_views([output.view]),
+        (dtype, output.view.elements),
+        [],
+        target,
+        lambda _builder, _vectors, lanes: constant(number, dtype, lanes),
+    )
+    return [KernelCall(kernel, (output,), 1, launch=launch)]
+
+
+def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall]:
+    """A work item for each element of the padded images; those inside do nothing."""
+    halo, elements = output.halo, output.view.elements
+    if not halo or not elements:
+        return []
+    _, channels, height, width = output.shape
+    padded_width = halo.left + width + halo.right
+    padded_height = halo.top + height + halo.bottom
+    dtype = memory_dtype(output.dtype)
+    items = gpu_of(target).group_items
+    groups = line_of_groups(elements, items)
+    builder = GridBuilder(groups, (items, 1, 1))
+    y = builder.pointer("y", dtype, elements)
+    at = builder.place(0)
+    pixel = builder.let("pixel", tirx.truncdiv(at, channels))
+    line = builder.let("line", tirx.truncdiv(pixel, padded_width))
+    column = builder.let("column", pixel - line * padded_width)
+    row = builder.let("row", tirx.truncmod(line, padded_height))
+    outside = tirx.Or(
+        tirx.Or(row < halo.top, row >= halo.top + height),
+        tirx.Or(column < halo.left, column >= halo.left + width),
+    )
+    with builder.condition(tirx.And(at < elements, outside)):
+        builder.store(y, at, constant(fill.stored(kind.value, output.dtype), dtype))
+    kernel = builder.finish("opencl_fill_halo")
+    return [KernelCall(kernel, (output,), 1, launch=builder.launch)]

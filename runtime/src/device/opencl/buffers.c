@@ -1,0 +1,103 @@
+#include "device/opencl/buffers.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/checked.h"
+#include "device/opencl/choose.h"
+#include "device/opencl/cl.h"
+#include "device/opencl/driver.h"
+#include "device/opencl/failure.h"
+#include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
+#include "exec/device.h"
+
+/* Contents and slack, which fit: the descriptor is checked. */
+static size_t bytes_of(const ec_tensor *tensor) {
+  return (size_t)(tensor->bytes + EC_SLACK_BYTES);
+}
+
+/* Over memory of the session's, which the device uses in place. */
+static cl_mem make_over(const ec_cl_buffers *buffers, cl_bitfield flags, const uint8_t *memory,
+                        size_t bytes, cl_int *out_result) {
+  /* OpenCL takes pointers without const and only reads through those that are read only. */
+  return buffers->driver->CreateBuffer(buffers->context, flags | CL_MEM_USE_HOST_PTR, bytes,
+                                       (void *)(uintptr_t)memory, out_result);
+}
+
+static cl_mem make_weights(const ec_cl_buffers *buffers, const ec_device_context *session,
+                           const ec_tensor *tensor, cl_int *out_result) {
+  const uint8_t *contents = session->weights + (size_t)tensor->offset_bytes;
+  if (buffers->device->shares_memory) {
+    cl_mem made = make_over(buffers, CL_MEM_READ_ONLY, contents, bytes_of(tensor), out_result);
+    if (*out_result == CL_SUCCESS) {
+      return made;
+    } /* a driver may refuse memory that is mapped from a file */
+  }
+  return buffers->driver->CreateBuffer(
+      buffers->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes_of(tensor),
+      (void *)(uintptr_t)contents, out_result);
+}
+
+static cl_mem make_alone(const ec_cl_buffers *buffers, size_t bytes, cl_int *out_result) {
+  return buffers->driver->CreateBuffer(buffers->context, CL_MEM_READ_WRITE, bytes, NULL,
+                                       out_result);
+}
+
+/* Whether a tensor can be a part of one buffer for the whole arena. */
+static bool is_part(const ec_cl_buffers *buffers, const ec_model *model,
+                    const ec_tensor *tensor) {
+  return model->arena_bytes <= buffers->device->largest_bytes &&
+         tensor->offset_bytes % buffers->device->alignment_bytes == 0;
+}
+
+static cl_mem make_part(ec_cl_buffers *buffers, const ec_model *model, const ec_tensor *tensor,
+                        cl_int *out_result) {
+  *out_result = CL_SUCCESS;
+  if (buffers->arena == NULL) {
+    buffers->arena = make_alone(buffers, (size_t)model->arena_bytes, out_result);
+  }
+  if (*out_result != CL_SUCCESS) {
+    return NULL;
+  }
+  cl_buffer_region region = {(size_t)tensor->offset_bytes, bytes_of(tensor)};
+  return buffers->driver->CreateSubBuffer(buffers->arena, CL_MEM_READ_WRITE,
+                                          CL_BUFFER_CREATE_TYPE_REGION, &region, out_result);
+}
+
+ec_status ec_cl_buffer_make(ec_cl_buffers *buffers, const ec_device_context *session,
+                            uint32_t index) {
+  const ec_tensor *tensor = &session->model->tensors[index];
+  if (buffers->tensors[index] != NULL) {
+    return EC_OK;
+  }
+  cl_int result = CL_SUCCESS;
+  cl_mem made = NULL;
+  if (tensor->storage == EC_STORAGE_WEIGHTS) {
+    made = make_weights(buffers, session, tensor, &result);
+  } else if (buffers->is_shared[index] != 0) {
+    made = make_over(buffers, CL_MEM_READ_WRITE, session->arena + (size_t)tensor->offset_bytes,
+                     bytes_of(tensor), &result);
+  } else if (is_part(buffers, session->model, tensor)) {
+    made = make_part(buffers, session->model, tensor, &result);
+  } else {
+    made = make_alone(buffers, bytes_of(tensor), &result);
+  }
+  if (result != CL_SUCCESS) {
+    return ec_cl_status(result, "make the buffer of tensor", tensor->name);
+  }
+  buffers->tensors[index] = made;
+  return EC_OK;
+}
+
+void ec_cl_buffers_release(ec_cl_buffers *buffers, uint32_t tensor_count) {
+  for (uint32_t i = 0; i < tensor_count; ++i) {
+    if (buffers->tensors[i] != NULL) {
+      (void)buffers->driver->ReleaseMemObject(buffers->tensors[i]);
+    }
+  }
+  if (buffers->arena != NULL) {
+    (void)buffers->driver->ReleaseMemObject(buffers->arena);
+  }
+}

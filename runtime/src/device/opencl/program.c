@@ -1,0 +1,136 @@
+#include "device/opencl/program.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/checked.h"
+#include "core/message.h"
+#include "core/xxh64.h"
+#include "device/opencl/choose.h"
+#include "device/opencl/cl.h"
+#include "device/opencl/driver.h"
+#include "device/opencl/failure.h"
+#include "device/opencl/program_cache.h"
+#include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
+#include "platform/file_map.h"
+#include "platform/memory.h"
+
+typedef struct build {
+  const ec_cl_driver *driver;
+  cl_context context;
+  const ec_cl_device *device;
+  const ec_program *program;
+} build;
+
+/* Everything that decides what the driver makes of the text. */
+static uint64_t key_of(const build *of) {
+  const uint64_t parts[] = {
+      ec_xxh64(of->program->text, of->program->text_bytes),
+      ec_xxh64(of->program->options, strlen(of->program->options)),
+      ec_xxh64(of->device->name, strlen(of->device->name)),
+      ec_xxh64(of->device->driver, strlen(of->device->driver)),
+  };
+  return ec_xxh64(parts, sizeof parts);
+}
+
+static cl_int compile(const build *of, cl_program program) {
+  return of->driver->BuildProgram(program, 1, &of->device->id, of->program->options, NULL,
+                                  NULL);
+}
+
+/* What the compiler says, in memory that the caller releases; NULL where there is nothing. */
+static char *read_log(const build *of, cl_program program) {
+  size_t bytes = 0;
+  cl_int result = of->driver->GetProgramBuildInfo(program, of->device->id,
+                                                  CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
+  char *log = result == CL_SUCCESS && bytes != 0
+                  ? ec_memory_allocate(bytes, EC_ALIGNMENT_BYTES)
+                  : NULL;
+  if (log != NULL) {
+    log[0] = '\0';
+    (void)of->driver->GetProgramBuildInfo(program, of->device->id, CL_PROGRAM_BUILD_LOG, bytes,
+                                          log, NULL);
+    log[bytes - 1] = '\0';
+  }
+  return log;
+}
+
+static ec_status build_failure(const build *of, cl_program program, cl_int result) {
+  char *log = read_log(of, program);
+  ec_status status = EC_FAIL(EC_ERROR_DEVICE_BUILD,
+                             "the driver of OpenCL device '%s' does not compile the kernels "
+                             "(%d): %s",
+                             of->device->name, (int)result, log != NULL ? log : "");
+  ec_memory_release(log);
+  return status;
+}
+
+static bool load_kept(const build *of, const char *folder, uint64_t key,
+                      cl_program *out_program) {
+  ec_file_map map;
+  const unsigned char *binary = NULL;
+  size_t bytes = 0;
+  if (!ec_cl_cache_find(folder, key, &map, &binary, &bytes)) {
+    return false;
+  }
+  cl_int taken = CL_SUCCESS;
+  cl_int result = CL_SUCCESS;
+  cl_program program = of->driver->CreateProgramWithBinary(of->context, 1, &of->device->id,
+                                                           &bytes, &binary, &taken, &result);
+  bool is_good = program != NULL && result == CL_SUCCESS && taken == CL_SUCCESS &&
+                 compile(of, program) == CL_SUCCESS;
+  if (!is_good && program != NULL) {
+    (void)of->driver->ReleaseProgram(program);
+  }
+  ec_file_map_close(&map);
+  if (is_good) {
+    *out_program = program;
+  }
+  return is_good;
+}
+
+static void keep(const build *of, const char *folder, uint64_t key, cl_program program) {
+  size_t bytes = 0;
+  if (of->driver->GetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes,
+                                 NULL) != CL_SUCCESS ||
+      bytes == 0) {
+    return;
+  }
+  unsigned char *binary = ec_memory_allocate(bytes, EC_ALIGNMENT_BYTES);
+  if (binary != NULL && of->driver->GetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary,
+                                                   &binary, NULL) == CL_SUCCESS) {
+    ec_cl_cache_keep(folder, key, binary, bytes);
+  }
+  ec_memory_release(binary);
+}
+
+ec_status ec_cl_build(const ec_cl_driver *driver, cl_context context,
+                      const ec_cl_device *device, const ec_program *program,
+                      const char *cache_folder, cl_program *out_program) {
+  build of = {driver, context, device, program};
+  uint64_t key = cache_folder != NULL ? key_of(&of) : 0;
+  if (cache_folder != NULL && load_kept(&of, cache_folder, key, out_program)) {
+    return EC_OK;
+  }
+  const char *text = program->text;
+  size_t bytes = (size_t)program->text_bytes;
+  cl_int result = CL_SUCCESS;
+  cl_program made = driver->CreateProgramWithSource(context, 1, &text, &bytes, &result);
+  if (made == NULL || result != CL_SUCCESS) {
+    return ec_cl_status(result, "take the source of", "kernels");
+  }
+  result = compile(&of, made);
+  if (result != CL_SUCCESS) {
+    ec_status status = build_failure(&of, made, result);
+    (void)driver->ReleaseProgram(made);
+    return status;
+  }
+  if (cache_folder != NULL) {
+    keep(&of, cache_folder, key, made);
+  }
+  *out_program = made;
+  return EC_OK;
+}

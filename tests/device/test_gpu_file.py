@@ -1,0 +1,55 @@
+"""Files of targets with a GPU: what is refused, and what the target is made of."""
+
+import pathlib
+
+import pytest
+
+from edgecomp.device.load import load_target
+from edgecomp.errors import Code, EdgecompError
+
+FILE = pathlib.Path(__file__).parents[2] / "targets" / "generic-opencl.toml"
+
+
+def written(tmp_path, old, new):
+    text = FILE.read_text()
+    assert old in text
+    path = tmp_path / "gpu.toml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+def test_beside_its_processor(tmp_path):
+    target = load_target(written(tmp_path, 'cpu = "host"', 'cpu = "raspberry-pi-5"'))
+    processor = load_target("raspberry-pi-5")
+    assert target.core == processor.core
+    assert target.toolchain == processor.toolchain
+    assert target.name == "generic-opencl"
+    assert target.gpu.api == "opencl"
+    assert processor.gpu is None
+    assert target.sources["core.features"] == processor.sources["core.features"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('api = "opencl"', 'api = "vulkan"', "gpu.api: unknown 'vulkan'"),
+        ("features = []", 'features = ["fp17"]', "gpu.features: unknown 'fp17'"),
+        ("registers = 64", "registers = 0", "gpu.registers: expected a positive number"),
+        ("registers = 64", "", "gpu.registers: missing"),
+        ("registers = 64", "registers = 64\nlanes = 2", "gpu.lanes: unknown key"),
+        ('name = "generic-opencl"', 'name = "Generic"', "name: 'Generic'"),
+        ('"gpu.version" =', '"gpu.other" =', "the file has no such key"),
+        ('cpu = "host"', 'cpu = "opencl"', "has a GPU of its own"),
+    ],
+)
+def test_refusals(tmp_path, old, new, problem):
+    with pytest.raises(EdgecompError) as info:
+        load_target(written(tmp_path, old, new))
+    assert info.value.code is Code.TARGET_INVALID
+    assert problem in info.value.cause
+
+
+def test_an_unknown_processor(tmp_path):
+    with pytest.raises(EdgecompError) as info:
+        load_target(written(tmp_path, 'cpu = "host"', 'cpu = "nothing"'))
+    assert info.value.code is Code.TARGET_UNKNOWN

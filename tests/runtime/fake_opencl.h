@@ -1,0 +1,43 @@
+/* In the place of a driver of OpenCL: one device that computes on the CPU, and fails when it
+ * is told to. */
+#ifndef EDGECOMP_TESTS_RUNTIME_FAKE_OPENCL_H
+#define EDGECOMP_TESTS_RUNTIME_FAKE_OPENCL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct fake_opencl {
+  /* What it is like. */
+  bool is_absent; /* no driver at all */
+  bool has_no_platform;
+  const char *version;
+  const char *extensions;
+  uint32_t alignment_bits;
+  bool shares_memory;
+  bool refuses_weights; /* in the session's memory */
+  uint64_t largest_bytes;
+  size_t most_group_items;
+  uint32_t arguments; /* that the kernel says it takes */
+  bool refuses_source;
+  bool refuses_binary;
+  /* The call of this number (from 1) that can fail does, with this result. */
+  uint32_t fail_at;
+  int32_t fail_with;
+  /* What happened. */
+  uint32_t calls; /* that can fail */
+  uint32_t live;  /* objects that are not given back */
+  uint32_t source_builds;
+  uint32_t binary_builds;
+  uint32_t finishes;
+  uint32_t parts;          /* of buffers that were made */
+  uint32_t copied_buffers; /* transfers between the memories */
+  uint32_t mapped;         /* buffers that are mapped now */
+} fake_opencl;
+
+extern fake_opencl fake;
+
+/* A good device; nothing has happened. */
+void fake_reset(void);
+
+#endif /* EDGECOMP_TESTS_RUNTIME_FAKE_OPENCL_H */

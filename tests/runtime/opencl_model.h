@@ -1,0 +1,34 @@
+/* A model whose calls are OpenCL's but for one.
+ *
+ *   x [32] -> to the device
+ *   x, weights, 3 -> t = x * weights + 3     kernel "ec_test_scale", 32 items in groups of 8
+ *   t -> from the device
+ *   t -> total                               on the CPU
+ *
+ * Outputs: t and total.
+ */
+#ifndef EDGECOMP_TESTS_RUNTIME_OPENCL_MODEL_H
+#define EDGECOMP_TESTS_RUNTIME_OPENCL_MODEL_H
+
+#include <stdint.h>
+
+#include "edgecomp/edgecomp.h"
+
+enum { OPENCL_ELEMENTS = 32, OPENCL_CALLS = 4, OPENCL_TENSORS = 4 };
+
+/* A copy that a test may spoil. Points into itself: not to be moved. */
+typedef struct opencl_model {
+  ec_model model;
+  ec_program program;
+  ec_tensor tensors[OPENCL_TENSORS];
+  ec_call calls[OPENCL_CALLS];
+  ec_launch launches[OPENCL_CALLS];
+  int32_t constant;
+} opencl_model;
+
+void opencl_model_make(opencl_model *out_model);
+
+/* Run it on x[i] = i + seed and compare. */
+void opencl_run_and_compare(ec_session *session, float seed);
+
+#endif /* EDGECOMP_TESTS_RUNTIME_OPENCL_MODEL_H */

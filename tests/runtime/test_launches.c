@@ -1,0 +1,76 @@
+/* Descriptors whose calls for a device are damaged are refused before a driver is asked. */
+#include <stdint.h>
+
+#include "check.h"
+#include "edgecomp/edgecomp.h"
+#include "opencl_model.h"
+
+#define CHECK_BAD(part, change)                                                    \
+  do {                                                                             \
+    opencl_model of;                                                               \
+    opencl_model_make(&of);                                                        \
+    uint64_t bytes = 0;                                                            \
+    ec_session *session = NULL;                                                    \
+    change;                                                                        \
+    CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_memory(&of.model, NULL, &bytes)); \
+    CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_open(&of.model, NULL, &session)); \
+    CHECK_MESSAGE(part);                                                           \
+    CHECK(session == NULL);                                                        \
+  } while (0)
+
+static void test_programs(void) {
+  CHECK_BAD("lacks its programs", of.model.programs = NULL);
+  CHECK_BAD("program 0", of.program.text = NULL);
+  CHECK_BAD("program 0", of.program.options = NULL);
+  CHECK_BAD("program 0", of.program.extensions = NULL);
+  CHECK_BAD("program 0", of.program.text_bytes = 0);
+  CHECK_BAD("program 0", of.program.text_bytes -= 1);
+  CHECK_BAD("program 0", of.program.device = EC_DEVICE_CPU);
+  CHECK_BAD("program 0", of.program.device = EC_DEVICE_COUNT);
+  CHECK_BAD("program 0", of.program.format = 0);
+  CHECK_BAD("program 0", of.program.format = 2);
+  CHECK_BAD("program 0", of.program.reserved = 1);
+}
+
+static void test_kernels(void) {
+  CHECK_BAD("no launch that fits", of.calls[1].launch = NULL);
+  CHECK_BAD("no launch that fits", of.calls[1].device = EC_DEVICE_CUDA);
+  CHECK_BAD("no launch that fits", of.calls[1].strip = 1; of.calls[2].strip = 2);
+  CHECK_BAD("call 1", of.calls[1].workspace_bytes = 64; of.model.workspace_bytes = 64);
+  CHECK_BAD("call 1", of.launches[1].kind = 0);
+  CHECK_BAD("call 1", of.launches[1].kind = 4);
+  CHECK_BAD("call 1", of.launches[1].program = 1);
+  CHECK_BAD("call 1", of.launches[1].kernel = NULL);
+  CHECK_BAD("call 1", of.launches[1].kernel = "");
+  CHECK_BAD("call 1", of.launches[1].constants = NULL);
+  CHECK_BAD("call 1", of.launches[1].constant_count = EC_MAX_LAUNCH_CONSTANTS + 1);
+  CHECK_BAD("call 1", of.launches[1].reserved = 1);
+  CHECK_BAD("call 1", of.launches[1].local_sizes[0] = 5);
+  CHECK_BAD("call 1", of.launches[1].local_sizes[2] = 0);
+  CHECK_BAD("call 1", of.launches[1].global_sizes[0] = 0);
+  CHECK_BAD("call 1", of.launches[1].global_sizes[1] = UINT32_MAX);
+}
+
+static void test_copies(void) {
+  CHECK_BAD("call 0", of.launches[0].kernel = "kernel");
+  CHECK_BAD("call 0", of.launches[0].program = 1);
+  CHECK_BAD("call 0", of.launches[0].constant_count = 1);
+  CHECK_BAD("call 0", of.launches[0].global_sizes[1] = 1);
+  CHECK_BAD("call 0", of.launches[0].local_sizes[2] = 1);
+  CHECK_BAD("call 0", of.calls[0].tensors = of.calls[1].tensors;
+            of.calls[0].pointer_count = 2);
+  CHECK_BAD("call 0", of.calls[0].tensors = of.calls[1].tensors + 1); /* of the weights */
+}
+
+static void test_cpu(void) {
+  CHECK_BAD("no launch that fits", of.calls[3].launch = &of.launches[1]);
+  CHECK_BAD("has no kernel", of.calls[3].kernel = NULL);
+}
+
+int main(void) {
+  test_programs();
+  test_kernels();
+  test_copies();
+  test_cpu();
+  return 0;
+}

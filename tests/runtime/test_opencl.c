@@ -1,0 +1,299 @@
+/* The OpenCL back end with a driver that fails on demand. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "device/opencl/cl.h"
+#include "edgecomp/edgecomp.h"
+#include "fake_opencl.h"
+#include "opencl_model.h"
+
+static ec_open_options options_of(void) {
+  ec_open_options options = ec_open_options_default();
+  options.skip_hash = 1;
+  return options;
+}
+
+static ec_status open_model(const opencl_model *of, const ec_open_options *options,
+                            ec_session **out_session) {
+  return ec_session_open(&of->model, options, out_session);
+}
+
+/* A whole life: open, runs, profile, close; nothing is left. */
+static void test_run(uint32_t alignment_bits, uint64_t largest_bytes, uint32_t parts) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  fake.alignment_bits = alignment_bits;
+  fake.largest_bytes = largest_bytes;
+  ec_open_options options = options_of();
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  CHECK_EQUAL(parts, fake.parts);
+  for (uint32_t run = 0; run < 3; ++run) {
+    fake.finishes = 0;
+    opencl_run_and_compare(session, (float)run);
+    CHECK_EQUAL(1, fake.finishes); /* where the device's calls end */
+  }
+  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
+  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
+  for (uint32_t i = 0; i < 3; ++i) {
+    CHECK_EQUAL(500, profiles[i].total_ns);
+  }
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live);
+}
+
+/* Memory of the CPU's: nothing is copied, and between runs all of it is the CPU's. */
+static void test_shared(bool refuses_weights) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  fake.shares_memory = true;
+  fake.refuses_weights = refuses_weights;
+  ec_open_options options = options_of();
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  CHECK_EQUAL(2, fake.mapped);
+  for (uint32_t run = 0; run < 3; ++run) {
+    opencl_run_and_compare(session, (float)run);
+    CHECK_EQUAL(2, fake.mapped);
+  }
+  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
+  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
+  CHECK_EQUAL(2, fake.mapped);
+  opencl_run_and_compare(session, 7);
+  CHECK_EQUAL(0, fake.copied_buffers + fake.parts);
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live + fake.mapped);
+}
+
+/* Two tensors in the same memory at different times are copied. */
+static void test_memory_that_is_used_again(void) {
+  opencl_model of;
+  opencl_model_make(&of);
+  of.tensors[2].offset_bytes = 64; /* t begins inside x */
+  fake_reset();
+  fake.shares_memory = true;
+  ec_open_options options = options_of();
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  CHECK_EQUAL(0, fake.mapped);
+  ec_session_close(session);
+}
+
+static void refuse(const opencl_model *of, const ec_open_options *options, ec_status expected,
+                   const char *message) {
+  ec_session *session = NULL;
+  ec_open_options usual = options_of();
+  CHECK_STATUS(expected, open_model(of, options != NULL ? options : &usual, &session));
+  CHECK_MESSAGE(message);
+  CHECK(session == NULL);
+  CHECK_EQUAL(0, fake.live);
+}
+
+static void test_refusals(void) {
+  opencl_model of;
+  opencl_model_make(&of);
+  ec_open_options named = options_of();
+  fake_reset();
+  fake.is_absent = true;
+  refuse(&of, NULL, EC_ERROR_DEVICE_ABSENT, "no driver");
+  fake_reset();
+  fake.has_no_platform = true;
+  refuse(&of, NULL, EC_ERROR_DEVICE_ABSENT, "no OpenCL device");
+  fake_reset();
+  named.device_name = "Adreno";
+  refuse(&of, &named, EC_ERROR_DEVICE_ABSENT, "named 'Adreno'");
+  fake.version = "OpenCL 1.1 old";
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 1.1, the kernels need 1.2");
+  fake.version = "something else";
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 0.0");
+  fake_reset();
+  of.program.extensions = "cl_khr_two,cl_khr_on";
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no cl_khr_on,");
+  of.program.extensions = "cl_khr_two,cl_khr_one";
+  fake.refuses_source = true;
+  refuse(&of, NULL, EC_ERROR_DEVICE_BUILD, "error: line 1");
+  fake_reset();
+  fake.most_group_items = 7;
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "groups of at most 7 work items, not 8");
+  fake_reset();
+  fake.arguments = 5;
+  refuse(&of, NULL, EC_ERROR_DESCRIPTOR, "takes 5 arguments");
+  fake_reset();
+  of.launches[1].kernel = "ec_other";
+  refuse(&of, NULL, EC_ERROR_DEVICE, "find kernel 'ec_other'");
+}
+
+static void test_names(void) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  const char *const names[] = {"Fake", "GPU", "Platform"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; ++i) {
+    ec_open_options options = options_of();
+    options.device_name = names[i];
+    ec_session *session = NULL;
+    CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+    ec_session_close(session);
+  }
+}
+
+/* Every call of the driver fails once: a status, nothing is left, and the next attempt works.
+ */
+static void test_each_failure(int32_t result, ec_status expected, bool shares_memory) {
+  opencl_model of;
+  opencl_model_make(&of);
+  uint32_t failures = 0;
+  for (uint32_t at = 1;; ++at) {
+    fake_reset();
+    fake.fail_at = at;
+    fake.fail_with = result;
+    fake.shares_memory = shares_memory;
+    ec_open_options options = options_of();
+    ec_session *session = NULL;
+    ec_status status = open_model(&of, &options, &session);
+    if (status == EC_OK) { /* also where there is another way: weights that are not shared */
+      bool has_failed = fake.calls >= at;
+      fake.fail_at = 0;
+      opencl_run_and_compare(session, 3);
+      ec_session_close(session);
+      CHECK_EQUAL(0, fake.live);
+      if (!has_failed) {
+        break;
+      }
+      continue;
+    }
+    CHECK(status == expected || status == EC_ERROR_DEVICE_BUILD);
+    CHECK(session == NULL);
+    CHECK_EQUAL(0, fake.live);
+    failures += 1;
+  }
+  CHECK(failures >= 10);
+}
+
+static void test_failing_runs(int32_t result, ec_status expected, bool shares_memory) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  fake.shares_memory = shares_memory;
+  ec_open_options options = options_of();
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  for (uint32_t call = 1; call <= 4; ++call) { /* two copies, a kernel, the end */
+    fake.calls = 0;
+    fake.fail_at = call;
+    fake.fail_with = result;
+    CHECK_STATUS(expected, ec_session_run(session));
+    fake.fail_at = 0;
+    opencl_run_and_compare(session, 1);
+  }
+  for (uint32_t call = 1; call <= 10; ++call) {
+    opencl_run_and_compare(session, 2);
+    ec_call_profile profiles[OPENCL_CALLS] = {{0}};
+    fake.calls = 0;
+    fake.fail_at = call;
+    CHECK_STATUS(expected, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
+    fake.fail_at = 0;
+  }
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live);
+}
+
+static void open_and_close(const opencl_model *of, const ec_open_options *options,
+                           uint32_t source_builds, uint32_t binary_builds) {
+  ec_session *session = NULL;
+  fake.source_builds = 0;
+  fake.binary_builds = 0;
+  CHECK_STATUS(EC_OK, open_model(of, options, &session));
+  opencl_run_and_compare(session, 5);
+  ec_session_close(session);
+  CHECK_EQUAL(source_builds, fake.source_builds);
+  CHECK_EQUAL(binary_builds, fake.binary_builds);
+  CHECK_EQUAL(0, fake.live);
+}
+
+/* Change one byte of the only file in a folder; its name is the key of the program. */
+static void spoil(const char *path) {
+  FILE *file = fopen(path, "r+b");
+  CHECK(file != NULL);
+  CHECK(fseek(file, -1, SEEK_END) == 0);
+  int last = fgetc(file);
+  CHECK(fseek(file, -1, SEEK_END) == 0);
+  CHECK(fputc(last ^ 1, file) != EOF);
+  CHECK(fclose(file) == 0);
+}
+
+static void test_cache(const char *folder, const char *(*find)(const char *folder)) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  ec_open_options options = options_of();
+  options.device_cache = folder;
+  open_and_close(&of, &options, 1, 0);
+  open_and_close(&of, &options, 0, 1);
+  spoil(find(folder));
+  open_and_close(&of, &options, 1, 0);
+  open_and_close(&of, &options, 0, 1);
+  fake.refuses_binary = true;
+  open_and_close(&of, &options, 1, 0);
+  fake.refuses_binary = false;
+  of.program.options = "-cl-other";
+  open_and_close(&of, &options, 1, 0);
+  options.device_cache = "/no/such/folder";
+  open_and_close(&of, &options, 1, 0);
+}
+
+#if defined(__unix__)
+#include <dirent.h>
+#include <unistd.h>
+
+static const char *find_file(const char *folder) {
+  static char path[512];
+  DIR *directory = opendir(folder);
+  CHECK(directory != NULL);
+  path[0] = '\0';
+  for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+    if (strstr(entry->d_name, ".clbin") != NULL) {
+      (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+    }
+  }
+  CHECK(closedir(directory) == 0);
+  CHECK(path[0] != '\0');
+  return path;
+}
+
+static void test_cache_in_folder(void) {
+  char folder[] = "/tmp/edgecomp-opencl-XXXXXX";
+  CHECK(mkdtemp(folder) != NULL);
+  test_cache(folder, find_file);
+  while (remove(find_file(folder)) == 0 && rmdir(folder) != 0) {
+  }
+}
+#endif
+
+int main(void) {
+  test_run(1024, 1u << 20, 2);
+  test_run(4096, 1u << 20, 1); /* t is not aligned for a part: it has a buffer of its own */
+  test_run(1024, 600, 0);      /* no buffer is large enough for all */
+  test_refusals();
+  test_names();
+  test_shared(false);
+  test_shared(true);
+  test_memory_that_is_used_again();
+  for (int shares_memory = 0; shares_memory < 2; ++shares_memory) {
+    test_each_failure(CL_MEM_OBJECT_ALLOCATION_FAILURE, EC_ERROR_DEVICE_MEMORY, shares_memory);
+    test_each_failure(CL_DEVICE_NOT_AVAILABLE, EC_ERROR_DEVICE_LOST, shares_memory);
+    test_each_failure(-30, EC_ERROR_DEVICE, shares_memory);
+    test_failing_runs(CL_OUT_OF_RESOURCES, EC_ERROR_DEVICE_MEMORY, shares_memory);
+    test_failing_runs(CL_INVALID_COMMAND_QUEUE, EC_ERROR_DEVICE_LOST, shares_memory);
+  }
+#if defined(__unix__)
+  test_cache_in_folder();
+#endif
+  return 0;
+}

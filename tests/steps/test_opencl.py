@@ -1,0 +1,183 @@
+"""Bundles for an OpenCL device: built, run beside onnxruntime, refused where they cannot run."""
+
+import os
+import subprocess
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers.graphs import Graph
+from helpers.opencl import reason_without_device
+
+from edgecomp import api
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.native import Session
+from edgecomp.options import BuildOptions
+
+SHAPE = (1, 3, 17, 13)
+
+
+def network(rng):
+    """Convolutions, a residual, a pool, a resize and a classifier."""
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
+
+    g = Graph()
+    x = g.input("x", SHAPE)
+    a = g(
+        "Relu", g("Conv", x, weights(12, 3, 3, 3), weights(12), pads=[1] * 4, strides=[2, 2])
+    )
+    b = g("Conv", a, weights(12, 1, 3, 3), weights(12), pads=[1] * 4, group=12)
+    c = g("Add", g("HardSwish", g("Conv", b, weights(12, 12, 1, 1), weights(12))), a)
+    d = g("MaxPool", c, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    e = g("Resize", d, "", np.array([1, 1, 2, 2], np.float32), mode="nearest")
+    f = g("GlobalAveragePool", e)
+    h = g("Gemm", g("Flatten", f), weights(12, 10), weights(10))
+    return g.proto(g("Softmax", h, axis=-1))
+
+
+def built(proto, folder, **settings):
+    options = BuildOptions(
+        target="generic-opencl",
+        output=folder / "bundle",
+        cache_dir=folder / "cache",
+        name="network",
+        **settings,
+    )
+    return api.build(proto, options)
+
+
+def reference(proto, x):
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    return session.run(None, {"x": x})[0]
+
+
+def session_of(bundle, **more):
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    return Session(bundle.library_path, weights=bundle.weights_path, **more)
+
+
+def devices_of(session):
+    return [call.device for call in session.calls if call.schedule != "copy"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A model that the device computes alone, and its bundle."""
+    proto = network(np.random.default_rng(1))
+    return proto, built(proto, tmp_path_factory.mktemp("whole"), require_full_target=True)
+
+
+def check_float(proto, bundle, rng, devices):
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    with session_of(bundle) as session:
+        assert set(devices_of(session)) == devices
+        for _ in range(2):
+            (found,) = session.run({"x": x}).values()
+            np.testing.assert_allclose(found, reference(proto, x), rtol=1e-5, atol=1e-6)
+        _, profiles = session.run_profiled({"x": x})
+        assert all(profile.runs == 1 for profile in profiles)
+    assert bundle.report["coverage"]["devices"]["opencl"]["calls"] > 1
+
+
+def test_float(whole, rng):
+    proto, bundle = whole
+    check_float(proto, bundle, rng, {1})
+    assert bundle.report["facts"]["on_the_processor"] == []
+
+
+def test_a_part_on_the_processor(tmp_path, rng):
+    g = Graph()
+    x = g.input("x", SHAPE)
+    total = g("CumSum", g("Relu", x), np.array(1))
+    proto = g.proto(g("Mul", total, g("Sigmoid", x)))
+    bundle = built(proto, tmp_path)
+    check_float(proto, bundle, rng, {0, 1})
+    (left,) = bundle.report["facts"]["on_the_processor"]
+    assert left.startswith("Cumulative 'n1' at net.py:1: ")
+    with pytest.raises(EdgecompError) as info:
+        built(proto, tmp_path / "refused", require_full_target=True)
+    assert info.value.code is Code.FALLBACK_REFUSED
+    assert left in info.value.cause
+
+
+def test_integers_are_those_of_the_processor(tmp_path, rng):
+    proto = network(rng)
+    samples = [{"x": rng.standard_normal(SHAPE).astype(np.float32)} for _ in range(4)]
+    results = {}
+    for target in ("host", "generic-opencl"):
+        options = BuildOptions(
+            target=target,
+            precision="w8a8",
+            output=tmp_path / target,
+            cache_dir=tmp_path / "cache",
+            name="network",
+        )
+        bundle = api.build(proto, options, calibration_dataset=samples)
+        with session_of(bundle) as session:
+            results[target] = [session.run(sample) for sample in samples]
+            kinds = {call.operator for call in session.calls}
+    assert "Quantize" in kinds
+    for one, other in zip(*results.values(), strict=True):
+        for name, value in one.items():
+            # The softmax behind the integers is float.
+            np.testing.assert_allclose(other[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_without_a_driver(tmp_path, whole):
+    """The runner says what is missing; nothing else happens."""
+    _, bundle = whole
+    empty = tmp_path / "vendors"
+    empty.mkdir()
+    environment = {**os.environ, "OCL_ICD_VENDORS": str(empty)}
+    command = [bundle.runner_path, "--random-inputs", "--weights", bundle.weights_path]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 8
+    assert "OpenCL" in done.stderr
+
+
+def test_another_device(whole):
+    _, bundle = whole
+    with pytest.raises(EdgecompError) as info:
+        session_of(bundle, device="No Such Device")
+    assert info.value.code is Code.DEVICE_FAILED
+    assert "named 'No Such Device'" in info.value.cause
+
+
+def test_what_a_driver_compiled_is_kept(tmp_path, whole, rng):
+    _, bundle = whole
+    cache = tmp_path / "programs"
+    cache.mkdir()
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    found = []
+    for _ in range(2):
+        with session_of(bundle, device_cache=cache) as session:
+            found.append(session.run({"x": x}))
+    assert len(list(cache.iterdir())) == 1
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(found[1][name], value)
+
+
+def test_the_runner(whole):
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    _, bundle = whole
+    command = [bundle.runner_path, "--random-inputs", "--weights", bundle.weights_path,
+               "--profile", "--num-runs", "2"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_dynamic_models_run_on_the_processor(tmp_path, rng):
+    g = Graph()
+    x = g.input("x", ("rows", 8))
+    proto = g.proto(g("Relu", g("MatMul", x, rng.standard_normal((8, 4)).astype(np.float32))))
+    bundle = built(proto, tmp_path, input=("x:[1..9]x8",))
+    with Session(bundle.library_path, weights=bundle.weights_path) as session:
+        assert set(devices_of(session)) == {0}
+    (left,) = bundle.report["facts"]["on_the_processor"]
+    assert left == "the model: its dimensions differ from run to run"
