@@ -319,10 +319,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     "it is for quantized activations",
                     hint=f"add --precision w8a8, or leave --{name.replace('_', '-')} out",
                 )
-        if (
-            self.precision in ("fp32", *WEIGHT_TYPES)
-            and self.calibration_data is not None
-        ):
+        if self.precision in ("fp32", *WEIGHT_TYPES) and self.calibration_data is not None:
             raise _usage(
                 "calibration_data",
                 f"a model of precision {self.precision} needs no calibration",

@@ -65,9 +65,7 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
     return NarrowScope(tuple(nodes), tuple(refusals))
 
 
-def _refusal(
-    node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: str
-) -> str:
+def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: str) -> str:
     if is_excluded(node, options):
         return options.stay_float.get(node.name or "", "it is excluded by name")
     if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:

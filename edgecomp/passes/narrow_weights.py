@@ -78,7 +78,10 @@ def _cast(node: ir.Node, x: ir.Value, name: str) -> ir.Node:
 
 def _widen_weights(node: ir.Node, index: int, stored: ir.Value) -> None:
     cast = _cast(node, stored, f"{node.name}_weights")
-    cast.outputs[0].type, cast.outputs[0].shape = ir.TensorType(ir.DataType.FLOAT), stored.shape
+    cast.outputs[0].type, cast.outputs[0].shape = (
+        ir.TensorType(ir.DataType.FLOAT),
+        stored.shape,
+    )
     node.prepend(cast)
     node.replace_input_with(index, cast.outputs[0])
 

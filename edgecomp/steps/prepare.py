@@ -31,8 +31,10 @@ from edgecomp.passes.pipeline import (
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
+from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.gain import Form, gain_facts
 from edgecomp.steps.narrow_weights import narrow_weights
 from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
 from edgecomp.steps.quantize_weights import quantize_weights
@@ -132,6 +134,9 @@ def prepare(
         return Prepared(model, cut, facts)
     if target is not None and table is None:
         table = table_for(target, getattr(options, "cost_table", ""))
+    plain, without = None, () if getattr(options, "winograd", True) else (winograd.NAME,)
+    if target is not None and options.precision != "auto":  # which says more
+        plain = Form.of(model, target, table, without)
     if options.precision in WEIGHT_TYPES:
         found = narrow_weights(model, options, progress, feeds)
     elif options.precision in WEIGHT_BITS:
@@ -141,6 +146,9 @@ def prepare(
             model, options, progress, dataset, target, table, recipe=recipe, floats=floats
         )
     facts |= found.facts
+    if plain is not None and target is not None:
+        stored = Form.of(model, target, table, without)
+        facts["gain"] = gain_facts(options.precision, plain, stored, target)
     if found.storing is not None:
         facts["passes"].append(type(found.storing).__name__)
     elif is_quantized(model):

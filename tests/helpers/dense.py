@@ -117,7 +117,10 @@ def make_float(case, rng, weight_dtype="float32"):
     weight = rng.standard_normal((case.m, case.c // case.g, *case.k)).astype(np.float32)
     weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
     bias = rng.standard_normal(case.m).astype(np.float32)
-    expected = convolve(x, weight.astype(np.float32), case) + bias.astype(np.float64)[None, :, None, None]
+    expected = (
+        convolve(x, weight.astype(np.float32), case)
+        + bias.astype(np.float64)[None, :, None, None]
+    )
     inputs, buffers = _conv_inputs(case, "float32", x, weight, bias)
     if case.residual:
         residual = rng.standard_normal(case.out_shape).astype(np.float32)

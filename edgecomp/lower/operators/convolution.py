@@ -5,7 +5,13 @@ import onnx_ir as ir
 
 from edgecomp.graph.windows import window_of
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair, window_refusal
-from edgecomp.lower.reader import Reader, attribute_int, constant_input, optional_input, weights_input
+from edgecomp.lower.reader import (
+    Reader,
+    attribute_int,
+    constant_input,
+    optional_input,
+    weights_input,
+)
 from edgecomp.plan.operations import Convolution
 
 
