@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -14,6 +13,8 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is
 
 #: Operators with weights, the input that they are, and the ranks that kernels take.
 WEIGHTS = {"Conv": (1, (3, 4)), "MatMul": (1, (2,)), "Gemm": (1, (2,)), "Gather": (0, (2,))}
+#: Largest finite number of each type that weights may become.
+LARGEST = {"float16": 65504.0, "bfloat16": (2.0 - 2.0**-7) * 2.0**127}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
         return "its other operand is constant"
     if not np.isfinite(weight).all():
         return "its weights are not finite"
-    farthest, end = float(np.abs(weight).max()), float(ml_dtypes.finfo(dtype).max)
+    farthest, end = float(np.abs(weight).max()), LARGEST[dtype]
     if farthest > end:
         return f"its weights reach {farthest:g}, and {dtype} ends at {end:g}"
     return ""
