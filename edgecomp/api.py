@@ -341,6 +341,7 @@ def check(
     from edgecomp.frontend.constant_spec import parse_constant_specs
     from edgecomp.frontend.input_spec import parse_input_specs
     from edgecomp.frontend.load import load_model
+    from edgecomp.graph.narrow_weights import has_narrow_weights
     from edgecomp.graph.qdq import is_quantized
     from edgecomp.graph.verify import is_whole
     from edgecomp.lower.check import check_model
@@ -362,7 +363,7 @@ def check(
         # Passes rely on known shapes; without them there is no program to look at either, only
         # operators.
         if is_whole(loaded.graph):
-            quantized = is_quantized(loaded)
+            quantized = is_quantized(loaded) or has_narrow_weights(loaded)
             run_passes(loaded, quantized_passes() if quantized else float_passes())
         return loaded
 

@@ -21,6 +21,8 @@ PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
     "auto": (),
+    "fp16": ("float16", "f16"),
+    "bf16": ("bfloat16",),
     "w8a16": ("w8a32", "weight_only_wi8_afp32"),
     "w4a16": ("w4a32", "weight_only_wi4_afp32", "int4"),
     "w3a16": ("w3a32",),
@@ -28,6 +30,8 @@ PRECISIONS = {
 }
 #: Bits of a weight, by the precisions that store weights in few bits and nothing else.
 WEIGHT_BITS = {"w8a16": 8, "w4a16": 4, "w3a16": 3, "w2a16": 2}
+#: Types that weights are rounded to, by the precisions that do nothing else.
+WEIGHT_TYPES = {"fp16": "float16", "bf16": "bfloat16"}
 WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
 #: Where a portable model keeps what was lost in each layer, as JSON.
@@ -165,9 +169,10 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     precision: str = _option(
         "fp32",
         "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
-        "the model faster on --target, other layers stay float; w8a16, w4a16, w3a16, w2a16: "
-        "weights of matrix products in so many bits, unpacked in registers, while activations "
-        "stay float32 (not 16-bit integers)",
+        "the model faster on --target, other layers stay float; fp16, bf16: weights of all "
+        "products and tables as floats of 16 bits, widened in registers, while activations stay "
+        "float32; w8a16, w4a16, w3a16, w2a16: weights of matrix products in so many bits, "
+        "unpacked in registers, while activations stay float32 (not 16-bit integers)",
         choices=tuple(PRECISIONS),
     )
     target: str = _option(
@@ -314,10 +319,10 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     "it is for quantized activations",
                     hint=f"add --precision w8a8, or leave --{name.replace('_', '-')} out",
                 )
-        if self.precision == "fp32" and self.calibration_data is not None:
+        if self.precision in ("fp32", *WEIGHT_TYPES) and self.calibration_data is not None:
             raise _usage(
                 "calibration_data",
-                "a float model needs no calibration",
+                f"a model of precision {self.precision} needs no calibration",
                 hint="add --precision w8a8, or leave --calibration-data out",
             )
 

@@ -13,6 +13,7 @@ from edgecomp.cli.talk import Talk
 from edgecomp.options import (
     VERB_DEFAULTS,
     WEIGHT_BITS,
+    WEIGHT_TYPES,
     WEIGHTS_PROPERTY,
     QuantizeOptions,
 )
@@ -47,7 +48,7 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
         facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
     facts |= quantized.meta.get("edgecomp.calibration", {})
     lines = [str(options.output)]
-    if options.precision in WEIGHT_BITS:
+    if options.precision in (*WEIGHT_BITS, *WEIGHT_TYPES):
         facts["weights"] = json.loads(quantized.metadata_props.get(WEIGHTS_PROPERTY, "[]"))
         lines += [_weights_line(row) for row in facts["weights"]]
     talk.result(facts, "\n".join(lines))

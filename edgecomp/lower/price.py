@@ -6,7 +6,13 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.lower.program import laid_out_program
-from edgecomp.plan.operations import Dequantize, Operation, Program, Quantize
+from edgecomp.plan.operations import (
+    Dequantize,
+    Operation,
+    PackedMatrixMultiply,
+    Program,
+    Quantize,
+)
 from edgecomp.plan.prices import ConversionPrice, Price
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.cost import (
@@ -36,15 +42,27 @@ def price_model(
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
+    return price_weights(model, target, table=table, without=without)[0]
+
+
+def price_weights(
+    model: ir.Model,
+    target: Target,
+    *,
+    table: Table | None = None,
+    without: Collection[str] = (),
+) -> tuple[list[Price], int]:
+    """As ``price_model``; and bytes of the model's constants, in the types that kernels read."""
     program = laid_out_program(model, target).program
-    streamed = streamed_part(_weight_bytes(program), target)
+    weight_bytes = _weight_bytes(program)
+    streamed = streamed_part(weight_bytes, target)
     prices = []
     for operation in program.operations:
         modelled = operation_cost(operation, target, without=without, streamed=streamed)
         known = table.fastest(operation, target, without) if table else None
         measured = None if known is None else known.time_ns * 1e-9
         prices.append(Price(operation.nodes, modelled, measured))
-    return prices
+    return prices, weight_bytes
 
 
 def price_conversions(
@@ -82,4 +100,8 @@ def _weight_bytes(program: Program) -> int:
         for value in operation.inputs
         if value.constant is not None
     }
+    for operation in program.operations:
+        if isinstance(operation.kind, PackedMatrixMultiply):
+            numbers = operation.inputs[1]  # one to a byte until they are packed
+            constants[numbers] = -(-numbers.elements * operation.kind.bits // 8)
     return sum(constants.values())

@@ -11,6 +11,7 @@ from edgecomp.graph.constants import compact, constant_array
 from edgecomp.graph.dequantized import dequantized
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
+from edgecomp.graph.narrow_weights import narrow_weights, widened
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
@@ -61,6 +62,8 @@ class Reader:
         shape, dtype = static_type(source)
         known = self.new_value(source.name or "value", shape, dtype)
         known.constant = constant_array(source)
+        if known.constant is None:
+            known.constant = widened(source)
         self._values[source] = known
         return known
 
@@ -232,11 +235,21 @@ def optional_input(node: ir.Node, index: int) -> ir.Value | None:
 def constant_input(node: ir.Node, index: int) -> Array | None:
     """Contents of a constant input, None where it is absent or computed at run time.
 
-    A dequantized constant counts, for what computes in float with quantized weights.
+    A dequantized constant counts, for what computes in float with quantized weights, and so does
+    one of 16 bits that is widened.
     """
     value = optional_input(node, index)
-    array = constant_array(value)
-    return dequantized(value) if array is None else array
+    for contents in (constant_array, dequantized, widened):
+        array = contents(value)
+        if array is not None:
+            return array
+    return None
+
+
+def weights_input(node: ir.Node) -> Array | None:
+    """Weights of a product in the type that the model keeps, else as ``constant_input``."""
+    narrow = narrow_weights(node)
+    return constant_input(node, 1) if narrow is None else narrow
 
 
 def normalize_axis(axis: int, rank: int) -> int:

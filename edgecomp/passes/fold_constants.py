@@ -4,8 +4,9 @@
 
 Nodes whose inputs are all constant become initializers, Shape and Size of values with known
 extents too, an If with a constant condition becomes the branch it takes, CastLike becomes Cast.
-Not folded: random operators, Quantize/DequantizeLinear (a quantized weight stays quantized), and
-results above 1 MB that are larger than what they are made from.
+Not folded: random operators, Quantize/DequantizeLinear (a quantized weight stays quantized),
+Casts of 16-bit weights that products read, and results above 1 MB that are larger than what they
+are made from.
 """
 
 import onnx_ir as ir

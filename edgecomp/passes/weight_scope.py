@@ -62,7 +62,7 @@ def weight_scope(model: ir.Model, options: InsertQdqOptions) -> WeightScope:
 
 def _refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if node.op_type == "Conv":
-        return "kernels of convolutions read float32 weights: fewer bits would gain nothing"
+        return "kernels of convolutions do not unpack weights of few bits"
     if is_excluded(node, options):
         return options.stay_float.get(node.name or "", "it is excluded by name")
     if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:

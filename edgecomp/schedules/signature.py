@@ -53,6 +53,8 @@ def _dense_words(operation: Operation) -> list[str]:
     # 8-bit products without a dot instruction add pairs in 16 bits unless a weight is -128.
     if weight.constant is not None and weight.dtype == "int8" and weight.constant.size:
         shape += "" if int(weight.constant.min()) > -128 else ":full"
+    elif weight.dtype not in ("float32", "int8"):
+        shape += f":{weight.dtype}"
     return [_value(x), f"w={shape}", "->", _value(operation.output)]
 
 

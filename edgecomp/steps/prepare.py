@@ -16,10 +16,11 @@ from edgecomp.frontend.bound_spec import parse_bound_specs
 from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
+from edgecomp.graph.narrow_weights import has_narrow_weights
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
-from edgecomp.options import WEIGHT_BITS, QuantizeOptions
+from edgecomp.options import WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
 from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
 from edgecomp.passes.pipeline import (
     PassReport,
@@ -30,8 +31,11 @@ from edgecomp.passes.pipeline import (
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
+from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.gain import Form, gain_facts
+from edgecomp.steps.narrow_weights import narrow_weights
 from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
 from edgecomp.steps.quantize_weights import quantize_weights
 from edgecomp.steps.recipe import with_recipe
@@ -107,7 +111,7 @@ def prepare(
     )
     require_ports(model)
     feeds = random_feeds(model, seed=options.seed)
-    if is_quantized(model):
+    if is_quantized(model) or has_narrow_weights(model):
         # Its numbers are a contract already: nothing may be folded across its edges.
         if options.precision != "fp32":
             logger.warning("the model is quantized already: it is taken as it is")
@@ -130,15 +134,25 @@ def prepare(
         return Prepared(model, cut, facts)
     if target is not None and table is None:
         table = table_for(target, getattr(options, "cost_table", ""))
-    if options.precision in WEIGHT_BITS:
+    plain, without = None, () if getattr(options, "winograd", True) else (winograd.NAME,)
+    if target is not None and options.precision != "auto":  # which says more
+        plain = Form.of(model, target, table, without)
+    if options.precision in WEIGHT_TYPES:
+        found = narrow_weights(model, options, progress, feeds)
+    elif options.precision in WEIGHT_BITS:
         found = quantize_weights(model, options, progress, dataset)
     else:
         found = insert_quantization(
             model, options, progress, dataset, target, table, recipe=recipe, floats=floats
         )
     facts |= found.facts
-    if is_quantized(model):
-        facts["passes"].append("StoreWeightsPass" if found.weights else "InsertQdqPass")
+    if plain is not None and target is not None:
+        stored = Form.of(model, target, table, without)
+        facts["gain"] = gain_facts(options.precision, plain, stored, target)
+    if found.storing is not None:
+        facts["passes"].append(type(found.storing).__name__)
+    elif is_quantized(model):
+        facts["passes"].append("InsertQdqPass")
     return Prepared(model, found.samples, facts, found)
 
 

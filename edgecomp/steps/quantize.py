@@ -11,7 +11,6 @@ import onnx_ir as ir
 from edgecomp.calibrate.ranges import Range
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
@@ -26,7 +25,6 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
@@ -69,7 +67,7 @@ class Quantization:
         ranges: of values, by name.
         options: what is quantized.
         shifts: of biases, by the node's name.
-        weights: of few bits, by the node's name, where nothing else is quantized.
+        storing: what stored the weights, where nothing else is quantized.
         constants: that corrections changed before, by the node's name and the input.
     """
 
@@ -79,7 +77,7 @@ class Quantization:
     ranges: Mapping[str, Range]
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
-    weights: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
+    storing: ir.passes.InPlacePass | None = None
     constants: Constants = dataclasses.field(default_factory=dict)
 
 
@@ -212,8 +210,8 @@ def _left_float(
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     """Quantize a model as the same one was at other sizes of its dynamic dimensions."""
-    if known.weights:
-        run_passes(model, [StoreWeightsPass(known.weights)], dump_dir=None)
+    if known.storing is not None:
+        run_passes(model, [known.storing], dump_dir=None)
         return
     repeat_constants(model, known.constants)
     nodes = {node.name: node for node in model.graph}

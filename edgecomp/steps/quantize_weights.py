@@ -79,8 +79,8 @@ def quantize_weights(
                 model, scope.products, form, method=method, samples=calibration, progress=told
             )
         samples = calibration.first[:GOLDEN_SAMPLES]
-    weights = {name: layer.weights for name, layer in layers.items()}
-    run_passes(model, [StoreWeightsPass(weights)], dump_dir=None)
+    store = StoreWeightsPass({name: layer.weights for name, layer in layers.items()})
+    run_passes(model, [store], dump_dir=None)
     rows = [_row(name, layer) for name, layer in layers.items()]
     model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
     facts = {
@@ -97,7 +97,7 @@ def quantize_weights(
         "weights": rows,
     }
     return Quantization(
-        samples, facts, options.precision, {}, scope_options, {}, weights=weights
+        samples, facts, options.precision, {}, scope_options, {}, storing=store
     )
 
 

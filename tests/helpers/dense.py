@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 
 from edgecomp.plan.finish import Activation, IntegerAdd, Requantize, Scale
@@ -110,12 +111,16 @@ def requantize(acc, finish):
     return np.rint(t).astype(np.int64) + z
 
 
-def make_float(case, rng):
-    """(operation, buffers, expected float64 output)."""
+def make_float(case, rng, weight_dtype="float32"):
+    """(operation, buffers, expected float64 output): of weights as they are stored."""
     x = rng.standard_normal((case.n, case.c, case.h, case.w)).astype(np.float32)
     weight = rng.standard_normal((case.m, case.c // case.g, *case.k)).astype(np.float32)
+    weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
     bias = rng.standard_normal(case.m).astype(np.float32)
-    expected = convolve(x, weight, case) + bias.astype(np.float64)[None, :, None, None]
+    expected = (
+        convolve(x, weight.astype(np.float32), case)
+        + bias.astype(np.float64)[None, :, None, None]
+    )
     inputs, buffers = _conv_inputs(case, "float32", x, weight, bias)
     if case.residual:
         residual = rng.standard_normal(case.out_shape).astype(np.float32)

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.lower.operators.movement import copy, reinterpret
 from edgecomp.lower.reader import Reader, attribute_int, attribute_string
 from edgecomp.plan.operations import Elementwise, LookupTable, Step
@@ -12,6 +13,8 @@ from edgecomp.schedules.cpu.small_types import SMALL
 
 def read_cast(reader: Reader, node: ir.Node) -> str:
     """Cast to any element type but strings."""
+    if is_narrow_weight(node):
+        return ""  # its readers take the numbers as they are stored
     output = reader.value(node.outputs[0])
     attributes: tuple[tuple[str, int | str], ...] = ()
     if output.dtype in SMALL:

@@ -5,13 +5,19 @@ import onnx_ir as ir
 
 from edgecomp.graph.windows import window_of
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair, window_refusal
-from edgecomp.lower.reader import Reader, attribute_int, constant_input, optional_input
+from edgecomp.lower.reader import (
+    Reader,
+    attribute_int,
+    constant_input,
+    optional_input,
+    weights_input,
+)
 from edgecomp.plan.operations import Convolution
 
 
 def read_convolution(reader: Reader, node: ir.Node) -> str:
     """Conv on float32 images or sequences."""
-    weight = constant_input(node, 1)
+    weight = weights_input(node)
     if weight is None:
         return "weights are computed at run time"
     bias = constant_input(node, 2)

@@ -11,6 +11,7 @@ from edgecomp.lower.reader import (
     attribute_int,
     constant_input,
     optional_input,
+    weights_input,
 )
 from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply, PackedMatrixMultiply
 
@@ -21,7 +22,7 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
     """``alpha * A' * B' + beta * C`` with B and C constant."""
     if _emit_packed(reader, node):
         return ""
-    weight, bias = constant_input(node, 1), constant_input(node, 2)
+    weight, bias = weights_input(node), constant_input(node, 2)
     if weight is None:
         return "B is computed at run time"
     if bias is None and optional_input(node, 2) is not None:
@@ -41,9 +42,11 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
     if attribute_int(node, "transA", 0):
         a = transpose_last_two(reader, a, node)
     alpha = np.float32(attribute_float(node, "alpha", 1.0))
+    if alpha != 1:
+        weight = alpha * weight.astype(np.float32)
     inputs = [
         a,
-        reader.new_constant(f"{node.name}.weight", weight if alpha == 1 else alpha * weight),
+        reader.new_constant(f"{node.name}.weight", weight),
         reader.new_constant(
             f"{node.name}.bias", np.broadcast_to(bias.reshape(-1), (columns,)).copy()
         ),
@@ -62,7 +65,7 @@ def read_matmul(reader: Reader, node: ir.Node) -> str:
     if 0 in (*a.shape, *b.shape):
         return _EMPTY
     output = reader.value(node.outputs[0])
-    weight = constant_input(node, 1)
+    weight = weights_input(node)
     if weight is not None and weight.ndim == 2 and len(a.shape) >= 2:
         bias = np.zeros(weight.shape[1], np.float32)
         constants = [

@@ -118,7 +118,9 @@ class Arithmetic(abc.ABC):
     @property
     def weight_bytes(self) -> int:
         """Bytes of one weight."""
-        return {"float32": 4, "int16": 2, "int8": 1}[self.weight_dtype]
+        return {"float32": 4, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1}[
+            self.weight_dtype
+        ]
 
     @property
     def x_bytes(self) -> int:

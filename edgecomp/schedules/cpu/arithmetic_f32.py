@@ -71,6 +71,19 @@ class LaneFma(Arithmetic):
         groups: int,
     ) -> None:
         """Four elements of K: a vector load of x per row, then by element."""
+        elements = self.x_elements(builder, tile, operands, groups)
+        for k in range(groups):
+            for vector in range(tile.vectors):
+                at = self.weight_at(tile, operands, k, vector)
+                for row in range(tile.rows):
+                    value = splat(load(elements[row], k), self.lanes)
+                    product = value * load(operands.weights, at, self.lanes)
+                    tile.set(builder, row, vector, tile.get(row, vector) + product)
+
+    def x_elements(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
+    ) -> list[Buffer]:
+        """The elements of x of a step, an array for each row."""
         elements = []
         for row in range(tile.rows):
             values = builder.array("x_row", "float32", self.step)
@@ -80,13 +93,7 @@ class LaneFma(Arithmetic):
                 at = operands.x_rows[row] + k * operands.x_stride
                 builder.store(values, ramp(k, lanes), load(operands.x, at, lanes))
             elements.append(values)
-        for k in range(groups):
-            for vector in range(tile.vectors):
-                at = self.weight_at(tile, operands, k, vector)
-                for row in range(tile.rows):
-                    value = splat(load(elements[row], k), self.lanes)
-                    product = value * load(operands.weights, at, self.lanes)
-                    tile.set(builder, row, vector, tile.get(row, vector) + product)
+        return elements
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.sizes import Size, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
@@ -21,6 +22,7 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.implicit_gemm import GemmKernel, emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
+from edgecomp.schedules.cpu.weight_codes import weight_code
 from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
@@ -32,11 +34,10 @@ def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
     x, weight, bias = operation.inputs[:3]
     if bias.constant is None:
         return "bias is not constant"
-    wanted = (
-        ("float32", "float32", "float32")
-        if kind.finish is None
-        else (target.activation_dtype, "int8", "int32")
-    )
+    wanted = (target.activation_dtype, "int8", "int32")
+    if kind.finish is None:
+        coded = weight_code(weight.dtype) is not None
+        wanted = ("float32", weight.dtype if coded else "float32", "float32")
     found = (x.dtype, weight.dtype, bias.dtype)
     if found != wanted:
         return f"dtypes of x, weight and bias are {found}, not {wanted}"
@@ -86,13 +87,14 @@ def emit_dense(
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
+    code = weight_code(weight.dtype.name)
     gemm = emit_product(
         f"{name}_{x.dtype}",
         product,
         arithmetic,
         epilogue_of(kind, operation.output, residual),
         target,
-        weight,
+        weight if code is None else code.bits(weight),
         bias,
         tile_params(params, shape, arithmetic, target) if params else None,
         row_count,
@@ -157,7 +159,8 @@ def residual_of(operation: Operation) -> Value | None:
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
     if kind.finish is None:
-        return dense_f32(target)
+        code = weight_code(weight.dtype.name)
+        return dense_f32(target) if code is None else coded_f32(target, code)
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
     return arithmetic_s8_arm(target, weight)

@@ -2,6 +2,9 @@
 
 Channels lie in vector lanes. A tile is a few neighbouring output columns of one channel block:
 each input vector is loaded once per kernel row and feeds every tap that meets it.
+
+Weights of a narrower type become float32 when the bundle is built: a channel has few of them,
+which wait in registers while its image passes.
 """
 
 import math
@@ -19,6 +22,7 @@ from edgecomp.schedules.cpu.walk_candidates import (
     walk_of,
     walk_text,
 )
+from edgecomp.schedules.cpu.weight_codes import weight_code
 from edgecomp.schedules.cpu.windows import Walk
 from edgecomp.schedules.params import require_none
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -41,7 +45,8 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
         return reason
     kind, (x, weight, _, *residual) = operation.kind, operation.inputs
     assert isinstance(kind, Convolution)
-    if x.dtype != "float32" or weight.dtype != "float32" or kind.finish is not None:
+    widens = weight.dtype == "float32" or weight_code(weight.dtype) is not None
+    if x.dtype != "float32" or not widens or kind.finish is not None:
         return "not float32"
     return refuse_epilogue(
         None, kind.activation, None, operation.output, residual[0] if residual else None

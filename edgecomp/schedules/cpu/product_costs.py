@@ -11,12 +11,14 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.product import collapse_rows
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
+from edgecomp.schedules.cpu.weight_codes import weight_code
 from edgecomp.schedules.cpu.winograd_cost import (
     STREAM_CYCLES_PER_BYTE,
     choose_outputs,
@@ -99,7 +101,8 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
     kind, weight = operation.kind, operation.inputs[1].constant
     assert isinstance(kind, (Convolution, MatrixMultiply))
     if kind.finish is None:
-        return arithmetic_f32(target)
+        code = weight_code(operation.inputs[1].dtype)
+        return arithmetic_f32(target) if code is None else coded_f32(target, code)
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
     assert weight is not None

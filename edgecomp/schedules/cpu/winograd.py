@@ -57,6 +57,8 @@ def _refusal(operation: Operation, target: Target) -> str:
     if reason:
         return reason
     assert isinstance(kind, Convolution)
+    if operation.inputs[1].dtype not in ("float32", "int8"):
+        return "its transformed weights would be float32, larger than the model's"
     if kind.finish is not None:
         return "integer"
     window = operation.inputs[1].shape[2:]

@@ -1,0 +1,84 @@
+"""Decide whose weights are stored as floats of fewer bits while everything is computed in float."""
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.graph.constants import AnyArray, constant_array, is_constant
+from edgecomp.graph.match import is_operator
+from edgecomp.passes.outcome import Refusal, refuse
+from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is_excluded
+
+#: Operators with weights, the input that they are, and the ranks that kernels take.
+WEIGHTS = {"Conv": (1, (3, 4)), "MatMul": (1, (2,)), "Gemm": (1, (2,)), "Gather": (0, (2,))}
+#: Largest finite number of each type that weights may become.
+LARGEST = {"float16": 65504.0, "bfloat16": (2.0 - 2.0**-7) * 2.0**127}
+
+
+@dataclasses.dataclass(frozen=True)
+class NarrowScope:
+    """The decision.
+
+    Attributes:
+        nodes: whose weights are stored, in execution order.
+        refusals: operators with constant weights that stay float32, with the reason.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> NarrowScope:
+    """Look at every operator with weights of the main graph.
+
+    Args:
+        model: after the float passes.
+        options: nodes and operator types to leave alone.
+        dtype: numpy or ml_dtypes name of the type that weights become.
+
+    Raises:
+        EdgecompError: USAGE where the options name a node that is not there, or a type of which
+            no weights can be stored.
+    """
+    check_names(model, options)
+    for operator in options.op_types_to_quantize:
+        if operator not in WEIGHTS:
+            raise EdgecompError(
+                Code.USAGE,
+                f"weights of '{operator}' cannot be stored as {dtype} alone",
+                hint=nearest_hint(operator, WEIGHTS),
+            )
+    nodes, refusals = [], []
+    for node in model.graph:
+        if not is_operator(node, *WEIGHTS):
+            continue
+        index = WEIGHTS[node.op_type][0]
+        weight = constant_array(node.inputs[index]) if index < len(node.inputs) else None
+        if weight is None or weight.dtype != np.float32:
+            continue
+        reason = _refusal(node, weight, options, dtype)
+        if reason:
+            refusals.append(refuse(node, reason))
+        else:
+            nodes.append(node)
+    return NarrowScope(tuple(nodes), tuple(refusals))
+
+
+def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: str) -> str:
+    if is_excluded(node, options):
+        return options.stay_float.get(node.name or "", "it is excluded by name")
+    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
+        return "its operator type is not among those to quantize"
+    index, ranks = WEIGHTS[node.op_type]
+    if weight.ndim not in ranks or 0 in weight.shape:
+        return f"its weights have the shape {list(weight.shape)}"
+    if is_constant(node.inputs[1 - index]):
+        return "its other operand is constant"
+    if not np.isfinite(weight).all():
+        return "its weights are not finite"
+    farthest, end = float(np.abs(weight).max()), LARGEST[dtype]
+    if farthest > end:
+        return f"its weights reach {farthest:g}, and {dtype} ends at {end:g}"
+    return ""
