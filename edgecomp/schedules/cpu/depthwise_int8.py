@@ -11,6 +11,7 @@ from edgecomp.plan.finish import Requantize, Scale
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
+from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for
 from edgecomp.schedules.cpu.depthwise_int8_kernel import Int8Kernel, Params
 from edgecomp.schedules.cpu.epilogue import refuse_epilogue
 from edgecomp.schedules.cpu.progress import band_progress
@@ -102,6 +103,12 @@ def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
     found = []
     for height in (1, 2):
         if output.shape[2] % height:
+            continue
+        loop = loop_for(operation, target, height)
+        if loop:
+            walk = _walk(target, operation, loop.columns)
+            cost = loop.cost(loop.columns) + _FINISH_COST * products.sums(products.lanes)
+            found.append((cost, Params(height=height, walk=walk)))
             continue
         plan = plan_rows(window, height, products.group)
         sums = products.sums(products.lanes)

@@ -45,6 +45,7 @@ def in_issue_order(block: Sequence[Instruction]) -> list[str]:
     cycle = 0
     while len(order) < len(block):
         units: list[str] = []
+        together: list[int] = []
         while len(units) < _ISSUE_WIDTH:
             can = [n for n in ready if earliest[n] <= cycle and _is_free(block[n].unit, units)]
             if not can:
@@ -52,13 +53,16 @@ def in_issue_order(block: Sequence[Instruction]) -> list[str]:
             # Beside an instruction goes one of another kind, so that none is left for the end.
             n = max(can, key=lambda n: (block[n].unit not in units, heights[n], -n))
             ready.remove(n)
-            order.append(block[n].text)
+            # What takes both pipes of the vector unit has to be the first of a cycle.
+            leads = block[n].unit == "alu" and not any(n in followers[m] for m in together)
+            together.insert(0 if leads else len(together), n)
             units.append(block[n].unit)
             for later, cycles in followers[n].items():
                 earliest[later] = max(earliest[later], cycle + cycles)
                 waits[later] -= 1
                 if waits[later] == 0:
                     ready.append(later)
+        order += [block[n].text for n in together]
         cycle += 1
     return order
 
