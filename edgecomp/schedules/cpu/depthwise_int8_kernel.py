@@ -214,6 +214,8 @@ class Int8Kernel:
         count = self.products.sums(block.vector.lanes)
         lanes = block.vector.lanes // count
         sums = self._start(block, columns, count, lanes)
+        # Operands that wait for those of the next column of the window.
+        waiting: dict[tuple[int, int], list[Expr]] = {}
         for position, users in self.window.users(columns).items():
             for index, members in enumerate(self.plan.groups):
                 rows = [self._x_row(block, place, row, position) for row in members]
@@ -222,8 +224,15 @@ class Int8Kernel:
                 for number, use in enumerate(self.plan.uses):
                     if use.group != index:
                         continue
+                    joins = self.products.joins_columns(use)
                     for column, tap in users:
-                        self._add(block, sums[use.out_row][column], named, number, tap, lanes)
+                        before = waiting.pop((number, column), [])
+                        taps = (tap - 1, tap) if before else (tap,)
+                        if joins and not before and tap + 1 < self.window.size[1]:
+                            waiting[number, column] = named
+                            continue
+                        total = sums[use.out_row][column]
+                        self._add(block, total, [*before, *named], number, taps, lanes)
         for out_row in range(self.params.height):
             for column in range(columns):
                 totals = [
@@ -273,15 +282,15 @@ class Int8Kernel:
         sums: list[Buffer],
         operands: list[Expr],
         number: int,
-        tap: int,
+        taps: tuple[int, ...],
         lanes: int,
     ) -> None:
-        """Add the products of one use and column of the window."""
+        """Add the products of one use and of columns of the window beside each other."""
         use = self.plan.uses[number]
-        start = self.starts[number] + tap * self.products.slots(use)
+        start = self.starts[number] + taps[0] * self.products.slots(use)
         at = block.weights + start * block.vector.lanes
         weights = []
-        for size in self.products.weight_vectors(block.vector.lanes, use):
+        for size in len(taps) * self.products.weight_vectors(block.vector.lanes, use):
             weights.append(load(self.weight_buffer, at, size))
             at = at + size
         totals = [load(buffer, 0, lanes) for buffer in sums]
