@@ -125,7 +125,8 @@ def model_loops(hot, core, llvm_mca):
     A loop whose code the compiler split into blocks is taken as if all of them ran.
     """
     peaks = loops.cycles_alone([loop.multiplies for loop in hot], core, llvm_mca)
-    demanded = loops.cycles_alone([loop.arithmetic for loop in hot], core, llvm_mca)
+    orders = zip(*(loop.arithmetic for loop in hot), strict=True)
+    demanded = map(min, *(loops.cycles_alone(order, core, llvm_mca) for order in orders))
     found = loops.modelled_cycles([loops.assembly_of(loop) for loop in hot], core, llvm_mca)
     rows = []
     for loop, (cycles, bound), peak, arithmetic in zip(

@@ -66,6 +66,8 @@ class Loop:
     def arithmetic(self):
         """What the operator demands of it, whatever way the kernel goes: multiplies and the rest.
 
+        In two orders, of which a core in order likes one: kind behind kind, and evenly mixed.
+
         The rest is bounds, widening sums and stores as they stand in the loop, and where bytes are made of sums
         of integers the shortest requantization there is: per four results a multiply-add and a
         sum that rounds, per eight two steps of narrowing. Not in it are loads, copies, the order
@@ -75,7 +77,7 @@ class Loop:
         narrowed = sum(8 for i in self.body if _NARROWS.match(i.mnemonic))
         for mnemonic, operands, results in _REQUANTIZE:
             rest += [Instruction(0, mnemonic, operands, 0)] * (narrowed // results)
-        return list(_spread(self.multiplies, rest))
+        return [*self.multiplies, *rest], list(_spread(self.multiplies, rest))
 
 
 def multiplies_of(instructions):

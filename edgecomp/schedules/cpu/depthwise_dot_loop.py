@@ -20,7 +20,6 @@ from edgecomp.schedules.cpu.lane_dot import (
     registers_for,
 )
 from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC_BITS
-from edgecomp.schedules.cpu.windows import GroupRun
 
 #: Columns of a tile at most: more save few loads and cost code.
 _MOST_COLUMNS = 16
@@ -81,15 +80,6 @@ class DotLoop:
         shared = pixels * sum(len(group) + 4 for group in plan.groups)
         shared += 2 * len(plan.uses) * taps + _TILE_INSTRUCTIONS
         return (shared / columns + 2 * len(plan.uses) * taps) / plan.height
-
-
-def with_block_behind(
-    packing: depthwise.Packing, runs: tuple[GroupRun, ...]
-) -> depthwise.Packing:
-    """Weights that the loop loads behind the last block, and that no channel has."""
-    block = packing.block_elements(runs[-1].segments[-1])
-    data = np.concatenate([packing.data, np.zeros(block, packing.data.dtype)])
-    return dataclasses.replace(packing, data=data)
 
 
 def loop_for(operation: Operation, target: Target, height: int) -> DotLoop | None:

@@ -28,7 +28,7 @@ from edgecomp.schedules.cpu.depthwise_dot import (
     plan_rows,
     products_of,
 )
-from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for, with_block_behind
+from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for
 from edgecomp.schedules.cpu.depthwise_sums import sums_of
 from edgecomp.schedules.cpu.epilogue import integer_epilogue, vector_dtype
 from edgecomp.schedules.cpu.narrow import Accumulators, narrow, pick, piece_order
@@ -121,7 +121,7 @@ class Int8Kernel:
         self.weights = depthwise.pack_blocks(self.runs, weights, start)
         self.bias = in_order(start_of(sums.bias, self.reach), self.bias_copies)
         if self.loop:
-            self.weights = with_block_behind(self.weights, self.runs)
+            self.weights = self.weights.with_block_behind()
             self.multiplier = depthwise.pack(self.loop.factors(sums.multiplier), self.runs, 1)
         else:
             self.multiplier = in_order(sums.multiplier)

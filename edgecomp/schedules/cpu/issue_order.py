@@ -42,12 +42,18 @@ def in_issue_order(block: Sequence[Instruction]) -> list[str]:
     earliest = [0] * len(block)
     ready = [n for n in range(len(block)) if waits[n] == 0]
     order: list[str] = []
-    cycle = 0
+    cycle = written = 0
     while len(order) < len(block):
         units: list[str] = []
         together: list[int] = []
         while len(units) < _ISSUE_WIDTH:
-            can = [n for n in ready if earliest[n] <= cycle and _is_free(block[n].unit, units)]
+            can = [
+                n
+                for n in ready
+                if earliest[n] <= cycle
+                and _is_free(block[n].unit, units)
+                and (not _in_order(block[n]) or cycle + block[n].cycles >= written)
+            ]
             if not can:
                 break
             # Beside an instruction goes one of another kind, so that none is left for the end.
@@ -57,6 +63,8 @@ def in_issue_order(block: Sequence[Instruction]) -> list[str]:
             leads = block[n].unit == "alu" and not any(n in followers[m] for m in together)
             together.insert(0 if leads else len(together), n)
             units.append(block[n].unit)
+            if _in_order(block[n]):
+                written = max(written, cycle + block[n].cycles)
             for later, cycles in followers[n].items():
                 earliest[later] = max(earliest[later], cycle + cycles)
                 waits[later] -= 1
@@ -65,6 +73,11 @@ def in_issue_order(block: Sequence[Instruction]) -> list[str]:
         order += [block[n].text for n in together]
         cycle += 1
     return order
+
+
+def _in_order(instruction: Instruction) -> bool:
+    """Whether its results come behind those of the instructions before it: not multiply-adds."""
+    return bool(instruction.writes) and instruction.unit != ""
 
 
 def _is_free(unit: str, taken: Sequence[str]) -> bool:

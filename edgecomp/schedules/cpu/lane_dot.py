@@ -286,7 +286,7 @@ class LaneDot:
                 yield from self._finish(row, column)
         counter = self._counter
         yield Instruction(
-            f"subs {counter}, {counter}, #1", (counter, "flags"), (counter,), cycles=3
+            f"subs {counter}, {counter}, #1", (counter, "flags"), (counter,), "int", 3
         )
         sizes = [self._to_next_block] * len(self.x_bases) + [_VECTOR_BYTES * self._weights]
         sizes += [_VECTOR_BYTES * _HALVES, 2 * _VECTOR_BYTES * _HALVES]
@@ -416,7 +416,7 @@ def _bases(rows: list[int], step: int, width: int) -> tuple[int, ...]:
 
 
 def _add(pointer: str, step: str) -> Instruction:
-    return Instruction(f"add {pointer}, {pointer}, {step}", (pointer,), (pointer,), cycles=3)
+    return Instruction(f"add {pointer}, {pointer}, {step}", (pointer,), (pointer,), "int", 3)
 
 
 def _vector(name: str, result: str, first: str, second: str, shape: str) -> Instruction:
