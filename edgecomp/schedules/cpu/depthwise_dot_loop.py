@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu.lane_dot import (
     MOST_OFFSET,
     LaneDot,
     Narrowing,
+    in_reach,
     registers_for,
 )
 from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC_BITS
@@ -99,6 +100,8 @@ def loop_for(operation: Operation, target: Target, height: int) -> DotLoop | Non
     narrowing = _narrowing(kind.finish, sums_of(operation, target, products.x_dtype))
     plan = plan_rows(window, height, products.group)
     if narrowing is None or not registers_for(window, plan, len(narrowing.constants())):
+        return None
+    if target.core.in_order and not in_reach(window, plan):
         return None
     columns = min(_MOST_COLUMNS, output.shape[3])
     while columns and window.span(columns) * max(steps[1], steps[3]) > MOST_OFFSET:

@@ -1,7 +1,9 @@
 """Order of instructions for cores that issue them in order: list scheduling of one block.
 
 Registers are chosen already. The model is LLVM's of Cortex-A55: two instructions a cycle, one
-load, one store, one of the vector instructions that are no multiply-adds.
+load, one store, one of the vector instructions that are no multiply-adds, which has to come first
+in its cycle. Results of all but multiply-adds are written in the order of the instructions: one
+that takes fewer cycles than another does not start beside it.
 """
 
 import dataclasses

@@ -41,6 +41,8 @@ _X = 3
 _FIRST_MULTIPLIER = _VECTOR_BYTES * _HALVES
 #: Columns of x that offsets in registers reach: there are 31 registers, and pointers need some.
 _REACH = 10
+#: Rows of x of a tile at most where each has a pointer of its own.
+_MOST_POINTERS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,12 @@ def registers_for(window: Window, plan: RowPlan, constants: int) -> Registers | 
         held_columns=ring,
         held_results=results,
     )
+
+
+def in_reach(window: Window, plan: RowPlan) -> bool:
+    """Whether the loop for a core in order reaches all of x: column after column, in steps."""
+    near = window.size[1] <= _REACH and window.strides[1] <= _REACH
+    return near and window.dilations[1] == 1 and sum(map(len, plan.groups)) <= _MOST_POINTERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +234,8 @@ class LaneDot:
             return []
         reach = min(_REACH, self.window.span(self.columns) - 1)
         found = [_VECTOR_BYTES, *(n * self.x_column for n in range(1, reach + 1))]
-        return list(dict.fromkeys([*found, self._to_next_block]))
+        found += [self._to_next_block] if self._steps else []
+        return list(dict.fromkeys(found))
 
     @property
     def _steps(self) -> int:

@@ -56,6 +56,22 @@ def test_equal_bits(case, target):
     np.testing.assert_array_equal(found, expected)
 
 
+WIDE = (
+    conv(16, 7, 30, k=(3, 2), s=(1, 11)),
+    conv(16, 9, 24, k=(8, 1)),
+    Conv(c=8, m=8, g=8, h=7, w=24, d=(2, 3), p=(2, 3, 2, 3), finish="requantize", act=RELU),
+)
+
+
+@pytest.mark.parametrize("case", WIDE, ids=str)
+def test_what_offsets_in_registers_do_not_reach(case):
+    for target in (A55, A76):
+        operation, buffers, expected = make_integer(case, target, np.random.default_rng(5))
+        assert bool(loop_for(operation, target, 1)) == (target is A76)
+        found, _ = run(depthwise_int8, operation, buffers, target)
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("target", [A55, A76], ids=lambda t: t.name)
 @pytest.mark.parametrize("zero", [-128, -37, 0, 101])
 @pytest.mark.parametrize("act", [None, RELU], ids=["plain", "relu"])
