@@ -132,8 +132,9 @@ def modelled_cycles(regions, core, llvm_mca):
         llvm-mca's BlockRThroughput, which does not see that what only one of two units can do
         leaves less of it for what both can.
     """
+    number_of = {tuple(region): number for number, region in enumerate(regions)}
     lines = []
-    for number, region in enumerate(regions):
+    for region, number in number_of.items():
         lines += [f"# LLVM-MCA-BEGIN r{number}", *region, f"# LLVM-MCA-END r{number}"]
     command = [llvm_mca, "-mtriple=aarch64", f"-mcpu={core}", "-mattr=+all", "--json"]
     command += [f"-iterations={ITERATIONS}", "-skip-unsupported-instructions=lack-sched"]
@@ -141,7 +142,8 @@ def modelled_cycles(regions, core, llvm_mca):
         command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=True
     ).stdout
     views = {r["Name"]: r for r in json.loads(text)["CodeRegions"]}
-    return [_cycles_and_bound(views[f"r{number}"]) for number in range(len(regions))]
+    found = {number: _cycles_and_bound(views[f"r{number}"]) for number in number_of.values()}
+    return [found[number_of[tuple(region)]] for region in regions]
 
 
 def _cycles_and_bound(view):
