@@ -97,10 +97,13 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
 
 
 def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
-    """The tile of each height with its modelled instructions per output."""
+    """The tile of each height with its modelled instructions per output.
+
+    Where there is a loop, only tiles that have it.
+    """
     products, window = products_of(target), depthwise.window_of(operation)
     output = operation.output
-    found = []
+    found, looped = [], []
     for height in (1, 2):
         if output.shape[2] % height:
             continue
@@ -108,7 +111,7 @@ def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
         if loop:
             walk = _walk(target, operation, loop.columns)
             cost = loop.cost(loop.columns) + _FINISH_COST * products.sums(products.lanes)
-            found.append((cost, Params(height=height, walk=walk)))
+            looped.append((cost, Params(height=height, walk=walk)))
             continue
         plan = plan_rows(window, height, products.group)
         sums = products.sums(products.lanes)
@@ -124,7 +127,7 @@ def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
         cost = (shared / columns + own) / height + _FINISH_COST * sums
         walk = _walk(target, operation, columns)
         found.append((cost, Params(height=height, walk=walk)))
-    return found
+    return looped or found
 
 
 def _walk(target: Target, operation: Operation, columns: int) -> Walk:
