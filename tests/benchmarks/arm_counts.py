@@ -8,8 +8,10 @@ which take every load for a hit in the level-1 cache. Neither is a time.
 
 The share of a loop is the modelled cycles that its multiplies alone would take, on independent
 registers, divided by the modelled cycles of the whole loop. Loops over K are told apart from
-loops over tiles, in which K is unrolled and whose body also requantizes and stores: there the
-cycles that issue and units alone would take are the fairer bound, and printed beside.
+loops over tiles, in which K is unrolled and whose body also requantizes and stores. Two more shares
+stand beside: "all arithmetic" takes whatever the operator demands for the multiplies, with the
+shortest instructions known for it rather than the kernel's; "bound" takes all instructions of
+the loop, which then wait for issue and units alone: what its order loses.
 """
 
 import collections
@@ -97,7 +99,11 @@ def measure_family(name, functions, llvm_mca):
         "kernels": len(functions),
         "code_instructions": len(every),
         "instructions": sum(i.count for i in every),
-        "multiplies": sum(i.count for i in every if loops.is_multiply(i)),
+        "multiplies": sum(
+            i.count
+            for instructions in functions.values()
+            for i in loops.multiplies_of(instructions)
+        ),
         "mnemonics": dict(mnemonics.most_common(16)),
         "parts": {
             part: {
@@ -118,10 +124,14 @@ def model_loops(hot, core, llvm_mca):
 
     A loop whose code the compiler split into blocks is taken as if all of them ran.
     """
-    peaks = loops.multiply_cycles([loop.multiplies for loop in hot], core, llvm_mca)
+    peaks = loops.cycles_alone([loop.multiplies for loop in hot], core, llvm_mca)
+    orders = zip(*(loop.arithmetic for loop in hot), strict=True)
+    demanded = map(min, *(loops.cycles_alone(order, core, llvm_mca) for order in orders))
     found = loops.modelled_cycles([loops.assembly_of(loop) for loop in hot], core, llvm_mca)
     rows = []
-    for loop, (cycles, bound), peak in zip(hot, found, peaks, strict=True):
+    for loop, (cycles, bound), peak, arithmetic in zip(
+        hot, found, peaks, demanded, strict=True
+    ):
         rows.append(
             {
                 "symbol": loop.symbol,
@@ -131,14 +141,16 @@ def model_loops(hot, core, llvm_mca):
                 "cycles": cycles,
                 "bound_cycles": bound,
                 "peak_cycles": peak,
+                "arithmetic_cycles": arithmetic,
             }
         )
     weighted = {
         key: sum(row["iterations"] * row[key] for row in rows)
-        for key in ("cycles", "bound_cycles", "peak_cycles")
+        for key in ("cycles", "bound_cycles", "peak_cycles", "arithmetic_cycles")
     }
     return {
         "peak_share": weighted["peak_cycles"] / weighted["cycles"],
+        "arithmetic_share": weighted["arithmetic_cycles"] / weighted["cycles"],
         "bound_share": weighted["bound_cycles"] / weighted["cycles"],
         "loops": rows,
     }
@@ -163,8 +175,10 @@ def markdown(result):
     ]
     header = ["target", "precision", "kernel", "M instructions", "M multiplies", "loops over"]
     header += ["M in them"]
-    header += [f"{what}, {core}" for core in _CORES for what in ("multiply peak", "bound")]
-    out += [f"| {' | '.join(header)} |", "|---|---|---|---:|---:|---|" + "---:|" * 5]
+    shares = ("multiply peak", "all arithmetic", "bound")
+    header += [f"{what}, {core}" for core in _CORES for what in shares]
+    columns = 1 + len(shares) * len(_CORES)
+    out += [f"| {' | '.join(header)} |", "|---|---|---|---:|---:|---|" + "---:|" * columns]
     for row in result["rows"]:
         for line in row["families"]:
             if line["instructions"] < _LEAST_SHARE * row["instructions"]:
@@ -172,7 +186,7 @@ def markdown(result):
             counts = [f"{line[key] / 1e6:.2f}" for key in ("instructions", "multiplies")]
             cells = [row["target"], row["precision"], line["family"], *counts]
             for part, found in line["parts"].items() or [("", None)]:
-                shares = part_cells(found) if found else [""] * 5
+                shares = part_cells(found) if found else [""] * columns
                 out.append(f"| {' | '.join([*cells, part, *shares])} |")
     return "\n".join(out)
 
@@ -182,7 +196,7 @@ def part_cells(part):
     shares = [
         f"{part['models'][core][key]:.0%}"
         for core in _CORES
-        for key in ("peak_share", "bound_share")
+        for key in ("peak_share", "arithmetic_share", "bound_share")
     ]
     return [f"{part['instructions'] / 1e6:.2f}", *shares]
 

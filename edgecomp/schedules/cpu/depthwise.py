@@ -119,6 +119,12 @@ class Packing:
         start = sum(s.blocks * self.block_elements(s) for s in before)
         return start + block * self.block_elements(segment)
 
+    def with_block_behind(self) -> "Packing":
+        """The same with zeros for a loop that loads a block's numbers behind the last one."""
+        block = self.block_elements(self.runs[-1].segments[-1])
+        data = np.concatenate([self.data, np.zeros(block, self.data.dtype)])
+        return dataclasses.replace(self, data=data)
+
 
 def block_lanes(segment: Segment, multiplier: int) -> int:
     """Lanes of all output vectors of a block."""

@@ -115,6 +115,11 @@ class Products(abc.ABC):
     def weight_vectors(self, lanes: int, use: Use) -> tuple[int, ...]:
         """Elements of each vector of packed weights."""
 
+    def joins_columns(self, use: Use) -> bool:
+        """Whether ``add`` takes operands and weights of two columns of the window at once."""
+        del use
+        return False
+
     @abc.abstractmethod
     def interleave(self, builder: KernelBuilder, rows: list[Expr], lanes: int) -> list[Expr]:
         """Bring a group of rows, vectors of bytes, into operands."""
@@ -283,6 +288,10 @@ class WideningRows(Products):
     def weight_vectors(self, lanes: int, use: Use) -> tuple[int, ...]:
         """A vector per row."""
         return (lanes,) * len(use.kernel_rows)
+
+    def joins_columns(self, use: Use) -> bool:
+        """A row without a partner: its products fit 16 bits with those of the next column."""
+        return len(use.kernel_rows) == 1
 
     def interleave(self, builder: KernelBuilder, rows: list[Expr], lanes: int) -> list[Expr]:
         """Nothing to do: the multiplication widens."""

@@ -65,6 +65,8 @@ class FloatKernel:
         self.epilogue = float_epilogue(kind.activation, self.residual)
         dynamic = has_dynamic((*self.x.shape, *self.output.shape))
         self.loop = None if dynamic else loop_for(operation, target)
+        if self.loop and self.loop.vectors == 1:
+            self.packing = self.packing.with_block_behind()
         self.builder = KernelBuilder(target.core.isa)
 
     def build(self, name: str) -> tuple[Kernel, Dimension]:

@@ -11,6 +11,7 @@ from edgecomp.plan.finish import Requantize, Scale
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
+from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for
 from edgecomp.schedules.cpu.depthwise_int8_kernel import Int8Kernel, Params
 from edgecomp.schedules.cpu.epilogue import refuse_epilogue
 from edgecomp.schedules.cpu.progress import band_progress
@@ -96,12 +97,21 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
 
 
 def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
-    """The tile of each height with its modelled instructions per output."""
+    """The tile of each height with its modelled instructions per output.
+
+    Where there is a loop, only tiles that have it.
+    """
     products, window = products_of(target), depthwise.window_of(operation)
     output = operation.output
-    found = []
+    found, looped = [], []
     for height in (1, 2):
         if output.shape[2] % height:
+            continue
+        loop = loop_for(operation, target, height)
+        if loop:
+            walk = _walk(target, operation, loop.columns)
+            cost = loop.cost(loop.columns) + _FINISH_COST * products.sums(products.lanes)
+            looped.append((cost, Params(height=height, walk=walk)))
             continue
         plan = plan_rows(window, height, products.group)
         sums = products.sums(products.lanes)
@@ -117,7 +127,7 @@ def _tiles(target: Target, operation: Operation) -> list[tuple[float, Params]]:
         cost = (shared / columns + own) / height + _FINISH_COST * sums
         walk = _walk(target, operation, columns)
         found.append((cost, Params(height=height, walk=walk)))
-    return found
+    return looped or found
 
 
 def _walk(target: Target, operation: Operation, columns: int) -> Walk:

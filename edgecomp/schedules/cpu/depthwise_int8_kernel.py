@@ -16,6 +16,7 @@ from edgecomp.schedules.builder import (
     KernelBuilder,
     constant,
     load,
+    pointer_to,
     ramp,
     reinterpret,
 )
@@ -27,9 +28,11 @@ from edgecomp.schedules.cpu.depthwise_dot import (
     plan_rows,
     products_of,
 )
+from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for
+from edgecomp.schedules.cpu.depthwise_sums import sums_of
 from edgecomp.schedules.cpu.epilogue import integer_epilogue, vector_dtype
 from edgecomp.schedules.cpu.narrow import Accumulators, narrow, pick, piece_order
-from edgecomp.schedules.cpu.reach import greatest_x, reach_of, start_of
+from edgecomp.schedules.cpu.reach import start_of
 from edgecomp.schedules.cpu.residual import Addition, narrow_added
 from edgecomp.schedules.cpu.windows import GroupRun, Lanes, Place, Segment, Walk
 
@@ -72,6 +75,8 @@ class Int8Kernel:
             kind.finish, kind.activation, kind.integer_add, self.output, self.residual
         )
         self.runs = windows.channel_groups(self.x.shape[1], params.walk)
+        loop = loop_for(operation, target, params.height)
+        self.loop = loop if loop and params.walk.columns <= loop.columns else None
         self._pack(operation)
         self.builder = KernelBuilder(target.core.isa)
 
@@ -79,24 +84,17 @@ class Int8Kernel:
     def bias_copies(self) -> int:
         """How often a block's biases lie behind each other: once per output of a tile or once."""
         outputs = self.params.height * self.params.walk.columns
-        return outputs if self.products.loads_biases else 1
+        return outputs if self.products.loads_biases and not self.loop else 1
 
     def _pack(self, operation: Operation) -> None:
         """Weights per use and column; bias and multipliers in the order of the sums."""
-        taps, bias = depthwise.constants_of(operation)
-        channels, width = len(taps), self.window.size[1]
-        totals = taps.astype(np.int64).sum(axis=1, keepdims=True)
-        if self.x.dtype != self.products.x_dtype:
-            # The kernel reads x + 128 as uint8, or x - 128 as int8.
-            bias = bias + totals * (-128 if self.products.x_dtype == "uint8" else 128)
-        table = taps.reshape(channels, *self.window.size)
-        multiplier = np.broadcast_to(self.finish.multiplier.reshape(-1), (channels,))
-        farthest = greatest_x(self.products.x_dtype) * np.abs(taps.astype(np.int64)).sum(
-            axis=1
-        )
-        farthest = farthest + np.abs(bias.astype(np.int64).reshape(-1))
-        self.reach = reach_of(self.target, farthest, multiplier)
-        if not self._narrows_floats():
+        sums = sums_of(operation, self.target, self.products.x_dtype)
+        channels, width = len(sums.taps), self.window.size[1]
+        table = sums.taps.reshape(channels, *self.window.size)
+        self.reach = sums.reach
+        if self.loop:
+            self.reach = dataclasses.replace(self.reach, offset=self.loop.narrowing.start)
+        elif not self._narrows_floats():
             self.reach = dataclasses.replace(self.reach, offset=0)
         self.starts = []
         start = 0
@@ -121,8 +119,12 @@ class Int8Kernel:
             return depthwise.pack_blocks(self.runs, make, copies)
 
         self.weights = depthwise.pack_blocks(self.runs, weights, start)
-        self.bias = in_order(start_of(bias.reshape(-1), self.reach), self.bias_copies)
-        self.multiplier = in_order(multiplier.astype(np.float32))
+        self.bias = in_order(start_of(sums.bias, self.reach), self.bias_copies)
+        if self.loop:
+            self.weights = self.weights.with_block_behind()
+            self.multiplier = depthwise.pack(self.loop.factors(sums.multiplier), self.runs, 1)
+        else:
+            self.multiplier = in_order(sums.multiplier)
 
     def _narrows_floats(self) -> bool:
         """Whether what follows the sums takes them with an offset."""
@@ -179,15 +181,41 @@ class Int8Kernel:
                 ]
                 self._tile(_Block(segment.vectors[0], at, *starts), place, columns)
 
-            windows.walk_blocks(builder, run.segments, block)
+            if not self.loop:
+                windows.walk_blocks(builder, run.segments, block)
+                return
+            for segment in run.segments:
+                at = channel + segment.first_channel
+                starts = [
+                    base + packing.block_offset(run, segment, 0)
+                    for base, packing in zip(bases, packings, strict=True)
+                ]
+                self._all_blocks(place, at, starts, (columns, segment.blocks))
 
         windows.walk_tiles(builder, self.output.shape[3], self.params.walk, begin, end, tile)
+
+    def _all_blocks(
+        self, place: Place, channel: Expr, starts: list[Expr], size: tuple[int, int]
+    ) -> None:
+        """The loop over some columns and blocks."""
+        assert self.loop
+        tile = self.loop.tile(*size)
+        x = [pointer_to(self.x_buffer, place.x_index(channel, row, 0)) for row in tile.x_bases]
+        buffers = (self.weight_buffer, self.bias_buffer, self.multiplier_buffer)
+        tables = [pointer_to(b, start) for b, start in zip(buffers, starts, strict=True)]
+        out = [
+            pointer_to(self.out_buffer, place.index("out", channel, 0, row))
+            for row in tile.out_bases
+        ]
+        self.builder.call_llvm(tile.name, tile.llvm(), *x, *tables, *out)
 
     def _tile(self, block: _Block, place: Place, columns: int) -> None:
         """A few columns of one or two rows of a vector of channels."""
         count = self.products.sums(block.vector.lanes)
         lanes = block.vector.lanes // count
         sums = self._start(block, columns, count, lanes)
+        # Operands that wait for those of the next column of the window.
+        waiting: dict[tuple[int, int], list[Expr]] = {}
         for position, users in self.window.users(columns).items():
             for index, members in enumerate(self.plan.groups):
                 rows = [self._x_row(block, place, row, position) for row in members]
@@ -196,8 +224,15 @@ class Int8Kernel:
                 for number, use in enumerate(self.plan.uses):
                     if use.group != index:
                         continue
+                    joins = self.products.joins_columns(use)
                     for column, tap in users:
-                        self._add(block, sums[use.out_row][column], named, number, tap, lanes)
+                        before = waiting.pop((number, column), [])
+                        taps = (tap - 1, tap) if before else (tap,)
+                        if joins and not before and tap + 1 < self.window.size[1]:
+                            waiting[number, column] = named
+                            continue
+                        total = sums[use.out_row][column]
+                        self._add(block, total, [*before, *named], number, taps, lanes)
         for out_row in range(self.params.height):
             for column in range(columns):
                 totals = [
@@ -247,15 +282,15 @@ class Int8Kernel:
         sums: list[Buffer],
         operands: list[Expr],
         number: int,
-        tap: int,
+        taps: tuple[int, ...],
         lanes: int,
     ) -> None:
-        """Add the products of one use and column of the window."""
+        """Add the products of one use and of columns of the window beside each other."""
         use = self.plan.uses[number]
-        start = self.starts[number] + tap * self.products.slots(use)
+        start = self.starts[number] + taps[0] * self.products.slots(use)
         at = block.weights + start * block.vector.lanes
         weights = []
-        for size in self.products.weight_vectors(block.vector.lanes, use):
+        for size in len(taps) * self.products.weight_vectors(block.vector.lanes, use):
             weights.append(load(self.weight_buffer, at, size))
             at = at + size
         totals = [load(buffer, 0, lanes) for buffer in sums]

@@ -1,7 +1,9 @@
 """Order of instructions for cores that issue them in order: list scheduling of one block.
 
 Registers are chosen already. The model is LLVM's of Cortex-A55: two instructions a cycle, one
-load, one store, one of the vector instructions that are no multiply-adds.
+load, one store, one of the vector instructions that are no multiply-adds, which has to come first
+in its cycle. Results of all but multiply-adds are written in the order of the instructions: one
+that takes fewer cycles than another does not start beside it.
 """
 
 import dataclasses
@@ -42,25 +44,42 @@ def in_issue_order(block: Sequence[Instruction]) -> list[str]:
     earliest = [0] * len(block)
     ready = [n for n in range(len(block)) if waits[n] == 0]
     order: list[str] = []
-    cycle = 0
+    cycle = written = 0
     while len(order) < len(block):
         units: list[str] = []
+        together: list[int] = []
         while len(units) < _ISSUE_WIDTH:
-            can = [n for n in ready if earliest[n] <= cycle and _is_free(block[n].unit, units)]
+            can = [
+                n
+                for n in ready
+                if earliest[n] <= cycle
+                and _is_free(block[n].unit, units)
+                and (not _in_order(block[n]) or cycle + block[n].cycles >= written)
+            ]
             if not can:
                 break
             # Beside an instruction goes one of another kind, so that none is left for the end.
             n = max(can, key=lambda n: (block[n].unit not in units, heights[n], -n))
             ready.remove(n)
-            order.append(block[n].text)
+            # What takes both pipes of the vector unit has to be the first of a cycle.
+            leads = block[n].unit == "alu" and not any(n in followers[m] for m in together)
+            together.insert(0 if leads else len(together), n)
             units.append(block[n].unit)
+            if _in_order(block[n]):
+                written = max(written, cycle + block[n].cycles)
             for later, cycles in followers[n].items():
                 earliest[later] = max(earliest[later], cycle + cycles)
                 waits[later] -= 1
                 if waits[later] == 0:
                     ready.append(later)
+        order += [block[n].text for n in together]
         cycle += 1
     return order
+
+
+def _in_order(instruction: Instruction) -> bool:
+    """Whether its results come behind those of the instructions before it: not multiply-adds."""
+    return bool(instruction.writes) and instruction.unit != ""
 
 
 def _is_free(unit: str, taken: Sequence[str]) -> bool:

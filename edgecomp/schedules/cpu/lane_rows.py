@@ -143,8 +143,9 @@ class LaneRows:
         Operands: x, weights, output, its rows out of reach, counter, the first three again, the
         steps to rows of x out of reach, to the next block and to such rows of the output, bounds.
         """
+        start = in_issue_order(list(self._start()))
         block = in_issue_order(list(self._block()))
-        return [f"mov $4, #{self.blocks}", "1:", *block, "b.ne 1b"]
+        return [*start, f"mov $4, #{self.blocks}", "1:", *block, "b.ne 1b"]
 
     @functools.cached_property
     def _x_rows(self) -> list[list[tuple[int, int]]]:
@@ -168,23 +169,31 @@ class LaneRows:
         left = _MOST_OFFSET - self.columns * self.out_column
         return 1 + left // self.out_row if self.out_row % VECTOR_BYTES == 0 else 1
 
-    def _block(self) -> Iterator[Instruction]:
-        """One vector of channels, in an order that is right but slow."""
+    def _start(self) -> Iterator[Instruction]:
+        """Loads that a block starts with: bias, taps, and x as far as there are registers."""
         yield _load("v0", "$1", 0)
-        for tap in range(self.window.size[0] * self.window.size[1]):
+        for tap in range(self._taps):
             yield _load(self._tap(tap), "$1", VECTOR_BYTES * (1 + tap))
-        size = VECTOR_BYTES * (1 + self.window.size[0] * self.window.size[1])
+        for number in range(self._loaded):
+            yield self._load_x(number)
+
+    def _block(self) -> Iterator[Instruction]:
+        """One vector of channels and the start of the next, in an order that is right but slow.
+
+        Behind the last block, what is loaded for the next one lies in the slack of x and in taps
+        that no channel has.
+        """
         for n in range(1, self.rows * self.columns):
-            yield Instruction(f"mov v{n}.16b, v0.16b", (f"v{n}",), ("v0",), "alu", 1)
+            yield _load(f"v{n}", "$1", 0)
         number = 0
         for place, users in enumerate(self._x_rows):
             if place and place % self._x_reach == 0:
                 yield _add("$0", "$0", "$8")
-            for position, columns in self.window.users(self.columns).items():
-                x = f"v{self._first_x + number % self._x_registers}"
+            for columns in self._users.values():
+                if number >= self._loaded:
+                    yield self._load_x(number)
+                x = self._x(number)
                 number += 1
-                offset = place % self._x_reach * self.x_row + position * self.x_column
-                yield _load(x, "$0", offset)
                 for column, tap in sorted(columns, reverse=True):
                     for row, tap_row in users:
                         weight = self._tap(tap_row * self.window.size[1] + tap)
@@ -194,15 +203,40 @@ class LaneRows:
                             (total,),
                             (total, x, weight),
                         )
-        yield Instruction("subs $4, $4, #1", ("$4", "flags"), ("$4",), cycles=3)
+        yield Instruction("subs $4, $4, #1", ("$4", "flags"), ("$4",), "int", 3)
         yield _add("$0", "$0", "$9")
-        yield _add("$1", "$1", f"#{size}")
+        yield _add("$1", "$1", f"#{VECTOR_BYTES * (1 + self._taps)}")
         for row in range(self.rows):
             if row and row % self._out_reach == 0:
                 yield _add("$3", "$2" if row == self._out_reach else "$3", "$10")
             for column in range(self.columns):
                 yield from self._finish(row, column)
         yield _add("$2", "$2", f"#{VECTOR_BYTES}")
+        yield from self._start()
+
+    @functools.cached_property
+    def _users(self) -> dict[int, list[tuple[int, int]]]:
+        """Column of x -> (column of the tile, tap) that read it."""
+        return self.window.users(self.columns)
+
+    @property
+    def _loaded(self) -> int:
+        """Vectors of x, of the first row, that a block finds in registers."""
+        return min(self._x_registers, len(self._users))
+
+    def _load_x(self, number: int) -> Instruction:
+        """A vector of x, counted row by row."""
+        place, column = divmod(number, len(self._users))
+        position = list(self._users)[column]
+        offset = place % self._x_reach * self.x_row + position * self.x_column
+        return _load(self._x(number), "$0", offset)
+
+    def _x(self, number: int) -> str:
+        return f"v{self._first_x + number % self._x_registers}"
+
+    @property
+    def _taps(self) -> int:
+        return self.window.size[0] * self.window.size[1]
 
     def _finish(self, row: int, column: int) -> Iterator[Instruction]:
         """Bounds and the store."""
@@ -226,7 +260,7 @@ class LaneRows:
 
     @property
     def _first_x(self) -> int:
-        return self.rows * self.columns + self.window.size[0] * self.window.size[1]
+        return self.rows * self.columns + self._taps
 
     @property
     def _x_registers(self) -> int:
@@ -240,4 +274,4 @@ def _load(register: str, pointer: str, offset: int) -> Instruction:
 
 def _add(result: str, first: str, second: str) -> Instruction:
     reads = [register for register in (first, second) if register.startswith("$")]
-    return Instruction(f"add {result}, {first}, {second}", (result,), tuple(reads), cycles=1)
+    return Instruction(f"add {result}, {first}, {second}", (result,), tuple(reads), "int", 3)

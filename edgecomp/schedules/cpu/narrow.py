@@ -9,7 +9,8 @@ each int32 vector.
 
 aarch64 rounds by adding 1.5 * 2^23 instead: its conversions take four times as long. The product
 is then ``fmulx``, which nothing contracts with that sum. The result lies in the low bits: whole
-halves are picked where the products fit 16 bits, and clamped to it where they do not.
+halves are picked where the products fit 16 bits, and clamped to it where they do not. An even
+zero point is part of the number added: half to even of the sum is then that of the product.
 
 The order of lanes: x86 narrows within 128-bit pieces. ``piece_order`` says which channel each
 lane of the int32 vectors holds so that the bytes come out in order; kernels that interleave
@@ -139,7 +140,7 @@ def narrow_scaled(
     rounded = []
     for product in products:
         value = clamped(target, product, parameters) if clamps else product
-        integer = _rounded(target, value, lanes)
+        integer = _rounded(target, value, lanes, parameters.zero_point)
         rounded.append(builder.let("rounded", integer, vector_dtype("int32", lanes)))
     zero = parameters.zero_point
     if target.core.isa == "x86_64":
@@ -163,10 +164,16 @@ def scaled(target: Target, total: Expr, multiplier: Expr, lanes: int, reach: Rea
     return value * multiplier
 
 
-def _rounded(target: Target, value: Expr, lanes: int) -> Expr:
-    """Rounded to int32; on aarch64 only the low 16 bits are the result's."""
+def _folded_zero(zero: int) -> int:
+    """The zero point, where the sum that rounds can hold it: an odd one turns ties around."""
+    return zero if zero % 2 == 0 else 0
+
+
+def _rounded(target: Target, value: Expr, lanes: int, zero: int) -> Expr:
+    """Rounded to int32; on aarch64 only the low 16 bits are the result's, zero folded in."""
     if target.core.isa == "aarch64":
-        shifted = value + constant(ROUNDING_MAGIC, "float32", lanes)
+        magic = ROUNDING_MAGIC + _folded_zero(zero)
+        shifted = value + constant(magic, "float32", lanes)
         return reinterpret(vector_dtype("int32", lanes), shifted)
     return round_half_even(target, value, lanes)
 
@@ -228,29 +235,16 @@ def _narrow_armv7(builder: KernelBuilder, rounded: list[Expr], zero: int, dtype:
 def _narrow_aarch64(
     builder: KernelBuilder, rounded: list[Expr], parameters: Requantize, dtype: str
 ) -> Expr:
-    """Low halves, then saturated to bytes.
-
-    Where int8 results have the zero point -128, saturation to uint8 is the lower bound; turning
-    the sign bit then subtracts 128.
-    """
+    """Low halves, then saturated to bytes."""
     assert ROUNDING_MAGIC_BITS % (1 << 16) == 0
-    zero, count = parameters.zero_point, 4 * len(rounded)
-    flips = dtype == "int8" and zero == -128
-    name = "sqxtn" if dtype == "int8" and not flips else "sqxtun"
-    narrowed = "int8x8" if name == "sqxtn" else "uint8x8"
+    left = parameters.zero_point - _folded_zero(parameters.zero_point)
+    name, narrowed = ("sqxtn", "int8x8") if dtype == "int8" else ("sqxtun", "uint8x8")
     pieces = []
     for pair in zip(rounded[::2], rounded[1::2], strict=True):
         halves = [reinterpret("int16x8", value) for value in pair]
         words = builder.let("words", pick(halves, np.arange(0, 16, 2)), "int16x8")
-        total = words if flips else _add_saturating(words, zero, 8)
+        total = _add_saturating(words, left, 8)
         pieces.append(intrinsic(narrowed, f"llvm.aarch64.neon.{name}.v8i8", total))
+    count = 4 * len(rounded)
     joined = pieces[0] if len(pieces) == 1 else pick(pieces, np.arange(count))
-    if not flips:
-        return _bound(builder, joined, parameters, dtype, count)
-    stored = builder.let("stored", joined, f"uint8x{count}")
-    if parameters.low > -128:
-        stored = tirx.max(stored, constant(parameters.low + 128, "uint8", count))
-    if parameters.high < 127:
-        stored = tirx.min(stored, constant(parameters.high + 128, "uint8", count))
-    flipped = stored ^ constant(0x80, "uint8", count)
-    return builder.let("narrowed", reinterpret(f"int8x{count}", flipped), f"int8x{count}")
+    return _bound(builder, joined, parameters, dtype, count)

@@ -53,3 +53,21 @@ def test_one_instruction_of_a_unit_a_cycle():
         Instruction("free", ("c",), (), "", 1),
     ]
     assert in_issue_order(block) == ["load a", "free", "load b"]
+
+
+def test_results_come_in_order_but_those_of_multiply_adds():
+    block = [
+        Instruction("maximum", ("a",), (), "alu", 4),
+        Instruction("load", ("b",), (), "load", 3),
+        Instruction("multiply", ("c",), ()),
+    ]
+    assert in_issue_order(block) == ["maximum", "multiply", "load"]
+
+
+def test_what_takes_the_whole_vector_unit_leads_its_cycle():
+    block = [
+        Instruction("load", ("a",), (), "load", 4),
+        Instruction("use", ("c",), ("a",)),
+        Instruction("maximum", ("b",), (), "alu", 4),
+    ]
+    assert in_issue_order(block) == ["maximum", "load", "use"]

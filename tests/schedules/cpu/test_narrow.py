@@ -20,7 +20,7 @@ GROUPS = 64
 #: 16 bits once scaled; neither exact nor saturated.
 REACHES = [(1 << 21, 1e-3), (1 << 26, 4e-4), (1 << 21, 0.2), (1 << 24, 1e-5)]
 #: Zero point less the least value, bounds above it: whole range, Relu, a narrow clip.
-BOUNDS = [(100, 0, 255), (0, 0, 255), (0, 0, 200), (7, 7, 90), (255, 0, 255)]
+BOUNDS = [(100, 0, 255), (0, 0, 255), (0, 0, 200), (7, 7, 90), (255, 0, 255), (101, 2, 99)]
 
 
 def accumulators(farthest, multiplier, rng):
