@@ -12,12 +12,15 @@ from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
+<<<<<<< HEAD
 from edgecomp.lower.place_copies import place_copies
 from edgecomp.lower.processor_part import (
     OnProcessor,
     processor_part,
     require_none_on_processor,
 )
+=======
+>>>>>>> main
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
@@ -105,6 +108,7 @@ def lower(
             hint="build without --require-full-target, or rewrite these operators",
         )
     if symbols:
+<<<<<<< HEAD
         seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
         constants = Constants()
         constants.share(program)
@@ -124,6 +128,10 @@ def lower(
             require_none_on_processor(on_processor)
         if not why_not:
             selected = place_copies(program, selected)
+=======
+        make_dynamic(made, target, symbols, variants)
+    selected = select(program, target, without, table)
+>>>>>>> main
 
     def compiled(done: int, total: int) -> None:
         if progress:
@@ -143,6 +151,31 @@ def _why_not_on_gpu(made: LaidOut, symbols: Sequence[Symbol]) -> str:
     if symbols:
         return "its dimensions differ from run to run"
     return "it has branches or loops" if made.regions else ""
+
+
+def make_dynamic(
+    made: LaidOut, target: Target, symbols: Sequence[Symbol], variants: Iterable[Variant]
+) -> None:
+    """Put expressions of the symbols into a program of the largest sizes.
+
+    Args:
+        made: changed.
+        target: that it was made for.
+        symbols: of dynamic dimensions.
+        variants: the model at other sizes, each looked at once.
+
+    Raises:
+        EdgecompError: DIMENSION_FREE naming the operation that is another one at other sizes.
+    """
+    seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
+    constants = Constants()
+    constants.share(made.program)
+    for variant in variants:
+        other = laid_out_program(variant.model, target, made.program.name)
+        constants.share(other.program)
+        seen.append(Seen(variant.sizes, other))
+    generalize(seen)
+    made.program.symbols = tuple(symbols)
 
 
 def _kernel_choice(selected: list[Selected], table: CostTable | None) -> dict[str, int | str]:
