@@ -12,15 +12,12 @@ from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
-<<<<<<< HEAD
 from edgecomp.lower.place_copies import place_copies
 from edgecomp.lower.processor_part import (
     OnProcessor,
     processor_part,
     require_none_on_processor,
 )
-=======
->>>>>>> main
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
@@ -108,16 +105,7 @@ def lower(
             hint="build without --require-full-target, or rewrite these operators",
         )
     if symbols:
-<<<<<<< HEAD
-        seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
-        constants = Constants()
-        constants.share(program)
-        for variant in variants:
-            other = laid_out_program(variant.model, target, name)
-            constants.share(other.program)
-            seen.append(Seen(variant.sizes, other))
-        generalize(seen)
-        program.symbols = tuple(symbols)
+        make_dynamic(made, target, symbols, variants)
     set_aliases(program)
     why_not = _why_not_on_gpu(made, symbols)
     selected = select(program, target, without, table, allow_gpu=not why_not)
@@ -128,10 +116,6 @@ def lower(
             require_none_on_processor(on_processor)
         if not why_not:
             selected = place_copies(program, selected)
-=======
-        make_dynamic(made, target, symbols, variants)
-    selected = select(program, target, without, table)
->>>>>>> main
 
     def compiled(done: int, total: int) -> None:
         if progress:
