@@ -144,6 +144,9 @@ static void test_refusals(void) {
   fake.version = "something else";
   refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 0.0");
   fake_reset();
+  fake.rounds_to_zero = true;
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "does not round to the nearest float");
+  fake_reset();
   of.program.extensions = "cl_khr_two,cl_khr_on";
   refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no cl_khr_on,");
   of.program.extensions = "cl_khr_two,cl_khr_one";
