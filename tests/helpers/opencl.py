@@ -6,7 +6,6 @@ import functools
 import numpy as np
 import pytest
 
-from edgecomp.lower.device_source import opencl_source
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.schedule import Constant
 
@@ -120,6 +119,8 @@ def run_gpu_calls(calls, target, buffers):
     """
     if reason_without_device():
         pytest.skip(reason_without_device())
+    from edgecomp.lower.device_source import opencl_source
+
     device = _device()
     program = device.build(opencl_source([call.kernel for call in calls], target.gpu))
     arrays, made = {}, {}

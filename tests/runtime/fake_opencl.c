@@ -100,6 +100,7 @@ static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void
   (void)device;
   const cl_bitfield type = CL_DEVICE_TYPE_GPU;
   const cl_bool shares = fake.shares_memory;
+  const cl_bitfield rounding = fake.rounds_to_zero ? 1u << 3 : CL_FP_ROUND_TO_NEAREST;
   switch (what) {
     case CL_DEVICE_NAME:
       return answer(device_name, sizeof device_name, room, out, out_bytes);
@@ -115,6 +116,8 @@ static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void
       return answer(&fake.alignment_bits, sizeof fake.alignment_bits, room, out, out_bytes);
     case CL_DEVICE_HOST_UNIFIED_MEMORY:
       return answer(&shares, sizeof shares, room, out, out_bytes);
+    case CL_DEVICE_SINGLE_FP_CONFIG:
+      return answer(&rounding, sizeof rounding, room, out, out_bytes);
     case CL_DEVICE_TYPE:
       return answer(&type, sizeof type, room, out, out_bytes);
     default:

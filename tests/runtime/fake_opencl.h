@@ -14,6 +14,7 @@ typedef struct fake_opencl {
   const char *version;
   const char *extensions;
   uint32_t alignment_bits;
+  bool rounds_to_zero;
   bool shares_memory;
   bool refuses_weights; /* in the session's memory */
   uint64_t largest_bytes;

@@ -74,6 +74,37 @@ static void test_shared(bool refuses_weights) {
   CHECK_EQUAL(0, fake.live + fake.mapped);
 }
 
+/* What only the device has is brought from there. */
+static void test_tensors(bool shares_memory) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  fake.shares_memory = shares_memory;
+  ec_open_options options = options_of();
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  const void *data = NULL;
+  uint64_t bytes = 0;
+  for (uint32_t calls = 2; calls <= OPENCL_CALLS; ++calls) {
+    float x[OPENCL_ELEMENTS] = {(float)calls};
+    CHECK_STATUS(EC_OK, ec_session_set_input(session, 0, x, sizeof x));
+    CHECK_STATUS(EC_OK, ec_session_run_prefix(session, calls));
+    CHECK_STATUS(EC_OK, ec_session_tensor_data(session, 2, &data, &bytes));
+    CHECK_EQUAL(sizeof x, bytes);
+    CHECK(((const float *)data)[0] == (float)calls + 3 && ((const float *)data)[1] == 3);
+    CHECK_STATUS(EC_OK, ec_session_tensor_data(session, 1, &data, &bytes)); /* weights */
+    CHECK(((const float *)data)[1] == 2);
+  }
+  if (!shares_memory) {
+    CHECK_STATUS(EC_OK, ec_session_run_prefix(session, 2));
+    fake.fail_at = fake.calls + 1;
+    fake.fail_with = CL_DEVICE_NOT_AVAILABLE;
+    CHECK_STATUS(EC_ERROR_DEVICE_LOST, ec_session_tensor_data(session, 2, &data, &bytes));
+  }
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live);
+}
+
 /* Two tensors in the same memory at different times are copied. */
 static void test_memory_that_is_used_again(void) {
   opencl_model of;
@@ -115,6 +146,9 @@ static void test_refusals(void) {
   refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 1.1, the kernels need 1.2");
   fake.version = "something else";
   refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 0.0");
+  fake_reset();
+  fake.rounds_to_zero = true;
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "does not round to the nearest float");
   fake_reset();
   of.program.extensions = "cl_khr_two,cl_khr_on";
   refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no cl_khr_on,");
@@ -288,6 +322,8 @@ int main(void) {
   test_shared(false);
   test_shared(true);
   test_memory_that_is_used_again();
+  test_tensors(false);
+  test_tensors(true);
   for (int shares_memory = 0; shares_memory < 2; ++shares_memory) {
     test_each_failure(CL_MEM_OBJECT_ALLOCATION_FAILURE, EC_ERROR_DEVICE_MEMORY, shares_memory);
     test_each_failure(CL_DEVICE_NOT_AVAILABLE, EC_ERROR_DEVICE_LOST, shares_memory);

@@ -5,6 +5,7 @@ from edgecomp.schedules.mobile_gpu import (
     convolution,
     depthwise,
     elementwise,
+    gather,
     layer_norm,
     matrix_multiply,
     moves,
@@ -28,5 +29,6 @@ SCHEDULES: tuple[Schedule, ...] = (
     quantize,
     softmax,
     layer_norm,
+    gather,
     moves,
 )

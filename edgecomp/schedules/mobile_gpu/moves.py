@@ -13,7 +13,8 @@ from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
 from edgecomp.schedules.mobile_gpu.maps import emit_map
-from edgecomp.schedules.mobile_gpu.places import gpu_of
+from edgecomp.schedules.mobile_gpu.places import LANES, gpu_of
+from edgecomp.schedules.mobile_gpu.vectors import store_vector
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "opencl_move"
@@ -109,28 +110,49 @@ def _emit_fill(kind: Fill, output: Value, target: Target) -> list[KernelCall]:
 
 
 def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall]:
-    """A work item for each element of the padded images; those inside do nothing."""
+    """A work item for each vector of the halo: rows above, rows below, then both sides."""
     halo, elements = output.halo, output.view.elements
     if not halo or not elements:
         return []
-    _, channels, height, width = output.shape
+    batch, channels, height, width = output.shape
     padded_width = halo.left + width + halo.right
-    padded_height = halo.top + height + halo.bottom
+    above, below = halo.top * padded_width, halo.bottom * padded_width
+    sides = halo.left + halo.right
+    pixels = above + below + height * sides
+    lanes = LANES if channels % LANES == 0 else 1
+    blocks = channels // lanes
+    count = batch * pixels * blocks
     dtype = memory_dtype(output.dtype)
     items = gpu_of(target).group_items
-    groups = line_of_groups(elements, items)
+    groups = line_of_groups(count, items)
     builder = GridBuilder(groups, (items, 1, 1))
     y = builder.pointer("y", dtype, elements)
     at = builder.place(0)
-    pixel = builder.let("pixel", tirx.truncdiv(at, channels))
-    line = builder.let("line", tirx.truncdiv(pixel, padded_width))
-    column = builder.let("column", pixel - line * padded_width)
-    row = builder.let("row", tirx.truncmod(line, padded_height))
-    outside = tirx.Or(
-        tirx.Or(row < halo.top, row >= halo.top + height),
-        tirx.Or(column < halo.left, column >= halo.left + width),
-    )
-    with builder.condition(tirx.And(at < elements, outside)):
-        builder.store(y, at, constant(fill.stored(kind.value, output.dtype), dtype))
+    with builder.condition(None if count == groups[0] * items else at < count):
+        number = builder.let("number", tirx.truncdiv(at, blocks))
+        image = builder.let("image", tirx.truncdiv(number, pixels))
+        pixel = builder.let("pixel", number - image * pixels)
+        place = _pixel_of_halo(builder, pixel, output)
+        first = (image * (output.view.strides[0] // channels) + place) * channels
+        vector = constant(fill.stored(kind.value, output.dtype), dtype, lanes)
+        store_vector(builder, y, first + (at - number * blocks) * lanes, vector, lanes)
     kernel = builder.finish("opencl_fill_halo")
     return [KernelCall(kernel, (output,), 1, launch=builder.launch)]
+
+
+def _pixel_of_halo(builder: GridBuilder, pixel: Expr, output: Value) -> Expr:
+    """Place in the padded image of a pixel of its halo."""
+    halo, (_, _, height, width) = output.halo, output.shape
+    padded_width, sides = halo.left + width + halo.right, halo.left + halo.right
+    above, below = halo.top * padded_width, halo.bottom * padded_width
+    place: Expr = pixel
+    if below:
+        place = tirx.Select(pixel < above, pixel, pixel + height * padded_width)
+    if sides:
+        beside = builder.let("beside", pixel - (above + below))
+        row = builder.let("row", tirx.truncdiv(beside, sides))
+        column = builder.let("column", beside - row * sides)
+        across = tirx.Select(column < halo.left, column, column + width)
+        inner = (row + halo.top) * padded_width + across
+        place = tirx.Select(pixel < above + below, place, inner)
+    return builder.let("place", place)

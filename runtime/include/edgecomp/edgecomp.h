@@ -192,7 +192,9 @@ EC_API EC_MUST_CHECK ec_status ec_session_run_profiled(ec_session *session,
                                                        uint32_t profile_count);
 
 /* Run the calls before `call_count` only, then read any tensor of the plan as it then is: for
- * finding the layer where numbers part. Of a loop that has calls beyond, the first round. */
+ * finding the layer where numbers part. Of a loop that has calls beyond, the first round. A
+ * tensor that a GPU used last is brought from there: EC_ERROR_DEVICE or its like where that
+ * fails. */
 EC_API EC_MUST_CHECK ec_status ec_session_run_prefix(ec_session *session, uint32_t call_count);
 EC_API EC_MUST_CHECK ec_status ec_session_tensor_data(const ec_session *session,
                                                       uint32_t tensor, const void **out_data,

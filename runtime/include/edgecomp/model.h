@@ -132,7 +132,7 @@ typedef struct ec_call {
   uint32_t grain_items;    /* least work items that are worth another thread; 0 is 1 */
   uint32_t first_item;     /* the kernel gets [first_item + lo, first_item + hi) */
   uint32_t strip;          /* see below; 0 for a call that all threads share */
-  const ec_launch *launch; /* NULL for the CPU; then kernel and workspace are not used */
+  const ec_launch *launch; /* NULL for the CPU; others use no `kernel`, workspace, items */
 } ec_call;
 
 /* Strips. Consecutive calls with strips 1, 1, .., 2, 2, .., 3, .. are a group, which ends

@@ -10,9 +10,12 @@
  *                 its own copies are calls, too (ec_launch)
  *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
  *                 makes them one by one
- *   sync          wait until everything launched is finished: what was copied from the device
- * is in the arena, and what was copied to it may change there profile       run a call to its
- * end and measure it with the device's own clock close         undo open
+ *   sync          wait until everything launched is finished: copies from the device are in
+ *                 the arena, and what was copied to it may change there
+ *   profile       run a call to its end and measure it with the device's own clock
+ *   fetch         bring a tensor of the device's own arena into the session's, whatever was
+ *                 copied; NULL where there is no other arena
+ *   close         undo open
  *
  * launch, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
  * fails (one that is not built in) may leave the other functions NULL.
@@ -49,6 +52,7 @@ typedef struct ec_device_backend {
   ec_status (*launch_strips)(void *state, uint32_t first, uint32_t end);
   ec_status (*sync)(void *state);
   ec_status (*profile)(void *state, uint32_t call, uint64_t *out_ns);
+  ec_status (*fetch)(void *state, uint32_t tensor);
   void (*close)(void *state);
 } ec_device_backend;
 

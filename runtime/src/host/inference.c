@@ -19,6 +19,7 @@ ec_status ec_session_run(ec_session *session) {
     return ec_no_session();
   }
   ec_run run = run_of(session);
+  session->calls_run = session->model->call_count;
   return ec_run_calls(&run, session->model->call_count);
 }
 
@@ -31,6 +32,7 @@ ec_status ec_session_run_prefix(ec_session *session, uint32_t call_count) {
                    session->model->call_count);
   }
   ec_run run = run_of(session);
+  session->calls_run = call_count;
   return ec_run_calls(&run, call_count);
 }
 
@@ -45,5 +47,6 @@ ec_status ec_session_run_profiled(ec_session *session, ec_call_profile *profiles
                    profile_count, session->model->call_count);
   }
   ec_run run = run_of(session);
+  session->calls_run = session->model->call_count;
   return ec_run_profiled(&run, profiles);
 }

@@ -1,5 +1,6 @@
 /* Finding, reading and writing the tensors of a session. */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "core/message.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
+#include "exec/device.h"
 #include "host/session.h"
 #include "host/shapes.h"
 
@@ -74,6 +76,29 @@ ec_status ec_session_output_data(const ec_session *session, uint32_t index,
   return EC_OK;
 }
 
+static bool has_tensor(const ec_call *call, uint32_t tensor) {
+  for (uint32_t i = 0; i < call->pointer_count; ++i) {
+    if (call->tensors[i] == tensor) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/* Bring a tensor from the device that used it last in the last run; in the arena already where
+ * that is the CPU, or nobody did. */
+static ec_status fetch(const ec_session *session, uint32_t tensor) {
+  const ec_model *model = session->model;
+  for (uint32_t i = session->calls_run; i-- > 0;) {
+    if (has_tensor(&model->calls[i], tensor)) {
+      const ec_device *device = &session->devices[model->calls[i].device];
+      return device->backend->fetch != NULL ? device->backend->fetch(device->state, tensor)
+                                            : EC_OK;
+    }
+  }
+  return EC_OK;
+}
+
 ec_status ec_session_tensor_data(const ec_session *session, uint32_t tensor,
                                  const void **out_data, uint64_t *out_bytes) {
   if (session == NULL) {
@@ -83,9 +108,14 @@ ec_status ec_session_tensor_data(const ec_session *session, uint32_t tensor,
     return EC_FAIL(EC_ERROR_ARGUMENT, "tensor %" PRIu32 " of %" PRIu32 ", or out is NULL",
                    tensor, session->model->tensor_count);
   }
-  *out_data = tensor_address(session, tensor);
-  *out_bytes = session->model->tensors[tensor].bytes;
-  return EC_OK;
+  ec_status status = session->model->tensors[tensor].storage == EC_STORAGE_ARENA
+                         ? fetch(session, tensor)
+                         : EC_OK;
+  if (status == EC_OK) {
+    *out_data = tensor_address(session, tensor);
+    *out_bytes = session->model->tensors[tensor].bytes;
+  }
+  return status;
 }
 
 static ec_status check_bytes(const ec_port *port, uint64_t have, const void *data,

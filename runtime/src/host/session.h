@@ -17,6 +17,7 @@ struct ec_session {
   ec_pool *pool;
   ec_sizes sizes; /* of a model with a dynamic part */
   ec_device devices[EC_DEVICE_COUNT];
+  uint32_t calls_run; /* by the last run */
   void *owned_memory; /* the block itself, when ec_session_open took it */
 };
 

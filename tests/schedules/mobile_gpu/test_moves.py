@@ -66,8 +66,12 @@ def test_fill():
     np.testing.assert_array_equal(compute(moves, Operation(Fill(2.5), [], [output])), 2.5)
 
 
-def test_halo(rng):
-    output = Value("y", (2, 3, 4, 5), "uint8", Order.NHWC, Halo(1, 0, 2, 3))
+@pytest.mark.parametrize("channels", [3, 8])
+@pytest.mark.parametrize(
+    "halo", [Halo(1, 0, 2, 3), Halo(0, 1, 0, 1), Halo(1, 0, 0, 0), Halo(0, 0, 2, 0)], ids=str
+)
+def test_halo(halo, channels, rng):
+    output = Value("y", (2, channels, 4, 5), "uint8", Order.NHWC, halo)
     x = rng.integers(0, 256, output.shape).astype(np.uint8)
     calls = moves.emit(Operation(FillHalo(17), [], [output]), TARGET)
     found = run_calls(calls, TARGET, {output: fill(output, x, 3)})[output]

@@ -92,9 +92,22 @@ static ec_status check_program(const ec_cl_driver *driver, const ec_cl_device *d
   return EC_OK;
 }
 
+/* Devices of the embedded profile may round towards zero: integers would differ from the
+ * CPU's.
+ */
+static ec_status check_rounding(const ec_cl_driver *driver, const ec_cl_device *device) {
+  uint64_t config =
+      read_number(driver, device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof(cl_bitfield));
+  if ((config & CL_FP_ROUND_TO_NEAREST) == 0) {
+    return EC_FAIL(EC_ERROR_DEVICE_FEATURE,
+                   "OpenCL device '%s' does not round to the nearest float", device->name);
+  }
+  return EC_OK;
+}
+
 static ec_status check_programs(const ec_cl_driver *driver, const ec_cl_device *device,
                                 const ec_model *model) {
-  ec_status status = EC_OK;
+  ec_status status = check_rounding(driver, device);
   for (uint32_t i = 0; status == EC_OK && i < model->program_count; ++i) {
     if (model->programs[i].device == EC_DEVICE_OPENCL) {
       status = check_program(driver, device, &model->programs[i]);

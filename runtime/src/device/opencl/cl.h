@@ -47,6 +47,8 @@ typedef struct _cl_event *cl_event;
 #define CL_DEVICE_TYPE 0x1000
 #define CL_DEVICE_MAX_MEM_ALLOC_SIZE 0x1010
 #define CL_DEVICE_MEM_BASE_ADDR_ALIGN 0x1019 /* in bits */
+#define CL_DEVICE_SINGLE_FP_CONFIG 0x101B
+#define CL_FP_ROUND_TO_NEAREST (1u << 2)
 #define CL_DEVICE_NAME 0x102B
 #define CL_DRIVER_VERSION 0x102D
 #define CL_DEVICE_VERSION 0x102F

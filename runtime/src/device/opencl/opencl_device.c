@@ -10,8 +10,8 @@
 #include "device/opencl/buffers.h"
 #include "device/opencl/choose.h"
 #include "device/opencl/cl.h"
+#include "device/opencl/cl_status.h"
 #include "device/opencl/driver.h"
-#include "device/opencl/failure.h"
 #include "device/opencl/program.h"
 #include "device/opencl/sharing.h"
 #include "edgecomp/edgecomp.h"
@@ -331,6 +331,21 @@ static ec_status opencl_profile(void *opaque, uint32_t index, uint64_t *out_ns) 
   return ec_cl_status(result, "measure a call of model", state->session.model->name);
 }
 
+/* A tensor that is shared is the arena's since the last sync. */
+static ec_status opencl_fetch(void *opaque, uint32_t index) {
+  const opencl_state *state = opaque;
+  const ec_tensor *tensor = &state->session.model->tensors[index];
+  if (state->buffers.is_shared[index] != 0 || tensor->bytes == 0) {
+    return EC_OK;
+  }
+  uint8_t *host = state->session.arena + (size_t)tensor->offset_bytes;
+  cl_int result =
+      state->driver.EnqueueReadBuffer(state->queue, state->buffers.tensors[index], 0, 0,
+                                      (size_t)tensor->bytes, host, 0, NULL, NULL);
+  cl_int finished = state->driver.Finish(state->queue);
+  return ec_cl_status(result != CL_SUCCESS ? result : finished, "fetch tensor", tensor->name);
+}
+
 const ec_device_backend ec_device_opencl = {
     .name = "opencl",
     .probe = opencl_probe,
@@ -340,5 +355,6 @@ const ec_device_backend ec_device_opencl = {
     .launch = opencl_launch,
     .sync = opencl_sync,
     .profile = opencl_profile,
+    .fetch = opencl_fetch,
     .close = opencl_close,
 };

@@ -1,4 +1,4 @@
-#include "device/opencl/failure.h"
+#include "device/opencl/cl_status.h"
 
 #include "core/message.h"
 #include "device/opencl/cl.h"

@@ -1,6 +1,6 @@
 /* What the driver's results mean to a session. */
-#ifndef EDGECOMP_SRC_DEVICE_OPENCL_FAILURE_H
-#define EDGECOMP_SRC_DEVICE_OPENCL_FAILURE_H
+#ifndef EDGECOMP_SRC_DEVICE_OPENCL_CL_STATUS_H
+#define EDGECOMP_SRC_DEVICE_OPENCL_CL_STATUS_H
 
 #include "device/opencl/cl.h"
 #include "edgecomp/edgecomp.h"
@@ -9,4 +9,4 @@
  * and the message says what was tried ("run kernel 'k'" is `action` with `subject`). */
 ec_status ec_cl_status(cl_int result, const char *action, const char *subject);
 
-#endif /* EDGECOMP_SRC_DEVICE_OPENCL_FAILURE_H */
+#endif /* EDGECOMP_SRC_DEVICE_OPENCL_CL_STATUS_H */
