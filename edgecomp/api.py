@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +11,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import (
     BenchmarkOptions,
+    BudgetOptions,
     BuildOptions,
     DebugOptions,
     QuantizeOptions,
@@ -24,6 +26,7 @@ from edgecomp.steps.source import errors_about, name_of, require_free
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from edgecomp.budget.result import BudgetReport
     from edgecomp.bench.device import Device
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
     from edgecomp.bundle.reader import Bundle
@@ -65,6 +68,25 @@ def build(
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
     check_free(options.output, force=options.force)
     target = load_target(options.target)
+    if options.has_budget:
+        with tempfile.TemporaryDirectory(prefix="edgecomp-") as scratch:
+            options, _ = within_budget(
+                model,
+                options,
+                progress,
+                args=args,
+                kwargs=kwargs,
+                calibration_dataset=calibration_dataset,
+                recipe=pathlib.Path(scratch) / "recipe.yaml",
+            )
+            return build(
+                model,
+                options,
+                progress,
+                args=args,
+                kwargs=kwargs,
+                calibration_dataset=calibration_dataset,
+            )
     given = (args, kwargs, calibration_dataset)
     key = record_key(model, options, target) if given == (None, None, None) else ""
     record = find_record(key, options.cache_dir)
@@ -189,6 +211,19 @@ def quantize(
     options = options or QuantizeOptions(precision="w8a8")
     if options.output is not None:
         require_free(options.output, model, force=options.force)
+    if isinstance(options, BudgetOptions) and options.has_budget:
+        with tempfile.TemporaryDirectory(prefix="edgecomp-") as scratch:
+            options, _ = within_budget(
+                model,
+                options,
+                progress,
+                args=args,
+                calibration_dataset=calibration_dataset,
+                recipe=pathlib.Path(scratch) / "recipe.yaml",
+            )
+            return quantize(
+                model, calibration_dataset, options=options, progress=progress, args=args
+            )
     target = load_target(options.target) if options.target else None
     with errors_about(model):
         prepared = prepare(
@@ -198,6 +233,56 @@ def quantize(
         save(prepared.model, options.output)
     save_recipe(prepared.facts, options)
     return prepared.model
+
+
+def within_budget(
+    model: Any,
+    options: BudgetOptions,
+    progress: Progress = silent,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    calibration_dataset: Any = None,
+    recipe: pathlib.Path | None = None,
+) -> "tuple[Any, BudgetReport]":
+    """Choose precisions and settings under ``--max-drop``, ``--max-bytes`` and ``--max-ms``.
+
+    Args:
+        model: as for ``build``.
+        options: of ``build`` or ``quantize``, with a budget.
+        progress: told about every step.
+        args: example inputs of a torch module.
+        kwargs: keyword example inputs of a torch module.
+        calibration_dataset: samples, where ``options.calibration_data`` is not given.
+        recipe: file that what was found is written to; ``options.save_recipe`` before it.
+
+    Returns:
+        Options without budgets that build by that recipe, and what was tried.
+
+    Raises:
+        EdgecompError: what ``steps.budget.search_budget`` raises; OUTPUT_UNWRITABLE.
+    """
+    from edgecomp.steps.budget import search_budget
+    from edgecomp.steps.budget_files import by_recipe, write_recipe
+
+    path = options.save_recipe or recipe
+    if path is None:
+        raise EdgecompError(
+            Code.USAGE, "no file for the recipe is given", hint="set save_recipe"
+        )
+    target = load_target(options.target) if options.target else None
+    with errors_about(model):
+        report = search_budget(
+            model,
+            options,
+            progress,
+            args=args,
+            kwargs=kwargs,
+            dataset=calibration_dataset,
+            target=target,
+        )
+    write_recipe(report, path)
+    return by_recipe(options, path), report
 
 
 def debug(

@@ -38,6 +38,8 @@ EXPLANATIONS: dict[Code, str] = {
     "the form.",
     Code.COST_TABLE_INVALID: "A table of measured kernels cannot be read, is damaged, or was measured "
     "for another device. 'edgecomp tune' makes one; docs/tuning.md says what it holds.",
+    Code.METRIC_INVALID: "The function of --metric cannot be loaded, raises, or returns no finite "
+    "number; its traceback is shown. docs/budgets.md says what it is given.",
     Code.OPERATOR_UNSUPPORTED: "Operators that nothing here can compile; all of them are listed. "
     "Rewrite the model without them.",
     Code.OPSET_UNSUPPORTED: "The model's operator set or IR version is too old or too new. "

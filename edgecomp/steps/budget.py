@@ -1,0 +1,197 @@
+"""Quantize under budgets: build candidates, measure them, repair until the limits hold.
+
+1. All layers in 8 bits, by the flags. Where that holds it is the answer.
+2. Settings that keep all layers in 8 bits: ranges by another method, biases that are corrected,
+   weights whose rounding is learned. What takes noise from the outputs is measured with the metric.
+3. Layers with more bits: every layer's noise is measured alone and as its share of the whole, its
+   time and bytes are priced, and the cheapest assignment within a noise is solved for
+   (``budget.assignment``). The metric of each candidate says which noise to allow next
+   (``budget.tolerance``), its noise corrects the figures of the layers (``budget.noise``).
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecomp.budget.metric import Metric
+from edgecomp.budget.problem import FLOAT, Groups, groups_by_target, groups_of
+from edgecomp.budget.result import BudgetReport, Limits
+from edgecomp.calibrate.observe import collect_histograms
+from edgecomp.calibrate.readers import CalibrationSet, open_calibration
+from edgecomp.debugging.layers import layers_of
+from edgecomp.debugging.outputs import FloatOutputs
+from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import is_quantized
+from edgecomp.graph.shapes import static_shape
+from edgecomp.lower.price import price_conversions, price_model
+from edgecomp.options import BudgetOptions
+from edgecomp.passes.choose_precision import price_layers, quantized_values
+from edgecomp.passes.quantization_scope import InsertQdqOptions, check_options, decide_scope
+from edgecomp.progress import Progress
+from edgecomp.recipe.read import recipe_of
+from edgecomp.recipe.recipe import Recipe
+from edgecomp.schedules.cost import Table
+from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.budget_measure import Measures, model_run
+from edgecomp.steps.budget_search import Search
+from edgecomp.steps.corrections import move_scales
+from edgecomp.steps.debug_trials import Quantized, Trials
+from edgecomp.steps.prepare import prepare
+from edgecomp.steps.recipe import choose_for_layers, whole_recipe, with_recipe
+from edgecomp.steps.source import errors_about
+
+logger = logging.getLogger(__name__)
+
+#: Samples that the noise of candidates is measured on.
+_SAMPLES = 16
+
+
+def search_budget(
+    source: Any,
+    options: BudgetOptions,
+    progress: Progress,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dataset: Any = None,
+    target: Target | None = None,
+) -> BudgetReport:
+    """Choose settings and precisions of layers under limits.
+
+    Args:
+        source: float model as given to ``api.build``.
+        options: limits, metric, and how the model is quantized.
+        progress: told about every step.
+        args: example inputs of a torch module.
+        kwargs: keyword example inputs of a torch module.
+        dataset: samples, in place of ``options.calibration_data``.
+        target: device that it is for; its kernels decide which layers go together, and prices.
+
+    Raises:
+        EdgecompError: ACCURACY_GATE, LATENCY_GATE, POLICY_GATE where nothing is within the limits;
+            METRIC_INVALID; what ``prepare`` raises; CALIBRATION_EMPTY, CALIBRATION_INVALID,
+            RECIPE_INVALID, USAGE.
+    """
+    data = options.calibration_data if dataset is None else dataset
+    if data is None:
+        raise EdgecompError(
+            Code.USAGE,
+            "budgets need calibration data",
+            hint="give a folder of typical images, an .npy or .npz file or a script",
+        )
+    asked, recipe = with_recipe(options)
+    floats = options.precision == FLOAT
+    plain = _plain(options)
+    model = prepare(source, plain, progress, args=args, kwargs=kwargs, target=target).model
+    _require_float(model)
+    with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
+        calibration = _samples(data, model, options, options.num_samples)
+        metric = Metric(options.metric, calibration) if options.metric else None
+        float_metric = metric(model_run(model)) if metric is not None else None
+        move_scales(model, calibration, asked, progress)
+        choices = choose_for_layers(model.graph, asked, recipe, floats=floats)
+        check_options(model, choices.qdq)
+        histograms = collect_histograms(
+            model,
+            calibration,
+            _may_be_stored(model),
+            progress=lambda done, total: progress("calibrate", done, total or 0),
+        )
+        reference = FloatOutputs(model, _samples(data, model, options, _SAMPLES))
+    trials = Trials(model, asked, recipe, histograms, calibration, reference, floats=floats)
+    table = None if target is None else table_for(target, getattr(options, "cost_table", ""))
+    measures = Measures(
+        trials,
+        reference,
+        metric,
+        1.0 if options.metric_direction == "higher-better" else -1.0,
+        target,
+        table,
+        options,
+        progress,
+        float_metric,
+    )
+    limits = Limits(
+        None if float_metric is None or not options.max_drop
+        else options.allowed_drop(float_metric),
+        options.max_bytes,
+        None if options.max_ms is None else options.max_ms * 1e-3,
+    )  # fmt: skip
+    first = trials.quantized()
+    if not first.scope.blocks:
+        raise EdgecompError(
+            Code.USAGE,
+            "no layer of the model can be quantized, so that there is nothing to choose",
+            hint="'edgecomp check' lists its operators; leave the budgets out",
+        )
+    groups = _groups(model, first, target, table)
+    search = Search(measures, limits, groups, asked)
+    chosen = search.run()
+    steps = Recipe((*recipe.steps, *recipe_of(list(chosen.steps)).steps))
+    return BudgetReport(
+        limits,
+        float_metric,
+        tuple(measures.candidates),
+        measures.candidates.index(chosen),
+        whole_recipe(asked, steps, floats=floats).as_list(),
+        search.objective_words,
+    )
+
+
+def _plain(options: BudgetOptions) -> BudgetOptions:
+    """The options of the float model: those of reading and optimizing it."""
+    changed = dataclasses.replace(
+        options,
+        recipe=None, save_recipe=None, max_drop="", metric="", max_bytes=None, max_ms=None,
+    )  # fmt: skip
+    object.__setattr__(changed, "precision", FLOAT)
+    return changed
+
+
+def _require_float(model: ir.Model) -> None:
+    if is_quantized(model):
+        raise EdgecompError(
+            Code.MODEL_INVALID,
+            "the model is quantized already: nothing is left to choose",
+            hint="give the float model that it was made of, or leave the budgets out",
+        )
+
+
+def _samples(data: Any, model: ir.Model, options: BudgetOptions, count: int) -> CalibrationSet:
+    return open_calibration(
+        data,
+        model.graph.inputs,
+        num_samples=count,
+        mean=options.mean or None,
+        std=options.std or None,
+        resize=options.resize,
+    )
+
+
+def _may_be_stored(model: ir.Model) -> list[str]:
+    """Names of all values that some recipe may store."""
+    scope = decide_scope(model.graph, InsertQdqOptions(), lambda _: "")
+    return [value.name or "" for value in quantized_values(scope)]
+
+
+def _groups(
+    model: ir.Model, first: Quantized, target: Target | None, table: Table | None
+) -> Groups:
+    """What is decided together, with prices of the target where there is one."""
+    if target is None:
+        layers = layers_of(first.scope)
+        return groups_of(first.scope, {layer.name: layer.multiply_adds for layer in layers})
+    values = quantized_values(first.scope)
+    shapes = {v.name or "": static_shape(v) or () for v in values}
+    inputs = {v.name or "" for v in values if v.is_graph_input()}
+    priced = price_layers(
+        first.scope,
+        price_model(model, target, table=table),
+        price_model(first.model, target, table=table),
+        price_conversions(shapes, inputs, target),
+    )
+    return groups_by_target(priced)

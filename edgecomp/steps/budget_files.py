@@ -1,0 +1,52 @@
+"""The recipe that a search under budgets ended with, as a file that a build takes."""
+
+import dataclasses
+import pathlib
+from typing import TypeVar
+
+from edgecomp.budget.result import BudgetReport, describe
+from edgecomp.cache import write_whole
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.options import BudgetOptions, QuantizeOptions
+from edgecomp.recipe.read import recipe_of
+
+Options = TypeVar("Options", bound=BudgetOptions)
+
+#: Flags that a whole recipe holds.
+_IN_RECIPE = (
+    "calibration_method", "calibration_percentile", "per_channel", "bias_correction",
+    "nodes_to_exclude", "op_types_to_quantize",
+)  # fmt: skip
+_BUDGETS = ("max_drop", "metric", "metric_direction", "max_bytes", "max_ms")
+
+
+def write_recipe(report: BudgetReport, path: pathlib.Path) -> None:
+    """Write it, with what was measured in comments.
+
+    Raises:
+        EdgecompError: OUTPUT_UNWRITABLE.
+    """
+    text = recipe_of(list(report.recipe)).text([describe(report.best)])
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise EdgecompError(
+            Code.OUTPUT_UNWRITABLE, f"cannot write: {error.strerror}", path=str(path)
+        ) from error
+
+
+def by_recipe(options: Options, path: pathlib.Path) -> Options:
+    """The options of a build from the recipe alone, as anyone would repeat it."""
+    plain = {
+        field.name: field.default
+        for field in dataclasses.fields(QuantizeOptions)
+        if field.name in _IN_RECIPE
+    }
+    plain |= {
+        field.name: field.default
+        for field in dataclasses.fields(BudgetOptions)
+        if field.name in _BUDGETS
+    }
+    return dataclasses.replace(
+        options, precision="fp32", recipe=path, save_recipe=None, **plain
+    )

@@ -1,0 +1,226 @@
+"""The search under budgets: settings first, then the precisions of layers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from edgecomp.budget.assignment import Problem, assign
+from edgecomp.budget.noise import NoiseModel, first_guess
+from edgecomp.budget.problem import FLOAT, INTEGER, Groups
+from edgecomp.budget.result import Candidate, Limits, Step
+from edgecomp.budget.tolerance import Point, next_noise
+from edgecomp.calibrate.ranges import METHODS
+from edgecomp.debugging.search import float_step
+from edgecomp.options import BudgetOptions
+from edgecomp.recipe.passes import pass_named
+from edgecomp.steps.budget_failures import out_of_reach, too_much_lost
+from edgecomp.steps.budget_measure import Measures, all_in, words
+
+#: Samples that the noise of layers is measured on one by one.
+_FEW_SAMPLES = 4
+#: A setting is tried with the metric where it takes at least this part of the noise away, and so
+#: many of one kind.
+_LEAST_GAIN, _MOST_OF_A_KIND = 0.03, 2
+#: Assignments that are built and measured at most.
+_MOST_ASSIGNMENTS = 10
+
+
+class Search:
+    """One model under limits.
+
+    Args:
+        measures: builds and measures candidates.
+        limits: what is allowed.
+        groups: of layers, with what they cost.
+        options: flags.
+
+    Attributes:
+        objective_words: what is minimised.
+    """
+
+    def __init__(
+        self, measures: Measures, limits: Limits, groups: Groups, options: BudgetOptions
+    ) -> None:
+        self._measures, self._limits = measures, limits
+        self._groups, self._options = groups, options
+        self._names = [group.name for group in groups.groups]
+        self._nodes = {group.name: group.nodes for group in groups.groups}
+        self._more_bytes, self._slower = 0.0, 1.0
+        self._objective = "noise" if limits.drop is None else "seconds"
+        time = "time" if groups.timed else "multiply-adds in float"
+        self.objective_words = {"noise": "noise of the outputs", "seconds": time}[
+            self._objective
+        ]
+
+    def run(self) -> Candidate:
+        """The candidate to build.
+
+        Raises:
+            EdgecompError: ACCURACY_GATE, LATENCY_GATE, POLICY_GATE; METRIC_INVALID.
+        """
+        whole = all_in(INTEGER, self._names)
+        first = self._measures.of("all layers in 8 bits", (), whole)
+        self._learn(whole, first)
+        self._require_possible()
+        if self._limits.drop is None:
+            return self._least_noise()
+        settings = self._settings(first)
+        if settings.holds(self._limits) and self._options.precision != "auto":
+            return settings
+        return self._cheapest(settings)
+
+    def _settings(self, first: Candidate) -> Candidate:
+        """The candidate of least drop with all layers in 8 bits; the first that holds."""
+        best = first
+        for kind in (self._methods, self._corrections, self._rounding):
+            if self._loses_little(best):
+                return best
+            tried = [
+                (self._measures.noise([*best.steps, step]), change, step)
+                for change, step in kind()
+            ]
+            for noise, change, step in sorted(tried, key=lambda t: t[0])[:_MOST_OF_A_KIND]:
+                if noise > best.noise * (1.0 - _LEAST_GAIN) or self._loses_little(best):
+                    continue
+                change = change if best is first else f"{best.change}, {change}"
+                steps = (*best.steps, step)
+                found = self._measures.of(change, steps, all_in(INTEGER, self._names))
+                if (found.drop, found.noise) < (best.drop, best.noise):
+                    best = found
+        return best
+
+    def _loses_little(self, candidate: Candidate) -> bool:
+        return candidate.drop is not None and candidate.drop <= (self._limits.drop or 0.0)
+
+    def _methods(self) -> Iterator[tuple[str, Step]]:
+        """All ranges by another method."""
+        targets = [node for nodes in self._nodes.values() for node in nodes]
+        for method in METHODS:
+            if method != self._options.calibration_method:
+                arguments = {"calibration_method": method}
+                yield (
+                    f"ranges by {method}",
+                    {"pass": "quantize", "targets": targets, "args": arguments},
+                )
+
+    def _corrections(self) -> Iterator[tuple[str, Step]]:
+        if not self._options.bias_correction:
+            yield "bias correction", {"pass": "bias_correction"}
+
+    def _rounding(self) -> Iterator[tuple[str, Step]]:
+        if self._options.weight_rounding == "nearest" and pass_named("weight_rounding"):
+            yield "adaround", {"pass": "weight_rounding", "args": {"method": "adaround"}}
+
+    def _require_possible(self) -> None:
+        """Whether some assignment is within the limits of bytes and time.
+
+        Raises:
+            EdgecompError: POLICY_GATE or LATENCY_GATE, with the least that can be reached.
+        """
+        problem = self._problem({})
+        limits = self._hard_limits()
+        if assign(problem, limits, "bytes") is not None:
+            return
+        least = {
+            cost: problem.cost(chosen)[cost]
+            for cost in limits
+            if (chosen := assign(problem, {}, cost)) is not None
+        }
+        raise out_of_reach(self._limits, least, self._measures)
+
+    def _least_noise(self) -> Candidate:
+        """Without a limit of the drop: the least noise within the others."""
+        noise = self._noise(())
+        found = None
+        for _ in range(_MOST_ASSIGNMENTS):
+            chosen = assign(self._problem(noise.fitted), self._hard_limits(), "noise")
+            if chosen is None:
+                break
+            found = self._candidate((), chosen, noise)
+            if found.holds(self._limits):
+                return found
+            self._learn(chosen, found)
+        problem = self._problem({})
+        least = {
+            cost: problem.cost(chosen)[cost]
+            for cost in self._hard_limits()
+            if (chosen := assign(problem, {}, cost)) is not None
+        }
+        raise out_of_reach(self._limits, least, self._measures, found)
+
+    def _cheapest(self, settings: Candidate) -> Candidate:
+        """The cheapest assignment whose metric holds, with settings that were found."""
+        most = self._limits.drop
+        assert most is not None
+        noise = self._noise(settings.steps)
+        whole = all_in(INTEGER, self._names)
+        noise.add(whole, settings.noise)
+        points = [Point(settings.noise, settings.drop or 0.0)]
+        held = [(whole, settings)] if settings.holds(self._limits) else []
+        seen: list[Mapping[str, str]] = [whole] if not held else []
+        allowed = next_noise(points, most)
+        if self._loses_little(settings):
+            allowed = settings.noise
+        for _ in range(_MOST_ASSIGNMENTS):
+            if allowed is None:
+                break
+            problem = self._problem(noise.fitted)
+            hard = self._hard_limits()
+            chosen = assign(problem, {**hard, "noise": allowed}, "seconds")
+            if chosen is None:
+                chosen = assign(problem, hard, "noise")
+            if chosen is None or chosen in seen or set(chosen.values()) == {FLOAT}:
+                break
+            seen.append(chosen)
+            found = self._candidate(settings.steps, chosen, noise)
+            noise.add(chosen, found.noise)
+            self._learn(chosen, found)
+            points.append(Point(found.noise, found.drop or 0.0))
+            held += [(chosen, found)] if found.holds(self._limits) else []
+            allowed = next_noise(points, most)
+        if held:
+            problem = self._problem({})
+            return min(held, key=lambda h: (problem.cost(h[0])["seconds"], h[1].bytes))[1]
+        raise too_much_lost(self._limits, self._measures)
+
+    def _candidate(
+        self, settings: Sequence[Step], chosen: Mapping[str, str], noise: NoiseModel
+    ) -> Candidate:
+        wide = [node for n in self._names if chosen[n] == FLOAT for node in self._nodes[n]]
+        steps = [*settings, *float_step(wide)]
+        return self._measures.of(words(chosen), steps, chosen, noise.predict(chosen))
+
+    def _noise(self, settings: Sequence[Step]) -> NoiseModel:
+        """Every group's noise: alone, and as what it is of the whole.
+
+        Corrections are left out: they are costly, and change the layers' shares little.
+        """
+        plain = [step for step in settings if step["pass"] == "quantize"]
+
+        def measured(wide: Sequence[str]) -> float:
+            nodes = [node for name in wide for node in self._nodes[name]]
+            return self._measures.noise([*plain, *float_step(nodes)], _FEW_SAMPLES)
+
+        whole = measured(())
+        prior = {}
+        for index, name in enumerate(self._names):
+            self._measures.progress("measure layers", index, len(self._names))
+            others = [other for other in self._names if other != name]
+            alone, without = measured(others), measured([name])
+            prior[name, INTEGER] = first_guess(alone, without, whole)
+        model = NoiseModel(prior)
+        model.add(all_in(INTEGER, self._names), whole)
+        return model
+
+    def _problem(self, noise: Mapping[tuple[str, str], float]) -> Problem:
+        return self._groups.problem(noise, more_bytes=self._more_bytes, slower=self._slower)
+
+    def _hard_limits(self) -> dict[str, float]:
+        """Of what is no estimate: bytes and seconds."""
+        limits = {"bytes": self._limits.bytes, "seconds": self._limits.seconds}
+        return {cost: float(most) for cost, most in limits.items() if most is not None}
+
+    def _learn(self, chosen: Mapping[str, str], found: Candidate) -> None:
+        """Let what was measured correct what the costs of an assignment are predicted to be."""
+        cost = self._problem({}).cost(chosen)
+        self._more_bytes += found.bytes - cost["bytes"]
+        if found.seconds is not None and self._limits.seconds is not None:
+            self._slower *= found.seconds / cost["seconds"]
