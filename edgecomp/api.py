@@ -2,13 +2,13 @@
 
 import contextlib
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.held import scratch_folder
 from edgecomp.options import (
     BenchmarkOptions,
     BudgetOptions,
@@ -26,9 +26,9 @@ from edgecomp.steps.source import errors_about, name_of, require_free
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgecomp.budget.result import BudgetReport
     from edgecomp.bench.device import Device
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
+    from edgecomp.budget.result import BudgetReport
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.debugging.result import DebugReport
@@ -69,8 +69,8 @@ def build(
     check_free(options.output, force=options.force)
     target = load_target(options.target)
     if options.has_budget:
-        with tempfile.TemporaryDirectory(prefix="edgecomp-") as scratch:
-            options, _ = within_budget(
+        with scratch_folder() as scratch:
+            chosen, _ = within_budget(
                 model,
                 options,
                 progress,
@@ -81,7 +81,7 @@ def build(
             )
             return build(
                 model,
-                options,
+                chosen,
                 progress,
                 args=args,
                 kwargs=kwargs,
@@ -212,8 +212,8 @@ def quantize(
     if options.output is not None:
         require_free(options.output, model, force=options.force)
     if isinstance(options, BudgetOptions) and options.has_budget:
-        with tempfile.TemporaryDirectory(prefix="edgecomp-") as scratch:
-            options, _ = within_budget(
+        with scratch_folder() as scratch:
+            chosen, _ = within_budget(
                 model,
                 options,
                 progress,
@@ -222,7 +222,7 @@ def quantize(
                 recipe=pathlib.Path(scratch) / "recipe.yaml",
             )
             return quantize(
-                model, calibration_dataset, options=options, progress=progress, args=args
+                model, calibration_dataset, options=chosen, progress=progress, args=args
             )
     target = load_target(options.target) if options.target else None
     with errors_about(model):

@@ -159,7 +159,7 @@ class Metric:
             if frame.filename != __file__
         ][-_MOST_FRAMES:]
         own = [f for f in frames if pathlib.Path(f.filename) == self._path.resolve()]
-        last = (own or frames or [None])[-1]
+        last = next(iter(reversed(own or frames)), None)
         cause = error.cause if isinstance(error, EdgecompError) else str(error)
         lines = [
             f"{self._name}() failed on {what}: {type(error).__name__}: {cause}",

@@ -76,4 +76,6 @@ class NoiseModel:
         matrix = np.vstack([np.array(rows), near])
         right = np.concatenate([wanted, near.sum(1)])
         solved: Any = lsq_linear(matrix, right, bounds=(1e-3, np.inf))
-        self.fitted = {k: self.prior[k] * float(f) for k, f in zip(keys, solved.x, strict=True)}
+        self.fitted = {
+            k: self.prior[k] * float(f) for k, f in zip(keys, solved.x, strict=True)
+        }

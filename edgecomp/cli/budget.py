@@ -18,9 +18,7 @@ class Found:
     lines: tuple[str, ...] = ()
 
 
-def within_budget(
-    source: str, options: Options, progress: Progress
-) -> tuple[Options, Found]:
+def within_budget(source: str, options: Options, progress: Progress) -> tuple[Options, Found]:
     """Options that hold the budget of these; the recipe lies beside the output.
 
     Args:

@@ -101,7 +101,8 @@ def search_budget(
             _may_be_stored(model),
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
-        reference = FloatOutputs(model, _samples(data, model, options, _SAMPLES))
+        some = min(_SAMPLES, calibration.used or _SAMPLES)
+        reference = FloatOutputs(model, _samples(data, model, options, some))
     trials = Trials(model, asked, recipe, histograms, calibration, reference, floats=floats)
     table = None if target is None else table_for(target, getattr(options, "cost_table", ""))
     measures = Measures(
@@ -129,7 +130,7 @@ def search_budget(
             hint="'edgecomp check' lists its operators; leave the budgets out",
         )
     groups = _groups(model, first, target, table)
-    search = Search(measures, limits, groups, asked)
+    search = Search(measures, limits, groups, options)
     chosen = search.run()
     steps = Recipe((*recipe.steps, *recipe_of(list(chosen.steps)).steps))
     return BudgetReport(

@@ -2,12 +2,12 @@
 
 import dataclasses
 import pathlib
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgecomp.budget.result import BudgetReport, describe
 from edgecomp.cache import write_whole
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.options import BudgetOptions, QuantizeOptions
+from edgecomp.options import VERB_DEFAULTS, BudgetOptions, BuildOptions, QuantizeOptions
 from edgecomp.recipe.read import recipe_of
 
 Options = TypeVar("Options", bound=BudgetOptions)
@@ -37,7 +37,7 @@ def write_recipe(report: BudgetReport, path: pathlib.Path) -> None:
 
 def by_recipe(options: Options, path: pathlib.Path) -> Options:
     """The options of a build from the recipe alone, as anyone would repeat it."""
-    plain = {
+    plain: dict[str, Any] = {
         field.name: field.default
         for field in dataclasses.fields(QuantizeOptions)
         if field.name in _IN_RECIPE
@@ -47,6 +47,7 @@ def by_recipe(options: Options, path: pathlib.Path) -> Options:
         for field in dataclasses.fields(BudgetOptions)
         if field.name in _BUDGETS
     }
-    return dataclasses.replace(
-        options, precision="fp32", recipe=path, save_recipe=None, **plain
-    )
+    # That of the verb without flags: the recipe decides, and says so in the model's metadata.
+    preset = {} if isinstance(options, BuildOptions) else VERB_DEFAULTS["quantize"]
+    plain["precision"] = preset.get("precision", "fp32")
+    return dataclasses.replace(options, recipe=path, save_recipe=None, **plain)

@@ -193,7 +193,7 @@ class Search:
 
         Corrections are left out: they are costly, and change the layers' shares little.
         """
-        plain = [step for step in settings if step["pass"] == "quantize"]
+        plain = [step for step in settings if step["pass"] in ("quantize",)]
 
         def measured(wide: Sequence[str]) -> float:
             nodes = [node for name in wide for node in self._nodes[name]]

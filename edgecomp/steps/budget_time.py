@@ -1,7 +1,6 @@
 """How long a candidate takes on this machine: built into a bundle in a scratch folder, and run."""
 
 import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import cast
 
@@ -12,6 +11,7 @@ from edgecomp.bench.runner import MeasureOptions
 from edgecomp.bundle.toolchain import ToolchainUse
 from edgecomp.bundle.write import write_bundle
 from edgecomp.device.target import Target
+from edgecomp.held import scratch_folder
 from edgecomp.options import BudgetOptions, BuildOptions
 from edgecomp.plan.values import Array
 from edgecomp.progress import silent
@@ -39,7 +39,7 @@ def measured_seconds(
     given = options if isinstance(options, BuildOptions) else BuildOptions(target=target.name)
     prepared = Prepared(model.clone(), [dict(sample)], {"precision": options.precision})
     record = make_record(prepared, target, given, "candidate", silent)
-    with tempfile.TemporaryDirectory(prefix="edgecomp-") as scratch:
+    with scratch_folder() as scratch:
         bundle = write_bundle(
             record.plan,
             target,
