@@ -229,9 +229,9 @@ def quantize(
         prepared = prepare(
             model, options, progress, args=args, dataset=calibration_dataset, target=target
         )
+    save_recipe(prepared.facts, options)
     if options.output is not None:
         save(prepared.model, options.output)
-    save_recipe(prepared.facts, options)
     return prepared.model
 
 
@@ -332,7 +332,7 @@ def save_recipe(facts: Mapping[str, Any], options: QuantizeOptions) -> None:
         raise EdgecompError(
             Code.USAGE,
             "--save-recipe: the model was not quantized here, there is no recipe of it",
-            hint="add --precision w8a8 or --recipe, or leave --save-recipe out",
+            hint="leave --save-recipe out",
         )
     try:
         write_whole(options.save_recipe, recipe_of(steps).text().encode())

@@ -311,6 +311,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             "smooth_quant": bool(self.smooth_quant),
             "weight_rounding": self.weight_rounding != "nearest",
             "data_free": self.data_free,
+            "save_recipe": self.save_recipe is not None,
         }
         if self.precision not in _WITH_ACTIVATIONS:
             for name in (name for name, is_given in given.items() if is_given):

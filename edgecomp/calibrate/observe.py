@@ -9,6 +9,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.identity import Sample, can_be_read_again, chained, with_digests
 from edgecomp.calibrate.observation import Kind, Observation, kind_of
+from edgecomp.calibrate.parts import in_parts
 from edgecomp.calibrate.ranges import (
     ALIASES,
     ALL_METHODS,
@@ -278,13 +279,5 @@ def _parts(model: ir.Model, names: Sequence[str], memory_bytes: int) -> list[lis
         for node in model.graph
         for value in node.outputs
     }
-    parts: list[list[str]] = [[]]
-    used = 0
-    for name in names:
-        size = sizes.get(name, 0)
-        if parts[-1] and used + size > memory_bytes:
-            parts.append([])
-            used = 0
-        parts[-1].append(name)
-        used += size
-    return parts
+    # Without any value the samples are looked at all the same.
+    return in_parts(names, lambda name: sizes.get(name, 0), memory_bytes) or [[]]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from edgecomp.calibrate.parts import in_parts
 from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape
@@ -23,6 +24,7 @@ Real = npt.NDArray[np.float64]
 #: Rows say what the channels do together; they settle with few samples.
 MOST_SAMPLES = 64
 _MOST_BYTES = 512 << 20
+_FLOAT_BYTES = 4
 
 
 @dataclasses.dataclass(eq=False)
@@ -55,14 +57,14 @@ def observe_inputs(
         samples: feeds, iterable again.
         products: Conv, Gemm and MatMul nodes of the main graph with constant weights.
         rows: how many are drawn of each product, evenly over the samples.
-        seed: of the draw.
+        seed: of the draws.
 
     Returns:
         By the node's name.
     """
     found: dict[str, ProductInputs] = {}
-    for part in _parts(products):
-        found |= _observe(model, samples, part, rows, np.random.default_rng(seed))
+    for part in in_parts(products, _input_bytes, _MOST_BYTES):
+        found |= _observe(model, samples, part, rows, seed)
     return found
 
 
@@ -71,19 +73,21 @@ def _observe(
     samples: Iterable[Mapping[str, AnyArray]],
     products: Sequence[ir.Node],
     rows: int,
-    rng: np.random.Generator,
+    seed: int,
 ) -> dict[str, ProductInputs]:
     inputs = {value.name for value in model.graph.inputs}
     names = {_input_name(node) for node in products}
     runner = Runner(model, sorted(names - inputs), optimize=True)
     per_sample = -(-rows // MOST_SAMPLES)
+    # Each has its own draw: which others are observed changes nothing.
+    draws = {n: np.random.default_rng([seed, *(n.name or "").encode()]) for n in products}
     seen: dict[str, list[ProductInputs]] = {}
     for sample in itertools.islice(samples, MOST_SAMPLES):
         results = {**sample, **(runner(sample) if runner.names else {})}
         for node in products:
             array = results[_input_name(node)]
             seen.setdefault(node.name or "", []).append(
-                _of_sample(node, array, per_sample, rng)
+                _of_sample(node, array, per_sample, draws[node])
             )
     return {name: _merged(parts) for name, parts in seen.items()}
 
@@ -100,6 +104,10 @@ def _input_name(node: ir.Node) -> str:
     value = node.inputs[0]
     assert value is not None
     return value.name or ""
+
+
+def _input_bytes(node: ir.Node) -> int:
+    return _FLOAT_BYTES * int(np.prod(static_shape(node.inputs[0]) or (0,)))
 
 
 def _of_sample(
@@ -142,17 +150,3 @@ def _patches(
         patch = padded[int(image)][(slice(None), *window_at)]
         result[row] = patch.reshape(array.shape[1], -1)
     return result.reshape(len(chosen), groups, weight.shape[1], result.shape[2])
-
-
-def _parts(products: Sequence[ir.Node]) -> list[list[ir.Node]]:
-    """Products in groups whose inputs of one sample fit into memory together."""
-    parts: list[list[ir.Node]] = [[]]
-    used = 0
-    for node in products:
-        size = 4 * int(np.prod(static_shape(node.inputs[0]) or (0,)))
-        if parts[-1] and used + size > _MOST_BYTES:
-            parts.append([])
-            used = 0
-        parts[-1].append(node)
-        used += size
-    return [part for part in parts if part]

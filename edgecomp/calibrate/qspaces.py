@@ -72,6 +72,11 @@ BIAS_INT32 = QuantizationSpace(
 )
 
 
+def weight_space(*, per_channel: bool) -> QuantizationSpace:
+    """Of the weights of products."""
+    return WEIGHT_INT8_PER_CHANNEL if per_channel else WEIGHT_INT8
+
+
 def activation_affine(limits: Range, space: QuantizationSpace = ACTIVATION_UINT8) -> Affine:
     """Scale and zero point that cover a range, which is widened to contain zero.
 

@@ -13,43 +13,23 @@ of groups that are chosen before from the weights as trained, so that groups sta
 zero, of which the data says nothing, is rounded to nearest.
 """
 
-import dataclasses
-
 import numpy as np
 import scipy.linalg
 
-from edgecomp.compress.grid import Grid, Numbers, Real, WeightForm, grid_of, grids_of, packed
+from edgecomp.compress.grid import Grid, Numbers, Real, WeightForm, grids_of, packed
 from edgecomp.graph.packed_weights import PackedWeights
 
 #: Rows whose corrections are applied to the rows behind them together.
 _BLOCK_ROWS = 128
-_MOST_DAMPING = 1e3
+#: Part of the mean diagonal that is added to the diagonal, and the most where it takes more.
+_DAMPING, _MOST_DAMPING = 0.01, 1e3
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GptqSettings:
-    """What the method leaves open.
-
-    Attributes:
-        damping: part of the mean diagonal that is added to the diagonal.
-        heaviest_first: order of rows; else that of the matrix, where a group's scale is chosen
-            from the weights as they are when its first row is rounded.
-    """
-
-    damping: float = 0.01
-    heaviest_first: bool = True
-
-
-def gptq(
-    weight: Real, hessian: Real, form: WeightForm, settings: GptqSettings | None = None
-) -> PackedWeights:
+def gptq(weight: Real, hessian: Real, form: WeightForm) -> PackedWeights:
     """Store a finite matrix [K, N] for inputs with ``hessian = X^T X`` [K, K], or a multiple."""
-    settings = settings or GptqSettings()
-    order = np.arange(len(weight))
-    if settings.heaviest_first:
-        order = np.argsort(-np.diag(hessian), kind="stable")
-    factor = _inverse_factor(hessian[np.ix_(order, order)], settings.damping)
-    rounding = _Rounding(weight, form, order, chosen_before=settings.heaviest_first)
+    order = np.argsort(-np.diag(hessian), kind="stable")
+    factor = _inverse_factor(hessian[np.ix_(order, order)], _DAMPING)
+    rounding = _Rounding(weight, form, order)
     rounding.run(factor)
     return packed(rounding.numbers, rounding.grids, form)
 
@@ -86,26 +66,18 @@ def _inverse_factor(hessian: Real, damping: float) -> Real:
 class _Rounding:
     """One matrix on its way."""
 
-    def __init__(
-        self, weight: Real, form: WeightForm, order: np.ndarray, *, chosen_before: bool
-    ) -> None:
-        self.form = form
+    def __init__(self, weight: Real, form: WeightForm, order: np.ndarray) -> None:
         self.order = order
         self.block = form.block(len(weight))
         self.left = weight[order]
         self.numbers: Numbers = np.zeros(weight.shape, np.uint8)
-        self.grids: list[Grid] = grids_of(weight, form) if chosen_before else []
+        self.grids: list[Grid] = grids_of(weight, form)
 
     def run(self, factor: Real) -> None:
         """Round all rows; ``factor`` is in the order of rows."""
         depth = len(self.left)
-        rows = _BLOCK_ROWS
-        if not self.grids and self.block < depth:
-            # A group lies in one block, so that its rows have all corrections when its scale is
-            # chosen.
-            rows = self.block * max(1, _BLOCK_ROWS // self.block)
-        for first in range(0, depth, rows):
-            end = min(first + rows, depth)
+        for first in range(0, depth, _BLOCK_ROWS):
+            end = min(first + _BLOCK_ROWS, depth)
             errors = self._block(factor, first, end)
             self.left[end:] -= factor[first:end, end:].T @ errors
 
@@ -114,15 +86,9 @@ class _Rounding:
         errors = np.empty((end - first, self.left.shape[1]))
         for row in range(first, end):
             target = int(self.order[row])
-            grid = self._grid(target)
+            grid = self.grids[target // self.block]
             self.numbers[target] = grid.store(self.left[row])
             error = (self.left[row] - grid.real(self.numbers[target])) / factor[row, row]
             self.left[row + 1 : end] -= factor[row, row + 1 : end, None] * error
             errors[row - first] = error
         return errors
-
-    def _grid(self, row: int) -> Grid:
-        index = row // self.block
-        if index == len(self.grids):
-            self.grids.append(grid_of(self.left[row : row + self.block], self.form))
-        return self.grids[index]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.calibrate.parts import in_parts
 from edgecomp.debugging.alone import AloneModel, Part, alone_model, result_names
 from edgecomp.debugging.layers import Layer
 from edgecomp.debugging.metrics import Similarity
@@ -58,7 +59,7 @@ def measure_layers(
             were corrected.
         progress: told (parts of the work done, in all).
     """
-    parts = _parts(plain, layers, MEMORY_BYTES)
+    parts = in_parts(layers, _bytes_of(plain), MEMORY_BYTES)
     figures: dict[str, LayerFigures] = {}
     for index, part in enumerate(parts):
         found = {layer.name: _empty(layer) for layer in part}
@@ -135,17 +136,10 @@ class _Runs:
         return {name: results[own] for name, own in alone.outputs.items()}
 
 
-def _parts(model: ir.Model, layers: Sequence[Layer], memory_bytes: int) -> list[list[Layer]]:
-    """Layers in groups whose values together stay within the memory allowed."""
+def _bytes_of(model: ir.Model) -> Callable[[Layer], int]:
+    """Of a layer: what its values take in all models together."""
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
     sizes = {v.name: 4 * int(np.prod(static_shape(v) or (0,))) for v in values}
-    parts: list[list[Layer]] = [[]]
-    used = 0
-    for layer in layers:
-        size = _COPIES * sum(sizes.get(name, 0) for name in (*layer.inputs, *layer.outputs))
-        if parts[-1] and used + size > memory_bytes:
-            parts.append([])
-            used = 0
-        parts[-1].append(layer)
-        used += size
-    return parts
+    return lambda layer: (
+        _COPIES * sum(sizes.get(name, 0) for name in (*layer.inputs, *layer.outputs))
+    )

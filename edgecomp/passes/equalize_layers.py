@@ -18,6 +18,8 @@ The paper's absorption of high biases belongs to ranges assumed from normalisati
 measured here, and the bounds of stored values follow them.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -31,7 +33,7 @@ from edgecomp.passes.scales.apply import (
     as_matrix,
     spread_inputs,
 )
-from edgecomp.passes.scales.region import Ids, Region
+from edgecomp.passes.scales.region import Ids, Region, is_asked_for
 from edgecomp.passes.scales.rules import start_region
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -45,13 +47,20 @@ class EqualizeLayersPass(ir.passes.InPlacePass):
     """Cross-layer equalization of products whose weights are constant.
 
     Scope: main graph.  Numerics: exact.
+
+    Args:
+        only: names of the products between which scales may move, None for all.
     """
 
     numerics = Numerics.EXACT
 
+    def __init__(self, only: Collection[str] | None = None) -> None:
+        super().__init__()
+        self._only = only
+
     def call(self, model: ir.Model) -> Outcome:
         """Find the regions, settle their scales, rewrite each weight once."""
-        regions, refusals = _regions(model.graph)
+        regions, refusals = _regions(model.graph, self._only)
         weights = {
             place.node: np.abs(_weight(place.node)).astype(np.float64).max(axis=2)
             for region in regions
@@ -68,7 +77,9 @@ class EqualizeLayersPass(ir.passes.InPlacePass):
         return finish(type(self).__name__, model, len(notes), refusals, notes)
 
 
-def _regions(graph: ir.Graph) -> tuple[list[Region], list[Refusal]]:
+def _regions(
+    graph: ir.Graph, only: Collection[str] | None
+) -> tuple[list[Region], list[Refusal]]:
     regions: list[Region] = []
     refusals: list[Refusal] = []
     seen: set[ir.Value] = set()
@@ -79,10 +90,16 @@ def _regions(graph: ir.Graph) -> tuple[list[Region], list[Refusal]]:
         if region is None:
             continue
         seen.update(region.values)
+        ends = (*region.sources, *region.readers)
+        asked = [is_asked_for(place.node, only) for place in ends]
+        if not (any(asked) or is_asked_for(node, only)):
+            continue
         if not region.free().any():
             refusals.append(refuse(node, region.reason or "nothing takes its scale"))
         elif any(not is_operator(place.node, *_PRODUCTS) for place in region.sources):
             refusals.append(refuse(node, "a normalisation makes some of its channels"))
+        elif not all(asked):
+            refusals.append(refuse(node, "it shares channels with layers that are no targets"))
         else:
             regions.append(region)
     return regions, refusals

@@ -22,14 +22,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.qspaces import (
-    WEIGHT_INT8,
-    WEIGHT_INT8_PER_CHANNEL,
     QuantizationSpace,
     activation_affine,
     store_bias,
     store_constant,
     store_weights,
     weight_scales,
+    weight_space,
 )
 from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
@@ -279,7 +278,7 @@ class _Inserter:
         if bias is not None:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
-        space = WEIGHT_INT8_PER_CHANNEL if self._options.is_per_channel(node) else WEIGHT_INT8
+        space = weight_space(per_channel=self._options.is_per_channel(node))
         scales = weight_scales(
             weight, axis, space, bias=bias, activation_scale=activation.scale
         )

@@ -17,7 +17,7 @@ row, through all that ``scales.rules`` lets it through. Where something else mak
 is inserted for it. Powers of two for the reason in ``equalize_layers``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ from edgecomp.passes.scales.apply import (
     as_matrix,
     spread_inputs,
 )
-from edgecomp.passes.scales.region import Ids, Place, Region
+from edgecomp.passes.scales.region import Ids, Place, Region, is_asked_for
 from edgecomp.passes.scales.rules import NORMALISATIONS, start_region
 
 Real = npt.NDArray[np.float64]
@@ -56,18 +56,25 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
             the model before it.
         alpha: strength from 0 (weights become equal) to 1 (activations become equal), None to
             search.
+        only: names of the products whose inputs are smoothed, None for all.
     """
 
     numerics = Numerics.EXACT
 
-    def __init__(self, inputs: Mapping[str, ProductInputs], alpha: float | None) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, ProductInputs],
+        alpha: float | None,
+        only: Collection[str] | None = None,
+    ) -> None:
         super().__init__()
+        self._only = only
         self._inputs = dict(inputs)
         self._alpha = alpha
 
     def call(self, model: ir.Model) -> Outcome:
         """Find the regions, choose their scales, rewrite both ends."""
-        regions, refusals = _regions(model.graph)
+        regions, refusals = _regions(model.graph, self._only)
         notes: list[str] = []
         # From the end: what a region does to the outputs of its sources counts for the region
         # that they read.
@@ -135,13 +142,15 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
             )
 
 
-def products_to_observe(graph: ir.Graph) -> list[ir.Node]:
-    """The products whose inputs decide."""
-    regions, _ = _regions(graph)
+def products_to_observe(graph: ir.Graph, only: Collection[str] | None = None) -> list[ir.Node]:
+    """The products whose inputs decide, where those named ``only`` are smoothed."""
+    regions, _ = _regions(graph, only)
     return list(dict.fromkeys(place.node for region in regions for place in region.readers))
 
 
-def _regions(graph: ir.Graph) -> tuple[list[Region], list[Refusal]]:
+def _regions(
+    graph: ir.Graph, only: Collection[str] | None
+) -> tuple[list[Region], list[Refusal]]:
     regions: list[Region] = []
     refusals: list[Refusal] = []
     seen: set[ir.Value] = set()
@@ -152,10 +161,15 @@ def _regions(graph: ir.Graph) -> tuple[list[Region], list[Refusal]]:
         if region is None:
             continue
         seen.update(region.values)
-        if region.free().any():
-            regions.append(region)
-        else:
+        asked = [is_asked_for(place.node, only) for place in region.readers]
+        if not (any(asked) or is_asked_for(node, only)):
+            continue
+        if not region.free().any():
             refusals.append(refuse(node, region.reason or "no product reads its channels"))
+        elif not all(asked):
+            refusals.append(refuse(node, "layers that are no targets read its channels too"))
+        else:
+            regions.append(region)
     return regions, refusals
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgecomp.options import CALIBRATION_METHODS, PRECISIONS
+from edgecomp.options import CALIBRATION_METHODS, PRECISIONS, WEIGHT_ROUNDINGS
 from edgecomp.recipe.settings import LayerSettings
 
 #: Names of ``PRECISIONS`` that a layer can have.
@@ -24,13 +24,31 @@ class ArgumentFacts:
         help: one sentence without a final period.
         choices: names, with the other names of each; empty for any value.
         above: numbers are greater than this.
+        least: numbers are at least this.
         most: numbers are at most this.
     """
 
     help: str
     choices: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     above: float | None = None
+    least: float | None = None
     most: float | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is within the bounds; NaN is in none."""
+        return (
+            (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+        )
+
+    @property
+    def bounds(self) -> str:
+        """In words."""
+        parts = (("more than", self.above), ("at least", self.least), ("at most", self.most))
+        return " and ".join(
+            f"{words} {bound:g}" for words, bound in parts if bound is not None
+        )
 
 
 def _argument(help_text: str, **facts: Any) -> Any:
@@ -58,10 +76,30 @@ class QuantizeArguments:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BiasCorrectionArguments:
-    """The error is that of the calibration samples."""
+class SwitchArguments:
+    """Something that is done or not."""
 
-    enabled: bool | None = _argument("false leaves the biases of the layers as they are")
+    enabled: bool | None = _argument("false leaves the targets as they are")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SmoothQuantArguments(SwitchArguments):
+    """The strength is searched where it is left out."""
+
+    alpha: float | None = _argument(
+        "strength from 0 to 1; where it is left out the best one of each region is searched",
+        least=0,
+        most=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightRoundingArguments:
+    """Learning needs the calibration samples."""
+
+    method: str | None = _argument(
+        "adaround where it is left out", choices=dict.fromkeys(WEIGHT_ROUNDINGS, ())
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,10 +148,23 @@ def _stay_float(before: LayerSettings, _given: NoArguments, _step: int) -> Layer
     return dataclasses.replace(before, precision="fp32", reason="the recipe leaves it float")
 
 
-def _correct_bias(
-    before: LayerSettings, given: BiasCorrectionArguments, _step: int
-) -> LayerSettings:
+def _correct_bias(before: LayerSettings, given: SwitchArguments, _step: int) -> LayerSettings:
     return dataclasses.replace(before, bias_correction=given.enabled is not False)
+
+
+def _equalize(before: LayerSettings, given: SwitchArguments, _step: int) -> LayerSettings:
+    return dataclasses.replace(before, equalize=given.enabled is not False)
+
+
+def _smooth(before: LayerSettings, given: SmoothQuantArguments, _step: int) -> LayerSettings:
+    strength = "auto" if given.alpha is None else str(given.alpha)
+    return dataclasses.replace(before, smooth_quant="" if given.enabled is False else strength)
+
+
+def _round_weights(
+    before: LayerSettings, given: WeightRoundingArguments, _step: int
+) -> LayerSettings:
+    return dataclasses.replace(before, weight_rounding=given.method or "adaround")
 
 
 #: All passes, in the order that the documentation has them.
@@ -129,8 +180,26 @@ PASSES: Sequence[RecipePass] = (
     RecipePass(
         "bias_correction",
         "take the mean error of the targets' results out of their biases",
-        BiasCorrectionArguments,
+        SwitchArguments,
         _correct_bias,
+    ),
+    RecipePass(
+        "equalize",
+        "move scales between the targets until their channels reach equally far",
+        SwitchArguments,
+        _equalize,
+    ),
+    RecipePass(
+        "smooth_quant",
+        "move scales of the activations that the targets read into their weights",
+        SmoothQuantArguments,
+        _smooth,
+    ),
+    RecipePass(
+        "weight_rounding",
+        "learn which weights of the targets are rounded up",
+        WeightRoundingArguments,
+        _round_weights,
     ),
 )
 

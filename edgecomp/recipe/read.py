@@ -136,12 +136,10 @@ class _Reader:
                         nearest_hint(value, facts.choices),
                     )
                 changes[field.name] = names[value.lower()]
-            too_low = facts.above is not None and value <= facts.above
-            if too_low or (facts.most is not None and value > facts.most):
+            if not facts.holds(value):
                 raise self._error(
                     where,
-                    f"pass '{kind.name}': {field.name} is more than {facts.above:g} and at "
-                    f"most {facts.most:g}, found {value:g}",
+                    f"pass '{kind.name}': {field.name} is {facts.bounds}, found {value:g}",
                 )
         return changes
 

@@ -63,6 +63,8 @@ def _argument(
         schema["enum"] = [n for name, more in facts.choices.items() for n in (name, *more)]
     if facts.above is not None:
         schema["exclusiveMinimum"] = facts.above
+    if facts.least is not None:
+        schema["minimum"] = facts.least
     if facts.most is not None:
         schema["maximum"] = facts.most
     return schema

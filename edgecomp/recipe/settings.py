@@ -13,6 +13,10 @@ class LayerSettings:
         calibration_percentile: for the method of that name.
         per_channel: one weight scale per output channel.
         bias_correction: whether its mean error is taken out of its bias.
+        equalize: whether scales move between it and its neighbours.
+        smooth_quant: strength with which scales of the activations that it reads move into its
+            weights, as ``options.QuantizeOptions`` has it.
+        weight_rounding: name of ``options.WEIGHT_ROUNDINGS``.
         reason: why it stays float, "" where it does not.
         range_step: number of the step that chose the method, -1 for none: of two layers that
             read one value the one with the later step decides.
@@ -23,5 +27,8 @@ class LayerSettings:
     calibration_percentile: float = 99.99
     per_channel: bool = True
     bias_correction: bool = False
+    equalize: bool = False
+    smooth_quant: str = ""
+    weight_rounding: str = "nearest"
     reason: str = ""
     range_step: int = -1

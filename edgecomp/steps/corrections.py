@@ -1,7 +1,7 @@
 """Corrections of a float model before it is quantized: scales that move, weights that round."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -16,6 +16,7 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_to_observe
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.steps.recipe import LayerChoices
 from edgecomp.steps.round_weights import round_weights
 
 logger = logging.getLogger(__name__)
@@ -32,32 +33,41 @@ Tensors = Mapping[tuple[str, int], ir.TensorProtocol]
 
 
 def move_scales(
-    model: ir.Model, samples: Iterable[Feed], options: QuantizeOptions, progress: Progress
+    model: ir.Model,
+    samples: Iterable[Feed],
+    layers: LayerChoices,
+    options: QuantizeOptions,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Equalize layers and smooth activations, as the options say, in place.
+    """Equalize layers and smooth activations in place.
 
     The float model computes the same bits.
 
     Args:
         model: after the float passes.
         samples: feeds, iterable again.
-        options: ``equalize``, ``smooth_quant``, ``seed``, ``verify_passes``.
+        layers: which ones.
+        options: ``seed``, ``verify_passes``.
         progress: told about each step.
 
     Returns:
         Facts for the report: correction -> lines.
     """
     facts: dict[str, Any] = {}
-    if options.equalize:
+    if layers.equalized:
         progress("equalize layers")
-        facts["equalized"] = _run(model, EqualizeLayersPass(), options)
-    if options.smooth_quant:
+        facts["equalized"] = _run(model, EqualizeLayersPass(layers.equalized), options)
+    smoothed = []
+    for alpha, names in layers.smoothed.items():
         progress("smooth activations")
-        alpha = None if options.smooth_quant == "auto" else float(options.smooth_quant)
-        products = products_to_observe(model.graph)
+        products = products_to_observe(model.graph, names)
         rows = _ROWS if alpha is None else 0
         inputs = observe_inputs(model, samples, products, rows=rows, seed=options.seed)
-        facts["smoothed"] = _run(model, SmoothActivationsPass(inputs, alpha), options)
+        smoothed.append(_run(model, SmoothActivationsPass(inputs, alpha, names), options))
+    if smoothed:
+        facts["smoothed"] = {
+            key: [line for each in smoothed for line in each[key]] for key in smoothed[0]
+        }
     return facts
 
 
@@ -65,20 +75,22 @@ def learn_rounding(
     model: ir.Model,
     samples: Iterable[Feed],
     qdq: InsertQdqOptions,
+    rounded: Collection[str],
     options: QuantizeOptions,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Round weights as ``options.weight_rounding`` says, in place; facts for the report."""
-    if options.weight_rounding == "nearest":
+    """Learn how the weights of the nodes named are rounded, in place; facts for the report."""
+    if not rounded:
         return {}
     count = round_weights(
         model,
         samples,
         qdq,
+        only=rounded,
         seed=options.seed,
         progress=lambda done, total: progress("round weights", done, total),
     )
-    return {"weight_rounding": options.weight_rounding, "rounded_products": count}
+    return {"weight_rounding": "adaround", "rounded_products": count}
 
 
 def changed_constants(model: ir.Model, before: Tensors) -> Constants:

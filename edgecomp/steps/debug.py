@@ -32,9 +32,10 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
+from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import prepare
-from edgecomp.steps.recipe import choose_for_layers, whole_recipe, with_recipe
+from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about, name_of
 
 logger = logging.getLogger(__name__)
@@ -76,9 +77,10 @@ def debug(
         )
     model = prepare(source, _plain(options), progress, args=args, target=target).model
     _require_float(model)
-    _require_layers(model, options, recipe)
+    chosen = _require_layers(model, options, recipe)
     with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = _samples(data, model, options, options.num_samples)
+        move_scales(model, calibration, chosen, options, progress)
         histograms = collect_histograms(
             model,
             calibration,
@@ -157,8 +159,8 @@ def _require_float(model: ir.Model) -> None:
         )
 
 
-def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> None:
-    """Refuse a model, or a recipe, that leaves nothing to compare."""
+def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> LayerChoices:
+    """What is done to the layers; refuses a model, or a recipe, that leaves nothing to compare."""
     possible = decide_scope(model.graph, InsertQdqOptions(), lambda _: "")
     if not possible.blocks:
         reasons = [f"{r.node}: {r.reason}" for r in possible.refusals]
@@ -176,6 +178,7 @@ def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> N
             path=str(options.recipe or ""),
             hint="leave out some of what excludes layers",
         )
+    return chosen
 
 
 def _samples(data: Any, model: ir.Model, options: DebugOptions, count: int) -> CalibrationSet:

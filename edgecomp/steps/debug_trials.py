@@ -20,6 +20,7 @@ from edgecomp.plan.values import Array
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
+from edgecomp.steps.round_weights import round_weights
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -49,7 +50,7 @@ class Trials:
         options: flags.
         recipe: steps that there are.
         histograms: of all values that may be stored, over the calibration samples.
-        calibration: the samples, for the correction of biases.
+        calibration: the samples, for biases that are corrected and weights whose rounding is learned.
         reference: what the outputs should be.
         floats: whether layers that no step names stay float.
     """
@@ -73,6 +74,7 @@ class Trials:
         self._reference = reference
         self._floats = floats
         self._ranges: dict[tuple[str, Choice], Range] = {}
+        self._rounded: dict[tuple[str, bool], Array] = {}
         self._errors: dict[tuple[str, int | None], OutputError] = {}
 
     def quantized(self, steps: Steps = ()) -> Quantized:
@@ -86,8 +88,18 @@ class Trials:
         }
         ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
         corrected = self._model
-        if layers.corrected:
+        if layers.corrected or layers.rounded:
             corrected = self._model.clone()
+        if layers.rounded:
+            round_weights(
+                corrected,
+                self._calibration,
+                layers.qdq,
+                only=layers.rounded,
+                seed=self._options.seed,
+                known=self._rounded,
+            )
+        if layers.corrected:
             correct_bias(
                 corrected, self._calibration, ranges, layers.qdq, only=layers.corrected
             )

@@ -119,12 +119,19 @@ def insert_quantization(
             hint="give a folder of typical images, an .npy or .npz file or a script",
         )
     layers = choose_for_layers(model.graph, options, recipe, floats=floats)
+    if options.data_free and (layers.equalized or layers.smoothed):
+        raise EdgecompError(
+            Code.RECIPE_INVALID,
+            "--data-free: not together with equalize and smooth_quant",
+            path=str(options.recipe),
+            hint="leave those steps out, or give calibration data",
+        )
     qdq = layers.qdq
     check_options(model, qdq)
     with errors_about(source, only=_ABOUT_SAMPLES):
         samples = open_samples(model, options, source)
         before = constants_of(model)
-        corrections = move_scales(model, samples.feeds, options, progress)
+        corrections = move_scales(model, samples.feeds, layers, options, progress)
         values = _values(model.graph, qdq, options)
         calibration = calibrate(model, options, samples, values, progress, layers.ranges)
         ranges = calibration.ranges
@@ -137,7 +144,9 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
-        corrections |= learn_rounding(model, calibration.samples, qdq, options, progress)
+        corrections |= learn_rounding(
+            model, calibration.samples, qdq, layers.rounded, options, progress
+        )
         constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}

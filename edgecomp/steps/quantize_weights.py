@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.calibrate.readers import CalibrationSet, open_calibration
+from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.compress.grid import WeightForm
 from edgecomp.compress.weight_layers import StoredLayer, store_layers
 from edgecomp.errors import Code, EdgecompError
@@ -20,6 +20,7 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.store_weights import TWO_BITS_OPSET, StoreWeightsPass
 from edgecomp.passes.weight_scope import require_group, weight_scope
 from edgecomp.progress import Progress
+from edgecomp.steps.calibrate import open_samples
 from edgecomp.steps.quantize import GOLDEN_SAMPLES, Quantization
 from edgecomp.steps.source import errors_about
 
@@ -73,14 +74,7 @@ def quantize_weights(
         samples = [random_feeds(model, seed=options.seed)]
     else:
         with errors_about(source, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
-            calibration = open_calibration(
-                source,
-                model.graph.inputs,
-                num_samples=options.num_samples,
-                mean=options.mean or None,
-                std=options.std or None,
-                resize=options.resize,
-            )
+            calibration = open_samples(model, options, source).feeds
             layers = store_layers(
                 model, scope.products, form, method=method, samples=calibration, progress=told
             )

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -10,8 +11,8 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
-from edgecomp.recipe.passes import LAYER_PRECISIONS, QuantizeArguments, pass_named
-from edgecomp.recipe.read import read_recipe
+from edgecomp.recipe.passes import LAYER_PRECISIONS
+from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of
 from edgecomp.recipe.settings import LayerSettings
@@ -29,11 +30,17 @@ class LayerChoices:
         qdq: for ``InsertQdqPass``.
         ranges: values whose range is chosen otherwise than the flags say.
         corrected: nodes whose biases are corrected.
+        equalized: nodes between which scales move.
+        smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
+        rounded: nodes whose weights' rounding is learned.
     """
 
     qdq: InsertQdqOptions
     ranges: Mapping[str, Choice]
     corrected: frozenset[str]
+    equalized: frozenset[str]
+    smoothed: Mapping[float | None, frozenset[str]]
+    rounded: frozenset[str]
 
 
 def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
@@ -78,30 +85,37 @@ def whole_recipe(
         floats: whether the model is float before the steps of the recipe.
         chosen: names of nodes that ``auto`` leaves float behind them.
     """
-    quantize, stay = pass_named("quantize"), pass_named("float")
-    correct = pass_named("bias_correction")
-    assert quantize is not None
-    assert stay is not None
-    assert correct is not None
-    percentile = options.calibration_percentile
-    arguments = QuantizeArguments(
-        precision="fp32" if floats or options.op_types_to_quantize else "w8a8",
-        calibration_method=options.calibration_method,
-        calibration_percentile=percentile
-        if options.calibration_method == "percentile"
-        else None,
-        per_channel=options.per_channel,
-    )
-    steps = [Step(quantize, arguments)]
-    if options.op_types_to_quantize:
-        only = QuantizeArguments(precision="w8a8")
-        steps.append(Step(quantize, only, options.op_types_to_quantize))
-    if options.nodes_to_exclude:
-        steps.append(Step(stay, stay.arguments(), options.nodes_to_exclude))
+    types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
+    whole: dict[str, Any] = {
+        "precision": "fp32" if floats or types else "w8a8",
+        "calibration_method": options.calibration_method,
+        "per_channel": options.per_channel,
+    }
+    if options.calibration_method == "percentile":
+        whole["calibration_percentile"] = options.calibration_percentile
+    steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
+    if types:
+        steps.append({"pass": "quantize", "targets": types, "args": {"precision": "w8a8"}})
+    if excluded:
+        steps.append({"pass": "float", "targets": excluded})
     if options.bias_correction:
-        steps.append(Step(correct, correct.arguments()))
-    last = [Step(stay, stay.arguments(), tuple(chosen))] if chosen else []
-    return Recipe((*steps, *recipe.steps, *last))
+        steps.append({"pass": "bias_correction"})
+    if options.equalize:
+        steps.append({"pass": "equalize"})
+    if options.smooth_quant:
+        alpha = strength_of(options.smooth_quant)
+        steps.append(
+            {"pass": "smooth_quant", "args": {} if alpha is None else {"alpha": alpha}}
+        )
+    if options.weight_rounding != "nearest":
+        steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
+    last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
+    return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
+
+
+def strength_of(smooth_quant: str) -> float | None:
+    """The strength that the option names, None where it is searched."""
+    return None if smooth_quant == "auto" else float(smooth_quant)
 
 
 def choose_for_layers(
@@ -124,6 +138,9 @@ def choose_for_layers(
         calibration_percentile=options.calibration_percentile,
         per_channel=options.per_channel,
         bias_correction=options.bias_correction,
+        equalize=options.equalize,
+        smooth_quant=options.smooth_quant,
+        weight_rounding=options.weight_rounding,
     )
     settings = settings_of(graph, recipe, base)
     qdq = InsertQdqOptions(
@@ -142,10 +159,17 @@ def choose_for_layers(
     plain = (options.calibration_method, options.calibration_percentile)
     scope = decide_scope(graph, qdq, lambda _: "")
     ranges = _range_choices(scope, settings)
+    smoothed: dict[float | None, set[str]] = {}
+    for name, own in settings.items():
+        if own.smooth_quant:
+            smoothed.setdefault(strength_of(own.smooth_quant), set()).add(name)
     return LayerChoices(
         qdq,
         {name: choice for name, choice in ranges.items() if choice != plain},
-        frozenset(name for name, s in settings.items() if s.bias_correction),
+        corrected=frozenset(name for name, s in settings.items() if s.bias_correction),
+        equalized=frozenset(name for name, s in settings.items() if s.equalize),
+        smoothed={strength: frozenset(names) for strength, names in smoothed.items()},
+        rounded=frozenset(n for n, s in settings.items() if s.weight_rounding != "nearest"),
     )
 
 

@@ -1,17 +1,13 @@
 """Learn how the weights of 8-bit products are rounded, before they are stored."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.calibrate.parts import in_parts
 from edgecomp.calibrate.product_inputs import ProductInputs, observe_inputs
-from edgecomp.calibrate.qspaces import (
-    WEIGHT_INT8,
-    WEIGHT_INT8_PER_CHANNEL,
-    QuantizationSpace,
-    weight_scales,
-)
+from edgecomp.calibrate.qspaces import QuantizationSpace, weight_scales, weight_space
 from edgecomp.compress.adaround import AdaRoundSettings, adaround
 from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.edit import set_constant_input
@@ -32,9 +28,11 @@ def round_weights(
     samples: Iterable[Mapping[str, AnyArray]],
     options: InsertQdqOptions,
     *,
+    only: Collection[str] | None = None,
     seed: int = 0,
     space: QuantizationSpace | None = None,
     settings: AdaRoundSettings | None = None,
+    known: dict[tuple[str, bool], AnyArray] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Replace the weights of products that become integer by what they will be stored as.
@@ -45,27 +43,40 @@ def round_weights(
         model: float; changed in place.
         samples: feeds, iterable again.
         options: as for ``InsertQdqPass``.
+        only: names of the nodes whose weights are rounded, None for all.
         seed: of the draw of rows.
-        space: of weights, the one of the options where None.
+        space: of all weights, those of the options where None.
         settings: of the method.
+        known: weights that were learned before from the same samples, by the product's name and
+            whether they have a scale per channel; receives those that are learned now.
         progress: told (products done, products in all).
 
     Returns:
         How many products were rounded.
     """
-    if space is None:
-        space = WEIGHT_INT8_PER_CHANNEL if options.per_channel else WEIGHT_INT8
     scope = decide_scope(model.graph, options, lambda _: "")
-    products = [b.node for b in scope.blocks if b.is_product and _is_own(b.node)]
+    products = [
+        block.node
+        for block in scope.blocks
+        if block.is_product
+        and _is_own(block.node)
+        and (only is None or (block.node.name or "") in only)
+    ]
     # All inputs are those of the float model, in whatever parts they are observed.
-    rounded: dict[ir.Node, AnyArray] = {}
-    for part in _parts(products):
+    known = {} if known is None else known
+    keys = {node: (node.name or "", options.is_per_channel(node)) for node in products}
+    new = [node for node, key in keys.items() if key not in known]
+    done = 0
+    for part in in_parts(new, _rows_bytes, _MOST_BYTES):
         seen = observe_inputs(model, samples, part, rows=ROWS, seed=seed)
         for node in part:
-            rounded[node] = _rounded(node, seen[node.name or ""], space, settings)
-            progress(len(rounded), len(products))
-    for node, array in rounded.items():
-        set_constant_input(node, 1, array)
+            name, per_channel = keys[node]
+            each = space or weight_space(per_channel=per_channel)
+            known[keys[node]] = _rounded(node, seen[name], each, settings)
+            done += 1
+            progress(done, len(new))
+    for node, key in keys.items():
+        set_constant_input(node, 1, known[key])
     return len(products)
 
 
@@ -107,19 +118,10 @@ def _rounded(
     return np.ascontiguousarray(array, weight.dtype)
 
 
-def _parts(products: Sequence[ir.Node]) -> list[list[ir.Node]]:
-    """Products whose rows fit into memory together."""
-    parts: list[list[ir.Node]] = [[]]
-    used = 0
-    for node in products:
-        weight = constant_array(node.inputs[1])
-        assert weight is not None
-        groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
-        depth = weight.size // weight.shape[weight_channel_axis(node)] * groups
-        size = 4 * ROWS * depth
-        if parts[-1] and used + size > _MOST_BYTES:
-            parts.append([])
-            used = 0
-        parts[-1].append(node)
-        used += size
-    return [part for part in parts if part]
+def _rows_bytes(node: ir.Node) -> int:
+    """Of the rows that a product's rounding is learned on."""
+    weight = constant_array(node.inputs[1])
+    assert weight is not None
+    groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
+    depth: int = weight.size // weight.shape[weight_channel_axis(node)] * groups
+    return 4 * ROWS * depth

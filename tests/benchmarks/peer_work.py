@@ -23,6 +23,7 @@ import subprocess
 import numpy as np
 import onnx_ir as ir
 import torch
+from helpers.onnxruntime_quantizer import quantize_by_onnxruntime
 
 import edgecomp
 from edgecomp import api
@@ -253,33 +254,19 @@ def _quantize_for_onnxruntime(model, output):
     Seven bits where the processor's 8-bit products could saturate: see "reduce_range" in
     onnxruntime's documentation.
     """
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Samples(quantization.CalibrationDataReader):
-        def __init__(self):
-            self._rest = iter(model.data["calibration"])
-
-        def get_next(self):
-            sample = next(self._rest, None)
-            return None if sample is None else {"input": sample}
+    from onnxruntime.quantization import QuantType
 
     core = load_target("host").core
     saturates = core.isa == "x86_64" and not {"avx512vnni", "avxvnni"} & core.features
-    prepared = output.with_name("prepared.onnx")
     with contextlib.redirect_stdout(io.StringIO()):
-        quant_pre_process(model.path, prepared, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            prepared,
+        quantize_by_onnxruntime(
+            model.path,
+            [{"input": sample} for sample in model.data["calibration"]],
             output,
-            Samples(),
-            quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             reduce_range=saturates,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
         )
-    prepared.unlink()
     return f"int8 by onnxruntime's quantizer{', 7-bit weights' if saturates else ''}"
 
 

@@ -5,12 +5,16 @@
 FEEDS has arrays named INDEX:INPUT. SETTING is the name of one of the tool's settings below.
 """
 
-import argparse
 import json
 import pathlib
-import tempfile
+import sys
 
 import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks.flags import new_parser
+from helpers.onnxruntime_quantizer import quantize_by_onnxruntime
 
 #: What each tool can be told that may change accuracy.
 SETTINGS = {
@@ -38,40 +42,21 @@ SETTINGS = {
 
 
 def by_onnxruntime(source, feeds, result, *, method, per_channel, symmetric):
-    """``quantize_static`` in QDQ form after its own preparation."""
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self._feeds = iter(feeds)
-
-        def get_next(self):
-            return next(self._feeds, None)
+    """``quantize_static`` with signed or unsigned activations."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType
 
     # Histograms need whole outputs, which would fill the memory; extremes are small, and are lost
     # where the limit is reached with the last sample.
     limits = {} if method == "MinMax" else {"CalibMaxIntermediateOutputs": 8}
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = pathlib.Path(folder) / "prepared.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(result),
-            Reader(),
-            QuantFormat.QDQ,
-            per_channel=per_channel,
-            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=getattr(CalibrationMethod, method),
-            extra_options={"ActivationSymmetric": symmetric, **limits},
-        )
+    quantize_by_onnxruntime(
+        source,
+        feeds,
+        result,
+        per_channel=per_channel,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        calibrate_method=getattr(CalibrationMethod, method),
+        extra_options={"ActivationSymmetric": symmetric, **limits},
+    )
 
 
 def by_nncf(source, feeds, result, *, preset, transformer, accurate):
@@ -109,9 +94,7 @@ def save_feeds(feeds, path):
 
 def main():
     """Quantize; say what failed as one line of JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("tool", choices=SETTINGS)
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("feeds", type=pathlib.Path)
@@ -120,9 +103,11 @@ def main():
     arguments = parser.parse_args()
     quantize = {"onnxruntime": by_onnxruntime, "nncf": by_nncf}[arguments.tool]
     feeds = load_feeds(arguments.feeds)
-    setting = SETTINGS[arguments.tool][arguments.setting]
+    known = SETTINGS[arguments.tool]
+    if arguments.setting not in known:
+        parser.error(f"unknown setting; known: {'; '.join(known)}")
     try:
-        quantize(arguments.source, feeds, arguments.result, **setting)
+        quantize(arguments.source, feeds, arguments.result, **known[arguments.setting])
     except Exception as error:  # a tool may fail at one setting and work with the next
         print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}))
     else:

@@ -6,12 +6,12 @@ import pytest
 from helpers.correlated import correlated
 from hypothesis import strategies as st
 
-from edgecomp.compress.gptq import GptqSettings, gptq, output_error
+from edgecomp.compress.gptq import gptq, output_error
 from edgecomp.compress.grid import WeightForm, grid_of
 from edgecomp.compress.round_to_nearest import round_to_nearest
 
 
-def optimal_brain_quantizer(weight, hessian, form, *, heaviest_first, damping=0.01):
+def optimal_brain_quantizer(weight, hessian, form, damping=0.01):
     """Numbers [K, N]: one row at a time, all of the inverse updated for each.
 
     Without Cholesky factors, blocks and lazy updates: equations 2 and 3 of the paper.
@@ -21,13 +21,12 @@ def optimal_brain_quantizer(weight, hessian, form, *, heaviest_first, damping=0.
     damped = hessian + damping * np.diag(hessian).mean() * np.eye(depth)
     inverse = np.linalg.inv(damped)
     block = form.group or depth
-    order = np.argsort(-np.diag(hessian), kind="stable") if heaviest_first else range(depth)
+    order = np.argsort(-np.diag(hessian), kind="stable")
     grids = {}
     for row in order:
         index = row // block
         if index not in grids:
-            source = weight if heaviest_first else left
-            grids[index] = grid_of(source[index * block : (index + 1) * block], form)
+            grids[index] = grid_of(weight[index * block : (index + 1) * block], form)
         numbers[row] = grids[index].store(left[row])
         error = (left[row] - grids[index].real(numbers[row])) / inverse[row, row]
         left -= np.outer(inverse[:, row], error)
@@ -40,28 +39,26 @@ def optimal_brain_quantizer(weight, hessian, form, *, heaviest_first, damping=0.
     bits=st.sampled_from([2, 3, 4, 8]),
     group=st.sampled_from([0, 16, 32, 144]),
     symmetric=st.booleans(),
-    heaviest_first=st.booleans(),
     depth=st.sampled_from([5, 64, 130, 200]),
     columns=st.integers(1, 8),
     seed=st.integers(0, 99),
 )
-def test_same_numbers(bits, group, symmetric, heaviest_first, depth, columns, seed):
+def test_same_numbers(bits, group, symmetric, depth, columns, seed):
     rng = np.random.default_rng(seed)
     x = correlated(rng, 2 * depth, depth)
     weight, hessian = rng.standard_normal((depth, columns)), x.T @ x
     form = WeightForm(bits=bits, group=group, symmetric=symmetric)
-    found = gptq(weight, hessian, form, GptqSettings(heaviest_first=heaviest_first))
-    wanted = optimal_brain_quantizer(weight, hessian, form, heaviest_first=heaviest_first)
+    found = gptq(weight, hessian, form)
+    wanted = optimal_brain_quantizer(weight, hessian, form)
     np.testing.assert_array_equal(found.numbers, wanted)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("group", [0, 32])
-@pytest.mark.parametrize("heaviest_first", [False, True])
-def test_it_loses_less_than_rounding_to_nearest(problem, bits, group, heaviest_first):
+def test_it_loses_less_than_rounding_to_nearest(problem, bits, group):
     _, weight, hessian = problem
     form = WeightForm(bits=bits, group=group)
-    found = gptq(weight, hessian, form, GptqSettings(heaviest_first=heaviest_first))
+    found = gptq(weight, hessian, form)
     control = output_error(weight, round_to_nearest(weight, form), hessian)
     assert output_error(weight, found, hessian) < 0.6 * control
 

@@ -40,6 +40,26 @@ def test_the_sabotaged_layer_is_found(rng, samples, sabotage):
         assert read.high >= 3000
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"equalize": True},
+        {"smooth_quant": "auto"},
+        {"weight_rounding": "adaround", "bias_correction": True},
+    ],
+)
+def test_corrections_are_those_of_a_build(rng, samples, settings):
+    model = chain(rng, "" if "weight_rounding" in settings else "weights")
+    report = api.debug(model.clone(), samples, options=DebugOptions(bisect=False, **settings))
+    options = QuantizeOptions(precision="w8a8", **settings)
+    built = api.quantize(model.clone(), samples, options=options)
+    plain = api.quantize(model.clone(), samples, options=QuantizeOptions(precision="w8a8"))
+    expected = outputs(model, samples)
+    assert report.output_db == pytest.approx(sqnr(expected, outputs(built, samples)), abs=0.1)
+    assert abs(report.output_db - sqnr(expected, outputs(plain, samples))) > 0.2
+    assert json.loads(built.metadata_props["edgecomp.recipe"]) == list(report.recipe)
+
+
 def test_a_sound_network_has_no_worst_layer(rng, samples):
     report = api.debug(chain(rng), samples)
     assert sorted(each.layer.name for each in report.layers) == sorted(NAMES)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.reference
 import onnx.version_converter
+from helpers.onnxruntime_quantizer import quantize_by_onnxruntime
 
 from edgecomp import api
 from edgecomp.graph.reference_operators import CORRECTED
@@ -53,28 +54,14 @@ def _wide(array):
 
 def onnxruntime_int8(path, feeds, folder):
     """The file after onnxruntime's static quantization: its defaults, per channel if it can."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self._feeds = iter(feeds)
-
-        def get_next(self):
-            return next(self._feeds, None)
-
-    prepared, result = folder / "prepared.onnx", folder / "onnxruntime_int8.onnx"
+    result = folder / "onnxruntime_int8.onnx"
     source = onnx.load(path)
     if source.opset_import[0].version < 13:  # scales per channel are newer
         path = folder / "upgraded.onnx"
         onnx.save(onnx.version_converter.convert_version(source, 17), path)
-    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
     for per_channel in (True, False):  # it fails on some models with the first
         with contextlib.suppress(ValueError):
-            form = QuantFormat.QDQ
-            quantize_static(
-                str(prepared), str(result), Reader(), form, per_channel=per_channel
-            )
+            quantize_by_onnxruntime(path, feeds, result, per_channel=per_channel)
             break
     return result
 

@@ -121,3 +121,20 @@ def test_options_that_cannot_be(given):
     with pytest.raises(EdgecompError) as caught:
         QuantizeOptions(**given)
     assert caught.value.hint
+
+
+def test_learned_numbers_are_those_that_are_stored(rng):
+    g, y = network(rng)
+    model = g.model(y)
+    feeds = [random_feeds(model, seed) for seed in range(4)]
+    names = {node.name for node in model.graph if node.op_type in ("Conv", "MatMul")}
+    options = InsertQdqOptions(per_channel_except=frozenset(sorted(names)[:2]))
+    assert round_weights(model, feeds, options) == 3
+    for node in model.graph:
+        if node.name in names:
+            weight = constant_array(node.inputs[1])
+            axes = tuple(range(weight.ndim))
+            if options.is_per_channel(node):
+                axes = axes[1:] if node.op_type == "Conv" else axes[:-1]
+            steps = weight / (np.abs(weight).max(axes, keepdims=True) / 127)
+            np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)

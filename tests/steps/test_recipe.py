@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 from helpers.graphs import Graph, normal
@@ -9,7 +10,9 @@ from helpers.graphs import Graph, normal
 from edgecomp import api
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import BuildOptions, QuantizeOptions
+from edgecomp.progress import silent
 from edgecomp.recipe.read import read_recipe, recipe_of
+from edgecomp.steps.quantize import insert_quantization
 from edgecomp.steps.recipe import whole_recipe
 
 NARROW = {"calibration_method": "percentile", "calibration_percentile": 80.0}
@@ -19,7 +22,9 @@ NARROW = {"calibration_method": "percentile", "calibration_percentile": 80.0}
 def model(rng):
     g = Graph()
     x = g.input("x", (1, 3, 8, 8))
-    a = g("Relu", g("Conv", x, normal(rng, 6, 3, 3, 3), normal(rng, 6), name="a"), name="ra")
+    spread = np.exp2(rng.integers(-3, 4, (6, 1, 1, 1))).astype(np.float32)
+    first = g("Conv", x, normal(rng, 6, 3, 3, 3) * spread, normal(rng, 6), name="a")
+    a = g("Relu", first, name="ra")
     b = g("Relu", g("Conv", a, normal(rng, 6, 6, 1, 1), normal(rng, 6), name="b"), name="rb")
     p = g("MaxPool", b, kernel_shape=[2, 2], name="pool")
     return g.model(g("Conv", p, normal(rng, 4, 6, 1, 1), normal(rng, 4), name="c"))
@@ -111,6 +116,54 @@ def test_the_bias_of_one_layer_is_corrected(model, samples, tmp_path):
     assert differ == {"b"}
 
 
+def constants(model):
+    """What the weights of products say, in float."""
+    return {
+        node.name: node.inputs[1].producer().inputs[0].const_value.numpy()
+        for node in model.graph
+        if node.op_type == "Conv"
+    }
+
+
+def changed(one, other):
+    before, after = constants(one), constants(other)
+    return {name for name, array in before.items() if (array != after[name]).any()}
+
+
+def test_weights_of_one_layer_are_rounded_otherwise(model, samples, tmp_path):
+    plain = quantize(model, samples, tmp_path)
+    step = {"pass": "weight_rounding", "targets": ["b"]}
+    assert changed(plain, quantize(model, samples, tmp_path, step)) == {"b"}
+    back = {"pass": "weight_rounding", "ignore": ["b"], "args": {"method": "nearest"}}
+    found = quantize(model, samples, tmp_path, back, weight_rounding="adaround")
+    assert changed(plain, found) == {"b"}
+
+
+def facts(model, samples, tmp_path, *steps):
+    recipe = write(tmp_path / "r.json", list(steps))
+    options = QuantizeOptions(precision="w8a8", recipe=recipe)
+    found = insert_quantization(
+        model.clone(), options, silent, samples, recipe=read_recipe(recipe)
+    )
+    return found.facts["quantization"]
+
+
+def test_scales_move_between_the_layers_that_are_named(model, samples, tmp_path):
+    both = facts(model, samples, tmp_path, {"pass": "equalize", "targets": ["a", "b"]})
+    assert [line.split(":")[0] for line in both["equalized"]["layers"]] == ["a"]
+    assert both["equalized"]["refused"] == [
+        "b: it shares channels with layers that are no targets"
+    ]
+    steps = [
+        {"pass": "smooth_quant", "args": {"alpha": 0.5}},
+        {"pass": "smooth_quant", "targets": ["b"], "args": {"alpha": 1}},
+    ]
+    found = facts(model, samples, tmp_path, *steps)["smoothed"]["layers"]
+    assert sorted(line.split(":")[0] + line[-3:] for line in found) == ["aa 1", "b0.5"]
+    off = {"pass": "smooth_quant", "args": {"enabled": False}}
+    assert "smoothed" not in facts(model, samples, tmp_path, *steps, off)
+
+
 def test_of_two_readers_the_later_step_decides(rng, samples, tmp_path):
     g = Graph()
     x = g.input("x", (1, 3, 8, 8))
@@ -138,6 +191,9 @@ def test_of_two_readers_the_later_step_decides(rng, samples, tmp_path):
         {"calibration_method": "percentile", "calibration_percentile": 99.0},
         {"per_channel": False, "bias_correction": True, "nodes_to_exclude": ("a",)},
         {"op_types_to_quantize": ("Conv",)},
+        {"equalize": True, "weight_rounding": "adaround"},
+        {"smooth_quant": "auto"},
+        {"smooth_quant": "0.5"},
     ],
 )
 @pytest.mark.parametrize("steps", [[], [{"pass": "float", "targets": ["re:b"]}]])
@@ -145,6 +201,8 @@ def test_the_saved_recipe_repeats_the_model(model, samples, tmp_path, settings, 
     saved = tmp_path / "saved.yaml"
     first = quantize(model, samples, tmp_path, *steps, save_recipe=saved, **settings)
     assert json.loads(first.metadata_props["edgecomp.recipe"]) == read_recipe(saved).as_list()
+    if settings.keys() & {"equalize", "smooth_quant"}:  # there was something to repeat
+        assert bits(first) != bits(quantize(model, samples, tmp_path, *steps))
     # The saved recipe alone says everything: the flags are others.
     options = QuantizeOptions(recipe=saved, calibration_method="minmax")
     again = api.quantize(model.clone(), samples, options=options)
@@ -190,13 +248,25 @@ def test_a_bundle_holds_its_recipe(model, samples, tmp_path):
     assert json.loads(portable.metadata_props["edgecomp.recipe"]) == held.as_list()
 
 
+def test_scales_do_not_move_without_data(model, tmp_path):
+    for name in ("equalize", "smooth_quant"):
+        with pytest.raises(EdgecompError, match="--data-free: not together") as caught:
+            quantize(model, None, tmp_path, {"pass": name}, data_free=True)
+        assert caught.value.code is Code.RECIPE_INVALID
+
+
 def test_mistakes(model, samples, tmp_path):
     with pytest.raises(EdgecompError, match="no step of the recipe quantizes") as caught:
         quantize(model, samples, tmp_path, {"pass": "float"}, precision="fp32")
     assert caught.value.code is Code.RECIPE_INVALID
     with pytest.raises(EdgecompError, match="'bb' matches no node"):
         quantize(model, samples, tmp_path, {"pass": "float", "targets": ["bb"]})
-    options = QuantizeOptions(save_recipe=tmp_path / "s.yaml")
-    with pytest.raises(EdgecompError, match="--save-recipe"):
-        api.quantize(model.clone(), options=options)
-    assert not (tmp_path / "s.yaml").exists()
+    for precision in ("fp32", "w4a16"):
+        with pytest.raises(EdgecompError, match="--save-recipe") as caught:
+            QuantizeOptions(precision=precision, save_recipe=tmp_path / "s.yaml")
+        assert caught.value.code is Code.USAGE
+    given = quantize(model, samples, tmp_path)  # has its numbers already
+    files = {"save_recipe": tmp_path / "s.yaml", "output": tmp_path / "q.onnx"}
+    with pytest.raises(EdgecompError, match="there is no recipe of it"):
+        quantize(given, samples, tmp_path, **files)
+    assert not any(path.exists() for path in files.values())

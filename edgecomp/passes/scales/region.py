@@ -12,6 +12,7 @@ something reads or makes it that the scale cannot go through.
 """
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +105,11 @@ class Region:
             read[place.ids] = True
         result: npt.NDArray[np.bool_] = (made & read & ~self.pinned)[:-1]
         return result
+
+
+def is_asked_for(node: ir.Node, only: Collection[str] | None) -> bool:
+    """Whether a node is one of those named; None names all."""
+    return only is None or (node.name or "") in only
 
 
 def compress(ids: Ids) -> Ids:
