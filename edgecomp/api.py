@@ -263,13 +263,14 @@ def within_budget(
         EdgecompError: what ``steps.budget.search_budget`` raises; OUTPUT_UNWRITABLE.
     """
     from edgecomp.steps.budget import search_budget
-    from edgecomp.steps.budget_files import by_recipe, write_recipe
+    from edgecomp.steps.budget_files import by_recipe, require_form, write_recipe
 
     path = options.save_recipe or recipe
     if path is None:
         raise EdgecompError(
             Code.USAGE, "no file for the recipe is given", hint="set save_recipe"
         )
+    require_form(path)
     target = load_target(options.target) if options.target else None
     with errors_about(model):
         report = search_budget(

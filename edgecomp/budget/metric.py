@@ -108,30 +108,35 @@ class Metric:
 
     Args:
         spec: ``file.py:function``.
-        data: of the second parameter.
 
     Raises:
         EdgecompError: METRIC_INVALID, FILE_MISSING or USAGE.
     """
 
-    def __init__(self, spec: str, data: Iterable[Mapping[str, AnyArray]]) -> None:
+    def __init__(self, spec: str) -> None:
         self.spec = spec
         self._path, self._function = _load(spec)
         self._name = spec.rpartition(":")[2]
-        self._arguments = (data,) if _parameters(self._function) > 1 else ()
+        self._takes_data = _parameters(self._function) > 1
 
-    def __call__(self, run: ModelRun, what: str = "the float model") -> float:
+    def __call__(
+        self,
+        run: ModelRun,
+        data: Iterable[Mapping[str, AnyArray]],
+        what: str = "the float model",
+    ) -> float:
         """Measure a model.
 
         Args:
             run: computes it.
+            data: for functions of two parameters.
             what: it is, for messages.
 
         Raises:
             EdgecompError: METRIC_INVALID where the function raises or returns no number.
         """
         try:
-            found = self._function(run, *self._arguments)
+            found = self._function(run, *([data] if self._takes_data else []))
         except (Exception, SystemExit) as error:  # anything can go wrong in user code
             raise self._raised(error, what) from error
         value = found[0] if isinstance(found, tuple) and found else found

@@ -20,7 +20,6 @@ from edgecomp.budget.metric import Metric
 from edgecomp.budget.problem import FLOAT, Groups, groups_by_target, groups_of
 from edgecomp.budget.result import BudgetReport, Limits
 from edgecomp.calibrate.observe import collect_histograms
-from edgecomp.calibrate.readers import CalibrationSet, open_calibration
 from edgecomp.debugging.layers import layers_of
 from edgecomp.debugging.outputs import FloatOutputs
 from edgecomp.device.target import Target
@@ -30,7 +29,12 @@ from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.price import price_conversions, price_model
 from edgecomp.options import BudgetOptions
 from edgecomp.passes.choose_precision import price_layers, quantized_values
-from edgecomp.passes.quantization_scope import InsertQdqOptions, check_options, decide_scope
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    check_options,
+    decide_scope,
+    values_to_observe,
+)
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
@@ -38,6 +42,7 @@ from edgecomp.schedules.cost import Table
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.budget_measure import Measures, model_run
 from edgecomp.steps.budget_search import Search
+from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import prepare
@@ -46,6 +51,8 @@ from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
 
+#: Errors that are about the calibration data, not about the model.
+_ABOUT_SAMPLES = (Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID, Code.CALIBRATION_DOUBTFUL)
 #: Samples that the noise of candidates is measured on.
 _SAMPLES = 16
 
@@ -88,13 +95,19 @@ def search_budget(
     plain = _plain(options)
     model = prepare(source, plain, progress, args=args, kwargs=kwargs, target=target).model
     _require_float(model)
-    with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
-        calibration = _samples(data, model, options, options.num_samples)
-        metric = Metric(options.metric, calibration) if options.metric else None
-        float_metric = metric(model_run(model)) if metric is not None else None
-        move_scales(model, calibration, asked, progress)
+    with errors_about(data, only=_ABOUT_SAMPLES):
+        metric = Metric(options.metric) if options.metric else None
         choices = choose_for_layers(model.graph, asked, recipe, floats=floats)
         check_options(model, choices.qdq)
+        samples = open_samples(model, asked, data)
+        # What is to be said about the samples is said before anything is searched with them.
+        values = values_to_observe(model.graph, choices.qdq)
+        calibration = calibrate(
+            model, asked, samples, values, progress, choices.ranges
+        ).samples
+        progress("measure the float model")
+        float_metric = None if metric is None else metric(model_run(model), calibration)
+        move_scales(model, calibration, choices, asked, progress)
         histograms = collect_histograms(
             model,
             calibration,
@@ -102,13 +115,14 @@ def search_budget(
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
         some = min(_SAMPLES, calibration.used or _SAMPLES)
-        reference = FloatOutputs(model, _samples(data, model, options, some))
+        few = dataclasses.replace(asked, num_samples=some)
+        reference = FloatOutputs(model, open_samples(model, few, data).feeds)
     trials = Trials(model, asked, recipe, histograms, calibration, reference, floats=floats)
     table = None if target is None else table_for(target, getattr(options, "cost_table", ""))
     measures = Measures(
         trials,
         reference,
-        metric,
+        None if metric is None else lambda run, what: metric(run, calibration, what),
         1.0 if options.metric_direction == "higher-better" else -1.0,
         target,
         table,
@@ -160,17 +174,6 @@ def _require_float(model: ir.Model) -> None:
             "the model is quantized already: nothing is left to choose",
             hint="give the float model that it was made of, or leave the budgets out",
         )
-
-
-def _samples(data: Any, model: ir.Model, options: BudgetOptions, count: int) -> CalibrationSet:
-    return open_calibration(
-        data,
-        model.graph.inputs,
-        num_samples=count,
-        mean=options.mean or None,
-        std=options.std or None,
-        resize=options.resize,
-    )
 
 
 def _may_be_stored(model: ir.Model) -> list[str]:

@@ -1,6 +1,7 @@
 """The recipe that a search under budgets ended with, as a file that a build takes."""
 
 import dataclasses
+import json
 import pathlib
 from typing import Any, TypeVar
 
@@ -12,12 +13,28 @@ from edgecomp.recipe.read import recipe_of
 
 Options = TypeVar("Options", bound=BudgetOptions)
 
-#: Flags that a whole recipe holds.
+#: Flags that a whole recipe holds, and one that would read fewer samples than were searched with.
 _IN_RECIPE = (
-    "calibration_method", "calibration_percentile", "per_channel", "bias_correction",
-    "nodes_to_exclude", "op_types_to_quantize",
+    "calibration_method", "calibration_percentile", "calibration_tolerance", "per_channel",
+    "bias_correction",
+    "equalize", "smooth_quant", "weight_rounding", "nodes_to_exclude", "op_types_to_quantize",
 )  # fmt: skip
+_SUFFIXES = (".yaml", ".yml", ".json")
 _BUDGETS = ("max_drop", "metric", "metric_direction", "max_bytes", "max_ms")
+
+
+def require_form(path: pathlib.Path) -> None:
+    """Refuse a file that could not be read again, before anything is searched.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--save-recipe: the suffix '{path.suffix}' is none of {', '.join(_SUFFIXES)}",
+            path=str(path),
+        )
 
 
 def write_recipe(report: BudgetReport, path: pathlib.Path) -> None:
@@ -26,7 +43,10 @@ def write_recipe(report: BudgetReport, path: pathlib.Path) -> None:
     Raises:
         EdgecompError: OUTPUT_UNWRITABLE.
     """
-    text = recipe_of(list(report.recipe)).text([describe(report.best)])
+    recipe = recipe_of(list(report.recipe))
+    text = recipe.text([describe(report.best)])
+    if path.suffix == ".json":
+        text = json.dumps(recipe.as_list(), indent=2) + "\n"
     try:
         write_whole(path, text.encode())
     except OSError as error:

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgecomp.budget.metric import Metric, ModelRun
+from edgecomp.budget.metric import ModelRun
 from edgecomp.budget.problem import FLOAT, INTEGER
 from edgecomp.budget.result import Candidate, Step
 from edgecomp.debugging.outputs import FloatOutputs, output_error
@@ -49,7 +49,7 @@ class Measures:
     Attributes:
         trials: make the candidates.
         reference: samples with float's outputs.
-        metric: None where none was given.
+        metric: of a model that is described in words; None where none was given.
         better: 1 where higher is better, else -1.
         target: that prices are for, None without one.
         table: measured times of its kernels.
@@ -61,7 +61,7 @@ class Measures:
 
     trials: Trials
     reference: FloatOutputs
-    metric: Metric | None
+    metric: Callable[[ModelRun, str], float] | None
     better: float
     target: Target | None
     table: Table | None

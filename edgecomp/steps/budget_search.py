@@ -10,7 +10,6 @@ from edgecomp.budget.tolerance import Point, next_noise
 from edgecomp.calibrate.ranges import METHODS
 from edgecomp.debugging.search import float_step
 from edgecomp.options import BudgetOptions
-from edgecomp.recipe.passes import pass_named
 from edgecomp.steps.budget_failures import out_of_reach, too_much_lost
 from edgecomp.steps.budget_measure import Measures, all_in, words
 
@@ -21,6 +20,8 @@ _FEW_SAMPLES = 4
 _LEAST_GAIN, _MOST_OF_A_KIND = 0.03, 2
 #: Assignments that are built and measured at most.
 _MOST_ASSIGNMENTS = 10
+#: Times that the program is solved at most: seconds, where models are known already.
+_MOST_STEPS = 40
 
 
 class Search:
@@ -106,7 +107,7 @@ class Search:
             yield "bias correction", {"pass": "bias_correction"}
 
     def _rounding(self) -> Iterator[tuple[str, Step]]:
-        if self._options.weight_rounding == "nearest" and pass_named("weight_rounding"):
+        if self._options.weight_rounding == "nearest":
             yield "adaround", {"pass": "weight_rounding", "args": {"method": "adaround"}}
 
     def _require_possible(self) -> None:
@@ -154,32 +155,54 @@ class Search:
         whole = all_in(INTEGER, self._names)
         noise.add(whole, settings.noise)
         points = [Point(settings.noise, settings.drop or 0.0)]
-        held = [(whole, settings)] if settings.holds(self._limits) else []
-        seen: list[Mapping[str, str]] = [whole] if not held else []
+        known = [(whole, settings)]
         allowed = next_noise(points, most)
-        if self._loses_little(settings):
+        if allowed is None:  # it holds; something faster may too
             allowed = settings.noise
-        for _ in range(_MOST_ASSIGNMENTS):
-            if allowed is None:
+        for _ in range(_MOST_STEPS):
+            if allowed is None or len(known) > _MOST_ASSIGNMENTS:
                 break
-            problem = self._problem(noise.fitted)
-            hard = self._hard_limits()
-            chosen = assign(problem, {**hard, "noise": allowed}, "seconds")
+            chosen = self._assigned(noise, allowed)
             if chosen is None:
-                chosen = assign(problem, hard, "noise")
-            if chosen is None or chosen in seen or set(chosen.values()) == {FLOAT}:
                 break
-            seen.append(chosen)
-            found = self._candidate(settings.steps, chosen, noise)
-            noise.add(chosen, found.noise)
-            self._learn(chosen, found)
-            points.append(Point(found.noise, found.drop or 0.0))
-            held += [(chosen, found)] if found.holds(self._limits) else []
+            found = next((c for assigned, c in known if assigned == chosen), None)
+            if found is not None and found.noise > allowed and self._is_least(chosen):
+                break
+            at = allowed
+            if found is None:
+                found = self._candidate(settings.steps, chosen, noise)
+                known.append((chosen, found))
+                noise.add(chosen, found.noise)
+                self._learn(chosen, found)
+                at = found.noise
+            points.append(Point(at, found.drop or 0.0))
             allowed = next_noise(points, most)
+        held = [each for each in known if each[1].holds(self._limits)]
         if held:
             problem = self._problem({})
             return min(held, key=lambda h: (problem.cost(h[0])["seconds"], h[1].bytes))[1]
         raise too_much_lost(self._limits, self._measures)
+
+    def _assigned(self, noise: NoiseModel, allowed: float) -> dict[str, str] | None:
+        """The cheapest assignment of a noise, else that of the least noise.
+
+        Where that is float alone, and not since float is cheapest, one layer is in 8 bits.
+        """
+        problem, hard = self._problem(noise.fitted), self._hard_limits()
+        chosen = assign(problem, {**hard, "noise": allowed}, "seconds")
+        if chosen is None:
+            chosen = assign(problem, hard, "noise")
+        if chosen is None or set(chosen.values()) != {FLOAT}:
+            return chosen
+        if assign(problem, hard, "seconds") == chosen:
+            return chosen
+        least = min(self._names, key=lambda name: noise.fitted[name, INTEGER])
+        return {**chosen, least: INTEGER}
+
+    @staticmethod
+    def _is_least(chosen: Mapping[str, str]) -> bool:
+        """Whether no assignment with a layer in few bits has less noise."""
+        return sum(precision != FLOAT for precision in chosen.values()) == 1
 
     def _candidate(
         self, settings: Sequence[Step], chosen: Mapping[str, str], noise: NoiseModel
