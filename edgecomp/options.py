@@ -16,7 +16,8 @@ from typing import Any
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 
-#: What numbers a model is compiled to, with the names other tools give it.
+#: What numbers a model is compiled to, with the names other tools give it. a16 are floats, as where
+#: language models are quantized, not 16-bit integers (docs/quantization.md).
 PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
@@ -168,7 +169,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
         "the model faster on --target, other layers stay float; w8a16, w4a16, w3a16, w2a16: "
         "weights of matrix products in so many bits, unpacked in registers, while activations "
-        "stay float32",
+        "stay float32 (not 16-bit integers)",
         choices=tuple(PRECISIONS),
     )
     target: str = _option(

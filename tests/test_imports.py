@@ -23,6 +23,7 @@ LAYERS = (
     {"graph", "device", "plan", "options"},
     {
         "cache",
+        "data_file",
         "explanations",
         "file_hash",
         "native_abi",

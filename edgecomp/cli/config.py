@@ -1,11 +1,10 @@
 """Configuration files: the options of a verb as YAML, TOML or JSON."""
 
-import json
 import pathlib
-import tomllib
 import typing
 from typing import Any
 
+from edgecomp.data_file import read_data_file
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.records import RecordError, convert
 
@@ -45,33 +44,14 @@ def read_config(path: pathlib.Path, cls: type) -> dict[str, Any]:
 
 def _read(path: pathlib.Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        data, _ = read_data_file(path)
     except FileNotFoundError as error:
         raise EdgecompError(
             Code.FILE_MISSING, "the configuration file does not exist", path=str(path)
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _bad(path, f"cannot be read: {error}") from error
-    try:
-        return _parse(path, text)
-    except (ValueError, RecursionError) as error:
-        raise _bad(path, f"cannot be read: {error}") from error
-
-
-def _parse(path: pathlib.Path, text: str) -> Any:
-    """Parse by suffix. Every parser's error becomes a ``ValueError``."""
-    if path.suffix == ".toml":
-        return tomllib.loads(text)
-    if path.suffix == ".json":
-        return json.loads(text)
-    if path.suffix not in (".yaml", ".yml"):
-        raise ValueError(f"the suffix '{path.suffix}' is not .yaml, .toml or .json")
-    import yaml
-
-    try:
-        return yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    except ValueError as error:
+        raise _bad(path, str(error)) from error
+    return {} if data is None else data
 
 
 def _as_sequence(kind: Any, value: Any) -> Any:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.calibrate.values_in_order import MOST_BYTES, ValuesInOrder
 from edgecomp.compress.gptq import gptq, output_error
 from edgecomp.compress.grid import Real, WeightForm
-from edgecomp.compress.layer_inputs import MOST_BYTES, LayerInputs
 from edgecomp.compress.round_to_nearest import round_to_nearest
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.edit import set_constant_input
@@ -73,7 +73,7 @@ def store_layers(
     nodes = {node.name: node for node in working.graph}
     stored: dict[str, StoredLayer] = {}
     by_matrix: dict[ir.Value, StoredLayer] = {}
-    inputs = None if samples is None else LayerInputs(working, samples, memory_bytes)
+    inputs = None if samples is None else ValuesInOrder(working, samples, memory_bytes)
     for group in _groups(working, [nodes[each.name] for each in products]):
         hessian = None
         if inputs is not None and group[0].inputs[0] is not None:

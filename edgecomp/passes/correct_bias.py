@@ -13,6 +13,7 @@ cost about one run of the model per sample.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
+from edgecomp.calibrate.values_in_order import ValuesInOrder
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape
@@ -59,6 +61,7 @@ def correct_bias(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     shifts: dict[str, Means] | None = None,
     only: Collection[str] | None = None,
+    reference: ir.Model | None = None,
 ) -> int:
     """Change the biases of a float model so that it loses less when it is quantized.
 
@@ -71,6 +74,8 @@ def correct_bias(
         progress: told (products done, products in all).
         shifts: receives what was added to the bias of each product, by the node's name.
         only: names of the nodes that are corrected, None for all.
+        reference: float model whose means the products shall have, where the weights of ``model``
+            are rounded already.
 
     Returns:
         How many products were corrected.
@@ -86,12 +91,14 @@ def correct_bias(
     if not products:
         return 0
     used = _some(samples, quantized)
-    expected = _float_means(model, used, products)
+    expected = _float_means(reference or model, used, products)
     nodes = {node.name: node for node in model.graph}
-    pieces = _Pieces(quantized, used)
+    values = {value.name: value for node in quantized.graph for value in node.outputs}
+    pieces = ValuesInOrder(quantized, used, memory_bytes=None, optimize=False)
     for done, product in enumerate(products):
-        shift = expected[product.result] - pieces.advance(product)
-        pieces.shift(product, shift)
+        value = values[product.result]
+        shift = expected[product.result] - _mean(pieces.of(value), product.axis)
+        pieces.change(value, functools.partial(_shifted, amount=shift, axis=product.axis))
         add_bias(nodes[product.node], shift)
         if shifts is not None:
             shifts[product.node] = shift
@@ -151,70 +158,20 @@ def _float_means(
     return {name: total / len(samples) for name, total in totals.items()}
 
 
+def _mean(arrays: Iterable[AnyArray], axis: int) -> Means:
+    means = [_channel_mean(array, axis) for array in arrays]
+    return np.asarray(sum(means) / len(means), np.float64)
+
+
+def _shifted(array: AnyArray, amount: Means, axis: int) -> AnyArray:
+    """What a new bias does to the result of its product."""
+    form = [1] * array.ndim
+    form[axis] = -1
+    shifted: AnyArray = (array + amount.reshape(form)).astype(array.dtype)
+    return shifted
+
+
 def _channel_mean(array: AnyArray, axis: int) -> Means:
     channels_last = np.moveaxis(array, axis, -1)
     mean: Means = channels_last.reshape(-1, channels_last.shape[-1]).mean(0, dtype=np.float64)
     return mean
-
-
-class _Pieces:
-    """The quantized model, run up to one product after the other.
-
-    For each sample it keeps the values that nodes before the cut made and nodes after it read.
-    """
-
-    def __init__(self, model: ir.Model, samples: Sequence[Feed]) -> None:
-        self._model = model
-        self._nodes = list(model.graph)
-        self._position = 0
-        self._live: list[dict[str, AnyArray]] = [dict(sample) for sample in samples]
-
-    def advance(self, product: _Product) -> Means:
-        """Run up to and with a product; the mean of its result per channel."""
-        start = self._position
-        end = start
-        while product.result not in {v.name for v in self._nodes[end].outputs}:
-            end += 1
-        self._position = end + 1
-        inside = self._nodes[start : end + 1]
-        made = {v for node in inside for v in node.outputs}
-        after = {v for node in self._nodes[end + 1 :] for v in _reads(node)}
-        outputs = [v for v in made if v in after or v.name == product.result]
-        inputs = [
-            v
-            for v in dict.fromkeys(v for node in inside for v in _reads(node))
-            if v not in made and (v.producer() is not None or v.is_graph_input())
-        ]
-        part = ir.convenience.extract(self._model.graph, inputs, outputs)
-        names = [v.name or "" for v in outputs]
-        piece = ir.Model(part, ir_version=self._model.ir_version)
-        runner = Runner(piece, names)
-        kept = {v.name or "" for v in after}
-        total: Means | float = 0.0
-        for live in self._live:
-            results = runner({v.name or "": live[v.name or ""] for v in inputs})
-            total = total + _channel_mean(results[product.result], product.axis)
-            live.update(results)
-            for name in [name for name in live if name not in kept]:
-                del live[name]
-        return np.asarray(total / len(self._live), np.float64)
-
-    def shift(self, product: _Product, amount: Means) -> None:
-        """Correct the product's result: what its new bias will do."""
-        for live in self._live:
-            if product.result not in live:
-                continue
-            array = live[product.result]
-            form = [1] * array.ndim
-            form[product.axis] = -1
-            live[product.result] = (array + amount.reshape(form)).astype(array.dtype)
-
-
-def _reads(node: ir.Node) -> set[ir.Value]:
-    """Values that a node or its subgraphs read."""
-    found = {value for value in node.inputs if value is not None}
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            inner = ir.traversal.RecursiveGraphIterator(attribute.as_graph())
-            found.update(v for n in inner for v in n.inputs if v is not None)
-    return found

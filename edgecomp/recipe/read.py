@@ -1,24 +1,19 @@
 """Read recipes: YAML, JSON or TOML, strict about every name in them."""
 
 import dataclasses
-import json
 import pathlib
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgecomp.data_file import Place, read_data_file
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.recipe.passes import PASSES, RecipePass, arguments_of, pass_named
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.records import RecordError, read_record
 
-SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 KEYS = ("pass", "targets", "ignore", "args")
 #: Key of the list where a file has a table at the top, as TOML must.
 LIST_KEY = "recipe"
-
-#: A place in the data: keys and indices from the top.
-_Path = tuple[str | int, ...]
 
 
 def read_recipe(path: pathlib.Path) -> Recipe:
@@ -28,22 +23,17 @@ def read_recipe(path: pathlib.Path) -> Recipe:
         EdgecompError: FILE_MISSING, or RECIPE_INVALID with the line where the form has lines.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data, lines = read_data_file(path)
     except FileNotFoundError as error:
         raise EdgecompError(
             Code.FILE_MISSING, "the recipe does not exist", path=str(path)
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(f"cannot be read: {error}", str(path)) from error
-    try:
-        data = _parse(path, text)
-        lines = dict(_lines(text)) if path.suffix != ".toml" else {}
-    except (ValueError, RecursionError) as error:
-        raise _invalid(f"cannot be read: {error}", str(path)) from error
+    except ValueError as error:
+        raise _invalid(str(error), str(path)) from error
     return recipe_of(data, str(path), lines)
 
 
-def recipe_of(data: Any, path: str = "", lines: Mapping[_Path, int] | None = None) -> Recipe:
+def recipe_of(data: Any, path: str = "", lines: Mapping[Place, int] | None = None) -> Recipe:
     """A recipe of plain data: a list of steps, or a table with such a list as ``recipe``.
 
     Args:
@@ -54,7 +44,7 @@ def recipe_of(data: Any, path: str = "", lines: Mapping[_Path, int] | None = Non
     Raises:
         EdgecompError: RECIPE_INVALID.
     """
-    top: _Path = ()
+    top: Place = ()
     if isinstance(data, Mapping):
         for key in data:
             if key != LIST_KEY:
@@ -75,9 +65,9 @@ class _Reader:
     """Steps out of plain data."""
 
     path: str
-    lines: Mapping[_Path, int]
+    lines: Mapping[Place, int]
 
-    def step(self, item: Any, at: _Path) -> Step:
+    def step(self, item: Any, at: Place) -> Step:
         """One entry."""
         if not isinstance(item, Mapping):
             raise self._error(at, f"expected a step, found {item!r}", "- pass: quantize")
@@ -104,7 +94,7 @@ class _Reader:
             _place(self.path, self.lines, at),
         )
 
-    def _arguments(self, kind: RecipePass, given: Any, at: _Path) -> Any:
+    def _arguments(self, kind: RecipePass, given: Any, at: Place) -> Any:
         if not isinstance(given, Mapping):
             raise self._error(at, f"expected a table of arguments, found {given!r}")
         plain = {str(key).replace("-", "_"): value for key, value in given.items()}
@@ -117,7 +107,7 @@ class _Reader:
             raise self._error(where, f"pass '{kind.name}': {error}", hint) from error
         return dataclasses.replace(made, **self._checked(kind, made, at))
 
-    def _checked(self, kind: RecipePass, made: Any, at: _Path) -> dict[str, Any]:
+    def _checked(self, kind: RecipePass, made: Any, at: Place) -> dict[str, Any]:
         """Canonical names of arguments with choices; numbers within their bounds."""
         changes = {}
         for field, facts in arguments_of(kind):
@@ -143,64 +133,17 @@ class _Reader:
                 )
         return changes
 
-    def _names(self, given: Any, at: _Path) -> tuple[str, ...]:
+    def _names(self, given: Any, at: Place) -> tuple[str, ...]:
         names = [given] if isinstance(given, str) else given or []
         if not isinstance(names, Sequence) or not all(isinstance(n, str) for n in names):
             raise self._error(at, f"expected a list of names, found {given!r}")
         return tuple(names)
 
-    def _error(self, at: _Path, cause: str, hint: str = "") -> EdgecompError:
+    def _error(self, at: Place, cause: str, hint: str = "") -> EdgecompError:
         return _invalid(cause, _place(self.path, self.lines, at), hint)
 
 
-def _parse(path: pathlib.Path, text: str) -> Any:
-    """Every parser's error becomes a ``ValueError``."""
-    if path.suffix == ".toml":
-        return tomllib.loads(text)
-    if path.suffix == ".json":
-        return json.loads(text)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"the suffix '{path.suffix}' is none of {', '.join(SUFFIXES)}")
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
-
-
-def _lines(text: str) -> Iterator[tuple[_Path, int]]:
-    """The line of every key and item of YAML, which JSON is too."""
-    import yaml
-
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:  # JSON with tabs
-        return
-    if root is not None:
-        yield from _lines_below(root, ())
-
-
-def _lines_below(node: Any, at: _Path) -> Iterator[tuple[_Path, int]]:
-    import yaml
-
-    yield at, node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _lines_below(item, (*at, index))
-    elif isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise ValueError(
-                    f"line {key.start_mark.line + 1}: '{key.value}' is given twice"
-                )
-            seen.add(key.value)
-            yield from _lines_below(value, (*at, str(key.value)))
-            yield (*at, str(key.value)), key.start_mark.line + 1
-
-
-def _place(path: str, lines: Mapping[_Path, int] | None, at: _Path) -> str:
+def _place(path: str, lines: Mapping[Place, int] | None, at: Place) -> str:
     """``file:line`` of the innermost part whose line is known."""
     while at and at not in (lines or {}):
         at = at[:-1]

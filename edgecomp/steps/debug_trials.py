@@ -101,7 +101,12 @@ class Trials:
             )
         if layers.corrected:
             correct_bias(
-                corrected, self._calibration, ranges, layers.qdq, only=layers.corrected
+                corrected,
+                self._calibration,
+                ranges,
+                layers.qdq,
+                only=layers.corrected,
+                reference=self._model,
             )
         model = corrected.clone()
         insert = InsertQdqPass(ranges, layers.qdq)

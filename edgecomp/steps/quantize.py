@@ -144,6 +144,7 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
+        trained = model.clone() if layers.rounded else model
         corrections |= learn_rounding(
             model, calibration.samples, qdq, layers.rounded, options, progress
         )
@@ -159,6 +160,7 @@ def insert_quantization(
                 progress=lambda done, total: progress("correct biases", done, total),
                 shifts=shifts,
                 only=layers.corrected,
+                reference=trained,
             )
     progress("insert quantization")
     refusals = _insert(model, ranges, qdq, options.precision)

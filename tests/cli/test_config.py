@@ -84,13 +84,15 @@ def test_flags_go_before_the_file(tmp_path, run, api):
         ("yaml", "traget: host", "unknown key 'traget'", "'target'"),
         ("yaml", "num_samples: many", "num_samples: expected an integer", ""),
         ("yaml", "num_samples: 1\nnum-samples: 2", "'num_samples' is given twice", ""),
+        ("yaml", "seed: 1\nseed: 2", "line 2: 'seed' is given twice", ""),
+        ("json", '{"seed": 1, "seed": 2}', "line 1: 'seed' is given twice", ""),
         ("yaml", "mean: [a]", "mean[0]: expected a number, found 'a'", ""),
         ("yaml", "force: 1", "force: expected true or false", ""),
         ("yaml", "- a\n- b", "expected keys and values", ""),
         ("yaml", "a: [", "cannot be read", ""),
         ("toml", "a = ", "cannot be read", ""),
         ("json", "{", "cannot be read", ""),
-        ("ini", "a=1", "the suffix '.ini' is not", ""),
+        ("ini", "a=1", "the suffix '.ini' is none of", ""),
     ],
 )
 def test_a_mistake_is_named_with_the_file(tmp_path, suffix, text, cause, hint):

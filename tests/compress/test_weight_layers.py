@@ -6,9 +6,9 @@ import pytest
 from helpers.correlated import correlated
 from helpers.graphs import Graph, normal
 
+from edgecomp.calibrate.values_in_order import ValuesInOrder
 from edgecomp.compress.gptq import gptq, output_error
 from edgecomp.compress.grid import WeightForm
-from edgecomp.compress.layer_inputs import LayerInputs
 from edgecomp.compress.round_to_nearest import round_to_nearest
 from edgecomp.compress.weight_layers import hessian_of, store_layers
 from edgecomp.graph.run import run_model
@@ -45,7 +45,7 @@ def test_values_of_every_sample_are_those_of_the_whole_model(network, samples):
     values = {node.name: node.outputs[0] for node in network.graph}
     wanted = [network.graph.inputs[0], values["tanh"], values["tanh"], values["first"]]
     for memory_bytes in (1 << 20, 0):
-        inputs = LayerInputs(network, samples, memory_bytes)
+        inputs = ValuesInOrder(network, samples, memory_bytes)
         for value in wanted:
             for found, sample in zip(inputs.of(value), samples, strict=True):
                 if value.is_graph_input():
@@ -66,7 +66,7 @@ def test_kept_samples_are_read_once_and_others_for_every_value(network, samples)
     values = {node.name: node.outputs[0] for node in network.graph}
     for memory_bytes, rounds in ((1 << 20, 1), (2000, 3)):
         counted = Counted()
-        inputs = LayerInputs(network, counted, memory_bytes)
+        inputs = ValuesInOrder(network, counted, memory_bytes)
         for name in ("query", "tanh", "up"):
             assert len(list(inputs.of(values[name]))) == len(samples)
         assert counted.rounds == rounds

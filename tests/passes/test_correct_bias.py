@@ -8,6 +8,8 @@ from helpers.models import digits, digits_data
 from edgecomp import api
 from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.errors import EdgecompError
+from edgecomp.graph.constants import constant_array
+from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.run import Runner, random_feeds
 from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import verify
@@ -77,6 +79,25 @@ def test_no_channel_keeps_a_mean_error(network, seed):
     errors = [np.abs(results(m, feeds, output) - expected).max() for m in (plain, corrected)]
     # Biases are stored in whole steps, and five scores per sample are few: something stays.
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_weights_that_were_rounded_before_are_corrected_too(rng):
+    graph, output = products(rng)
+    model = graph.model(output)
+    feeds = [random_feeds(model, number) for number in range(16)]
+    ranges = collect_ranges(model, feeds, values=values_to_observe(model.graph, OPTIONS))
+    rounded = model.clone()
+    for node in rounded.graph:
+        if node.op_type == "MatMul":  # to few numbers, and all of them upwards
+            set_constant_input(node, 1, np.ceil(4 * constant_array(node.inputs[1])) / 4)
+    errors = []
+    for reference in (None, model):
+        corrected = rounded.clone()
+        correct_bias(corrected, feeds, ranges, OPTIONS, reference=reference)
+        InsertQdqPass(ranges, OPTIONS)(corrected)
+        expected = results(model, feeds, output)
+        errors.append(np.abs(results(corrected, feeds, output) - expected).max())
+    assert errors[1] < 0.05 * errors[0]
 
 
 def test_samples_of_a_stream_are_read_once(rng):

@@ -5,7 +5,7 @@ samples' intermediate results are kept where they fit into memory; where they do
 computed from the inputs again, so that memory is bounded however many samples there are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import onnx_ir as ir
 
@@ -19,20 +19,27 @@ Feed = Mapping[str, AnyArray]
 MOST_BYTES = 512 << 20
 
 
-class LayerInputs:
+class ValuesInOrder:
     """Runs a model piece by piece.
 
     Args:
         model: may be changed behind the last value that was asked for.
         samples: feeds of the graph inputs; iterated once, or once per value where intermediate
             results take more than ``memory_bytes``.
-        memory_bytes: for intermediate results of all samples.
+        memory_bytes: for intermediate results of all samples; None to keep them in any case.
+        optimize: let onnxruntime rewrite the pieces.
     """
 
     def __init__(
-        self, model: ir.Model, samples: Iterable[Feed], memory_bytes: int = MOST_BYTES
+        self,
+        model: ir.Model,
+        samples: Iterable[Feed],
+        memory_bytes: int | None = MOST_BYTES,
+        *,
+        optimize: bool = True,
     ) -> None:
         self._model, self._samples = model, samples
+        self._optimize = optimize
         self._nodes = list(model.graph)
         self._memory_bytes = memory_bytes
         self._position = 0
@@ -61,13 +68,22 @@ class LayerInputs:
             yield live[value.name or ""]
             live = {name: array for name, array in live.items() if name in names}
             total += sum(array.nbytes for array in live.values())
-            if total > self._memory_bytes:
+            if self._memory_bytes is not None and total > self._memory_bytes:
                 self._may_keep = False
                 kept.clear()
             if self._may_keep:
                 kept.append(live)
         self._kept = kept if self._may_keep else None
         self._position = end
+
+    def change(self, value: ir.Value, change: Callable[[AnyArray], AnyArray]) -> None:
+        """Go on with another array in place of the value that was asked for last.
+
+        Only where results are kept in any case.
+        """
+        assert self._kept is not None
+        for live in self._kept:
+            live[value.name or ""] = change(live[value.name or ""])
 
     def _piece(self, inside: list[ir.Node], wanted: list[ir.Value]) -> "_Piece":
         made = {v for node in inside for v in node.outputs}
@@ -79,13 +95,13 @@ class LayerInputs:
         ]
         graph = ir.convenience.extract(self._model.graph, inputs, wanted)
         piece = ir.Model(graph, ir_version=self._model.ir_version)
-        return _Piece(piece, [v.name or "" for v in inputs], [v.name or "" for v in wanted])
+        runner = Runner(piece, [v.name or "" for v in wanted], optimize=self._optimize)
+        return _Piece(runner, [v.name or "" for v in inputs])
 
 
 class _Piece:
-    def __init__(self, model: ir.Model, inputs: list[str], outputs: list[str]) -> None:
-        self._runner = Runner(model, outputs, optimize=True)
-        self._inputs = inputs
+    def __init__(self, runner: Runner, inputs: list[str]) -> None:
+        self._runner, self._inputs = runner, inputs
 
     def __call__(self, live: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         return self._runner({name: live[name] for name in self._inputs})
