@@ -26,6 +26,7 @@ class Group:
         nodes: names of their nodes, as a recipe names them; the first names the group.
         float_bytes, integer_bytes: of their weights and biases as stored.
         float_seconds, integer_seconds: of their kernels.
+        few: precision that stores weights in few bits -> bytes and seconds.
     """
 
     nodes: tuple[str, ...]
@@ -33,6 +34,7 @@ class Group:
     integer_bytes: float
     float_seconds: float
     integer_seconds: float
+    few: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -75,6 +77,12 @@ class Groups:
                     group.integer_seconds * slower,
                     integer=True,
                 ),
+                **{
+                    precision: Form(
+                        noise.get((group.name, precision), 0.0), size, seconds * slower
+                    )
+                    for precision, (size, seconds) in group.few.items()
+                },
             }
             for group in self.groups
         }

@@ -40,6 +40,7 @@ from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.budget_few_bits import FEW_BITS, offer_few_bits
 from edgecomp.steps.budget_measure import Measures, model_run
 from edgecomp.steps.budget_search import Search
 from edgecomp.steps.calibrate import calibrate, open_samples
@@ -144,6 +145,8 @@ def search_budget(
             hint="'edgecomp check' lists its operators; leave the budgets out",
         )
     groups = _groups(model, first, target, table)
+    precisions = FEW_BITS if options.max_bytes is not None else FEW_BITS[:1]
+    groups = offer_few_bits(model, groups, precisions, target, table)
     search = Search(measures, limits, groups, options)
     chosen = search.run()
     steps = Recipe((*recipe.steps, *recipe_of(list(chosen.steps)).steps))

@@ -207,9 +207,21 @@ class Search:
     def _candidate(
         self, settings: Sequence[Step], chosen: Mapping[str, str], noise: NoiseModel
     ) -> Candidate:
-        wide = [node for n in self._names if chosen[n] == FLOAT for node in self._nodes[n]]
-        steps = [*settings, *float_step(wide)]
+        steps = [*settings, *self._steps(chosen)]
         return self._measures.of(words(chosen), steps, chosen, noise.predict(chosen))
+
+    def _steps(self, chosen: Mapping[str, str]) -> list[Step]:
+        """The steps that give layers other precisions than 8 bits."""
+
+        def nodes(precision: str) -> list[str]:
+            names = [name for name in self._names if chosen[name] == precision]
+            return [node for name in names for node in self._nodes[name]]
+
+        few = [
+            {"pass": "quantize", "targets": nodes(p), "args": {"precision": p}}
+            for p in sorted(set(chosen.values()) - {FLOAT, INTEGER})
+        ]
+        return [*float_step(nodes(FLOAT)), *few]
 
     def _noise(self, settings: Sequence[Step]) -> NoiseModel:
         """Every group's noise: alone, and as what it is of the whole.
@@ -218,17 +230,21 @@ class Search:
         """
         plain = [step for step in settings if step["pass"] in ("quantize",)]
 
-        def measured(wide: Sequence[str]) -> float:
-            nodes = [node for name in wide for node in self._nodes[name]]
-            return self._measures.noise([*plain, *float_step(nodes)], _FEW_SAMPLES)
+        def measured(base: str, **one: str) -> float:
+            chosen = {**all_in(base, self._names), **one}
+            return self._measures.noise([*plain, *self._steps(chosen)], _FEW_SAMPLES)
 
-        whole = measured(())
+        whole = measured(INTEGER)
         prior = {}
-        for index, name in enumerate(self._names):
+        for index, group in enumerate(self._groups.groups):
             self._measures.progress("measure layers", index, len(self._names))
-            others = [other for other in self._names if other != name]
-            alone, without = measured(others), measured([name])
-            prior[name, INTEGER] = first_guess(alone, without, whole)
+            name = group.name
+            alone = measured(FLOAT, **{name: INTEGER})
+            prior[name, INTEGER] = first_guess(
+                alone, measured(INTEGER, **{name: FLOAT}), whole
+            )
+            for few in group.few:
+                prior[name, few] = measured(FLOAT, **{name: few})
         model = NoiseModel(prior)
         model.add(all_in(INTEGER, self._names), whole)
         return model

@@ -16,9 +16,11 @@ from edgecomp.passes.correct_bias import correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
+from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
+from edgecomp.steps.few_bits import Known, few_bit_weights
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 
@@ -75,6 +77,7 @@ class Trials:
         self._floats = floats
         self._ranges: dict[tuple[str, Choice], Range] = {}
         self._rounded: dict[tuple[str, bool], Array] = {}
+        self._weights: Known = {}
         self._errors: dict[tuple[str, int | None], OutputError] = {}
 
     def quantized(self, steps: Steps = ()) -> Quantized:
@@ -113,6 +116,11 @@ class Trials:
         scope = insert.scope_of(corrected.graph)
         insert(model)
         QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
+        if layers.weights:
+            weights = few_bit_weights(
+                self._model, self._calibration, layers.weights, self._weights
+            )
+            StoreWeightsPass(weights)(model)
         known = {name: (ranges[name], choice) for name, choice in chosen.items()}
         return Quantized(model, corrected, scope, known)
 

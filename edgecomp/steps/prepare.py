@@ -138,7 +138,9 @@ def prepare(
         )
     facts |= found.facts
     if is_quantized(model):
-        facts["passes"].append("StoreWeightsPass" if found.weights else "InsertQdqPass")
+        few_bits_alone = options.precision in WEIGHT_BITS
+        facts["passes"] += [] if few_bits_alone else ["InsertQdqPass"]
+        facts["passes"] += ["StoreWeightsPass"] if found.weights else []
     return Prepared(model, found.samples, facts, found)
 
 

@@ -12,7 +12,7 @@ from edgecomp.calibrate.ranges import Range
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.packed_weights import PackedWeights
-from edgecomp.options import QuantizeOptions
+from edgecomp.options import WEIGHT_BITS, QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.correct_bias import Means, correct_bias
@@ -42,6 +42,7 @@ from edgecomp.steps.corrections import (
     move_scales,
     repeat_constants,
 )
+from edgecomp.steps.few_bits import few_bit_weights
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 
@@ -69,7 +70,7 @@ class Quantization:
         ranges: of values, by name.
         options: what is quantized.
         shifts: of biases, by the node's name.
-        weights: of few bits, by the node's name, where nothing else is quantized.
+        weights: of few bits, by the node's name.
         constants: that corrections changed before, by the node's name and the input.
     """
 
@@ -151,6 +152,10 @@ def insert_quantization(
         constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
+        weights = {}
+        if layers.weights:
+            progress("store weights in few bits")
+            weights = few_bit_weights(trained, calibration.samples, layers.weights)
         if layers.corrected:
             corrected = correct_bias(
                 model,
@@ -163,7 +168,7 @@ def insert_quantization(
                 reference=trained,
             )
     progress("insert quantization")
-    refusals = _insert(model, ranges, qdq, options.precision)
+    refusals = _insert(model, ranges, qdq, options.precision, weights)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
@@ -193,7 +198,8 @@ def insert_quantization(
         ranges,
         qdq,
         shifts,
-        constants=constants,
+        weights,
+        constants,
     )
 
 
@@ -212,24 +218,30 @@ def _left_float(
 
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     """Quantize a model as the same one was at other sizes of its dynamic dimensions."""
-    if known.weights:
+    if known.precision in WEIGHT_BITS:
         run_passes(model, [StoreWeightsPass(known.weights)], dump_dir=None)
         return
     repeat_constants(model, known.constants)
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)
-    _insert(model, known.ranges, known.options, known.precision)
+    _insert(model, known.ranges, known.options, known.precision, known.weights)
 
 
 def _insert(
-    model: ir.Model, ranges: Mapping[str, Range], options: InsertQdqOptions, precision: str
+    model: ir.Model,
+    ranges: Mapping[str, Range],
+    options: InsertQdqOptions,
+    precision: str,
+    weights: Mapping[str, PackedWeights],
 ) -> dict[str, str]:
-    """Quantize by known ranges; returns the nodes that stay float, and why."""
+    """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
     if precision != "auto":  # no price says yet when weights alone pay
         passes.append(QuantizeRecurrentWeightsPass(options))
+    if weights:
+        passes.append(StoreWeightsPass(weights))
     run_passes(model, passes)
     return insert.refusals
 

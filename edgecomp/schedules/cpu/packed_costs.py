@@ -34,6 +34,6 @@ def packed_product_cycles(operation: Operation, target: Target, *, streamed: flo
     cycles = max(
         instructions / rates.instructions_per_cycle,
         weight_bytes * rates.weight_byte_cycles,
-        traffic_cycles(x.bytes, operation.output.bytes, target),
+        traffic_cycles(x.bytes, operation.outputs[0].bytes, target),
     )
     return cycles + streamed * weight_bytes * rates.stream_byte_cycles
