@@ -1,6 +1,6 @@
 """The search under budgets: settings first, then the precisions of layers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from edgecomp.budget.assignment import Problem, assign
 from edgecomp.budget.noise import NoiseModel, first_guess
@@ -22,6 +22,9 @@ _LEAST_GAIN, _MOST_OF_A_KIND = 0.03, 2
 _MOST_ASSIGNMENTS = 10
 #: Times that the program is solved at most: seconds, where models are known already.
 _MOST_STEPS = 40
+
+#: Settings of one kind: what each is in words, and as a step.
+Kind = Callable[[], Iterator[tuple[str, Step]]]
 
 
 class Search:
@@ -63,15 +66,26 @@ class Search:
         self._require_possible()
         if self._limits.drop is None:
             return self._least_noise()
-        settings = self._settings(first)
+        settings = self._settings(first, (self._methods, self._corrections))
+        found = self._within(settings)
+        if found is None:
+            # Learning takes long and gains least at 8 bits: it comes last.
+            rounded = self._settings(settings, (self._rounding,))
+            found = self._within(rounded) if rounded is not settings else None
+        if found is None:
+            raise too_much_lost(self._limits, self._measures)
+        return found
+
+    def _within(self, settings: Candidate) -> Candidate | None:
+        """A candidate with these settings that holds."""
         if settings.holds(self._limits) and self._options.precision != "auto":
             return settings
         return self._cheapest(settings)
 
-    def _settings(self, first: Candidate) -> Candidate:
+    def _settings(self, first: Candidate, kinds: Sequence[Kind]) -> Candidate:
         """The candidate of least drop with all layers in 8 bits; the first that holds."""
         best = first
-        for kind in (self._methods, self._corrections, self._rounding):
+        for kind in kinds:
             if self._loses_little(best):
                 return best
             tried = [
@@ -81,7 +95,7 @@ class Search:
             for noise, change, step in sorted(tried, key=lambda t: t[0])[:_MOST_OF_A_KIND]:
                 if noise > best.noise * (1.0 - _LEAST_GAIN) or self._loses_little(best):
                     continue
-                change = change if best is first else f"{best.change}, {change}"
+                change = f"{best.change}, {change}" if best.steps else change
                 steps = (*best.steps, step)
                 found = self._measures.of(change, steps, all_in(INTEGER, self._names))
                 if (found.drop, found.noise) < (best.drop, best.noise):
@@ -135,7 +149,7 @@ class Search:
             chosen = assign(self._problem(noise.fitted), self._hard_limits(), "noise")
             if chosen is None:
                 break
-            found = self._candidate((), chosen, noise)
+            found = self._candidate(None, chosen, noise)
             if found.holds(self._limits):
                 return found
             self._learn(chosen, found)
@@ -147,7 +161,7 @@ class Search:
         }
         raise out_of_reach(self._limits, least, self._measures, found)
 
-    def _cheapest(self, settings: Candidate) -> Candidate:
+    def _cheapest(self, settings: Candidate) -> Candidate | None:
         """The cheapest assignment whose metric holds, with settings that were found."""
         most = self._limits.drop
         assert most is not None
@@ -170,7 +184,7 @@ class Search:
                 break
             at = allowed
             if found is None:
-                found = self._candidate(settings.steps, chosen, noise)
+                found = self._candidate(settings, chosen, noise)
                 known.append((chosen, found))
                 noise.add(chosen, found.noise)
                 self._learn(chosen, found)
@@ -178,10 +192,10 @@ class Search:
             points.append(Point(at, found.drop or 0.0))
             allowed = next_noise(points, most)
         held = [each for each in known if each[1].holds(self._limits)]
-        if held:
-            problem = self._problem({})
-            return min(held, key=lambda h: (problem.cost(h[0])["seconds"], h[1].bytes))[1]
-        raise too_much_lost(self._limits, self._measures)
+        if not held:
+            return None
+        problem = self._problem({})
+        return min(held, key=lambda h: (problem.cost(h[0])["seconds"], h[1].bytes))[1]
 
     def _assigned(self, noise: NoiseModel, allowed: float) -> dict[str, str] | None:
         """The cheapest assignment of a noise, else that of the least noise.
@@ -205,10 +219,12 @@ class Search:
         return sum(precision != FLOAT for precision in chosen.values()) == 1
 
     def _candidate(
-        self, settings: Sequence[Step], chosen: Mapping[str, str], noise: NoiseModel
+        self, settings: Candidate | None, chosen: Mapping[str, str], noise: NoiseModel
     ) -> Candidate:
-        steps = [*settings, *self._steps(chosen)]
-        return self._measures.of(words(chosen), steps, chosen, noise.predict(chosen))
+        change, steps = words(chosen), self._steps(chosen)
+        if settings is not None and settings.steps:
+            change, steps = f"{change}, {settings.change}", [*settings.steps, *steps]
+        return self._measures.of(change, steps, chosen, noise.predict(chosen))
 
     def _steps(self, chosen: Mapping[str, str]) -> list[Step]:
         """The steps that give layers other precisions than 8 bits."""
