@@ -20,6 +20,7 @@ from edgecomp.budget.metric import Metric
 from edgecomp.budget.problem import FLOAT, Groups, groups_by_target, groups_of
 from edgecomp.budget.result import BudgetReport, Limits
 from edgecomp.calibrate.observe import collect_histograms
+from edgecomp.calibrate.ranges import METHODS
 from edgecomp.debugging.layers import layers_of
 from edgecomp.debugging.outputs import FloatOutputs
 from edgecomp.device.target import Target
@@ -27,7 +28,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.price import price_conversions, price_model
-from edgecomp.options import BudgetOptions
+from edgecomp.options import BudgetOptions, QuantizeOptions
 from edgecomp.passes.choose_precision import price_layers, quantized_values
 from edgecomp.passes.quantization_scope import (
     InsertQdqOptions,
@@ -47,7 +48,7 @@ from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import prepare
-from edgecomp.steps.recipe import choose_for_layers, whole_recipe, with_recipe
+from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def search_budget(
         metric = Metric(options.metric) if options.metric else None
         choices = choose_for_layers(model.graph, asked, recipe, floats=floats)
         check_options(model, choices.qdq)
+        _require_histograms(asked, choices)
         samples = open_samples(model, asked, data)
         # What is to be said about the samples is said before anything is searched with them.
         values = values_to_observe(model.graph, choices.qdq)
@@ -176,6 +178,20 @@ def _require_float(model: ir.Model) -> None:
             Code.MODEL_INVALID,
             "the model is quantized already: nothing is left to choose",
             hint="give the float model that it was made of, or leave the budgets out",
+        )
+
+
+def _require_histograms(options: QuantizeOptions, choices: LayerChoices) -> None:
+    """Every candidate takes its ranges from the same histograms."""
+    used = {options.calibration_method, *(method for method, _ in choices.ranges.values())}
+    other = sorted(used - set(METHODS))
+    if other:
+        raise EdgecompError(
+            Code.USAGE,
+            f"with a budget ranges are not chosen by {other[0]}, which needs the samples again "
+            "for each candidate",
+            path=str(options.recipe or ""),
+            hint=f"give one of {', '.join(METHODS)}, or none",
         )
 
 

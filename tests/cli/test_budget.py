@@ -72,7 +72,7 @@ def test_what_is_found(quantize, run, folder, tmp_path):
     assert lines[-1] == "recipe: net.w8a8.onnx.recipe.yaml"
     text = (tmp_path / "net.w8a8.onnx.recipe.yaml").read_text()
     assert BAD in text
-    assert "# 4 layers in 8 bits, 1 in float: metric 0.9" in text
+    assert "# 4 layers in 8 bits, 1 in float, bias correction: metric 0.9" in text
     data = ("--calibration-data", folder / "data.npy")
     recipe = ("--recipe", "net.w8a8.onnx.recipe.yaml", "-o", "again.onnx")
     assert run("quantize", folder / "net.onnx", *data, *recipe).status == 0
@@ -106,6 +106,8 @@ def test_json(quantize, tmp_path):
         ((), "likeness", 2, ("EC0100", "add --max-drop")),
         (("--max-bytes", "10"), "", 6, ("EC0600", "at least", "allow --max-bytes")),
         (("--max-bytes", "0"), "", 2, ("EC0100", "positive")),
+        (("--max-bytes", "5000", "--calibration-method", "ema"), "", 2, ("EC0100", "by ema")),
+        (("--max-bytes", "5000", "--save-recipe", "r.txt"), "", 2, ("EC0100", "'.txt'")),
         (("--max-ms", "1"), "", 2, ("EC0100", "add --target")),
         (("--max-ms", "1e-9", "-t", "raspberry-pi-4"), "", 5, ("EC0500", "modelled for")),
         (("--max-drop", "1e-8"), "likeness", 4, ("EC0400", "best: ", "allow --max-drop")),
