@@ -80,6 +80,24 @@ def test_what_is_found(quantize, run, folder, tmp_path):
     assert files[0] == files[1]
 
 
+def test_build(run, folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    data = ("--calibration-data", folder / "data.npy", "--toolchain", "none")
+    budget = ("--max-drop", "2%", "--metric", f"{folder}/metric.py:likeness")
+    result = run("build", folder / "net.onnx", *data, *budget, "-o", "b")
+    assert result.status == 0
+    assert "-> 4 layers in 8 bits, 1 in float" in result.out
+    assert result.out.splitlines()[-1] == "recipe: b.recipe.yaml"
+    found = run("build", folder / "net.onnx", *data, *budget, "-o", "b", "--force", "--json")
+    assert found.json["budget"]["chosen"]["precisions"] == {"fp32": 1, "w8a8": 4}
+    assert found.json["budget"]["chosen"]["ms_is"] == "modelled"
+    recipe = ("--recipe", "b.recipe.yaml", "-o", "again")
+    assert run("build", folder / "net.onnx", *data, *recipe).status == 0
+    for name in ("model.onnx", "weights.bin", "manifest.json"):
+        pair = [(tmp_path / bundle / name).read_bytes() for bundle in ("b", "again")]
+        assert pair[0] == pair[1], name
+
+
 def test_json(quantize, tmp_path):
     found = quantize(
         "--max-bytes", 5000, "--json", "--save-recipe", "r.json", metric="likeness"
