@@ -105,9 +105,13 @@ class Measures:
         self.candidates.append(found)
         return found
 
-    def noise(self, steps: Sequence[Step], most: int | None = None) -> float:
-        """Of the outputs alone, of the first samples."""
-        return self.trials.noise(steps, most)
+    def noise(self, steps: Sequence[Step]) -> float:
+        """Of the outputs alone."""
+        return self.trials.noise(steps)
+
+    def quick_noise(self, steps: Sequence[Step], samples: int) -> float:
+        """The same of the first samples, with biases as the first model had them corrected."""
+        return self.trials.error(steps, samples, quick=True).noise_to_signal
 
     @property
     def runs_here(self) -> bool:

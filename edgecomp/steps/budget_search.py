@@ -1,5 +1,6 @@
 """The search under budgets: settings first, then the precisions of layers."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from edgecomp.budget.assignment import Problem, assign
@@ -20,6 +21,9 @@ _FEW_SAMPLES = 4
 _LEAST_GAIN, _MOST_OF_A_KIND = 0.03, 2
 #: Assignments that are built and measured at most.
 _MOST_ASSIGNMENTS = 10
+#: Drops smaller than this part of the limit are not told apart, and how far what a metric hears
+#: may be from what was measured at the outputs.
+_NOT_HEARD, _MOST_HEARD = 4.0, 16.0
 #: Times that the program is solved at most: seconds, where models are known already.
 _MOST_STEPS = 40
 
@@ -186,9 +190,9 @@ class Search:
             if found is None:
                 found = self._candidate(settings, chosen, noise)
                 known.append((chosen, found))
-                noise.add(chosen, found.noise)
+                at = self._heard(found, settings)
+                noise.add(chosen, at)
                 self._learn(chosen, found)
-                at = found.noise
             points.append(Point(at, found.drop or 0.0))
             allowed = next_noise(points, most)
         held = [each for each in known if each[1].holds(self._limits)]
@@ -196,6 +200,21 @@ class Search:
             return None
         problem = self._problem({})
         return min(held, key=lambda h: (problem.cost(h[0])["seconds"], h[1].bytes))[1]
+
+    def _heard(self, found: Candidate, settings: Candidate) -> float:
+        """Noise of a candidate as the metric hears it.
+
+        Between the noise that was measured and the one that its drop stands for, where the drop
+        is to that of all layers in 8 bits as the roots of their noises are: so layers that the
+        metric depends on become louder than they are at the outputs.
+        """
+        most = self._limits.drop or 0.0
+        if found.drop is None or settings.drop is None or settings.drop <= most:
+            return found.noise
+        least = max(most / _NOT_HEARD, settings.drop * 1e-3)
+        meant = settings.noise * (max(found.drop, least) / settings.drop) ** 2
+        near = min(max(meant, found.noise / _MOST_HEARD), found.noise * _MOST_HEARD)
+        return math.sqrt(near * found.noise)
 
     def _assigned(self, noise: NoiseModel, allowed: float) -> dict[str, str] | None:
         """The cheapest assignment of a noise, else that of the least noise.
@@ -240,15 +259,12 @@ class Search:
         return [*float_step(nodes(FLOAT)), *few]
 
     def _noise(self, settings: Sequence[Step]) -> NoiseModel:
-        """Every group's noise: alone, and as what it is of the whole.
-
-        Corrections are left out: they are costly, and change the layers' shares little.
-        """
-        plain = [step for step in settings if step["pass"] in ("quantize",)]
+        """Every group's noise: alone, and as what it is of the whole."""
 
         def measured(base: str, **one: str) -> float:
             chosen = {**all_in(base, self._names), **one}
-            return self._measures.noise([*plain, *self._steps(chosen)], _FEW_SAMPLES)
+            steps = [*settings, *self._steps(chosen)]
+            return self._measures.quick_noise(steps, _FEW_SAMPLES)
 
         whole = measured(INTEGER)
         prior = {}
