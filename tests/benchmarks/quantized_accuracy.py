@@ -115,10 +115,15 @@ class Work:
             return {"error": (done.stderr.strip().splitlines() or ["ended"])[-1][:200]}
         if "error" in found:
             return found
-        try:
-            return self.judge(forms.onnxruntime_outputs(path, self.samples))
-        except Exception as error:  # onnxruntime cannot run every file that tools write
-            return {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+        # onnxruntime cannot run every file that tools write; some it only spoils by rewriting.
+        for rewrite in (True, False):
+            try:
+                outputs = forms.onnxruntime_outputs(path, self.samples, rewrite=rewrite)
+            except Exception as error:
+                failed = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+            else:
+                return self.judge(outputs)
+        return failed
 
 
 def ranked(settings):
