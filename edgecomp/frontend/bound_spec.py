@@ -23,8 +23,8 @@ def parse_bound_specs(texts: Iterable[str]) -> dict[str, tuple[int, int]]:
         if match is None:
             raise _bad(text, "it is no dimension with bounds")
         low, high = int(match[2]), int(match[3])
-        if not low <= high <= _MOST:
-            raise _bad(text, "the bounds hold no size")
+        if not (low <= high <= _MOST and high):
+            raise _bad(text, "the bounds hold no size of 1 or more")
         if match[1] in found:
             raise _bad(text, "the dimension is given twice")
         found[match[1]] = (low, high)

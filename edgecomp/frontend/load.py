@@ -19,8 +19,14 @@ from edgecomp.frontend.constant_spec import ConstantSpec
 from edgecomp.frontend.dynamic_dimensions import choose_sizes, example_shapes
 from edgecomp.frontend.entry import call_entry, is_entry
 from edgecomp.frontend.input_spec import InputSpec
+from edgecomp.frontend.node_rules import check_nodes
 from edgecomp.frontend.onnx_file import check_proto, file_exists, read_onnx, to_ir
-from edgecomp.frontend.opset import INTERNAL_OPSET, convert_opset, is_renumbered
+from edgecomp.frontend.opset import (
+    INTERNAL_OPSET,
+    convert_opset,
+    is_renumbered,
+    standard_version,
+)
 from edgecomp.frontend.static_shapes import set_input_shapes
 from edgecomp.frontend.torch_export import (
     Traced,
@@ -46,6 +52,9 @@ logger = logging.getLogger(__name__)
 
 # A conversion between operator sets must not change numbers beyond reassociation.
 _CONVERSION_TOLERANCE = 1e-5
+#: Versions of the file's form that a model can have from here on. 14 adds types of 6 bits alone,
+#: which nothing here computes with, and onnxruntime 1.31 does not read it.
+_OLDEST_IR, _NEWEST_IR = 10, 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +192,7 @@ def _prepare(
     _inline_functions(model)
     adopt_misplaced(model)
     _drop_default_inputs(model)
+    model.ir_version = min(max(model.ir_version or 0, _OLDEST_IR), _NEWEST_IR)
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
@@ -238,11 +248,12 @@ def _drop_default_inputs(model: ir.Model) -> None:
     for value in list(model.graph.inputs):
         if value.name in model.graph.initializers:
             model.graph.inputs.remove(value)
-    model.ir_version = max(model.ir_version or 0, 10)
 
 
 def _run_checker(model: ir.Model) -> None:
+    """What onnx checks of a model without functions, and what it does not."""
     proto = skeleton_proto(model)
+    check_nodes(proto.graph.node, standard_version(model))
     for value in proto.graph.output:
         # The checker wants a type and a shape; they are inferred later where the file has none.
         if not value.type.WhichOneof("value"):

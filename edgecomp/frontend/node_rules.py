@@ -1,6 +1,6 @@
 """What every node has to have, and that neither onnx's checker nor its inference looks at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import onnx
 
@@ -74,36 +74,42 @@ NUMBERS: dict[str, dict[str, range]] = {
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
 
-def check_nodes(nodes: Iterable[onnx.NodeProto], versions: Mapping[str, int]) -> None:
+def check_nodes(nodes: Iterable[onnx.NodeProto], version: int) -> None:
     """Inputs that are not optional, words that operators know, dimensions that there can be.
 
     Args:
-        nodes: those of the graph, of its bodies and of functions.
-        versions: of operator sets, by domain.
+        nodes: of a graph, whose bodies are looked at too; in none of them does an attribute refer
+            to one of a function.
+        version: of the standard operators.
 
     Raises:
         EdgecompError: MODEL_INVALID naming the node.
     """
     for node in nodes:
-        if node.domain not in ("", "ai.onnx"):
-            continue
-        _check_inputs(node, versions.get("", versions.get("ai.onnx", 1)))
-        if node.op_type == "Constant" and len(node.attribute) != 1:
-            raise _invalid(node, f"a Constant of {len(node.attribute)} values instead of one")
-        words = WORDS.get(node.op_type, {})
+        if node.domain in ("", "ai.onnx"):
+            _check_inputs(node, version)
+            _check_attributes(node)
         for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.STRING and attribute.name in words:
-                _check_word(node, attribute, words[attribute.name])
-            if attribute.name in _AXES:
-                _check_numbers(
-                    node, attribute, _MOST_DIMENSIONS, "no tensor has so many dimensions"
-                )
-            if attribute.name in _EXTENTS:
-                _check_numbers(node, attribute, _MOST_ELEMENTS, "no image is so large")
-            numbers = NUMBERS.get(node.op_type, {}).get(attribute.name)
-            if numbers is not None and attribute.i not in numbers:
-                cause = f"{node.op_type} has {attribute.name} {attribute.i}, which ONNX does not define"
-                raise _invalid(node, cause)
+            check_nodes(attribute.g.node, version)
+
+
+def _check_attributes(node: onnx.NodeProto) -> None:
+    if node.op_type == "Constant" and len(node.attribute) != 1:
+        raise _invalid(node, f"a Constant of {len(node.attribute)} values instead of one")
+    words = WORDS.get(node.op_type, {})
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.STRING and attribute.name in words:
+            _check_word(node, attribute, words[attribute.name])
+        if attribute.name in _AXES:
+            _check_numbers(
+                node, attribute, _MOST_DIMENSIONS, "no tensor has so many dimensions"
+            )
+        if attribute.name in _EXTENTS:
+            _check_numbers(node, attribute, _MOST_ELEMENTS, "no image is so large")
+        numbers = NUMBERS.get(node.op_type, {}).get(attribute.name)
+        if numbers is not None and attribute.i not in numbers:
+            cause = f"{node.op_type} has {attribute.name} {attribute.i}, which ONNX does not define"
+            raise _invalid(node, cause)
 
 
 def _check_inputs(node: onnx.NodeProto, version: int) -> None:

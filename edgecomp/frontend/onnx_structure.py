@@ -4,7 +4,7 @@ import onnx
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.frontend.node_rules import check_nodes, node_label
+from edgecomp.frontend.node_rules import node_label
 from edgecomp.frontend.onnx_functions import check_functions
 from edgecomp.graph.microsoft.definitions import MISPLACED, is_known
 
@@ -28,8 +28,6 @@ def check_structure(proto: onnx.ModelProto) -> None:
     """
     _check_text(proto)
     _check_operators(proto)
-    versions = {each.domain: each.version for each in proto.opset_import}
-    check_nodes(_all_nodes(proto), versions)
     check_functions(proto)
     for function in proto.functions:
         _check_function(function)

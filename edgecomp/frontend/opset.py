@@ -1,4 +1,4 @@
-"""One operator set inside: older models are converted up to it, newer ones stay as they are."""
+"""One operator set inside: older models are converted up to it, newer ones mostly stay."""
 
 import functools
 import logging
@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 #: Gelu, GroupNormalization and blocked QuantizeLinear are in it, and onnxruntime 1.18 runs it.
 INTERNAL_OPSET = 21
+#: onnxruntime 1.31 runs no newer one.
+_NEWEST_RELEASED = 26
 #: Before it, the text of an operator was at times changed and nothing else of its definition.
 _OLDEST_BY_DEFINITION = 13
 
@@ -22,7 +24,10 @@ _LAST_SCAN_WITH_BATCH = 8
 
 
 def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
-    """Bring the standard domain up to ``version``; returns whether anything was done.
+    """Bring the standard domain up to ``version``; returns whether any node may have changed.
+
+    An operator set that onnxruntime does not know yet becomes the newest that it does, where
+    all nodes mean the same in both.
 
     Scope: main graph and subgraphs; functions must be inlined before.
     Numerics: exact (Resize and Upsample of opset 10 and older keep their own coordinate rule,
@@ -32,6 +37,10 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
         EdgecompError: OPSET_UNSUPPORTED with onnx's reason.
     """
     given = standard_version(model)
+    if given > _NEWEST_RELEASED and _means_the_same(model, _NEWEST_RELEASED):
+        _renumber(model, _NEWEST_RELEASED)
+        if not _takes_its_types(model):
+            _renumber(model, given)
     if given >= version:
         return False
     if not _has_standard_nodes(model):
@@ -76,6 +85,32 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
 def _has_standard_nodes(model: ir.Model) -> bool:
     nodes = ir.traversal.RecursiveGraphIterator(model.graph)
     return any(node.domain in ("", "ai.onnx") for node in nodes)
+
+
+def _means_the_same(model: ir.Model, version: int) -> bool:
+    """Whether each node has the same definition in another operator set."""
+    given = standard_version(model)
+    return all(
+        _is_same_definition(node.op_type, version, given)
+        for node in ir.traversal.RecursiveGraphIterator(model.graph)
+        if node.domain in ("", "ai.onnx")
+    )
+
+
+def _renumber(model: ir.Model, version: int) -> None:
+    model.opset_imports.pop("ai.onnx", None)
+    model.opset_imports[""] = version
+
+
+def _takes_its_types(model: ir.Model) -> bool:
+    """Whether the operators are defined for the types of the model's values."""
+    try:
+        onnx.shape_inference.infer_shapes(
+            skeleton_proto(model), check_type=True, strict_mode=True
+        )
+    except onnx.shape_inference.InferenceError:
+        return False
+    return True
 
 
 def is_renumbered(before: ir.Model, after: ir.Model) -> bool:

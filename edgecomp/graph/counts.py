@@ -13,12 +13,13 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import bodies, captured_values
-from edgecomp.graph.constants import constant_array
+from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 
@@ -129,17 +130,36 @@ def is_counting(node: ir.Node) -> bool:
     return _NODE_KEY in node.metadata_props
 
 
+def empty_results(node: ir.Node) -> list[AnyArray] | None:
+    """Results of a node whose count is always 0: of a tensor without elements, or a limit of 0."""
+    form = _form(node)
+    if form is None or form.most != 0:
+        return None
+    return [
+        np.zeros(
+            [0 if extent == COUNT else extent for extent in shape],
+            np.int64 if value.dtype is None else value.dtype.numpy(),  # without a name: unused
+        )
+        for value, shape in zip(node.outputs, form.shapes, strict=False)
+    ]
+
+
+def _form(node: ir.Node) -> _Form | None:
+    rule = _FORMS.get(node.op_type) if node.domain == "" else None
+    form = rule(node) if rule is not None else None
+    if node.op_type in _WHERE_OPEN and static_shape(node.outputs[0]) is not None:
+        return None
+    return form
+
+
 def count_node(node: ir.Node, request: CountRequest) -> bool:
     """Give the results of a node that counts their shapes; returns whether it is one.
 
     Raises:
         EdgecompError: USAGE for bounds of the user that contradict the model.
     """
-    rule = _FORMS.get(node.op_type) if node.domain == "" else None
-    form = rule(node) if rule is not None else None
+    form = _form(node)
     if form is None:
-        return False
-    if node.op_type in _WHERE_OPEN and static_shape(node.outputs[0]) is not None:
         return False
     counted = _counted(node, form, request.bounds)
     if counted is None:

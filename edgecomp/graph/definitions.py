@@ -86,15 +86,9 @@ _QLINEAR_BIAS = 8
 def _qlinear_conv(node: ir.Node) -> _Body | None:
     if any(_elements(node, index) != 1 for index in (1, 2, 6, 7)):
         return None
-    per_channel = _elements(node, 4) != 1
-    weight = (
-        [make_node("DequantizeLinear", ["i3", "i4", "i5"], ["w"], axis=0)]
-        if per_channel
-        else _dequantize("w", "i3", "i4", "i5")
-    )
     inputs, bias = ["x", "w"], []
     if len(node.inputs) > _QLINEAR_BIAS and node.inputs[_QLINEAR_BIAS] is not None:
-        scale = "bias_scale_all" if per_channel else "bias_scale"
+        scale = "bias_scale" if _elements(node, 4) == 1 else "bias_scale_all"
         # The axis counts only where there is one scale per channel.
         bias = [
             make_node("Mul", ["i1", "i4"], ["bias_scale_all"]),
@@ -108,10 +102,22 @@ def _qlinear_conv(node: ir.Node) -> _Body | None:
     )
     return [
         *_dequantize("x", "i0", "i1", "i2"),
-        *weight,
+        *_qlinear_weights(node),
         *bias,
         convolution,
         *_quantize("product", "i6", "i7"),
+    ]
+
+
+def _qlinear_weights(node: ir.Node) -> _Body:
+    """Dequantize by one scale and zero point, or by one of the two per channel, or both."""
+    if _elements(node, 4) == _elements(node, 5) == 1:
+        return _dequantize("w", "i3", "i4", "i5")
+    return [
+        make_node("Shape", ["i3"], ["channels"], start=0, end=1),
+        make_node("Expand", ["i4", "channels"], ["w_scale"]),
+        make_node("Expand", ["i5", "channels"], ["w_zero"]),
+        make_node("DequantizeLinear", ["i3", "w_scale", "w_zero"], ["w"], axis=0),
     ]
 
 

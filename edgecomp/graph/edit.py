@@ -40,6 +40,7 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
     assert producer is not None
     identity = new_node(graph, "Identity", [new], like=producer, output=name)
     identity.name = f"{producer.name}_identity"
+    identity.outputs[0].type, identity.outputs[0].shape = new.type, new.shape
     producer.append(identity)
     for index, output in enumerate(graph.outputs):
         if output is new:

@@ -24,6 +24,7 @@ from edgecomp.graph.counts import (
     OpenValues,
     count_node,
     counted_dimensions,
+    empty_results,
     is_counting,
     same_computation,
 )
@@ -195,6 +196,10 @@ def _visit(node: ir.Node, sweep: _Sweep) -> None:
                 _bypass_identity(inner)
             return
         arrays = _evaluate(node, model)
+        if arrays is None:
+            arrays = empty_results(node)
+            for value, array in zip(node.outputs, arrays or (), strict=False):
+                value.shape = ir.Shape(array.shape)
     # An output stays the result of a node: Identity of a constant is folded as far as it goes.
     is_output = any(value.is_graph_output() for value in node.outputs)
     if arrays is None or (is_output and node.op_type in ("Identity", "Constant")):

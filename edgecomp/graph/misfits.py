@@ -47,6 +47,16 @@ def _convolution_misfit(given: Operands) -> str:
         return f"an image of {image[1]} channels, weights {list(weights)} and {groups} groups"
     if weights[0] % groups:
         return f"{weights[0]} channels cannot be in {groups} groups"
+    return _channels_misfit(
+        given.inputs[2:], weights[1] * groups if transposed else weights[0]
+    )
+
+
+def _channels_misfit(others: Sequence[Shape], channels: int) -> str:
+    """One number for each channel in each of the others."""
+    for shape in others:
+        if shape is not None and shape != (channels,):
+            return f"{list(shape)} for {channels} channels"
     return ""
 
 
@@ -56,7 +66,7 @@ def _axis_misfit(given: Operands) -> str:
     if axis is None or x is None:
         return ""
     rank = len(x)
-    if all(-rank <= int(each) < rank for each in axis.ravel()):
+    if axis.size == 1 and -rank <= int(axis.ravel()[0]) < rank:
         return ""
     return f"axis {axis.ravel().tolist()} of {rank} dimensions"
 
@@ -120,11 +130,17 @@ def _recurrent_misfit(given: Operands) -> str:
 def _slope_misfit(given: Operands) -> str:
     """A slope is repeated along the input's dimensions, never the other way."""
     x, slope = given.inputs[:2]
-    if x is None or slope is None:
+    if x is None or slope is None or _repeats(slope, x):
         return ""
-    padded = (1,) * (len(x) - len(slope)) + slope
-    fits = len(padded) == len(x) and all(s in (1, e) for s, e in zip(padded, x, strict=True))
-    return "" if fits else f"slopes {list(slope)} for {list(x)}"
+    return f"slopes {list(slope)} for {list(x)}"
+
+
+def _repeats(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether a tensor is repeated along dimensions of another, whose shape stays."""
+    behind = to[len(to) - len(shape) :]
+    return len(shape) <= len(to) and all(
+        s in (1, e) for s, e in zip(shape, behind, strict=True)
+    )
 
 
 def _caches_misfit(given: Operands) -> str:
@@ -159,31 +175,42 @@ def _unpool_misfit(given: Operands) -> str:
 def _gathered_misfit(given: Operands) -> str:
     """Indices reach no further than the data, but along the axis."""
     data, indices = given.inputs[:2]
-    if data is None or indices is None or len(data) != len(indices):
+    if data is None or indices is None:
         return ""
+    if len(data) != len(indices):
+        return f"indices {list(indices)} of {list(data)}"
     axis = given.node.attributes.get_int("axis", 0) % max(1, len(data))
     if all(i <= d for k, (i, d) in enumerate(zip(indices, data, strict=True)) if k != axis):
         return ""
     return f"indices {list(indices)} beside {list(data)}"
 
 
-def _quantized_misfit(given: Operands) -> str:
-    """A zero point for each scale."""
-    for index in (1, 4, 6):
+def _zero_points_misfit(given: Operands, *scales: int) -> str:
+    """A zero point for each scale, behind it."""
+    for index in scales:
         shapes = [*given.inputs, None, None][index : index + 2]
         if None not in shapes and math.prod(shapes[0] or ()) != math.prod(shapes[1] or ()):
             return f"scales {list(shapes[0] or ())} and zero points {list(shapes[1] or ())}"
     return ""
 
 
-def _quantized_weights_misfit(given: Operands) -> str:
-    """One scale for all weights, or one for each output channel."""
-    weights, scales = given.inputs[3:5]
-    if weights is None or scales is None:
-        return ""
-    if len(scales) > 1 or math.prod(scales) not in (1, weights[0]):
-        return f"scales {list(scales)} for weights {list(weights)}"
-    return _quantized_misfit(given)
+def _quantized_product_misfit(given: Operands) -> str:
+    """Zero points are given as the scales are."""
+    return _zero_points_misfit(given, 1, 4, 6)
+
+
+def _quantized_convolution_misfit(given: Operands) -> str:
+    """One scale for all weights, or one for each output channel; the same of zero points."""
+    weights = given.inputs[3]
+    for what, shape in zip(("scales", "zero points"), given.inputs[4:6], strict=True):
+        if weights is None or shape is None:
+            continue
+        if len(shape) > 1 or math.prod(shape) not in (1, weights[0]):
+            return f"{what} {list(shape)} for weights {list(weights)}"
+    bias = given.inputs[8:]
+    return _zero_points_misfit(given, 1, 6) or (
+        "" if weights is None else _channels_misfit(bias, weights[0])
+    )
 
 
 def _split_misfit(given: Operands) -> str:
@@ -219,11 +246,42 @@ def _offsets_misfit(given: Operands) -> str:
 
 
 def _scale_misfit(given: Operands) -> str:
-    """Scale and bias have no more dimensions than what they scale."""
-    x, others = given.inputs[0], given.inputs[1:]
-    if x is None or all(shape is None or len(shape) <= len(x) for shape in others):
+    """Scale and bias are repeated along what they scale."""
+    x = given.inputs[0]
+    for shape in given.inputs[1:]:
+        if x is not None and shape is not None and not _repeats(shape, x):
+            return f"a scale or bias {list(shape)} for {list(x)}"
+    return ""
+
+
+def _channel_scale_misfit(given: Operands) -> str:
+    """Scale and bias have one number for each channel."""
+    x = given.inputs[0]
+    return "" if x is None or len(x) < 2 else _channels_misfit(given.inputs[1:], x[1])
+
+
+def _addend_misfit(given: Operands) -> str:
+    """What a Gemm adds is repeated along the product."""
+    addend, product = [*given.inputs, None][2], given.outputs[0]
+    if addend is None or product is None or _repeats(addend, product):
         return ""
-    return f"a scale or bias of more dimensions than {list(x)}"
+    return f"{list(addend)} is added to {list(product)}"
+
+
+def _linear_misfit(given: Operands) -> str:
+    """One scale, one for each index of the axis, or one for each block of it."""
+    x, scales = given.inputs[:2]
+    axis = given.node.attributes.get_int("axis", 1)
+    block = given.node.attributes.get_int("block_size", 0)
+    if x is None or scales is None or math.prod(scales) == 1:
+        return _zero_points_misfit(given, 1)
+    if not -len(x) <= axis < len(x):
+        return f"axis {axis} of {len(x)} dimensions"
+    blocked = list(x)
+    blocked[axis] = -(-x[axis] // block) if block > 0 else x[axis]
+    if list(scales) != (blocked if block > 0 else [x[axis]]):
+        return f"scales {list(scales)} for {list(x)}"
+    return _zero_points_misfit(given, 1)
 
 
 _Ranks = dict[int, tuple[int, ...]]
@@ -267,15 +325,21 @@ MISFITS: dict[str, Callable[[Operands], str]] = {
     "CumProd": _axis_misfit,
     "CumSum": _axis_misfit,
     "DeformConv": _offsets_misfit,
+    "DequantizeLinear": _linear_misfit,
     "GRU": _recurrent_misfit,
     "GatherElements": _gathered_misfit,
+    "Gemm": _addend_misfit,
+    "GroupNormalization": _channel_scale_misfit,
+    "InstanceNormalization": _channel_scale_misfit,
     "LSTM": _recurrent_misfit,
     "LayerNormalization": _scale_misfit,
     "MaxUnpool": _unpool_misfit,
     "NonMaxSuppression": _boxes_misfit,
     "PRelu": _slope_misfit,
-    "QLinearConv": _quantized_weights_misfit,
-    "QLinearMatMul": _quantized_misfit,
+    "QLinearConv": _quantized_convolution_misfit,
+    "QLinearMatMul": _quantized_product_misfit,
+    "QuantizeLinear": _linear_misfit,
+    "RMSNormalization": _scale_misfit,
     "RNN": _recurrent_misfit,
     "Reshape": _reshape_misfit,
     "RotaryEmbedding": _caches_misfit,

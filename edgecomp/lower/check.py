@@ -15,11 +15,10 @@ from edgecomp.lower.check_report import (
     CheckReport,
 )
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.lower.generalize import Constants, Seen, generalize
-from edgecomp.lower.lower import Variant
+from edgecomp.lower.lower import Variant, make_dynamic
 from edgecomp.lower.operators import cast, movement, padding, resize
 from edgecomp.lower.ports import Port, refused_ports
-from edgecomp.lower.program import LaidOut, finish_program, laid_out_program
+from edgecomp.lower.program import LaidOut, finish_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
 from edgecomp.lower.select import find_schedule, telling, undynamic_reason
@@ -115,15 +114,8 @@ def _generalized(
     made: LaidOut, target: Target, symbols: Sequence[Symbol], variants: Sequence[Variant]
 ) -> Iterator[Check]:
     """Put expressions into the program; yields what cannot have dynamic dimensions."""
-    seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
-    constants = Constants()
-    constants.share(made.program)
     try:
-        for variant in variants:
-            other = laid_out_program(variant.model, target)
-            constants.share(other.program)
-            seen.append(Seen(variant.sizes, other))
-        generalize(seen)
+        make_dynamic(made, target, symbols, variants)
     except EdgecompError as error:
         yield Check(
             target=target.name,

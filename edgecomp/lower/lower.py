@@ -11,7 +11,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.generalize import Constants, Seen, generalize
-from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
 from edgecomp.plan.plan import Plan
@@ -96,15 +96,7 @@ def lower(
             hint="build without --require-full-target, or rewrite these operators",
         )
     if symbols:
-        seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
-        constants = Constants()
-        constants.share(program)
-        for variant in variants:
-            other = laid_out_program(variant.model, target, name)
-            constants.share(other.program)
-            seen.append(Seen(variant.sizes, other))
-        generalize(seen)
-        program.symbols = tuple(symbols)
+        make_dynamic(made, target, symbols, variants)
     selected = select(program, target, without, table)
 
     def compiled(done: int, total: int) -> None:
@@ -116,6 +108,31 @@ def lower(
         plan = assemble(program, selected, target, {}, made.regions)
         plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table))
+
+
+def make_dynamic(
+    made: LaidOut, target: Target, symbols: Sequence[Symbol], variants: Iterable[Variant]
+) -> None:
+    """Put expressions of the symbols into a program of the largest sizes.
+
+    Args:
+        made: changed.
+        target: that it was made for.
+        symbols: of dynamic dimensions.
+        variants: the model at other sizes, each looked at once.
+
+    Raises:
+        EdgecompError: DIMENSION_FREE naming the operation that is another one at other sizes.
+    """
+    seen = [Seen({symbol: symbol.maximum for symbol in symbols}, made)]
+    constants = Constants()
+    constants.share(made.program)
+    for variant in variants:
+        other = laid_out_program(variant.model, target, made.program.name)
+        constants.share(other.program)
+        seen.append(Seen(variant.sizes, other))
+    generalize(seen)
+    made.program.symbols = tuple(symbols)
 
 
 def _kernel_choice(selected: list[Selected], table: CostTable | None) -> dict[str, int | str]:

@@ -188,7 +188,6 @@ def values_of(dimension: Dimension) -> Sequence[int]:
 
 def symbols_of(dimension: Dimension) -> Iterator[Symbol]:
     """Every symbol that a dimension depends on, those before derived ones first."""
-    # A number depends on none.
     for monomial, _ in _terms(dimension):
         for symbol in monomial:
             if symbol.numerator is not None:
@@ -202,31 +201,32 @@ def _derived(symbol: Symbol) -> Size:
 
 
 def quotient(numerator: Dimension, divisor: int) -> Dimension:
-    """``floor(numerator / divisor)`` for a numerator that is at least ``-divisor``.
+    """``floor(numerator / divisor)``.
 
-    Whole multiples of the divisor are taken out, so that equal quotients are the same symbol.
+    Whole multiples of the divisor are taken out, so that equal quotients are the same symbol, and
+    as many are put in that no numerator is negative: the runtime divides those alone.
     """
-    if not isinstance(numerator, Size):
-        return numerator // divisor
-    exact = exact_quotient(numerator, divisor)
-    if exact is not None:
-        return exact
     whole = _sum(
         (monomial, factor // divisor)
         for monomial, factor in _terms(numerator)
         if factor > 0 or not monomial
     )
-    if whole != 0:
-        return quotient(numerator - whole * divisor, divisor) + whole
-    inner = _quotient_and_rest(numerator)
+    rest = numerator - whole * divisor
+    exact = exact_quotient(rest, divisor)
+    if exact is not None:
+        return whole + exact
+    if not isinstance(rest, Size):
+        return whole
+    inner = _quotient_and_rest(rest)
     if inner is not None:
         # floor((floor(n / a) + c) / b) = floor((n + a * c) / (a * b))
-        symbol, rest = inner
+        symbol, shift = inner
         outer: Dimension = symbol.numerator
-        return quotient(outer + symbol.divisor * rest, symbol.divisor * divisor)
-    name = f"({numerator})/{divisor}"
-    low, high = max(0, smallest(numerator)) // divisor, largest(numerator) // divisor
-    return _derived(Symbol(name, low, high, numerator, divisor))
+        return whole + quotient(outer + symbol.divisor * shift, symbol.divisor * divisor)
+    below = min(0, smallest(rest) // divisor)
+    rest = rest - below * divisor
+    low, high = smallest(rest) // divisor, largest(rest) // divisor
+    return whole + below + _derived(Symbol(f"({rest})/{divisor}", low, high, rest, divisor))
 
 
 def capped(dimension: Dimension, most: int) -> Dimension:

@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.observe import collect_histograms
-from edgecomp.calibrate.readers import CalibrationSet, open_calibration
 from edgecomp.debugging.distribution import distribution_of, distribution_of_weights
 from edgecomp.debugging.layers import Layer, layers_of
 from edgecomp.debugging.measure import LayerFigures, measure_layers
@@ -32,6 +31,7 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
+from edgecomp.steps.calibrate import open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import prepare
@@ -79,7 +79,7 @@ def debug(
     _require_float(model)
     chosen = _require_layers(model, options, recipe)
     with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
-        calibration = _samples(data, model, options, options.num_samples)
+        calibration = open_samples(model, options, data).feeds
         move_scales(model, calibration, chosen, options, progress)
         histograms = collect_histograms(
             model,
@@ -88,8 +88,8 @@ def debug(
             progress=lambda done, total: progress("calibrate", done, total or 0),
         )
         progress("run the float model")
-        some = _samples(data, model, options, options.samples)
-        reference = FloatOutputs(model, some)
+        fewer = dataclasses.replace(options, num_samples=options.samples)
+        reference = FloatOutputs(model, open_samples(model, fewer, data).feeds)
     trials = Trials(model, options, recipe, histograms, calibration, reference, floats=False)
     return _report(
         model, options, recipe, trials, histograms, reference, progress, name_of(source)
@@ -179,17 +179,6 @@ def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> L
             hint="leave out some of what excludes layers",
         )
     return chosen
-
-
-def _samples(data: Any, model: ir.Model, options: DebugOptions, count: int) -> CalibrationSet:
-    return open_calibration(
-        data,
-        model.graph.inputs,
-        num_samples=count,
-        mean=options.mean or None,
-        std=options.std or None,
-        resize=options.resize,
-    )
 
 
 def _may_be_stored(model: ir.Model, options: DebugOptions) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
 from edgecomp.graph.counts import counted_dimensions
 from edgecomp.plan.sizes import Symbol
@@ -25,7 +26,21 @@ def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
 
     A symbol counts steps: a dimension of ``[32..640:32]`` is 32 times one of 1 to 20, so that
     halves and quarters of it are products again.
+
+    Args:
+        model: at the largest sizes.
+
+    Raises:
+        EdgecompError: DIMENSION_FREE naming a counted dimension that never has an element.
     """
+    for each in counted_dimensions(model):
+        if each.maximum == 0:
+            raise EdgecompError(
+                Code.DIMENSION_FREE,
+                f"dimension '{each.name}' is counted and never has an element",
+                node=each.name,
+                hint="leave out of the model what makes it",
+            )
     found = dynamic_inputs(model)
     given = sorted(found.bounds.items()) if found is not None else []
     return (

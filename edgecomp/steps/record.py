@@ -26,9 +26,9 @@ from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
-from edgecomp.steps.counted_shapes import CountedShapes
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import Prepared
+from edgecomp.steps.watched_shapes import WatchedShapes
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,11 @@ def make_record(
     model_shapes: list[tuple[dict[str, int], list[tuple[int, ...]]]] = []
     if symbols:
         assert at_sizes is not None
+        watch = WatchedShapes(symbols, prepared.model)
         for sizes in golden_sizes(symbols):
             other = at_sizes(sizes, prepared)
             model_shapes.append((sizes, _output_shapes(other.model)))
+            watch.note(sizes, other.model)
             vectors = [
                 (dict(f), golden_outputs(other.model, f))
                 for f in other.samples[:1]
@@ -94,9 +96,7 @@ def make_record(
             )
             for sizes in typical_sizes(symbols)
         )
-        if any(symbol.is_counted for symbol in symbols):
-            watch = CountedShapes(symbols, prepared.model)
-            variants = watch.watched(variants, lambda s: at_sizes(s, prepared).model)
+        variants = watch.watched(variants, lambda s: at_sizes(s, prepared).model)
         prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted

@@ -13,7 +13,16 @@ def test_forms():
 
 
 @pytest.mark.parametrize(
-    "text", ["boxes", "boxes:100", "boxes:[1..]", ":[0..1]", "b:[5..4]", f"b:[0..{2**31}]"]
+    "text",
+    [
+        "boxes",
+        "boxes:100",
+        "boxes:[1..]",
+        ":[0..1]",
+        "b:[5..4]",
+        "b:[0..0]",
+        f"b:[0..{2**31}]",
+    ],
 )
 def test_no_form(text):
     with pytest.raises(EdgecompError) as caught:

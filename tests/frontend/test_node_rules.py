@@ -72,6 +72,31 @@ def test_a_node_in_a_branch():
     refusal(condition, cast, branch)
 
 
+def model_of_a_function(operator, **given):
+    """Whose node has the attribute from the call."""
+    ((name, value),) = given.items()
+    inner = helper.make_node(operator, ["x"], ["z"], "bad")
+    kind = helper.make_attribute(name, value).type
+    inner.attribute.add(name=name, ref_attr_name="chosen", type=kind)
+    standard, own = helper.make_opsetid("", 21), helper.make_opsetid("own", 1)
+    function = helper.make_function("own", "F", ["x"], ["z"], [inner], [standard], ["chosen"])
+    model = model_of(helper.make_node("F", ["a"], ["y"], domain="own", chosen=value))
+    model.functions.append(function)
+    model.opset_import.append(own)
+    return model
+
+
+def test_attributes_that_a_function_is_given():
+    load_model(model_of_a_function("Gelu", approximate="tanh"))
+    load_model(model_of_a_function("LRN", size=3))
+    for given in (("Gelu", "approximate", "fast"), ("LRN", "size", 0)):
+        operator, name, value = given
+        with pytest.raises(EdgecompError) as caught:
+            load_model(model_of_a_function(operator, **{name: value}))
+        assert caught.value.code is Code.MODEL_INVALID
+        assert f"{name} " in caught.value.cause
+
+
 def test_the_words_are_those_of_attributes_that_exist():
     for operator, attributes in WORDS.items():
         known = {

@@ -112,3 +112,21 @@ def test_quantized_forms_become_qdq(operator, x, w, rng):
     assert operators.count("DequantizeLinear") == 2
     assert operators[-1] == "QuantizeLinear"
     np.testing.assert_array_equal(run_model(model, feeds)["y"], before["y"])
+
+
+@pytest.mark.parametrize(("scales", "zeros"), [(4, 1), (1, 4), (4, 4)])
+def test_weights_with_a_scale_or_a_zero_point_for_each_channel(scales, zeros, rng):
+    x, w = [1, 3, 5, 6], [4, 3, 3, 3]
+    text = (
+        f"g (uint8{x} x, float xs, uint8 xz, uint8{w} w, float[{scales}] ws, uint8[{zeros}] wz, "
+        "float ys, uint8 yz, int32[4] b) => (uint8[1, 4, 3, 4] y) "
+        "{ y = QLinearConv(x, xs, xz, w, ws, wz, ys, yz, b) }"
+    )
+    model = ir.from_proto(onnx.parser.parse_model(HEAD.replace("24", "21") + text))
+    feeds = quantized_feeds(rng, (x, w))
+    feeds["ws"] = rng.uniform(0.001, 0.01, scales).astype(np.float32)
+    feeds["wz"] = rng.integers(100, 150, zeros).astype(np.uint8)
+    feeds["b"] = rng.integers(-9000, 9000, 4).astype(np.int32)
+    before = run_model(model, feeds)
+    assert infer_and_fold(model).expanded == 1
+    np.testing.assert_array_equal(run_model(model, feeds)["y"], before["y"])

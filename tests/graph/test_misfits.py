@@ -78,12 +78,48 @@ WHOLE += [
     of("GatherElements", (3, 4), whole(2, 4), axis=0),
     of("LayerNormalization", (2, 3, 4), (4,), axis=-1),
 ]
+
+
+def convolution(scales, zeros, x_zeros=1):
+    """Bytes and weights of 4 output channels, with as many scales and zero points."""
+    numbers = {
+        "x": np.zeros((1, 3, 5, 5), np.uint8),
+        "xs": np.ones(1, np.float32), "xz": np.zeros(x_zeros, np.uint8),
+        "w": np.zeros((4, 3, 2, 2), np.uint8),
+        "ws": np.ones(scales, np.float32), "wz": np.zeros(zeros, np.uint8),
+        "ys": np.float32(1), "yz": np.uint8(0),
+    }  # fmt: skip
+    return node_model("QLinearConv", numbers, fixed=[*numbers][1:])
+
+
+def bytes_of(*scales, zeros=None, **attributes):
+    inputs = {"x": np.zeros((4, 6), np.uint8), "s": np.ones(scales, np.float32)}
+    inputs["z"] = np.zeros(scales if zeros is None else zeros, np.uint8)
+    return node_model("DequantizeLinear", inputs, fixed=("s", "z"), **attributes)
+
+
+WHOLE += [
+    of("Conv", (1, 2, 4, 4), (4, 1, 2, 2), (4,), group=2),
+    of("ConvTranspose", (1, 2, 4, 4), (2, 3, 2, 2), (6,), group=2),
+    of("Gemm", (2, 3), (3, 4), (2, 1)),
+    of("GroupNormalization", (2, 4, 4), (4,), (4,), num_groups=2),
+    of("LayerNormalization", (2, 3, 4), (3, 1), (), axis=1),
+    bytes_of(),
+    bytes_of(1),
+    bytes_of(6),
+    bytes_of(4, axis=-2),
+    bytes_of(4, 2, block_size=4),
+]
+WHOLE += [convolution(4, ()), convolution((), 4), convolution(4, 4)]
 ONE = np.array([1])
 SPOILED |= {
     "slopes beyond": (of("PRelu", (2, 3), (4, 3)), "slopes [4, 3] for [2, 3]"),
     "indices beyond": (of("GatherElements", (3, 4), whole(2, 5), axis=0), "beside [3, 4]"),
     "axes in rows": (of("ReduceSum", (2, 3), ONE[None], fixed=("i1",)), "input 1 has 2 dim"),
-    "scale of a rank more": (of("LayerNormalization", (2, 4), (1, 1, 4)), "more dimensions"),
+    "scale of a rank more": (
+        of("LayerNormalization", (2, 4), (1, 1, 4)),
+        "[1, 1, 4] for [2, 4]",
+    ),
     "starts in rows": (
         of("Slice", (4, 4), ONE[None], ONE, fixed=("i1", "i2")),
         "input 1 has 2 dimensions",
@@ -98,6 +134,34 @@ SPOILED |= {
         of("DeformConv", (2, 1, 4, 4), (1, 1, 2, 2), (1, 8, 3, 3)),
         "offsets [1, 8, 3, 3] for images [2, 1, 4, 4]",
     ),
+    "a bias of others": (
+        of("ConvTranspose", (1, 2, 4, 4), (2, 3, 2, 2), (3,), group=2),
+        "[3] for 6 channels",
+    ),
+    "a bias in columns": (of("Conv", (1, 2, 4, 4), (2, 2, 2, 2), (2, 1)), "[2, 1] for 2"),
+    "a scale of one channel": (
+        of("InstanceNormalization", (2, 3, 4), (1,), (3,)),
+        "[1] for 3",
+    ),
+    "a scale of groups": (
+        of("GroupNormalization", (2, 4, 4), (2,), (4,), num_groups=2),
+        "[2] for 4 channels",
+    ),
+    "a scale of others": (of("LayerNormalization", (4, 2), (3,)), "[3] for [4, 2]"),
+    "an addend of others": (of("Gemm", (2, 3), (3, 4), (3,)), "[3] is added to [2, 4]"),
+    "indices of other ranks": (
+        of("GatherElements", (4,), whole(1, 2)),
+        "indices [1, 2] of [4]",
+    ),
+    "two axes": (cumulative("CumSum", [0, 1]), "axis [0, 1] of 2 dimensions"),
+    "scales of the other axis": (bytes_of(4), "scales [4] for [4, 6]"),
+    "scales of other blocks": (bytes_of(4, 3, block_size=4), "scales [4, 3] for [4, 6]"),
+    "an axis that is none": (bytes_of(6, axis=2), "axis 2 of 2 dimensions"),
+    "a zero point for six": (bytes_of(6, zeros=1), "scales [6] and zero points [1]"),
+    "scales of other channels": (convolution(3, 3), "scales [3] for weights [4, 3, 2, 2]"),
+    "zero points of others": (convolution(4, 3), "zero points [3] for weights"),
+    "scales in rows": (convolution((4, 1), 4), "scales [4, 1] for weights"),
+    "zero points of the image": (convolution(4, 4, 3), "scales [1] and zero points [3]"),
     "matrices of others": (
         of("AffineGrid", (2, 2, 3), np.array([3, 1, 4, 4]), fixed=("i1",)),
         "theta [2, 2, 3]",

@@ -11,8 +11,9 @@ from edgecomp.lower.lower import Variant, lower
 from edgecomp.native import Session
 from edgecomp.options import BuildOptions
 from edgecomp.progress import silent
-from edgecomp.steps.dynamic import symbols_of, typical_sizes
+from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import prepare
+from edgecomp.steps.watched_shapes import WatchedShapes
 
 
 def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
@@ -21,12 +22,24 @@ def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
     options = BuildOptions(input=tuple(inputs), bound=tuple(bounds), cache_dir=None)
     base = prepare(proto, options, silent, target=device)
     symbols = symbols_of(base.model)
-    variants = []
-    for sizes in typical_sizes(symbols):
-        other = prepare(proto, options, silent, target=device, sizes=sizes, largest=base)
-        variants.append(Variant({s: sizes[s.name] // s.step for s in symbols}, other.model))
+
+    def at(sizes):
+        return prepare(proto, options, silent, target=device, sizes=sizes, largest=base).model
+
+    watch = WatchedShapes(symbols, base.model)
+    for sizes in golden_sizes(symbols):
+        watch.note(sizes, at(sizes))
+    variants = (
+        Variant({s: sizes[s.name] // s.step for s in symbols}, at(sizes))
+        for sizes in typical_sizes(symbols)
+    )
     return lower(
-        base.model, device, name=name, symbols=symbols, variants=variants, workers=1
+        base.model,
+        device,
+        name=name,
+        symbols=symbols,
+        variants=watch.watched(variants, at),
+        workers=1,
     ).plan
 
 

@@ -371,6 +371,32 @@ def test_counts_out_of_bounds(tmp_path):
                     np.testing.assert_array_equal(found, wanted)
 
 
+def of_nothing(g):
+    """Counts that are 0 whatever the data: of no elements, and of boxes without a limit."""
+    x = part(g, g.input("x", (4, 6)), 2, 2, 0)
+    k, begin, end = (g.input(name, (1,), np.int64) for name in ("k", "begin", "end"))
+    boxes = g("NonMaxSuppression", g.input("b", (1, 5, 4)), g.input("c", (1, 2, 5)))
+    _, places = g("TopK", x, k, axis=0, outputs=2)
+    _, _, back = g("Unique", x, outputs=3)
+    return g("NonZero", x), places, back, g("Slice", x, begin, end), boxes
+
+
+def test_counts_that_are_always_0():
+    graph = Graph()
+    plan = dynamic_plan(graph.proto(*of_nothing(graph)), ())
+    assert [port.shape for port in plan.outputs] == [(2, 0), (0, 6), (0,), (0, 6), (0, 3)]
+    assert [port.dtype for port in plan.outputs] == ["int64"] * 3 + ["float32", "int64"]
+    assert not plan.symbols
+
+
+def test_a_count_within_what_is_counted_that_is_always_0():
+    g = Graph()
+    none = part(g, g("NonZero", g.input("x", (4, 6))), 2, 2, 0)
+    with pytest.raises(EdgecompError, match="never has an element") as caught:
+        dynamic_plan(g.proto(g("NonZero", none)), ())
+    assert caught.value.code is Code.DIMENSION_FREE
+
+
 def test_beside_dynamic_dimensions(tmp_path):
     """Sizes of inputs and sizes that the data decides in one model."""
     g = Graph()

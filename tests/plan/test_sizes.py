@@ -5,12 +5,14 @@ from hypothesis import strategies
 from edgecomp.plan.sizes import (
     Size,
     Symbol,
+    capped,
     evaluate,
     exact_quotient,
     greatest,
     largest,
     quotient,
     smallest,
+    symbols_of,
     values_of,
 )
 
@@ -80,10 +82,55 @@ def test_quotients_of_quotients(steps):
     for shift, divisor in steps:
         size = quotient(size + shift, divisor)
         numbers = [(number + shift) // divisor for number in numbers]
-    if min(numbers) >= 0:
-        assert list(values_of(size)) == numbers
-        assert greatest(size) == max(numbers)
+    assert list(values_of(size)) == numbers
+    assert greatest(size) == max(numbers)
     assert quotient(size + 2, 2) == quotient(size, 2) + 1
+
+
+COUNTED, STEPPED = Symbol("n", 0, 9, is_counted=True), Symbol("h", 1, 4, step=32)
+#: Sizes as models have them, those of other signs, quotients and capped ones among them.
+TERMS = strategies.sampled_from(
+    [
+        Size.of(B),
+        Size.of(S),
+        Size.of(COUNTED),
+        32 * Size.of(STEPPED),
+        Size.of(B) * Size.of(S),
+        quotient(Size.of(S) + 1, 2),
+        quotient(Size.of(COUNTED) - Size.of(S), 3),
+        capped(Size.of(COUNTED) + 1, 5),
+        capped(Size.of(COUNTED), 20),
+    ]
+)
+
+
+@hypothesis.given(
+    strategies.lists(strategies.tuples(strategies.integers(-9, 9), TERMS), max_size=4),
+    strategies.integers(-20, 20),
+    strategies.integers(2, 12),
+    strategies.tuples(
+        *(strategies.integers(s.minimum, s.maximum) for s in (B, S, COUNTED, STEPPED))
+    ),
+)
+def test_quotients_of_any_size(terms, constant, divisor, given):
+    """The floor at every value, and symbols as the runtime takes them: never negative."""
+    values = dict(zip((B, S, COUNTED, STEPPED), given, strict=True))
+    size = sum((factor * term for factor, term in terms), start=constant)
+    found = quotient(size, divisor)
+    assert evaluate(found, values) == evaluate(size, values) // divisor
+    assert quotient(size - 3 * divisor, divisor) == found - 3
+    for symbol in symbols_of(found):
+        if symbol.numerator is not None:
+            assert evaluate(symbol.numerator, values) >= 0
+            value = evaluate(Size.of(symbol), values)
+            assert symbol.minimum <= value <= symbol.maximum
+
+
+def test_capped_quotients_stay_capped():
+    """A quotient of a capped size is none of what the cap is of."""
+    size = quotient(capped(Size.of(S), 7) + 1, 2)
+    assert [evaluate(size, {S: s}) for s in (2, 6, 7, 40)] == [1, 3, 4, 4]
+    assert (smallest(size), largest(size)) == (1, 4)
 
 
 @pytest.mark.parametrize("use", [int, lambda s: s < 3, lambda s: range(s), lambda s: s // 7])

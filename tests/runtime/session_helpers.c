@@ -40,3 +40,10 @@ void run_and_compare(ec_session *session, uint32_t seed) {
   CHECK_STATUS(EC_OK, ec_session_run(session));
   compare_outputs(session, seed);
 }
+
+void check_refused(const ec_model *model, const char *part) {
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_ERROR_DESCRIPTOR, ec_session_open(model, NULL, &session));
+  CHECK_MESSAGE(part);
+  CHECK(session == NULL);
+}

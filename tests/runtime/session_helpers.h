@@ -15,4 +15,7 @@ void set_inputs(ec_session *session, uint32_t seed);
 /* Compare the outputs as they are. */
 void compare_outputs(const ec_session *session, uint32_t seed);
 
+/* A model is not opened, and the message has a part. */
+void check_refused(const ec_model *model, const char *part);
+
 #endif /* EDGECOMP_TESTS_RUNTIME_SESSION_HELPERS_H */

@@ -84,12 +84,23 @@ def test_benchmark_of_one_size(built):
         api.benchmark(bundle, BenchmarkOptions(shape=("x:[1..3]x24",)))
 
 
+def test_another_shape_within_at_one_row(tmp_path):
+    """The output's shape is the same: a row is summed, or, of one row, its first element."""
+    g = Graph()
+    x = g.input("x", ("rows", 4), np.float32)
+    row = g("Gather", g("Squeeze", x), np.array(0), axis=0)
+    proto = g.proto(g("ReduceSum", row, keepdims=0))
+    with pytest.raises(EdgecompError, match=r"Gather .* gives \[\] at rows=1") as caught:
+        api.build(proto, BuildOptions(input=("x:[1..20]x4",), output=tmp_path / "bundle"))
+    assert caught.value.code is Code.DIMENSION_FREE
+
+
 def test_another_model_between_sizes(tmp_path):
     """Shapes at the smallest size are not those of the others: refused, not guessed."""
     g = Graph()
     x = g.input("x", ("rows", 4), np.float32)
     proto = g.proto(g("Slice", x, np.array([-2]), np.array([10**9]), np.array([0])))
-    with pytest.raises(EdgecompError, match=r"is \[1, 4\] at rows=1") as caught:
+    with pytest.raises(EdgecompError, match=r"gives \[1, 4\] at rows=1") as caught:
         api.build(proto, BuildOptions(input=("x:[1..20]x4",), output=tmp_path / "bundle"))
     assert caught.value.code is Code.DIMENSION_FREE
     assert not (tmp_path / "bundle").exists()

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.gemm_plan import Block, GemmPlan, Pointers
@@ -34,16 +33,13 @@ class TileSums:
         self.builder, self.plan, self.pointers = builder, plan, pointers
         self.arithmetic, self.params = plan.arithmetic, plan.params
 
-    def accumulate(
-        self, block: Block, tile: Expr, addresses: TileAddresses, *, prefetches: bool = True
-    ) -> RegisterTile:
+    def accumulate(self, block: Block, tile: Expr, addresses: TileAddresses) -> RegisterTile:
         """All of K for one tile, starting from the bias.
 
         Args:
             block: of columns.
             tile: number.
             addresses: of its rows.
-            prefetches: whether it asks for a share of the next column block's panel.
         """
         builder, arithmetic = self.builder, self.arithmetic
         vector = block.group * self.plan.vectors + block.vector + block.bias_shift
@@ -54,7 +50,7 @@ class TileSums:
         first = Start(self.pointers.bias, at, stride)
         sums = arithmetic.begin(builder, rows, block.vectors, first)
         next_panel: Expr = None
-        if self.params.prefetch_next and prefetches:
+        if block.share is not None:
             next_panel = builder.let("next_panel", self._next_panel(block, tile))
         start = _Position(0, 0)
         self._runs(block, sums, addresses, next_panel, list(self.plan.runs), start)
@@ -63,11 +59,8 @@ class TileSums:
     def _next_panel(self, block: Block, tile: Expr) -> Expr:
         """Index of this tile's share of the next column block's weights."""
         width = block.vectors * self.arithmetic.lanes
-        share = -(-width * self.plan.depth // self.plan.prefetch_tiles)
         index = tile - block.chunk_start
-        if self.plan.row_count is not None:
-            index = tirx.min(index, self.plan.prefetch_tiles - 1)
-        return block.panel + width * self.plan.depth + index * share
+        return block.panel + width * self.plan.depth + index * block.share
 
     def _runs(
         self,
@@ -129,7 +122,7 @@ class TileSums:
                 here.weight_index,
                 groups * arithmetic.group * width,
                 next_panel,
-                at.depth + shift,
+                (at.depth + shift) * block.depth_share,
             )
 
         groups = arithmetic.step // arithmetic.group
@@ -161,14 +154,14 @@ class TileSums:
             and abs(step) < self.plan.run_length
         )
 
-    def _prefetch(self, used: Expr, elements: int, next_panel: Expr, depth: Expr) -> None:
+    def _prefetch(self, used: Expr, elements: int, next_panel: Expr, asked: Expr) -> None:
         """Ask for weights: soon needed ones, and a share of the next column block's.
 
         Args:
             used: index of the weights just used.
             elements: how many they were.
             next_panel: first element of this tile's share, or None.
-            depth: elements of K before those just used.
+            asked: elements of the share that were asked for before.
         """
         item = self.arithmetic.weight_bytes
         line = CACHE_LINE_BYTES // item
@@ -178,9 +171,7 @@ class TileSums:
                 near = self.params.prefetch_bytes <= PREFETCH_BYTES
                 self.builder.prefetch(self.pointers.weights, ahead + shift, near=near)
         if next_panel is not None:
-            tiles = self.plan.prefetch_tiles
-            share = -(-elements // tiles)
-            per_depth = -(-elements // (tiles * self.arithmetic.step))
+            share = -(-elements // self.plan.prefetch_tiles)
             for shift in range(0, share, line):
-                at = next_panel + depth * per_depth + shift
+                at = next_panel + asked + shift
                 self.builder.prefetch(self.pointers.weights, at, near=False)

@@ -8,11 +8,7 @@ from edgecomp.schedules.cpu.row_tiles import DynamicRowTiles
 
 
 class DynamicGemmWalk(GemmWalk):
-    """Tiles of the larger size, the last one as small as its rows allow.
-
-    The first tiles of a chunk ask for the next panel of weights: how many there will be is not
-    known.
-    """
+    """Tiles of the larger size, the last one as small as its rows allow."""
 
     def _chunk_start(self, chunk: Expr) -> Expr:
         """First row tile of a chunk; a run has as many chunks as its rows need."""
@@ -21,15 +17,9 @@ class DynamicGemmWalk(GemmWalk):
         return tirx.truncdiv(chunk * tiles, self.builder.size(self.plan.dynamic_chunks))
 
     def _row_tiles(self, block: Block, tiles: Tiles) -> None:
-        """The first tiles, which ask for the next panel, the others, and the last one."""
+        """The tiles of each size."""
         builder, walk = self.builder, self.plan.row_tiles
         assert isinstance(walk, DynamicRowTiles)
-        early = None
-        if self.params.prefetch_next:
-            early = builder.let("early", tiles.chunk_start + self.plan.prefetch_tiles)
         rows = builder.size(self.plan.row_count)
-        for size, tile, is_early in walk.walk_rows(
-            builder, tiles.first, tiles.last, rows, early
-        ):
-            pinned = self._pinned(block, tile)
-            self._row_tile(pinned, tile, 0, tile, size, prefetches=is_early)
+        for size, tile in walk.walk_rows(builder, tiles.first, tiles.last, rows):
+            self._row_tile(self._pinned(block, tile), tile, 0, tile, size)

@@ -24,8 +24,8 @@ from edgecomp.schedules.cpu.row_tiles import DynamicRowTiles, RowTiles
 from edgecomp.schedules.cpu.runtime_scale import RuntimePointers
 from edgecomp.schedules.cpu.tiles import TileParams
 
-#: Tiles that ask for the next panel where nobody knows how many there will be.
-_DYNAMIC_PREFETCH_TILES = 2
+#: The fewest tiles that share asking for the next panel where a run decides how many there are.
+_LEAST_PREFETCH_TILES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,9 @@ class Block:
         is_last: condition that it is the group's last; None where it never is.
         panel: index of its weights.
         chunk_start: first tile of the chunk.
+        share: elements of the next column block's panel that a tile of rows asks for; None
+            where tiles ask for none.
+        depth_share: the same for one element of K.
         zero: 0, which LLVM takes for a number that depends on the tile; None on x86.
         bias_shift: 0 or such a number.
         scale_shift: 0 or another.
@@ -63,6 +66,8 @@ class Block:
     is_last: Expr | None
     panel: Expr
     chunk_start: Expr
+    share: Expr | None = None
+    depth_share: Expr = 0
     zero: Expr | None = None
     bias_shift: Expr = 0
     scale_shift: Expr = 0
@@ -146,8 +151,8 @@ class GemmPlan:
 
     @property
     def prefetch_tiles(self) -> int:
-        """Tiles of a chunk that ask for the next column block's panel, each for its share."""
-        return self.params.chunk_tiles if self.row_count is None else _DYNAMIC_PREFETCH_TILES
+        """The fewest tiles that share asking for the next column block's panel."""
+        return self.params.chunk_tiles if self.row_count is None else _LEAST_PREFETCH_TILES
 
     @property
     def block_chunks(self) -> int:

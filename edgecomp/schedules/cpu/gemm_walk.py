@@ -12,11 +12,15 @@ from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
 
 @dataclasses.dataclass(frozen=True)
 class Tiles:
-    """Row tiles [first, last) of a work item, in the chunk that starts at ``chunk_start``."""
+    """Row tiles [first, last) of a work item, in the chunk that starts at ``chunk_start``.
+
+    ``prefetch_tiles`` of the chunk's share asking for the next column block's panel.
+    """
 
     chunk_start: Expr
     first: Expr
     last: Expr
+    prefetch_tiles: Expr
 
 
 class GemmWalk:
@@ -41,7 +45,8 @@ class GemmWalk:
             chunk_start = builder.let("chunk_start", self._chunk_start(chunk))
             chunk_end = builder.let("chunk_end", self._chunk_start(chunk + 1))
             first, last = self._part(chunk_start, chunk_end, part)
-            self._column_blocks(group, block_chunk, Tiles(chunk_start, first, last))
+            count = self._prefetch_tiles(chunk_start, chunk_end)
+            self._column_blocks(group, block_chunk, Tiles(chunk_start, first, last, count))
         return builder.finish(name)
 
     def _begin(self) -> None:
@@ -52,6 +57,17 @@ class GemmWalk:
         builder, tiles = self.builder, self.params.part_tiles
         first = builder.let("first_tile", start + part * tiles)
         return first, builder.let("last_tile", tirx.min(first + tiles, end))
+
+    def _prefetch_tiles(self, start: Expr, end: Expr) -> Expr:
+        """Tiles of a chunk that share asking for the next column block's panel.
+
+        Where a run decides how many there are it is as many: asked for faster than memory
+        answers, the panel keeps the tile waiting.
+        """
+        least = self.plan.prefetch_tiles
+        if self.plan.row_count is None or not self.params.prefetch_next:
+            return least
+        return self.builder.let("prefetch_tiles", tirx.max(end - start, least))
 
     def _chunk_start(self, chunk: Expr) -> Expr:
         """First row tile of a chunk. The larger ones lie between the others: halves are even."""
@@ -94,9 +110,24 @@ class GemmWalk:
                     number == split.count - 1 if stop == split.count else None,
                     builder.let("panel", column * self.plan.depth),
                     tiles.chunk_start,
+                    *self._shares(vectors, tiles.prefetch_tiles),
                 )
                 self._row_tiles(block, tiles)
             start = stop
+
+    def _shares(self, vectors: int, tiles: Expr) -> tuple[Expr | None, Expr]:
+        """Elements of the next panel that a tile asks for: in all, for one element of K."""
+        if not self.params.prefetch_next:
+            return None, 0
+        width = vectors * self.arithmetic.lanes
+        panel = width * self.plan.depth
+        if isinstance(tiles, int):
+            return -(-panel // tiles), -(-width // tiles)
+        share, depth_share = (
+            self.builder.let(name, tirx.truncdiv(elements + (tiles - 1), tiles))
+            for name, elements in (("share", panel), ("depth_share", width))
+        )
+        return share, depth_share
 
     def _pinned(self, block: Block, tile: Expr) -> Block:
         """The block with what keeps LLVM from rearranging a tile's loads.
@@ -139,10 +170,8 @@ class GemmWalk:
         outer: Expr,
         part: Expr,
         size: int,
-        *,
-        prefetches: bool = True,
     ) -> None:
         """One tile of rows."""
         addresses = self.plan.row_tiles.addresses(self.builder, block.group, outer, part, size)
-        sums = self.sums.accumulate(block, tile, addresses, prefetches=prefetches)
+        sums = self.sums.accumulate(block, tile, addresses)
         self.results.finish(block, addresses, sums)

@@ -151,13 +151,8 @@ class DynamicRowTiles(RowTiles):
         return [large, *(size for size in (12, 8, 6, 4, 2, 1) if size < large)]
 
     def walk_rows(
-        self,
-        builder: KernelBuilder,
-        first: Expr,
-        last: Expr,
-        rows: Expr,
-        early: Expr | None,
-    ) -> Iterator[tuple[int, Expr, bool]]:
+        self, builder: KernelBuilder, first: Expr, last: Expr, rows: Expr
+    ) -> Iterator[tuple[int, Expr]]:
         """Loop over whole tiles of [first, last), then the body of each size of the last tile.
 
         Args:
@@ -165,28 +160,21 @@ class DynamicRowTiles(RowTiles):
             first: tile of a work item.
             last: end of its tiles.
             rows: in all.
-            early: first tile that does not count as early; None for no difference.
 
         Yields:
-            (size, tile, whether it is early) of each body; the last tile counts as early.
+            (size, tile) of each body.
         """
         large = self.params.rows.large
         whole = builder.let("whole", tirx.truncdiv(rows, large))
-        end = builder.let("end", tirx.min(last, whole))
-        begin = first
-        if early is not None:
-            begin = builder.let("begin", tirx.max(first, tirx.min(early, end)))
-            with builder.loop("tile", first, tirx.min(early, end)) as tile:
-                yield large, tile, True
-        with builder.loop("tile", begin, end) as tile:
-            yield large, tile, False
+        with builder.loop("tile", first, tirx.min(last, whole)) as tile:
+            yield large, tile
         left = builder.let("left", rows - whole * large)
         sizes = self.tail_sizes
         with builder.condition(tirx.And(last > whole, first <= whole)):
             for size, less in itertools.zip_longest(sizes, sizes[1:], fillvalue=0):
                 fits = left > less if size == large else left <= size
                 with builder.condition(tirx.And(fits, left > less)):
-                    yield size, whole, True
+                    yield size, whole
 
 
 def part_condition(part: Expr, split: Split, size: int) -> Expr | None:

@@ -22,8 +22,8 @@ def test_bands_of_images(shape, bands):
 
 
 def test_weights_outweigh_images():
-    assert shares_rows(weight_bytes=1000, image_bytes=500)
-    assert not shares_rows(weight_bytes=1001, image_bytes=500)
+    assert shares_rows(weight_bytes=1000, image_bytes=800)
+    assert not shares_rows(weight_bytes=1001, image_bytes=800)
 
 
 @given(rows=st.integers(1, 200), bands=st.integers(1, 8))

@@ -1,7 +1,8 @@
-"""Shapes at counts that had no part in a program: 0, 1 and 2 are counts like all others.
+"""Shapes at sizes that had no part in a program.
 
 A program is made from readings at larger sizes. What a model does otherwise at few elements (the
-last two of one) must not pass unseen: every shape of it is compared there.
+last two of one, a dimension of 1 that is squeezed) must not pass unseen: every shape of it is
+compared there.
 """
 
 import dataclasses
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.counts import open_values
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
 from edgecomp.lower.fit_size import fit_size
@@ -20,14 +20,15 @@ from edgecomp.plan.sizes import Symbol, evaluate
 
 logger = logging.getLogger(__name__)
 
+#: Counts that are looked at like all others.
 _FEW = (0, 1, 2)
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass
-class CountedShapes:
-    """Shapes of what depends on a count, at the sizes that a program is made from.
+class WatchedShapes:
+    """Shapes of a model's values at the sizes that a program is made from.
 
     Attributes:
         symbols: of the model.
@@ -42,11 +43,18 @@ class CountedShapes:
         self._seen: list[tuple[Mapping[Symbol, int], Shapes]] = [
             (largest, _shapes(self.model))
         ]
+        self._elsewhere: list[tuple[Mapping[str, int], Shapes]] = []
+
+    def note(self, sizes: Mapping[str, int], model: ir.Model) -> None:
+        """Keep the shapes at sizes by name that have no part in the program."""
+        self._elsewhere.append((sizes, _shapes(model)))
 
     def watched(
         self, variants: Iterable[Variant], at_sizes: Callable[[Mapping[str, int]], ir.Model]
     ) -> Iterator[Variant]:
-        """The variants, whose shapes are noted as they pass; then few elements are looked at.
+        """The variants, whose shapes are noted as they pass; then other sizes are compared.
+
+        These are the ones that were kept, and few elements of what is counted.
 
         Args:
             variants: of the model.
@@ -58,9 +66,12 @@ class CountedShapes:
         for variant in variants:
             self._seen.append((variant.sizes, _shapes(variant.model)))
             yield variant
-        self._check(at_sizes)
+        for sizes, shapes in self._elsewhere:
+            self._compare(sizes, shapes)
+        if any(symbol.is_counted for symbol in self.symbols):
+            self._compare_few(at_sizes)
 
-    def _check(self, at_sizes: Callable[[Mapping[str, int]], ir.Model]) -> None:
+    def _compare_few(self, at_sizes: Callable[[Mapping[str, int]], ir.Model]) -> None:
         for few in _FEW:
             sizes = {
                 s.name: s.step
@@ -88,7 +99,10 @@ class CountedShapes:
     def _expected(self, name: str, values: Mapping[Symbol, int]) -> tuple[int, ...] | None:
         """A value's shape by what the other sizes say, None where they say nothing simple."""
         sizes = [each for each, _ in self._seen]
-        columns = zip(*(shapes[name] for _, shapes in self._seen), strict=True)
+        seen = [shapes[name] for _, shapes in self._seen]
+        if len({len(shape) for shape in seen}) > 1:
+            return None  # the programs differ, too, which their comparison says
+        columns = zip(*seen, strict=True)
         fitted = [fit_size(column, sizes) for column in columns]
         if any(size is None for size in fitted):
             return None
@@ -96,12 +110,11 @@ class CountedShapes:
 
 
 def _shapes(model: ir.Model) -> Shapes:
-    depends = open_values(model)
     return {
         value.name: shape
         for node in model.graph
         for value in node.outputs
-        if value in depends and value.name and (shape := static_shape(value)) is not None
+        if value.name and (shape := static_shape(value)) is not None
     }
 
 
@@ -111,11 +124,11 @@ def _differs(
     return EdgecompError(
         Code.DIMENSION_FREE,
         f"{node.op_type} '{node.name}' gives {list(found)} at {_listed(sizes)}, where other sizes "
-        f"let expect {list(wanted)}: the model does something else with few elements",
+        f"let expect {list(wanted)}: the model does something else there",
         node=node.name or "",
         source=source_of(node),
-        hint="write it so that its shape follows from the count alike for any count, or bound "
-        "the count from below with --bound",
+        hint="write it so that its shape follows from the size alike for any size, or leave these "
+        "sizes out with narrower bounds of --input, or of --bound for a count",
     )
 
 
