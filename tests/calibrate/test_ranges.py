@@ -25,7 +25,7 @@ def error(x, limits):
     scale = (limits.high - limits.low) / 255
     zero = np.rint(-limits.low / scale)
     stored = np.clip(np.rint(x / scale) + zero, 0, 255)
-    return float((np.abs((stored - zero) * scale - x) ** 2.5).mean())
+    return float((np.abs((stored - zero) * scale - x) ** 2.4).mean())
 
 
 @pytest.fixture
