@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from edgecomp.device.load import load_target
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.held import scratch_folder
 from edgecomp.options import (
     BenchmarkOptions,
+    BudgetOptions,
     BuildOptions,
     DebugOptions,
     QuantizeOptions,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgecomp.bench.device import Device
     from edgecomp.bench.result import BenchmarkResult, VerifyResult
+    from edgecomp.budget.result import BudgetReport
     from edgecomp.bundle.reader import Bundle
     from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.debugging.result import DebugReport
@@ -65,6 +68,25 @@ def build(
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
     check_free(options.output, force=options.force)
     target = load_target(options.target)
+    if options.has_budget:
+        with scratch_folder() as scratch:
+            chosen, _ = within_budget(
+                model,
+                options,
+                progress,
+                args=args,
+                kwargs=kwargs,
+                calibration_dataset=calibration_dataset,
+                recipe=pathlib.Path(scratch) / "recipe.yaml",
+            )
+            return build(
+                model,
+                chosen,
+                progress,
+                args=args,
+                kwargs=kwargs,
+                calibration_dataset=calibration_dataset,
+            )
     given = (args, kwargs, calibration_dataset)
     key = record_key(model, options, target) if given == (None, None, None) else ""
     record = find_record(key, options.cache_dir)
@@ -189,6 +211,19 @@ def quantize(
     options = options or QuantizeOptions(precision="w8a8")
     if options.output is not None:
         require_free(options.output, model, force=options.force)
+    if isinstance(options, BudgetOptions) and options.has_budget:
+        with scratch_folder() as scratch:
+            chosen, _ = within_budget(
+                model,
+                options,
+                progress,
+                args=args,
+                calibration_dataset=calibration_dataset,
+                recipe=pathlib.Path(scratch) / "recipe.yaml",
+            )
+            return quantize(
+                model, calibration_dataset, options=chosen, progress=progress, args=args
+            )
     target = load_target(options.target) if options.target else None
     with errors_about(model):
         prepared = prepare(
@@ -198,6 +233,57 @@ def quantize(
     if options.output is not None:
         save(prepared.model, options.output)
     return prepared.model
+
+
+def within_budget(
+    model: Any,
+    options: BudgetOptions,
+    progress: Progress = silent,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    calibration_dataset: Any = None,
+    recipe: pathlib.Path | None = None,
+) -> "tuple[Any, BudgetReport]":
+    """Choose precisions and settings under ``--max-drop``, ``--max-bytes`` and ``--max-ms``.
+
+    Args:
+        model: as for ``build``.
+        options: of ``build`` or ``quantize``, with a budget.
+        progress: told about every step.
+        args: example inputs of a torch module.
+        kwargs: keyword example inputs of a torch module.
+        calibration_dataset: samples, where ``options.calibration_data`` is not given.
+        recipe: file that what was found is written to; ``options.save_recipe`` before it.
+
+    Returns:
+        Options without budgets that build by that recipe, and what was tried.
+
+    Raises:
+        EdgecompError: what ``steps.budget.search_budget`` raises; OUTPUT_UNWRITABLE.
+    """
+    from edgecomp.steps.budget import search_budget
+    from edgecomp.steps.budget_files import by_recipe, require_form, write_recipe
+
+    path = options.save_recipe or recipe
+    if path is None:
+        raise EdgecompError(
+            Code.USAGE, "no file for the recipe is given", hint="set save_recipe"
+        )
+    require_form(path)
+    target = load_target(options.target) if options.target else None
+    with errors_about(model):
+        report = search_budget(
+            model,
+            options,
+            progress,
+            args=args,
+            kwargs=kwargs,
+            dataset=calibration_dataset,
+            target=target,
+        )
+    write_recipe(report, path)
+    return by_recipe(options, path), report
 
 
 def debug(

@@ -38,6 +38,8 @@ EXPLANATIONS: dict[Code, str] = {
     "the form.",
     Code.COST_TABLE_INVALID: "A table of measured kernels cannot be read, is damaged, or was measured "
     "for another device. 'edgecomp tune' makes one; docs/tuning.md says what it holds.",
+    Code.METRIC_INVALID: "The function of --metric cannot be loaded, raises, or returns no finite "
+    "number; its traceback is shown. docs/budgets.md says what it is given.",
     Code.OPERATOR_UNSUPPORTED: "Operators that nothing here can compile; all of them are listed. "
     "Rewrite the model without them.",
     Code.OPSET_UNSUPPORTED: "The model's operator set or IR version is too old or too new. "
@@ -45,9 +47,12 @@ EXPLANATIONS: dict[Code, str] = {
     Code.FALLBACK_REFUSED: "An operator has no schedule of its own and "
     "--require-full-target was given. Leave the flag out to accept slow operators.",
     Code.TENSOR_TOO_LARGE: "A tensor is larger than the kernels can address. Give smaller inputs.",
-    Code.ACCURACY_GATE: "The compiled model loses more accuracy than was allowed.",
-    Code.LATENCY_GATE: "The compiled model takes longer than was allowed.",
-    Code.POLICY_GATE: "A limit on size, memory or packaging is broken.",
+    Code.ACCURACY_GATE: "No settings and precisions of layers that were tried lose as little as "
+    "--max-drop allows; the best of them is named (docs/budgets.md).",
+    Code.LATENCY_GATE: "No precisions of layers are as fast as --max-ms asks; the least time is "
+    "named (docs/budgets.md).",
+    Code.POLICY_GATE: "A limit on size, memory or packaging is broken: no precisions of layers need "
+    "as few bytes as --max-bytes asks; the fewest are named (docs/budgets.md).",
     Code.NUMERIC_MISMATCH: "Results differ from the expected ones by more than docs/numerics.md "
     "allows.",
     Code.TRACE_MISMATCH: "The traced model computes something else than torch does. Code that "

@@ -9,6 +9,7 @@ its metadata holds the help text. ``tuple[str, ...]`` is a flag that may be repe
 
 import dataclasses
 import inspect
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,7 @@ CALIBRATION_METHODS = {
     "mse": (),
     "ema": ("moving-average",),
 }
+METRIC_DIRECTIONS = ("higher-better", "lower-better")
 WEIGHT_ROUNDINGS = ("nearest", "adaround")
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
@@ -294,8 +296,13 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         _check_strength(self.smooth_quant)
         if self.data_free:
             self._check_data_free()
-        if self.recipe is None:
+        if not self._chooses_layers:
             self._check_float()
+
+    @property
+    def _chooses_layers(self) -> bool:
+        """Whether something else than the precision says what is quantized."""
+        return self.recipe is not None
 
     def _check_data_free(self) -> None:
         for name in ("calibration_data", "equalize", "smooth_quant"):
@@ -359,7 +366,102 @@ class QuantizeOptions(ModelOptions, ImageOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BuildOptions(QuantizeOptions):
+class BudgetOptions(QuantizeOptions):
+    """How a float model becomes a quantized one, and what that may cost."""
+
+    max_drop: str = _option(
+        "",
+        "what the metric may lose against the float model: in its own units, or with a % of "
+        "float's; layers and settings are chosen until it holds (docs/budgets.md)",
+        metavar="X|X%",
+    )
+    metric: str = _option(
+        "",
+        "function that runs a model on labelled data and returns how good it is "
+        "(docs/budgets.md)",
+        metavar="FILE.py:FUNCTION",
+    )
+    metric_direction: str = _option(
+        "higher-better",
+        "whether a higher or a lower metric is the better one",
+        choices=METRIC_DIRECTIONS,
+    )
+    max_bytes: int | None = _option(
+        None, "bytes that the stored weights may take", metavar="N"
+    )
+    max_ms: float | None = _option(
+        None,
+        "milliseconds that one inference on one thread may take on --target: measured on the "
+        "host, modelled for others",
+        metavar="T",
+    )
+
+    def _check(self) -> None:
+        _check_choice("metric_direction", self.metric_direction, METRIC_DIRECTIONS)
+        for name in ("max_bytes", "max_ms"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise _usage(name, f"expected a positive number, found {value}")
+        if self.max_ms is not None and not self.target:
+            raise _usage(
+                "max_ms",
+                "how long a model takes depends on the device",
+                hint="add --target; 'edgecomp targets' lists the devices",
+            )
+        if self.max_drop:
+            self.allowed_drop(1.0)
+            if not self.metric:
+                raise _usage(
+                    "max_drop",
+                    "it is the drop of a metric",
+                    hint="add --metric FILE.py:FUNCTION (docs/budgets.md)",
+                )
+        if not self.has_budget:
+            if self.metric:
+                raise _usage(
+                    "metric", "nothing is asked of it", hint="add --max-drop, 1% for example"
+                )
+            return
+        if self.precision == "fp32" and self.recipe is None:
+            _set(self, "precision", "w8a8")
+        if self.precision in WEIGHT_BITS:
+            raise _usage(
+                "precision",
+                f"with a budget every layer gets a precision of its own, not {self.precision}",
+                hint="leave --precision out, or leave the budgets out",
+            )
+
+    @property
+    def _chooses_layers(self) -> bool:
+        return self.recipe is not None or self.has_budget
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether precisions are chosen under limits."""
+        return bool(self.max_drop) or self.max_bytes is not None or self.max_ms is not None
+
+    def allowed_drop(self, reference: float) -> float:
+        """What the metric may lose, in its own units.
+
+        Args:
+            reference: metric of the float model.
+        """
+        text = self.max_drop.strip()
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError:
+            number = -1.0
+        if not 0.0 <= number < math.inf:
+            raise _usage(
+                "max_drop",
+                f"expected a number that is not negative, or one with %, found '{text}'",
+                hint="0.01 is a hundredth in the metric's units, 1% a hundredth of float's",
+            )
+        return number / 100.0 * abs(reference) if text.endswith("%") else number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildOptions(BudgetOptions):
     """The whole way from a model to a bundle."""
 
     target: str = _option(
@@ -628,7 +730,7 @@ class TalkOptions(_Options):
 #: Verb -> its options, for the reference page. TalkOptions come with each.
 VERBS: dict[str, type] = {
     "build": BuildOptions,
-    "quantize": QuantizeOptions,
+    "quantize": BudgetOptions,
     "run": RunOptions,
     "benchmark": BenchmarkOptions,
     "verify": VerifyOptions,

@@ -15,6 +15,7 @@ LAYERS = (
     {"cli"},
     {"api"},
     {"steps", "doctor"},
+    {"budget"},
     {"tune", "debugging"},
     {"frontend", "passes", "compress", "lower", "bundle", "bench"},
     {"calibrate", "schedules", "native", "reference", "recipe"},

@@ -4,6 +4,7 @@ import dataclasses
 
 import click
 
+from edgecomp.cli.budget import within_budget
 from edgecomp.cli.bundles import default_output, summary, summary_text
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
@@ -32,9 +33,10 @@ def command(model: str | None, options: BuildOptions, talk: Talk) -> None:
     from edgecomp import api
 
     with talk.progress() as progress:
+        options, budget = within_budget(source, options, progress)
         bundle = api.build(source, options, progress)
-    facts = summary(bundle)
-    talk.result(facts, summary_text(facts))
+    facts = summary(bundle) | budget.facts
+    talk.result(facts, "\n".join([summary_text(facts), *budget.lines]))
 
 
 def require_calibration(options: QuantizeOptions) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from edgecomp.cli.budget import within_budget
 from edgecomp.cli.build import require_calibration
 from edgecomp.cli.bundles import default_output
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
@@ -15,7 +16,7 @@ from edgecomp.options import (
     WEIGHT_BITS,
     WEIGHT_TYPES,
     WEIGHTS_PROPERTY,
-    QuantizeOptions,
+    BudgetOptions,
 )
 
 _HELP = f"""Write the portable quantized model (QDQ ONNX).
@@ -28,8 +29,8 @@ Any ONNX runtime runs it; 'edgecomp build' compiles it as it is.
 
 @click.command("quantize", help=_HELP)
 @model_argument
-@with_options(QuantizeOptions, presets=VERB_DEFAULTS["quantize"])
-def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
+@with_options(BudgetOptions, presets=VERB_DEFAULTS["quantize"])
+def command(model: str | None, options: BudgetOptions, talk: Talk) -> None:
     """Write the quantized model."""
     source = require_model(model)
     require_calibration(options)
@@ -39,6 +40,7 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     from edgecomp import api
 
     with talk.progress() as progress:
+        options, budget = within_budget(source, options, progress)
         quantized = api.quantize(
             source, options.calibration_data, options=options, progress=progress
         )
@@ -51,7 +53,7 @@ def command(model: str | None, options: QuantizeOptions, talk: Talk) -> None:
     if options.precision in (*WEIGHT_BITS, *WEIGHT_TYPES):
         facts["weights"] = json.loads(quantized.metadata_props.get(WEIGHTS_PROPERTY, "[]"))
         lines += [_weights_line(row) for row in facts["weights"]]
-    talk.result(facts, "\n".join(lines))
+    talk.result(facts | budget.facts, "\n".join([*lines, *budget.lines]))
 
 
 def _weights_line(row: dict[str, Any]) -> str:

@@ -83,7 +83,9 @@ def store_layers(
             assert matrix is not None
             layer = by_matrix.get(matrix)
             if layer is None:
-                layer = _store(weight_matrix(node).astype(np.float64), form, method, hessian)
+                layer = store_layer(
+                    weight_matrix(node).astype(np.float64), form, method, hessian
+                )
                 by_matrix[matrix] = layer
             stored[node.name or ""] = layer
             progress(len(stored), len(products))
@@ -117,7 +119,10 @@ def _groups(model: ir.Model, products: Sequence[ir.Node]) -> list[list[ir.Node]]
     return [groups[value] for value in order]
 
 
-def _store(weight: Real, form: WeightForm, method: str, hessian: Real | None) -> StoredLayer:
+def store_layer(
+    weight: Real, form: WeightForm, method: str, hessian: Real | None
+) -> StoredLayer:
+    """Choose the stored weights of one product, for inputs of a Hessian (see ``hessian_of``)."""
     control = round_to_nearest(weight, form)
     if hessian is None:
         note = "its inputs became infinite or NaN while calibrating" if method != "rtn" else ""

@@ -57,6 +57,23 @@ class Layer:
         return f"{figures}, {'measured' if self.measured else 'modelled'}"
 
 
+@dataclasses.dataclass(frozen=True)
+class PricedLayers:
+    """What a choice of precisions is made from, whoever makes it.
+
+    Attributes:
+        blocks: of each layer that can be integer.
+        prices: of each of these layers.
+        flows: values between them, by their indices.
+        seconds: of everything else.
+    """
+
+    blocks: tuple[tuple[Block, ...], ...]
+    prices: tuple[LayerPrice, ...]
+    flows: tuple[Flow, ...]
+    seconds: float
+
+
 def least_gain(*, measured: bool) -> float:
     """Part of the float time that integer layers may take at most."""
     return LEAST_GAIN_MEASURED if measured else LEAST_GAIN_MODELLED
@@ -110,6 +127,33 @@ def choose_precision(
             )
         )
     return result
+
+
+def price_layers(
+    scope: Scope,
+    float_prices: Sequence[Price],
+    integer_prices: Sequence[Price],
+    conversions: Mapping[str, ConversionPrice],
+) -> PricedLayers:
+    """The layers with their prices; arguments as for ``choose_precision``."""
+    layers = _Layers(scope, float_prices, integer_prices)
+    found = dict(layers.with_blocks())
+    places = {layer: place for place, layer in enumerate(found)}
+    flows = [
+        dataclasses.replace(
+            flow,
+            producer=None if flow.producer is None else places[flow.producer],
+            readers=tuple(places[reader] for reader in flow.readers),
+        )
+        for flow in _flows(scope, layers, conversions)
+    ]
+    others = (p.plain for index, p in enumerate(layers.prices) if index not in found)
+    return PricedLayers(
+        tuple(tuple(blocks) for blocks in found.values()),
+        tuple(layers.prices[index] for index in found),
+        tuple(flows),
+        sum(others),
+    )
 
 
 class _Layers:

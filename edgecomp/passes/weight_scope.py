@@ -60,6 +60,18 @@ def weight_scope(model: ir.Model, options: InsertQdqOptions) -> WeightScope:
     return WeightScope(tuple(products), tuple(refusals))
 
 
+def few_bit_products(graph: ir.Graph) -> dict[str, str]:
+    """Operators of the main graph with constant weights -> why they stay as they are, or ""."""
+    return {
+        node.name or "": _refusal(node, InsertQdqOptions())
+        for node in graph
+        if node.domain == ""
+        and node.op_type in (*PRODUCTS, "Conv")
+        and len(node.inputs) > 1
+        and is_constant(node.inputs[1])
+    }
+
+
 def _refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if node.op_type == "Conv":
         return "kernels of convolutions do not unpack weights of few bits"

@@ -12,13 +12,16 @@ from edgecomp.calibrate.ranges import Range, range_of
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.correct_bias import correct_bias
+from edgecomp.passes.add_bias import add_bias
+from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import Scope, values_to_observe
+from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
+from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
+from edgecomp.steps.few_bits import Known, few_bit_weights
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 
@@ -75,10 +78,18 @@ class Trials:
         self._floats = floats
         self._ranges: dict[tuple[str, Choice], Range] = {}
         self._rounded: dict[tuple[str, bool], Array] = {}
-        self._errors: dict[tuple[str, int | None], OutputError] = {}
+        self._weights: Known = {}
+        self._shifts: dict[str, Means] = {}
+        self._errors: dict[tuple[str, int | None, bool], OutputError] = {}
 
-    def quantized(self, steps: Steps = ()) -> Quantized:
-        """The model with further steps behind those of the recipe."""
+    def quantized(self, steps: Steps = (), *, quick: bool = False) -> Quantized:
+        """The model with further steps behind those of the recipe.
+
+        Args:
+            steps: further ones.
+            quick: correct biases by what was found for the first model that was corrected, though
+                other layers are quantized now.
+        """
         layers = self.choices(steps)
         plain = (self._options.calibration_method, self._options.calibration_percentile)
         chosen = {
@@ -99,38 +110,58 @@ class Trials:
                 seed=self._options.seed,
                 known=self._rounded,
             )
-        if layers.corrected:
+        if layers.corrected and quick and self._shifts:
+            self._repeat_shifts(corrected, layers)
+        elif layers.corrected:
+            shifts: dict[str, Means] = {}
             correct_bias(
                 corrected,
                 self._calibration,
                 ranges,
                 layers.qdq,
+                shifts=shifts,
                 only=layers.corrected,
                 reference=self._model,
             )
+            self._shifts = self._shifts or shifts
         model = corrected.clone()
         insert = InsertQdqPass(ranges, layers.qdq)
         scope = insert.scope_of(corrected.graph)
         insert(model)
         QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
+        if layers.weights:
+            weights = few_bit_weights(
+                self._model, self._calibration, layers.weights, self._weights
+            )
+            StoreWeightsPass(weights)(model)
         known = {name: (ranges[name], choice) for name, choice in chosen.items()}
         return Quantized(model, corrected, scope, known)
+
+    def _repeat_shifts(self, model: ir.Model, layers: LayerChoices) -> None:
+        scope = decide_scope(model.graph, layers.qdq, lambda _: "")
+        for block in scope.blocks:
+            name = block.node.name or ""
+            if name in layers.corrected and name in self._shifts:
+                add_bias(block.node, self._shifts[name])
 
     def choices(self, steps: Steps = ()) -> LayerChoices:
         """What is done to the layers."""
         recipe = Recipe((*self._recipe.steps, *recipe_of(list(steps)).steps))
         return choose_for_layers(self._model.graph, self._options, recipe, floats=self._floats)
 
-    def error(self, steps: Steps = (), most: int | None = None) -> OutputError:
+    def error(
+        self, steps: Steps = (), most: int | None = None, *, quick: bool = False
+    ) -> OutputError:
         """How far the outputs are from float.
 
         Args:
             steps: further ones.
             most: samples to look at.
+            quick: see ``quantized``.
         """
-        key = (json.dumps(list(steps)), most)
+        key = (json.dumps(list(steps)), most, quick)
         if key not in self._errors:
-            model = self.quantized(steps).model
+            model = self.quantized(steps, quick=quick).model
             self._errors[key] = output_error(model, self._reference, most)
         return self._errors[key]
 

@@ -153,6 +153,7 @@ def prepare(
         facts["passes"].append(type(found.storing).__name__)
     elif is_quantized(model):
         facts["passes"].append("InsertQdqPass")
+        facts["passes"] += ["StoreWeightsPass"] if found.weights else []
     return Prepared(model, found.samples, facts, found)
 
 

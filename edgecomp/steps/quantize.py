@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.ranges import Range
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
@@ -25,6 +26,7 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
+from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
@@ -40,6 +42,7 @@ from edgecomp.steps.corrections import (
     move_scales,
     repeat_constants,
 )
+from edgecomp.steps.few_bits import few_bit_weights
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 
@@ -68,6 +71,7 @@ class Quantization:
         options: what is quantized.
         shifts: of biases, by the node's name.
         storing: what stored the weights, where nothing else is quantized.
+        weights: of few bits beside those of 8, by the node's name.
         constants: that corrections changed before, by the node's name and the input.
     """
 
@@ -78,6 +82,7 @@ class Quantization:
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
     storing: ir.passes.InPlacePass | None = None
+    weights: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
     constants: Constants = dataclasses.field(default_factory=dict)
 
 
@@ -149,6 +154,10 @@ def insert_quantization(
         constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
+        weights = {}
+        if layers.weights:
+            progress("store weights in few bits")
+            weights = few_bit_weights(trained, calibration.samples, layers.weights)
         if layers.corrected:
             corrected = correct_bias(
                 model,
@@ -161,7 +170,7 @@ def insert_quantization(
                 reference=trained,
             )
     progress("insert quantization")
-    refusals = _insert(model, ranges, qdq, options.precision)
+    refusals = _insert(model, ranges, qdq, options.precision, weights)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
@@ -191,6 +200,7 @@ def insert_quantization(
         ranges,
         qdq,
         shifts,
+        weights=weights,
         constants=constants,
     )
 
@@ -217,17 +227,23 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)
-    _insert(model, known.ranges, known.options, known.precision)
+    _insert(model, known.ranges, known.options, known.precision, known.weights)
 
 
 def _insert(
-    model: ir.Model, ranges: Mapping[str, Range], options: InsertQdqOptions, precision: str
+    model: ir.Model,
+    ranges: Mapping[str, Range],
+    options: InsertQdqOptions,
+    precision: str,
+    weights: Mapping[str, PackedWeights],
 ) -> dict[str, str]:
-    """Quantize by known ranges; returns the nodes that stay float, and why."""
+    """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
     if precision != "auto":  # no price says yet when weights alone pay
         passes.append(QuantizeRecurrentWeightsPass(options))
+    if weights:
+        passes.append(StoreWeightsPass(weights))
     run_passes(model, passes)
     return insert.refusals
 

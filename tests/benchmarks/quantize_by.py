@@ -16,16 +16,22 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from benchmarks.flags import new_parser
 from helpers.onnxruntime_quantizer import quantize_by_onnxruntime
 
+#: Operators with weights: what is quantized where a model's others lose too much, or where
+#: onnxruntime's tool fails on them.
+PRODUCTS = ("Conv", "MatMul", "Gemm")
+
 #: What each tool can be told that may change accuracy.
 SETTINGS = {
     "onnxruntime": {
-        f"{method}, {'per channel' if per_channel else 'per tensor'}{', symmetric' * symmetric}": {
+        f"{method}, {'per channel' if per_channel else 'per tensor'}"
+        f"{', symmetric' * symmetric}{', products alone' * bool(operators)}": {
             "method": method,
             "per_channel": per_channel,
             "symmetric": symmetric,
+            "operators": operators,
         }
         for method in ("MinMax", "Percentile", "Entropy")
-        for per_channel in (True, False)
+        for per_channel, operators in ((True, ()), (False, ()), (True, PRODUCTS))
         for symmetric in (False, True)
     },
     "nncf": {
@@ -41,8 +47,8 @@ SETTINGS = {
 }
 
 
-def by_onnxruntime(source, feeds, result, *, method, per_channel, symmetric):
-    """``quantize_static`` with signed or unsigned activations."""
+def by_onnxruntime(source, feeds, result, *, method, per_channel, symmetric, operators):
+    """``quantize_static`` with signed or unsigned activations, of some operators or of all."""
     from onnxruntime.quantization import CalibrationMethod, QuantType
 
     # Histograms need whole outputs, which would fill the memory; extremes are small, and are lost
@@ -53,6 +59,7 @@ def by_onnxruntime(source, feeds, result, *, method, per_channel, symmetric):
         feeds,
         result,
         per_channel=per_channel,
+        op_types_to_quantize=list(operators) or None,
         activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         calibrate_method=getattr(CalibrationMethod, method),
         extra_options={"ActivationSymmetric": symmetric, **limits},

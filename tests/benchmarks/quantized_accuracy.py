@@ -5,8 +5,8 @@
 
 Every tool gets the same float file and, for each seed, the same calibration samples, a part drawn
 from the model's. edgecomp quantizes with its defaults; each other tool with every setting of
-``quantize_by.py``, of which the best counts: the one with the smallest mean drop of the task over
-the seeds. All files run in onnxruntime, so that only the quantization differs. A file of results
+``quantize_by.py`` for the first seed, and with the ``--best`` of them for the others. Of these the
+best counts: the one with the smallest mean drop of the task over the seeds. All files run in onnxruntime, so that only the quantization differs. A file of results
 that is there already is added to: an interrupted run goes on where it was.
 """
 
@@ -115,23 +115,34 @@ class Work:
             return {"error": (done.stderr.strip().splitlines() or ["ended"])[-1][:200]}
         if "error" in found:
             return found
-        try:
-            return self.judge(forms.onnxruntime_outputs(path, self.samples))
-        except Exception as error:  # onnxruntime cannot run every file that tools write
-            return {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+        # onnxruntime cannot run every file that tools write; some it only spoils by rewriting.
+        for rewrite in (True, False):
+            try:
+                outputs = forms.onnxruntime_outputs(path, self.samples, rewrite=rewrite)
+            except Exception as error:
+                failed = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+            else:
+                return self.judge(outputs)
+        return failed
 
 
-def best_setting(settings):
-    """Name of the setting with the smallest mean drop, of those that worked for all seeds."""
+def ranked(settings):
+    """Names of settings that worked for all their seeds: most seeds first, then least mean drop."""
     means = {
         name: (
+            -len(seeds),
             np.mean([r["drop"] for r in seeds.values()]),
             -np.mean([r["db"] for r in seeds.values()]),
         )
         for name, seeds in settings.items()
         if seeds and not any("error" in r for r in seeds.values())
     }
-    return min(means, key=means.get) if means else None
+    return sorted(means, key=means.get)
+
+
+def best_setting(settings):
+    """The first of them, None without one."""
+    return next(iter(ranked(settings)), None)
 
 
 def table(results):
@@ -164,12 +175,22 @@ def summary(results):
             yield f"{tool}: mean drop {np.mean(drops):.3f} % over {len(drops)} models"
 
 
-def wanted(arguments):
-    """What is to be measured of each model: tool, setting, seed."""
+def wanted(arguments, tools):
+    """What is to be measured of a model: tool, setting, seed.
+
+    Args:
+        arguments: flags.
+        tools: tool -> setting -> seed -> result, which grows meanwhile.
+    """
+    first, *others = arguments.seeds.split(",")
     for tool in arguments.tools:
-        for setting in SETTINGS.get(tool, {"defaults": {}}):
-            for seed in arguments.seeds.split(","):
-                yield tool, setting, seed
+        settings = SETTINGS.get(tool, {"defaults": {}})
+        yield from ((tool, setting, first) for setting in settings)
+        best = ranked(
+            {name: {first: s[first]} for name, s in tools[tool].items() if first in s}
+        )
+        for setting in best[: arguments.best]:
+            yield from ((tool, setting, seed) for seed in others)
 
 
 def main():
@@ -178,6 +199,9 @@ def main():
     add_list(parser, "--models", SUBJECTS)
     add_list(parser, "--tools", (OWN, *SETTINGS))
     parser.add_argument("--seeds", default="0,1,2", help="with commas between them")
+    parser.add_argument(
+        "--best", type=int, default=2, help="settings that further seeds are measured for"
+    )
     parser.add_argument("--nncf-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument(
         "--again", action="store_true", help="edgecomp's, though there already"
@@ -195,8 +219,10 @@ def main():
                 continue
             work = Work(name, pathlib.Path(scratch) / name)
             facts = results.setdefault(name, {"float": work.float, "tools": {}})
-            for tool, setting, seed in wanted(arguments):
-                seeds = facts["tools"].setdefault(tool, {}).setdefault(setting, {})
+            for tool in arguments.tools:
+                facts["tools"].setdefault(tool, {})
+            for tool, setting, seed in wanted(arguments, facts["tools"]):
+                seeds = facts["tools"][tool].setdefault(setting, {})
                 failed = any("error" in row for row in seeds.values())
                 known = seed in seeds and not (tool == OWN and arguments.again)
                 if known or failed:

@@ -13,13 +13,15 @@ from edgecomp.graph.reference_operators import CORRECTED
 from edgecomp.options import BuildOptions
 
 
-def onnxruntime_outputs(path, feeds):
-    """Outputs of a file under onnxruntime, on one thread."""
+def onnxruntime_outputs(path, feeds, *, rewrite=True):
+    """Outputs of a file under onnxruntime, on one thread; ``rewrite`` lets it optimize the graph."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    if not rewrite:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
     )

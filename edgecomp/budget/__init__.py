@@ -1,0 +1,1 @@
+"""Which layer gets which precision, under budgets of accuracy, bytes and time."""

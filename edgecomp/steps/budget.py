@@ -1,0 +1,220 @@
+"""Quantize under budgets: build candidates, measure them, repair until the limits hold.
+
+1. All layers in 8 bits, by the flags. Where that holds it is the answer.
+2. Settings that keep all layers in 8 bits: ranges by another method, biases that are corrected,
+   weights whose rounding is learned. What takes noise from the outputs is measured with the metric.
+3. Layers with more bits: every layer's noise is measured alone and as its share of the whole, its
+   time and bytes are priced, and the cheapest assignment within a noise is solved for
+   (``budget.assignment``). The metric of each candidate says which noise to allow next
+   (``budget.tolerance``), its noise corrects the figures of the layers (``budget.noise``).
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecomp.budget.metric import Metric
+from edgecomp.budget.problem import FLOAT, Groups, groups_by_target, groups_of
+from edgecomp.budget.result import BudgetReport, Limits
+from edgecomp.calibrate.observe import collect_histograms
+from edgecomp.calibrate.ranges import METHODS
+from edgecomp.debugging.layers import layers_of
+from edgecomp.debugging.outputs import FloatOutputs
+from edgecomp.device.target import Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import is_quantized
+from edgecomp.graph.shapes import static_shape
+from edgecomp.lower.price import price_conversions, price_model
+from edgecomp.options import BudgetOptions, QuantizeOptions
+from edgecomp.passes.choose_precision import price_layers, quantized_values
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    check_options,
+    decide_scope,
+    values_to_observe,
+)
+from edgecomp.progress import Progress
+from edgecomp.recipe.read import recipe_of
+from edgecomp.recipe.recipe import Recipe
+from edgecomp.schedules.cost import Table
+from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.budget_few_bits import FEW_BITS, offer_few_bits
+from edgecomp.steps.budget_measure import Measures, model_run
+from edgecomp.steps.budget_search import Search
+from edgecomp.steps.calibrate import calibrate, open_samples
+from edgecomp.steps.corrections import move_scales
+from edgecomp.steps.debug_trials import Quantized, Trials
+from edgecomp.steps.prepare import prepare
+from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
+from edgecomp.steps.source import errors_about
+
+logger = logging.getLogger(__name__)
+
+#: Errors that are about the calibration data, not about the model.
+_ABOUT_SAMPLES = (Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID, Code.CALIBRATION_DOUBTFUL)
+#: Samples that the noise of candidates is measured on.
+_SAMPLES = 16
+
+
+def search_budget(
+    source: Any,
+    options: BudgetOptions,
+    progress: Progress,
+    *,
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    dataset: Any = None,
+    target: Target | None = None,
+) -> BudgetReport:
+    """Choose settings and precisions of layers under limits.
+
+    Args:
+        source: float model as given to ``api.build``.
+        options: limits, metric, and how the model is quantized.
+        progress: told about every step.
+        args: example inputs of a torch module.
+        kwargs: keyword example inputs of a torch module.
+        dataset: samples, in place of ``options.calibration_data``.
+        target: device that it is for; its kernels decide which layers go together, and prices.
+
+    Raises:
+        EdgecompError: ACCURACY_GATE, LATENCY_GATE, POLICY_GATE where nothing is within the limits;
+            METRIC_INVALID; what ``prepare`` raises; CALIBRATION_EMPTY, CALIBRATION_INVALID,
+            RECIPE_INVALID, USAGE.
+    """
+    data = options.calibration_data if dataset is None else dataset
+    if data is None:
+        raise EdgecompError(
+            Code.USAGE,
+            "budgets need calibration data",
+            hint="give a folder of typical images, an .npy or .npz file or a script",
+        )
+    asked, recipe = with_recipe(options)
+    floats = options.precision == FLOAT
+    plain = _plain(options)
+    model = prepare(source, plain, progress, args=args, kwargs=kwargs, target=target).model
+    _require_float(model)
+    with errors_about(data, only=_ABOUT_SAMPLES):
+        metric = Metric(options.metric) if options.metric else None
+        choices = choose_for_layers(model.graph, asked, recipe, floats=floats)
+        check_options(model, choices.qdq)
+        _require_histograms(asked, choices)
+        samples = open_samples(model, asked, data)
+        # What is to be said about the samples is said before anything is searched with them.
+        values = values_to_observe(model.graph, choices.qdq)
+        calibration = calibrate(
+            model, asked, samples, values, progress, choices.ranges
+        ).samples
+        progress("measure the float model")
+        float_metric = None if metric is None else metric(model_run(model), calibration)
+        move_scales(model, calibration, choices, asked, progress)
+        histograms = collect_histograms(
+            model,
+            calibration,
+            _may_be_stored(model),
+            progress=lambda done, total: progress("calibrate", done, total or 0),
+        )
+        some = min(_SAMPLES, calibration.used or _SAMPLES)
+        few = dataclasses.replace(asked, num_samples=some)
+        reference = FloatOutputs(model, open_samples(model, few, data).feeds)
+    trials = Trials(model, asked, recipe, histograms, calibration, reference, floats=floats)
+    table = None if target is None else table_for(target, getattr(options, "cost_table", ""))
+    measures = Measures(
+        trials,
+        reference,
+        None if metric is None else lambda run, what: metric(run, calibration, what),
+        1.0 if options.metric_direction == "higher-better" else -1.0,
+        target,
+        table,
+        options,
+        progress,
+        float_metric,
+    )
+    limits = Limits(
+        None if float_metric is None or not options.max_drop
+        else options.allowed_drop(float_metric),
+        options.max_bytes,
+        None if options.max_ms is None else options.max_ms * 1e-3,
+    )  # fmt: skip
+    first = trials.quantized()
+    if not first.scope.blocks:
+        raise EdgecompError(
+            Code.USAGE,
+            "no layer of the model can be quantized, so that there is nothing to choose",
+            hint="'edgecomp check' lists its operators; leave the budgets out",
+        )
+    groups = _groups(model, first, target, table)
+    precisions = FEW_BITS if options.max_bytes is not None else FEW_BITS[:1]
+    groups = offer_few_bits(model, groups, precisions, target, table)
+    search = Search(measures, limits, groups, options)
+    chosen = search.run()
+    steps = Recipe((*recipe.steps, *recipe_of(list(chosen.steps)).steps))
+    return BudgetReport(
+        limits,
+        float_metric,
+        tuple(measures.candidates),
+        measures.candidates.index(chosen),
+        whole_recipe(asked, steps, floats=floats).as_list(),
+        search.objective_words,
+    )
+
+
+def _plain(options: BudgetOptions) -> BudgetOptions:
+    """The options of the float model: those of reading and optimizing it."""
+    changed = dataclasses.replace(
+        options,
+        recipe=None, save_recipe=None, max_drop="", metric="", max_bytes=None, max_ms=None,
+    )  # fmt: skip
+    object.__setattr__(changed, "precision", FLOAT)
+    return changed
+
+
+def _require_float(model: ir.Model) -> None:
+    if is_quantized(model):
+        raise EdgecompError(
+            Code.MODEL_INVALID,
+            "the model is quantized already: nothing is left to choose",
+            hint="give the float model that it was made of, or leave the budgets out",
+        )
+
+
+def _require_histograms(options: QuantizeOptions, choices: LayerChoices) -> None:
+    """Every candidate takes its ranges from the same histograms."""
+    used = {options.calibration_method, *(method for method, _ in choices.ranges.values())}
+    other = sorted(used - set(METHODS))
+    if other:
+        raise EdgecompError(
+            Code.USAGE,
+            f"with a budget ranges are not chosen by {other[0]}, which needs the samples again "
+            "for each candidate",
+            path=str(options.recipe or ""),
+            hint=f"give one of {', '.join(METHODS)}, or none",
+        )
+
+
+def _may_be_stored(model: ir.Model) -> list[str]:
+    """Names of all values that some recipe may store."""
+    scope = decide_scope(model.graph, InsertQdqOptions(), lambda _: "")
+    return [value.name or "" for value in quantized_values(scope)]
+
+
+def _groups(
+    model: ir.Model, first: Quantized, target: Target | None, table: Table | None
+) -> Groups:
+    """What is decided together, with prices of the target where there is one."""
+    if target is None:
+        layers = layers_of(first.scope)
+        return groups_of(first.scope, {layer.name: layer.multiply_adds for layer in layers})
+    values = quantized_values(first.scope)
+    shapes = {v.name or "": static_shape(v) or () for v in values}
+    inputs = {v.name or "" for v in values if v.is_graph_input()}
+    priced = price_layers(
+        first.scope,
+        price_model(model, target, table=table),
+        price_model(first.model, target, table=table),
+        price_conversions(shapes, inputs, target),
+    )
+    return groups_by_target(priced)

@@ -1,0 +1,149 @@
+"""Candidates of a search under budgets: built and measured."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from edgecomp.budget.metric import ModelRun
+from edgecomp.budget.problem import FLOAT, INTEGER
+from edgecomp.budget.result import Candidate, Step
+from edgecomp.debugging.outputs import FloatOutputs, output_error
+from edgecomp.device.load import HOST
+from edgecomp.device.target import Target
+from edgecomp.graph.run import Runner
+from edgecomp.graph.shapes import static_shape
+from edgecomp.lower.price import price_model
+from edgecomp.options import BudgetOptions
+from edgecomp.passes.layer_prices import total_seconds
+from edgecomp.progress import Progress
+from edgecomp.schedules.cost import Table
+from edgecomp.steps.budget_time import measured_seconds
+from edgecomp.steps.debug_trials import Trials
+
+
+def model_run(model: ir.Model) -> ModelRun:
+    """A model for a metric's function, computed by onnxruntime as the file says."""
+    inputs = {}
+    for value in model.graph.inputs:
+        assert value.dtype is not None
+        inputs[value.name or ""] = (static_shape(value) or (), value.dtype.numpy())
+    runner = Runner(model)
+    return ModelRun(runner, inputs, runner.names)
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Of all constants as the model stores them."""
+    return sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+@dataclasses.dataclass
+class Measures:
+    """Measures candidates, each once.
+
+    Attributes:
+        trials: make the candidates.
+        reference: samples with float's outputs.
+        metric: of a model that is described in words; None where none was given.
+        better: 1 where higher is better, else -1.
+        target: that prices are for, None without one.
+        table: measured times of its kernels.
+        options: flags.
+        progress: told about every candidate.
+        float_metric: of the float model.
+        candidates: so far.
+    """
+
+    trials: Trials
+    reference: FloatOutputs
+    metric: Callable[[ModelRun, str], float] | None
+    better: float
+    target: Target | None
+    table: Table | None
+    options: BudgetOptions
+    progress: Progress
+    float_metric: float | None = None
+    candidates: list[Candidate] = dataclasses.field(default_factory=list)
+    _known: dict[str, Candidate] = dataclasses.field(default_factory=dict)
+
+    def of(
+        self,
+        change: str,
+        steps: Sequence[Step],
+        chosen: Mapping[str, str],
+        predicted: float | None = None,
+    ) -> Candidate:
+        """Build a candidate and measure it.
+
+        Args:
+            change: what it has, in words.
+            steps: of a recipe, behind those that there are.
+            chosen: precision of each group of layers.
+            predicted: noise.
+        """
+        key = repr(steps)
+        if key in self._known:
+            return self._known[key]
+        self.progress("measure candidates", len(self.candidates))
+        model = self.trials.quantized(steps).model
+        found = Candidate(
+            change,
+            tuple(steps),
+            dict(sorted(Counter(chosen.values()).items())),
+            output_error(model, self.reference).noise_to_signal,
+            predicted,
+            weight_bytes(model),
+            *self._metric(model, change),
+            *self._seconds(model),
+        )
+        self._known[key] = found
+        self.candidates.append(found)
+        return found
+
+    def noise(self, steps: Sequence[Step]) -> float:
+        """Of the outputs alone."""
+        return self.trials.noise(steps)
+
+    def quick_noise(self, steps: Sequence[Step], samples: int) -> float:
+        """The same of the first samples, with biases as the first model had them corrected."""
+        return self.trials.error(steps, samples, quick=True).noise_to_signal
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether times are measured rather than modelled."""
+        return self.target is not None and self.target.name == HOST
+
+    def _metric(self, model: ir.Model, change: str) -> tuple[float | None, float | None]:
+        if self.metric is None or self.float_metric is None:
+            return None, None
+        value = self.metric(model_run(model), change)
+        return value, self.better * (self.float_metric - value)
+
+    def _seconds(self, model: ir.Model) -> tuple[float | None, bool]:
+        if self.target is None:
+            return None, False
+        if self.runs_here and self.options.max_ms is not None:
+            sample = next(iter(self.reference.feeds))
+            return measured_seconds(model, self.target, self.options, sample), True
+        prices = {"it": price_model(model, self.target, table=self.table)}
+        seconds, _ = total_seconds(prices)
+        return seconds["it"], False
+
+
+def all_in(precision: str, names: Sequence[str]) -> dict[str, str]:
+    """One precision for all."""
+    return dict.fromkeys(names, precision)
+
+
+def words(chosen: Mapping[str, str]) -> str:
+    """An assignment in words."""
+    wide = sum(precision == FLOAT for precision in chosen.values())
+    few = sum(precision == INTEGER for precision in chosen.values())
+    rest = len(chosen) - wide - few
+    others = f", {rest} with weights of few bits" if rest else ""
+    return f"{few} layers in 8 bits, {wide} in float{others}"

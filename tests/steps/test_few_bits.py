@@ -1,0 +1,134 @@
+"""Layers with weights of few bits beside layers in 8-bit integers, by a recipe."""
+
+import json
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from helpers.graphs import Graph, normal
+from helpers.plans import PlanRunner
+from helpers.targets import AVX2, AVX512, reason_not_runnable
+
+from edgecomp import api
+from edgecomp.compress.grid import WeightForm
+from edgecomp.compress.weight_layers import store_layers
+from edgecomp.errors import EdgecompError
+from edgecomp.graph.run import Runner
+from edgecomp.lower.lower import lower
+from edgecomp.lower.price import price_model
+from edgecomp.options import BudgetOptions, QuantizeOptions
+from edgecomp.reference.interpreter import run_reference
+from edgecomp.steps.budget_measure import weight_bytes
+
+NAMES = ("a", "b", "c", "d")
+
+
+def perceptron(rng, width=64):
+    """Four products with bias and Relu; three bits fewer than eight spoil b."""
+    graph = Graph()
+    x = graph.input("x", (1, 16, width))
+    for name in NAMES:
+        product = graph("MatMul", x, normal(rng, width, width) / 8, name=name)
+        biased = graph("Add", product, normal(rng, width), name=f"{name}_add")
+        x = graph("Relu", biased, name=f"{name}_relu")
+    return graph.model(x)
+
+
+@pytest.fixture
+def samples(rng):
+    return [{"x": normal(rng, 1, 16, 64)} for _ in range(12)]
+
+
+def recipe_file(tmp_path, **precisions):
+    steps = [{"pass": "quantize"}]
+    for name, precision in precisions.items():
+        nodes = [name, f"{name}_add", f"{name}_relu"]
+        steps.append({"pass": "quantize", "targets": nodes, "args": {"precision": precision}})
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(steps))
+    return path
+
+
+def types(model):
+    """Element type of each product's stored weights."""
+    found = {}
+    for node in model.graph:
+        maker = node.inputs[1].producer() if node.op_type == "MatMul" else None
+        if maker is not None:
+            found[node.name] = maker.inputs[0].dtype.name
+    return found
+
+
+@pytest.mark.parametrize("target", [AVX2, AVX512], ids=lambda t: t.name)
+def test_side_by_side(rng, samples, tmp_path, target):
+    model = perceptron(rng)
+    path = recipe_file(tmp_path, b="w4a16", c="w8a16")
+    mixed = api.quantize(model.clone(), samples, options=QuantizeOptions(recipe=path))
+    assert types(mixed) == {"a": "INT8", "b": "INT4", "c": "INT8", "d": "INT8"}
+    expected, found = (run(mixed, samples[0]) for run in (run_reference, run_with_onnxruntime))
+    (name,) = expected
+    np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4)
+    if reason := reason_not_runnable(target):
+        pytest.skip(reason)
+    results = PlanRunner(lower(mixed, target, name="mixed").plan).run(samples[0])
+    np.testing.assert_allclose(results[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+def run_with_onnxruntime(model, feeds):
+    return Runner(model)(feeds)
+
+
+def test_a_layer_depends_on_no_other(rng, samples, tmp_path):
+    """Its stored numbers are the same whatever the others are."""
+    model = perceptron(rng)
+    numbers = []
+    for others in ({}, {"a": "w8a16", "c": "w4a16"}):
+        path = recipe_file(tmp_path, b="w4a16", **others)
+        found = api.quantize(model.clone(), samples, options=QuantizeOptions(recipe=path))
+        (node,) = (n for n in found.graph if n.name == "b")
+        numbers.append(node.inputs[1].producer().inputs[0].const_value.numpy())
+    np.testing.assert_array_equal(*numbers)
+
+
+def test_what_has_no_such_form_stays_float(rng, samples, tmp_path):
+    path = recipe_file(tmp_path)
+    path.write_text('[{"pass": "quantize", "args": {"precision": "w4a16"}}]')
+    graph = Graph()
+    x = graph("Conv", graph.input("x", (1, 4, 8, 8)), normal(rng, 4, 4, 3, 3), name="conv")
+    model = graph.model(graph("MatMul", x, normal(rng, 6, 32), name="product"))
+    data = [{"x": normal(rng, 1, 4, 8, 8)}]
+    found = api.quantize(model, data, options=QuantizeOptions(recipe=path))
+    assert [n.op_type for n in found.graph] == ["Conv", "DequantizeLinear", "MatMul"]
+
+
+def test_unknown_precisions_are_refused(rng, samples, tmp_path):
+    path = recipe_file(tmp_path, b="w4a4")
+    with pytest.raises(EdgecompError, match="'w4a4' is unknown"):
+        api.quantize(perceptron(rng), samples, options=QuantizeOptions(recipe=path))
+
+
+def test_every_product_with_packed_weights_has_a_price(rng):
+    model = perceptron(rng)
+    products = [node for node in model.graph if node.op_type == "MatMul"]
+    form = WeightForm(bits=4, group=32, symmetric=True, ranges="minmax")
+    stored = store_layers(model, products, form)
+    from edgecomp.passes.store_weights import StoreWeightsPass
+
+    StoreWeightsPass({name: each.weights for name, each in stored.items()})(model)
+    assert all(price.modelled > 0 for price in price_model(model, AVX512))
+
+
+def test_few_bytes_take_few_bits(rng, samples, tmp_path):
+    """Below what 8 bits take, some layers get 4; the bytes are those that are stored."""
+    model = perceptron(rng)
+    whole = weight_bytes(api.quantize(model.clone(), samples))
+    limit = round(0.8 * whole)
+    options = BudgetOptions(precision="w8a8", max_bytes=limit)
+    chosen, report = api.within_budget(
+        model.clone(), options, calibration_dataset=samples, recipe=tmp_path / "r.yaml"
+    )
+    assert report.best.bytes <= limit
+    assert report.best.precisions["w4a16"] >= 1
+    built = api.quantize(model.clone(), samples, options=chosen)
+    assert weight_bytes(built) == report.best.bytes
+    assert ir.DataType.INT4.name in types(built).values()
