@@ -108,7 +108,7 @@ def _takes_its_types(model: ir.Model) -> bool:
         onnx.shape_inference.infer_shapes(
             skeleton_proto(model), check_type=True, strict_mode=True
         )
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, ValueError):  # the latter for unknown types
         return False
     return True
 

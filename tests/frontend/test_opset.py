@@ -100,6 +100,15 @@ def test_a_file_as_the_onnx_package_makes_it(rng):
     assert Runner(model)(random_feeds(model))[y].shape == (1, 4, 6, 6)
 
 
+def test_a_type_that_no_operator_set_has():
+    g = Graph(28)
+    y = g("Cast", g.input("x", (2,)), to=0)
+    with pytest.raises(EdgecompError) as caught:
+        load_model(g.proto(y))
+    assert caught.value.code is Code.MODEL_INVALID or "type" in caught.value.cause
+    assert caught.value.node
+
+
 @pytest.mark.parametrize("opset", [22, 23, 24, 25, 26])
 def test_newer_ones_stay(rng, opset):
     g = Graph(opset)
