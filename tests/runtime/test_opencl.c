@@ -1,4 +1,6 @@
 /* The OpenCL back end with a driver that fails on demand. */
+#define _POSIX_C_SOURCE 200809L /* mkdtemp */
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
