@@ -125,6 +125,19 @@ def test_stripped_size(name, tools, tmp_path, figure):
     assert text + data <= 40 * 1024
 
 
+def test_opencl_size(figure):
+    """What the OpenCL back end adds to the runtime, in the place of what stands in for it."""
+    folder = built("host")
+    require_programs("size")
+    archives = ("libedgecomp_runtime.a", "tests/runtime/libedgecomp_runtime_opencl_driver.a")
+    bare, whole = (
+        sum(map(int, run(["size", "-t", folder / archive]).splitlines()[-1].split()[:2]))
+        for archive in archives
+    )
+    figure("OpenCL back end, host", f"{whole - bare} bytes", "at most 24576")
+    assert 0 < whole - bare <= 24 * 1024
+
+
 def test_exported_functions():
     """Those of the header and nothing else."""
     folder = built("host")
