@@ -24,6 +24,8 @@ PRECISIONS = {
     "auto": (),
     "fp16": ("float16", "f16"),
     "bf16": ("bfloat16",),
+    "fp8": ("fp8-e4m3", "float8", "float8_e4m3fn", "f8e4m3"),
+    "fp8-e5m2": ("float8_e5m2", "f8e5m2"),
     "w8a16": ("w8a32", "weight_only_wi8_afp32"),
     "w4a16": ("w4a32", "weight_only_wi4_afp32", "int4"),
     "w3a16": ("w3a32",),
@@ -32,7 +34,12 @@ PRECISIONS = {
 #: Bits of a weight, by the precisions that store weights in few bits and nothing else.
 WEIGHT_BITS = {"w8a16": 8, "w4a16": 4, "w3a16": 3, "w2a16": 2}
 #: Types that weights are rounded to, by the precisions that do nothing else.
-WEIGHT_TYPES = {"fp16": "float16", "bf16": "bfloat16"}
+WEIGHT_TYPES = {
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "fp8": "float8_e4m3fn",
+    "fp8-e5m2": "float8_e5m2",
+}
 WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
 #: Where a portable model keeps what was lost in each layer, as JSON.
@@ -171,9 +178,9 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     precision: str = _option(
         "fp32",
         "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
-        "the model faster on --target, other layers stay float; fp16, bf16: weights of all "
-        "products and tables as floats of 16 bits, widened in registers, while activations stay "
-        "float32; w8a16, w4a16, w3a16, w2a16: weights of matrix products in so many bits, "
+        "the model faster on --target, other layers stay float; fp16, bf16, fp8 (E4M3), "
+        "fp8-e5m2: weights of all products and tables as such floats, widened in registers, "
+        "while activations stay float32; w8a16, w4a16, w3a16, w2a16: weights of matrix products in so many bits, "
         "unpacked in registers, while activations stay float32 (not 16-bit integers)",
         choices=tuple(PRECISIONS),
     )

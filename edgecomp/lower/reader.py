@@ -246,10 +246,15 @@ def constant_input(node: ir.Node, index: int) -> Array | None:
     return None
 
 
-def weights_input(node: ir.Node) -> Array | None:
-    """Weights of a product in the type that the model keeps, else as ``constant_input``."""
+def weights_input(node: ir.Node) -> tuple[Array | None, Array | None]:
+    """Weights of a product in the type that the model keeps, and the outputs' scales.
+
+    Without such they are those of ``constant_input``, and None.
+    """
     narrow = narrow_weights(node)
-    return constant_input(node, 1) if narrow is None else narrow
+    if narrow is None:
+        return constant_input(node, 1), None
+    return narrow.numbers, narrow.scale
 
 
 def normalize_axis(axis: int, rank: int) -> int:

@@ -14,6 +14,7 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is
 #: Operators with weights, the input that they are, and the ranks that kernels take.
 WEIGHTS = {"Conv": (1, (3, 4)), "MatMul": (1, (2,)), "Gemm": (1, (2,)), "Gather": (0, (2,))}
 #: Largest finite number of each type that weights may become.
+#: Floats of 8 bits have scales.
 LARGEST = {"float16": 65504.0, "bfloat16": (2.0 - 2.0**-7) * 2.0**127}
 
 
@@ -78,7 +79,7 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
         return "its other operand is constant"
     if not np.isfinite(weight).all():
         return "its weights are not finite"
-    farthest, end = float(np.abs(weight).max()), LARGEST[dtype]
+    farthest, end = float(np.abs(weight).max()), LARGEST.get(dtype, np.inf)
     if farthest > end:
         return f"its weights reach {farthest:g}, and {dtype} ends at {end:g}"
     return ""

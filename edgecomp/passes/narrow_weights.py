@@ -1,102 +1,114 @@
-"""Store weights as floats of 16 bits.
+"""Store weights as floats of 16 or 8 bits.
 
     Conv(x, w, b)        =>  Conv(x, Cast(w16, to float), b), also for MatMul and Gemm
+                         =>  Conv(x, DequantizeLinear(w8, scales), b)
     Gather(table, i)     =>  Cast(Gather(table16, i), to float)
+                         =>  DequantizeLinear(Gather(table8, i), scale)
 
-Weights are rounded to the nearest number, halves to even; what is computed stays float32. The
-float32 weights go where nothing else reads them.
+What is computed stays float32. The float32 weights go where nothing else reads them.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
-import ml_dtypes
-import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array, new_initializer
 from edgecomp.graph.edit import new_node, remove_unused
 from edgecomp.graph.names import unused_name
+from edgecomp.graph.narrow_weights import NarrowWeights, output_axis
 from edgecomp.passes.narrow_scope import WEIGHTS
 from edgecomp.passes.outcome import Numerics, Outcome, finish
 
 
 class NarrowWeightsPass(ir.passes.InPlacePass):
-    """Cast the weights of products and the rows of tables from 16 bits.
+    """Widen the weights of products and the rows of tables from 16 or 8 bits.
 
     Scope: main graph.  Numerics: quantized.
 
     Args:
-        names: of the nodes whose weights are stored.
-        dtype: float16 or bfloat16.
+        weights: name of a node -> its stored weights; those of one object become one
+            initializer.
     """
 
     numerics = Numerics.QUANTIZED
 
-    def __init__(self, names: Collection[str], dtype: str) -> None:
+    def __init__(self, weights: Mapping[str, NarrowWeights]) -> None:
         super().__init__()
-        self._names = frozenset(names)
-        self._dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
+        self._weights = weights
 
     def call(self, model: ir.Model) -> Outcome:
         """Insert the nodes."""
-        made: dict[ir.Value, ir.Value] = {}
+        made: dict[int, list[ir.Value]] = {}
         applied = 0
         for node in list(model.graph):
-            if (node.name or "") not in self._names or node.op_type not in WEIGHTS:
+            weights = self._weights.get(node.name or "")
+            if weights is None or node.op_type not in WEIGHTS:
                 continue
             index = WEIGHTS[node.op_type][0]
             old = node.inputs[index]
-            weight = constant_array(old)
-            if old is None or weight is None or weight.dtype != np.float32:
+            if old is None or constant_array(old) is None or old.producer() is not None:
                 continue
-            if old not in made:
-                name = f"{old.name}_{self._dtype.name}"
-                made[old] = new_initializer(model.graph, name, weight.astype(self._dtype))
+            if old.dtype != ir.DataType.FLOAT:
+                continue
+            if id(weights) not in made:
+                made[id(weights)] = _constants(model.graph, old.name or "", weights)
             if node.op_type == "Gather":
-                _widen_result(node, made[old])
+                _widen_result(node, made[id(weights)])
             else:
-                _widen_weights(node, index, made[old])
+                _widen_weights(node, index, made[id(weights)])
             applied += 1
         if applied:
             remove_unused(model)
         return finish(type(self).__name__, model, applied)
 
 
-def _cast(node: ir.Node, x: ir.Value, name: str) -> ir.Node:
+def _constants(graph: ir.Graph, name: str, weights: NarrowWeights) -> list[ir.Value]:
+    """Numbers and, where there are, scales."""
+    numbers = new_initializer(graph, f"{name}_{weights.numbers.dtype.name}", weights.numbers)
+    if weights.scale is None:
+        return [numbers]
+    scale = weights.scale.reshape(()) if weights.scale.size == 1 else weights.scale
+    return [numbers, new_initializer(graph, f"{name}_scale", scale)]
+
+
+def _widening(node: ir.Node, constants: list[ir.Value], name: str) -> ir.Node:
+    """Cast or DequantizeLinear, whose first input is still the stored weights."""
     assert isinstance(node.graph, ir.Graph)
-    cast = new_node(
+    operator, attributes = "Cast", {"to": ir.DataType.FLOAT.value}
+    if len(constants) > 1:
+        operator, attributes = "DequantizeLinear", {}
+        if node.op_type != "Gather":
+            attributes = {"axis": output_axis(node)}
+    new = new_node(
         node.graph,
-        "Cast",
-        [x],
+        operator,
+        constants,
         like=node,
-        attributes={"to": ir.DataType.FLOAT.value},
+        attributes=dict(attributes),
         output=unused_name(node.graph, name),
     )
-    cast.name = f"{node.name}_Cast"
-    return cast
+    new.name = f"{node.name}_{operator}"
+    new.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    return new
 
 
-def _widen_weights(node: ir.Node, index: int, stored: ir.Value) -> None:
-    cast = _cast(node, stored, f"{node.name}_weights")
-    cast.outputs[0].type, cast.outputs[0].shape = (
-        ir.TensorType(ir.DataType.FLOAT),
-        stored.shape,
-    )
-    node.prepend(cast)
-    node.replace_input_with(index, cast.outputs[0])
+def _widen_weights(node: ir.Node, index: int, constants: list[ir.Value]) -> None:
+    widening = _widening(node, constants, f"{node.name}_weights")
+    widening.outputs[0].shape = constants[0].shape
+    node.prepend(widening)
+    node.replace_input_with(index, widening.outputs[0])
 
 
-def _widen_result(node: ir.Node, stored: ir.Value) -> None:
+def _widen_result(node: ir.Node, constants: list[ir.Value]) -> None:
     """A Gather whose rows are widened behind it; what gives them keeps the result's name."""
-    graph, rows = node.graph, node.outputs[0]
-    assert isinstance(graph, ir.Graph)
+    rows, stored = node.outputs[0], constants[0]
     assert stored.dtype is not None
-    cast, taken = _cast(node, rows, f"{rows.name}_widened"), rows.name
-    wide = cast.outputs[0]
-    wide.type, wide.shape = rows.type, rows.shape
-    node.append(cast)
+    widening, taken = _widening(node, constants, f"{rows.name}_widened"), rows.name
+    wide = widening.outputs[0]
+    wide.shape = rows.shape
+    node.append(widening)
     rows.replace_all_uses_with(wide, replace_graph_outputs=True)
-    cast.replace_input_with(0, rows)
+    widening.replace_input_with(0, rows)
     rows.name, wide.name = wide.name, taken
     rows.type = ir.TensorType(stored.dtype)
     node.replace_input_with(0, stored)

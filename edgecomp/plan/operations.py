@@ -37,7 +37,8 @@ class Convolution:
         bias constant [M]; then, if ``residual``, a value of the output's shape, NHWC.
     output: NHWC [N, M, OH, OW].
 
-    float: ``y = activation(conv(x) + bias + residual)``.
+    float: ``y = activation(conv(x) * weight_scale + bias + residual)``; the weight may be of a
+        narrower float type (float16, bfloat16, float8_e4m3fn, float8_e5m2), whose numbers count.
     integer: x uint8 or int8, weight int8, bias int32 (already minus zero_x * sum(weight)),
         halo filled with zero_x. ``finish`` is a Requantize (quantized output), a Scale or a
         RuntimeScale (float output, then ``activation``), or Accumulate (int32 output). With ``residual`` the requantized result is ``a`` and the
@@ -52,6 +53,7 @@ class Convolution:
     residual: bool = False
     finish: Finish | None = None
     integer_add: IntegerAdd | None = None
+    weight_scale: Array | None = None  # float32 [M], positive; None for 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class MatrixMultiply:
     residual: bool = False
     finish: Finish | None = None
     integer_add: IntegerAdd | None = None
+    weight_scale: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)

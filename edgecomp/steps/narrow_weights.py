@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.compress.narrow import narrowed, real
 from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.narrow_weights import NarrowWeights, output_axis
 from edgecomp.options import WEIGHT_TYPES, WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.narrow_scope import WEIGHTS, narrow_scope
 from edgecomp.passes.narrow_weights import NarrowWeightsPass
@@ -37,14 +38,27 @@ def narrow_weights(
         EdgecompError: USAGE.
     """
     dtype = WEIGHT_TYPES[options.precision]
-    progress("round the weights")
     scope_options = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
     )
     scope = narrow_scope(model, scope_options, dtype)
-    rows = [_row(node, dtype) for node in scope.nodes]
-    store = NarrowWeightsPass([node.name or "" for node in scope.nodes], dtype)
+    made: dict[tuple[ir.Value, int | None], NarrowWeights] = {}
+    weights, rows = {}, []
+    for number, node in enumerate(scope.nodes):
+        progress("round the weights", number, len(scope.nodes))
+        value = node.inputs[WEIGHTS[node.op_type][0]]
+        assert value is not None
+        weight = constant_array(value)
+        assert weight is not None
+        axis = None
+        if options.per_channel and node.op_type != "Gather":
+            axis = output_axis(node)
+        if (value, axis) not in made:
+            made[value, axis] = narrowed(weight, dtype, axis)
+        weights[node.name or ""] = made[value, axis]
+        rows.append(_row(node.name or "", weight, made[value, axis], axis))
+    store = NarrowWeightsPass(weights)
     run_passes(model, [store], dump_dir=None)
     model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
     facts = {
@@ -62,23 +76,17 @@ def narrow_weights(
     )
 
 
-def _row(node: ir.Node, dtype: str) -> Mapping[str, Any]:
-    """A layer in the report."""
-    weight = constant_array(node.inputs[WEIGHTS[node.op_type][0]])
-    assert weight is not None
-    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+def _row(
+    name: str, weight: AnyArray, stored: NarrowWeights, axis: int | None
+) -> Mapping[str, Any]:
+    """A layer in the report; its error is ``||W - Q||^2 / ||W||^2``, 0 where all are 0."""
+    lost, power = weight - real(stored, axis), float(np.vdot(weight, weight))
+    scale_bytes = 0 if stored.scale is None else stored.scale.nbytes
     return {
-        "node": node.name or "",
+        "node": name,
         "shape": list(weight.shape),
         "float_bytes": weight.nbytes,
-        "bytes": weight.size * kind.itemsize,
+        "bytes": stored.numbers.nbytes + scale_bytes,
         "method": "rtn",
-        "weight_error": _error(weight, kind),
+        "weight_error": float(np.float32(np.vdot(lost, lost) / power)) if power else 0.0,
     }
-
-
-def _error(weight: AnyArray, dtype: np.dtype[Any]) -> float:
-    """``||W - Q||^2 / ||W||^2``, 0 for weights that are all 0."""
-    lost = weight - weight.astype(dtype).astype(np.float32)
-    power = float(np.vdot(weight, weight))
-    return float(np.float32(np.vdot(lost, lost) / power)) if power else 0.0

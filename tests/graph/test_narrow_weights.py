@@ -27,7 +27,7 @@ def test_products_read_them_as_they_are(weights):
     cast, product = model.graph
     assert is_narrow_weight(cast)
     assert has_narrow_weights(model)
-    np.testing.assert_array_equal(narrow_weights(product), weights)
+    np.testing.assert_array_equal(narrow_weights(product).numbers, weights)
     np.testing.assert_array_equal(widened(cast.outputs[0]), weights.astype(np.float32))
 
 

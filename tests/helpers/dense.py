@@ -117,10 +117,11 @@ def make_float(case, rng, weight_dtype="float32"):
     weight = rng.standard_normal((case.m, case.c // case.g, *case.k)).astype(np.float32)
     weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
     bias = rng.standard_normal(case.m).astype(np.float32)
-    expected = (
-        convolve(x, weight.astype(np.float32), case)
-        + bias.astype(np.float64)[None, :, None, None]
-    )
+    scale, real = None, weight.astype(np.float64)
+    if weight.itemsize == 1:
+        scale = rng.uniform(0.01, 2.0, case.m).astype(np.float32)
+        real = real * scale[:, None, None, None]
+    expected = convolve(x, real, case) + bias.astype(np.float64)[None, :, None, None]
     inputs, buffers = _conv_inputs(case, "float32", x, weight, bias)
     if case.residual:
         residual = rng.standard_normal(case.out_shape).astype(np.float32)
@@ -133,6 +134,7 @@ def make_float(case, rng, weight_dtype="float32"):
         groups=case.g,
         activation=case.act,
         residual=case.residual,
+        weight_scale=scale,
     )
     output = Value("y", case.out_shape, "float32", Order.NHWC, case.y_halo)
     return Operation(kind, inputs, [output]), buffers, activate(case.act, expected)
@@ -217,6 +219,7 @@ def as_matrix_multiply(operation):
         residual=kind.residual,
         finish=kind.finish,
         integer_add=kind.integer_add,
+        weight_scale=kind.weight_scale,
     )
     inputs = [row_major(x), constant, bias, *map(row_major, residual)]
     return Operation(product, inputs, [row_major(operation.output)]), values

@@ -1,4 +1,4 @@
-"""Weights as floats of 16 bits in a graph: what is stored, what stays, what runs the file."""
+"""Weights as floats of 16 and 8 bits in a graph: what is stored, what stays, what runs the file."""
 
 import ml_dtypes
 import numpy as np
@@ -7,9 +7,10 @@ import pytest
 from helpers.graphs import Graph, normal
 from helpers.plans import PlanRunner
 
+from edgecomp.compress.narrow import narrowed, real
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.narrow_weights import has_narrow_weights
+from edgecomp.graph.narrow_weights import has_narrow_weights, output_axis
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import verify
@@ -18,7 +19,12 @@ from edgecomp.passes.narrow_scope import narrow_scope
 from edgecomp.passes.narrow_weights import NarrowWeightsPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 
-TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+TYPES = {
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
+    "float8_e5m2": ml_dtypes.float8_e5m2,
+}
 
 
 def net(rng, *, largest=1.0):
@@ -34,31 +40,45 @@ def net(rng, *, largest=1.0):
     return g.model(g("Gemm", flat, normal(rng, 5, 660), normal(rng, 5), name="gemm", transB=1))
 
 
+WIDENING = {2: "Cast", 1: "DequantizeLinear"}
 NAMES = ("conv", "depthwise", "product", "gemm")
 
 
-def rounded(model, dtype):
-    """The model with float32 weights that were rounded."""
+def stored(model, names, dtype, *, per_channel=True):
+    """Weights of nodes for the pass, and float32 of what they then are."""
+    weights, rounded = {}, {}
+    for node in model.graph:
+        if node.name in names:
+            index = 0 if node.op_type == "Gather" else 1
+            axis = output_axis(node) if per_channel and index else None
+            array = node.inputs[index].const_value.numpy()
+            weights[node.name] = narrowed(array, dtype, axis)
+            rounded[node.name] = real(weights[node.name], axis)
+    return weights, rounded
+
+
+def with_weights(model, rounded):
+    """The model with other float32 weights."""
     exact = model.clone()
     for node in exact.graph:
-        if node.name in NAMES:
-            value = node.inputs[1]
-            array = value.const_value.numpy()
-            value.const_value = ir.tensor(array.astype(TYPES[dtype]).astype(np.float32))
+        if node.name in rounded:
+            node.inputs[1].const_value = ir.tensor(rounded[node.name])
     return exact
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_the_file_and_a_bundle_compute_with_the_rounded_weights(dtype, rng):
+def test_the_file_and_a_bundle_compute_with_the_rounded_weights(dtype, per_channel, rng):
     model = net(rng)
-    exact = rounded(model, dtype)
-    each = NarrowWeightsPass(NAMES, dtype)
+    weights, rounded = stored(model, NAMES, dtype, per_channel=per_channel)
+    exact = with_weights(model, rounded)
+    each = NarrowWeightsPass(weights)
     assert each(model).applied == len(NAMES)
     verify(model)
     assert not each(model).modified
     assert has_narrow_weights(model)
-    stored = [v for v in model.graph.initializers.values() if v.dtype.name == dtype.upper()]
-    assert len(stored) == len(NAMES)
+    kept = [v for v in model.graph.initializers.values() if v.dtype.numpy() == TYPES[dtype]]
+    assert len(kept) == len(NAMES)
     assert not [v for v in model.graph.initializers.values() if v.dtype.name == "FLOAT"
                 and len(v.shape) > 1]  # fmt: skip
     feeds = random_feeds(exact, seed=1)
@@ -78,13 +98,16 @@ def test_rows_of_a_table_are_widened_behind_it(dtype, rng):
     indices = g.input("i", (2, 3), np.int64)
     model = g.model(g("Gather", normal(rng, 20, 7), indices, name="table"))
     output = model.graph.outputs[0].name
-    table = model.graph.node(0).inputs[0].const_value.numpy()
-    assert NarrowWeightsPass(["table"], dtype)(model).applied == 1
+    weights, rounded = stored(model, ["table"], dtype)
+    assert NarrowWeightsPass(weights)(model).applied == 1
     verify(model)
-    assert [node.op_type for node in model.graph] == ["Gather", "Cast"]
+    assert [node.op_type for node in model.graph] == [
+        "Gather",
+        WIDENING[np.dtype(TYPES[dtype]).itemsize],
+    ]
     assert model.graph.outputs[0].name == output
     feeds = {"i": np.arange(6, dtype=np.int64).reshape(2, 3)}
-    wanted = table.astype(TYPES[dtype]).astype(np.float32)[feeds["i"]]
+    wanted = rounded["table"][feeds["i"]]
     np.testing.assert_array_equal(run_model(model, feeds)[output], wanted)
     lowered = lower(model, load_target("host"), name="net")
     (ours,) = PlanRunner(lowered.plan).run(feeds).values()
@@ -93,7 +116,7 @@ def test_rows_of_a_table_are_widened_behind_it(dtype, rng):
 
 def test_nodes_keep_their_source(rng):
     model = net(rng)
-    NarrowWeightsPass(NAMES, "float16")(model)
+    NarrowWeightsPass(stored(model, NAMES, "float8_e5m2")[0])(model)
     for node in model.graph:
         assert source_of(node).startswith("net.py:")
 
@@ -103,7 +126,8 @@ def test_weights_shared_by_products_stay_shared(rng):
     weight = g.constant(normal(rng, 8, 8))
     first = g("MatMul", g.input("x", (2, 8)), weight, name="a")
     model = g.model(g("MatMul", first, weight, name="b"))
-    NarrowWeightsPass(["a", "b"], "bfloat16")(model)
+    one = stored(model, ["a"], "bfloat16")[0]["a"]
+    NarrowWeightsPass({"a": one, "b": one})(model)
     assert len(model.graph.initializers) == 1
 
 

@@ -13,6 +13,9 @@ from edgecomp.options import WEIGHT_TYPES, BuildOptions, QuantizeOptions
 from edgecomp.progress import silent
 from edgecomp.steps.prepare import prepare
 
+#: Of float's bytes, biases included.
+PART = {"fp16": 5, "bf16": 5, "fp8": 2, "fp8-e5m2": 2}
+
 
 @pytest.fixture
 def net(rng):
@@ -35,9 +38,12 @@ def test_a_bundle_gives_what_its_portable_model_says(precision, net, tmp_path):
     report = json.loads((bundle.directory / "report.json").read_text())
     rows = report["facts"]["weights"]
     assert [row["node"] for row in rows] == ["conv", "gemm"]
-    assert all(0 < row["weight_error"] < 0.002 for row in rows)
+    assert all(0 < row["weight_error"] < 0.005 for row in rows)
     assert report["sizes"]["weights"] < 0.7 * 4 * (32 * 8 * 9 + 32 * 100 + 132)
-    assert f"{precision} on host: weights take 0.5" in report["facts"]["gain"]["summary"]
+    assert (
+        f"{precision} on host: weights take 0.{PART[precision]}"
+        in report["facts"]["gain"]["summary"]
+    )
     again = api.build(bundle.directory / "model.onnx", BuildOptions(output=tmp_path / "again"))
     (same,) = again.run(feeds).values()
     np.testing.assert_array_equal(same, found)

@@ -17,7 +17,7 @@ from edgecomp.plan.operations import Convolution
 
 def read_convolution(reader: Reader, node: ir.Node) -> str:
     """Conv on float32 images or sequences."""
-    weight = weights_input(node)
+    weight, scale = weights_input(node)
     if weight is None:
         return "weights are computed at run time"
     bias = constant_input(node, 2)
@@ -42,6 +42,7 @@ def read_convolution(reader: Reader, node: ir.Node) -> str:
         dilations=pair(window.dilations, 1),
         pads=image_pads(window),
         groups=attribute_int(node, "group", 1),
+        weight_scale=scale,
     )
     output = reader.value(node.outputs[0])
     emit_on_image(reader, node, x, constants, kind, [node], output)

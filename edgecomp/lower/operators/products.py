@@ -22,7 +22,7 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
     """``alpha * A' * B' + beta * C`` with B and C constant."""
     if _emit_packed(reader, node):
         return ""
-    weight, bias = weights_input(node), constant_input(node, 2)
+    (weight, scale), bias = weights_input(node), constant_input(node, 2)
     if weight is None:
         return "B is computed at run time"
     if bias is None and optional_input(node, 2) is not None:
@@ -43,7 +43,8 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
         a = transpose_last_two(reader, a, node)
     alpha = np.float32(attribute_float(node, "alpha", 1.0))
     if alpha != 1:
-        weight = alpha * weight.astype(np.float32)
+        weight = alpha * weight.astype(np.float32) * (1 if scale is None else scale)
+        scale = None
     inputs = [
         a,
         reader.new_constant(f"{node.name}.weight", weight),
@@ -51,7 +52,8 @@ def read_gemm(reader: Reader, node: ir.Node) -> str:
             f"{node.name}.bias", np.broadcast_to(bias.reshape(-1), (columns,)).copy()
         ),
     ]
-    reader.emit(MatrixMultiply(), inputs, [reader.value(node.outputs[0])], [node])
+    kind = MatrixMultiply(weight_scale=scale)
+    reader.emit(kind, inputs, [reader.value(node.outputs[0])], [node])
     return ""
 
 
@@ -65,14 +67,15 @@ def read_matmul(reader: Reader, node: ir.Node) -> str:
     if 0 in (*a.shape, *b.shape):
         return _EMPTY
     output = reader.value(node.outputs[0])
-    weight = weights_input(node)
+    weight, scale = weights_input(node)
     if weight is not None and weight.ndim == 2 and len(a.shape) >= 2:
         bias = np.zeros(weight.shape[1], np.float32)
         constants = [
             reader.new_constant(f"{node.name}.weight", weight),
             reader.new_constant(f"{node.name}.bias", bias),
         ]
-        reader.emit(MatrixMultiply(), [a, *constants], [output], [node])
+        kind = MatrixMultiply(weight_scale=scale)
+        reader.emit(kind, [a, *constants], [output], [node])
         return ""
     if len(a.shape) > 1 and len(b.shape) > 1:
         reader.emit(BatchMatrixMultiply(), [a, b], [output], [node])

@@ -20,6 +20,7 @@ from edgecomp.graph.integer_operators import (
     StoredMove,
     StoredTable,
 )
+from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.graph.packed_weights import is_packed_weight
 from edgecomp.lower.operators import counting, movement, padding, resize
 from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
@@ -251,7 +252,7 @@ def read_dequantize(reader: Reader, node: ir.Node) -> str:
     """A DequantizeLinear on the edge; one of a constant is computed now."""
     source = node.inputs[0]
     assert source is not None
-    if is_constant(source) and is_packed_weight(node):
+    if is_constant(source) and (is_packed_weight(node) or is_narrow_weight(node)):
         return ""  # its readers take the numbers as they are stored
     affine = _edge_affine(node, source)
     output = reader.value(node.outputs[0])

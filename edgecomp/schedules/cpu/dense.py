@@ -22,7 +22,7 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.implicit_gemm import GemmKernel, emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
-from edgecomp.schedules.cpu.weight_codes import weight_code
+from edgecomp.schedules.cpu.weight_codes import WeightCode, weight_code
 from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
@@ -38,6 +38,8 @@ def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
     if kind.finish is None:
         coded = weight_code(weight.dtype) is not None
         wanted = ("float32", weight.dtype if coded else "float32", "float32")
+        if kind.weight_scale is not None and not coded:
+            return "scales of weights that are float32"
     found = (x.dtype, weight.dtype, bias.dtype)
     if found != wanted:
         return f"dtypes of x, weight and bias are {found}, not {wanted}"
@@ -88,13 +90,19 @@ def emit_dense(
     arithmetic = _arithmetic(kind, target, weight)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
     code = weight_code(weight.dtype.name)
+    multiplier = None
+    if code is not None:
+        multiplier = _weight_multiplier(kind, code)
+        weight = code.bits(weight)
+    if multiplier is not None:
+        bias = bias / multiplier  # accumulators start from it
     gemm = emit_product(
         f"{name}_{x.dtype}",
         product,
         arithmetic,
-        epilogue_of(kind, operation.output, residual),
+        epilogue_of(kind, operation.output, residual, multiplier),
         target,
-        weight if code is None else code.bits(weight),
+        weight,
         bias,
         tile_params(params, shape, arithmetic, target) if params else None,
         row_count,
@@ -166,8 +174,18 @@ def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
     return arithmetic_s8_arm(target, weight)
 
 
-def epilogue_of(kind: Dense, output: Value, residual: Value | None) -> Epilogue:
-    """What becomes of the sums."""
+def _weight_multiplier(kind: Dense, code: WeightCode) -> Array | None:
+    """What sums of widened weights are scaled by; None for nothing."""
+    if kind.weight_scale is None and code.factor == 1:
+        return None
+    scale = np.float32(1) if kind.weight_scale is None else kind.weight_scale
+    return np.atleast_1d(scale * np.float32(code.factor))
+
+
+def epilogue_of(
+    kind: Dense, output: Value, residual: Value | None, multiplier: Array | None = None
+) -> Epilogue:
+    """What becomes of the sums, which a multiplier scales first."""
     if kind.finish is None:
-        return float_epilogue(kind.activation, residual)
+        return float_epilogue(kind.activation, residual, multiplier)
     return integer_epilogue(kind.finish, kind.activation, kind.integer_add, output, residual)

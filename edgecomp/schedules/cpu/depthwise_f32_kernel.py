@@ -60,7 +60,10 @@ class FloatKernel:
         self.multiplier = weight.shape[0] // self.x.shape[1]
         self.runs = windows.channel_groups(self.x.shape[1], walk)
         taps, bias = depthwise.constants_of(operation)
-        table = np.concatenate([bias, taps.astype(np.float32, copy=False)], axis=1)
+        taps = taps.astype(np.float32, copy=False)
+        if kind.weight_scale is not None:
+            taps = taps * kind.weight_scale.reshape(-1, 1)
+        table = np.concatenate([bias, taps], axis=1)
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
         dynamic = has_dynamic((*self.x.shape, *self.output.shape))

@@ -37,8 +37,8 @@ class Epilogue:
 
     Attributes:
         output_dtype: of the results.
-        multiplier: float32 [1] or [columns]: accumulators are int32 and scaled by it; None
-            for float32 accumulators.
+        multiplier: float32 [1] or [columns]: accumulators are scaled by it; None for float32
+            accumulators that are not.
         activation: of float results.
         requantize: of quantized results (its multiplier is ``multiplier``).
         integer_add: of quantized results with a residual.
@@ -114,10 +114,13 @@ class Epilogue:
         return requantize(target, total, scale, add.requantize, lanes)
 
 
-def float_epilogue(activation: Activation | None, residual: Value | None) -> Epilogue:
+def float_epilogue(
+    activation: Activation | None, residual: Value | None, multiplier: Array | None = None
+) -> Epilogue:
     """Of float32 accumulators."""
     return Epilogue(
         output_dtype="float32",
+        multiplier=multiplier,
         activation=activation,
         residual_dtype=residual.dtype if residual is not None else "",
     )

@@ -10,11 +10,12 @@ from edgecomp.schedules.mobile_gpu.product_kernel import emit_product
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 
-def refuse_finish(kind: Dense) -> str:
-    """Why the result of a product is not for the GPU, "" where it is."""
+def refuse_product(kind: Dense, operation: Operation) -> str:
+    """Why a product is not for the GPU, "" where it is."""
     if isinstance(kind.finish, RuntimeScale):
         return "activations that are quantized while the model runs"
-    return ""
+    dtype = operation.inputs[1].dtype
+    return "" if dtype in ("float32", "int8") else f"weights of {dtype}"
 
 
 def emit_dense(

@@ -6,7 +6,6 @@ Each column of the input is loaded once for all columns of the output that it be
 import numpy as np
 
 from edgecomp.device.target import Gpu, Target
-from edgecomp.plan.finish import RuntimeScale
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
@@ -15,6 +14,7 @@ from edgecomp.schedules.cpu import depthwise as cpu
 from edgecomp.schedules.cpu.dense import epilogue_of, refuse_dense, residual_of
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.columns import store_columns
+from edgecomp.schedules.mobile_gpu.dense import refuse_product
 from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.mobile_gpu.product_tiles import group_shape
 from edgecomp.schedules.mobile_gpu.vectors import load_vector
@@ -38,9 +38,7 @@ def match(operation: Operation, target: Target) -> str:
         return "several outputs per channel"
     if operation.inputs[1].shape[3] > _WIDEST_WINDOW:
         return "a wide window"
-    if isinstance(kind.finish, RuntimeScale):
-        return "activations that are quantized while the model runs"
-    return refuse_dense(kind, operation, target)
+    return refuse_product(kind, operation) or refuse_dense(kind, operation, target)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:

@@ -23,9 +23,12 @@ _MOST_BYTES = 8
 def match(operation: Operation, target: Target) -> str:
     """Claim what the CPU's schedule claims."""
     reason = cpu.match(operation, target)
-    if not reason and np.dtype(operation.output.dtype).itemsize > _MOST_BYTES:
-        return f"elements of {operation.output.dtype}"
-    return reason
+    if reason:
+        return reason
+    dtype = operation.output.dtype
+    if operation.inputs[0].dtype != dtype:
+        return f"a table of {operation.inputs[0].dtype} that becomes {dtype}"
+    return f"elements of {dtype}" if np.dtype(dtype).itemsize > _MOST_BYTES else ""
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:

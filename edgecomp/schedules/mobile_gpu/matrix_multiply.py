@@ -3,7 +3,7 @@
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.schedules.cpu import matrix_multiply as cpu
-from edgecomp.schedules.mobile_gpu.dense import emit_dense, refuse_finish
+from edgecomp.schedules.mobile_gpu.dense import emit_dense, refuse_product
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "opencl_matrix_multiply"
@@ -15,7 +15,7 @@ def match(operation: Operation, target: Target) -> str:
     reason = cpu.match(operation, target)
     if reason or not isinstance(kind, MatrixMultiply):
         return reason
-    return refuse_finish(kind)
+    return refuse_product(kind, operation)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
