@@ -1,0 +1,43 @@
+"""Fine-tuning of quantized models in torch: what is trained is the portable file itself.
+
+    model = edgecomp.quantize(module, "images/", args=(example,))
+    tuned = edgecomp.train.finetune(model, batches, torch.nn.functional.cross_entropy)
+    edgecomp.compile(tuned.model, "raspberry-pi-5", output="bundle")
+
+docs/quantization-aware.md explains. torch is imported when a name of this package is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from edgecomp.errors import Code, EdgecompError
+
+if TYPE_CHECKING:
+    from edgecomp.train.finetune import Finetuned, finetune
+    from edgecomp.train.loss import distillation_loss
+    from edgecomp.train.network import Network
+
+__all__ = ["Finetuned", "Network", "distillation_loss", "finetune"]
+
+_MODULES = {
+    "Finetuned": "edgecomp.train.finetune",
+    "Network": "edgecomp.train.network",
+    "distillation_loss": "edgecomp.train.loss",
+    "finetune": "edgecomp.train.finetune",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'edgecomp.train' has no attribute '{name}'")
+    try:
+        importlib.import_module("torch")
+    except ImportError as error:
+        raise EdgecompError(
+            Code.PACKAGE_MISSING,
+            "torch is not installed, and training needs it",
+            hint="pip install 'edgecomp[torch]'",
+        ) from error
+    found = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = found  # `finetune` is the function, also once its module is imported
+    return found
