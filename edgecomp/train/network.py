@@ -83,7 +83,8 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         for index, value in enumerate(self._fixed):
             array = constant_array(value)
             self.register_buffer(f"constant_{index}", _tensor(array), persistent=False)
-        self._steps = [(node, what) for node, what in functions.items()]
+        self._steps = list(functions.items())
+        self._rounding = {node for node in self.place_of if self._only_rounds(node)}
         self._batched = _has_batch(graph)
 
     def forward(self, *inputs: Any) -> Any:
@@ -163,6 +164,10 @@ class Network(torch.nn.Module):  # type: ignore[misc]
                 continue
             value = node.inputs[0]
             assert value is not None
+            if node in self._rounding:
+                key = (node.outputs[0], self.quantizer_of[node])
+                restored[key] = self.quantizer_of[node].round(known[value])
+                continue
             if node.op_type == "QuantizeLinear":
                 known[node.outputs[0]] = self._store(node, known[value])
                 continue
@@ -171,6 +176,16 @@ class Network(torch.nn.Module):  # type: ignore[misc]
                 restored[key] = self._restore(node, known[value])
             known[node.outputs[0]] = restored[key]
         return tuple(known[value] for value in self.model.graph.outputs)
+
+    def _only_rounds(self, node: ir.Node) -> bool:
+        """Whether a QuantizeLinear's numbers are only read as real ones, by the same scale."""
+        result, quantizer = node.outputs[0], self.quantizer_of[node]
+        return (
+            node.op_type == "QuantizeLinear"
+            and self.place_of[node].axis is None
+            and not result.is_graph_output()
+            and all(self.quantizer_of.get(use.node) is quantizer for use in result.uses())
+        )
 
     def _store(self, node: ir.Node, x: torch.Tensor) -> torch.Tensor:
         place, quantizer = self.place_of[node], self.quantizer_of[node]
@@ -328,8 +343,7 @@ def _is_float_weight(value: ir.Value) -> bool:
     if array is None or array.size < 2:
         return False
     return any(
-        is_operator(use.node, *_WEIGHTS)
-        and use.idx in _WEIGHTS[use.node.op_type]
+        (is_operator(use.node, *_WEIGHTS) and use.idx in _WEIGHTS[use.node.op_type])
         or _is_bias_of_product(use.node, use.idx)
         for use in value.uses()
     )

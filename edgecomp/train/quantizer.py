@@ -18,6 +18,7 @@ take ``g / s0^2``. Optimizers that normalize gradients (Adam) are not changed by
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -31,6 +32,42 @@ def round_through(x: torch.Tensor) -> torch.Tensor:
     The sum is exact: the difference is a multiple of x's last bit and no larger than a half.
     """
     return x + (torch.round(x) - x).detach()
+
+
+class RoundTensor(torch.autograd.Function):  # type: ignore[misc]
+    """``restore(store(x))`` with one scale and zero point, as one step, which reads memory less."""
+
+    @staticmethod
+    def forward(
+        x: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, low: int, high: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The result, and what backward needs: x in steps, before and after rounding."""
+        steps = x / scale
+        rounded = torch.round(torch.clamp(steps, low - zero, high - zero))
+        return rounded * scale, steps, rounded
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        """Keep it."""
+        _, scale, zero, ctx.low, ctx.high = inputs
+        _, steps, rounded = output
+        ctx.mark_non_differentiable(steps, rounded)
+        ctx.save_for_backward(steps, rounded, scale, zero)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor, *_: Any) -> tuple[Any, ...]:
+        """The gradients of the module's head."""
+        steps, rounded, scale, zero = ctx.saved_tensors
+        inside = (steps >= ctx.low - zero) & (steps <= ctx.high - zero)
+        kept = torch.where(inside, grad, 0.0)
+        of_scale = (grad * rounded).sum() - (kept * steps).sum()
+        of_zero = (kept.sum() - grad.sum()) * scale
+        return kept, of_scale, of_zero, None, None
+
+    @staticmethod
+    def vmap(_: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        """Scale and zero point are those of all samples."""
+        return RoundTensor.apply(*inputs), (in_dims[0],) * 3
 
 
 class Quantizer(torch.nn.Module):  # type: ignore[misc]
@@ -95,6 +132,12 @@ class Quantizer(torch.nn.Module):  # type: ignore[misc]
         """Real numbers of stored ones."""
         scale, zero = self._spread(stored, axis, block)
         return (stored - zero) * scale
+
+    def round(self, x: torch.Tensor) -> torch.Tensor:
+        """Real numbers to those that are stored, with one scale."""
+        scale, zero = self.scale().reshape(()), self.zero_point().reshape(())
+        rounded: torch.Tensor = RoundTensor.apply(x, scale, zero, self.low, self.high)[0]
+        return rounded
 
     def _spread(
         self, like: torch.Tensor, axis: int | None, block: int

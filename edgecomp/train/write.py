@@ -37,9 +37,9 @@ def trained_model(network: Network) -> ir.Model:
             continue
         if quantizer not in taken:
             taken[quantizer] = _write(graph, node, quantizer, owned)
-        for index, value in enumerate(taken[quantizer], start=1):
-            if value is not None and len(node.inputs) > index:
-                node.replace_input_with(index, value)
+        for index, written in enumerate(taken[quantizer], start=1):
+            if written is not None and len(node.inputs) > index:
+                node.replace_input_with(index, written)
     remove_unused(model)
     _warn_of_floats(network.model, model)
     return model

@@ -105,7 +105,7 @@ def _softmax(function: Function) -> Builder:
 
 
 def _plain(function: Function) -> Builder:
-    return lambda node: function
+    return lambda _: function
 
 
 _PLAIN: dict[str, Function] = {

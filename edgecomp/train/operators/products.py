@@ -95,7 +95,7 @@ BUILDERS: dict[str, Builder] = {
     "Gemm": _gemm,
     "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm,
-    "MatMul": lambda node: torch.matmul,
+    "MatMul": lambda _: torch.matmul,
     "ReduceL2": _reduction(_length),
     "ReduceLogSumExp": _reduction(torch.logsumexp),
     "ReduceMax": _reduction(torch.amax),
