@@ -55,7 +55,7 @@ CASES = [
     ("Conv", (1, 4, 9), [array(6, 4, 3), array(6)], {"strides": [2]}),
     ("Conv", (1, 2, 4, 5, 4), [array(3, 2, 2, 3, 2)], {"pads": [0, 1, 0, 0, 1, 1]}),
     ("ConvTranspose", IMAGE, [array(4, 3, 3, 3), array(3)], {"strides": [2, 2]}),
-    ("ConvTranspose", IMAGE, [array(4, 3, 3, 3), array(3)],
+    ("ConvTranspose", IMAGE, [array(4, 3, 3, 3), array(6)],
      {"strides": [2, 2], "pads": [1, 0, 1, 1], "output_padding": [1, 1], "group": 2}),
     ("MaxPool", IMAGE, [], {"kernel_shape": [3, 2], "pads": [1, 0, 0, 1], "strides": [2, 1]}),
     ("MaxPool", IMAGE, [], {"kernel_shape": [3, 3], "ceil_mode": 1, "strides": [2, 2]}),
