@@ -29,17 +29,11 @@ def trained_model(network: Network) -> ir.Model:
         copy = graph.initializers[value.name or ""]
         assert value.dtype is not None
         copy.const_value = ir.Tensor(network.stored(value), dtype=value.dtype, name=value.name)
-    taken: dict[Quantizer | BiasQuantizer, list[ir.Value | None]] = {}
-    owned: set[ir.Value] = set()
+    owners: dict[ir.Value, Quantizer | BiasQuantizer] = {}
     for own, node in zip(network.model.graph, graph, strict=True):
         quantizer = network.quantizer_of.get(own)
-        if quantizer is None:
-            continue
-        if quantizer not in taken:
-            taken[quantizer] = _write(graph, node, quantizer, owned)
-        for index, written in enumerate(taken[quantizer], start=1):
-            if written is not None and len(node.inputs) > index:
-                node.replace_input_with(index, written)
+        if quantizer is not None:
+            _write(graph, node, quantizer, owners)
     remove_unused(model)
     _warn_of_floats(network.model, model)
     return model
@@ -59,32 +53,41 @@ def _write(
     graph: ir.Graph,
     node: ir.Node,
     quantizer: Quantizer | BiasQuantizer,
-    owned: set[ir.Value],
-) -> list[ir.Value | None]:
-    """Scale and zero point in the graph; another quantizer's initializers are left to it."""
+    owners: dict[ir.Value, Quantizer | BiasQuantizer],
+) -> None:
+    """Scale and zero point of a node; what another quantizer has written is left to it."""
     with torch.no_grad():
         arrays = [quantizer.scale().cpu().numpy()]
         if isinstance(quantizer, Quantizer):
             arrays.append(quantizer.zero_point().cpu().numpy())
-    found: list[ir.Value | None] = []
     for index, array in enumerate(arrays, start=1):
         value = node.inputs[index] if len(node.inputs) > index else None
-        found.append(None if value is None else _put(graph, value, array, owned))
-    return found
+        before = constant_array(value)
+        if value is None or before is None or owners.get(value) is quantizer:
+            continue
+        wanted: AnyArray = array.reshape(before.shape).astype(before.dtype)
+        if value in owners or value.producer() is not None:
+            value = _known(owners, quantizer, wanted) or new_initializer(
+                graph, value.name or "scale", wanted
+            )
+            node.replace_input_with(index, value)
+        else:
+            value.const_value = ir.Tensor(wanted, dtype=value.dtype, name=value.name)
+        owners[value] = quantizer
 
 
-def _put(graph: ir.Graph, value: ir.Value, array: AnyArray, owned: set[ir.Value]) -> ir.Value:
-    before = constant_array(value)
-    assert before is not None
-    wanted = array.reshape(before.shape).astype(before.dtype)
-    if value in owned or value.producer() is not None:
-        if np.array_equal(before, wanted):
-            return value
-        value = new_initializer(graph, value.name or "scale", wanted)
-    else:
-        value.const_value = ir.Tensor(wanted, dtype=value.dtype, name=value.name)
-    owned.add(value)
-    return value
+def _known(
+    owners: dict[ir.Value, Quantizer | BiasQuantizer],
+    quantizer: Quantizer | BiasQuantizer,
+    wanted: AnyArray,
+) -> ir.Value | None:
+    """What the same quantizer has written for another node."""
+    for value, owner in owners.items():
+        array = constant_array(value)
+        if owner is quantizer and array is not None and array.dtype == wanted.dtype:
+            if np.array_equal(array, wanted):
+                return value
+    return None
 
 
 def _warn_of_floats(before: ir.Model, after: ir.Model) -> None:

@@ -11,6 +11,7 @@ same images, without labels: to answer as the float network does. Seeds draw the
 order of images. Accuracies are those of the written files in onnxruntime.
 """
 
+import itertools
 import pathlib
 import sys
 import time
@@ -54,7 +55,7 @@ def rescaled(model, spread, seed):
             (array * factor.reshape(along)).astype(np.float32), name=value.name
         )
 
-    for before, after in zip(layers, layers[1:], strict=False):
+    for before, after in itertools.pairwise(layers):
         channels = constant_array(before.inputs[1]).shape[0]
         factor = 2.0 ** rng.uniform(-spread, spread, channels)
         scale(before.inputs[1], factor, 0)

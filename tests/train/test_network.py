@@ -68,10 +68,10 @@ def small(rng, **attributes):
     )
     scale = (np.float32(0.02) * np.full(4, 0.01, np.float32)).astype(np.float32)
     y = g("Relu", g("Conv", x, weight, g.bias(rng.integers(-99, 99, 4), scale), name="first"))
-    y = g.dequantize(g.quantize(y, 0.03, 0), 0.03, 0)
+    y = g.dequantize(g.quantize(y, 0.2, 0), 0.2, 0)
     y = g("MaxPool", y, kernel_shape=[6, 6], name="greatest")
-    y = g("Flatten", g.dequantize(g.quantize(y, 0.03, 0), 0.03, 0), name="flat")
-    y = g.dequantize(g.quantize(y, 0.03, 0), 0.03, 0)
+    y = g("Flatten", g.dequantize(g.quantize(y, 0.2, 0), 0.2, 0), name="flat")
+    y = g.dequantize(g.quantize(y, 0.2, 0), 0.2, 0)
     last = g.weight(rng.integers(-127, 128, (4, 5)), 0.01)
     return g.model(g("Gemm", y, last, normal(rng, 5), name="last"))
 
