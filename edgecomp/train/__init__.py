@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from edgecomp.train.finetune import Finetuned, finetune
     from edgecomp.train.loss import distillation_loss
     from edgecomp.train.network import Network
+    from edgecomp.train.write import trained_model
 
-__all__ = ["Finetuned", "Network", "distillation_loss", "finetune"]
+__all__ = ["Finetuned", "Network", "distillation_loss", "finetune", "trained_model"]
 
 _MODULES = {
     "Finetuned": "edgecomp.train.finetune",
     "Network": "edgecomp.train.network",
     "distillation_loss": "edgecomp.train.loss",
     "finetune": "edgecomp.train.finetune",
+    "trained_model": "edgecomp.train.write",
 }
 
 
