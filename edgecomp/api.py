@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.debugging.result import DebugReport
     from edgecomp.lower.check_report import CheckReport
-    from edgecomp.train.finetune import Loss
+    from edgecomp.train.loop import Loss
     from edgecomp.tune.result import TuneResult
 
 
@@ -218,7 +218,7 @@ def finetune(
 
     Args:
         model: as for ``build``; one that is quantized already is trained as it is.
-        batches: inputs, or pairs of inputs and targets (see ``train.finetune.finetune``).
+        batches: inputs, or pairs of inputs and targets (see ``train.loop.finetune``).
         loss: of outputs and targets; None to learn the float model's outputs.
         calibration_dataset: path, iterable or reader (see ``calibrate.readers``).
         options: how it is quantized; the result is written to ``options.output`` where that is

@@ -14,7 +14,7 @@ from edgecomp.progress import Progress
 from edgecomp.steps.prepare import prepare
 
 if TYPE_CHECKING:
-    from edgecomp.train.finetune import Loss
+    from edgecomp.train.loop import Loss
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,7 @@
 """Fine-tuning of quantized models in torch: what is trained is the portable file itself.
 
+    import edgecomp.train
+
     model = edgecomp.quantize(module, "images/", args=(example,))
     tuned = edgecomp.train.finetune(model, batches, torch.nn.functional.cross_entropy)
     edgecomp.compile(tuned.model, "raspberry-pi-5", output="bundle")
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgecomp.errors import Code, EdgecompError
 
 if TYPE_CHECKING:
-    from edgecomp.train.finetune import Finetuned, finetune
+    from edgecomp.train.loop import Finetuned, finetune
     from edgecomp.train.loss import distillation_loss
     from edgecomp.train.network import Network
     from edgecomp.train.write import trained_model
@@ -21,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Finetuned", "Network", "distillation_loss", "finetune", "trained_model"]
 
 _MODULES = {
-    "Finetuned": "edgecomp.train.finetune",
+    "Finetuned": "edgecomp.train.loop",
     "Network": "edgecomp.train.network",
     "distillation_loss": "edgecomp.train.loss",
-    "finetune": "edgecomp.train.finetune",
+    "finetune": "edgecomp.train.loop",
     "trained_model": "edgecomp.train.write",
 }
 
@@ -40,6 +42,4 @@ def __getattr__(name: str) -> Any:
             "torch is not installed, and training needs it",
             hint="pip install 'edgecomp[torch]'",
         ) from error
-    found = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = found  # `finetune` is the function, also once its module is imported
-    return found
+    return getattr(importlib.import_module(_MODULES[name]), name)

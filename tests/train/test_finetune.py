@@ -69,7 +69,7 @@ def test_the_float_model_is_learned_without_labels(samples):
     given = {"calibration_dataset": samples, "options": options, "args": EXAMPLE}
     before = edgecomp.quantize(module, samples, options=options, args=EXAMPLE)
     batches = [samples[i : i + 16] for i in range(0, 64, 16)]
-    after = edgecomp.finetune(module, batches, **given, epochs=20, learning_rate=3e-3)
+    after = edgecomp.finetune(module, batches, **given, epochs=10, learning_rate=5e-3)
     with torch.no_grad():
         wanted = module(torch.from_numpy(samples))
         losses = [

@@ -5,10 +5,13 @@ import pytest
 import torch
 from helpers.graphs import Graph, normal
 from helpers.networks import NAMES, networks
+from helpers.onnxruntime_quantizer import quantize_by_onnxruntime
 from helpers.qdq import QdqGraph
 
 import edgecomp
+from edgecomp import api
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.load import load_model
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.qdq import recognize
 from edgecomp.graph.run import random_feeds, run_model
@@ -59,7 +62,27 @@ def test_it_computes_what_the_file_says(name):
     compare(moved(network), trained_model(network))
 
 
-def small(rng, **attributes):
+def test_a_model_of_another_tool(tmp_path, rng):
+    """Its zero points are shared, and every node has scales of its own."""
+    g = Graph()
+    x = g("Conv", g.input("x", (1, 3, 9, 9)), normal(rng, 8, 3, 3, 3), normal(rng, 8))
+    x = g("MaxPool", g("Relu", x), kernel_shape=[3, 3], strides=[2, 2])
+    x = g("Add", g("Conv", x, normal(rng, 8, 1, 3, 3), group=8, pads=[1, 1, 1, 1]), x)
+    x = g("Flatten", g("GlobalAveragePool", x))
+    api.save(g.model(g("Gemm", x, normal(rng, 8, 5), normal(rng, 5))), tmp_path / "float.onnx")
+    feeds = [{"x": normal(rng, 1, 3, 9, 9)} for _ in range(8)]
+    quantize_by_onnxruntime(
+        tmp_path / "float.onnx", feeds, tmp_path / "int8.onnx", per_channel=True
+    )
+    model = load_model(str(tmp_path / "int8.onnx"))
+    network = Network(model)
+    compare(network, model)
+    after = trained_model(moved(network))
+    compare(network, after)
+    assert set(recognize(after.graph).refusals) == set(recognize(model.graph).refusals)
+
+
+def small(rng):
     """Two products with a maximum between; the second keeps its float result."""
     g = QdqGraph()
     x = g.dequantize(g.quantize(g.input("x", (1, 3, 8, 8)), 0.02, 128), 0.02, 128)
