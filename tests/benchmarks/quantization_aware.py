@@ -1,8 +1,8 @@
 """What fine-tuning gives back of what 8 bits take from a depthwise network.
 
-    python tests/benchmarks/quantization_aware.py [--seeds 3] [--epochs 10] [--rates 3e-4,1e-3]
+    python tests/benchmarks/quantization_aware.py [--seeds 3] [--epochs 12] [--rates 3e-4,1e-3]
 
-The digits network of examples/digits (98 % and more of 2,000 test images) in three forms: as it
+The digits network of examples/digits (98 % and more of 2,000 test images) in two forms: as it
 is, and with the channels in front of and behind each depthwise convolution scaled by random powers
 of two, by which a float network computes the same and one scale per weight tensor does not suffice
 (Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization through Weight Equalization and
@@ -95,7 +95,7 @@ def main():
     """Print the table."""
     parser = new_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--rates", default="3e-4,1e-3", help="of weights and of steps")
     parser.add_argument("--spread", type=float, default=2.0)
     parser.add_argument("--only", default="", help="subjects with this in their name")
