@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from edgecomp.device.load import load_target
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgecomp.bundle.toolchain import ToolchainUse
     from edgecomp.debugging.result import DebugReport
     from edgecomp.lower.check_report import CheckReport
+    from edgecomp.train.loop import Loss
     from edgecomp.tune.result import TuneResult
 
 
@@ -284,6 +285,62 @@ def within_budget(
         )
     write_recipe(report, path)
     return by_recipe(options, path), report
+
+
+def finetune(
+    model: Any,
+    batches: Iterable[Any],
+    loss: "Loss | None" = None,
+    *,
+    calibration_dataset: Any = None,
+    options: QuantizeOptions | None = None,
+    args: Sequence[Any] | None = None,
+    epochs: int = 1,
+    learning_rate: float = 1e-4,
+    step_learning_rate: float = 1e-3,
+    progress: Progress = silent,
+) -> "ir.Model":
+    """Quantize a model, then train it in torch as it will be built (QDQ ONNX).
+
+    Args:
+        model: as for ``build``; one that is quantized already is trained as it is.
+        batches: inputs, or pairs of inputs and targets (see ``train.loop.finetune``).
+        loss: of outputs and targets; None to learn the float model's outputs.
+        calibration_dataset: path, iterable or reader (see ``calibrate.readers``).
+        options: how it is quantized; the result is written to ``options.output`` where that is
+            given.
+        args: example inputs of a torch module.
+        epochs: how often all batches are read.
+        learning_rate: of weights, at the beginning; it falls to zero along a cosine.
+        step_learning_rate: of scales and zero points, in shares of the scale and of the range.
+        progress: told about every step.
+
+    Raises:
+        EdgecompError: what ``quantize`` raises; PACKAGE_MISSING without torch,
+            OPERATOR_UNSUPPORTED where an operator cannot be trained through.
+    """
+    from edgecomp.steps.finetune import finetune as train
+
+    options = options or QuantizeOptions(precision="w8a8")
+    if options.output is not None:
+        require_free(options.output, model, force=options.force)
+    with errors_about(model):
+        trained, facts = train(
+            model,
+            batches,
+            loss,
+            options=options,
+            dataset=calibration_dataset,
+            args=args,
+            progress=progress,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            step_learning_rate=step_learning_rate,
+        )
+    save_recipe(facts, options)
+    if options.output is not None:
+        save(trained, options.output)
+    return trained
 
 
 def debug(

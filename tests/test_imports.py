@@ -17,7 +17,7 @@ LAYERS = (
     {"steps", "doctor"},
     {"budget"},
     {"tune", "debugging"},
-    {"frontend", "passes", "compress", "lower", "bundle", "bench"},
+    {"frontend", "passes", "compress", "lower", "bundle", "bench", "train"},
     {"calibrate", "schedules", "native", "reference", "recipe"},
     {"images", "native_model"},
     {"graph", "device", "plan", "options"},
@@ -43,7 +43,7 @@ LAYERS = (
 #: Library -> who imports it at the head of a file; all others only where they use it, so that
 #: what needs no model answers at once.
 HEAVY = {
-    "torch": set(),
+    "torch": {"train"},
     "onnxruntime": set(),
     "tvm": {"lower", "schedules"},
     "tvm_ffi": {"lower", "schedules"},

@@ -1,0 +1,73 @@
+"""Quantize a model, then train what was quantized."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from edgecomp.device.load import load_target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import is_quantized
+from edgecomp.options import QuantizeOptions
+from edgecomp.progress import Progress
+from edgecomp.steps.prepare import prepare
+
+if TYPE_CHECKING:
+    from edgecomp.train.loop import Loss
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(
+    source: Any,
+    batches: Iterable[Any],
+    loss: "Loss | None",
+    *,
+    options: QuantizeOptions,
+    dataset: Any,
+    args: Sequence[Any] | None,
+    progress: Progress,
+    epochs: int,
+    learning_rate: float,
+    step_learning_rate: float,
+) -> tuple[ir.Model, dict[str, Any]]:
+    """See ``api.finetune``; returns the trained model and the facts of its quantization."""
+    from edgecomp import train
+
+    run = train.finetune  # asks for torch before anything is computed
+    plain = QuantizeOptions(
+        input=options.input,
+        constant=options.constant,
+        bound=options.bound,
+        opset=options.opset,
+        strip_pruned=options.strip_pruned,
+        seed=options.seed,
+    )
+    target = load_target(options.target) if options.target else None
+    teacher = prepare(source, plain, progress, args=args, target=target).model
+    if is_quantized(teacher) and loss is None:
+        raise EdgecompError(
+            Code.USAGE,
+            "the model is quantized already: there is no float model to learn from",
+            hint="give a loss and batches with targets, or the float model",
+        )
+    prepared = prepare(teacher.clone(), options, progress, dataset=dataset, target=target)
+    if not is_quantized(prepared.model):
+        raise EdgecompError(
+            Code.USAGE,
+            f"nothing of the model is quantized with precision {options.precision}",
+            hint="give QuantizeOptions(precision='w8a8')",
+        )
+    found = run(
+        prepared.model,
+        batches,
+        loss,
+        teacher=teacher if loss is None else None,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        step_learning_rate=step_learning_rate,
+        progress=progress,
+    )
+    logger.info("mean loss by epoch: %s", ", ".join(f"{each:.4g}" for each in found.losses))
+    return found.model, prepared.facts
