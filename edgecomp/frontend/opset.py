@@ -38,8 +38,9 @@ def convert_opset(model: ir.Model, version: int = INTERNAL_OPSET) -> bool:
     """
     given = standard_version(model)
     if given > _NEWEST_RELEASED and _means_the_same(model, _NEWEST_RELEASED):
-        model.opset_imports.pop("ai.onnx", None)
-        model.opset_imports[""] = _NEWEST_RELEASED
+        _renumber(model, _NEWEST_RELEASED)
+        if not _takes_its_types(model):
+            _renumber(model, given)
     if given >= version:
         return False
     if not _has_standard_nodes(model):
@@ -94,6 +95,22 @@ def _means_the_same(model: ir.Model, version: int) -> bool:
         for node in ir.traversal.RecursiveGraphIterator(model.graph)
         if node.domain in ("", "ai.onnx")
     )
+
+
+def _renumber(model: ir.Model, version: int) -> None:
+    model.opset_imports.pop("ai.onnx", None)
+    model.opset_imports[""] = version
+
+
+def _takes_its_types(model: ir.Model) -> bool:
+    """Whether the operators are defined for the types of the model's values."""
+    try:
+        onnx.shape_inference.infer_shapes(
+            skeleton_proto(model), check_type=True, strict_mode=True
+        )
+    except onnx.shape_inference.InferenceError:
+        return False
+    return True
 
 
 def is_renumbered(before: ir.Model, after: ir.Model) -> bool:
