@@ -14,7 +14,6 @@ from edgecomp.options import WEIGHT_BITS, BuildOptions, QuantizeOptions
 from edgecomp.progress import silent
 from edgecomp.steps.prepare import prepare
 
-
 #: Inputs that share a scale, where they are not 64: of signs all of an output.
 GROUP = {"binary": -1}
 
