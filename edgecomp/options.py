@@ -30,9 +30,10 @@ PRECISIONS = {
     "w4a16": ("w4a32", "weight_only_wi4_afp32", "int4"),
     "w3a16": ("w3a32",),
     "w2a16": ("w2a32", "weight_only_wi2_afp32", "int2"),
+    "binary": ("w1a16", "w1a32"),
 }
 #: Bits of a weight, by the precisions that store weights in few bits and nothing else.
-WEIGHT_BITS = {"w8a16": 8, "w4a16": 4, "w3a16": 3, "w2a16": 2}
+WEIGHT_BITS = {"w8a16": 8, "w4a16": 4, "w3a16": 3, "w2a16": 2, "binary": 1}
 #: Types that weights are rounded to, by the precisions that do nothing else.
 WEIGHT_TYPES = {
     "fp16": "float16",
@@ -180,8 +181,9 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
         "the model faster on --target, other layers stay float; fp16, bf16, fp8 (E4M3), "
         "fp8-e5m2: weights of all products and tables as such floats, widened in registers, "
-        "while activations stay float32; w8a16, w4a16, w3a16, w2a16: weights of matrix products in so many bits, "
-        "unpacked in registers, while activations stay float32 (not 16-bit integers)",
+        "while activations stay float32; w8a16, w4a16, w3a16, w2a16, binary (a sign): weights of "
+        "matrix products in so many bits, unpacked in registers, while activations stay float32 "
+        "(not 16-bit integers)",
         choices=tuple(PRECISIONS),
     )
     target: str = _option(
@@ -226,8 +228,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     group_size: int | None = _option(
         None,
         "inputs of a layer whose weights of few bits share a scale, a multiple of 16 that divides "
-        "the inputs of every layer, or -1 for one scale per output; by default 64, where the "
-        "last group may be smaller",
+        "the inputs of every layer, or -1 for one scale per output, as by default for binary; "
+        "for others it is 64, where the last group may be smaller",
         metavar="N",
     )
     symmetric: bool = _option(True, "weights of few bits have no zero points")
@@ -362,6 +364,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     f"it is for weights of few bits, and the precision is {self.precision}",
                     hint="add --precision w4a16, or leave it out",
                 )
+        if self.precision == "binary" and not self.symmetric:
+            raise _usage("symmetric", "signs have no zero points", hint="leave it out")
         if self.group_size is not None and self.group_size != -1:
             if self.group_size < _LEAST_GROUP or self.group_size % _LEAST_GROUP:
                 raise _usage(

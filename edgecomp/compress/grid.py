@@ -8,6 +8,9 @@ zero point where the form is asymmetric:
 Symmetric forms have the zero point in the middle, ``2**(bits - 1)``, and a scale that puts the
 largest magnitude half a step beyond the greatest number: clipping it costs no more than rounding
 others does, and all numbers are used.
+
+Of 1 bit are signs: ``w' = (2 * stored - 1) * scale``, where the scale of least squared error is the
+mean magnitude of the group.
 """
 
 import dataclasses
@@ -30,7 +33,7 @@ class WeightForm:
     """How weights are stored.
 
     Attributes:
-        bits: 2, 3, 4 or 8.
+        bits: 1, 2, 3, 4 or 8.
         group: elements of K with one scale; 0 for whole columns.
         symmetric: whether the zero point is the middle.
         ranges: ``minmax``: a group's scale reaches its largest weights; ``mse``: it is the one
@@ -68,18 +71,25 @@ class Grid:
 
     def store(self, weight: Real) -> Numbers:
         """Nearest numbers of weights [.., N]."""
+        if self.largest == 1:
+            return (weight >= 0).astype(np.uint8)
         steps = np.rint(weight / self.scale.astype(np.float64)) + self.zero
         return np.clip(steps, 0, self.largest).astype(np.uint8)
 
     def real(self, numbers: Numbers) -> Real:
         """Weights of numbers [.., N], rounded to float32 as kernels have them."""
         steps = numbers.astype(np.float32) - self.zero.astype(np.float32)
+        if self.largest == 1:
+            steps = 2 * steps - 1
         real: Real = (steps * self.scale).astype(np.float64)
         return real
 
 
 def grid_of(group: Real, form: WeightForm) -> Grid:
     """Scale and zero point of each column of a group [k, N]."""
+    if form.bits == 1:
+        scale = _usable(np.abs(group).mean(axis=0))
+        return Grid(scale, np.zeros(scale.shape, np.uint8), form.largest)
     best = _grid(group, form, 1.0)
     if form.ranges == "minmax":
         return best

@@ -31,13 +31,13 @@ _MOST_ROWS_OF_BYTES = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PackedWeights:
-    """A matrix ``(numbers - zeros) * scales``.
+    """A matrix ``(numbers - zeros) * scales``; of 1 bit, ``(2 * numbers - 1) * scales``.
 
     Attributes:
         numbers: uint8 [K, N], below ``2**bits``.
         scales: float32 [blocks, N].
-        zeros: uint8 [blocks, N].
-        bits: 2, 3, 4 or 8.
+        zeros: uint8 [blocks, N]; 0 of 1 bit.
+        bits: 1, 2, 3, 4 or 8.
         block: elements of K per block; the last one may have fewer.
     """
 
@@ -51,6 +51,8 @@ class PackedWeights:
         """The matrix: float32 [K, N]."""
         group = np.arange(len(self.numbers)) // self.block
         steps = self.numbers.astype(np.float32) - self.zeros.astype(np.float32)[group]
+        if self.bits == 1:
+            steps = 2 * steps - 1
         matrix: AnyArray = steps * self.scales[group]
         return matrix
 
@@ -170,15 +172,24 @@ def _parts(
     return numbers, scale.reshape(shape), points.reshape(shape), bits, 1 - axis, 0
 
 
+def _are_signs(numbers: AnyArray, points: AnyArray) -> bool:
+    middle = int(points.flat[0])
+    steps = numbers.astype(np.int16) - middle
+    return bool((points == middle).all() and (np.abs(steps) == 1).all())
+
+
 def _narrowed(
     numbers: AnyArray, points: AnyArray, bits: int
 ) -> tuple[AnyArray, AnyArray, int]:
     """Numbers and zero points with as few bits as the numbers need.
 
-    3 bits come in a type of four, and so do 2 before opset 25 and in MatMulNBits.
+    3 bits come in a type of four, and so do 2 before opset 25 and in MatMulNBits. Those that are
+    all one step from a zero point that all share are signs: 1 bit.
     """
     if not numbers.size:
         return numbers, points, bits
+    if _are_signs(numbers, points):
+        return (numbers > points.flat[0]).astype(np.uint8), np.zeros_like(points), 1
     least = int(numbers.min())
     if int(points.min()) < least:
         return numbers, points, bits

@@ -3,7 +3,8 @@
     MatMul(x, W [K, N])  =>  MatMul(x, DequantizeLinear(w4 [K, N], scales [K / block, N]))
 
 for MatMul and Gemm whose stored weights are given. The stored type is the smallest that holds the
-bits in the model's operator set: int2 from opset 25 on, int4 (also for 3 bits) and int8; their
+bits in the model's operator set: int2 from opset 25 on (also for signs, -1 and 1), int4 (also for 3
+bits) and int8; their
 unsigned forms with zero points where the zero points are not all in the middle. One group per
 column has no blocks, but a scale per index of the axis. The float weights go where nothing else
 reads them.
@@ -78,10 +79,12 @@ def _constants(
 ) -> list[ir.Value]:
     """Numbers, scales and, where they say something, zero points."""
     middle = 1 << weights.bits - 1
-    symmetric = bool((weights.zeros == middle).all())
+    signs = weights.bits == 1
+    symmetric = signs or bool((weights.zeros == middle).all())
     dtype = stored_type(weights.bits, model.opset_imports[""], symmetric=symmetric)
     less = middle if symmetric else 0
-    numbers = (weights.numbers.astype(np.int16) - less).astype(dtype)
+    steps = weights.numbers.astype(np.int16) * (2 if signs else 1)
+    numbers = (steps - less).astype(dtype)
     arrays = {"stored": numbers, "scale": _unblocked(weights.scales)}
     if not symmetric:
         arrays["zero_point"] = _unblocked(weights.zeros.astype(dtype))

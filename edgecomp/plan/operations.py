@@ -91,10 +91,10 @@ class PackedMatrixMultiply:
     outputs: y row-major [..., N]; sums float32 [..., blocks], for the kernels' own use.
 
     ``y = activation(a @ ((numbers - zeros) * scales) + bias)``; row k of the matrix belongs to
-    block ``k // block``.
+    block ``k // block``. Of 1 bit are signs: ``(2 * numbers - 1) * scales``, and zeros are 0.
 
     Attributes:
-        bits: 2, 3, 4 or 8; numbers are below ``2**bits``.
+        bits: 1, 2, 3, 4 or 8; numbers are below ``2**bits``.
         block: elements of K that share a scale.
     """
 

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Inputs that share a scale where nothing else is asked for.
 DEFAULT_GROUP = 64
+#: Up to so many bits of a weight take 2 in the portable model where its operator set has them.
+_BITS_OF_OPSET_25 = 2
 
 
 def quantize_weights(
@@ -53,7 +55,7 @@ def quantize_weights(
             hint="give typical inputs, or --method rtn, which needs none",
         )
     form = _form(options)
-    if form.bits == 2:
+    if form.bits <= _BITS_OF_OPSET_25:
         _raise_opset(model)
     scope_options = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
@@ -102,9 +104,12 @@ def quantize_weights(
 
 
 def _form(options: QuantizeOptions) -> WeightForm:
-    group = DEFAULT_GROUP if options.group_size is None else max(0, options.group_size)
+    bits = WEIGHT_BITS[options.precision]
+    group = 0 if bits == 1 else DEFAULT_GROUP
+    if options.group_size is not None:
+        group = max(0, options.group_size)
     return WeightForm(
-        bits=WEIGHT_BITS[options.precision],
+        bits=bits,
         group=group,
         symmetric=options.symmetric,
         ranges=options.weight_ranges,

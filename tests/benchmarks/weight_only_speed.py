@@ -4,8 +4,8 @@
     python tests/benchmarks/weight_only_speed.py measure FOLDER
 
 ``build`` makes bundles of the products of a transformer's layers (query, key and value, output, up,
-down; with a Relu between) for this machine, in float32, with weights of 16 bits and of 8, 4, 3 and 2 in
-groups of 64; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
+down; with a Relu between) for this machine, in float32, with weights as floats of 16 and 8 bits, with
+integers of 8, 4, 3 and 2 bits in groups of 64, and with signs; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
 that does something else too only the ratios say anything, and they little.
 """
 
@@ -20,7 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edgecomp import api
 from edgecomp.options import BenchmarkOptions, BuildOptions
 
-_FORMS = ("fp32", "fp16", "bf16", "w8a16", "w4a16", "w3a16", "w2a16")
+_FORMS = (
+    "fp32", "fp16", "bf16", "fp8", "fp8-e5m2", "w8a16", "w4a16", "w3a16", "w2a16", "binary",
+)  # fmt: skip
 _ROUNDS = 3
 
 

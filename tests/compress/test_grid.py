@@ -79,3 +79,16 @@ def test_zero_stays_zero_where_all_weights_have_one_sign(rng):
     weight[3] = 0.0
     stored = round_to_nearest(weight, WeightForm(bits=4, group=16, symmetric=False))
     assert not stored.real()[3].any()
+
+
+@pytest.mark.parametrize("group", [0, 16])
+def test_signs_have_the_scale_of_least_error(group):
+    weight = np.random.default_rng(0).standard_normal((48, 5))
+    stored = round_to_nearest(weight, WeightForm(bits=1, group=group))
+    np.testing.assert_array_equal(stored.numbers, weight >= 0)
+    assert not stored.zeros.any()
+    blocks = weight.reshape(-1, group or 48, 5)
+    wanted = np.abs(blocks).mean(axis=1)  # the sum of squares is least there
+    np.testing.assert_allclose(stored.scales, wanted, rtol=1e-6)
+    real = np.where(weight >= 0, 1, -1) * np.repeat(wanted, group or 48, axis=0)
+    np.testing.assert_allclose(stored.real(), real, rtol=1e-6)

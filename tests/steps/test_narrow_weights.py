@@ -49,17 +49,20 @@ def test_a_bundle_gives_what_its_portable_model_says(precision, net, tmp_path):
     np.testing.assert_array_equal(same, found)
 
 
-def test_dynamic_sizes_share_the_weights(rng, tmp_path):
+@pytest.mark.parametrize("precision", ["fp16", "fp8"])
+def test_dynamic_sizes_share_the_weights(precision, rng, tmp_path):
     g = Graph()
     x = g.input("x", ("n", 96))
     model = g.proto(g("Relu", g("MatMul", x, normal(rng, 96, 64), name="p")))
     options = BuildOptions(
-        precision="fp16", input=("x:[n=1..8]x96",), output=tmp_path / "bundle"
+        precision=precision, input=("x:[n=1..8]x96",), output=tmp_path / "bundle"
     )
     bundle = api.build(model, options)
     api.verify(bundle)
     feeds = {"x": np.ones((5, 96), np.float32)}
-    fixed = prepare(model, QuantizeOptions(precision="fp16", input=("x:5x96",)), silent).model
+    fixed = prepare(
+        model, QuantizeOptions(precision=precision, input=("x:5x96",)), silent
+    ).model
     (wanted,) = Runner(fixed)(feeds).values()
     (found,) = bundle.run(feeds).values()
     np.testing.assert_allclose(found, wanted, atol=1e-4)

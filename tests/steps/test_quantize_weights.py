@@ -14,6 +14,9 @@ from edgecomp.options import WEIGHT_BITS, BuildOptions, QuantizeOptions
 from edgecomp.progress import silent
 from edgecomp.steps.prepare import prepare
 
+#: Inputs that share a scale, where they are not 64: of signs all of an output.
+GROUP = {"binary": -1}
+
 
 @pytest.fixture
 def perceptron(rng):
@@ -32,7 +35,11 @@ def data(rng):
 def test_gptq_where_there_are_data_else_rounding_to_nearest(precision, perceptron, data):
     found = prepare(perceptron, QuantizeOptions(precision=precision), silent, dataset=data)
     facts = found.facts["quantization"]
-    assert (facts["method"], facts["samples"], facts["group_size"]) == ("gptq", 40, 64)
+    assert (facts["method"], facts["samples"], facts["group_size"]) == (
+        "gptq",
+        40,
+        GROUP.get(precision, 64),
+    )
     assert facts["activations"] == "float32"
     assert [row["node"] for row in found.facts["weights"]] == ["up", "down"]
     for row in found.facts["weights"]:
@@ -114,6 +121,7 @@ def test_what_cannot_be(options, cause, hint, perceptron):
         ({"precision": "w4a16", "group_size": 0}, "expected a multiple of 16"),
         ({"precision": "w4a16", "method": "awq"}, "--method: unknown 'awq'"),
         ({"precision": "w4a16", "weight_ranges": "kl"}, "--weight-ranges: unknown 'kl'"),
+        ({"precision": "binary", "symmetric": False}, "signs have no zero points"),
         ({"precision": "w4a16", "bias_correction": True}, "quantized activations"),
     ],
 )

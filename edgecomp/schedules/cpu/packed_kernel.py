@@ -84,7 +84,8 @@ class PackedShape:
             lanes=lanes,
             vectors=max(1, min(wanted, -(-columns // lanes))),
             zero=zero,
-            takes_zero=zero is not None and Unpacker.has_table(target, kind.bits),
+            takes_zero=kind.bits == 1
+            or (zero is not None and Unpacker.has_table(target, kind.bits)),
             tile_rows=rows if few else min(rows, _ROWS_MANY[registers]),
             few=few,
         )

@@ -24,7 +24,10 @@ def operation(rows, depth, columns, bits, block, *, same_zero, activation=None):
         Value("x", (rows, depth), "float32"),
         constant("numbers", rng.integers(0, 2**bits, (depth, columns)).astype(np.uint8)),
         constant("scales", rng.uniform(0.01, 0.02, (blocks, columns)).astype(np.float32)),
-        constant("zeros", np.full_like(zeros, 2 ** (bits - 1)) if same_zero else zeros),
+        constant(
+            "zeros",
+            np.full_like(zeros, 2**bits // 2 if bits > 1 else 0) if same_zero else zeros,
+        ),
         constant("bias", rng.standard_normal(columns).astype(np.float32)),
     ]
     outputs = [Value("y", (rows, columns), "float32"), Value("s", (rows, blocks), "float32")]
@@ -36,7 +39,8 @@ def expected(operation, x):
         v.constant.astype(np.float64) for v in operation.inputs[1:]
     )
     block = np.arange(len(numbers)) // operation.kind.block
-    y = x.astype(np.float64) @ ((numbers - zeros[block]) * scales[block]) + bias
+    steps = 2 * numbers - 1 if operation.kind.bits == 1 else numbers - zeros[block]
+    y = x.astype(np.float64) @ (steps * scales[block]) + bias
     return np.maximum(y, 0) if operation.kind.activation else y
 
 
@@ -50,9 +54,12 @@ CASES = [
     (5, 64, 33, 2, 64, True),
     (1, 200, 37, 3, 64, True),
     (7, 90, 20, 4, 12, False),
+    (1, 200, 37, 1, 200, True),
+    (2, 70, 9, 1, 48, True),
+    (11, 100, 130, 1, 32, True),
 ]
 #: Of these, on emulators.
-FEW = [*CASES[1:5], (3, 100, 21, 3, 32, False)]
+FEW = [*CASES[1:5], (3, 100, 21, 3, 32, False), *CASES[-3:]]
 
 
 @pytest.mark.parametrize(
@@ -74,10 +81,10 @@ def test_product(target, case):
 
 
 @pytest.mark.parametrize("target", ALL, ids=lambda target: target.name)
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
 def test_unpacking_is_exact_on_every_target(target, bits):
     """Small integers and scales that are powers of two leave no rounding in any order of sums."""
-    product = operation(2, 70, 33, bits, 32, same_zero=False)
+    product = operation(2, 70, 33, bits, 32, same_zero=bits == 1)
     _, _, scales, _, bias = product.inputs
     scales.constant[...] = 0.25 * 2.0 ** (np.arange(scales.constant.size) % 3).reshape(
         scales.shape
