@@ -1,7 +1,8 @@
 /* The OpenCL back end with a driver that fails on demand. */
 #define _POSIX_C_SOURCE 200809L /* mkdtemp */
 #ifndef _FILE_OFFSET_BITS
-#define _FILE_OFFSET_BITS 64 /* folders whose files have numbers of 64 bits, on 32-bit systems */
+#define _FILE_OFFSET_BITS \
+  64 /* folders whose files have numbers of 64 bits, on 32-bit systems */
 #endif
 
 #include <stdbool.h>
