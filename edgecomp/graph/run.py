@@ -236,7 +236,7 @@ def without_weights(model: ir.Model) -> tuple[ir.Model, dict[str, AnyArray]]:
         if not value.uses():
             continue  # onnxruntime drops it before it looks for its contents
         array = tensor.numpy()
-        if array.dtype.kind not in _PLAIN_KINDS or array.dtype.isbuiltin != 1:
+        if array.dtype.kind not in _PLAIN_KINDS or np.dtype(array.dtype.type).isbuiltin != 1:
             continue  # numpy's own: onnxruntime takes no others, of which some say that they are f
         if array.dtype != tensor.dtype.numpy():
             continue

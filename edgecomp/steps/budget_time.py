@@ -2,13 +2,11 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import cast
 
 import onnx_ir as ir
 
 from edgecomp.bench.local import local_device
 from edgecomp.bench.runner import MeasureOptions
-from edgecomp.bundle.toolchain import ToolchainUse
 from edgecomp.bundle.write import write_bundle
 from edgecomp.device.target import Target
 from edgecomp.held import scratch_folder
@@ -48,7 +46,6 @@ def measured_seconds(
             model_data=record.model_data,
             golden=record.golden,
             facts=record.facts,
-            toolchain=cast("ToolchainUse", "require"),
             cache=given.cache_dir,
         )
         settings = MeasureOptions(num_runs=_RUNS, max_secs=_MOST_SECONDS)
