@@ -115,6 +115,25 @@ def test_shares_are_of_the_whole_model():
     assert report.problems == []
 
 
+def test_a_gpu_is_asked_first():
+    model = model_of(
+        [
+            helper.make_node("Exp", ["x"], ["e"], name="exp"),
+            helper.make_node("CumSum", ["e", "axis"], ["y"], name="sum"),
+        ],
+        [tensor("x", ["rows", 4])],
+        [tensor("y", ["rows", 4])],
+        [constant("axis", np.int64(0))],
+    )
+
+    def schedules(rows):
+        report = api.check(model, ["mali-g7x"], inputs=[f"x:{rows}x4"])
+        return [check.detail for check in report.checks]
+
+    assert schedules("3") == ["opencl_elementwise", "cumulative"]
+    assert schedules("[1..3]") == ["elementwise", "sequences"]  # all on the processor
+
+
 def test_sizes_that_the_data_decides():
     """Their bounds are said; what follows them is looked at as it is built."""
     nodes = [
