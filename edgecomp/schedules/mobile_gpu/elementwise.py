@@ -46,9 +46,9 @@ def match(operation: Operation, target: Target) -> str:
     for step in kind.steps:
         if step.operator in LIBRARY_STEPS:
             return f"operator {step.operator}"
-    for part in (*operation.inputs, *kind.steps):
-        if part.dtype not in DTYPES:
-            return f"a chain of {part.dtype}"
+    for dtype in _dtypes(operation, kind):
+        if dtype not in DTYPES:
+            return f"a chain of {dtype}"
     return ""
 
 
@@ -84,7 +84,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [_pointer(value) for value in inputs],
         target,
         body,
-        most_lanes=LANES if _is_float(operation) else 1,
+        most_lanes=LANES if _is_float(operation, kind) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
 
@@ -94,12 +94,14 @@ def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Oper
     return Operand(named(builder, "native", value), "float32")
 
 
-def _is_float(operation: Operation) -> bool:
+def _is_float(operation: Operation, kind: Elementwise) -> bool:
     """Whether all of a chain is float32: vectors of truths differ from device to device."""
-    kind = operation.kind
-    assert isinstance(kind, Elementwise)
-    dtypes = [value.dtype for value in (*operation.inputs, operation.output)]
-    return {*dtypes, *(step.dtype for step in kind.steps)} == {"float32"}
+    return set(_dtypes(operation, kind)) == {"float32"}
+
+
+def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
+    """Of all that a chain reads and makes."""
+    return [value.dtype for value in operation.inputs] + [step.dtype for step in kind.steps]
 
 
 def _pointer(value: Value) -> tuple[str, int]:
