@@ -8,8 +8,9 @@ from edgecomp.options.budget import BudgetOptions
 from edgecomp.options.build import BuildOptions
 from edgecomp.options.check import CheckOptions
 from edgecomp.options.debug import DebugOptions
-from edgecomp.options.device import RunOptions, VerifyOptions
+from edgecomp.options.device import DeviceOptions, RunOptions, VerifyOptions
 from edgecomp.options.image import ImageOptions
+from edgecomp.options.model import ModelOptions
 from edgecomp.options.option import facts_of, fields_of, flag_of
 from edgecomp.options.precisions import PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES, WEIGHTS_PROPERTY
 from edgecomp.options.quantize import CALIBRATION_METHODS, WEIGHT_ROUNDINGS, QuantizeOptions
@@ -24,7 +25,9 @@ __all__ = [
     "CALIBRATION_METHODS",
     "CheckOptions",
     "DebugOptions",
+    "DeviceOptions",
     "ImageOptions",
+    "ModelOptions",
     "PRECISIONS",
     "QuantizeOptions",
     "RunOptions",
