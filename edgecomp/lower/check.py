@@ -31,7 +31,7 @@ from edgecomp.plan.operations import (
     StridedCopy,
     counted_symbol,
 )
-from edgecomp.plan.sizes import Symbol, largest
+from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 
 #: Operators that are copies, or have some.
@@ -45,7 +45,7 @@ class _Subject:
     Attributes:
         types: node -> ONNX operator type.
         reasons: node -> why no schedule's operation expresses it.
-        total: multiply-adds of the model at the largest sizes.
+        total: multiply-adds of the model.
         bounds: largest size of each dynamic dimension.
     """
 
@@ -101,7 +101,7 @@ def _check(
             if node.name
         },
         {refusal.node: refusal.reason for refusal in refusals},
-        sum(map(_work, program.operations)) or 1,
+        sum(map(multiply_adds, program.operations)) or 1,
         {symbol.name: symbol.maximum for symbol in symbols},
     )
     for operation in program.operations:
@@ -171,7 +171,7 @@ def _refused_node(refusal: Refusal, target: Target) -> Check:
 
 
 def _look_up(operation: Operation, subject: _Subject) -> Check:
-    kind, work = operation.kind, _work(operation)
+    kind, work = operation.kind, multiply_adds(operation)
     schedule, detail, rewrite = None, "", ""
     if isinstance(kind, Fallback):
         status, operator = FALLBACK, kind.operator
@@ -201,11 +201,6 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         dimension=counted_symbol(operation),
         bound=subject.bounds.get(counted_symbol(operation), 0),
     )
-
-
-def _work(operation: Operation) -> int:
-    """Multiply-adds at the largest sizes."""
-    return largest(multiply_adds(operation))
 
 
 def _operator(operation: Operation, subject: _Subject) -> str:
