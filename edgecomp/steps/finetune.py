@@ -12,6 +12,7 @@ from edgecomp.graph.qdq import is_quantized
 from edgecomp.options import QuantizeOptions
 from edgecomp.progress import Progress
 from edgecomp.steps.prepare import prepare
+from edgecomp.steps.save_recipe import save_recipe
 
 if TYPE_CHECKING:
     from edgecomp.train.loop import Loss
@@ -31,8 +32,8 @@ def finetune(
     epochs: int,
     learning_rate: float,
     step_learning_rate: float,
-) -> tuple[ir.Model, dict[str, Any]]:
-    """See ``api.finetune``; returns the trained model and the facts of its quantization."""
+) -> ir.Model:
+    """See ``api.finetune``."""
     from edgecomp import train
 
     run = train.finetune  # asks for torch before anything is computed
@@ -59,6 +60,7 @@ def finetune(
             f"nothing of the model is quantized with precision {options.precision}",
             hint="give QuantizeOptions(precision='w8a8')",
         )
+    save_recipe(prepared.facts, options)
     found = run(
         prepared.model,
         batches,
@@ -70,4 +72,4 @@ def finetune(
         progress=progress,
     )
     logger.info("mean loss by epoch: %s", ", ".join(f"{each:.4g}" for each in found.losses))
-    return found.model, prepared.facts
+    return found.model

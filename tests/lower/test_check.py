@@ -206,3 +206,17 @@ def test_sarif(report):
 def test_rewrites(operator, reason, advice):
     assert advice in rewrite_for(operator, reason)
     assert bool(advice) == bool(rewrite_for(operator, reason))
+
+
+@pytest.mark.parametrize("bounds", ["[32..640]", "[32..640:32]"])
+def test_bounded_dimensions(bounds):
+    """Work is that of the largest sizes, whatever the dimensions are multiples of."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv", strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["y"], name="relu"),
+    ]
+    weights = constant("w", np.ones((4, 3, 2, 2), np.float32))
+    model = model_of(nodes, [tensor("x", [1, 3, "h", 64])], [tensor("y", None)], [weights])
+    report = api.check(model, ["x86-64-v3"], inputs=[f"x:1x3x{bounds}x64"])
+    assert report.problems == []
+    assert sum(c.multiply_adds for c in report.checks) == 4 * 320 * 32 * 12

@@ -129,6 +129,16 @@ def test_a_quantized_model_has_no_teacher(samples, quantized):
         edgecomp.finetune(quantized, [samples])
 
 
+def test_without_a_recipe_nothing_is_trained(samples, quantized, tmp_path):
+    options = QuantizeOptions(precision="w8a8", save_recipe=tmp_path / "r.yaml")
+
+    def never(*_given):
+        raise AssertionError
+
+    with pytest.raises(EdgecompError, match="there is no recipe of it"):
+        edgecomp.finetune(quantized, labelled(samples), never, options=options)
+
+
 def test_it_is_written_where_asked(samples, tmp_path):
     options = QuantizeOptions(precision="w8a8", output=tmp_path / "tuned.onnx")
     edgecomp.finetune(
