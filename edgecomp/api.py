@@ -392,13 +392,14 @@ def save_recipe(facts: Mapping[str, Any], options: QuantizeOptions) -> None:
             "--save-recipe: the model was not quantized here, there is no recipe of it",
             hint="leave --save-recipe out",
         )
+    path = options.save_recipe
     try:
-        write_whole(options.save_recipe, recipe_of(steps).text().encode())
+        write_whole(path, recipe_of(steps).text(suffix=path.suffix).encode())
     except OSError as error:
         raise EdgecompError(
             Code.OUTPUT_UNWRITABLE,
             f"cannot write: {error.strerror}",
-            path=str(options.save_recipe),
+            path=str(path),
         ) from error
 
 

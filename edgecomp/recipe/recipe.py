@@ -1,6 +1,7 @@
 """A recipe in memory, and as plain data."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,8 +52,10 @@ class Recipe:
         """For JSON."""
         return [step.as_dict() for step in self.steps]
 
-    def text(self, comments: Sequence[str] = ()) -> str:
-        """YAML; ``comments`` are lines in front."""
+    def text(self, comments: Sequence[str] = (), *, suffix: str = ".yaml") -> str:
+        """What a file holds: JSON behind ``.json``, else YAML with ``comments`` in front."""
+        if suffix == ".json":
+            return json.dumps(self.as_list(), indent=2) + "\n"
         import yaml
 
         body = yaml.safe_dump(self.as_list(), sort_keys=False, width=95, allow_unicode=True)

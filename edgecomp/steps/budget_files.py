@@ -1,7 +1,6 @@
 """The recipe that a search under budgets ended with, as a file that a build takes."""
 
 import dataclasses
-import json
 import pathlib
 from typing import Any, TypeVar
 
@@ -44,9 +43,7 @@ def write_recipe(report: BudgetReport, path: pathlib.Path) -> None:
         EdgecompError: OUTPUT_UNWRITABLE.
     """
     recipe = recipe_of(list(report.recipe))
-    text = recipe.text([describe(report.best)])
-    if path.suffix == ".json":
-        text = json.dumps(recipe.as_list(), indent=2) + "\n"
+    text = recipe.text([describe(report.best)], suffix=path.suffix)
     try:
         write_whole(path, text.encode())
     except OSError as error:

@@ -32,21 +32,21 @@ def write_files(report: DebugReport, options: DebugOptions) -> None:
     """
     recipe = options.output or options.apply or options.save_recipe
     if recipe is not None:
-        _write(recipe, recipe_text(report))
+        _write(recipe, recipe_text(report, recipe.suffix))
     if options.html is not None:
         _write(options.html, page(report, recipe_text(report)))
     if options.node_data is not None:
         _write(options.node_data, node_data(report))
 
 
-def recipe_text(report: DebugReport) -> str:
+def recipe_text(report: DebugReport, suffix: str = ".yaml") -> str:
     """The whole recipe with the suggested steps, and what is expected of it."""
     comments = [f"outputs without the last steps: {db_text(report.output_db)} dB to float"]
     if report.search is not None:
         comments.append(
             f"with them: {db_text(report.search.predicted_db)} dB, on {report.samples} samples"
         )
-    return recipe_of(list(report.recipe)).text(comments)
+    return recipe_of(list(report.recipe)).text(comments, suffix=suffix)
 
 
 def _write(path: pathlib.Path, text: str) -> None:

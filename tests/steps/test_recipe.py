@@ -198,7 +198,7 @@ def test_of_two_readers_the_later_step_decides(rng, samples, tmp_path):
 )
 @pytest.mark.parametrize("steps", [[], [{"pass": "float", "targets": ["re:b"]}]])
 def test_the_saved_recipe_repeats_the_model(model, samples, tmp_path, settings, steps):
-    saved = tmp_path / "saved.yaml"
+    saved = tmp_path / ("saved.json" if steps else "saved.yaml")
     first = quantize(model, samples, tmp_path, *steps, save_recipe=saved, **settings)
     assert json.loads(first.metadata_props["edgecomp.recipe"]) == read_recipe(saved).as_list()
     if settings.keys() & {"equalize", "smooth_quant"}:  # there was something to repeat
