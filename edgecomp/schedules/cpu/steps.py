@@ -115,12 +115,20 @@ def _swish(context: Context, operands: list[Operand]) -> Expr:
 
 
 def _shrink(context: Context, operands: list[Operand]) -> Expr:
+    """Bounds and bias are floats: integers are compared and moved in float64, then truncated."""
     (x,) = operands
-    bias = context.number(float(context.attribute("bias", 0.0)), x.dtype)
+    if x.dtype in INTEGERS:
+        wide = named(context.builder, "wide", convert(context, x.value, x.dtype, "float64"))
+        return convert(context, _shrunk(context, wide, "float64"), "float64", x.dtype)
+    return _shrunk(context, x.value, x.dtype)
+
+
+def _shrunk(context: Context, x: Expr, dtype: str) -> Expr:
+    bias = context.number(float(context.attribute("bias", 0.0)), dtype)
     limit = float(context.attribute("lambd", 0.5))
-    zero = context.number(0.0, x.dtype)
-    below = tirx.Select(x.value < context.number(-limit, x.dtype), x.value + bias, zero)
-    return tirx.Select(x.value > context.number(limit, x.dtype), x.value - bias, below)
+    zero = context.number(0.0, dtype)
+    below = tirx.Select(x < context.number(-limit, dtype), x + bias, zero)
+    return tirx.Select(x > context.number(limit, dtype), x - bias, below)
 
 
 def _extreme(function: Callable[[Expr, Expr], Expr]) -> _Emit:

@@ -192,6 +192,8 @@ OPERATORS = [
     ("Celu", 1, ("float32",), "", {"alpha": 2.0}, ""),
     ("HardSigmoid", 1, ("float32",), "", {"alpha": 0.3, "beta": 0.1}, ""),
     ("Shrink", 1, ("float32",), "", {"bias": 0.4, "lambd": 1.1}, ""),
+    ("Shrink", 1, ("int32", "int64", "int8"), "", {"bias": 1.5, "lambd": 0.5}, ""),
+    ("Shrink", 1, ("uint8",), "", {"bias": 1.0, "lambd": 2.5}, ""),
     *[(o, 1, ("int32", "int64", "int8"), "", {}, "") for o in ("Abs", "Neg", "Sign")],
     ("Clip", 1, ("float32", "int32", "uint8", "int64"), "", {"min": 2, "max": 20}, ""),
     ("IsNaN", 1, ("float32", "float64"), "bool", {}, "special"),
@@ -319,6 +321,15 @@ def test_operator_on_other_targets(operator, dtype, result, target):
 def test_every_step_is_tested():
     aliases = {"Sum", "Mean", "Identity", "Silu", "Swish", "Where"}  # tested below
     assert set(steps.STEPS) == {case[0] for case in OPERATORS} | aliases
+
+
+@pytest.mark.parametrize("target", [AVX2, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_only_zeros_are_false(dtype, target):
+    x = np.resize(np.array([np.nan, -np.nan, 0, -0.0, 6e-8, -np.inf, 0.5], dtype), 37)
+    got = compute([Step("Cast", (0,), "bool")], [x], "bool", target)
+    np.testing.assert_array_equal(got, onnx_result("Cast", [x], {}, "bool"))
+    np.testing.assert_array_equal(got, x.astype(bool))
 
 
 @pytest.mark.parametrize("target", [AVX2, AVX512, A53], ids=lambda t: t.name)
