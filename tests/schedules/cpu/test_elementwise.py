@@ -332,6 +332,29 @@ def test_only_zeros_are_false(dtype, target):
     np.testing.assert_array_equal(got, x.astype(bool))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("operator", "function"),
+    [("Equal", np.equal), ("Less", np.less), ("GreaterOrEqual", np.greater_equal)],
+)
+def test_no_comparison_with_nan_holds(operator, function, dtype):
+    """Nor is its negation another comparison; Not(Equal(x, x)) asks for NaN."""
+    a = np.resize(np.array([np.nan, 1, np.nan, 2, 3, -1], dtype), 37)
+    b = np.resize(np.array([np.nan, 1, 4, np.nan, 2], dtype), 37)
+    for chain, want in (
+        ([(operator, 0, 1)], function(a, b)),
+        ([(operator, 0, 1), ("Not", 2)], ~function(a, b)),
+        ([(operator, 0, 0), ("Not", 2)], ~function(a, a)),
+        ([(operator, 0, 1), (operator, 1, 0), ("Xor", 2, 3)], function(a, b) ^ function(b, a)),
+        (
+            [(operator, 0, 1), (operator, 1, 0), ("Equal", 2, 3)],
+            function(a, b) == function(b, a),
+        ),
+    ):
+        steps_of = [Step(name, tuple(operands), "bool") for name, *operands in chain]
+        np.testing.assert_array_equal(compute(steps_of, [a, b], "bool", AVX2), want)
+
+
 @pytest.mark.parametrize("target", [AVX2, AVX512, A53], ids=lambda t: t.name)
 def test_chain(target, rng):
     """sigmoid(x) * x + residual, then a mask, in one kernel; one operand is a constant scalar."""
