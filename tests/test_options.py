@@ -137,3 +137,9 @@ def test_engines_to_compare_with():
         with pytest.raises(EdgecompError) as caught:
             BenchmarkOptions(**wrong)
         assert caught.value.code is Code.USAGE
+
+
+def test_a_path_may_be_a_text():
+    given = QuantizeOptions(output="model.onnx", save_recipe="recipe.yaml", precision="w8a8")
+    assert given.output == pathlib.Path("model.onnx")
+    assert given.save_recipe == pathlib.Path("recipe.yaml")
