@@ -488,6 +488,8 @@ def _require_output_free(model: Any, options: QuantizeOptions) -> None:
     """
     from edgecomp.bundle.directory import check_free
 
+    if options.save_recipe is not None:
+        require_free(options.save_recipe, model, force=options.force, flag="--save-recipe")
     if options.output is None:
         return
     if isinstance(options, BuildOptions):

@@ -1,4 +1,4 @@
-"""Files that a user asked for, and that the system may refuse to write."""
+"""Files and folders that a user asked for, and that the system may refuse to write."""
 
 import contextlib
 import pathlib
@@ -8,8 +8,8 @@ from edgecomp.errors import Code, EdgecompError
 
 
 @contextlib.contextmanager
-def writable(path: pathlib.Path) -> Iterator[None]:
-    """Turn the system's refusal to write into an error that names the file.
+def writable(path: pathlib.Path, hint: str = "") -> Iterator[None]:
+    """Turn the system's refusal to write into an error that names the file or folder.
 
     Raises:
         EdgecompError: OUTPUT_UNWRITABLE.
@@ -21,4 +21,5 @@ def writable(path: pathlib.Path) -> Iterator[None]:
             Code.OUTPUT_UNWRITABLE,
             f"cannot be written: {error.strerror or error}",
             path=str(path),
+            hint=hint,
         ) from error

@@ -1,5 +1,6 @@
 """Shared fixtures: seeded random numbers, one hypothesis profile, golden text."""
 
+import collections
 import os
 import pathlib
 import sys
@@ -19,9 +20,43 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("edgecomp")
 
+#: Modules of few tests that build whole models or run other programs for long.
+_LONG = frozenset(
+    {
+        "test_digits.py",
+        "test_efficientnet_lite0.py",
+        "test_killed_builds.py",
+        "test_large_models.py",
+        "test_opencl.py",
+        "test_readme.py",
+        "test_real_models.py",
+        "test_runtime.py",
+        "test_same_bytes.py",
+        "test_sources.py",
+        "test_speed.py",
+        "test_style.py",
+        "test_trained_models.py",
+    }
+)
+
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # modules are in order below
+
+
+def pytest_collection_modifyitems(items):
+    """Modules that take longest first, then those of most tests.
+
+    ``pytest-xdist --dist loadscope`` hands modules out in this order; one that takes a minute and
+    begins last leaves the other processors idle.
+    """
+    tests = collections.Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in _LONG, -tests[item.path]))
 
 
 @pytest.fixture

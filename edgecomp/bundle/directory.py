@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.held import create_held, remove_abandoned
+from edgecomp.writable import writable
 
 MANIFEST = "manifest.json"
 
@@ -28,7 +29,7 @@ def staged_directory(final: pathlib.Path, *, force: bool) -> Iterator[pathlib.Pa
     Raises:
         EdgecompError: OUTPUT_EXISTS, or OUTPUT_UNWRITABLE when the disk refuses.
     """
-    with _disk_errors(final):
+    with writable(final, hint="check the free space and the permissions there"):
         _restore_replaced(final)
         check_free(final, force=force)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -65,19 +66,6 @@ def check_free(final: pathlib.Path, *, force: bool) -> None:
 
 def _is_replaceable(folder: pathlib.Path) -> bool:
     return (folder / MANIFEST).is_file() or not any(folder.iterdir())
-
-
-@contextlib.contextmanager
-def _disk_errors(final: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise EdgecompError(
-            Code.OUTPUT_UNWRITABLE,
-            f"the bundle cannot be written: {error.strerror or error}",
-            path=str(final),
-            hint="check the free space and the permissions there",
-        ) from error
 
 
 def _prefix(final: pathlib.Path, state: str) -> str:

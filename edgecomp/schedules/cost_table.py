@@ -21,6 +21,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.operations import Operation
 from edgecomp.records import RecordError, read_record
 from edgecomp.schedules.signature import signature
+from edgecomp.writable import writable
 
 FORMAT = "edgecomp-cost-table"
 #: Raise when an older edgecomp would misread the file.
@@ -246,14 +247,8 @@ def write_table(path: pathlib.Path, table: CostTable) -> None:
     Raises:
         EdgecompError: OUTPUT_UNWRITABLE.
     """
-    try:
+    with writable(path):
         write_whole(path, table.text().encode())
-    except OSError as error:
-        raise EdgecompError(
-            Code.OUTPUT_UNWRITABLE,
-            f"the cost table cannot be written: {error.strerror or error}",
-            path=str(path),
-        ) from error
 
 
 def _from_dict(content: Mapping[str, Any]) -> CostTable:

@@ -7,7 +7,7 @@ from edgecomp.cache import write_whole
 from edgecomp.debugging.node_data import node_data
 from edgecomp.debugging.page import page
 from edgecomp.debugging.result import DebugReport, db_text
-from edgecomp.options import DebugOptions
+from edgecomp.options import DebugOptions, flag_of
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.write import write_recipe
 from edgecomp.steps.source import require_free
@@ -20,9 +20,10 @@ def require_writable(options: DebugOptions, model: Any) -> None:
     Raises:
         EdgecompError: OUTPUT_EXISTS.
     """
-    for path in (options.output, options.html, options.node_data, options.save_recipe):
+    for name in ("output", "html", "node_data", "save_recipe"):
+        path = getattr(options, name)
         if path is not None:
-            require_free(path, model, force=options.force)
+            require_free(path, model, force=options.force, flag=flag_of(name))
 
 
 def write_files(report: DebugReport, options: DebugOptions) -> None:

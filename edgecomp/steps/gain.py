@@ -42,7 +42,7 @@ class Form:
 
 
 def gain_facts(precision: str, plain: Form, stored: Form, target: Target) -> Mapping[str, Any]:
-    """For the report.
+    """For the report; times are the processor's, and none is given for a target with a GPU.
 
     Args:
         precision: of the second form.
@@ -50,14 +50,23 @@ def gain_facts(precision: str, plain: Form, stored: Form, target: Target) -> Map
         stored: the same in the precision.
         target: that both were priced on.
     """
-    seconds, measured = total_seconds({"float": plain.prices, "stored": stored.prices})
     byte_part = stored.weight_bytes / max(1, plain.weight_bytes)
+    sizes = {
+        "float_weight_bytes": plain.weight_bytes,
+        "weight_bytes": stored.weight_bytes,
+    }
+    if target.gpu is not None:
+        summary = (
+            f"{precision} on {target.name}: weights take {byte_part:.2f} of float's bytes in file "
+            "and memory; times on a GPU are not modelled"
+        )
+        return {"summary": summary, **sizes, "time_over_float": None, "time": "not modelled"}
+    seconds, measured = total_seconds({"float": plain.prices, "stored": stored.prices})
     time_part = seconds["stored"] / seconds["float"] if seconds["float"] else 1.0
     how = "measured" if measured else "modelled"
     return {
         "summary": _summary(precision, target.name, byte_part, time_part, how),
-        "float_weight_bytes": plain.weight_bytes,
-        "weight_bytes": stored.weight_bytes,
+        **sizes,
         "time_over_float": round(time_part, 3),
         "time": how,
     }

@@ -30,8 +30,16 @@ def name_of(model: Any) -> str:
     return c_identifier(type(model).__name__.lower())
 
 
-def require_free(path: pathlib.Path, source: Any, *, force: bool) -> None:
+def require_free(
+    path: pathlib.Path, source: Any, *, force: bool, flag: str = "--output"
+) -> None:
     """Refuse a file that cannot or must not be written, before any work is done.
+
+    Args:
+        path: of the file.
+        source: the model.
+        force: whether it may be replaced.
+        flag: that it was given by.
 
     Raises:
         EdgecompError: OUTPUT_EXISTS.
@@ -39,11 +47,11 @@ def require_free(path: pathlib.Path, source: Any, *, force: bool) -> None:
     if not os.path.lexists(path):
         return
     cause = "the output exists already"
-    hint = "give another --output, or --force to replace it"
+    hint = f"give another {flag}, or --force to replace it"
     if path.is_dir():
-        cause, hint = "the output is a folder", "give the name of a file with --output"
+        cause, hint = "the output is a folder", f"give the name of a file with {flag}"
     elif isinstance(source, (str, pathlib.Path)) and path.resolve() == _resolved(source):
-        cause, hint = "the output is the model itself", "give another --output"
+        cause, hint = "the output is the model itself", f"give another {flag}"
     elif force:
         return
     raise EdgecompError(Code.OUTPUT_EXISTS, cause, path=str(path), hint=hint)

@@ -61,6 +61,27 @@ static void test_open_failures(void) {
   CHECK(session == NULL);
 }
 
+/* What the options say of devices is not ignored, and nothing is opened. */
+static void test_options(void) {
+  demo_copy copy;
+  ec_session *session = NULL;
+  ec_open_options options = ec_open_options_default();
+  options.device_name = "Mali";
+  CHECK_STATUS(EC_ERROR_ARGUMENT, ec_session_open(demo_model(), &options, &session));
+  CHECK_MESSAGE("'Mali'");
+  uint64_t bytes = 0;
+  CHECK_STATUS(EC_ERROR_ARGUMENT, ec_session_memory(demo_model(), &options, &bytes));
+  make_mixed(&copy, 0);
+  options.device_cache = "/no/such/folder";
+  CHECK_STATUS(EC_ERROR_FILE, ec_session_open(&copy.model, &options, &session));
+  CHECK_MESSAGE("'/no/such/folder'");
+  CHECK_EQUAL(0, deferred.probes);
+  CHECK(session == NULL);
+  options.device_cache = "/";
+  CHECK_STATUS(EC_OK, ec_session_open(&copy.model, &options, &session));
+  ec_session_close(session);
+}
+
 static void test_run_failures(void) {
   demo_copy copy;
   ec_session *session = NULL;
@@ -98,6 +119,7 @@ int main(void) {
   test_run(0);
   test_run(1);
   test_open_failures();
+  test_options();
   test_run_failures();
   test_unused();
   return 0;

@@ -29,3 +29,10 @@ def test_summary(part_of_bytes, part_of_time, said):
     facts = gain_facts("fp16", plain, stored, load_target("host"))
     assert facts["summary"] == said
     assert facts["time_over_float"] == part_of_time
+
+
+def test_no_time_of_a_processor_for_a_gpu():
+    facts = gain_facts("fp16", form(1.0, 1000), form(0.5, 500), load_target("generic-opencl"))
+    assert facts["time_over_float"] is None
+    assert "0.50 of float's bytes" in facts["summary"]
+    assert facts["summary"].endswith("times on a GPU are not modelled")

@@ -211,6 +211,18 @@ def test_the_saved_recipe_repeats_the_model(model, samples, tmp_path, settings, 
     assert bits(again) == bits(first)
 
 
+def test_a_saved_recipe_is_replaced_with_force_alone(model, samples, tmp_path):
+    saved = write(tmp_path / "s.json", [])
+    before = saved.read_text()
+    with pytest.raises(EdgecompError, match="exists already") as caught:
+        quantize(model, None, tmp_path, save_recipe=saved)  # nothing is computed
+    assert caught.value.code is Code.OUTPUT_EXISTS
+    assert "--save-recipe" in caught.value.hint
+    assert saved.read_text() == before
+    quantize(model, samples, tmp_path, save_recipe=saved, force=True)
+    assert read_recipe(saved).as_list()
+
+
 def test_the_saved_recipe_repeats_what_auto_chose(rng, tmp_path):
     g = Graph()
     x = g.input("x", (1, 16, 28, 28))

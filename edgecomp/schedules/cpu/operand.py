@@ -68,12 +68,14 @@ def held_as(dtype: str) -> str:
 
 
 def convert(context: Context, value: Expr, source: str, target: str) -> Expr:
-    """Cast as C does; float to integer truncates, to bool compares with 0."""
+    """Cast as C does; float to integer truncates, to bool compares with 0: NaN is true."""
     source, target = held_as(source), held_as(target)
     lanes = context.lanes
     if source == target:
         return value
     if target == "bool":
+        if source in FLOATS:  # comparisons of floats are false for NaN
+            value, source = _magnitude_bits(value, source)
         return tirx.NE(value, context.number(0, source))
     if source == "bool":
         return tirx.Select(value, context.number(1, target), context.number(0, target))
@@ -131,10 +133,18 @@ def by_lane(function: Callable[..., Expr], *vectors: Expr) -> Expr:
     return tirx.Shuffle(results, list(range(lanes)))
 
 
+def _magnitude_bits(value: Expr, dtype: str) -> tuple[Expr, str]:
+    """Bits of a float of any held type without its sign, and their type."""
+    if dtype == "float64":
+        bits = tirx.reinterpret(typed("int64", lanes_of(value)), value)
+        return bits & constant((1 << 63) - 1, "int64", lanes_of(value)), "int64"
+    bits = math.bits_of(value)
+    return bits & constant((1 << 31) - 1, "int32", lanes_of(value)), "int32"
+
+
 def is_nan(value: Expr, dtype: str) -> Expr:
     """Whether a float of any held type is NaN."""
     if dtype == "float64":
-        bits = tirx.reinterpret(typed("int64", lanes_of(value)), value)
-        positive = bits & constant((1 << 63) - 1, "int64", lanes_of(value))
+        positive, _ = _magnitude_bits(value, dtype)
         return positive > constant(0x7FF << 52, "int64", lanes_of(value))
     return math.is_nan(value)

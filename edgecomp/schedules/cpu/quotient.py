@@ -9,6 +9,8 @@ around every boundary proves them equal for all arguments; ``is_exact`` does tha
 Three multiply-adds replace a division of 10 (AVX-512) to 20 cycles (in-order ARM) per vector.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgecomp.device.target import Target
@@ -18,7 +20,7 @@ from edgecomp.schedules.cpu.rounding import is_power_of_two
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 
 #: Far beyond any quantized value; keeps infinities out of the residual.
-LIMIT = 32768.0
+_LIMIT = 32768.0
 #: Scales whose reciprocal and residuals are normal numbers.
 _LEAST, _GREATEST = 2.0**-90, 2.0**90
 _WINDOW_ULPS = 6
@@ -40,14 +42,35 @@ def divide(
     """
     lanes = lanes_of(x)
     if is_power_of_two(scale):
-        return x * constant(1.0 / float(np.float32(scale)), "float32", lanes)
+        return by_power_of_two(x, scale)
     if not _pays(target) or not is_exact(scale, low, high):
         return x / constant(scale, "float32", lanes)
+    residual, reciprocal, first = refinement(builder, x, scale, _fused)
+    return _fused(named(builder, "residual", residual), reciprocal, first)
+
+
+def by_power_of_two(x: Expr, scale: float) -> Expr:
+    """``x / scale``, exact."""
+    return x * constant(1.0 / float(np.float32(scale)), "float32", lanes_of(x))
+
+
+def refinement(
+    builder: KernelBuilder, x: Expr, scale: float, fused: Callable[[Expr, Expr, Expr], Expr]
+) -> tuple[Expr, Expr, Expr]:
+    """e, r and q0, whose ``fused`` is q1.
+
+    Args:
+        builder: receives named values.
+        x: float32.
+        scale: positive, with ``is_exact``.
+        fused: ``a * b + c``, rounded once.
+    """
+    lanes = lanes_of(x)
     reciprocal = constant(float(np.float32(1.0) / np.float32(scale)), "float32", lanes)
     x = named(builder, "x", x)
-    first = named(builder, "first", clamp(x * reciprocal, -LIMIT, LIMIT, target.core.isa))
-    residual = _fused(first, constant(-float(np.float32(scale)), "float32", lanes), x)
-    return _fused(named(builder, "residual", residual), reciprocal, first)
+    first = named(builder, "first", clamp(x * reciprocal, -_LIMIT, _LIMIT, builder.isa))
+    divisor = constant(-float(np.float32(scale)), "float32", lanes)
+    return fused(first, divisor, x), reciprocal, first
 
 
 def is_exact(scale: float, low: int, high: int) -> bool:

@@ -25,7 +25,7 @@ from edgecomp.schedules.cpu.operand import (
     convert,
     is_nan,
 )
-from edgecomp.schedules.cpu.vectors import named, pinned, typed
+from edgecomp.schedules.cpu.vectors import lanes_of, named, pinned, typed
 
 _Emit = Callable[[Context, list[Operand]], Expr]
 
@@ -115,12 +115,20 @@ def _swish(context: Context, operands: list[Operand]) -> Expr:
 
 
 def _shrink(context: Context, operands: list[Operand]) -> Expr:
+    """Bounds and bias are floats: integers are compared and moved in float64, then truncated."""
     (x,) = operands
-    bias = context.number(float(context.attribute("bias", 0.0)), x.dtype)
+    if x.dtype in INTEGERS:
+        wide = named(context.builder, "wide", convert(context, x.value, x.dtype, "float64"))
+        return convert(context, _shrunk(context, wide, "float64"), "float64", x.dtype)
+    return _shrunk(context, x.value, x.dtype)
+
+
+def _shrunk(context: Context, x: Expr, dtype: str) -> Expr:
+    bias = context.number(float(context.attribute("bias", 0.0)), dtype)
     limit = float(context.attribute("lambd", 0.5))
-    zero = context.number(0.0, x.dtype)
-    below = tirx.Select(x.value < context.number(-limit, x.dtype), x.value + bias, zero)
-    return tirx.Select(x.value > context.number(limit, x.dtype), x.value - bias, below)
+    zero = context.number(0.0, dtype)
+    below = tirx.Select(x < context.number(-limit, dtype), x + bias, zero)
+    return tirx.Select(x > context.number(limit, dtype), x - bias, below)
 
 
 def _extreme(function: Callable[[Expr, Expr], Expr]) -> _Emit:
@@ -224,18 +232,30 @@ def _compare(function: Callable[[Expr, Expr], Expr]) -> _Emit:
 def _equal(_context: Context, operands: list[Operand]) -> Expr:
     a, b = operands
     if a.dtype == "bool":
-        return tirx.Not(_exclusive_or(a.value, b.value))
-    return tirx.EQ(a.value, b.value)
+        return _negated(_exclusive_or(a.value, b.value))
+    if a.dtype not in FLOATS:
+        return tirx.EQ(a.value, b.value)
+    # TVM takes ``x == x`` for true; it sees no x in its bits.
+    held = a.value.ty.dtype
+    bits = tirx.reinterpret(typed(f"int{held.bits}", lanes_of(b.value)), b.value)
+    return tirx.EQ(a.value, tirx.reinterpret(str(held), bits))
 
 
 def _exclusive_or(a: Expr, b: Expr) -> Expr:
-    return tirx.Or(tirx.And(a, tirx.Not(b)), tirx.And(tirx.Not(a), b))
+    return tirx.Or(tirx.And(a, _negated(b)), tirx.And(_negated(a), b))
+
+
+def _negated(truth: Expr) -> Expr:
+    """Not, by a number: TVM makes ``a >= b`` of ``Not(a < b)``, which is another thing for NaN."""
+    lanes = lanes_of(truth)
+    number = tirx.Cast(typed("int8", lanes), truth)
+    return tirx.NE(number, constant(1, "int8", lanes))
 
 
 def _where(_context: Context, operands: list[Operand]) -> Expr:
     condition, a, b = (operand.value for operand in operands)
     if operands[1].dtype == "bool":
-        return tirx.Or(tirx.And(condition, a), tirx.And(tirx.Not(condition), b))
+        return tirx.Or(tirx.And(condition, a), tirx.And(_negated(condition), b))
     return tirx.Select(condition, a, b)
 
 
@@ -376,7 +396,7 @@ STEPS: dict[str, _Emit] = {
     "Mod": modulo,
     "Mul": _fold(lambda a, b: a * b),
     "Neg": _negative,
-    "Not": lambda _context, operands: tirx.Not(operands[0].value),
+    "Not": lambda _context, operands: _negated(operands[0].value),
     "Or": _compare(tirx.Or),
     "PRelu": _prelu,
     "Pow": power,

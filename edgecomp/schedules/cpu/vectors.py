@@ -1,6 +1,6 @@
 """Small things about vector expressions that every elementwise kernel needs."""
 
-from edgecomp.schedules.builder import Expr, KernelBuilder, load, ramp
+from edgecomp.schedules.builder import Expr, KernelBuilder, intrinsic, load, ramp
 
 
 def lanes_of(x: Expr) -> int:
@@ -37,3 +37,11 @@ def pinned(builder: KernelBuilder, name: str, value: Expr) -> Expr:
     array = builder.array(name, str(dtype.with_lanes(1)), lanes)
     builder.store(array, ramp(0, lanes), value)
     return load(array, 0, lanes)
+
+
+def any_lane(test: Expr) -> Expr:
+    """Whether a comparison of vectors holds in any lane."""
+    lanes = lanes_of(test)
+    if lanes == 1:
+        return test
+    return intrinsic("bool", f"llvm.vector.reduce.or.v{lanes}i1", test)

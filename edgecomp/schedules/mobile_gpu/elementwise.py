@@ -12,7 +12,7 @@ from edgecomp.schedules.cpu.elementwise import (
     stored_form,
 )
 from edgecomp.schedules.cpu.iteration import space_of_views
-from edgecomp.schedules.cpu.operand import Context, Operand
+from edgecomp.schedules.cpu.operand import INTEGERS, Context, Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.steps import emit_step
 from edgecomp.schedules.cpu.vectors import named, typed
@@ -27,6 +27,8 @@ NAME = "opencl_elementwise"
 DTYPES = frozenset({"float32", "int32", "uint8", "int8", "bool", "int64"})
 #: Steps that call a function of the C library, which kernels of a GPU do not have.
 LIBRARY_STEPS = frozenset({"Mod", "Pow"})
+#: Steps that compute in float64 where their operands are integers.
+_WIDE_OF_INTEGERS = frozenset({"Div", "Shrink"})
 #: Steps that are a function of OpenCL's, on float32.
 _NATIVE = {
     name: name.lower()
@@ -46,6 +48,8 @@ def match(operation: Operation, target: Target) -> str:
     for step in kind.steps:
         if step.operator in LIBRARY_STEPS:
             return f"operator {step.operator}"
+        if step.operator in _WIDE_OF_INTEGERS and step.dtype in INTEGERS:
+            return f"operator {step.operator} of {step.dtype}"
     for dtype in _dtypes(operation, kind):
         if dtype not in DTYPES:
             return f"a chain of {dtype}"

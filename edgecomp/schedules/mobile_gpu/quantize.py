@@ -11,13 +11,12 @@ from edgecomp.plan.operations import (
     QuantizedMultiply,
 )
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, constant
+from edgecomp.schedules.builder import Expr
 from edgecomp.schedules.cpu import quantize, quantized_binary
-from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.iteration import space_of_views
-from edgecomp.schedules.cpu.quotient import LIMIT, is_exact
+from edgecomp.schedules.cpu.quotient import by_power_of_two, is_exact, refinement
 from edgecomp.schedules.cpu.rounding import is_power_of_two
-from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
+from edgecomp.schedules.cpu.vectors import lanes_of, typed
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.maps import emit_map
 from edgecomp.schedules.mobile_gpu.places import flat_target
@@ -53,20 +52,16 @@ def _refuse_scale(operation: Operation) -> str:
 
 
 def _quotient(
-    builder: GridBuilder, _target: Target, x: Expr, scale: float, low: int, high: int
+    builder: GridBuilder, _target: Target, x: Expr, scale: float, _low: int, _high: int
 ) -> Expr:
     """``quotient.divide`` by OpenCL's fused multiply-add, which rounds once on every device."""
-    del low, high
-    lanes, dtype = lanes_of(x), typed("float32", lanes_of(x))
+
+    def fused(a: Expr, b: Expr, c: Expr) -> Expr:
+        return tirx.call_pure_extern(typed("float32", lanes_of(a)), "fma", a, b, c)
+
     if is_power_of_two(scale):
-        return x * constant(1.0 / float(np.float32(scale)), "float32", lanes)
-    reciprocal = constant(float(np.float32(1.0) / np.float32(scale)), "float32", lanes)
-    x = named(builder, "x", x)
-    # Far beyond any quantized value; keeps infinities out of the residual.
-    first = named(builder, "first", clamp(x * reciprocal, -LIMIT, LIMIT))
-    divisor = constant(-float(np.float32(scale)), "float32", lanes)
-    residual = tirx.call_pure_extern(dtype, "fma", first, divisor, x)
-    return tirx.call_pure_extern(dtype, "fma", residual, reciprocal, first)
+        return by_power_of_two(x, scale)
+    return fused(*refinement(builder, x, scale, fused))
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:

@@ -1,12 +1,15 @@
 #include "host/options.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "core/message.h"
 #include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
+#include "platform/file_map.h"
 
 ec_open_options ec_open_options_default(void) {
   ec_open_options options = {.struct_bytes = sizeof(ec_open_options), .threads = 1};
@@ -49,4 +52,24 @@ ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *ou
     *out_options = resolved;
   }
   return status;
+}
+
+static bool is_for_opencl(const ec_model *model) {
+  bool found = false;
+  for (uint32_t i = 0; !found && i < model->call_count; ++i) {
+    found = model->calls[i].device == EC_DEVICE_OPENCL;
+  }
+  return found;
+}
+
+ec_status ec_options_check_device(const ec_model *model, const ec_open_options *options) {
+  if (options->device_name != NULL && !is_for_opencl(model)) {
+    return EC_FAIL(EC_ERROR_ARGUMENT,
+                   "device '%s' is asked for, but no call of model '%s' is for OpenCL",
+                   options->device_name, model->name);
+  }
+  if (options->device_cache != NULL && !ec_folder_exists(options->device_cache)) {
+    return EC_FAIL(EC_ERROR_FILE, "device cache '%s': no such folder", options->device_cache);
+  }
+  return EC_OK;
 }

@@ -3,9 +3,14 @@
 #define EDGECOMP_SRC_HOST_OPTIONS_H
 
 #include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
 
 /* Copy the options (NULL: defaults) with `threads` at least 1. EC_ERROR_ARGUMENT or
  * EC_ERROR_VERSION when they cannot be used. */
 ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *out_options);
+
+/* Whether what they say of a device is about this checked model, and the cache is there.
+ * EC_ERROR_ARGUMENT, EC_ERROR_FILE. */
+ec_status ec_options_check_device(const ec_model *model, const ec_open_options *options);
 
 #endif /* EDGECOMP_SRC_HOST_OPTIONS_H */

@@ -35,6 +35,9 @@ static ec_status check_request(const ec_model *model, const ec_open_options *opt
     status = ec_options_resolve(options, &out_request->options);
   }
   if (status == EC_OK) {
+    status = ec_options_check_device(model, &out_request->options);
+  }
+  if (status == EC_OK) {
     status = ec_layout_make(model, out_request->options.threads, &out_request->layout);
   }
   return status;

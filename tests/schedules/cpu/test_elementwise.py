@@ -192,6 +192,8 @@ OPERATORS = [
     ("Celu", 1, ("float32",), "", {"alpha": 2.0}, ""),
     ("HardSigmoid", 1, ("float32",), "", {"alpha": 0.3, "beta": 0.1}, ""),
     ("Shrink", 1, ("float32",), "", {"bias": 0.4, "lambd": 1.1}, ""),
+    ("Shrink", 1, ("int32", "int64", "int8"), "", {"bias": 1.5, "lambd": 0.5}, ""),
+    ("Shrink", 1, ("uint8",), "", {"bias": 1.0, "lambd": 2.5}, ""),
     *[(o, 1, ("int32", "int64", "int8"), "", {}, "") for o in ("Abs", "Neg", "Sign")],
     ("Clip", 1, ("float32", "int32", "uint8", "int64"), "", {"min": 2, "max": 20}, ""),
     ("IsNaN", 1, ("float32", "float64"), "bool", {}, "special"),
@@ -319,6 +321,41 @@ def test_operator_on_other_targets(operator, dtype, result, target):
 def test_every_step_is_tested():
     aliases = {"Sum", "Mean", "Identity", "Silu", "Swish", "Where"}  # tested below
     assert set(steps.STEPS) == {case[0] for case in OPERATORS} | aliases
+
+
+@pytest.mark.parametrize("target", [AVX2, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_only_zeros_are_false(dtype, target):
+    x = np.resize(np.array([np.nan, -np.nan, 0, -0.0, 6e-8, -np.inf, 0.5], dtype), 37)
+    got = compute([Step("Cast", (0,), "bool")], [x], "bool", target)
+    np.testing.assert_array_equal(got, onnx_result("Cast", [x], {}, "bool"))
+    np.testing.assert_array_equal(got, x.astype(bool))
+
+
+@pytest.mark.parametrize(
+    ("operator", "function", "dtype"),
+    [
+        ("Equal", np.equal, "float32"),
+        ("Equal", np.equal, "float64"),
+        ("Less", np.less, "float32"),
+    ],
+)
+def test_no_comparison_with_nan_holds(operator, function, dtype):
+    """Nor is its negation another comparison; Not(Equal(x, x)) asks for NaN."""
+    a = np.resize(np.array([np.nan, 1, np.nan, 2, 3, -1], dtype), 37)
+    b = np.resize(np.array([np.nan, 1, 4, np.nan, 2], dtype), 37)
+    for chain, want in (
+        ([(operator, 0, 1)], function(a, b)),
+        ([(operator, 0, 1), ("Not", 2)], ~function(a, b)),
+        ([(operator, 0, 0), ("Not", 2)], ~function(a, a)),
+        ([(operator, 0, 1), (operator, 1, 0), ("Xor", 2, 3)], function(a, b) ^ function(b, a)),
+        (
+            [(operator, 0, 1), (operator, 1, 0), ("Equal", 2, 3)],
+            function(a, b) == function(b, a),
+        ),
+    ):
+        steps_of = [Step(name, tuple(operands), "bool") for name, *operands in chain]
+        np.testing.assert_array_equal(compute(steps_of, [a, b], "bool", AVX2), want)
 
 
 @pytest.mark.parametrize("target", [AVX2, AVX512, A53], ids=lambda t: t.name)

@@ -121,6 +121,9 @@ def test_others(rng):
         a = (rng.standard_normal((9, 5)) * 9).astype(source)
         pairs.append((of("Cast", [a], result), [a]))
         wanted.append(a.astype(result))
+    a = np.float32([np.nan, -np.nan, 0, -0.0, 0.5, -np.inf, 1e-40])
+    pairs.append((of("Cast", [a], "bool"), [a]))
+    wanted.append(a.astype(bool))
     for (operation, _), found, want in zip(pairs, compute_all(pairs), wanted, strict=True):
         name = operation.kind.steps[0].operator
         np.testing.assert_array_equal(found, want, err_msg=name)
@@ -146,6 +149,7 @@ def test_broadcast_into_an_image(rng):
         ("Pow", "float32", "operator Pow"),
         ("Add", "float64", "a chain of float64"),
         ("Add", "float16", "a chain of float16"),
+        ("Div", "int32", "operator Div of int32"),
     ],
 )
 def test_refusals(operator, dtype, reason):
