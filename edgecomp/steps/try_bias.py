@@ -1,12 +1,11 @@
 """Find out on samples that are held back how many products should have their biases corrected.
 
 ``correct_bias`` takes the mean error of every product out of its bias, one after the other. Where
-all positions of a value matter alike, outputs come several dB nearer to float. Where some do not
-(tokens and pixels that only fill a sample up), their errors are part of the mean all the same, and
-the positions that matter are shifted by them: outputs can get worse by 10 dB. No product knows
-which of its positions the outputs depend on, so that the outputs decide: of the corrections of the
-first products, as many are kept as bring them nearest to float on samples that the corrections
-were not made from.
+all positions of a value matter alike, outputs come several dB nearer to float. But a mean may be made
+by few positions, or by some that the outputs do not depend on, and then shifts the others: outputs
+can get worse by 10 dB though every mean is right. No product knows which of its positions matter, so
+that the outputs decide: of the corrections of the first products, as many are kept as bring them
+nearest to float on samples that the corrections were not made from.
 """
 
 import dataclasses
