@@ -127,8 +127,8 @@ def _flag(field: "dataclasses.Field[Any]", kind: Any, default: Any) -> click.Opt
     settings: dict[str, Any] = {"help": facts.help, "default": default}
     inner = _without_none(kind)
     if inner is bool:
-        names = f"{long}/--no-{long[2:]}" if default else long
-        settings |= {"is_flag": True, "show_default": bool(default)}
+        names = long if default is False else f"{long}/--no-{long[2:]}"
+        settings |= {"type": bool, "is_flag": True, "show_default": bool(default)}
         return click.Option([field.name, *facts.flags, names], **settings)
     metavar = facts.metavar or ("|".join(facts.choices) if facts.choices else None)
     settings |= {"metavar": metavar, "show_default": _worth_showing(default)}

@@ -105,8 +105,10 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "largest weights can be stored",
         choices=WEIGHT_RANGES,
     )
-    bias_correction: bool = option(
-        False, "take the mean error of every quantized product out of its bias"
+    bias_correction: bool | None = option(
+        None,
+        "take the mean error of every quantized product out of its bias; by default, without a "
+        "recipe, of as many as bring the outputs nearest to float on samples that are held back",
     )
     equalize: bool = option(
         False,

@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
+from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.packed_weights import PackedWeights
@@ -45,6 +46,7 @@ from edgecomp.steps.corrections import (
 from edgecomp.steps.few_bits import few_bit_weights
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
+from edgecomp.steps.try_bias import Trial, try_bias
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +160,10 @@ def insert_quantization(
         if layers.weights:
             progress("store weights in few bits")
             weights = few_bit_weights(trained, calibration.samples, layers.weights)
-        if layers.corrected:
+        found = _worth_correcting(
+            model, trained, calibration.samples, ranges, qdq, options, recipe, progress
+        )
+        if layers.corrected or found.products:
             corrected = correct_bias(
                 model,
                 calibration.samples,
@@ -166,7 +171,7 @@ def insert_quantization(
                 qdq,
                 progress=lambda done, total: progress("correct biases", done, total),
                 shifts=shifts,
-                only=layers.corrected,
+                only=layers.corrected | found.products,
                 reference=trained,
             )
     progress("insert quantization")
@@ -178,7 +183,11 @@ def insert_quantization(
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
         "recipe": whole_recipe(
-            options, recipe, floats=floats, chosen=_left_float(model, options, layers.qdq, qdq)
+            options,
+            recipe,
+            floats=floats,
+            chosen=_left_float(model, options, layers.qdq, qdq),
+            corrected=[node.name or "" for node in model.graph if node.name in found.products],
         ).as_list(),
         **corrections,
     }
@@ -203,6 +212,24 @@ def insert_quantization(
         weights=weights,
         constants=constants,
     )
+
+
+def _worth_correcting(
+    model: ir.Model,
+    trained: ir.Model,
+    samples: CalibrationSet,
+    ranges: Mapping[str, Range],
+    qdq: InsertQdqOptions,
+    options: QuantizeOptions,
+    recipe: Recipe,
+    progress: Progress,
+) -> Trial:
+    """Products whose biases are corrected though nobody asked; none where a recipe decides."""
+    if options.bias_correction is not None or options.recipe is not None or recipe.steps:
+        return Trial()
+    if options.precision != "w8a8" or options.data_free:
+        return Trial()
+    return try_bias(model, samples, ranges, qdq, progress, reference=trained)
 
 
 def _left_float(

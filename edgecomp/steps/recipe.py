@@ -78,6 +78,7 @@ def whole_recipe(
     *,
     floats: bool = False,
     chosen: Sequence[str] = (),
+    corrected: Sequence[str] = (),
 ) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
 
@@ -86,6 +87,7 @@ def whole_recipe(
         recipe: the steps behind them.
         floats: whether the model is float before the steps of the recipe.
         chosen: names of nodes that ``auto`` leaves float behind them.
+        corrected: names of products whose biases turned out to be worth a correction.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
     whole: dict[str, Any] = {
@@ -112,6 +114,7 @@ def whole_recipe(
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
+    last += [{"pass": "bias_correction", "targets": list(corrected)}] if corrected else []
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 
 
@@ -139,7 +142,7 @@ def choose_for_layers(
         calibration_method=options.calibration_method,
         calibration_percentile=options.calibration_percentile,
         per_channel=options.per_channel,
-        bias_correction=options.bias_correction,
+        bias_correction=bool(options.bias_correction),
         equalize=options.equalize,
         smooth_quant=options.smooth_quant,
         weight_rounding=options.weight_rounding,

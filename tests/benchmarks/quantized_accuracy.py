@@ -4,20 +4,24 @@
         [--nncf-python venv/bin/python] [--json FILE]
 
 Every tool gets the same float file and, for each seed, the same calibration samples, a part drawn
-from the model's. edgecomp quantizes with its defaults; each other tool with every setting of
-``quantize_by.py`` for the first seed, and with the ``--best`` of them for the others. Of these the
-best counts: the one with the smallest mean drop of the task over the seeds. All files run in
-onnxruntime, so that only the quantization differs. A file of results that is there already is
-added to: an interrupted run goes on where it was.
+from the model's; the tasks are those of ``quantized_tasks.py``. edgecomp quantizes with its
+defaults; each other tool with every setting of ``quantize_by.py`` for the first seed, and with the
+``--best`` of them for the others. Of these the best counts: the one with the smallest mean drop of
+the task over the seeds. All files run in onnxruntime, so that only the quantization differs.
+
+What is lost of float is given with its standard error, from the samples whose answers differ; what
+is smaller than twice that is chance. Gains count as no loss in the mean over models.
+
+A file of results that is there already is added to: an interrupted run goes on where it was.
 """
 
-import dataclasses
+import hashlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 
 import numpy as np
 
@@ -26,8 +30,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from benchmarks.flags import add_list, new_parser  # noqa: E402
 from benchmarks.quantize_by import SETTINGS, save_feeds  # noqa: E402
-from real_models import digits, forms  # noqa: E402
-from real_models.catalogue import MODELS  # noqa: E402
+from benchmarks.quantized_tasks import TASKS  # noqa: E402
+from real_models import forms  # noqa: E402
 
 from edgecomp import api  # noqa: E402
 from edgecomp.cache import write_whole  # noqa: E402
@@ -36,45 +40,48 @@ from edgecomp.options import QuantizeOptions  # noqa: E402
 OWN = "edgecomp"
 #: Calibration samples of a seed, as a share of the model's.
 SHARE = 0.75
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """A model and the figure that tells how good it is.
-
-    Attributes:
-        figure: name of a figure of the model's score.
-        success: that figure -> per cent that are right.
-    """
-
-    figure: str
-    success: Callable[[float], float] = float
-
-
-SUBJECTS = {
-    "efficientnet_lite0": Subject("top-1 %"),
-    "minilm": Subject("probe %"),
-    "ocr_recognition": Subject("character errors %", lambda wrong: 100 - wrong),
-    "magika": Subject("accuracy %"),
-    "digits": Subject("accuracy %"),
-}
-CANDIDATES = {model.name: model for model in (*MODELS, digits.MODEL)}
+#: Samples whose outputs are kept and compared with float's: a line of text has 4 MB.
+COMPARED = 50
 
 
 class Work:
-    """A model, its samples and its float answers, in a folder for files."""
+    """A task, its calibration samples and its float answers, in a folder for files."""
 
-    def __init__(self, name, folder):
-        self.model, self.subject, self.folder = CANDIDATES[name], SUBJECTS[name], folder
+    def __init__(self, task, folder):
+        self.task, self.model, self.folder = task, task.model, folder
         folder.mkdir(parents=True, exist_ok=True)
         source = self.model.onnx(folder)
         # Shapes are fixed and the operator set is raised once, for all tools alike.
         self.source = folder / "float.onnx"
         options = QuantizeOptions(precision="fp32", input=self.model.inputs)
         api.save(api.quantize(source, options=options), self.source)
-        self.samples, self.pool = self.model.samples(), self.model.calibration()
-        self.expected = forms.onnxruntime_outputs(self.source, self.samples)
-        self.float = self.judge(self.expected)["success"]
+        self.pool = self.model.calibration()
+        self.marks, self.expected = self.answers(self.source)
+
+    def answers(self, path, *, rewrite=True):
+        """Marks [samples, (right, of)] of a file, and the outputs of some samples."""
+        marks, kept = [], []
+        compared = np.random.default_rng(0).permutation(self.task.count)[:COMPARED]
+        run = forms.onnxruntime_session(path, rewrite=rewrite)
+        for index in range(self.task.count):
+            outputs = run(self.task.feed(index))
+            marks.append(self.task.mark(index, outputs))
+            if index in compared:
+                kept.append(outputs)
+        return np.array(marks), kept
+
+    def facts(self):
+        """Of the float model: results of other samples are not to be mixed with these."""
+        digest = hashlib.sha256(self.marks.tobytes())
+        for feed in (*self.pool[:1], self.task.feed(0), self.task.feed(self.task.count - 1)):
+            digest.update(b"".join(array.tobytes() for array in feed.values()))
+        right, whole = self.marks.sum(0)
+        return {
+            "samples": digest.hexdigest(),
+            "right": float(right),
+            "float": float(100 * right / whole),
+            "groups": [self.task.group(index) for index in range(self.task.count)],
+        }
 
     def calibration(self, seed):
         """Feeds of a seed, and the file that has them for other processes."""
@@ -86,14 +93,15 @@ class Work:
             save_feeds(feeds, path)
         return feeds, path
 
-    def judge(self, outputs):
-        """Per cent right, what is lost of float's in per cent (a gain is luck), dB to float."""
-        success = self.subject.success(self.model.score(outputs)[self.subject.figure])
-        base = getattr(self, "float", success)
+    def judge(self, path, *, rewrite=True):
+        """Per cent right, what is lost of float's in per cent, dB to float, samples that differ."""
+        marks, outputs = self.answers(path, rewrite=rewrite)
+        lost = self.marks[:, 0] - marks[:, 0]
         return {
-            "success": float(success),
-            "drop": max(0.0, float(100 * (base - success) / base)),
+            "success": float(100 * marks[:, 0].sum() / marks[:, 1].sum()),
+            "drop": float(100 * lost.sum() / self.marks[:, 0].sum()),
             "db": forms.signal_to_noise(outputs, self.expected),
+            "lost": {int(index): lost[index] for index in np.flatnonzero(lost)},
         }
 
     def own(self, seed):
@@ -101,7 +109,7 @@ class Work:
         feeds, _ = self.calibration(seed)
         path = self.folder / f"{OWN}{seed}.onnx"
         api.save(api.quantize(self.source, feeds), path)
-        return self.judge(forms.onnxruntime_outputs(path, self.samples))
+        return self.judge(path)
 
     def other(self, tool, python, setting, seed):
         """Another tool's, or what it failed with."""
@@ -119,11 +127,9 @@ class Work:
         # onnxruntime cannot run every file that tools write; some it only spoils by rewriting.
         for rewrite in (True, False):
             try:
-                outputs = forms.onnxruntime_outputs(path, self.samples, rewrite=rewrite)
+                return self.judge(path, rewrite=rewrite)
             except Exception as error:
                 failed = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
-            else:
-                return self.judge(outputs)
         return failed
 
 
@@ -146,34 +152,58 @@ def best_setting(settings):
     return next(iter(ranked(settings)), None)
 
 
+def lost(facts, seeds):
+    """What is lost of float's in per cent, the mean over seeds, and its standard error.
+
+    The samples are the same for all seeds: what each of them loses is its mean over the seeds.
+    """
+    groups = np.array(facts["groups"])
+    of_sample = np.zeros(len(groups))
+    for row in seeds.values():
+        for index, amount in row["lost"].items():
+            of_sample[int(index)] += amount / len(seeds)
+    of_group = np.bincount(groups, of_sample)
+    count = len(of_group)
+    error = np.sqrt(count / (count - 1) * ((of_group - of_group.mean()) ** 2).sum())
+    return 100 * of_sample.sum() / facts["right"], 100 * error / facts["right"]
+
+
 def table(results):
     """Markdown: one row a model and tool."""
-    yield "| model | float | tool | setting | right, % by seed | mean drop, % of float | dB |"
+    yield "| model | float | tool | setting | right, % by seed | lost of float, % | dB |"
     yield "| --- | ---: | --- | --- | --- | ---: | ---: |"
     for name, facts in results.items():
+        start = f"| {name} | {facts['float']:.2f} |"
         for tool, settings in facts["tools"].items():
             best = best_setting(settings)
             if best is None:
                 reasons = {r.get("error", "") for s in settings.values() for r in s.values()}
-                yield f"| {name} | {facts['float']:.2f} | {tool} | none works: {'; '.join(sorted(reasons))[:200]} | | | |"
+                yield f"{start} {tool} | none works: {'; '.join(sorted(reasons))[:200]} | | | |"
                 continue
             rows = list(settings[best].values())
             right = ", ".join(f"{row['success']:.2f}" for row in rows)
-            drop, db = (np.mean([row[key] for row in rows]) for key in ("drop", "db"))
-            yield f"| {name} | {facts['float']:.2f} | {tool} | {best} | {right} | {drop:.2f} | {db:.1f} |"
+            drop, error = lost(facts, settings[best])
+            decibels = np.mean([row["db"] for row in rows])
+            yield (
+                f"{start} {tool} | {best} | {right} | {drop:.2f} ± {error:.2f} "
+                f"| {decibels:.1f} |"
+            )
 
 
 def summary(results):
-    """Lines: mean drop of each tool over the models that it can quantize."""
+    """Lines: mean of what each tool loses over the models that it can quantize."""
     for tool in (OWN, *SETTINGS):
-        drops = []
+        found = []
         for facts in results.values():
             settings = facts["tools"].get(tool, {})
             best = best_setting(settings)
             if best is not None:
-                drops.append(np.mean([r["drop"] for r in settings[best].values()]))
-        if drops:
-            yield f"{tool}: mean drop {np.mean(drops):.3f} % over {len(drops)} models"
+                found.append(lost(facts, settings[best]))
+        if found:
+            drops, errors = np.array(found).T
+            error = np.sqrt((errors**2).sum()) / len(found)
+            mean = np.maximum(drops, 0.0).mean()
+            yield f"{tool}: lost {mean:.3f} ± {error:.3f} % over {len(found)} models"
 
 
 def wanted(arguments, tools):
@@ -186,7 +216,8 @@ def wanted(arguments, tools):
     first, *others = arguments.seeds.split(",")
     for tool in arguments.tools:
         settings = SETTINGS.get(tool, {"defaults": {}})
-        yield from ((tool, setting, first) for setting in settings)
+        asked = [s for s in settings if tool == OWN or re.search(arguments.settings, s)]
+        yield from ((tool, setting, first) for setting in asked)
         best = ranked(
             {name: {first: s[first]} for name, s in tools[tool].items() if first in s}
         )
@@ -197,7 +228,7 @@ def wanted(arguments, tools):
 def main():
     """Measure what is missing, print the table."""
     parser = new_parser(__doc__)
-    add_list(parser, "--models", SUBJECTS)
+    add_list(parser, "--models", TASKS)
     add_list(parser, "--tools", (OWN, *SETTINGS))
     parser.add_argument("--seeds", default="0,1,2", help="with commas between them")
     parser.add_argument(
@@ -207,6 +238,12 @@ def main():
     parser.add_argument(
         "--again", action="store_true", help="edgecomp's, though there already"
     )
+    parser.add_argument(
+        "--settings",
+        default="",
+        metavar="EXPRESSION",
+        help="settings of other tools that it is found in; the rest, another time",
+    )
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     pythons = {"nncf": arguments.nncf_python}
@@ -215,11 +252,14 @@ def main():
         results = json.loads(arguments.json.read_text())
     with tempfile.TemporaryDirectory() as scratch:
         for name in arguments.models:
-            if reason := CANDIDATES[name].missing():
+            if reason := TASKS[name].model.missing():
                 print(f"{name}: {reason}", file=sys.stderr)
                 continue
-            work = Work(name, pathlib.Path(scratch) / name)
-            facts = results.setdefault(name, {"float": work.float, "tools": {}})
+            work = Work(TASKS[name], pathlib.Path(scratch) / name)
+            found = work.facts()
+            facts = results.setdefault(name, {**found, "tools": {}})
+            if facts["samples"] != found["samples"]:
+                parser.error(f"{arguments.json} has results of other samples of {name}")
             for tool in arguments.tools:
                 facts["tools"].setdefault(tool, {})
             for tool, setting, seed in wanted(arguments, facts["tools"]):
@@ -233,9 +273,10 @@ def main():
                     seeds[seed] = work.own(int(seed))
                 else:
                     seeds[seed] = work.other(tool, python, setting, int(seed))
-                print(name, tool, setting, seed, seeds[seed], file=sys.stderr, flush=True)
+                told = {key: v for key, v in seeds[seed].items() if key != "lost"}
+                print(name, tool, setting, seed, told, file=sys.stderr, flush=True)
                 if arguments.json is not None:
-                    text = json.dumps(results, indent=1) + "\n"
+                    text = json.dumps(results) + "\n"
                     write_whole(arguments.json, text.encode())
     print("\n".join([*table(results), "", *summary(results)]))
 

@@ -26,6 +26,11 @@ def _feeds(images):
     return [{_name(): np.ascontiguousarray(image[None])} for image in images]
 
 
+def sample(index):
+    """One image."""
+    return _feeds(digits_data()[0][index : index + 1])[0]
+
+
 def score(outputs):
     """Share of digits told."""
     told = np.array([output[0].argmax() for (output,) in outputs])

@@ -47,6 +47,17 @@ def samples():
     return [{_name(): view[None]} for image in images for view in _views(image)]
 
 
+def further_view(index):
+    """One of as many views as wanted: crops at random, half of them mirrored; photos in turns."""
+    images, _ = imagenet_images()
+    random = np.random.default_rng(index)
+    photo, side = index % len(images), int(random.integers(140, 221))
+    top, left = random.integers(0, 224 - side + 1, 2)
+    view = _crop(images[photo], top, left, side)
+    mirrored = view[:, :, ::-1] if index // len(images) % 2 else view
+    return {_name(): np.ascontiguousarray(mirrored[None])}
+
+
 def calibration():
     """Two other views of every photo."""
     images, _ = imagenet_images()

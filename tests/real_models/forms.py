@@ -13,8 +13,13 @@ from edgecomp.graph.reference_operators import CORRECTED
 from edgecomp.options import BuildOptions
 
 
-def onnxruntime_outputs(path, feeds, *, rewrite=True):
-    """Outputs of a file under onnxruntime, on one thread; ``rewrite`` lets it optimize the graph."""
+def onnxruntime_session(path, *, rewrite=True):
+    """feed -> outputs of a file under onnxruntime, on one thread.
+
+    Args:
+        path: of the file.
+        rewrite: let it optimize the graph.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -25,7 +30,13 @@ def onnxruntime_outputs(path, feeds, *, rewrite=True):
     session = onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"]
     )
-    return [session.run(None, feed) for feed in feeds]
+    return lambda feed: session.run(None, feed)
+
+
+def onnxruntime_outputs(path, feeds):
+    """Outputs of a file for several feeds."""
+    run = onnxruntime_session(path)
+    return [run(feed) for feed in feeds]
 
 
 def float64_outputs(path, feeds):

@@ -17,7 +17,8 @@ from real_models.model import RealModel
 _WINDOW = 1024
 _PADDING = 256
 _BLOCK = 4096
-#: Files of one extension that are taken at most: most of an installation is Python.
+#: Of each extension so many files come before the next of another: most of an installation is
+#: Python.
 _FILES_PER_EXTENSION = 40
 _CALIBRATION = 100
 _SAMPLES = 500
@@ -69,40 +70,53 @@ def _types_of_extension():
 
 @functools.cache
 def _files():
-    """Paths of labelled files: an order that depends on their names alone."""
+    """Paths of all labelled files: an order that depends on their names alone.
+
+    Without what Python compiled, which comes and goes.
+    """
     root = pathlib.Path(sysconfig.get_paths()["stdlib"])
     package = pathlib.Path(sysconfig.get_paths()["purelib"])
     counts: dict[str, int] = {}
-    chosen = []
+    rounds: dict[int, list[pathlib.Path]] = {}
     found = {
         (path.relative_to(base).as_posix(), path)
         for base in (root, package)
         for path in base.rglob("*.*")
+        if path.suffix[1:].lower() in _types_of_extension() and path.suffix != ".pyc"
     }
     for _, path in sorted(found, key=lambda item: hashlib.sha256(item[0].encode()).digest()):
+        if not path.is_file() or path.stat().st_size < 64:
+            continue
         extension = path.suffix[1:].lower()
-        if extension not in _types_of_extension() or not path.is_file():
-            continue
-        if path.stat().st_size < 64 or counts.get(extension, 0) == _FILES_PER_EXTENSION:
-            continue
-        counts[extension] = counts.get(extension, 0) + 1
-        chosen.append(path)
-        if len(chosen) == _CALIBRATION + _SAMPLES:
-            break
-    return chosen
+        count = counts[extension] = counts.get(extension, 0) + 1
+        rounds.setdefault((count - 1) // _FILES_PER_EXTENSION, []).append(path)
+    return [path for number in sorted(rounds) for path in rounds[number]]
 
 
-def _feed(path):
+def calibration():
+    """The first files."""
+    return [feed(path) for path in _files()[:_CALIBRATION]]
+
+
+def files(count=_SAMPLES):
+    """Paths of others."""
+    return _files()[_CALIBRATION : _CALIBRATION + count]
+
+
+def feed(path):
+    """Input of a file."""
     return {"bytes": features(path.read_bytes())[None]}
+
+
+def is_right(path, output):
+    """Whether the label of the largest number belongs to the file's extension."""
+    label = _labels()[int(output.argmax())]
+    return label in _types_of_extension()[path.suffix[1:].lower()]
 
 
 def score(outputs):
     """Share of files whose label belongs to their extension."""
-    files = _files()[_CALIBRATION:]
-    right = [
-        _labels()[int(output[0].argmax())] in _types_of_extension()[path.suffix[1:].lower()]
-        for path, output in zip(files, outputs, strict=True)
-    ]
+    right = [is_right(path, output) for path, (output,) in zip(files(), outputs, strict=True)]
     return {"accuracy %": 100 * float(np.mean(right)), "files": float(len(right))}
 
 
@@ -111,7 +125,7 @@ MODEL = RealModel(
     packages={"magika==1.0.3": "magika"},
     onnx=onnx_file,
     inputs=("bytes:1x2048",),
-    calibration=lambda: [_feed(path) for path in _files()[:_CALIBRATION]],
-    samples=lambda: [_feed(path) for path in _files()[_CALIBRATION:]],
+    calibration=calibration,
+    samples=lambda: [feed(path) for path in files()],
     score=score,
 )

@@ -70,7 +70,8 @@ def _tokenizer():
     return made
 
 
-def _feed(text):
+def feed(text):
+    """Inputs of a text."""
     coded = _tokenizer().encode(text)
     return {
         "ids": np.array([coded.ids], np.int64),
@@ -89,17 +90,24 @@ def _documents():
     return [found[key] for key in sorted(found)]
 
 
+def told_documents(count=_TEST):
+    """(text, topic) of documents to tell: the probe and calibration know none of them."""
+    known = _documents()
+    others = known[_TRAIN : _TRAIN + _TEST] + known[_TRAIN + _TEST + _CALIBRATION :]
+    return others[:count]
+
+
 def samples():
     """Documents to fit the probe on, documents to tell, then pairs of sentences."""
     texts = [text for text, _ in _documents()[: _TRAIN + _TEST]]
-    return [_feed(text) for text in (*texts, *(s for pair in _PARAPHRASES for s in pair))]
+    return [feed(text) for text in (*texts, *(s for pair in _PARAPHRASES for s in pair))]
 
 
 def calibration():
     """Other documents, and parts of them as short as sentences."""
     texts = [text for text, _ in _documents()[_TRAIN + _TEST :][:_CALIBRATION]]
     short = [text.split(".")[0] for text in texts[: _CALIBRATION // 3]]
-    return [_feed(text) for text in (*texts, *short)]
+    return [feed(text) for text in (*texts, *short)]
 
 
 @functools.cache
@@ -134,12 +142,17 @@ def run_torch(feeds):
         ]
 
 
+def tell(vectors):
+    """Topics of vectors [documents, 384]."""
+    weights, kinds = _probe()
+    return kinds[(vectors @ weights).argmax(1)]
+
+
 def score(outputs):
     """Topics told, and mean cosines of paraphrases and of sentences about other things."""
     vectors = np.concatenate([output for (output,) in outputs]).astype(np.float64)
-    weights, kinds = _probe()
-    told = kinds[(vectors[_TRAIN : _TRAIN + _TEST] @ weights).argmax(1)]
-    topics = np.array([kind for _, kind in _documents()[_TRAIN : _TRAIN + _TEST]])
+    told = tell(vectors[_TRAIN : _TRAIN + _TEST])
+    topics = np.array([kind for _, kind in told_documents()])
     pairs = vectors[_TRAIN + _TEST :].reshape(len(_PARAPHRASES), 2, -1)
     cosines = pairs[:, 0] @ pairs[:, 1].T
     count = len(_PARAPHRASES)

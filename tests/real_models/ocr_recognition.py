@@ -56,8 +56,9 @@ def _lines(first, clean, hard):
     ]
 
 
-def _feed(line):
-    return {"x": normalized(line_image(line[0], hard=line[1]), _WIDTH)}
+def feed(index, *, hard):
+    """Input of a line of text."""
+    return {"x": normalized(line_image(index, hard=hard), _WIDTH)}
 
 
 def score(outputs):
@@ -81,8 +82,9 @@ MODEL = RealModel(
     onnx=onnx_file,
     inputs=(f"x:1x3x48x{_WIDTH}",),
     calibration=lambda: [
-        _feed(line) for line in _lines(5000, _CALIBRATION // 2, _CALIBRATION // 2)
+        feed(index, hard=hard)
+        for index, hard in _lines(5000, _CALIBRATION // 2, _CALIBRATION // 2)
     ],
-    samples=lambda: [_feed(line) for line in _lines(0, _CLEAN, _HARD)],
+    samples=lambda: [feed(index, hard=hard) for index, hard in _lines(0, _CLEAN, _HARD)],
     score=score,
 )

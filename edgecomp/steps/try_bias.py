@@ -1,0 +1,122 @@
+"""Find out on samples that are held back how many products should have their biases corrected.
+
+``correct_bias`` takes the mean error of every product out of its bias, one after the other. Where
+all positions of a value matter alike, outputs come several dB nearer to float. But a mean may be made
+by few positions, or by some that the outputs do not depend on, and then shifts the others: outputs
+can get worse by 10 dB though every mean is right. No product knows which of its positions matter, so
+that the outputs decide: of the corrections of the first products, as many are kept as bring them
+nearest to float on samples that the corrections were not made from.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping
+
+import onnx_ir as ir
+
+from edgecomp.calibrate.identity import can_be_read_again
+from edgecomp.calibrate.ranges import Range
+from edgecomp.debugging.outputs import FloatOutputs, output_error
+from edgecomp.passes.add_bias import add_bias
+from edgecomp.passes.correct_bias import Means, correct_bias
+from edgecomp.passes.insert_qdq import InsertQdqPass
+from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.plan.values import Array
+from edgecomp.progress import Progress
+
+#: Fewer samples cannot tell.
+LEAST_SAMPLES = 24
+_MOST_SAMPLES = 48
+#: Of so many samples one is held back.
+_HELD_BACK = 3
+#: Samples beyond this are not kept.
+_MOST_BYTES = 256 << 20
+#: Shares of the products that are tried.
+_SHARES = (0.25, 0.5, 0.75, 1.0)
+#: Corrections have to take this part of the noise away: chance corrects nothing.
+_LEAST_GAIN = 0.2
+
+Feed = Mapping[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What was found.
+
+    Attributes:
+        products: whose biases are to be corrected.
+        noise: of the outputs over their power, with so many of the products corrected.
+        samples: that were held back.
+    """
+
+    products: frozenset[str] = frozenset()
+    noise: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    samples: int = 0
+
+
+def try_bias(
+    model: ir.Model,
+    samples: Iterable[Feed],
+    ranges: Mapping[str, Range],
+    options: InsertQdqOptions,
+    progress: Progress,
+    *,
+    reference: ir.Model,
+) -> Trial:
+    """Try corrections of biases; the model stays as it is.
+
+    Args:
+        model: float, its weights rounded where their rounding was learned.
+        samples: feeds; nothing is tried with fewer than ``LEAST_SAMPLES``.
+        ranges: as for ``InsertQdqPass``.
+        options: as for ``InsertQdqPass``.
+        progress: told about it.
+        reference: the float model as trained.
+    """
+    feeds = _some(samples)
+    if len(feeds) < LEAST_SAMPLES:
+        return Trial()
+    held = feeds[_HELD_BACK - 1 :: _HELD_BACK]
+    others = [feed for i, feed in enumerate(feeds) if i % _HELD_BACK != _HELD_BACK - 1]
+    shifts: dict[str, Means] = {}
+    count = correct_bias(
+        model.clone(),
+        others,
+        ranges,
+        options,
+        progress=lambda done, total: progress("try corrections of biases", done, total),
+        shifts=shifts,
+        reference=reference,
+    )
+    if not count:
+        return Trial()
+    expected = FloatOutputs(reference, held)
+    names = list(shifts)
+
+    def noise(corrected: int) -> float:
+        made = model.clone()
+        nodes = {node.name: node for node in made.graph}
+        for name in names[:corrected]:
+            add_bias(nodes[name], shifts[name])
+        InsertQdqPass(ranges, options)(made)
+        return output_error(made, expected).noise_to_signal
+
+    counts = dict.fromkeys([0, *(max(1, round(share * count)) for share in _SHARES)])
+    found = {corrected: noise(corrected) for corrected in counts}
+    best = min(found, key=lambda corrected: found[corrected])
+    if not found[best] <= (1.0 - _LEAST_GAIN) * found[0]:
+        best = 0
+    return Trial(frozenset(names[:best]), found, len(held))
+
+
+def _some(samples: Iterable[Feed]) -> list[Feed]:
+    if not can_be_read_again(samples):
+        return []
+    found: list[Feed] = []
+    size = 0
+    for feed in itertools.islice(samples, _MOST_SAMPLES):
+        size += sum(array.nbytes for array in feed.values())
+        if size > _MOST_BYTES:
+            break
+        found.append(feed)
+    return found
