@@ -486,6 +486,12 @@ class BuildOptions(BudgetOptions):
         "fail when an operator has no schedule of its own and would run slowly, or, on a target "
         "with a GPU, when one would run on the processor",
     )
+    cpu_plan: bool = _option(
+        True,
+        "on a target with a GPU, also put calls of the processor alone into the bundle, which run "
+        "where the GPU or its driver is missing or fails; they take room for kernels, and for "
+        "weights in the order that they read (report.md says how much)",
+    )
     winograd: bool = _option(
         True,
         "compute float 3x3 convolutions by Winograd's method where it is modelled to be "

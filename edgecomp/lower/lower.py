@@ -13,6 +13,7 @@ from edgecomp.lower.compile import compiling
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.place_copies import place_copies
+from edgecomp.lower.plan_weights import PlanWeights
 from edgecomp.lower.processor_part import (
     OnProcessor,
     processor_part,
@@ -24,6 +25,7 @@ from edgecomp.lower.select import Selected, select
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cost_table import CostTable
+from edgecomp.schedules.schedule import KernelCall
 from edgecomp.schedules.signature import signature
 
 Progress = Callable[[str, int, int], None]
@@ -68,6 +70,7 @@ def lower(
     require_full_target: bool = False,
     without: Collection[str] = (),
     table: CostTable | None = None,
+    cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -84,6 +87,7 @@ def lower(
         require_full_target: refuse the fallback, and what the target's GPU does not compute.
         without: names of schedules that are not used.
         table: measured kernels of the target.
+        cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
@@ -121,13 +125,25 @@ def lower(
         if progress:
             progress("compile kernels", done, total)
 
-    calls = [call for choice in selected for call in choice.calls]
-    kernels = [call.kernel for call in calls if call.launch is None]
+    calls = _calls(selected)
+    instead: list[Selected] = []
+    if cpu_plan and any(call.launch for call in calls):
+        instead = select(program, target, without, table, allow_gpu=False)
+    kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
-        plan = assemble(program, selected, target, {}, made.regions)
+        weights = PlanWeights()
+        plan = assemble(program, selected, target, weights, made.regions)
+        if instead:
+            cpu = dataclasses.replace(target, gpu=None)
+            plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
+        plan.weights = weights.finish()
         plan.programs = device_programs(calls, target)
         plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table), on_processor)
+
+
+def _calls(selected: Sequence[Selected]) -> list[KernelCall]:
+    return [call for choice in selected for call in choice.calls]
 
 
 def _why_not_on_gpu(made: LaidOut, symbols: Sequence[Symbol]) -> str:

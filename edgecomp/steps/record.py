@@ -111,6 +111,7 @@ def make_record(
         require_full_target=options.require_full_target,
         without=() if options.winograd else (winograd.NAME,),
         table=table,
+        cpu_plan=options.cpu_plan,
         cache=options.cache_dir,
         progress=progress,
         symbols=symbols,
