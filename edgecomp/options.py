@@ -56,6 +56,8 @@ METRIC_DIRECTIONS = ("higher-better", "lower-better")
 WEIGHT_ROUNDINGS = ("nearest", "adaround")
 TOOLCHAINS = ("auto", "require", "none")
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
+#: Plans of a bundle for a GPU.
+PLANS = ("auto", "device", "cpu")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _SEED_LIMIT = 2**32
@@ -548,7 +550,23 @@ class DeviceOptions(_Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunOptions(DeviceOptions, ImageOptions):
+class PlanOptions(DeviceOptions):
+    """Which plan of a bundle runs."""
+
+    plan: str = _option(
+        "device",
+        "device: what was built for the target's GPU, or an error where it cannot run; cpu: its "
+        "CPU plan; auto: the CPU plan where the GPU or its driver is missing or fails. A bundle "
+        "for no GPU has one plan",
+        choices=PLANS,
+    )
+
+    def _check(self) -> None:
+        _check_choice("plan", self.plan, PLANS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions(PlanOptions, ImageOptions):
     """One inference on the user's data."""
 
     input_file: tuple[str, ...] = _option(
@@ -573,7 +591,7 @@ class RunOptions(DeviceOptions, ImageOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(DeviceOptions):
+class BenchmarkOptions(PlanOptions):
     """How long a bundle takes."""
 
     warmup_runs: int = _option(5, "runs before the measured ones", metavar="N")
@@ -659,7 +677,7 @@ class TuneOptions(DeviceOptions, ModelOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyOptions(DeviceOptions):
+class VerifyOptions(PlanOptions):
     """Whether a bundle computes on the device what it computed when it was built."""
 
 
@@ -757,7 +775,10 @@ VERBS: dict[str, type] = {
 }
 
 #: Verb -> defaults that are other than the class's.
-VERB_DEFAULTS: dict[str, dict[str, Any]] = {"quantize": {"precision": "w8a8"}}
+VERB_DEFAULTS: dict[str, dict[str, Any]] = {
+    "quantize": {"precision": "w8a8"},
+    "run": {"plan": "auto"},
+}
 
 
 def fields_of(cls: type) -> "list[dataclasses.Field[Any]]":

@@ -1,5 +1,6 @@
 """Bundles for an OpenCL device: built, run beside onnxruntime, refused where they cannot run."""
 
+import json
 import os
 import subprocess
 
@@ -138,24 +139,76 @@ def test_integers_are_those_of_the_processor(tmp_path, rng):
             np.testing.assert_allclose(other[name], value, rtol=1e-5, atol=1e-7)
 
 
-def test_without_a_driver(tmp_path, whole):
-    """The runner says what is missing; nothing else happens."""
-    _, bundle = whole
-    empty = tmp_path / "vendors"
-    empty.mkdir()
+def run_without_a_driver(bundle, folder, *more):
+    empty = folder / "vendors"
+    empty.mkdir(exist_ok=True)
     environment = {**os.environ, "OCL_ICD_VENDORS": str(empty)}
-    command = [bundle.runner_path, "--random-inputs", "--weights", bundle.weights_path]
-    done = subprocess.run(
+    command = [bundle.runner_path, "--weights", bundle.weights_path, "--json", *more]
+    return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def test_without_a_driver(tmp_path, whole, rng):
+    """The runner says what is missing, and runs the CPU plan unless that is forbidden."""
+    proto, bundle = whole
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    x.tofile(tmp_path / "x.bin")
+    given = ["--input", f"x={tmp_path / 'x.bin'}", "--output-dir", tmp_path]
+    done = run_without_a_driver(bundle, tmp_path, *given)
+    assert done.returncode == 0, done.stderr
+    assert "OpenCL" in done.stderr
+    said = json.loads(done.stdout)
+    assert (said["plan"], said["device_failure"]) == ("cpu", "device_absent")
+    found = np.fromfile(tmp_path / f"{bundle.outputs[0].name}.bin", np.float32)
+    np.testing.assert_allclose(found, reference(proto, x).reshape(-1), rtol=1e-5, atol=1e-6)
+    done = run_without_a_driver(bundle, tmp_path, *given, "--plan", "device")
     assert done.returncode == 8
     assert "OpenCL" in done.stderr
+
+
+def test_the_cpu_plan(whole, rng):
+    """It needs no device, and shares the weights."""
+    proto, bundle = whole
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    with Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as session:
+        assert (session.plan, session.device_failure) == ("cpu", "")
+        assert set(devices_of(session)) == {0}
+        (found,) = session.run({"x": x}).values()
+        np.testing.assert_allclose(found, reference(proto, x), rtol=1e-5, atol=1e-6)
+    api.verify(bundle, plan="cpu")
+    sizes = bundle.report["sizes"]
+    assert sizes["weights_of_cpu_plan"] < sizes["weights"] / 2
+    assert "This CPU plan adds" in (bundle.directory / "report.md").read_text()
+    assert bundle.manifest.devices == ("opencl",)
+
+
+def test_another_device_is_said_when_the_cpu_plan_runs(whole):
+    _, bundle = whole
+    with Session(bundle.library_path, weights=bundle.weights_path, device="No") as session:
+        assert session.plan == "cpu"
+        assert "OpenCL" in session.device_failure
+    with pytest.raises(EdgecompError) as info:
+        Session(bundle.library_path, weights=bundle.weights_path, plan="gpu")
+    assert info.value.code is Code.USAGE
+
+
+def test_no_cpu_plan(tmp_path, whole):
+    proto, _ = whole
+    bundle = built(proto, tmp_path, cpu_plan=False)
+    assert run_without_a_driver(bundle, tmp_path, "--random-inputs").returncode == 8
+    assert "There is no CPU plan" in (bundle.directory / "report.md").read_text()
+    assert "weights_of_cpu_plan" not in bundle.report["sizes"]
+    with pytest.raises(EdgecompError) as info:
+        api.verify(bundle, plan="cpu")
+    assert info.value.code is Code.USAGE
+    assert info.value.hint == "build it without --no-cpu-plan"
 
 
 def test_another_device(whole):
     _, bundle = whole
     with pytest.raises(EdgecompError) as info:
-        session_of(bundle, device="No Such Device")
+        session_of(bundle, device="No Such Device", plan="device")
     assert info.value.code is Code.DEVICE_FAILED
     assert "named 'No Such Device'" in info.value.cause
 
