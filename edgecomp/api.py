@@ -63,12 +63,14 @@ def build(
     from edgecomp.bundle.directory import check_free
     from edgecomp.bundle.record import find_record, keeping, record_key
     from edgecomp.bundle.write import write_bundle
+    from edgecomp.lower.accelerators import require_accelerators
 
     options = options or BuildOptions()
     if options.output is None:
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
     check_free(options.output, force=options.force)
     target = load_target(options.target)
+    require_accelerators(target, options.accelerators)
     if options.has_budget:
         with scratch_folder() as scratch:
             chosen, _ = within_budget(

@@ -13,7 +13,7 @@ import enum
 from collections.abc import Sequence
 
 from edgecomp.lower.select import Selected
-from edgecomp.plan.operations import Program
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.plan import Launch, LaunchKind
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import Kernel
@@ -35,21 +35,21 @@ def place_copies(program: Program, selected: Sequence[Selected]) -> list[Selecte
         program: without branches and loops; views are set.
         selected: its choices, in order.
     """
-    where: dict[Value, set[_Place]] = {_root(v): {_Place.CPU} for v in program.inputs}
+    where: dict[Value, set[_Place]] = {root_of(v): {_Place.CPU} for v in program.inputs}
     placed: list[Selected] = []
     for choice in selected:
         place = _place(choice)
         calls: list[KernelCall] = []
-        for value in _used(choice):
+        for value in used_memory(choice.operation):
             there = where.get(value)
             if there and place not in there:
                 calls.append(_copy(value, place))
                 there.add(place)
         for value in choice.operation.outputs:
-            where[_root(value)] = {place}
+            where[root_of(value)] = {place}
         placed.append(dataclasses.replace(choice, calls=[*calls, *choice.calls]))
     for value in program.outputs:
-        root = _root(value)
+        root = root_of(value)
         there = where.get(root)
         if there and _Place.CPU not in there:
             there.add(_Place.CPU)
@@ -64,14 +64,13 @@ def _place(choice: Selected) -> _Place:
     return _Place.GPU if on_gpu else _Place.CPU
 
 
-def _used(choice: Selected) -> list[Value]:
-    """What an operation reads, and what it may write a part of."""
-    operation = choice.operation
-    roots = [_root(value) for value in (*operation.inputs, *operation.outputs)]
+def used_memory(operation: Operation) -> list[Value]:
+    """What an operation reads, and what it may write a part of: values that own memory."""
+    roots = [root_of(value) for value in (*operation.inputs, *operation.outputs)]
     return [value for value in dict.fromkeys(roots) if value.constant is None]
 
 
-def _root(value: Value) -> Value:
+def root_of(value: Value) -> Value:
     """The value whose memory another one is."""
     while (below := value.alias_of or value.part_of) is not None:
         value = below

@@ -53,7 +53,16 @@ def price_weights(
     without: Collection[str] = (),
 ) -> tuple[list[Price], int]:
     """As ``price_model``; and bytes of the model's constants, in the types that kernels read."""
-    program = laid_out_program(model, target).program
+    return price_program(laid_out_program(model, target).program, target, table, without)
+
+
+def price_program(
+    program: Program,
+    target: Target,
+    table: Table | None = None,
+    without: Collection[str] = (),
+) -> tuple[list[Price], int]:
+    """The same of a program in its layout: a price for each operation, in order."""
     weight_bytes = _weight_bytes(program)
     streamed = streamed_part(weight_bytes, target)
     prices = []
