@@ -7,7 +7,7 @@ reaches, not the peak.
 
 from edgecomp.device.target import GpuSpeed
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.plan.operations import Operation, Pool, Softmax
+from edgecomp.plan.operations import Gather, Operation, Pool, Softmax
 from edgecomp.plan.values import Value, largest_bytes
 
 #: Arithmetic for an element of what is no product: a chain of a few steps.
@@ -18,8 +18,8 @@ _SOFTMAX_PASSES = 3
 
 def gpu_seconds(operation: Operation, speed: GpuSpeed) -> float:
     """Time of an operation's calls."""
-    values = (*operation.inputs, *operation.outputs)
-    bytes_moved = sum(map(_bytes, values))
+    written = sum(map(_bytes, operation.outputs))
+    bytes_moved = written + sum(_bytes_read(value, operation) for value in operation.inputs)
     is_integer = any(value.dtype in ("int8", "uint8") for value in operation.inputs[:1])
     giga = speed.int8_gigaops if is_integer else speed.float_gigaflops
     arithmetic = _operations(operation) / (giga * 1e9)
@@ -45,6 +45,13 @@ def _operations(operation: Operation) -> int:
     passes = _SOFTMAX_PASSES if isinstance(kind, Softmax) else 1
     most = max(elements, *(value.elements for value in operation.inputs), 0)
     return _ELEMENT_OPERATIONS * passes * most
+
+
+def _bytes_read(value: Value, operation: Operation) -> int:
+    """All of an input, but of what is indexed no more than becomes a result."""
+    if isinstance(operation.kind, Gather) and value is operation.inputs[0]:
+        return min(_bytes(value), _bytes(operation.outputs[0]))
+    return _bytes(value)
 
 
 def _bytes(value: Value) -> int:

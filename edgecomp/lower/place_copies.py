@@ -1,11 +1,13 @@
-"""Copies between the memories of the processor and the GPU, each where it is first needed.
+"""Copies between the memories of the processor and the GPU, each value once.
 
     on the GPU: a -> b       on the CPU: b -> c       on the GPU: b, c -> d
     ->
     copy a to the GPU, a -> b, copy b back, b -> c, copy c to the GPU, b, c -> d, copy d back
 
-A value is where its last writer was, and wherever it was copied since. Operations that write one
-value in parts (a halo and what is inside it) find in their own memory what the others wrote.
+What the processor needs of the GPU is copied right behind its writer, what the GPU needs right in
+front of the first that reads it: the processor waits only where it goes on behind the GPU. A value
+is where its last writer was, and wherever it was copied since. Operations that write one value in
+parts (a halo and what is inside it) find in their own memory what the others wrote.
 """
 
 import dataclasses
@@ -29,7 +31,7 @@ _COPIES = {_Place.GPU: LaunchKind.TO_DEVICE, _Place.CPU: LaunchKind.FROM_DEVICE}
 
 
 def place_copies(program: Program, selected: Sequence[Selected]) -> list[Selected]:
-    """The same choices; copies stand in front of the calls of the operation that needs them.
+    """The same choices with copies in front of and behind their calls.
 
     Args:
         program: without branches and loops; views are set.
@@ -37,7 +39,7 @@ def place_copies(program: Program, selected: Sequence[Selected]) -> list[Selecte
     """
     where: dict[Value, set[_Place]] = {root_of(v): {_Place.CPU} for v in program.inputs}
     placed: list[Selected] = []
-    for choice in selected:
+    for choice, back in zip(selected, _wanted_back(program, selected), strict=True):
         place = _place(choice)
         calls: list[KernelCall] = []
         for value in used_memory(choice.operation):
@@ -45,18 +47,29 @@ def place_copies(program: Program, selected: Sequence[Selected]) -> list[Selecte
             if there and place not in there:
                 calls.append(_copy(value, place))
                 there.add(place)
+        calls += choice.calls
         for value in choice.operation.outputs:
             where[root_of(value)] = {place}
-        placed.append(dataclasses.replace(choice, calls=[*calls, *choice.calls]))
-    for value in program.outputs:
-        root = root_of(value)
-        there = where.get(root)
-        if there and _Place.CPU not in there:
-            there.add(_Place.CPU)
-            last = placed[-1]
-            back = _copy(root, _Place.CPU)
-            placed[-1] = dataclasses.replace(last, calls=[*last.calls, back])
+        for value in back:
+            calls.append(_copy(value, _Place.CPU))
+            where[value].add(_Place.CPU)
+        placed.append(dataclasses.replace(choice, calls=calls))
     return placed
+
+
+def _wanted_back(program: Program, selected: Sequence[Selected]) -> list[list[Value]]:
+    """For each choice on the GPU what of its results the processor uses before it changes."""
+    wanted = dict.fromkeys(map(root_of, program.outputs), True)
+    back: list[list[Value]] = []
+    for choice in reversed(selected):
+        place, operation = _place(choice), choice.operation
+        written = list(dict.fromkeys(map(root_of, operation.outputs)))
+        on_gpu = place is _Place.GPU
+        back.append([value for value in written if on_gpu and wanted.get(value)])
+        wanted.update(dict.fromkeys(written, False))
+        if not on_gpu:
+            wanted.update(dict.fromkeys(used_memory(operation), True))
+    return back[::-1]
 
 
 def _place(choice: Selected) -> _Place:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import numpy as np
@@ -14,6 +15,7 @@ from edgecomp import api
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.native import Session
 from edgecomp.options import BuildOptions
+from edgecomp.resources import resource_folder
 
 SHAPE = (1, 3, 17, 13)
 
@@ -38,9 +40,9 @@ def network(rng):
     return g.proto(g("Softmax", h, axis=-1))
 
 
-def built(proto, folder, **settings):
+def built(proto, folder, target="generic-opencl", **settings):
     options = BuildOptions(
-        target="generic-opencl",
+        target=str(target),
         output=folder / "bundle",
         cache_dir=folder / "cache",
         name="network",
@@ -137,6 +139,83 @@ def test_integers_are_those_of_the_processor(tmp_path, rng):
         for name, value in one.items():
             # The softmax behind the integers is float.
             np.testing.assert_allclose(other[name], value, rtol=1e-5, atol=1e-7)
+
+
+def target_of_speed(folder, gigaflops, microseconds):
+    """The file of a target whose GPU has another speed."""
+    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
+    text = text.replace('aliases = ["opencl"]\n', "").replace("generic-opencl", "other")
+    text = re.sub("(giga[a-z_]*) = .*", rf"\1 = {gigaflops}", text)
+    text = re.sub("([a-z]*_us) = .*", rf"\1 = {microseconds}", text)
+    text = re.sub("(copy_giga[a-z_]*) = .*", r"\1 = 10.0", text)
+    path = folder / "other.toml"
+    path.write_text(text)
+    return path
+
+
+def test_placement_by_cost(tmp_path, rng):
+    """What the GPU cannot compute, and what does not pay for its copy, stay on the processor."""
+    g = Graph()
+    x = g.input("x", (1, 64, 64, 64))
+    weight = (rng.standard_normal((64, 64, 3, 3)) * 0.05).astype(np.float32)
+    a = g("Relu", g("Conv", x, weight, pads=[1] * 4))
+    b = g("CumSum", g("GlobalAveragePool", a), np.array(1))
+    proto = g.proto(g("Sigmoid", b))
+    bundle = built(proto, tmp_path, target_of_speed(tmp_path, 9e3, 1.0), accelerator="cpu,gpu")
+    facts = bundle.report["facts"]
+    devices = {row["operator"]: row["device"] for row in facts["placement"]}
+    assert devices["Convolution"] == "gpu"
+    assert devices["Cumulative"] == devices["Elementwise"] == "cpu"
+    assert "faster there" in (bundle.directory / "report.md").read_text()
+    cost = facts["placement_cost"]
+    others = cost["all on the processor"], cost["on the GPU what it can compute"]
+    assert cost["microseconds of a run"] < min(others)
+    given = rng.standard_normal((1, 64, 64, 64)).astype(np.float32)
+    with session_of(bundle) as session:
+        assert set(devices_of(session)) == {0, 1}
+        (found,) = session.run({"x": given}).values()
+    np.testing.assert_allclose(found, reference(proto, given), rtol=1e-5, atol=1e-6)
+    with pytest.raises(EdgecompError) as info:
+        built(
+            proto, tmp_path / "refused", tmp_path / "other.toml", accelerator="cpu,gpu",
+            require_full_target=True,
+        )  # fmt: skip
+    assert info.value.code is Code.FALLBACK_REFUSED
+    assert "CumSum" in info.value.cause or "Cumulative" in info.value.cause
+    assert "Elementwise" not in info.value.cause
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cpu,gpu"])
+def test_all_on_the_processor(tmp_path, rng, accelerator):
+    target = target_of_speed(tmp_path, 1.0, 1e6)
+    proto = network(rng)
+    bundle = built(proto, tmp_path, target, accelerator=accelerator, require_full_target=True)
+    assert bundle.manifest.devices == ()
+    assert bundle.manifest.cpu_plan is False
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    (found,) = bundle.run({"x": x}).values()
+    np.testing.assert_allclose(found, reference(proto, x), rtol=1e-5, atol=1e-6)
+    api.verify(bundle)
+
+
+def test_accelerators_that_are_not_there(tmp_path, rng):
+    proto = network(rng)
+    with pytest.raises(EdgecompError) as info:
+        built(proto, tmp_path, "host", accelerator="cpu,gpu")
+    assert info.value.code is Code.USAGE
+    assert "has no GPU" in info.value.cause
+    target = target_of_speed(tmp_path, 1.0, 1.0)
+    text = target.read_text()
+    target.write_text(
+        re.sub(r"(?s)\[gpu.speed\].*?\n\n", "", text).replace('"gpu.speed"', '"gpu.api"')
+    )
+    with pytest.raises(EdgecompError) as info:
+        built(proto, tmp_path, target, accelerator="gpu,cpu")
+    assert "how fast its GPU is" in info.value.cause
+    assert "gpu.speed" in info.value.hint
+    with pytest.raises(EdgecompError) as info:
+        BuildOptions(accelerator="cpu,npu")
+    assert info.value.hint == "did you mean 'cpu'?"
 
 
 def run_without_a_driver(bundle, folder, *more):
