@@ -35,7 +35,7 @@ def price_devices(
         schedule, refusals = find_gpu_schedule(operation, target, without)
         seconds, measured = None, ["processor"] if price.measured is not None else []
         if schedule is not None:
-            seconds = _measured(operation, target, schedule.NAME, table)
+            seconds = _measured(operation, target, schedule.NAME, table, speed)
             measured += ["gpu"] if seconds is not None else []
             seconds = gpu_seconds(operation, speed) if seconds is None else seconds
         prices.append(
@@ -51,8 +51,15 @@ def price_devices(
 
 
 def _measured(
-    operation: Operation, target: Target, schedule: str, table: CostTable | None
+    operation: Operation,
+    target: Target,
+    schedule: str,
+    table: CostTable | None,
+    speed: GpuSpeed,
 ) -> float | None:
-    """Seconds of a GPU's schedule, None where nobody has measured it."""
+    """Seconds of a GPU's schedule, None where nobody has measured it.
+
+    The device's clock does not see what the driver needs for the call.
+    """
     known = table.fastest_of(operation, target, (schedule,)) if table else None
-    return None if known is None else known.time_ns * 1e-9
+    return None if known is None else known.time_ns * 1e-9 + speed.launch_us * 1e-6

@@ -166,7 +166,8 @@ def _find_measured(
     operation: Operation, target: Target, without: Collection[str], table: CostTable | None
 ) -> Selected | None:
     """The fastest kernel of the table that still fits."""
-    for entry in table.ranked(operation, without) if table else ():
+    own = {*without, *gpu_schedule_names()}
+    for entry in table.ranked(operation, own) if table else ():
         try:
             calls = emit_candidate(operation, target, Candidate(entry.schedule, entry.params))
         except ParamsError as error:
@@ -180,6 +181,11 @@ def _find_measured(
             continue
         return Selected(operation, entry.schedule, calls, (), entry)
     return None
+
+
+def gpu_schedule_names() -> frozenset[str]:
+    """Of all schedules for GPUs: a cost table may have measured them beside the processor's."""
+    return frozenset(schedule.NAME for schedule in mobile_gpu.SCHEDULES)
 
 
 def find_gpu_schedule(
