@@ -214,8 +214,8 @@ def test_accelerators_that_are_not_there(tmp_path, rng):
     assert "how fast its GPU is" in info.value.cause
     assert "gpu.speed" in info.value.hint
     with pytest.raises(EdgecompError) as info:
-        BuildOptions(accelerator="cpu,npu")
-    assert info.value.hint == "did you mean 'cpu'?"
+        BuildOptions(accelerator="cpu,gpus")
+    assert info.value.hint == "did you mean 'gpu'?"
 
 
 def run_without_a_driver(bundle, folder, *more):

@@ -29,7 +29,7 @@ WEIGHTS = {
 def test_a_measured_kernel_of_the_gpu(tmp_path):
     if reason_without_device():
         pytest.skip(reason_without_device())
-    target, model = load_target("generic-opencl"), model_of(TEXT, WEIGHTS)
+    target, model = load_target("generic-opencl"), model_of(TEXT, **WEIGHTS)
     header = Header(
         target=target.name,
         core=core_facts(target),
