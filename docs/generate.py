@@ -138,8 +138,9 @@ def targets_page() -> str:
         ("toolchain", target.Toolchain),
         ("emulator", target.Emulator),
         ("gpu", target.Gpu),
+        ("gpu.speed", target.GpuSpeed),
     ):
-        parts += [f"### [{name}]", _key_table(cls)]
+        parts += [f"### [{name}]", _key_table(cls, ("speed",))]
     parts += ["### Features", _table(("isa", "features"), features), _GPU_TEXT]
     return "\n\n".join(parts) + "\n"
 

@@ -63,6 +63,7 @@ def build(
     """
     from edgecomp.bundle.record import find_record, keeping, record_key
     from edgecomp.bundle.write import write_bundle
+    from edgecomp.device.accelerators import require_accelerators
     from edgecomp.steps.save_recipe import save_recipe
 
     options = options or BuildOptions()
@@ -70,6 +71,7 @@ def build(
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
     _require_output_free(model, options)
     target = load_target(options.target)
+    require_accelerators(target, options.accelerators)
     given: dict[str, Any] = {
         "args": args, "kwargs": kwargs, "calibration_dataset": calibration_dataset
     }  # fmt: skip
@@ -380,15 +382,33 @@ def run(
     device: str = "local",
     *,
     num_threads: int = 1,
+    plan: str = "auto",
 ) -> dict[str, Array]:
-    """Run a bundle once; on ``local`` in this process."""
+    """Run a bundle once; on ``local`` in this process.
+
+    Args:
+        bundle: what runs.
+        inputs: one array per input, by name.
+        device: as for ``--device``.
+        num_threads: for kernels.
+        plan: as for ``--plan``; where ``auto`` takes the CPU plan, a warning is logged.
+    """
+    plan = bundle.plan_for(plan)
     if device == "local":
-        return bundle.run(inputs, threads=num_threads)
-    return _device(bundle, device).run(bundle, inputs, threads=num_threads)
+        return bundle.run(inputs, threads=num_threads, plan=plan)
+    return _device(bundle, device).run(bundle, inputs, threads=num_threads, plan=plan)
 
 
-def verify(bundle: "Bundle", device: str = "local", *, num_threads: int = 1) -> "VerifyResult":
+def verify(
+    bundle: "Bundle", device: str = "local", *, num_threads: int = 1, plan: str = "device"
+) -> "VerifyResult":
     """Compare a bundle's results on a device with its golden vectors.
+
+    Args:
+        bundle: what is verified.
+        device: as for ``--device``.
+        num_threads: for kernels.
+        plan: as for ``--plan``.
 
     Raises:
         EdgecompError: NUMERIC_MISMATCH at the first difference.
@@ -397,7 +417,9 @@ def verify(bundle: "Bundle", device: str = "local", *, num_threads: int = 1) -> 
     from edgecomp.bench.verify import verify as compare_golden
 
     bundle.check()
-    checks = compare_golden(bundle, _device(bundle, device), threads=num_threads)
+    checks = compare_golden(
+        bundle, _device(bundle, device), threads=num_threads, plan=bundle.plan_for(plan)
+    )
     return VerifyResult(bundle.name, device, checks)
 
 

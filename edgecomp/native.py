@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
-from edgecomp.native_abi import MAX_RANK, EcCallProfile, EcOpenOptions, Status
+from edgecomp.native_abi import MAX_RANK, PLANS, EcCallProfile, EcOpenOptions, Status
 from edgecomp.native_model import (
     CallInfo,
     PortInfo,
@@ -83,6 +83,13 @@ class Session:
 
     Calls from several threads are served one after the other. Use it as a context manager, or
     call ``close``.
+
+    Attributes:
+        name, target, inputs, outputs, tensors, calls, arena_bytes, weights_bytes, is_dynamic: of
+            the plan that runs.
+        plan: ``device`` where it has calls for a device other than the CPU, else ``cpu``.
+        device_failure: why the CPU plan runs in the place of the model's own, "" where nothing
+            failed.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Session:
         model: str = "default",
         device: str | None = None,
         device_cache: Path | None = None,
+        plan: str = "auto",
     ) -> None:
         """Open the model of a shared library.
 
@@ -110,6 +118,8 @@ class Session:
             device: part of the name of the OpenCL device to run on, or of its platform's; None
                 for any.
             device_cache: folder that exists, for what OpenCL drivers make of programs.
+            plan: ``auto``: the model's own, or where its device fails the CPU plan that it may
+                have; ``device``: the model's own; ``cpu``: calls of the CPU alone.
 
         Raises:
             EdgecompError: FILE_MISSING, BUNDLE_INVALID, BUNDLE_VERSION, BUNDLE_CORRUPT,
@@ -125,6 +135,7 @@ class Session:
             options.device_name = device.encode()
         if device_cache is not None:
             options.device_cache = bytes(device_cache)
+        options.plan = _plan_number(plan)
         self._check(
             self._library.ec_session_open(
                 ctypes.byref(self._model), ctypes.byref(options), ctypes.byref(self._handle)
@@ -132,7 +143,7 @@ class Session:
         )
         del kept  # the runtime keeps none of the options' memory
         # The descriptor is checked now: everything in it can be read.
-        read = self._model
+        read = self._library.ec_session_model(self._handle).contents
         self.name = text_of(read.name)
         self.target = text_of(read.target)
         self.inputs = [port_info(read.inputs[i]) for i in range(read.input_count)]
@@ -142,6 +153,8 @@ class Session:
         self.arena_bytes = int(read.arena_bytes)
         self.weights_bytes = int(read.weights_bytes)
         self.is_dynamic = bool(read.dynamic)
+        self.plan = "device" if any(call.device for call in self.calls) else "cpu"
+        self.device_failure = self._device_failure()
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the outputs.
@@ -270,6 +283,11 @@ class Session:
             return None
         return self._path.parent / text_of(self._model.weights_file)
 
+    def _device_failure(self) -> str:
+        message = ctypes.c_char_p()
+        status = self._library.ec_session_device_failure(self._handle, ctypes.byref(message))
+        return text_of(message.value) if status else ""
+
     def _require_open(self) -> None:
         if not self._handle:
             raise EdgecompError(Code.USAGE, f"the session of '{self.name}' is closed")
@@ -339,6 +357,14 @@ class Session:
             hint=hint,
             path=str(self._path),
         )
+
+
+def _plan_number(name: str) -> int:
+    if name not in PLANS:
+        raise EdgecompError(
+            Code.USAGE, f"unknown plan '{name}'", hint=nearest_hint(name, tuple(PLANS))
+        )
+    return PLANS[name]
 
 
 def _fitting(port: PortInfo, inputs: Mapping[str, Array], *, dynamic: bool = False) -> Array:

@@ -8,8 +8,11 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 5
+MODEL_ABI_VERSION = 6
 MAX_RANK = 8
+
+#: Name of a plan -> ec_plan_choice.
+PLANS = {"auto": 0, "device": 1, "cpu": 2}
 
 #: ec_dtype -> numpy name.
 DTYPE_NAMES = {
@@ -160,6 +163,7 @@ class EcModel(ctypes.Structure):
         ("region_count", ctypes.c_uint32),
         ("program_count", ctypes.c_uint32),
         ("reserved", ctypes.c_uint64 * 2),
+        ("cpu_plan", ctypes.c_void_p),
     )
 
 
@@ -176,6 +180,8 @@ class EcOpenOptions(ctypes.Structure):
         ("thread_shares", ctypes.POINTER(ctypes.c_uint32)),
         ("device_name", ctypes.c_char_p),
         ("device_cache", ctypes.c_char_p),
+        ("plan", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
     )
 
 
@@ -197,6 +203,11 @@ def declare(library: ctypes.CDLL) -> None:
         "ec_last_message": (ctypes.c_char_p, []),
         "ec_session_open": (ctypes.c_int, [pointer, pointer, pointer]),
         "ec_session_close": (None, [pointer]),
+        "ec_session_model": (ctypes.POINTER(EcModel), [pointer]),
+        "ec_session_device_failure": (
+            ctypes.c_int,
+            [pointer, ctypes.POINTER(ctypes.c_char_p)],
+        ),
         "ec_session_set_input_shape": (ctypes.c_int, [pointer, index, pointer, index]),
         "ec_session_output_shape": (ctypes.c_int, [pointer, index, pointer, pointer]),
         "ec_session_set_input": (ctypes.c_int, [pointer, index, pointer, count]),

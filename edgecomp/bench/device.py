@@ -82,7 +82,12 @@ class Device(abc.ABC):
         """Put a bundle's runner there for the time of the block."""
 
     def run(
-        self, bundle: BundleFiles, inputs: Mapping[str, Array], *, threads: int = 1
+        self,
+        bundle: BundleFiles,
+        inputs: Mapping[str, Array],
+        *,
+        threads: int = 1,
+        plan: str = "auto",
     ) -> dict[str, Array]:
         """Run the model once.
 
@@ -90,6 +95,7 @@ class Device(abc.ABC):
             bundle: with a runner.
             inputs: one array per input, by name, with the port's dtype and shape.
             threads: for kernels.
+            plan: as the runner takes it; where ``auto`` takes the CPU plan, a warning is logged.
 
         Returns:
             One array per output, by name.
@@ -99,9 +105,9 @@ class Device(abc.ABC):
         """
         arrays = runner.check_inputs(bundle, inputs)
         with self.place(bundle) as place, scratch_folder() as here:
-            arguments = runner.run_arguments(place, threads=threads)
+            arguments = runner.run_arguments(place, threads=threads, plan=plan)
             arguments += _send_inputs(place, bundle, arrays, here)
-            place.execute(arguments)
+            runner.warn_of_failure(place.execute(arguments), self.spec)
             outputs = {}
             for port in bundle.outputs:
                 name = runner.output_file(port.name)

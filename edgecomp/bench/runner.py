@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 import pathlib
 import re
@@ -15,6 +16,8 @@ from edgecomp.bench.files import BundleFiles, Port, allows
 from edgecomp.bench.statistics import Summary, summarize
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.plan.values import Array
+
+logger = logging.getLogger(__name__)
 
 _ASCII_END = 128
 #: Longest time the runner takes.
@@ -39,6 +42,7 @@ class MeasureOptions:
         max_secs: no run begins after this many seconds of them.
         profile: time each call as well, in further runs.
         shapes: of inputs with dynamic dimensions; the largest where not given.
+        plan: ``auto``, ``device`` or ``cpu``, as the runner takes it.
     """
 
     threads: int = 1
@@ -47,6 +51,7 @@ class MeasureOptions:
     max_secs: float = 30.0
     profile: bool = False
     shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    plan: str = "auto"
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 1), ("warmup_runs", 0), ("num_runs", 1)):
@@ -104,13 +109,30 @@ class Measurement:
     calls: tuple[CallTime, ...]
 
 
-def run_arguments(place: Paths, *, threads: int) -> list[str]:
+def run_arguments(place: Paths, *, threads: int, plan: str = "auto") -> list[str]:
     """Arguments for one run whose outputs are kept."""
     return [
         *("--weights", place.weights),
         *("--threads", str(threads)),
         *("--output-dir", place.folder),
+        *plan_arguments(plan),
+        "--json",
     ]
+
+
+def plan_arguments(plan: str) -> list[str]:
+    """Nothing for ``auto``, which is the runner's default and which older ones do not know."""
+    return ["--plan", plan] if plan != "auto" else []
+
+
+def warn_of_failure(text: str, device: str) -> None:
+    """Log what the runner says of a device that failed, so that the CPU plan ran."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return
+    if isinstance(content, dict) and content.get("device_failure"):
+        logger.warning("the CPU plan ran on %s: %s", device, content.get("device_message"))
 
 
 def measure_arguments(place: Paths, options: MeasureOptions) -> list[str]:
@@ -122,6 +144,7 @@ def measure_arguments(place: Paths, options: MeasureOptions) -> list[str]:
         *("--num-runs", str(options.num_runs)),
         *("--max-secs", str(options.max_secs)),
         *(["--profile"] if options.profile else []),
+        *plan_arguments(options.plan),
         "--json",
     ]
 

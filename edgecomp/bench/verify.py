@@ -34,7 +34,9 @@ class OutputCheck:
     tolerance: float
 
 
-def verify(bundle: BundleFiles, device: Device, *, threads: int = 1) -> list[OutputCheck]:
+def verify(
+    bundle: BundleFiles, device: Device, *, threads: int = 1, plan: str = "auto"
+) -> list[OutputCheck]:
     """Run every golden vector and compare.
 
     Raises:
@@ -50,7 +52,7 @@ def verify(bundle: BundleFiles, device: Device, *, threads: int = 1) -> list[Out
         )
     checks = []
     for index, vector in enumerate(bundle.golden):
-        found = device.run(bundle, vector.inputs, threads=threads)
+        found = device.run(bundle, vector.inputs, threads=threads, plan=plan)
         for name, expected in vector.outputs.items():
             spread = vector.spread.get(name, 0.0)
             checks.append(

@@ -43,6 +43,7 @@ def build_libraries(
     compiler: Compiler,
     kernels: Sequence[str],
     *,
+    sources: Sequence[str],
     embedded: bool,
     devices: tuple[int, ...] = (),
     cache: pathlib.Path,
@@ -55,6 +56,7 @@ def build_libraries(
         name: of the model.
         compiler: for the target.
         kernels: objects with kernels, paths in the bundle.
+        sources: C files with the descriptors, paths in the bundle.
         embedded: whether ``src/<name>_weights.S`` is there.
         devices: back ends that are built in beside the CPU's.
         cache: where the runtime's objects are kept between builds.
@@ -64,7 +66,7 @@ def build_libraries(
         EdgecompError: TOOLCHAIN_FAILED with the compiler's output.
     """
     runtime = runtime_files.runtime_files(devices)
-    model_sources = [f"src/{name}.c", *([f"src/{name}_weights.S"] if embedded else [])]
+    model_sources = [*sources, *([f"src/{name}_weights.S"] if embedded else [])]
     library = [
         *(_Job(source, compiler, cached=False) for source in model_sources),
         *(_Job(source, compiler, cached=True) for source in runtime.library_sources),

@@ -126,6 +126,8 @@ class Manifest:
         files: path in the bundle, ``/`` separated -> size and hash; all but the manifest.
         dynamic: name of a dynamic dimension -> its bounds.
         counted: those of ``dynamic`` whose size the data decides.
+        devices: other than the processor, that calls run on.
+        cpu_plan: whether it runs on the processor alone where one of these is missing.
     """
 
     name: str
@@ -144,6 +146,8 @@ class Manifest:
     files: dict[str, FileFacts]
     dynamic: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     counted: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    cpu_plan: bool = False
 
 
 def to_json(manifest: Manifest) -> str:
@@ -155,6 +159,8 @@ def to_json(manifest: Manifest) -> str:
             del port["dimensions"]
     if not manifest.counted:
         del content["counted"]
+    if not manifest.devices:
+        del content["devices"], content["cpu_plan"]
     return (
         json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
     )
@@ -228,6 +234,8 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
             for name, (low, high) in content.get("dynamic", {}).items()
         },
         counted=tuple(map(_text, content.get("counted", ()))),
+        devices=tuple(map(_text, content.get("devices", ()))),
+        cpu_plan=bool(content.get("cpu_plan", False)),
     )
     built = (manifest.build.shared, manifest.build.static, manifest.build.runner)
     for path in (manifest.weights.file, *(b for b in built if b)):

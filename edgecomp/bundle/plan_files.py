@@ -23,7 +23,8 @@ class WrittenWeights:
 
 def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
     """Write the weights with the readable bytes that must follow the last tensor."""
-    ends = [t.offset_bytes + t.bytes for t in plan.tensors if t.storage is Storage.WEIGHTS]
+    tensors = [tensor for each in plan.plans for tensor in each.tensors]
+    ends = [t.offset_bytes + t.bytes for t in tensors if t.storage is Storage.WEIGHTS]
     needed = max(ends, default=0) + SLACK_BYTES
     digest = xxhash.xxh64()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +49,12 @@ def write_runtime(folder: pathlib.Path, devices: tuple[int, ...] = ()) -> Runtim
     return runtime
 
 
+def plan_sources(plan: Plan) -> list[str]:
+    """Paths in the bundle of the C sources of a plan and, where it has one, of its CPU plan."""
+    own = f"src/{plan.name}.c"
+    return [own, f"src/{plan.name}_cpu_plan.c"] if plan.cpu_plan else [own]
+
+
 def write_plan(
     folder: pathlib.Path,
     plan: Plan,
@@ -56,7 +63,7 @@ def write_plan(
     *,
     embedded: bool,
 ) -> list[str]:
-    """Write ``include/<name>.h``, ``src/<name>.c`` and the kernels in ``objects/``.
+    """Write ``include/<name>.h``, the plan's C sources and the kernels in ``objects/``.
 
     Args:
         folder: also of the runtime.
@@ -70,14 +77,16 @@ def write_plan(
     """
     name = plan.name
     write_file(folder / "include" / f"{name}.h", source.model_header(plan).encode())
-    text = source.model_source(
-        plan,
-        target,
-        weights_bytes=weights.bytes,
-        weights_hash=weights.xxh64,
-        embedded=embedded,
-    )
-    write_file(folder / "src" / f"{name}.c", text.encode())
+    for each, path in zip(plan.plans, plan_sources(plan), strict=True):
+        text = source.model_source(
+            each,
+            target,
+            weights_bytes=weights.bytes,
+            weights_hash=weights.xxh64,
+            embedded=embedded,
+            is_cpu_plan=each is not plan,
+        )
+        write_file(folder / path, text.encode())
     if embedded:
         write_file(folder / "src" / f"{name}_weights.S", source.weights_source(plan).encode())
     kernels = []

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import functools
 import json
+import logging
 import pathlib
 import shutil
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
 from edgecomp.held import scratch_folder
 from edgecomp.plan.values import Array
+
+logger = logging.getLogger(__name__)
 
 #: Libraries this process has loaded: path -> SHA-256 of what was there then.
 _loaded: dict[pathlib.Path, str] = {}
@@ -37,7 +40,7 @@ class Bundle:
     def __init__(self, directory: pathlib.Path, facts: Manifest) -> None:
         self.directory = directory
         self.manifest = facts
-        self._sessions: dict[int, native.Session] = {}
+        self._sessions: dict[tuple[int, str], native.Session] = {}
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r}, target={self.manifest.target.name!r}, {self.directory})"
@@ -120,12 +123,33 @@ class Bundle:
             if found != facts.bytes:
                 raise _corrupt(f"it has {found} bytes instead of {facts.bytes}", path, self)
 
-    def run(self, inputs: Mapping[str, Array], *, threads: int = 1) -> dict[str, Array]:
+    def plan_for(self, choice: str) -> str:
+        """A choice of ``--plan`` for this bundle: ``auto`` where it has one plan.
+
+        Raises:
+            EdgecompError: USAGE where ``cpu`` is asked of a bundle that was built without it.
+        """
+        if not self.manifest.devices:
+            return "auto"
+        if choice == "cpu" and not self.manifest.cpu_plan:
+            raise EdgecompError(
+                Code.USAGE,
+                "the bundle has no CPU plan",
+                path=str(self.directory),
+                hint="build it without --no-cpu-plan",
+            )
+        return choice
+
+    def run(
+        self, inputs: Mapping[str, Array], *, threads: int = 1, plan: str = "auto"
+    ) -> dict[str, Array]:
         """Run the model once in this process.
 
         Args:
             inputs: one array per input, by name, with the port's dtype and shape.
             threads: for kernels, this one included. Each count opens a session of its own.
+            plan: ``auto``, ``device`` or ``cpu``; where ``auto`` takes the CPU plan because the
+                device fails, a warning is logged.
 
         Returns:
             One new array per output, by name.
@@ -134,7 +158,7 @@ class Bundle:
             EdgecompError: INPUT_MISMATCH; TOOLCHAIN_MISSING when the bundle has no library;
                 DEVICE_FAILED when this machine cannot run it.
         """
-        return self._session(threads).run(inputs)
+        return self._session(threads, plan).run(inputs)
 
     def close(self) -> None:
         """Give back what ``run`` opened. The bundle can be used again."""
@@ -142,13 +166,18 @@ class Bundle:
             session.close()
         self._sessions.clear()
 
-    def _session(self, threads: int) -> native.Session:
-        if threads not in self._sessions:
-            self._require_this_machine()
-            weights = None if self.manifest.weights.embedded else self.weights_path
-            library = self._loadable_library()
-            self._sessions[threads] = native.Session(library, weights=weights, threads=threads)
-        return self._sessions[threads]
+    def _session(self, threads: int, plan: str = "auto") -> native.Session:
+        known = self._sessions.get((threads, plan))
+        if known is not None:
+            return known
+        self._require_this_machine()
+        weights = None if self.manifest.weights.embedded else self.weights_path
+        library = self._loadable_library()
+        session = native.Session(library, weights=weights, threads=threads, plan=plan)
+        if session.device_failure:
+            logger.warning("the CPU plan runs: %s", session.device_failure)
+        self._sessions[threads, plan] = session
+        return session
 
     def _require_this_machine(self) -> None:
         target, here = self.manifest.target, host_isa()

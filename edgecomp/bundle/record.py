@@ -63,6 +63,8 @@ _WRITING = (
     "output", "force", "cache_dir", "toolchain", "embed_weights", "save_recipe",
 )  # fmt: skip
 _MODEL_FILES = (".onnx", ".pt2")
+#: Fields of a plan that are JSON as they are.
+_PLAIN = ("name", "target", "arena_bytes", "arena_bound_bytes")
 #: What a record holds in one piece: weights, the portable model and the data beside it.
 _BUFFERS = ("weights", "model", "data")
 #: Of the header in front of a file of a zip archive: its length without the two fields of free
@@ -261,36 +263,7 @@ def _pack(record: Record) -> Buffer:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
     header = {
-        "plan": {
-            field.name: getattr(plan, field.name)
-            for field in dataclasses.fields(plan)
-            if field.name
-            not in (
-                "tensors",
-                "calls",
-                "inputs",
-                "outputs",
-                "weights",
-                "objects",
-                "regions",
-                "symbols",
-                "counts",
-                "programs",
-            )
-        },
-        "tensors": [
-            {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
-            for tensor in plan.tensors
-        ],
-        "calls": [_packed_call(call) for call in plan.calls],
-        "programs": [dataclasses.asdict(program) for program in plan.programs],
-        "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
-        "counts": [dataclasses.asdict(count) for count in plan.counts],
-        "inputs": [dataclasses.asdict(port) for port in plan.inputs],
-        "outputs": [dataclasses.asdict(port) for port in plan.outputs],
-        "regions": [
-            {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
-        ],
+        "plans": [_packed_plan(each) for each in plan.plans],
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
@@ -327,31 +300,10 @@ def _unpack(content: Buffer) -> Record:
     with zipfile.ZipFile(BufferReader(content)) as archive:
         header = json.loads(archive.read("header.json"))
         weights, proto, data = (_stored(archive, name, content) for name in _BUFFERS)
-        plan = Plan(
-            **header["plan"],
-            tensors=[
-                PlanTensor(
-                    **{**t, "shape": tuple(t["shape"]), "storage": Storage[t["storage"]]}
-                )
-                for t in header["tensors"]
-            ],
-            calls=[_plan_call(c) for c in header["calls"]],
-            inputs=[_plan_port(p) for p in header["inputs"]],
-            outputs=[_plan_port(p) for p in header["outputs"]],
-            symbols=tuple(
-                PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
-                for s in header["symbols"]
-            ),
-            counts=tuple(PlanCount(**c) for c in header["counts"]),
-            regions=[
-                PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
-            ],
-            programs=tuple(
-                PlanProgram(**{**p, "extensions": tuple(p["extensions"])})
-                for p in header["programs"]
-            ),
-            weights=weights,
-            objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
+        own, *others = map(_plan, header["plans"])
+        objects = {name: archive.read(f"objects/{name}") for name in header["objects"]}
+        plan = dataclasses.replace(
+            own, weights=weights, objects=objects, cpu_plan=others[0] if others else None
         )
         numbers = iter(range(len(archive.namelist())))
 
@@ -370,6 +322,53 @@ def _stored(archive: zipfile.ZipFile, name: str, content: Buffer) -> Buffer:
     lengths = struct.unpack_from("<HH", content, info.header_offset + _LENGTHS_AT)
     start = info.header_offset + _HEADER_BYTES + sum(lengths)
     return memoryview(content)[start : start + info.file_size]
+
+
+def _packed_plan(plan: Plan) -> dict[str, Any]:
+    """Everything of one plan but weights, objects and its CPU plan."""
+    return {
+        **{name: getattr(plan, name) for name in _PLAIN},
+        "tensors": [
+            {**dataclasses.asdict(tensor), "storage": tensor.storage.name}
+            for tensor in plan.tensors
+        ],
+        "calls": [_packed_call(call) for call in plan.calls],
+        "programs": [dataclasses.asdict(program) for program in plan.programs],
+        "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
+        "counts": [dataclasses.asdict(count) for count in plan.counts],
+        "inputs": [dataclasses.asdict(port) for port in plan.inputs],
+        "outputs": [dataclasses.asdict(port) for port in plan.outputs],
+        "regions": [
+            {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
+        ],
+    }
+
+
+def _plan(content: Mapping[str, Any]) -> Plan:
+    return Plan(
+        **{name: content[name] for name in _PLAIN},
+        tensors=[
+            PlanTensor(**{**t, "shape": tuple(t["shape"]), "storage": Storage[t["storage"]]})
+            for t in content["tensors"]
+        ],
+        calls=[_plan_call(c) for c in content["calls"]],
+        inputs=[_plan_port(p) for p in content["inputs"]],
+        outputs=[_plan_port(p) for p in content["outputs"]],
+        symbols=tuple(
+            PlanSymbol(**{**s, "derived": s["derived"] and _extent(s["derived"])})
+            for s in content["symbols"]
+        ),
+        counts=tuple(PlanCount(**c) for c in content["counts"]),
+        regions=[
+            PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in content["regions"]
+        ],
+        programs=tuple(
+            PlanProgram(**{**p, "extensions": tuple(p["extensions"])})
+            for p in content["programs"]
+        ),
+        weights=b"",
+        objects={},
+    )
 
 
 def _packed_call(call: PlanCall) -> dict[str, Any]:

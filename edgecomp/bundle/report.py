@@ -62,6 +62,7 @@ def build_report(
             for region in plan.regions
         ],
         "coverage": coverage(rows),
+        "cpu_plan": _cpu_plan(plan.cpu_plan),
         "sizes": dict(sizes),
         "memory": {
             "arena_bytes": plan.arena_bytes,
@@ -99,6 +100,16 @@ def report_markdown(report: Mapping[str, Any]) -> str:
     bound = memory["arena_bound_bytes"]
     ratio = memory["arena_bytes"] / bound if bound else 1.0
     return render("report.md.j2", report=report, arena_ratio=ratio)
+
+
+def _cpu_plan(plan: Plan | None) -> dict[str, int] | None:
+    if plan is None:
+        return None
+    return {
+        "calls": len(plan.calls),
+        "arena_bytes": plan.arena_bytes,
+        "workspace_bytes": plan.workspace_bytes,
+    }
 
 
 def _row(plan: Plan, index: int, call: PlanCall) -> CallRow:

@@ -23,16 +23,23 @@ def required_features(target: Target) -> str:
 
 
 def model_source(
-    plan: Plan, target: Target, *, weights_bytes: int, weights_hash: int, embedded: bool
+    plan: Plan,
+    target: Target,
+    *,
+    weights_bytes: int,
+    weights_hash: int,
+    embedded: bool,
+    is_cpu_plan: bool = False,
 ) -> str:
     """``src/<name>.c``: tables of tensors, calls and ports, and the functions that return them.
 
     Args:
-        plan: what to write.
+        plan: what to write; its CPU plan is another file.
         target: gives the features that the kernels need.
         weights_bytes: length of the weights.
         weights_hash: XXH64 of the weights.
         embedded: whether the weights are linked in (``model_weights_source``).
+        is_cpu_plan: whether it is the CPU plan of another: ``src/<name>_cpu_plan.c``.
     """
     _check_limits(plan)
     return render(
@@ -49,6 +56,7 @@ def model_source(
         weights_bytes=weights_bytes,
         weights_hash=f"0x{weights_hash:016x}",
         embedded=embedded,
+        is_cpu_plan=is_cpu_plan,
         extent_tables=_extent_tables(plan),
     )
 

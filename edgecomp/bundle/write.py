@@ -26,6 +26,7 @@ from edgecomp.bundle.manifest import (
 )
 from edgecomp.bundle.plan_files import (
     WrittenWeights,
+    plan_sources,
     write_file,
     write_plan,
     write_runtime,
@@ -38,7 +39,7 @@ from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
-from edgecomp.plan.plan import Extent, Plan, PlanPort, PlanSymbol
+from edgecomp.plan.plan import Extent, Plan, PlanPort, PlanSymbol, Storage
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -111,6 +112,7 @@ def write_bundle(
                 plan.name,
                 compiler,
                 kernels,
+                sources=plan_sources(plan),
                 embedded=embed_weights,
                 devices=plan.devices,
                 cache=cache or cache_folder(),
@@ -141,6 +143,8 @@ def write_bundle(
                     s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
                 },
                 counted=tuple(s.name for s in plan.symbols if s.is_counted),
+                devices=tuple(runtime_files.DEVICES[device] for device in plan.devices),
+                cpu_plan=plan.cpu_plan is not None,
             )
         )
         write_file(folder / manifest.NAME, text.encode())
@@ -195,6 +199,7 @@ def _write_cmake(
         "CMakeLists.txt.j2",
         name=plan.name,
         embedded=embedded,
+        model_sources=plan_sources(plan),
         sources=runtime_files.runtime_files(plan.devices).library_sources,
         runner_sources=runtime_files.runtime_files().runner_sources,
         objects=kernels,
@@ -224,6 +229,8 @@ def _sizes(
         "kernels": sum(elf.loaded_bytes(content) for content in plan.objects.values()),
         "portable_model": (folder / MODEL).stat().st_size,
     }
+    if plan.cpu_plan:
+        sizes |= _cpu_plan_sizes(plan, plan.cpu_plan)
     if built.facts.shared:
         sizes["runtime"] = built.runtime_bytes
         sizes["descriptor"] = built.descriptor_bytes
@@ -231,6 +238,21 @@ def _sizes(
         sizes["static_library"] = (folder / built.facts.static).stat().st_size
         sizes["runner"] = (folder / built.facts.runner).stat().st_size
     return sizes
+
+
+def _cpu_plan_sizes(plan: Plan, cpu_plan: Plan) -> dict[str, int]:
+    """What of the weights and kernels nothing but the CPU plan uses."""
+    own, others = (
+        {t.offset_bytes: t.bytes for t in each.tensors if t.storage is Storage.WEIGHTS}
+        for each in (plan, cpu_plan)
+    )
+    kernels = {call.kernel for call in cpu_plan.calls} - {call.kernel for call in plan.calls}
+    return {
+        "weights_of_cpu_plan": sum(
+            size for offset, size in others.items() if offset not in own
+        ),
+        "kernels_of_cpu_plan": sum(elf.loaded_bytes(plan.objects[k]) for k in kernels),
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from edgecomp.cli.bundles import bundle_argument
 from edgecomp.cli.flags import with_options
 from edgecomp.cli.table import table
 from edgecomp.cli.talk import Talk
-from edgecomp.options import RunOptions
+from edgecomp.options import VERB_DEFAULTS, RunOptions
 
 #: Values of an output that are shown to people.
 _SHOWN = 6
@@ -19,7 +19,7 @@ _SHOWN = 6
 
 @click.command("run")
 @bundle_argument
-@with_options(RunOptions)
+@with_options(RunOptions, presets=VERB_DEFAULTS["run"])
 def command(bundle_path: pathlib.Path, options: RunOptions, talk: Talk) -> None:
     """Run a bundle once.
 
@@ -32,7 +32,9 @@ def command(bundle_path: pathlib.Path, options: RunOptions, talk: Talk) -> None:
     labels = read_labels(options.labels) if options.labels else []
     bundle = api.open(bundle_path)
     inputs = read_inputs(options.input_file, bundle.inputs, options)
-    outputs = api.run(bundle, inputs, options.device, num_threads=options.num_threads)
+    outputs = api.run(
+        bundle, inputs, options.device, num_threads=options.num_threads, plan=options.plan
+    )
     files = _save(outputs, options.output)
     facts = {"outputs": [_fact(n, a, files.get(n)) for n, a in outputs.items()]}
     if not labels:

@@ -22,4 +22,6 @@ def command(bundle_path: pathlib.Path, options: VerifyOptions, talk: Talk) -> No
     from edgecomp import api
 
     bundle = api.open(bundle_path)
-    talk.render(api.verify(bundle, options.device, num_threads=options.num_threads))
+    talk.render(
+        api.verify(bundle, options.device, num_threads=options.num_threads, plan=options.plan)
+    )

@@ -1,6 +1,7 @@
 """The facts about a device that selection and code generation read."""
 
 import dataclasses
+import math
 from typing import Any
 
 
@@ -86,6 +87,35 @@ class Emulator:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GpuSpeed:
+    """What good kernels reach on a GPU, by which its work is compared with the processor's.
+
+    Attributes:
+        float_gigaflops: additions and multiplications of float32, in 10^9 a second.
+        int8_gigaops: the same of 8-bit products.
+        gigabytes_per_second: of its memory.
+        launch_us: microseconds of a call that does next to nothing.
+        wait_us: until the processor goes on behind the GPU's last call.
+        copy_us: of a copy of a few bytes between the memories, without the wait.
+        copy_gigabytes_per_second: of a large one.
+    """
+
+    float_gigaflops: float
+    int8_gigaops: float
+    gigabytes_per_second: float
+    launch_us: float
+    wait_us: float
+    copy_us: float
+    copy_gigabytes_per_second: float
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{field.name}: expected a positive number, found {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Gpu:
     """A graphics processor beside the processor.
 
@@ -99,6 +129,7 @@ class Gpu:
         registers: of 32 bits, that a work item has while enough others run beside it.
         local_memory_bytes: that a group shares.
         alignment_bytes: of parts of a buffer.
+        speed: for ``--accelerator cpu,gpu``; None where nobody knows.
         name: for people.
     """
 
@@ -111,6 +142,7 @@ class Gpu:
     registers: int
     local_memory_bytes: int
     alignment_bytes: int
+    speed: GpuSpeed | None = None
     name: str = ""
 
 

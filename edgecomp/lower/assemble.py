@@ -1,16 +1,15 @@
 """Selected kernel calls to a plan: lifetimes, arena offsets, one blob of weights."""
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from edgecomp.buffers import Spool, bytes_of, pieces
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
 from edgecomp.lower.flatten import Region
 from edgecomp.lower.grain import grain_items
 from edgecomp.lower.interleave import Step, interleave
+from edgecomp.lower.plan_weights import ALIGNMENT_BYTES, PlanWeights
 from edgecomp.lower.select import Selected
 from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
@@ -32,37 +31,15 @@ from edgecomp.plan.sizes import has_dynamic, largest_shape
 from edgecomp.plan.values import SLACK_BYTES, Array, Value, largest_bytes
 from edgecomp.schedules.schedule import Constant, KernelCall
 
-ALIGNMENT_BYTES = 64
 #: Index of the back end of calls that have a launch: ec_device_kind.
 GPU_DEVICE = 1
-
-
-class _Weights:
-    """The weights file: each distinct array once, in the order of first use."""
-
-    def __init__(self) -> None:
-        self.contents = Spool()
-        self._offsets: dict[bytes, int] = {}
-
-    def add(self, array: Array) -> int:
-        """Offset of the array in the file."""
-        data = bytes_of(array)
-        hashed = hashlib.sha256()
-        for piece in pieces(data):
-            hashed.update(piece)
-        digest = hashed.digest()
-        if digest not in self._offsets:
-            self._offsets[digest] = len(self.contents)
-            self.contents.write(data)
-            self.contents.write(bytes(-len(data) % ALIGNMENT_BYTES + SLACK_BYTES))
-        return self._offsets[digest]
 
 
 class _Tensors:
     """Plan tensors in the making; views of one memory share one tensor."""
 
-    def __init__(self, alignment_bytes: int) -> None:
-        self.weights = _Weights()
+    def __init__(self, alignment_bytes: int, weights: PlanWeights) -> None:
+        self._weights = weights
         self._alignment_bytes = alignment_bytes
         self.tensors: list[PlanTensor] = []
         self._index: dict[Value, int] = {}
@@ -78,7 +55,7 @@ class _Tensors:
         return self._constants[id(array)]
 
     def _constant(self, name: str, array: Array) -> int:
-        offset = self.weights.add(array)
+        offset = self._weights.add(array)
         dtype, shape, size = array.dtype.name, tuple(array.shape), array.nbytes
         tensor = PlanTensor(name, dtype, shape, Storage.WEIGHTS, offset, size)
         for index, known in enumerate(self.tensors):
@@ -159,20 +136,20 @@ def assemble(
     program: Program,
     selected: list[Selected],
     target: Target,
-    objects: dict[str, bytes],
+    weights: PlanWeights,
     regions: Sequence[Region] = (),
 ) -> Plan:
-    """Join everything into the static plan.
+    """Join everything but weights and objects into the static plan.
 
     Args:
         program: flat, selected; views are set.
         selected: its calls.
         target: device.
-        objects: the kernels.
+        weights: that the constants are added to.
         regions: branches and loops among the operations.
     """
     alignment = target.gpu.alignment_bytes if target.gpu else ALIGNMENT_BYTES
-    tensors, symbols = _Tensors(alignment), SymbolTable(program.symbols)
+    tensors, symbols = _Tensors(alignment, weights), SymbolTable(program.symbols)
     inputs = [
         _port(value, tensors.touch(value, -1), value.name, symbols) for value in program.inputs
     ]
@@ -217,8 +194,8 @@ def assemble(
         outputs=outputs,
         arena_bytes=arena_bytes,
         arena_bound_bytes=bound_bytes,
-        weights=tensors.weights.contents.finish(),
-        objects=objects,
+        weights=b"",
+        objects={},
         regions=plan_regions,
         symbols=symbols.symbols,
         counts=tuple(sorted(counts, key=lambda count: count.call)),

@@ -6,13 +6,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
+from edgecomp.device.accelerators import require_accelerators
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
+from edgecomp.lower.place_by_cost import Placement, place_by_cost
 from edgecomp.lower.place_copies import place_copies
+from edgecomp.lower.plan_weights import PlanWeights
+from edgecomp.lower.price_devices import price_devices
 from edgecomp.lower.processor_part import (
     OnProcessor,
     processor_part,
@@ -21,9 +25,11 @@ from edgecomp.lower.processor_part import (
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
+from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cost_table import CostTable
+from edgecomp.schedules.schedule import KernelCall
 from edgecomp.schedules.signature import signature
 
 Progress = Callable[[str, int, int], None]
@@ -52,12 +58,14 @@ class Lowered:
         kernel_choice: how many layers got their kernel by measurement and how many by the
             cost model, and where it was measured.
         on_processor: what the target's GPU does not compute; empty where it has none.
+        placement: where each operation runs and why, where that was decided by cost.
     """
 
     plan: Plan
     fallbacks: list[Refusal]
     kernel_choice: dict[str, int | str]
     on_processor: list[OnProcessor]
+    placement: Placement | None = None
 
 
 def lower(
@@ -68,6 +76,8 @@ def lower(
     require_full_target: bool = False,
     without: Collection[str] = (),
     table: CostTable | None = None,
+    accelerators: Collection[str] = (),
+    cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -84,6 +94,9 @@ def lower(
         require_full_target: refuse the fallback, and what the target's GPU does not compute.
         without: names of schedules that are not used.
         table: measured kernels of the target.
+        accelerators: what computes, "cpu", "gpu" or both; for both, each operation runs where a
+            run costs least. None is "gpu" on a target that has one.
+        cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
         progress: called with (step, done, in all).
@@ -91,8 +104,10 @@ def lower(
         variants: the model at other sizes.
 
     Raises:
-        EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE.
+        EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE; USAGE where the
+            target has not what ``accelerators`` name.
     """
+    require_accelerators(target, accelerators)
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
@@ -107,12 +122,16 @@ def lower(
     if symbols:
         make_dynamic(made, target, symbols, variants)
     set_aliases(program)
-    why_not = why_not_on_gpu(made, symbols)
-    selected = select(program, target, without, table, allow_gpu=not why_not)
+    why_not = why_not_on_gpu(made, symbols, accelerators)
+    placement = None
+    if not why_not and {"cpu", "gpu"} <= set(accelerators):
+        placement = _placement(program, target, without, table)
+    left = placement.left if placement else {}
+    selected = select(program, target, without, table, allow_gpu=not why_not, left=left)
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
-        on_processor = processor_part(selected, why_not)
-        if require_full_target:
+        on_processor = processor_part(selected, why_not, left)
+        if require_full_target and "gpu" in (accelerators or ("gpu",)):
             require_none_on_processor(on_processor)
         if not why_not:
             selected = place_copies(program, selected)
@@ -121,17 +140,43 @@ def lower(
         if progress:
             progress("compile kernels", done, total)
 
-    calls = [call for choice in selected for call in choice.calls]
-    kernels = [call.kernel for call in calls if call.launch is None]
+    calls = _calls(selected)
+    instead: list[Selected] = []
+    if cpu_plan and any(call.launch for call in calls):
+        instead = select(program, target, without, table, allow_gpu=False)
+    kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
-        plan = assemble(program, selected, target, {}, made.regions)
+        weights = PlanWeights()
+        plan = assemble(program, selected, target, weights, made.regions)
+        if instead:
+            cpu = dataclasses.replace(target, gpu=None)
+            plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
+        plan.weights = weights.finish()
         plan.programs = device_programs(calls, target)
         plan.objects = finish()
-    return Lowered(plan, fallbacks, _kernel_choice(selected, table), on_processor)
+    choice = _kernel_choice(selected, table)
+    return Lowered(plan, fallbacks, choice, on_processor, placement)
 
 
-def why_not_on_gpu(made: LaidOut, symbols: Sequence[Symbol]) -> str:
+def _calls(selected: Sequence[Selected]) -> list[KernelCall]:
+    return [call for choice in selected for call in choice.calls]
+
+
+def _placement(
+    program: Program, target: Target, without: Collection[str], table: CostTable | None
+) -> Placement:
+    assert target.gpu is not None
+    assert target.gpu.speed is not None
+    speed = target.gpu.speed
+    return place_by_cost(program, price_devices(program, target, speed, without, table), speed)
+
+
+def why_not_on_gpu(
+    made: LaidOut, symbols: Sequence[Symbol], accelerators: Collection[str] = ()
+) -> str:
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
+    if accelerators and "gpu" not in accelerators:
+        return "--accelerator cpu"
     if symbols:
         return "its dimensions differ from run to run"
     return "it has branches or loops" if made.regions else ""

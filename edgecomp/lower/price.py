@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.select import gpu_schedule_names
 from edgecomp.plan.operations import (
     Dequantize,
     Operation,
@@ -53,13 +54,23 @@ def price_weights(
     without: Collection[str] = (),
 ) -> tuple[list[Price], int]:
     """As ``price_model``; and bytes of the model's constants, in the types that kernels read."""
-    program = laid_out_program(model, target).program
+    return price_program(laid_out_program(model, target).program, target, table, without)
+
+
+def price_program(
+    program: Program,
+    target: Target,
+    table: Table | None = None,
+    without: Collection[str] = (),
+) -> tuple[list[Price], int]:
+    """The same of a program in its layout: a price for each operation, in order."""
+    own = {*without, *gpu_schedule_names()}
     weight_bytes = _weight_bytes(program)
     streamed = streamed_part(weight_bytes, target)
     prices = []
     for operation in program.operations:
         modelled = operation_cost(operation, target, without=without, streamed=streamed)
-        known = table.fastest(operation, target, without) if table else None
+        known = table.fastest(operation, target, own) if table else None
         measured = None if known is None else known.time_ns * 1e-9
         prices.append(Price(operation.nodes, modelled, measured))
     return prices, weight_bytes

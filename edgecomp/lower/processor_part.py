@@ -1,11 +1,11 @@
 """What a target with a GPU leaves to its processor, and why."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.select import Selected
-from edgecomp.plan.operations import Fallback
+from edgecomp.plan.operations import Fallback, Operation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +17,14 @@ class OnProcessor:
         nodes: ONNX nodes.
         source: line of Python of the first.
         reason: why.
+        is_chosen: whether the GPU could compute it.
     """
 
     operator: str
     nodes: tuple[str, ...]
     source: str
     reason: str
+    is_chosen: bool = False
 
     def __str__(self) -> str:
         place = f" at {self.source}" if self.source else ""
@@ -30,12 +32,15 @@ class OnProcessor:
         return f"{self.operator or 'the model'}{names}{place}: {self.reason}"
 
 
-def processor_part(selected: Sequence[Selected], why_all: str) -> list[OnProcessor]:
+def processor_part(
+    selected: Sequence[Selected], why_all: str, left: Collection[Operation] = ()
+) -> list[OnProcessor]:
     """The operations with calls for the processor.
 
     Args:
         selected: before copies are placed.
         why_all: why the GPU has no part in the model, "" where it has.
+        left: operations that the GPU could compute.
     """
     if why_all:
         return [OnProcessor("", (), "", why_all)]
@@ -46,16 +51,19 @@ def processor_part(selected: Sequence[Selected], why_all: str) -> list[OnProcess
             kind = operation.kind
             name = kind.operator if isinstance(kind, Fallback) else type(kind).__name__
             reason = choice.why_on_cpu or "no schedule of the GPU"
-            found.append(OnProcessor(name, operation.nodes, operation.source, reason))
+            found.append(
+                OnProcessor(name, operation.nodes, operation.source, reason, operation in left)
+            )
     return found
 
 
 def require_none_on_processor(part: Sequence[OnProcessor]) -> None:
-    """Refuse a model that the GPU does not compute alone.
+    """Refuse a model of which the GPU cannot compute all.
 
     Raises:
-        EdgecompError: FALLBACK_REFUSED listing what is left to the processor.
+        EdgecompError: FALLBACK_REFUSED listing what the processor has to compute.
     """
+    part = [each for each in part if not each.is_chosen]
     if not part:
         return
     count = f"{len(part)} operation{'s' if len(part) > 1 else ''} "

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from edgecomp.buffers import forget
 from edgecomp.device.target import Target
@@ -54,6 +54,7 @@ def select(
     table: CostTable | None = None,
     *,
     allow_gpu: bool = True,
+    left: Mapping[Operation, str] | None = None,
 ) -> list[Selected]:
     """Choose a schedule for each operation that makes calls.
 
@@ -63,6 +64,7 @@ def select(
         without: names of schedules that are not asked.
         table: measured kernels of the target.
         allow_gpu: whether the target's GPU takes what it has schedules for.
+        left: what of that it does not take, with the reason.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes,
@@ -81,7 +83,13 @@ def select(
             undynamic += [(operation, refusals)] if refusals else []
         else:
             chosen, refusals = _choose(
-                operation, target, without, table, emit=emit, allow_gpu=allow_gpu
+                operation,
+                target,
+                without,
+                table,
+                emit=emit,
+                allow_gpu=allow_gpu,
+                why_left=(left or {}).get(operation, ""),
             )
             unclaimed += [(operation, refusals)] if refusals else []
         if chosen is not None:
@@ -116,11 +124,12 @@ def _choose(
     *,
     emit: bool,
     allow_gpu: bool,
+    why_left: str,
 ) -> tuple[Selected | None, list[str]]:
     """The kernels of an operation, or why no schedule claims it; neither without ``emit``."""
-    why_on_cpu = ""
-    if target.gpu is not None and allow_gpu:
-        on_gpu, refusals = find_schedule(operation, target, without, mobile_gpu.SCHEDULES)
+    why_on_cpu = why_left
+    if target.gpu is not None and allow_gpu and not why_left:
+        on_gpu, refusals = find_gpu_schedule(operation, target, without)
         if on_gpu is not None:
             calls = on_gpu.emit(operation, target) if emit else []
             return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
@@ -157,7 +166,8 @@ def _find_measured(
     operation: Operation, target: Target, without: Collection[str], table: CostTable | None
 ) -> Selected | None:
     """The fastest kernel of the table that still fits."""
-    for entry in table.ranked(operation, without) if table else ():
+    own = {*without, *gpu_schedule_names()}
+    for entry in table.ranked(operation, own) if table else ():
         try:
             calls = emit_candidate(operation, target, Candidate(entry.schedule, entry.params))
         except ParamsError as error:
@@ -171,6 +181,18 @@ def _find_measured(
             continue
         return Selected(operation, entry.schedule, calls, (), entry)
     return None
+
+
+def gpu_schedule_names() -> frozenset[str]:
+    """Of all schedules for GPUs: a cost table may have measured them beside the processor's."""
+    return frozenset(schedule.NAME for schedule in mobile_gpu.SCHEDULES)
+
+
+def find_gpu_schedule(
+    operation: Operation, target: Target, without: Collection[str] = ()
+) -> tuple[Schedule | None, list[str]]:
+    """The first schedule of the target's GPU that claims an operation, and why others do not."""
+    return find_schedule(operation, target, without, mobile_gpu.SCHEDULES)
 
 
 def find_schedule(

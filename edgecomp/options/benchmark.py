@@ -3,14 +3,14 @@
 import dataclasses
 import pathlib
 
-from edgecomp.options.device import DeviceOptions
+from edgecomp.options.device import PlanOptions
 from edgecomp.options.option import check_choice, check_range, option, set_field, usage
 
 COMPARISONS = ("onnxruntime", "openvino", "litert", "executorch", "ncnn", "mnn")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(DeviceOptions):
+class BenchmarkOptions(PlanOptions):
     """How long a bundle takes."""
 
     warmup_runs: int = option(5, "runs before the measured ones", metavar="N")

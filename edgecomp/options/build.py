@@ -6,6 +6,7 @@ import pathlib
 from edgecomp.options.budget import BudgetOptions
 from edgecomp.options.option import check_choice, option, usage
 
+ACCELERATORS = ("cpu", "gpu")
 TOOLCHAINS = ("auto", "require", "none")
 
 
@@ -22,7 +23,20 @@ class BuildOptions(BudgetOptions):
     require_full_target: bool = option(
         False,
         "fail when an operator has no schedule of its own and would run slowly, or, on a target "
-        "with a GPU, when one would run on the processor",
+        "with a GPU, when one would run on the processor because the GPU has no kernel for it",
+    )
+    accelerator: str = option(
+        "",
+        "what of the target computes. gpu: the GPU whatever it has kernels for, the processor the "
+        "rest, as it is where nothing is given; cpu: the processor alone; cpu,gpu: each operation "
+        "where all together take the least time by measured and modelled cost, copies included",
+        metavar="cpu|gpu|cpu,gpu",
+    )
+    cpu_plan: bool = option(
+        True,
+        "on a target with a GPU, also put calls of the processor alone into the bundle, which run "
+        "where the GPU or its driver is missing or fails; they take room for kernels, and for "
+        "weights in the order that they read (report.md says how much)",
     )
     winograd: bool = option(
         True,
@@ -54,5 +68,12 @@ class BuildOptions(BudgetOptions):
 
     def _check(self) -> None:
         check_choice("toolchain", self.toolchain, TOOLCHAINS)
+        for name in self.accelerators:
+            check_choice("accelerator", name, ACCELERATORS)
         if self.name and not (self.name.isidentifier() and self.name.isascii()):
             raise usage("name", f"'{self.name}' is not a C identifier")
+
+    @property
+    def accelerators(self) -> frozenset[str]:
+        """Those of ``--accelerator``; none where nothing is given."""
+        return frozenset(self.accelerator.split(",") if self.accelerator else ())

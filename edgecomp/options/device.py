@@ -5,7 +5,10 @@ import pathlib
 
 from edgecomp.errors import nearest_hint
 from edgecomp.options.image import ImageOptions
-from edgecomp.options.option import Options, check_range, option, usage
+from edgecomp.options.option import Options, check_choice, check_range, option, usage
+
+#: Plans of a bundle for a GPU.
+PLANS = ("auto", "device", "cpu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,23 @@ class DeviceOptions(Options):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunOptions(DeviceOptions, ImageOptions):
+class PlanOptions(DeviceOptions):
+    """Which plan of a bundle runs."""
+
+    plan: str = option(
+        "device",
+        "device: what was built for the target's GPU, or an error where it cannot run; cpu: its "
+        "CPU plan; auto: the CPU plan where the GPU or its driver is missing or fails. A bundle "
+        "for no GPU has one plan",
+        choices=PLANS,
+    )
+
+    def _check(self) -> None:
+        check_choice("plan", self.plan, PLANS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions(PlanOptions, ImageOptions):
     """One inference on the user's data."""
 
     input_file: tuple[str, ...] = option(
@@ -53,5 +72,5 @@ class RunOptions(DeviceOptions, ImageOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VerifyOptions(DeviceOptions):
+class VerifyOptions(PlanOptions):
     """Whether a bundle computes on the device what it computed when it was built."""

@@ -22,4 +22,7 @@ VERBS: dict[str, type] = {
     "debug": DebugOptions,
 }
 #: Verb -> defaults that are other than the class's.
-VERB_DEFAULTS: dict[str, dict[str, Any]] = {"quantize": {"precision": "w8a8"}}
+VERB_DEFAULTS: dict[str, dict[str, Any]] = {
+    "quantize": {"precision": "w8a8"},
+    "run": {"plan": "auto"},
+}

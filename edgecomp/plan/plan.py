@@ -270,6 +270,9 @@ class Plan:
         regions: branches and loops, by their first calls, outer ones before inner ones.
         counts: by call, one for each symbol that is counted.
         programs: kernels of devices other than the CPU.
+        cpu_plan: the same model in calls of the CPU alone, for machines where a device is missing
+            or fails; None for none. Its weights and objects are empty: it uses those of the plan
+            that it belongs to.
     """
 
     name: str
@@ -286,6 +289,12 @@ class Plan:
     regions: list[PlanRegion] = dataclasses.field(default_factory=list)
     counts: tuple[PlanCount, ...] = ()
     programs: tuple[PlanProgram, ...] = ()
+    cpu_plan: "Plan | None" = None
+
+    @property
+    def plans(self) -> "tuple[Plan, ...]":
+        """This one and its CPU plan."""
+        return (self, self.cpu_plan) if self.cpu_plan else (self,)
 
     def shape_of(self, port: PlanPort, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of an input or output at sizes of the symbols that are not derived."""

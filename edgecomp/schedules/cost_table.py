@@ -148,6 +148,15 @@ class CostTable:
             return None
         return next(iter(self.ranked(operation, without)), None)
 
+    def fastest_of(
+        self, operation: Operation, target: Target, schedules: Collection[str]
+    ) -> Measured | None:
+        """The fastest of some schedules alone."""
+        if why_other_target(self.header, target):
+            return None
+        ranked = self.ranked(operation)
+        return next((entry for entry in ranked if entry.schedule in schedules), None)
+
     def joined(self, later: "CostTable") -> "CostTable":
         """Both tables' measurements; a layer that ``later`` knows is taken from there alone."""
         header = dataclasses.replace(

@@ -44,6 +44,7 @@ def measure(
         max_secs=options.max_secs,
         profile=options.enable_op_profiling,
         shapes=_shapes(options),
+        plan=bundle.plan_for(options.plan),
     )
     measurement = device.measure(bundle, settings)
     comparisons = []

@@ -27,6 +27,7 @@ from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
+from edgecomp.steps.placement_facts import placement_facts
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
 
@@ -107,6 +108,8 @@ def make_record(
         require_full_target=options.require_full_target,
         without=() if options.winograd else (winograd.NAME,),
         table=table,
+        accelerators=options.accelerators,
+        cpu_plan=options.cpu_plan,
         cache=options.cache_dir,
         progress=progress,
         symbols=symbols,
@@ -119,6 +122,8 @@ def make_record(
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     if target.gpu is not None:
         prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
+    if lowered.placement is not None:
+        prepared.facts |= placement_facts(lowered.placement)
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 

@@ -95,7 +95,14 @@ def _built(
     settings: MeasureSettings,
 ) -> Iterator[tuple[Plan, LineProcess]]:
     """The model with the kernels of a variant, loaded on the device."""
-    lowered = lower(model, target, name="tune", table=variant, cache=settings.cache)
+    lowered = lower(
+        model,
+        target,
+        name="tune",
+        table=variant,
+        accelerators=("cpu",),
+        cache=settings.cache,
+    )
     with running(lowered.plan, target, device, settings) as process:
         yield lowered.plan, process
 

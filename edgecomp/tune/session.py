@@ -14,6 +14,7 @@ from edgecomp.bench.device import Device
 from edgecomp.device.host import why_not_native
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower.select import gpu_schedule_names
 from edgecomp.progress import Progress
 from edgecomp.schedules.candidates import Candidate
 from edgecomp.schedules.cost_table import (
@@ -23,6 +24,7 @@ from edgecomp.schedules.cost_table import (
     read_table_for,
     write_table,
 )
+from edgecomp.tune.device_kernels import measure_device_kernels
 from edgecomp.tune.finals import need_finals, run_finals
 from edgecomp.tune.layers import Layer, collect_layers
 from edgecomp.tune.measure import MeasureSettings, measure_layer
@@ -81,6 +83,9 @@ def tune_model(
     if measured == len(missing) and need_finals(found, table):
         run_finals(model, found, table, target, device, how, progress)
         write_table(settings.output, table)
+    if measured == len(missing) and target.gpu is not None:
+        measure_device_kernels(model, found, table, target, device, how, progress)
+        write_table(settings.output, table)
     return TuneResult(
         output=settings.output,
         device=table.header.device,
@@ -88,7 +93,10 @@ def tune_model(
         measured=measured,
         known=len(found.layers) - len(missing),
         left=len(missing) - measured,
-        layers=[r for layer in found.layers if (r := _result(layer, table, target))],
+        layers=[
+            *(r for layer in found.layers if (r := _result(layer, table, target))),
+            *(r for layer in found.layers if (r := _device_result(layer, table, target))),
+        ],
     )
 
 
@@ -169,9 +177,19 @@ def _open_table(settings: TuneSettings, target: Target, device: Device) -> CostT
     return CostTable(header, entries)
 
 
+def _device_result(layer: Layer, table: CostTable, target: Target) -> LayerResult | None:
+    """What the table says of the GPU's kernel of a layer, None where nothing."""
+    best = table.fastest_of(layer.operation, target, gpu_schedule_names())
+    if best is None:
+        return None
+    return LayerResult(
+        layer.signature, layer.count, None, best.time_ns, best.schedule, best.params
+    )
+
+
 def _result(layer: Layer, table: CostTable, target: Target) -> LayerResult | None:
     """What the table says of a layer, None where nothing."""
-    best = table.fastest(layer.operation, target)
+    best = table.fastest(layer.operation, target, gpu_schedule_names())
     if best is None:
         return None
     own = next(

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "failure.h"
 
@@ -26,6 +27,8 @@ static const char help[] =
     "                       that of an output is beside it, in NAME.shape\n"
     "  --threads N          threads that compute (1)\n"
     "  --device NAME        OpenCL device whose name, or platform's name, has NAME in it\n"
+    "  --plan WHICH         auto: the CPU plan, if there is one, where the device fails;\n"
+    "                       device: no other than the model's own; cpu: the CPU alone (auto)\n"
     "  --device-cache DIR   keep what OpenCL drivers compile in a folder that exists\n"
     "  --warmup-runs N      runs after the first that are not timed (0)\n"
     "  --num-runs N         timed runs (0)\n"
@@ -165,6 +168,18 @@ static void take_shape(cursor *from, arguments *out) {
   shape->name_bytes = (size_t)(equals - text);
 }
 
+static uint32_t take_plan(cursor *from) {
+  static const char *const names[] = {
+      [EC_PLAN_ANY] = "auto", [EC_PLAN_DEVICE] = "device", [EC_PLAN_CPU] = "cpu"};
+  const char *text = take_value(from);
+  for (uint32_t i = 0; i < sizeof names / sizeof names[0]; ++i) {
+    if (strcmp(text, names[i]) == 0) {
+      return i;
+    }
+  }
+  fail(EXIT_CODE_USAGE, "--plan: '%s' is not auto, device or cpu", text);
+}
+
 static bool read_flags(const cursor *from, arguments *out) {
   const struct {
     const char *name;
@@ -199,6 +214,8 @@ static bool read_values(cursor *from, arguments *out) {
     out->device_name = take_value(from);
   } else if (is_option(from, "--device-cache")) {
     out->device_cache = take_value(from);
+  } else if (is_option(from, "--plan")) {
+    out->plan = take_plan(from);
   } else if (is_option(from, "--threads")) {
     out->threads = take_count(from);
   } else if (is_option(from, "--warmup-runs")) {

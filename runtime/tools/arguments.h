@@ -27,6 +27,7 @@ typedef struct arguments {
   const char *output_folder;
   const char *device_name;  /* NULL: not given */
   const char *device_cache; /* NULL: not given */
+  uint32_t plan;            /* ec_plan_choice */
   input_argument *inputs;
   uint32_t input_count;
   shape_argument *shapes;

@@ -65,6 +65,7 @@ static ec_open_options options_from(const arguments *from, const char *weights_p
   options.device_name = from->device_name;
   options.device_cache = from->device_cache;
   options.skip_hash = from->skip_hash ? 1 : 0;
+  options.plan = from->plan;
   return options;
 }
 
@@ -79,6 +80,16 @@ static void print_info(const ec_model *model, const arguments *from) {
   }
 }
 
+/* Say on standard error why the CPU plan runs in the place of the device's. */
+static void note_device_failure(const ec_session *session) {
+  const char *message = NULL;
+  ec_status failure = ec_session_device_failure(session, &message);
+  if (failure != EC_OK) {
+    (void)fprintf(stderr, "edgecomp_run: the CPU plan runs: %s: %s\n", ec_status_name(failure),
+                  message);
+  }
+}
+
 /* Open the session; returns the time that took. */
 static uint64_t open_session(runner *with, const arguments *from) {
   char *beside =
@@ -88,6 +99,8 @@ static uint64_t open_session(runner *with, const arguments *from) {
   uint64_t start_ns = wall_ns();
   require_ok(ec_session_open(with->model, &options, &with->session));
   uint64_t load_ns = wall_ns() - start_ns;
+  note_device_failure(with->session);
+  with->model = ec_session_model(with->session);
   free(beside);
   return load_ns;
 }
@@ -217,6 +230,7 @@ static void measure(runner *with, const arguments *from, uint64_t load_ns) {
     run_profiled(with, with->times.count != 0 ? with->times.count : 1);
   }
   report result = {.model = with->model,
+                   .session = with->session,
                    .threads = from->threads,
                    .load_ns = load_ns,
                    .first_run_ns = first_run_ns,

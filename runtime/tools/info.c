@@ -114,6 +114,7 @@ void info_json(const ec_model *model, uint64_t session_bytes) {
   ports_json("outputs", model, model->outputs, model->output_count);
   dynamic_json(model);
   json_unsigned("calls", model->call_count);
+  json_unsigned("cpu_plan_calls", model->cpu_plan != NULL ? model->cpu_plan->call_count : 0);
   json_unsigned("multiply_adds", multiply_adds(model));
   json_unsigned("arena_bytes", model->arena_bytes);
   json_unsigned("workspace_bytes", model->workspace_bytes);
@@ -148,6 +149,10 @@ void info_text(const ec_model *model, uint64_t session_bytes) {
   }
   (void)printf("%" PRIu32 " calls, %" PRIu64 " multiply-adds\n", model->call_count,
                multiply_adds(model));
+  if (model->cpu_plan != NULL) {
+    (void)printf("CPU plan: %" PRIu32 " calls, arena %" PRIu64 " bytes\n",
+                 model->cpu_plan->call_count, model->cpu_plan->arena_bytes);
+  }
   (void)printf("memory: arena %" PRIu64 ", session %" PRIu64 ", weights %" PRIu64 " bytes\n",
                model->arena_bytes, session_bytes, model->weights_bytes);
 }

@@ -32,10 +32,31 @@ void report_profile_json(const ec_model *model, const ec_call_profile *profiles)
   json_close(']');
 }
 
+static const char *plan_name(const ec_model *model) {
+  for (uint32_t i = 0; i < model->call_count; ++i) {
+    if (model->calls[i].device != EC_DEVICE_CPU) {
+      return "device";
+    }
+  }
+  return "cpu";
+}
+
+/* Which plan runs, and why where it is not the model's own. */
+static void plan_json(const report *from) {
+  const char *message = NULL;
+  ec_status failure = ec_session_device_failure(from->session, &message);
+  json_text("plan", plan_name(from->model));
+  if (failure != EC_OK) {
+    json_text("device_failure", ec_status_name(failure));
+    json_text("device_message", message);
+  }
+}
+
 void report_json(const report *from) {
   json_open(NULL, '{');
   json_text("model", from->model->name);
   json_text("target", from->model->target);
+  plan_json(from);
   json_unsigned("threads", from->threads);
   json_unsigned("load_ns", from->load_ns);
   json_unsigned("first_run_ns", from->first_run_ns);
@@ -91,8 +112,8 @@ static void print_profile(const ec_model *model, const ec_call_profile *profiles
 }
 
 void report_text(const report *from) {
-  (void)printf("%s for %s, threads: %" PRIu32 "\n", from->model->name, from->model->target,
-               from->threads);
+  (void)printf("%s for %s, plan: %s, threads: %" PRIu32 "\n", from->model->name,
+               from->model->target, plan_name(from->model), from->threads);
   (void)printf("load %.3f ms, first run %.3f ms, peak memory %.1f MiB\n",
                milliseconds(from->load_ns), milliseconds(from->first_run_ns),
                (double)peak_resident_bytes() / (1024.0 * 1024.0));

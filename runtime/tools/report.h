@@ -8,7 +8,8 @@
 #include "series.h"
 
 typedef struct report {
-  const ec_model *model;
+  const ec_model *model; /* the plan that runs */
+  const ec_session *session;
   uint32_t threads;
   uint64_t load_ns;      /* ec_session_open */
   uint64_t first_run_ns; /* the first run of the process */

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 from helpers.models import digits, digits_data
+from helpers.small_plan import small_plan
+from helpers.targets import AVX2
 
 from edgecomp import api
 from edgecomp.bundle import record
@@ -154,3 +156,11 @@ def test_old_records_make_room(model, tmp_path, monkeypatch):
     api.build(model, dataclasses.replace(options, output=tmp_path / "b", seed=1))
     (left,) = (cache / "builds").iterdir()
     assert left != first
+
+
+def test_a_cpu_plan_is_in_the_record():
+    own = small_plan(AVX2)
+    cpu_plan = dataclasses.replace(own, arena_bytes=64, weights=b"", objects={})
+    plan = dataclasses.replace(own, cpu_plan=cpu_plan, weights=bytes(own.weights))
+    kept = record._unpack(record._pack(record.Record(plan, b"model", b"", [], {})))
+    assert dataclasses.replace(kept.plan, weights=bytes(kept.plan.weights)) == plan

@@ -42,6 +42,15 @@ def test_compiles_without_a_warning(plan, embedded, tmp_path):
     _compile(plan, _text(plan, embedded=embedded), tmp_path)
 
 
+def test_a_cpu_plan_is_a_source_of_its_own(plan, tmp_path):
+    both = dataclasses.replace(plan, cpu_plan=plan)
+    own, other = _text(both), _text(plan, is_cpu_plan=True)
+    assert ".cpu_plan = &ec_cpu_plan_small," in own
+    assert "ec_model_default" not in other
+    for text in (own, other):
+        _compile(plan, text, tmp_path)
+
+
 def test_nasty_names_and_sizes(plan, tmp_path):
     nasty = 'x"\\??/*/\n中'
     huge = PlanTensor(nasty, "int8", (1,), Storage.ARENA, 1 << 40, 1 << 33)

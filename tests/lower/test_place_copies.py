@@ -48,7 +48,13 @@ def test_each_value_is_copied_once():
         step([b, a], d, gpu=False),
         step([b, d], e, gpu=True),
     ]
-    assert placed(choices, [a], [e]) == ">a b c <b d >d e <e"
+    assert placed(choices, [a], [e]) == ">a b <b c d >d e <e"
+
+
+def test_the_processor_waits_where_it_goes_on_and_nowhere_else():
+    a, b, c, d = map(value, "abcd")
+    choices = [step([a], b, gpu=True), step([a], c, gpu=False), step([b, c], d, gpu=False)]
+    assert placed(choices, [a], [d]) == ">a b <b c d"
 
 
 def test_constants_and_what_is_on_the_processor_already_stay():

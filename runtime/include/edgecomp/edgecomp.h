@@ -70,6 +70,14 @@ typedef enum ec_status {
   EC_ERROR_DEVICE_LOST = 0x46     /* it stopped working; only a new session can go on */
 } ec_status;
 
+/* Which plan of a model a session runs. Append only. */
+typedef enum ec_plan_choice {
+  EC_PLAN_ANY = 0, /* the model's own; where it fails with 0x41 to 0x46 while it is opened, its
+                      CPU plan if it has one (ec_session_device_failure) */
+  EC_PLAN_DEVICE = 1, /* the model's own or none */
+  EC_PLAN_CPU = 2     /* calls of the CPU alone */
+} ec_plan_choice;
+
 typedef struct ec_session ec_session; /* opaque */
 
 typedef struct ec_open_options {
@@ -89,6 +97,8 @@ typedef struct ec_open_options {
                                GPU before others. Not kept */
   const char *device_cache; /* folder that exists, for what drivers make of programs: the next
                                open is faster; NULL: none. Not kept */
+  uint32_t plan;            /* ec_plan_choice */
+  uint32_t reserved;        /* zero */
 } ec_open_options;
 
 typedef struct ec_call_profile {
@@ -109,7 +119,7 @@ EC_API const char *ec_status_name(ec_status status);
 EC_API const char *ec_last_message(void);
 
 /* Bytes of memory that ec_session_init needs for this model and these options (NULL:
- * defaults). Looks neither at the weights nor at the machine. */
+ * defaults), whichever plan it then opens. Looks neither at the weights nor at the machine. */
 EC_API EC_MUST_CHECK ec_status ec_session_memory(const ec_model *model,
                                                  const ec_open_options *options,
                                                  uint64_t *out_bytes);
@@ -131,8 +141,15 @@ EC_API EC_MUST_CHECK ec_status ec_session_open(const ec_model *model,
  * allowed. Not while another thread uses the session. */
 EC_API void ec_session_close(ec_session *session);
 
-/* The descriptor that the session was opened with; NULL for NULL. */
+/* The descriptor that the session runs: the one it was opened with, or that one's CPU plan.
+ * Calls and tensors of a session are numbered by it. NULL for NULL. */
 EC_API const ec_model *ec_session_model(const ec_session *session);
+
+/* Why the session runs the CPU plan in the place of the model's own: the status that opening
+ * the device had. EC_OK where nothing failed. `out_message` may be NULL; it gets the text of
+ * the failure, which lives until close, "" where there is none. */
+EC_API ec_status ec_session_device_failure(const ec_session *session,
+                                           const char **out_message);
 
 /* Index of a port by name; EC_ERROR_INPUT_NAME when there is none. */
 EC_API EC_MUST_CHECK ec_status ec_model_input_index(const ec_model *model, const char *name,

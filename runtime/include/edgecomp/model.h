@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 5u
+#define EC_MODEL_ABI_VERSION 6u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 #define EC_MAX_LAUNCH_CONSTANTS 16
@@ -266,8 +266,13 @@ typedef struct ec_model {
   const ec_program *programs;
   uint32_t region_count;
   uint32_t program_count;
-  uint64_t reserved[2]; /* zero */
+  uint64_t reserved[2];            /* zero */
+  const struct ec_model *cpu_plan; /* see below; NULL for none */
 } ec_model;
+
+/* A model with calls for devices may have a CPU plan beside its own: the same model in calls
+ * of the CPU alone, for machines that lack a device or cannot use it. It has a descriptor of
+ * its own, without a CPU plan, with the same inputs, outputs and weights. */
 
 #ifdef __cplusplus
 }

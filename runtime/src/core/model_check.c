@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/cpu_plan_check.h"
 #include "core/dtype.h"
 #include "core/dynamic_check.h"
 #include "core/launch_check.h"
@@ -259,10 +260,8 @@ static ec_status check_ports(const ec_model *model, const ec_port *ports, uint32
   return check_names_differ(ports, count);
 }
 
-ec_status ec_model_check(const ec_model *model) {
-  if (model == NULL) {
-    return EC_FAIL(EC_ERROR_ARGUMENT, "no model was given");
-  }
+/* Everything of a descriptor but its CPU plan. */
+static ec_status check_plan(const ec_model *model) {
   ec_status status = check_version(model);
   if (status == EC_OK) {
     status = check_head(model);
@@ -292,4 +291,16 @@ ec_status ec_model_check(const ec_model *model) {
     status = check_inputs_apart(model);
   }
   return status == EC_OK ? ec_dynamic_check(model) : status;
+}
+
+ec_status ec_model_check(const ec_model *model) {
+  if (model == NULL) {
+    return EC_FAIL(EC_ERROR_ARGUMENT, "no model was given");
+  }
+  ec_status status = check_plan(model);
+  if (status != EC_OK || model->cpu_plan == NULL) {
+    return status;
+  }
+  status = check_plan(model->cpu_plan);
+  return status == EC_OK ? ec_cpu_plan_check(model) : status;
 }

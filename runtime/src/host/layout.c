@@ -33,10 +33,12 @@ static void find_devices(const ec_model *model, ec_layout *layout) {
   }
 }
 
-static bool reserve_all(const ec_model *model, uint32_t threads, ec_layout *layout) {
+static bool reserve_all(const ec_model *model, uint32_t threads, uint64_t message_bytes,
+                        ec_layout *layout) {
   uint64_t *total = &layout->total_bytes;
   uint64_t session = 0;
-  bool fits = reserve(sizeof(struct ec_session), total, &session);
+  bool fits = reserve(sizeof(struct ec_session), total, &session) &&
+              reserve(message_bytes, total, &layout->message);
   for (uint32_t kind = 0; fits && kind < EC_DEVICE_COUNT; ++kind) {
     if (layout->uses_device[kind]) {
       const ec_device_backend *backend = ec_device_backend_of(kind);
@@ -54,7 +56,8 @@ static bool reserve_all(const ec_model *model, uint32_t threads, ec_layout *layo
          reserve(workspaces_bytes, total, &layout->workspaces) && *total <= SIZE_MAX;
 }
 
-ec_status ec_layout_make(const ec_model *model, uint32_t threads, ec_layout *out_layout) {
+ec_status ec_layout_make(const ec_model *model, uint32_t threads, uint64_t message_bytes,
+                         ec_layout *out_layout) {
   ec_layout layout = {0};
   find_devices(model, &layout);
   for (uint32_t kind = 0; kind < EC_DEVICE_COUNT; ++kind) {
@@ -63,7 +66,7 @@ ec_status ec_layout_make(const ec_model *model, uint32_t threads, ec_layout *out
       return backend->probe(model, NULL); /* not built in: it says so */
     }
   }
-  if (!reserve_all(model, threads, &layout)) {
+  if (!reserve_all(model, threads, message_bytes, &layout)) {
     return EC_FAIL(EC_ERROR_OUT_OF_MEMORY, "model '%s' needs more than the address space",
                    model->name);
   }

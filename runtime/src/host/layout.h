@@ -1,7 +1,6 @@
 /* How a session's one block of memory is divided.
  *
- *   | session | back-end states | sizes | pool | arena | workspace of thread 0 | of thread 1 |
- * ...
+ *   | session | message | back-end states | sizes | pool | arena | workspace of thread 0 | ...
  */
 #ifndef EDGECOMP_SRC_HOST_LAYOUT_H
 #define EDGECOMP_SRC_HOST_LAYOUT_H
@@ -14,6 +13,7 @@
 /* Offsets in bytes, all multiples of EC_ALIGNMENT_BYTES. */
 typedef struct ec_layout {
   bool uses_device[EC_DEVICE_COUNT];
+  uint64_t message;                 /* of a failed device */
   uint64_t states[EC_DEVICE_COUNT]; /* where the device is used */
   uint64_t sizes;                   /* of a dynamic model */
   uint64_t pool;
@@ -23,8 +23,10 @@ typedef struct ec_layout {
   uint64_t total_bytes;
 } ec_layout;
 
-/* Lay out a checked model for `threads` threads. EC_ERROR_OUT_OF_MEMORY when it could not fit
- * into any address space; the status of a back end that is absent. */
-ec_status ec_layout_make(const ec_model *model, uint32_t threads, ec_layout *out_layout);
+/* Lay out a checked plan for `threads` threads, with room for a message of `message_bytes`.
+ * EC_ERROR_OUT_OF_MEMORY when it could not fit into any address space; the status of a back
+ * end that is absent. */
+ec_status ec_layout_make(const ec_model *model, uint32_t threads, uint64_t message_bytes,
+                         ec_layout *out_layout);
 
 #endif /* EDGECOMP_SRC_HOST_LAYOUT_H */

@@ -47,6 +47,9 @@ ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *ou
     return EC_FAIL(EC_ERROR_ARGUMENT, "%" PRIu32 " threads, at most %d", resolved.threads,
                    EC_MAX_THREADS);
   }
+  if (resolved.plan > EC_PLAN_CPU || resolved.reserved != 0) {
+    return EC_FAIL(EC_ERROR_ARGUMENT, "unknown plan %" PRIu32, resolved.plan);
+  }
   ec_status status = check_shares(&resolved);
   if (status == EC_OK) {
     *out_options = resolved;

@@ -2,6 +2,7 @@
 #include "host/session.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,27 +21,47 @@
 #include "host/weights.h"
 #include "platform/memory.h"
 
-/* A request to open a session, once checked. */
+/* The plans of a checked model that a session may run, in the order in which they are tried.
+ */
+typedef struct plan_list {
+  const ec_model *first;
+  const ec_model *instead; /* where a device fails; NULL for none */
+} plan_list;
+
+/* A request to open a session for one of them. */
 typedef struct request {
   const ec_model *model;
   ec_open_options options;
   ec_layout layout;
 } request;
 
+static ec_status list_plans(const ec_model *model, uint32_t choice, plan_list *out) {
+  *out = (plan_list){model, choice == EC_PLAN_ANY ? model->cpu_plan : NULL};
+  if (choice != EC_PLAN_CPU || model->program_count == 0) { /* no kernels for a device */
+    return EC_OK;
+  }
+  if (model->cpu_plan == NULL) {
+    return EC_FAIL(EC_ERROR_ARGUMENT, "model '%s' has no CPU plan", model->name);
+  }
+  out->first = model->cpu_plan;
+  return EC_OK;
+}
+
 static ec_status check_request(const ec_model *model, const ec_open_options *options,
-                               request *out_request) {
-  out_request->model = model;
+                               ec_open_options *out_options, plan_list *out_plans) {
   ec_status status = ec_model_check(model);
   if (status == EC_OK) {
-    status = ec_options_resolve(options, &out_request->options);
+    status = ec_options_resolve(options, out_options);
   }
   if (status == EC_OK) {
-    status = ec_options_check_device(model, &out_request->options);
+    status = ec_options_check_device(model, out_options);
   }
-  if (status == EC_OK) {
-    status = ec_layout_make(model, out_request->options.threads, &out_request->layout);
-  }
-  return status;
+  return status == EC_OK ? list_plans(model, out_options->plan, out_plans) : status;
+}
+
+/* The statuses that are a device's own (edgecomp.h): the CPU's features are not. */
+static bool is_device_failure(ec_status status) {
+  return status >= EC_ERROR_DEVICE_ABSENT && status <= EC_ERROR_DEVICE_LOST;
 }
 
 static ec_status open_pool(const request *asked, uint8_t *block, ec_session *session) {
@@ -152,10 +173,82 @@ ec_status ec_session_memory(const ec_model *model, const ec_open_options *option
   if (out_bytes == NULL) {
     return EC_FAIL(EC_ERROR_ARGUMENT, "out_bytes is NULL");
   }
-  request asked;
-  ec_status status = check_request(model, options, &asked);
+  ec_open_options resolved;
+  plan_list plans;
+  ec_status status = check_request(model, options, &resolved, &plans);
+  if (status != EC_OK) {
+    return status;
+  }
+  ec_layout layout = {0};
+  status = ec_layout_make(plans.first, resolved.threads, 0, &layout);
+  uint64_t most = layout.total_bytes;
+  if (plans.instead != NULL && (status == EC_OK || is_device_failure(status))) {
+    status = ec_layout_make(plans.instead, resolved.threads, EC_MESSAGE_BYTES, &layout);
+    most = layout.total_bytes > most ? layout.total_bytes : most;
+  }
   if (status == EC_OK) {
-    *out_bytes = asked.layout.total_bytes;
+    *out_bytes = most;
+  }
+  return status;
+}
+
+/* Open a laid out plan in memory that is given, or, where that is NULL, in the system's. */
+static ec_status open_plan(const request *asked, void *given, uint64_t given_bytes,
+                           ec_session **out_session) {
+  uint64_t needed = asked->layout.total_bytes;
+  if (given != NULL && given_bytes < needed) {
+    return EC_FAIL(EC_ERROR_MEMORY_TOO_SMALL,
+                   "model '%s' needs %" PRIu64 " bytes of memory, %" PRIu64 " were given",
+                   asked->model->name, needed, given_bytes);
+  }
+  void *owned = given == NULL ? ec_memory_allocate((size_t)needed, EC_ALIGNMENT_BYTES) : NULL;
+  if (given == NULL && owned == NULL) {
+    return EC_FAIL(EC_ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes", needed);
+  }
+  ec_session *session = NULL;
+  ec_status status = build_in(asked, given != NULL ? given : owned, &session);
+  if (status != EC_OK) {
+    ec_memory_release(owned);
+    return status;
+  }
+  session->owned_memory = owned;
+  *out_session = session;
+  return EC_OK;
+}
+
+/* Let a session tell of the last failure; nothing that succeeds behind one sets a message. */
+static void keep_failure(ec_session *session, ec_status failure, char *room) {
+  const char *message = ec_last_message(); /* shorter than the room */
+  for (size_t i = 0; message[i] != '\0'; ++i) {
+    room[i] = message[i];
+  }
+  session->device_failure = failure;
+  session->device_message = room;
+}
+
+/* Open the first plan that this machine can run. */
+static ec_status open_first(const ec_model *model, const ec_open_options *options, void *given,
+                            uint64_t given_bytes, ec_session **out_session) {
+  request asked = {0};
+  plan_list plans = {0};
+  ec_status status = check_request(model, options, &asked.options, &plans);
+  ec_status failure = EC_OK;
+  asked.model = plans.first;
+  while (status == EC_OK) {
+    status = ec_layout_make(asked.model, asked.options.threads,
+                            failure != EC_OK ? EC_MESSAGE_BYTES : 0, &asked.layout);
+    if (status == EC_OK) {
+      status = open_plan(&asked, given, given_bytes, out_session);
+    }
+    if (failure != EC_OK || plans.instead == NULL || !is_device_failure(status)) {
+      break;
+    }
+    failure = status;
+    status = EC_OK;
+    asked.model = plans.instead;
+  }
+  if (status == EC_OK && failure != EC_OK) {
+    keep_failure(*out_session, failure, (char *)*out_session + asked.layout.message);
   }
   return status;
 }
@@ -165,21 +258,11 @@ ec_status ec_session_init(const ec_model *model, const ec_open_options *options,
   if (memory == NULL || out_session == NULL) {
     return EC_FAIL(EC_ERROR_ARGUMENT, "memory or out_session is NULL");
   }
-  request asked;
-  ec_status status = check_request(model, options, &asked);
-  if (status != EC_OK) {
-    return status;
-  }
   if (!ec_is_aligned(memory)) {
     return EC_FAIL(EC_ERROR_MEMORY_TOO_SMALL, "the memory is not aligned to %u bytes",
                    EC_ALIGNMENT_BYTES);
   }
-  if (memory_bytes < asked.layout.total_bytes) {
-    return EC_FAIL(EC_ERROR_MEMORY_TOO_SMALL,
-                   "model '%s' needs %" PRIu64 " bytes of memory, %" PRIu64 " were given",
-                   model->name, asked.layout.total_bytes, memory_bytes);
-  }
-  return build_in(&asked, memory, out_session);
+  return open_first(model, options, memory, memory_bytes, out_session);
 }
 
 ec_status ec_session_open(const ec_model *model, const ec_open_options *options,
@@ -187,25 +270,7 @@ ec_status ec_session_open(const ec_model *model, const ec_open_options *options,
   if (out_session == NULL) {
     return EC_FAIL(EC_ERROR_ARGUMENT, "out_session is NULL");
   }
-  request asked;
-  ec_status status = check_request(model, options, &asked);
-  if (status != EC_OK) {
-    return status;
-  }
-  void *memory = ec_memory_allocate((size_t)asked.layout.total_bytes, EC_ALIGNMENT_BYTES);
-  if (memory == NULL) {
-    return EC_FAIL(EC_ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes",
-                   asked.layout.total_bytes);
-  }
-  ec_session *session = NULL;
-  status = build_in(&asked, memory, &session);
-  if (status != EC_OK) {
-    ec_memory_release(memory);
-    return status;
-  }
-  session->owned_memory = memory;
-  *out_session = session;
-  return EC_OK;
+  return open_first(model, options, NULL, 0, out_session);
 }
 
 void ec_session_close(ec_session *session) {
@@ -219,4 +284,14 @@ ec_status ec_no_session(void) { return EC_FAIL(EC_ERROR_ARGUMENT, "no session wa
 
 const ec_model *ec_session_model(const ec_session *session) {
   return session != NULL ? session->model : NULL;
+}
+
+ec_status ec_session_device_failure(const ec_session *session, const char **out_message) {
+  if (session == NULL) {
+    return ec_no_session();
+  }
+  if (out_message != NULL) {
+    *out_message = session->device_message != NULL ? session->device_message : "";
+  }
+  return session->device_failure;
 }

@@ -17,8 +17,10 @@ struct ec_session {
   ec_pool *pool;
   ec_sizes sizes; /* of a model with a dynamic part */
   ec_device devices[EC_DEVICE_COUNT];
-  uint32_t calls_run; /* by the last run */
-  void *owned_memory; /* the block itself, when ec_session_open took it */
+  uint32_t calls_run;         /* by the last run */
+  ec_status device_failure;   /* of the plan that was tried before this one */
+  const char *device_message; /* of that; NULL where nothing failed */
+  void *owned_memory;         /* the block itself, when ec_session_open took it */
 };
 
 /* The failure of a function that was given no session. */

@@ -1,0 +1,65 @@
+"""What each operation of a program costs on the processor and on the GPU of a target."""
+
+from collections.abc import Collection
+
+from edgecomp.device.target import GpuSpeed, Target
+from edgecomp.lower.gpu_price import gpu_seconds
+from edgecomp.lower.place_by_cost import Prices
+from edgecomp.lower.price import price_program
+from edgecomp.lower.select import find_gpu_schedule, telling
+from edgecomp.plan.operations import Operation, Program, Reinterpret
+from edgecomp.schedules.cost_table import CostTable
+
+
+def price_devices(
+    program: Program,
+    target: Target,
+    speed: GpuSpeed,
+    without: Collection[str] = (),
+    table: CostTable | None = None,
+) -> list[Prices]:
+    """Prices of the operations that make calls, in order; measured ones before modelled ones.
+
+    Args:
+        program: in its layout.
+        target: with a GPU.
+        speed: of the GPU.
+        without: names of schedules that are not used.
+        table: measured kernels of the processor and of the GPU.
+    """
+    on_processor, _ = price_program(program, target, table, without)
+    prices = []
+    for operation, price in zip(program.operations, on_processor, strict=True):
+        if isinstance(operation.kind, Reinterpret):
+            continue
+        schedule, refusals = find_gpu_schedule(operation, target, without)
+        seconds, measured = None, ["processor"] if price.measured is not None else []
+        if schedule is not None:
+            seconds = _measured(operation, target, schedule.NAME, table, speed)
+            measured += ["gpu"] if seconds is not None else []
+            seconds = gpu_seconds(operation, speed) if seconds is None else seconds
+        prices.append(
+            Prices(
+                operation,
+                price.modelled if price.measured is None else price.measured,
+                seconds,
+                "; ".join(telling(refusals)) if schedule is None else "",
+                ", ".join(measured),
+            )
+        )
+    return prices
+
+
+def _measured(
+    operation: Operation,
+    target: Target,
+    schedule: str,
+    table: CostTable | None,
+    speed: GpuSpeed,
+) -> float | None:
+    """Seconds of a GPU's schedule, None where nobody has measured it.
+
+    The device's clock does not see what the driver needs for the call.
+    """
+    known = table.fastest_of(operation, target, (schedule,)) if table else None
+    return None if known is None else known.time_ns * 1e-9 + speed.launch_us * 1e-6
