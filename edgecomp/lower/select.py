@@ -15,7 +15,7 @@ from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.mobile_gpu import family as mobile_gpu
+from edgecomp.schedules.gpu.family import gpu_schedules
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -120,7 +120,8 @@ def _choose(
     """The kernels of an operation, or why no schedule claims it; neither without ``emit``."""
     why_on_cpu = ""
     if target.gpu is not None and allow_gpu:
-        on_gpu, refusals = find_schedule(operation, target, without, mobile_gpu.SCHEDULES)
+        schedules = gpu_schedules(target.gpu.api)
+        on_gpu, refusals = find_schedule(operation, target, without, schedules)
         if on_gpu is not None:
             calls = on_gpu.emit(operation, target) if emit else []
             return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
