@@ -8,9 +8,6 @@ from edgecomp.schedules.gpu.places import LANES
 
 #: Registers for addresses and loop counters.
 _SPARE_REGISTERS = 8
-#: Work items that keep a GPU of a phone busy while some of them wait for memory: 16 to 18 cores
-#: of 16 lanes, four threads each.
-_ENOUGH_ITEMS = 1024
 _MOST_ROWS = 8
 _MOST_VECTORS = 2
 
@@ -58,11 +55,16 @@ def choose_tile(
     room = gpu.registers - _SPARE_REGISTERS
     fitting = [tile for tile in tiles if registers_of(tile) <= room]
     shape = inner_rows, outer_rows, columns, groups
-    return min(fitting or tiles[:1], key=lambda tile: _cost(tile, *shape))
+    return min(fitting or tiles[:1], key=lambda tile: _cost(tile, *shape, gpu.busy_items))
 
 
 def _cost(
-    tile: ProductTile, inner_rows: int, outer_rows: int, columns: int, groups: int
+    tile: ProductTile,
+    inner_rows: int,
+    outer_rows: int,
+    columns: int,
+    groups: int,
+    busy_items: int,
 ) -> float:
     """Loads and multiply-adds per result, more where rows repeat or too few work items run."""
     row_tiles = -(-inner_rows // tile.rows)
@@ -70,7 +72,7 @@ def _cost(
     repeated = row_tiles * tile.rows / inner_rows * column_tiles * tile.columns / columns
     items = row_tiles * outer_rows * column_tiles * groups
     loads = (tile.rows + LANES * tile.vectors) / (LANES * tile.rows * tile.vectors)
-    return repeated * (1.0 + loads) * max(1.0, _ENOUGH_ITEMS / items)
+    return repeated * (1.0 + loads) * max(1.0, busy_items / items)
 
 
 def group_shape(columns: int, gpu: Gpu, most: int = 16) -> tuple[int, int, int]:

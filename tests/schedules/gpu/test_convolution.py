@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.dense import RELU, Conv, halo_untouched, make_float, make_integer, run
 from helpers.dense_cases import ACTIVATIONS, SHAPES
-from helpers.gpu import TARGET
+from helpers.gpu import current_target
 
 from edgecomp.schedules.gpu import convolution
 
@@ -15,16 +15,16 @@ FLOAT_TOLERANCE = 2e-5  # of the largest magnitude: docs/numerics.md
 
 def check_float(case):
     operation, buffers, expected = make_float(case, np.random.default_rng(1))
-    assert convolution.match(operation, TARGET) == ""
-    found, flat = run(convolution, operation, buffers, TARGET)
+    assert convolution.match(operation, current_target()) == ""
+    found, flat = run(convolution, operation, buffers, current_target())
     assert np.abs(found - expected).max() <= FLOAT_TOLERANCE * max(1, np.abs(expected).max())
     assert halo_untouched(operation.output, flat)
 
 
 def check_integer(case):
-    operation, buffers, expected = make_integer(case, TARGET, np.random.default_rng(3))
-    assert convolution.match(operation, TARGET) == ""
-    found, flat = run(convolution, operation, buffers, TARGET)
+    operation, buffers, expected = make_integer(case, current_target(), np.random.default_rng(3))
+    assert convolution.match(operation, current_target()) == ""
+    found, flat = run(convolution, operation, buffers, current_target())
     if case.finish == "scale":
         assert np.allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
     else:

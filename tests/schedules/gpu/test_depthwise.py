@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.dense import RELU6, Conv, halo_untouched, make_float, make_integer, run
-from helpers.gpu import TARGET
+from helpers.gpu import current_target
 
 from edgecomp.plan.values import Halo
 from edgecomp.schedules.gpu import depthwise
@@ -24,8 +24,8 @@ SHAPES = (
 @pytest.mark.parametrize("case", SHAPES, ids=str)
 def test_float(case):
     operation, buffers, expected = make_float(case, np.random.default_rng(1))
-    assert depthwise.match(operation, TARGET) == ""
-    found, flat = run(depthwise, operation, buffers, TARGET)
+    assert depthwise.match(operation, current_target()) == ""
+    found, flat = run(depthwise, operation, buffers, current_target())
     assert np.abs(found - expected).max() <= FLOAT_TOLERANCE * max(1, np.abs(expected).max())
     assert halo_untouched(operation.output, flat)
 
@@ -34,13 +34,13 @@ def test_float(case):
 @pytest.mark.parametrize("case", SHAPES[:4], ids=str)
 def test_integer(case, finish):
     case = dataclasses.replace(case, finish=finish, act=None, extreme=finish == "requantize")
-    operation, buffers, expected = make_integer(case, TARGET, np.random.default_rng(3))
-    assert depthwise.match(operation, TARGET) == ""
-    found, flat = run(depthwise, operation, buffers, TARGET)
+    operation, buffers, expected = make_integer(case, current_target(), np.random.default_rng(3))
+    assert depthwise.match(operation, current_target()) == ""
+    found, flat = run(depthwise, operation, buffers, current_target())
     assert (found == expected).all()
     assert halo_untouched(operation.output, flat)
 
 
 def test_others_are_products():
     operation, _, _ = make_float(Conv(c=4, m=8, g=4), np.random.default_rng(1))
-    assert depthwise.match(operation, TARGET) == "several outputs per channel"
+    assert depthwise.match(operation, current_target()) == "several outputs per channel"

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers.gpu import TARGET, compute
+from helpers.gpu import compute, current_target
 from helpers.kernels import fill, read, run_calls
 
 from edgecomp.plan.operations import Elementwise, Operation, Step
@@ -74,10 +74,10 @@ def compute_all(pairs):
     """Outputs of (operation, contents of its inputs), by one program."""
     calls, buffers = [], {}
     for operation, inputs in pairs:
-        assert elementwise.match(operation, TARGET) == ""
-        calls += elementwise.emit(operation, TARGET)
+        assert elementwise.match(operation, current_target()) == ""
+        calls += elementwise.emit(operation, current_target())
         buffers |= {v: fill(v, x) for v, x in zip(operation.inputs, inputs, strict=True)}
-    results = run_calls(calls, TARGET, buffers)
+    results = run_calls(calls, current_target(), buffers)
     return [read(operation.output, results[operation.output]) for operation, _ in pairs]
 
 
@@ -150,4 +150,4 @@ def test_broadcast_into_an_image(rng):
 )
 def test_refusals(operator, dtype, reason):
     operation = of(operator, [np.ones((3,), dtype)] * 2, dtype)
-    assert elementwise.match(operation, TARGET) == reason
+    assert elementwise.match(operation, current_target()) == reason

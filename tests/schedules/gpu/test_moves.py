@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.gpu import TARGET, compute
+from helpers.gpu import compute, current_target
 from helpers.kernels import fill, run_calls
 
 from edgecomp.plan.operations import Fill, FillHalo, LookupTable, Operation, StridedCopy
@@ -73,11 +73,11 @@ def test_fill():
 def test_halo(halo, channels, rng):
     output = Value("y", (2, channels, 4, 5), "uint8", Order.NHWC, halo)
     x = rng.integers(0, 256, output.shape).astype(np.uint8)
-    calls = moves.emit(Operation(FillHalo(17), [], [output]), TARGET)
-    found = run_calls(calls, TARGET, {output: fill(output, x, 3)})[output]
+    calls = moves.emit(Operation(FillHalo(17), [], [output]), current_target())
+    found = run_calls(calls, current_target(), {output: fill(output, x, 3)})[output]
     np.testing.assert_array_equal(found, fill(output, x, 17))
 
 
 def test_no_halo():
     output = Value("y", (2, 3, 4, 5), "uint8", Order.NHWC)
-    assert moves.emit(Operation(FillHalo(17), [], [output]), TARGET) == []
+    assert moves.emit(Operation(FillHalo(17), [], [output]), current_target()) == []

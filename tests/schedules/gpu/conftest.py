@@ -1,0 +1,20 @@
+"""Tests that compute run as OpenCL and as CUDA C."""
+
+import pytest
+from helpers.gpu import compute, current_target, use_api
+
+
+def pytest_generate_tests(metafunc):
+    """Parametrize by the interface where the test's module computes."""
+    names = vars(metafunc.module)
+    if names.get("compute") is compute or names.get("current_target") is current_target:
+        metafunc.fixturenames.append("gpu_api")
+        metafunc.parametrize("gpu_api", ["opencl", "cuda"], indirect=True)
+
+
+@pytest.fixture
+def gpu_api(request):
+    """Let ``compute`` run one of them."""
+    use_api(request.param)
+    yield request.param
+    use_api("opencl")
