@@ -7,6 +7,7 @@ something else could decide (a module in memory, a calibration script), there is
 nothing is kept.
 """
 
+import base64
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -283,7 +284,7 @@ def _pack(record: Record) -> Buffer:
             for tensor in plan.tensors
         ],
         "calls": [_packed_call(call) for call in plan.calls],
-        "programs": [dataclasses.asdict(program) for program in plan.programs],
+        "programs": [_packed_program(program) for program in plan.programs],
         "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "counts": [dataclasses.asdict(count) for count in plan.counts],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
@@ -346,10 +347,7 @@ def _unpack(content: Buffer) -> Record:
             regions=[
                 PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in header["regions"]
             ],
-            programs=tuple(
-                PlanProgram(**{**p, "extensions": tuple(p["extensions"])})
-                for p in header["programs"]
-            ),
+            programs=tuple(_plan_program(p) for p in header["programs"]),
             weights=weights,
             objects={name: archive.read(f"objects/{name}") for name in header["objects"]},
         )
@@ -370,6 +368,18 @@ def _stored(archive: zipfile.ZipFile, name: str, content: Buffer) -> Buffer:
     lengths = struct.unpack_from("<HH", content, info.header_offset + _LENGTHS_AT)
     start = info.header_offset + _HEADER_BYTES + sum(lengths)
     return memoryview(content)[start : start + info.file_size]
+
+
+def _packed_program(program: PlanProgram) -> dict[str, Any]:
+    content = dataclasses.asdict(program)
+    content["binary"] = base64.b64encode(program.binary).decode("ascii")
+    return content
+
+
+def _plan_program(content: Mapping[str, Any]) -> PlanProgram:
+    binary = base64.b64decode(content["binary"])
+    extensions = tuple(content["extensions"])
+    return PlanProgram(**{**content, "extensions": extensions, "binary": binary})
 
 
 def _packed_call(call: PlanCall) -> dict[str, Any]:

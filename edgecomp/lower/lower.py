@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble, set_aliases
@@ -125,7 +126,7 @@ def lower(
     kernels = [call.kernel for call in calls if call.launch is None]
     with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
         plan = assemble(program, selected, target, {}, made.regions)
-        plan.programs = device_programs(calls, target)
+        plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     return Lowered(plan, fallbacks, _kernel_choice(selected, table), on_processor)
 

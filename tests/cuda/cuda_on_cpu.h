@@ -26,11 +26,13 @@ namespace ec_emulator {
 struct place {
   unsigned x, y, z;
 };
+/* As tests/cuda/emulator.c reads it. */
 struct kernel {
   const char *name;
   void (*call)(void **arguments);
   int parameters;
   int has_barriers;
+  const unsigned char *parameter_bytes;
 };
 
 static const unsigned most_threads = 1024;
@@ -113,6 +115,11 @@ void invoke(void (*function)(A...), void **given) {
   invoke(function, given, std::index_sequence_for<A...>());
 }
 template <class... A>
+const unsigned char *bytes_of(void (*)(A...)) {
+  static const unsigned char bytes[] = {sizeof(A)..., 0};
+  return bytes;
+}
+template <class... A>
 constexpr int count_of(void (*)(A...)) {
   return static_cast<int>(sizeof...(A));
 }
@@ -146,4 +153,5 @@ extern "C" void ec_emulate(const ec_emulator::kernel *kernel, const unsigned gri
 #define EC_EMULATED_CALL(symbol) \
   static void call_##symbol(void **given) { ec_emulator::invoke(&symbol, given); }
 #define EC_EMULATED(symbol, has_barriers) \
-  {#symbol, call_##symbol, ec_emulator::count_of(&symbol), has_barriers},
+  {#symbol, call_##symbol, ec_emulator::count_of(&symbol), has_barriers, \
+   ec_emulator::bytes_of(&symbol)},

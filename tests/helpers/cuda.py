@@ -27,6 +27,7 @@ class _Kernel(ctypes.Structure):
         ("call", ctypes.c_void_p),
         ("parameters", ctypes.c_int),
         ("has_barriers", ctypes.c_int),
+        ("parameter_bytes", ctypes.c_void_p),
     )
 
 
@@ -45,7 +46,7 @@ def host_source(text):
     parts += [f"EC_EMULATED_CALL({symbol})" for symbol, _ in listed]
     entries = [f"EC_EMULATED({symbol}, {barriers})" for symbol, barriers in listed]
     parts.append('extern "C" const ec_emulator::kernel ec_emulated_kernels[] = {')
-    return "\n".join([*parts, *entries, '{"", nullptr, 0, 0}};', ""])
+    return "\n".join([*parts, *entries, '{"", nullptr, 0, 0, nullptr}};', ""])
 
 
 def host_library(text, optimization="-O1"):

@@ -13,7 +13,7 @@ import functools
 import math
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,13 @@ def prelude() -> str:
     return (pathlib.Path(__file__).parent / "prelude.cuh").read_text(encoding="utf-8")
 
 
+def cuda_source(kernels: Sequence[Kernel]) -> str:
+    """CUDA C of all kernels, each once, by symbol."""
+    functions = {kernel.symbol: kernel for kernel in kernels}
+    texts = [kernel_text(functions[symbol]) for symbol in sorted(functions)]
+    return "\n".join([prelude(), *texts])
+
+
 def kernel_text(kernel: Kernel) -> str:
     """One kernel, without the prelude."""
     assert kernel.record is not None
@@ -126,7 +133,7 @@ class _Writer:
         """One that no other variable has, and no word of the language."""
         count = self._used.get(name, 0)
         self._used[name] = count + 1
-        made = self._names[id(record)] = f"{name}_" if count == 0 else f"{name}_{count}_"
+        made = self._names[id(record)] = f"{name}_" if count == 0 else f"{name}_n{count}_"
         return made
 
     def _parameter(self, record: tuple[Any, ...], *, is_stored: bool) -> str:
@@ -246,7 +253,8 @@ class _Writer:
 
     def _binary(self, operator: str, a: Any, b: Any) -> _Text:
         left, right, dtype = self._alike(a, b)
-        return _wrapped(f"({left} {operator} {right})", operator, dtype)
+        short = _short(left, operator, right) if dtype.name == "int32" else ""
+        return _wrapped(short or f"({left} {operator} {right})", operator, dtype)
 
     def _bitwise(self, operator: str, a: Any, b: Any) -> _Text:
         """A number is of the other operand's type."""
@@ -396,6 +404,17 @@ def _converted(x: _Text, dtype: Dtype) -> str:
     return f"ec::broadcast<{dtype.lanes}>({text})"
 
 
+def _short(left: str, operator: str, right: str) -> str:
+    """An integer sum or product that is one of its operands, or 0; "" for others."""
+    if operator == "+" and "0" in (left, right):
+        return right if left == "0" else left
+    if operator == "*" and "0" in (left, right):
+        return "0"
+    if operator == "*" and "1" in (left, right):
+        return right if left == "1" else left
+    return ""
+
+
 def _wrapped(text: str, operator: str, dtype: Dtype) -> _Text:
     """Arithmetic of types that C widens, as their own again."""
     small = not dtype.is_bool and not dtype.is_float and dtype.bits < _C_INT_BITS
@@ -426,7 +445,7 @@ _EXPRESSIONS: dict[str, Callable[..., _Text]] = {
     "Shuffle": _Writer._shuffle,
     "astype": lambda self, value, dtype: self._cast(dtype, value),
     "call_pure_extern": _Writer._call,
-    "const": lambda self, value, dtype: _constant(value, dtype),
+    "const": lambda _self, value, dtype: _constant(value, dtype),
     "neg": lambda self, x: self._unary("-", x),
     "reinterpret": _Writer._reinterpret,
     "~": lambda self, x: self._unary("~", x),

@@ -22,7 +22,9 @@ def check_float(case):
 
 
 def check_integer(case):
-    operation, buffers, expected = make_integer(case, current_target(), np.random.default_rng(3))
+    operation, buffers, expected = make_integer(
+        case, current_target(), np.random.default_rng(3)
+    )
     assert convolution.match(operation, current_target()) == ""
     found, flat = run(convolution, operation, buffers, current_target())
     if case.finish == "scale":

@@ -34,7 +34,9 @@ def test_float(case):
 @pytest.mark.parametrize("case", SHAPES[:4], ids=str)
 def test_integer(case, finish):
     case = dataclasses.replace(case, finish=finish, act=None, extreme=finish == "requantize")
-    operation, buffers, expected = make_integer(case, current_target(), np.random.default_rng(3))
+    operation, buffers, expected = make_integer(
+        case, current_target(), np.random.default_rng(3)
+    )
     assert depthwise.match(operation, current_target()) == ""
     found, flat = run(depthwise, operation, buffers, current_target())
     assert (found == expected).all()
