@@ -12,6 +12,8 @@ import tempfile
 import numpy as np
 import pytest
 
+from edgecomp.errors import EdgecompError
+from edgecomp.lower.nvcc import find_nvcc
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.cuda.text import kernel_text, prelude
 from edgecomp.schedules.schedule import Constant
@@ -126,3 +128,46 @@ def _run(library, kernel, call, arrays):
         *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
     )
     library.ec_emulate(ctypes.byref(kernel), grid, block, given)
+
+
+@functools.cache
+def emulator_folder():
+    """The folder with libcuda.so.1, a driver without a device (``tests/cuda/emulator.c``)."""
+    root = HEADER.parents[2]
+    folder = _folder() / "driver"
+    folder.mkdir()
+    command = ["cc", "-std=c11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden",
+               f"-I{root}/runtime/src", HEADER.with_name("emulator.c"), "-ldl",
+               "-Wl,-soname,libcuda.so.1", "-o", folder / "libcuda.so.1"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@functools.cache
+def emulator():
+    """The driver in this process: a session that is opened from now on finds it."""
+    return ctypes.CDLL(str(emulator_folder() / "libcuda.so.1"))
+
+
+def emulate(*texts, optimization="-O1", **more):
+    """Make the driver as at first, with the kernels of CUDA C sources, and with its options.
+
+    Args:
+        texts: at most one source.
+        optimization: of the kernels.
+        more: options of the emulator.
+    """
+    options = [f"{name}={value}" for name, value in more.items()]
+    options += [f"kernels={host_library(text, optimization)}" for text in texts]
+    driver = emulator()
+    driver.ec_emulator_configure(";".join(options).encode())
+    return driver
+
+
+def require_nvcc():
+    """Skip where CUDA C cannot be compiled."""
+    try:
+        find_nvcc()
+    except EdgecompError as error:
+        pytest.skip(f"{error.cause}: {error.hint}")
