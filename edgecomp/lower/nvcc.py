@@ -18,6 +18,8 @@ from edgecomp.held import scratch_folder
 #: Sums and products stay apart unless a kernel asks for a fused one: integers that follow from
 #: floats are the same on every device. Unused names are the writer's own.
 _FLAGS = ("-std=c++17", "-fmad=false", "-w")
+#: Where it installs itself.
+_LAST_PLACE = "/usr/local/cuda/bin/nvcc"
 _VERSION = re.compile(r"release (\d+)\.(\d+)")
 
 
@@ -105,7 +107,7 @@ def find_nvcc() -> Nvcc:
         EdgecompError: TOOLCHAIN_MISSING where there is none.
     """
     homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
-    for place in (*(f"{home}/bin/nvcc" for home in homes), "nvcc", "/usr/local/cuda/bin/nvcc"):
+    for place in (*(f"{home}/bin/nvcc" for home in homes), "nvcc", _LAST_PLACE):
         path = shutil.which(place)
         if path:
             return _described(path)

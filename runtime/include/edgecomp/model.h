@@ -71,10 +71,10 @@ typedef void (*ec_kernel)(void);
 /* Kernels of a device: a text, which its driver compiles when a session is opened, or what was
  * compiled before. */
 typedef struct ec_program {
-  const char *text;       /* `text_bytes` bytes and a zero behind them; of a fat binary 8-byte
-                             aligned */
-  const char *options;    /* for the driver's compiler, "" for none; of a fat binary what it has:
-                             "sm_87 compute_87" is code for capability 8.7, and PTX */
+  const char *text;    /* `text_bytes` bytes and a zero behind them; of a fat binary 8-byte
+                          aligned */
+  const char *options; /* for the driver's compiler, "" for none; of a fat binary what it has:
+                          "sm_87 compute_87" is code for capability 8.7, and PTX */
   const char *extensions; /* comma separated: what the device must have; "" for none */
   uint64_t text_bytes;
   uint32_t device;   /* ec_device_kind, not the CPU */
