@@ -20,7 +20,7 @@ from edgecomp.schedules.cpu.rounding import is_power_of_two
 from edgecomp.schedules.cpu.vectors import lanes_of, named, typed
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.maps import emit_map
-from edgecomp.schedules.gpu.places import flat_target
+from edgecomp.schedules.gpu.places import flat_target, gpu_of
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "quantize"
@@ -33,10 +33,15 @@ def match(operation: Operation, target: Target) -> str:
         reason = quantize.match(operation, target)
         if reason or isinstance(kind, Dequantize):
             return reason
-        return _refuse_scale(operation)
+        return "" if _divides(target) else _refuse_scale(operation)
     if isinstance(kind, QuantizedAdd | QuantizedMultiply):
         return quantized_binary.match(operation, target)
     return "not an operation of quantized values"
+
+
+def _divides(target: Target) -> bool:
+    """Whether the device's division rounds once: CUDA's does (nvcc's -prec-div)."""
+    return gpu_of(target).api == "cuda"
 
 
 def _refuse_scale(operation: Operation) -> str:
@@ -53,11 +58,13 @@ def _refuse_scale(operation: Operation) -> str:
 
 
 def _quotient(
-    builder: GridBuilder, _target: Target, x: Expr, scale: float, low: int, high: int
+    builder: GridBuilder, target: Target, x: Expr, scale: float, low: int, high: int
 ) -> Expr:
     """``quotient.divide`` by OpenCL's fused multiply-add, which rounds once on every device."""
     del low, high
     lanes, dtype = lanes_of(x), typed("float32", lanes_of(x))
+    if _divides(target):
+        return x / constant(float(np.float32(scale)), "float32", lanes)
     if is_power_of_two(scale):
         return x * constant(1.0 / float(np.float32(scale)), "float32", lanes)
     reciprocal = constant(float(np.float32(1.0) / np.float32(scale)), "float32", lanes)

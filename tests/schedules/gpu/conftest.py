@@ -8,13 +8,12 @@ def pytest_generate_tests(metafunc):
     """Parametrize by the interface where the test's module computes."""
     names = vars(metafunc.module)
     if names.get("compute") is compute or names.get("current_target") is current_target:
-        metafunc.fixturenames.append("gpu_api")
         metafunc.parametrize("gpu_api", ["opencl", "cuda"], indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def gpu_api(request):
     """Let ``compute`` run one of them."""
-    use_api(request.param)
-    yield request.param
+    use_api(getattr(request, "param", "opencl"))
+    yield
     use_api("opencl")
