@@ -79,7 +79,8 @@ def _run(nvcc: Nvcc, text: str, images: Sequence[str]) -> bytes:
     with scratch_folder() as folder:
         source, out = folder / "kernels.cu", folder / "kernels.fatbin"
         source.write_text(text, encoding="utf-8")
-        command = [nvcc.path, "-fatbin", "--threads", "0", *_FLAGS, *codes, source, "-o", out]
+        command = [nvcc.path, "-fatbin", "--threads", "0", *_FLAGS, *codes]
+        command += [str(source), "-o", str(out)]
         # The names of temporary files are in what it writes unless they are its own folder's.
         done = subprocess.run(
             command,

@@ -18,7 +18,7 @@ from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.cuda.text import kernel_text, prelude
 from edgecomp.schedules.schedule import Constant
 
-HEADER = pathlib.Path(__file__).resolve().parents[1] / "cuda" / "cuda_on_cpu.h"
+HEADER = pathlib.Path(__file__).resolve().parents[1] / "cuda_emulator" / "cuda_on_cpu.h"
 _PATTERN = 0xA5
 _SYMBOL = re.compile(r"^extern \"C\" __global__ void \S+ (\w+)\(", re.MULTILINE)
 
@@ -51,7 +51,7 @@ def host_source(text):
     return "\n".join([*parts, *entries, '{"", nullptr, 0, 0, nullptr}};', ""])
 
 
-def host_library(text, optimization="-O1"):
+def host_library(text, optimization="-O0"):
     """The path of a library with the kernels of a text."""
     source = host_source(text)
     digest = hashlib.sha256((source + optimization).encode()).hexdigest()[:16]
@@ -132,7 +132,7 @@ def _run(library, kernel, call, arrays):
 
 @functools.cache
 def emulator_folder():
-    """The folder with libcuda.so.1, a driver without a device (``tests/cuda/emulator.c``)."""
+    """The folder with libcuda.so.1, a driver without a device (``tests/cuda_emulator/emulator.c``)."""
     root = HEADER.parents[2]
     folder = _folder() / "driver"
     folder.mkdir()
@@ -150,7 +150,7 @@ def emulator():
     return ctypes.CDLL(str(emulator_folder() / "libcuda.so.1"))
 
 
-def emulate(*texts, optimization="-O1", **more):
+def emulate(*texts, optimization="-O0", **more):
     """Make the driver as at first, with the kernels of CUDA C sources, and with its options.
 
     Args:

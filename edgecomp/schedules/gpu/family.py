@@ -39,7 +39,7 @@ _SHARED: tuple[Schedule, ...] = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Named:
     """A schedule under the name that reports give it for one kind of device."""
 

@@ -5,14 +5,23 @@
  * so that shared memory is static memory. Vectors that are loaded at once are checked for their
  * alignment by -fsanitize=alignment.
  */
-#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 
-#include <utility>
+/* The headers of C++ for these would be most of a kernel's compile time. */
+extern "C" {
+void *calloc(size_t count, size_t bytes) noexcept;
+void *malloc(size_t bytes) noexcept;
+void abort(void) noexcept;
+float fmaf(float, float, float) noexcept;
+#define EC_MATH(name) float name##f(float) noexcept;
+EC_MATH(rint) EC_MATH(round) EC_MATH(trunc) EC_MATH(floor) EC_MATH(ceil) EC_MATH(sqrt)
+EC_MATH(exp) EC_MATH(log) EC_MATH(erf) EC_MATH(tanh) EC_MATH(sin) EC_MATH(cos) EC_MATH(tan)
+EC_MATH(asin) EC_MATH(acos) EC_MATH(atan) EC_MATH(sinh) EC_MATH(cosh) EC_MATH(asinh)
+EC_MATH(acosh) EC_MATH(atanh) EC_MATH(fabs)
+}
 
 #define __device__
 #define __global__
@@ -26,7 +35,7 @@ namespace ec_emulator {
 struct place {
   unsigned x, y, z;
 };
-/* As tests/cuda/emulator.c reads it. */
+/* As tests/cuda_emulator/emulator.c reads it. */
 struct kernel {
   const char *name;
   void (*call)(void **arguments);
@@ -106,13 +115,21 @@ static void run_fibers(unsigned count, const unsigned block[3]) {
   }
 }
 
+template <size_t...>
+struct indices {};
+template <size_t N, size_t... I>
+struct up_to : up_to<N - 1, N - 1, I...> {};
+template <size_t... I>
+struct up_to<0, I...> {
+  typedef indices<I...> type;
+};
 template <class... A, size_t... I>
-void invoke(void (*function)(A...), void **given, std::index_sequence<I...>) {
+void invoke(void (*function)(A...), void **given, indices<I...>) {
   function(*static_cast<A *>(given[I])...);
 }
 template <class... A>
 void invoke(void (*function)(A...), void **given) {
-  invoke(function, given, std::index_sequence_for<A...>());
+  invoke(function, given, typename up_to<sizeof...(A)>::type());
 }
 template <class... A>
 const unsigned char *bytes_of(void (*)(A...)) {
