@@ -16,9 +16,10 @@ from typing import Any
 from edgecomp.device.target import Gpu, Target
 from edgecomp.records import RecordError, read_record
 
-APIS = ("opencl",)
+APIS = ("opencl", "cuda")
 FEATURES = ("fp16", "int8_dot")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_IMAGE = re.compile(r"(sm|compute)_[1-9][0-9]{1,2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class GpuFile:
         _check_choice("gpu.api", self.gpu.api, APIS)
         for feature in sorted(self.gpu.features):
             _check_choice("gpu.features", feature, FEATURES)
+        _check_images(self.gpu)
         for field in dataclasses.fields(self.gpu):
             value = getattr(self.gpu, field.name)
             if isinstance(value, int) and value <= 0:
@@ -74,6 +76,14 @@ def read_gpu_file(table: Mapping[str, Any]) -> GpuFile:
         RecordError: a key or a value that does not fit.
     """
     return read_record(GpuFile, table)
+
+
+def _check_images(gpu: Gpu) -> None:
+    if bool(gpu.images) != (gpu.api == "cuda"):
+        raise RecordError("gpu.images", f"expected for CUDA and only there, api is {gpu.api}")
+    for image in gpu.images:
+        if not _IMAGE.fullmatch(image):
+            raise RecordError("gpu.images", f"expected sm_NN or compute_NN, found '{image}'")
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
