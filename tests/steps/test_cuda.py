@@ -65,6 +65,7 @@ def text_of(bundle):
 
 
 def session_of(bundle, **more):
+    more = {"plan": "device", **more}
     return Session(bundle.library_path, weights=bundle.weights_path, **more)
 
 
@@ -184,7 +185,7 @@ def test_another_device(whole):
     _, bundle = whole
     emulate(text_of(bundle))
     with pytest.raises(EdgecompError, match="named 'No Such Device'"):
-        session_of(bundle, device="No Such Device", plan="device")
+        session_of(bundle, device="No Such Device")
 
 
 def test_a_build_for_a_board(whole, tmp_path):
