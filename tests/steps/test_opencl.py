@@ -59,6 +59,7 @@ def reference(proto, x):
 def session_of(bundle, **more):
     if reason_without_device():
         pytest.skip(reason_without_device())
+    more = {"plan": "device", **more}
     return Session(bundle.library_path, weights=bundle.weights_path, **more)
 
 
@@ -287,7 +288,7 @@ def test_no_cpu_plan(tmp_path, whole):
 def test_another_device(whole):
     _, bundle = whole
     with pytest.raises(EdgecompError) as info:
-        session_of(bundle, device="No Such Device", plan="device")
+        session_of(bundle, device="No Such Device")
     assert info.value.code is Code.DEVICE_FAILED
     assert "named 'No Such Device'" in info.value.cause
 
