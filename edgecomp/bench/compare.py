@@ -125,7 +125,7 @@ def compare_engines(
         folder = stack.enter_context(scratch_folder())
         model = PeerModel(bundle, inputs, folder, settings.model)
         own: Engine = stack.enter_context(
-            contextlib.closing(BundleEngine(bundle, options.threads, inputs))
+            contextlib.closing(BundleEngine(bundle, options.threads, inputs, options.plan))
         )
         others: list[Engine] = []
         for name in engines:

@@ -15,6 +15,7 @@ from edgecomp.bench.line_process import LineProcess
 from edgecomp.bench.runner import (
     at_shapes,
     output_file,
+    plan_arguments,
     read_output,
     read_shape,
     shape_arguments,
@@ -81,7 +82,13 @@ class BundleEngine(ProcessEngine):
     name = "edgecomp"
     form = "bundle"
 
-    def __init__(self, bundle: BundleFiles, threads: int, inputs: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        bundle: BundleFiles,
+        threads: int,
+        inputs: Mapping[str, Array],
+        plan: str = "auto",
+    ) -> None:
         self.version = edgecomp.__version__
         with contextlib.ExitStack() as owned:
             folder = owned.enter_context(scratch_folder())
@@ -91,6 +98,7 @@ class BundleEngine(ProcessEngine):
                 *("--threads", str(threads)),
                 *_input_arguments(bundle, inputs, folder),
                 *("--output-dir", str(folder)),
+                *plan_arguments(plan),
                 "--serve",
             ]
             process = owned.enter_context(

@@ -78,8 +78,8 @@ def calls(api):
         seen["quantize"] = (model, dataset, options)
         return types.SimpleNamespace(meta={}, metadata_props={})
 
-    def run(bundle, inputs, device, *, num_threads):
-        seen["run"] = (inputs, device, num_threads)
+    def run(bundle, inputs, device, *, num_threads, plan):
+        seen["run"] = (inputs, device, num_threads, plan)
         return {"head/y": np.array([[0.5, 3, -1, 2]], np.float32)}
 
     def record(name, result):
@@ -151,7 +151,8 @@ def test_quantize_means_8_bits(run, calls):
 def test_run_prints_the_outputs(run, calls, tmp_path):
     np.save(tmp_path / "x.npy", np.ones((2, 2), np.float32))
     result = run("run", "b", "-i", tmp_path / "x.npy", "--num-threads", 3, "-d", "qemu")
-    inputs, device, threads = calls["run"]
+    inputs, device, threads, plan = calls["run"]
+    assert plan == "auto"
     assert inputs["x"].tolist() == [[1, 1], [1, 1]]
     assert (device, threads) == ("qemu", 3)
     assert "0.5 3 -1 2" in result.out
@@ -195,7 +196,7 @@ def test_benchmark(run, calls, tmp_path):
 
 def test_verify(run, calls):
     assert run("verify", "b", "-d", "ssh:pi@board").out.startswith("p50")
-    assert calls["verify"] == (BUNDLE, "ssh:pi@board", 1)
+    assert calls["verify"] == (BUNDLE, "ssh:pi@board", 1, "device")
 
 
 def test_check(run, calls, api):
