@@ -17,7 +17,7 @@ from edgecomp.device.target import Gpu, Target
 from edgecomp.records import RecordError, read_record
 
 APIS = ("opencl", "cuda")
-FEATURES = ("fp16", "int8_dot")
+FEATURES = ("fp16", "int8_dot", "int8_mma")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _IMAGE = re.compile(r"(sm|compute)_[1-9][0-9]{1,2}")
 
