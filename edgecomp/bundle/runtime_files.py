@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 
+from edgecomp.plan import plan
 from edgecomp.resources import resource_folder
 
 #: Folders of a bundle: public headers, and everything else of the runtime.
@@ -11,7 +12,7 @@ HEADERS = "include"
 SOURCES = "src/runtime"
 
 #: Number of a back end (ec_device_kind) -> its folder; the CPU's is always built.
-DEVICES = {1: "opencl", 2: "cuda"}
+DEVICES = {number: name for name, number in plan.DEVICES.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +45,13 @@ def runtime_files(devices: tuple[int, ...] = ()) -> RuntimeFiles:
     folder = resource_folder("runtime")
     lists = [folder / "sources.txt", folder / "runner_sources.txt"]
     library, runner = (_source_list(path.read_text(encoding="utf-8")) for path in lists)
-    left_out = [folder / "src" / "device" / name for name in DEVICES.values()]
+    folders = {n: folder / "src" / "device" / name for n, name in DEVICES.items()}
     for device in devices:
-        own = left_out.pop(left_out.index(folder / "src" / "device" / DEVICES[device]))
-        library = _with_device(library, folder, own)
+        library = _with_device(library, folder, folders.pop(device))
     headers = [
         path
         for path in (*(folder / "src").rglob("*.h"), *(folder / "tools").glob("*.h"))
-        if path.parent not in left_out
+        if path.parent not in folders.values()
     ]
     places = {
         f"{HEADERS}/{path.relative_to(folder / 'include').as_posix()}": path

@@ -124,7 +124,8 @@ class Gpu:
         version: least one of the driver's interface, 100 * major + 10 * minor.
         images: CUDA: what kernels are compiled to, ``sm_87`` for code of devices with compute
             capability 8.7, ``compute_87`` for PTX that drivers of later ones compile.
-        features: what kernels may use: ``fp16 int8_dot``.
+        features: what kernels may use: ``fp16 int8_dot``, and ``int8_mma``: the tensor
+            cores of compute capability 8.0 and later.
         group_items: work items of a group that suit it.
         most_group_items: that a group may have.
         vector_bits: that one work item loads or stores at once.

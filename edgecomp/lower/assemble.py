@@ -140,13 +140,12 @@ def assemble(
     """Join everything but weights and objects into the static plan.
 
     Args:
-        program: flat, selected.
+        program: flat, selected; views are set.
         selected: its calls.
         target: device.
         weights: that the constants are added to.
         regions: branches and loops among the operations.
     """
-    set_aliases(program)
     alignment = target.gpu.alignment_bytes if target.gpu else ALIGNMENT_BYTES
     tensors, symbols = _Tensors(alignment, weights), SymbolTable(program.symbols)
     inputs = [

@@ -123,7 +123,7 @@ def lower(
     if symbols:
         make_dynamic(made, target, symbols, variants)
     set_aliases(program)
-    why_not = _why_not_on_gpu(made, symbols, accelerators)
+    why_not = why_not_on_gpu(made, symbols, accelerators)
     placement = None
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
@@ -172,8 +172,8 @@ def _placement(
     return place_by_cost(program, price_devices(program, target, speed, without, table), speed)
 
 
-def _why_not_on_gpu(
-    made: LaidOut, symbols: Sequence[Symbol], accelerators: Collection[str]
+def why_not_on_gpu(
+    made: LaidOut, symbols: Sequence[Symbol], accelerators: Collection[str] = ()
 ) -> str:
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
     if accelerators and "gpu" not in accelerators:

@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Refusal, refuse
-from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is_excluded
+from edgecomp.passes.quantization_scope import InsertQdqOptions, check_options, exclusion
 
 #: Operators with weights, the input that they are, and the ranks that kernels take.
 WEIGHTS = {"Conv": (1, (3, 4)), "MatMul": (1, (2,)), "Gemm": (1, (2,)), "Gather": (0, (2,))}
@@ -43,14 +42,7 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
         EdgecompError: USAGE where the options name a node that is not there, or a type of which
             no weights can be stored.
     """
-    check_names(model, options)
-    for operator in options.op_types_to_quantize:
-        if operator not in WEIGHTS:
-            raise EdgecompError(
-                Code.USAGE,
-                f"weights of '{operator}' cannot be stored as {dtype} alone",
-                hint=nearest_hint(operator, WEIGHTS),
-            )
+    check_options(model, options, WEIGHTS, f"has no weights that are stored as {dtype} alone")
     nodes, refusals = [], []
     for node in model.graph:
         if not is_operator(node, *WEIGHTS):
@@ -68,10 +60,9 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
 
 
 def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: str) -> str:
-    if is_excluded(node, options):
-        return options.stay_float.get(node.name or "", "it is excluded by name")
-    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
-        return "its operator type is not among those to quantize"
+    reason = exclusion(node, options)
+    if reason:
+        return reason
     index, ranks = WEIGHTS[node.op_type]
     if weight.ndim not in ranks or 0 in weight.shape:
         return f"its weights have the shape {list(weight.shape)}"

@@ -23,6 +23,7 @@ EC_MATH(asin) EC_MATH(acos) EC_MATH(atan) EC_MATH(sinh) EC_MATH(cosh) EC_MATH(as
 EC_MATH(acosh) EC_MATH(atanh) EC_MATH(fabs)
 }
 
+#define EC_ON_CPU
 #define __device__
 #define __global__
 #define __forceinline__ inline __attribute__((always_inline))
@@ -70,6 +71,36 @@ static inline void barrier() {
   fiber *own = current;
   swapcontext(&own->context, &scheduler);
   threadIdx = own->thread;
+}
+
+/* The instruction of a warp, as PTX's mma.m16n8k32 of 8-bit integers: every thread gives its
+ * parts of both matrices, and all of them have come before any goes on. */
+static int parts_a[most_threads][4], parts_b[most_threads][2];
+
+static inline int byte_of(int word, int number, bool is_unsigned) {
+  unsigned bits = static_cast<unsigned>(word) >> (8 * number) & 0xff;
+  return is_unsigned || bits < 128 ? static_cast<int>(bits) : static_cast<int>(bits) - 256;
+}
+
+static inline void mma(int *sums, const int *a, const int *b, bool is_unsigned) {
+  unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  unsigned lane = thread % 32, warp = thread - lane;
+  memcpy(parts_a[thread], a, sizeof parts_a[thread]);
+  memcpy(parts_b[thread], b, sizeof parts_b[thread]);
+  barrier();
+  for (unsigned i = 0; i < 4; ++i) {
+    unsigned row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
+    unsigned sum = static_cast<unsigned>(sums[i]);
+    for (unsigned k = 0; k < 32; ++k) {
+      unsigned place = k % 16 / 4;
+      int x = byte_of(parts_a[warp + row % 8 * 4 + place][row / 8 + k / 16 * 2], k % 4,
+                      is_unsigned);
+      int w = byte_of(parts_b[warp + column * 4 + place][k / 16], k % 4, false);
+      sum += static_cast<unsigned>(x * w);
+    }
+    sums[i] = static_cast<int>(sum);
+  }
+  barrier();
 }
 
 static void enter() {

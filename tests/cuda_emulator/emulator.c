@@ -582,6 +582,9 @@ EXPORT cu_result cuStreamDestroy_v2(cu_stream stream) {
 }
 
 EXPORT cu_result cuStreamSynchronize(cu_stream stream) {
+  if (stream == NULL) { /* the one of synchronous copies */
+    return in_context();
+  }
   if (stream->is_capturing) {
     return IN_CAPTURE;
   }

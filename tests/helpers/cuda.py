@@ -44,7 +44,7 @@ def host_source(text):
     listed = []
     for part in re.split(r"(?=^extern \"C\" __global__)", text, flags=re.MULTILINE)[1:]:
         (symbol,) = _SYMBOL.findall(part)
-        listed.append((symbol, int("__syncthreads" in part)))
+        listed.append((symbol, int("__syncthreads" in part or "ec::mma_" in part)))
     parts += [f"EC_EMULATED_CALL({symbol})" for symbol, _ in listed]
     entries = [f"EC_EMULATED({symbol}, {barriers})" for symbol, barriers in listed]
     parts.append('extern "C" const ec_emulator::kernel ec_emulated_kernels[] = {')

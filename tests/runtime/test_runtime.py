@@ -170,9 +170,27 @@ def test_functions_of_cuda_are_declared_as_its_own_header_does(tmp_path):
             f'_Static_assert((unsigned)CUDA_ERROR_{name} == CU_{name}, "{name}");\n'
             for name in _cuda_results()
         )
+        + "".join(
+            f'_Static_assert((unsigned){theirs} == CU_{ours}, "{ours}");\n'
+            for ours, theirs in _CUDA_NUMBERS.items()
+        )
     )
     run(["gcc", "-std=gnu11", "-fsyntax-only", f"-I{ROOT}/runtime/src", f"-I{header.parent}",
          source])  # fmt: skip
+
+
+#: Numbers of the back end's own header -> names of CUDA's.
+_CUDA_NUMBERS = {
+    "DEVICE_MAX_BLOCK_DIM_X": "CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X",
+    "DEVICE_MAX_GRID_DIM_X": "CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X",
+    "DEVICE_MAJOR": "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR",
+    "DEVICE_MINOR": "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR",
+    "FUNCTION_MAX_THREADS_PER_BLOCK": "CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK",
+    "CAPTURE_RELAXED": "CU_STREAM_CAPTURE_MODE_RELAXED",
+    "JIT_ERROR_LOG": "CU_JIT_ERROR_LOG_BUFFER",
+    "JIT_ERROR_LOG_BYTES": "CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES",
+    "COMPAT_NOT_SUPPORTED": "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
+}
 
 
 def _cuda_results():

@@ -9,14 +9,14 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, splat
-from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import BroadcastFma, LaneFma, arithmetic_f32
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.cpu.weight_codes import WeightCode
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Coded:
+class _Coded(Arithmetic):
     """What the instruction sets share.
 
     Attributes:
@@ -31,10 +31,15 @@ class _Coded:
         """float32 vectors of one element of K."""
         vectors = []
         for vector in range(tile.vectors):
-            at = self.weight_at(tile, operands, k, vector)  # type: ignore[attr-defined]
+            at = self.weight_at(tile, operands, k, vector)
             bits = load(operands.weights, at, tile.lanes)
             vectors.append(named(builder, "weight", self.code.widen(bits)))
         return vectors
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Widening takes slots of the units that multiply."""
+        own = vectors * self.code.instructions / self.multiplies_per_cycle
+        return super().step_cycles(rows, vectors, registers) + own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,11 +62,6 @@ class CodedBroadcastFma(_Coded, BroadcastFma):
                 for vector, weight in enumerate(weights):
                     total = tile.get(row, vector) + value * weight
                     tile.set(builder, row, vector, total)
-
-    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
-        """Widening takes slots of the units that multiply."""
-        own = vectors * self.code.instructions / self.multiplies_per_cycle
-        return super().step_cycles(rows, vectors, registers) + own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,11 +89,6 @@ class CodedLaneFma(_Coded, LaneFma):
                     value = splat(load(elements[row], k), self.lanes)
                     total = tile.get(row, vector) + value * weight
                     tile.set(builder, row, vector, total)
-
-    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
-        """Widening takes slots of the units that multiply."""
-        own = vectors * self.code.instructions / self.multiplies_per_cycle
-        return super().step_cycles(rows, vectors, registers) + own
 
 
 def coded_f32(target: Target, code: WeightCode) -> CodedBroadcastFma | CodedLaneFma:

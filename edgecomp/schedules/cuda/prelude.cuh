@@ -221,4 +221,43 @@ EC_INLINE float dot(const vec<float, N>& a, const vec<float, N>& b) {
   return r;
 }
 
+// Four 8-bit elements.
+template <class T>
+EC_INLINE int word(const T* p) {
+  return *reinterpret_cast<const int*>(p);
+}
+EC_INLINE vec<int, 2> pack(int a, int b) {
+  return {{a, b}};
+}
+EC_INLINE vec<int, 4> pack(int a, int b, int c, int d) {
+  return {{a, b, c, d}};
+}
+
+// Tensor cores: 16 rows by 32 elements times 32 elements by 8 columns, by all threads of a warp.
+#ifdef EC_ON_CPU
+#define EC_MMA(name, dtype)                                                          \
+  inline vec<int, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,                \
+                          const vec<int, 4>& c) {                                    \
+    vec<int, 4> r = c;                                                               \
+    ec_emulator::mma(r.v, a.v, b.v, dtype[0] == 'u');                                \
+    return r;                                                                        \
+  }
+#else
+#define EC_MMA(name, dtype)                                                          \
+  EC_INLINE vec<int, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,             \
+                             const vec<int, 4>& c) {                                 \
+    vec<int, 4> r;                                                                   \
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." dtype ".s8.s32 "           \
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"         \
+                 : "=r"(r.v[0]), "=r"(r.v[1]), "=r"(r.v[2]), "=r"(r.v[3])            \
+                 : "r"(a.v[0]), "r"(a.v[1]), "r"(a.v[2]), "r"(a.v[3]), "r"(b.v[0]),  \
+                   "r"(b.v[1]), "r"(c.v[0]), "r"(c.v[1]), "r"(c.v[2]), "r"(c.v[3])); \
+    return r;                                                                        \
+  }
+#endif
+#if defined(EC_ON_CPU) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+EC_MMA(mma_s8, "s8")
+EC_MMA(mma_u8, "u8")
+#endif
+
 }  // namespace ec

@@ -62,8 +62,11 @@ _FUNCTIONS = frozenset(
         *("sqrt", "tan", "tanh", "trunc"),
     ]
 )
+_TENSOR_CALLS = ("word", "pack", "mma_s8", "mma_u8")
 #: Functions that kernels call by the names that OpenCL gives them.
-_CALLS = frozenset(["mad", "mad24", "fma", "dot", *(_FUNCTIONS - {"erf", "nearbyint"})])
+_CALLS = frozenset(
+    ["mad", "mad24", "fma", "dot", *_TENSOR_CALLS, *(_FUNCTIONS - {"erf", "nearbyint"})]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,6 +309,11 @@ class _Writer:
             return self._load_vector(place, base, element, lanes)
         return _Text(f"{place}[{self._expression(index).text}]", element)
 
+    def _address(self, place: Any) -> _Text:
+        _, buffer, index = place
+        at = self._expression(index).text
+        return _Text(f"({self._names[id(buffer)]} + {at})", dtype_of("handle"))
+
     def _load_vector(self, place: str, index: Any, element: Dtype, lanes: int) -> _Text:
         function = "load_aligned" if self._is_aligned(index, lanes) else "load"
         at = self._expression(index).text
@@ -443,6 +451,7 @@ _EXPRESSIONS: dict[str, Callable[..., _Text]] = {
     "Ramp": _Writer._ramp,
     "Select": _Writer._select,
     "Shuffle": _Writer._shuffle,
+    "address_of": _Writer._address,
     "astype": lambda self, value, dtype: self._cast(dtype, value),
     "call_pure_extern": _Writer._call,
     "const": lambda _self, value, dtype: _constant(value, dtype),

@@ -1,12 +1,14 @@
 """What convolutions and matrix products on a GPU share."""
 
+from collections.abc import Callable
+
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import RuntimeScale
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.dense import Dense, epilogue_of, residual_of
 from edgecomp.schedules.cpu.product import Product
-from edgecomp.schedules.gpu.product_kernel import emit_product
+from edgecomp.schedules.gpu.product_kernel import DeviceProduct, emit_product
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 
@@ -25,6 +27,7 @@ def emit_dense(
     operation: Operation,
     target: Target,
     weight: Array,
+    make: Callable[..., DeviceProduct] = emit_product,
 ) -> KernelCall:
     """The call of a claimed operation.
 
@@ -35,6 +38,7 @@ def emit_dense(
         operation: gives x, bias, residual and output.
         target: the device.
         weight: [output channels, K].
+        make: emits the kernel.
     """
     x, bias, residual = (
         operation.inputs[0],
@@ -43,7 +47,7 @@ def emit_dense(
     )
     assert bias is not None
     epilogue = epilogue_of(kind, operation.output, residual)
-    made = emit_product(name, product, epilogue, target, x.dtype, weight, bias)
+    made = make(name, product, epilogue, target, x.dtype, weight, bias)
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
         x,

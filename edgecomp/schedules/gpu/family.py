@@ -5,6 +5,7 @@ import functools
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
+from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
     batch_matrix_multiply,
     convolution,
@@ -58,4 +59,5 @@ class _Named:
 @functools.cache
 def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for GPUs that are driven through an interface (``Gpu.api``)."""
-    return tuple(_Named(f"{api}_{schedule.NAME}", schedule) for schedule in _SHARED)
+    own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
+    return tuple(_Named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))

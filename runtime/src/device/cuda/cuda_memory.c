@@ -62,7 +62,8 @@ static cu_result copy_weights(const ec_cu_driver *driver, const ec_device_contex
                                      (size_t)(tensor->bytes + EC_SLACK_BYTES));
     }
   }
-  return result;
+  /* A copy from memory that is not pinned may return before the device has all of it. */
+  return result == CU_SUCCESS ? driver->StreamSynchronize(NULL) : result;
 }
 
 ec_status ec_cu_memory_make(const ec_cu_driver *driver, const ec_device_context *session,
