@@ -21,7 +21,7 @@ from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.program import LaidOut, finish_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
-from edgecomp.lower.select import find_schedule, telling, undynamic_reason
+from edgecomp.lower.select import find_gpu_schedule, find_schedule, telling, undynamic_reason
 from edgecomp.plan.operations import (
     Fallback,
     FillHalo,
@@ -33,7 +33,6 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
-from edgecomp.schedules.gpu.family import gpu_schedules
 
 #: Operators that are copies, or have some.
 _MOVES = frozenset({*movement.TABLE, *padding.TABLE, *resize.TABLE, *cast.TABLE})
@@ -207,8 +206,8 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
 def _claimed(operation: Operation, subject: _Subject) -> tuple[str, str]:
     """Name of the schedule that claims an operation, or "" and why none does."""
     target, found = subject.target, None
-    if subject.uses_gpu and target.gpu is not None:
-        found, _ = find_schedule(operation, target, (), gpu_schedules(target.gpu.api))
+    if subject.uses_gpu:
+        found, _ = find_gpu_schedule(operation, target)
     if found is not None:
         return found.NAME, ""
     if is_dynamic_operation(operation):

@@ -97,7 +97,7 @@ static void test_choices(void) {
   ec_session_close(session);
   both.model.cpu_plan = NULL;
   CHECK_STATUS(EC_ERROR_ARGUMENT, ec_session_open(&both.model, &options, &session));
-  CHECK_MESSAGE("without a CPU plan");
+  CHECK_MESSAGE("no CPU plan");
   options.plan = EC_PLAN_CPU + 1;
   CHECK_STATUS(EC_ERROR_ARGUMENT, ec_session_open(&both.model, &options, &session));
   CHECK_MESSAGE("plan 3");
@@ -149,12 +149,12 @@ static void test_a_device_that_is_lost(void) {
   } while (0)
 
 static void test_damaged(void) {
-  CHECK_BAD("more than calls of the CPU", demo_put_on(&plan, 2, EC_DEVICE_OPENCL));
-  CHECK_BAD("more than calls of the CPU", plan.model.cpu_plan = demo_model());
-  CHECK_BAD("more than calls of the CPU", both.model.cpu_plan = &both.model);
-  CHECK_BAD("other inputs or", plan.inputs[0].name = "z");
-  CHECK_BAD("or outputs", plan.model.output_count -= 1);
-  CHECK_BAD("or outputs", plan.outputs[0].shape[0] = DEMO_COLUMNS;
+  CHECK_BAD("calls for devices", demo_put_on(&plan, 2, EC_DEVICE_OPENCL));
+  CHECK_BAD("calls for devices", plan.model.cpu_plan = demo_model());
+  CHECK_BAD("calls for devices", both.model.cpu_plan = &both.model);
+  CHECK_BAD("other ports", plan.inputs[0].name = "z");
+  CHECK_BAD("other ports", plan.model.output_count -= 1);
+  CHECK_BAD("other ports", plan.outputs[0].shape[0] = DEMO_COLUMNS;
             plan.outputs[0].shape[1] = DEMO_ROWS);
   CHECK_BAD("other weights", plan.model.weights_bytes += 64);
   CHECK_BAD("other weights", plan.model.weights_hash += 1);

@@ -27,7 +27,7 @@ static bool is_same_interface(const ec_model *a, const ec_model *b) {
          (a->dynamic == NULL) == (b->dynamic == NULL);
 }
 
-bool ec_is_cpu_alone(const ec_model *model) {
+static bool is_cpu_alone(const ec_model *model) {
   bool is_alone = true;
   for (uint32_t i = 0; is_alone && i < model->call_count; ++i) {
     is_alone = model->calls[i].device == EC_DEVICE_CPU;
@@ -38,17 +38,17 @@ bool ec_is_cpu_alone(const ec_model *model) {
 ec_status ec_cpu_plan_check(const ec_model *model) {
   const ec_model *plan = model->cpu_plan;
   const char *what = NULL;
-  if (plan->cpu_plan != NULL || !ec_is_cpu_alone(plan)) {
-    what = "more than calls of the CPU";
+  if (plan->cpu_plan != NULL || !is_cpu_alone(plan)) {
+    what = "calls for devices";
   } else if (!is_same_interface(model, plan)) {
-    what = "other inputs or outputs";
+    what = "other ports";
   } else if (plan->weights_bytes != model->weights_bytes ||
              plan->weights_hash != model->weights_hash ||
              plan->embedded_weights != model->embedded_weights) {
     what = "other weights";
   }
   if (what != NULL) {
-    return EC_FAIL(EC_ERROR_DESCRIPTOR, "the CPU plan of '%s' has %s", model->name, what);
+    return EC_FAIL(EC_ERROR_DESCRIPTOR, "CPU plan of '%s': %s", model->name, what);
   }
   return EC_OK;
 }
