@@ -63,7 +63,7 @@ def build(
     """
     from edgecomp.bundle.record import find_record, keeping, record_key
     from edgecomp.bundle.write import write_bundle
-    from edgecomp.lower.accelerators import require_accelerators
+    from edgecomp.device.accelerators import require_accelerators
     from edgecomp.steps.save_recipe import save_recipe
 
     options = options or BuildOptions()

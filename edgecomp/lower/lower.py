@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import onnx_ir as ir
 
 from edgecomp.cache_folder import cache_folder
+from edgecomp.device.accelerators import require_accelerators
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.lower.accelerators import require_accelerators
 from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.device_programs import device_programs
