@@ -103,7 +103,7 @@ _GPU_TEXT = (
     "`[tvm]`, `[core]`, `[board]`, `[toolchain]` and `[emulator]`, which are those of the target "
     "that `cpu` names. Features of a GPU: "
     + ", ".join(f"`{feature}`" for feature in gpu_file.FEATURES)
-    + ". [opencl.md](opencl.md) says what runs there."
+    + ". [opencl.md](opencl.md) and [cuda.md](cuda.md) say what runs there."
 )
 
 

@@ -115,7 +115,7 @@ class Session:
             skip_hash: trust the contents of the weights.
             thread_shares: one weight per thread for slicing the work, None for equal.
             model: name of the model, where the library holds several.
-            device: part of the name of the OpenCL device to run on, or of its platform's; None
+            device: part of the name of the device to run on, or of its OpenCL platform's; None
                 for any.
             device_cache: folder that exists, for what OpenCL drivers make of programs.
             plan: ``auto``: the model's own, or where its device fails the CPU plan that it may

@@ -87,6 +87,9 @@ def write_plan(
             is_cpu_plan=each is not plan,
         )
         write_file(folder / path, text.encode())
+    for program in plan.programs:
+        if program.binary:  # for those who want to read or to compile it
+            write_file(folder / "src" / f"{name}.cu", program.text.encode())
     if embedded:
         write_file(folder / "src" / f"{name}_weights.S", source.weights_source(plan).encode())
     kernels = []

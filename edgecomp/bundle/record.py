@@ -7,6 +7,7 @@ something else could decide (a module in memory, a calibration script), there is
 nothing is kept.
 """
 
+import base64
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -333,7 +334,7 @@ def _packed_plan(plan: Plan) -> dict[str, Any]:
             for tensor in plan.tensors
         ],
         "calls": [_packed_call(call) for call in plan.calls],
-        "programs": [dataclasses.asdict(program) for program in plan.programs],
+        "programs": [_packed_program(program) for program in plan.programs],
         "symbols": [dataclasses.asdict(symbol) for symbol in plan.symbols],
         "counts": [dataclasses.asdict(count) for count in plan.counts],
         "inputs": [dataclasses.asdict(port) for port in plan.inputs],
@@ -362,13 +363,22 @@ def _plan(content: Mapping[str, Any]) -> Plan:
         regions=[
             PlanRegion(**{**r, "kind": RegionKind[r["kind"]]}) for r in content["regions"]
         ],
-        programs=tuple(
-            PlanProgram(**{**p, "extensions": tuple(p["extensions"])})
-            for p in content["programs"]
-        ),
+        programs=tuple(_plan_program(p) for p in content["programs"]),
         weights=b"",
         objects={},
     )
+
+
+def _packed_program(program: PlanProgram) -> dict[str, Any]:
+    content = dataclasses.asdict(program)
+    content["binary"] = base64.b64encode(program.binary).decode("ascii")
+    return content
+
+
+def _plan_program(content: Mapping[str, Any]) -> PlanProgram:
+    binary = base64.b64decode(content["binary"])
+    extensions = tuple(content["extensions"])
+    return PlanProgram(**{**content, "extensions": extensions, "binary": binary})
 
 
 def _packed_call(call: PlanCall) -> dict[str, Any]:

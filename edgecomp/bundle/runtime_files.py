@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 
+from edgecomp.plan import plan
 from edgecomp.resources import resource_folder
 
 #: Folders of a bundle: public headers, and everything else of the runtime.
@@ -11,7 +12,7 @@ HEADERS = "include"
 SOURCES = "src/runtime"
 
 #: Number of a back end (ec_device_kind) -> its folder; the CPU's is always built.
-DEVICES = {1: "opencl", 2: "cuda"}
+DEVICES = {number: name for name, number in plan.DEVICES.items()}
 
 
 @dataclasses.dataclass(frozen=True)

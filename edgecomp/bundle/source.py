@@ -9,12 +9,15 @@ from edgecomp.bundle.dtypes import enumerator
 from edgecomp.bundle.rendering import render
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.plan.plan import Extent, Plan, PlanCall, PlanPort, PlanRegion
+from edgecomp.plan.plan import Extent, Plan, PlanCall, PlanPort, PlanProgram, PlanRegion
 
 #: Limits of edgecomp/model.h.
 MAX_RANK = 8
 MAX_KERNEL_POINTERS = 12
 MAX_REGION_DEPTH = 16
+
+#: Bytes of a binary in one line of C.
+_ROW = 64
 
 
 def required_features(target: Target) -> str:
@@ -49,7 +52,7 @@ def model_source(
         tensors=[(t, enumerator(t.dtype, t.name)) for t in plan.tensors],
         calls=plan.calls,
         regions=plan.regions,
-        programs=[(p, _lines(p.text), len(p.text.encode())) for p in plan.programs],
+        programs=[_program(p) for p in plan.programs],
         inputs=[_port(p) for p in plan.inputs],
         outputs=[_port(p) for p in plan.outputs],
         features=required_features(target),
@@ -59,6 +62,15 @@ def model_source(
         is_cpu_plan=is_cpu_plan,
         extent_tables=_extent_tables(plan),
     )
+
+
+def _program(program: PlanProgram) -> tuple[PlanProgram, list[str], int]:
+    """With the lines of its C literal, and how many bytes they stand for."""
+    if not program.binary:
+        return program, _lines(program.text), len(program.text.encode())
+    rows = [program.binary[i : i + _ROW] for i in range(0, len(program.binary), _ROW)]
+    lines = [",".join(map(str, row)) + "," for row in rows]
+    return program, lines, len(program.binary)
 
 
 def _lines(text: str) -> list[str]:

@@ -9,13 +9,15 @@ cpu = "host"         # target whose core, board and toolchain it has
 """
 
 import dataclasses
+import re
 
 from edgecomp.device.checks import check_choice, check_names, check_positive
 from edgecomp.device.target import Gpu, Target
 from edgecomp.records import RecordError
 
-APIS = ("opencl",)
-FEATURES = ("fp16", "int8_dot")
+APIS = ("opencl", "cuda")
+FEATURES = ("fp16", "int8_dot", "int8_mma")
+_IMAGE = re.compile(r"(sm|compute)_[1-9][0-9]{1,2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class GpuFile:
         check_choice("gpu.api", self.gpu.api, APIS)
         for feature in sorted(self.gpu.features):
             check_choice("gpu.features", feature, FEATURES)
+        _check_images(self.gpu)
         check_positive(self.gpu, "gpu")
         if self.gpu.group_items > self.gpu.most_group_items:
             most = f"more than gpu.most_group_items = {self.gpu.most_group_items}"
@@ -51,3 +54,11 @@ class GpuFile:
             cpu=self.cpu,
             sources={**cpu.sources, **self.sources},
         )
+
+
+def _check_images(gpu: Gpu) -> None:
+    if bool(gpu.images) != (gpu.api == "cuda"):
+        raise RecordError("gpu.images", f"expected for CUDA and only there, api is {gpu.api}")
+    for image in gpu.images:
+        if not _IMAGE.fullmatch(image):
+            raise RecordError("gpu.images", f"expected sm_NN or compute_NN, found '{image}'")

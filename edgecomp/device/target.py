@@ -120,13 +120,17 @@ class Gpu:
     """A graphics processor beside the processor.
 
     Attributes:
-        api: how it is driven: ``opencl``.
+        api: how it is driven: ``opencl`` or ``cuda``.
         version: least one of the driver's interface, 100 * major + 10 * minor.
-        features: what kernels may use: ``fp16 int8_dot``.
+        images: CUDA: what kernels are compiled to, ``sm_87`` for code of devices with compute
+            capability 8.7, ``compute_87`` for PTX that drivers of later ones compile.
+        features: what kernels may use: ``fp16 int8_dot``, and ``int8_mma``: the tensor
+            cores of compute capability 8.0 and later.
         group_items: work items of a group that suit it.
         most_group_items: that a group may have.
         vector_bits: that one work item loads or stores at once.
         registers: of 32 bits, that a work item has while enough others run beside it.
+        busy_items: work items that keep the device busy while some of them wait for memory.
         local_memory_bytes: that a group shares.
         alignment_bytes: of parts of a buffer.
         speed: for ``--accelerator cpu,gpu``; None where nobody knows.
@@ -135,6 +139,7 @@ class Gpu:
 
     api: str
     version: int
+    images: tuple[str, ...] = ()
     features: frozenset[str] = frozenset()
     group_items: int
     most_group_items: int
@@ -142,6 +147,8 @@ class Gpu:
     registers: int
     local_memory_bytes: int
     alignment_bytes: int
+    #: 16 to 18 cores of 16 lanes, four threads each: GPUs of phones.
+    busy_items: int = 1024
     speed: GpuSpeed | None = None
     name: str = ""
 

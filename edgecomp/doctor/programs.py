@@ -12,6 +12,10 @@ from edgecomp.doctor.finding import Finding, State
 _TOOLS = {
     "ssh": ("--device ssh:user@host", "apt install openssh-client"),
     "scp": ("--device ssh:user@host", "apt install openssh-client"),
+    "nvcc": (
+        "targets with CUDA",
+        "apt install nvidia-cuda-toolkit, or NVIDIA's of the device's driver",
+    ),
     "cmake": ("apps that find_package a bundle", "apt install cmake"),
 }
 _TIMEOUT_S = 20

@@ -15,6 +15,7 @@ from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret, counted_symbol
 from edgecomp.plan.plan import (
+    DEVICES,
     Extent,
     Launch,
     LaunchKind,
@@ -30,9 +31,6 @@ from edgecomp.plan.plan import (
 from edgecomp.plan.sizes import has_dynamic, largest_shape
 from edgecomp.plan.values import SLACK_BYTES, Array, Value, largest_bytes
 from edgecomp.schedules.schedule import Constant, KernelCall
-
-#: Index of the back end of calls that have a launch: ec_device_kind.
-GPU_DEVICE = 1
 
 
 class _Tensors:
@@ -276,7 +274,8 @@ def _plan_call(
         for items in (step.first, step.first + step.count)
     )
     if call.launch is not None:
-        return _device_call(step, indices, call.launch)
+        assert target.gpu is not None
+        return _device_call(step, indices, call.launch, DEVICES[target.gpu.api])
     return PlanCall(
         kernel=call.kernel.symbol,
         arguments=indices,
@@ -297,7 +296,9 @@ def _plan_call(
 _COPIES = {LaunchKind.TO_DEVICE: "CopyToDevice", LaunchKind.FROM_DEVICE: "CopyFromDevice"}
 
 
-def _device_call(step: Step, indices: tuple[int, ...], launch: Launch) -> PlanCall:
+def _device_call(
+    step: Step, indices: tuple[int, ...], launch: Launch, device: int
+) -> PlanCall:
     choice, call, operation = step.choice, step.call, step.choice.operation
     copy = _COPIES.get(launch.kind, "")
     return PlanCall(
@@ -309,7 +310,7 @@ def _device_call(step: Step, indices: tuple[int, ...], launch: Launch) -> PlanCa
         nodes=operation.nodes,
         source=operation.source,
         multiply_adds=call.multiply_adds,
-        device=GPU_DEVICE,
+        device=device,
         launch=launch,
     )
 

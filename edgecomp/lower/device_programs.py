@@ -1,20 +1,85 @@
-"""The programs of a plan: what its GPU's driver compiles."""
+"""The programs of a plan: kernels of its GPU, as its driver takes them."""
 
+import math
+import pathlib
 from collections.abc import Sequence
 
-from edgecomp.device.target import Target
-from edgecomp.plan.plan import LaunchKind, PlanProgram
+from edgecomp.device.target import Gpu, Target
+from edgecomp.errors import Code, EdgecompError
+from edgecomp.plan.plan import DEVICES, LaunchKind, PlanProgram
+from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.schedule import KernelCall
 
+_MOST_ITEMS = (2**31 - 1,) * 3
+#: CUDA C++ Programming Guide 13.0, Technical Specifications: blocks of a grid by dimension.
+_MOST_GROUPS = {"cuda": (2**31 - 1, 65535, 65535)}
 
-def device_programs(calls: Sequence[KernelCall], target: Target) -> tuple[PlanProgram, ...]:
-    """One program with the kernels of all calls for the target's GPU; none without such calls."""
+
+def device_programs(
+    calls: Sequence[KernelCall], target: Target, cache: pathlib.Path
+) -> tuple[PlanProgram, ...]:
+    """One program with the kernels of all calls for the target's GPU; none without such calls.
+
+    Args:
+        calls: all of them.
+        target: device.
+        cache: folder where compiled kernels are kept.
+
+    Raises:
+        EdgecompError: TOOLCHAIN_MISSING, TOOLCHAIN_FAILED.
+    """
     kernels = [
         call.kernel for call in calls if call.launch and call.launch.kind is LaunchKind.KERNEL
     ]
     if not kernels:
         return ()
+    assert target.gpu is not None
+    for call in calls:
+        _check_launch(call, target.gpu)
+    make = {"opencl": _opencl_program, "cuda": _cuda_program}[target.gpu.api]
+    return (make(kernels, target.gpu, cache),)
+
+
+def _check_launch(call: KernelCall, gpu: Gpu) -> None:
+    """Refuse what no device of the target starts: schedules choose groups, shapes their number."""
+    launch = call.launch
+    if launch is None or launch.kind is not LaunchKind.KERNEL:
+        return
+    items = math.prod(launch.local_sizes)
+    if items > gpu.most_group_items:
+        raise EdgecompError(
+            Code.INTERNAL, f"{call.kernel.symbol} has {items} work items in a group"
+        )
+    most = _MOST_GROUPS.get(gpu.api, _MOST_ITEMS)
+    for axis, (whole, group) in enumerate(
+        zip(launch.global_sizes, launch.local_sizes, strict=True)
+    ):
+        if whole // group > most[axis]:
+            raise EdgecompError(
+                Code.OPERATOR_UNSUPPORTED,
+                f"a kernel ({call.kernel.symbol}) has {whole // group} groups of work items "
+                f"in dimension {axis}, the device starts {most[axis]}",
+                hint="build for smaller images or batches",
+            )
+
+
+def _opencl_program(kernels: Sequence[Kernel], gpu: Gpu, _cache: pathlib.Path) -> PlanProgram:
     from edgecomp.lower.device_source import opencl_source
 
-    assert target.gpu is not None
-    return (PlanProgram(opencl_source(kernels, target.gpu), target.gpu.version),)
+    return PlanProgram(opencl_source(kernels, gpu), gpu.version)
+
+
+def _cuda_program(kernels: Sequence[Kernel], gpu: Gpu, cache: pathlib.Path) -> PlanProgram:
+    """The driver has to be of the compiler's own generation, or a later one."""
+    from edgecomp.lower.nvcc import compile_images
+    from edgecomp.schedules.cuda.text import cuda_source
+
+    text = cuda_source(kernels)
+    binary, nvcc_version = compile_images(text, gpu.images, cache)
+    return PlanProgram(
+        text,
+        max(gpu.version, nvcc_version // 100 * 100),
+        options=" ".join(gpu.images),
+        device=DEVICES["cuda"],
+        binary=binary,
+    )

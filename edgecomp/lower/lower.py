@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
+from edgecomp.cache_folder import cache_folder
 from edgecomp.device.accelerators import require_accelerators
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
@@ -152,7 +153,7 @@ def lower(
             cpu = dataclasses.replace(target, gpu=None)
             plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
         plan.weights = weights.finish()
-        plan.programs = device_programs(calls, target)
+        plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     choice = _kernel_choice(selected, table)
     return Lowered(plan, fallbacks, choice, on_processor, placement)

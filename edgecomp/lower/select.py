@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from edgecomp.buffers import forget
+from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
@@ -15,7 +16,7 @@ from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.mobile_gpu import family as mobile_gpu
+from edgecomp.schedules.gpu.family import gpu_schedules
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -185,14 +186,15 @@ def _find_measured(
 
 def gpu_schedule_names() -> frozenset[str]:
     """Of all schedules for GPUs: a cost table may have measured them beside the processor's."""
-    return frozenset(schedule.NAME for schedule in mobile_gpu.SCHEDULES)
+    return frozenset(schedule.NAME for api in APIS for schedule in gpu_schedules(api))
 
 
 def find_gpu_schedule(
     operation: Operation, target: Target, without: Collection[str] = ()
 ) -> tuple[Schedule | None, list[str]]:
     """The first schedule of the target's GPU that claims an operation, and why others do not."""
-    return find_schedule(operation, target, without, mobile_gpu.SCHEDULES)
+    assert target.gpu is not None
+    return find_schedule(operation, target, without, gpu_schedules(target.gpu.api))
 
 
 def find_schedule(

@@ -86,16 +86,21 @@ class DynamicCall:
     strides: tuple[int, ...] = ()
 
 
+#: How a GPU is driven -> number of its back end (ec_device_kind).
+DEVICES = {"opencl": 1, "cuda": 2}
+
+
 @dataclasses.dataclass(frozen=True)
 class PlanProgram:
-    """Kernels of a device as a text that its driver compiles when the model is opened.
+    """Kernels of a device.
 
     Attributes:
-        text: OpenCL C.
+        text: OpenCL C, which the driver compiles when the model is opened, or CUDA C.
         version: least one of the device's interface, 100 * major + 10 * minor.
-        options: for the driver's compiler.
+        options: for the driver's compiler; of CUDA what the binary has (``sm_87 compute_87``).
         extensions: what the device must have.
         device: index of the device back end.
+        binary: a CUDA fat binary; empty where the driver gets the text.
     """
 
     text: str
@@ -103,6 +108,7 @@ class PlanProgram:
     options: str = ""
     extensions: tuple[str, ...] = ()
     device: int = 1
+    binary: bytes = b""
 
 
 class LaunchKind(enum.Enum):

@@ -32,10 +32,12 @@ class Kernel:
     Attributes:
         symbol: C name, unique per contents.
         make: makes the PrimFunc of that name, bound to no target yet.
+        record: what it was written as, of kernels for GPUs; None for others.
     """
 
     symbol: str
     make: Callable[[], Any] = dataclasses.field(compare=False, repr=False)
+    record: tirx.Node | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @functools.cached_property
     def function(self) -> Any:

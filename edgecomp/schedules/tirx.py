@@ -218,7 +218,7 @@ def _binary(name: str, a: Any, b: Any) -> Expr:
     """Operands are made alike, as TVM does."""
     a_record, a_dtype = (a.record, a.dtype) if type(a) is Expr else _operand(a)
     b_record, b_dtype = (b.record, b.dtype) if type(b) is Expr else _operand(b)
-    dtype = a_dtype if a_dtype is b_dtype else _joined(a_dtype, b_dtype)
+    dtype = a_dtype if a_dtype is b_dtype else joined(a_dtype, b_dtype)
     return Expr((name, a_record, b_record), dtype)
 
 
@@ -238,7 +238,7 @@ def _comparison(name: str, a: Any, b: Any) -> Expr:
 
 
 @functools.cache
-def _joined(a: Dtype, b: Dtype) -> Dtype:
+def joined(a: Dtype, b: Dtype) -> Dtype:
     """Type of a sum of two types."""
     if a.lanes != b.lanes and 1 not in (a.lanes, b.lanes):
         raise TypeError(f"{a} and {b} have different lanes")

@@ -26,7 +26,7 @@ static const char help[] =
     "                       digits in NAME becomes _); where shapes differ from run to run\n"
     "                       that of an output is beside it, in NAME.shape\n"
     "  --threads N          threads that compute (1)\n"
-    "  --device NAME        OpenCL device whose name, or platform's name, has NAME in it\n"
+    "  --device NAME        GPU whose name, or OpenCL platform's name, has NAME in it\n"
     "  --plan WHICH         auto: the CPU plan, if there is one, where the device fails;\n"
     "                       device: no other than the model's own; cpu: the CPU alone (auto)\n"
     "  --device-cache DIR   keep what OpenCL drivers compile in a folder that exists\n"

@@ -105,7 +105,7 @@ def make_model(name, network, cache):
     with torch.no_grad():
         found = module(example)
     found = found if isinstance(found, tuple) else (found,)
-    content = _exported(module, example)
+    content = exported(module, example)
     data = {"input": array, "calibration": np.stack(samples)}
     data |= {f"output_{i}": answer.numpy() for i, answer in enumerate(found)}
     folder = cache / f"{name}-{_digest_of(content, data)}"
@@ -199,7 +199,7 @@ def source_stamp():
     }
 
 
-def _exported(module, example):
+def exported(module, example):
     """As a user of any of the runtimes would."""
     program = torch.onnx.export(
         module,

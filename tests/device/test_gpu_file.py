@@ -34,6 +34,17 @@ def test_beside_its_processor(tmp_path):
     ("old", "new", "problem"),
     [
         ('api = "opencl"', 'api = "vulkan"', "gpu.api: unknown 'vulkan'"),
+        ('api = "opencl"', 'api = "cuda"', "gpu.images: expected for CUDA and only there"),
+        (
+            "features = []",
+            'images = ["sm_87"]',
+            "gpu.images: expected for CUDA and only there",
+        ),
+        (
+            'api = "opencl"',
+            'api = "cuda"\nimages = ["sm_8"]',
+            "gpu.images: expected sm_NN or compute_NN, found 'sm_8'",
+        ),
         ("features = []", 'features = ["fp17"]', "gpu.features: unknown 'fp17'"),
         ("registers = 64", "registers = 0", "gpu.registers: expected a positive number"),
         ("registers = 64", "", "gpu.registers: missing"),

@@ -1,13 +1,29 @@
-"""One operation on the OpenCL device, compared by the tests of its schedules."""
+"""One operation as GPUs compute it, compared by the tests of their schedules.
+
+``api`` says how: as OpenCL on this machine's device, or as CUDA C on its processor. The folder's
+conftest runs every test for both.
+"""
 
 import numpy as np
 
 from edgecomp.device.load import load_target
 from helpers.kernels import fill, read, run_calls
 
-TARGET = load_target("generic-opencl")
+TARGETS = {"opencl": load_target("generic-opencl"), "cuda": load_target("cuda-sm90")}
 #: In the output's halo before a kernel runs, and after.
 _KEPT = 7
+
+_api = ["opencl"]
+
+
+def use_api(name):
+    """What ``compute`` runs from now on."""
+    _api[0] = name
+
+
+def current_target():
+    """The target that is tested now."""
+    return TARGETS[_api[0]]
 
 
 def compute(schedule, operation, arrays=(), halo_fill=0):
@@ -19,13 +35,14 @@ def compute(schedule, operation, arrays=(), halo_fill=0):
         arrays: contents of the inputs, logical shapes.
         halo_fill: in the halos of the inputs.
     """
-    assert schedule.match(operation, TARGET) == ""
+    target = current_target()
+    assert schedule.match(operation, target) == ""
     output = operation.output
     values = [value for value in operation.inputs if value.constant is None]
     buffers = {v: fill(v, a, halo_fill) for v, a in zip(values, arrays, strict=True)}
     buffers[output] = fill(output, np.zeros(output.shape, output.dtype), _KEPT)
-    calls = schedule.emit(operation, TARGET)
-    result = run_calls(calls, TARGET, buffers)[output]
+    calls = schedule.emit(operation, target)
+    result = run_calls(calls, target, buffers)[output]
     got = read(output, result)
     np.testing.assert_array_equal(fill(output, got, _KEPT), result)  # the halo is kept
     return got

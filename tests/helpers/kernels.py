@@ -15,6 +15,7 @@ import pytest
 from edgecomp.lower.compile import compile_kernels
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.schedule import Constant
+from helpers.cuda import run_cuda_calls
 from helpers.opencl import run_gpu_calls
 from helpers.targets import reason_not_runnable
 
@@ -55,6 +56,8 @@ def run_calls(calls, target, buffers, slices=1):
         dict[Value, flat array] after the calls.
     """
     if any(call.launch for call in calls):
+        if target.gpu.api == "cuda":
+            return run_cuda_calls(calls, buffers)
         return run_gpu_calls(calls, target, buffers)
     reason = reason_not_runnable(target)
     if reason:

@@ -165,13 +165,14 @@ void demo_copy_make(demo_copy *out) {
 }
 
 void demo_put_on(demo_copy *copy, uint32_t call, uint32_t device) {
-  copy->program = (ec_program){.text = "text",
-                               .options = "",
-                               .extensions = "",
-                               .text_bytes = 4,
-                               .device = device,
-                               .format = EC_PROGRAM_OPENCL_C,
-                               .version = 120};
+  copy->program = (ec_program){
+      .text = "text",
+      .options = "",
+      .extensions = "",
+      .text_bytes = 4,
+      .device = device,
+      .format = device == EC_DEVICE_CUDA ? EC_PROGRAM_CUDA_FATBIN : EC_PROGRAM_OPENCL_C,
+      .version = 120};
   copy->model.programs = &copy->program;
   copy->model.program_count = 1;
   copy->launches[call] = (ec_launch){.kind = EC_LAUNCH_KERNEL,

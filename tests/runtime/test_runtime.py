@@ -125,17 +125,80 @@ def test_stripped_size(name, tools, tmp_path, figure):
     assert text + data <= 40 * 1024
 
 
-def test_opencl_size(figure):
-    """What the OpenCL back end adds to the runtime, in the place of what stands in for it."""
+@pytest.mark.parametrize(
+    ("name", "archive"),
+    [
+        ("OpenCL", "libedgecomp_runtime_opencl_driver.a"),
+        ("CUDA", "libedgecomp_runtime_cuda.a"),
+    ],
+)
+def test_size_of_a_back_end(name, archive, figure):
+    """What it adds to the runtime, in the place of what stands in for it."""
     folder = built("host")
     require_programs("size")
-    archives = ("libedgecomp_runtime.a", "tests/runtime/libedgecomp_runtime_opencl_driver.a")
+    archives = ("libedgecomp_runtime.a", f"tests/runtime/{archive}")
     bare, whole = (
         sum(map(int, run(["size", "-t", folder / archive]).splitlines()[-1].split()[:2]))
         for archive in archives
     )
-    figure("OpenCL back end, host", f"{whole - bare} bytes", "at most 24576")
+    figure(f"{name} back end, host", f"{whole - bare} bytes", "at most 24576")
     assert 0 < whole - bare <= 24 * 1024
+
+
+def test_nothing_of_a_back_end_that_is_not_built():
+    members = run(["ar", "t", built("host") / "libedgecomp_runtime.a"]).split()
+    assert {"opencl_absent.c.o", "cuda_absent.c.o"} <= set(members)
+    folders = [ROOT / "runtime" / "src" / "device" / name for name in ("opencl", "cuda")]
+    own = {f"{path.name}.o" for folder in folders for path in folder.glob("*.c")}
+    assert own & set(members) == {"opencl_absent.c.o", "cuda_absent.c.o"}
+
+
+def test_functions_of_cuda_are_declared_as_its_own_header_does(tmp_path):
+    header = pathlib.Path("/usr/local/cuda/include/cuda.h")
+    if not header.is_file() or not shutil.which("gcc"):
+        pytest.skip(f"there is no {header}, or no gcc")
+    source = tmp_path / "types.c"
+    source.write_text(
+        "#define __CUDA_API_VERSION_INTERNAL /* older versions of functions, too */\n"
+        "#include <cuda.h>\n"
+        '#include "device/cuda/cu.h"\n'
+        "#define CHECK_TYPE(name, parameters) \\\n"
+        "  _Static_assert(__builtin_types_compatible_p(__typeof__(&cu##name), \\\n"
+        '    cu_result(*) parameters), "cu" #name);\n'
+        "EC_CU_FUNCTIONS(CHECK_TYPE)\n"
+        + "".join(
+            f'_Static_assert((unsigned)CUDA_ERROR_{name} == CU_{name}, "{name}");\n'
+            for name in _cuda_results()
+        )
+        + "".join(
+            f'_Static_assert((unsigned){theirs} == CU_{ours}, "{ours}");\n'
+            for ours, theirs in _CUDA_NUMBERS.items()
+        )
+    )
+    run(["gcc", "-std=gnu11", "-fsyntax-only", f"-I{ROOT}/runtime/src", f"-I{header.parent}",
+         source])  # fmt: skip
+
+
+#: Numbers of the back end's own header -> names of CUDA's.
+_CUDA_NUMBERS = {
+    "DEVICE_MAX_BLOCK_DIM_X": "CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X",
+    "DEVICE_MAX_GRID_DIM_X": "CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X",
+    "DEVICE_MAJOR": "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR",
+    "DEVICE_MINOR": "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR",
+    "FUNCTION_MAX_THREADS_PER_BLOCK": "CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK",
+    "CAPTURE_RELAXED": "CU_STREAM_CAPTURE_MODE_RELAXED",
+    "JIT_ERROR_LOG": "CU_JIT_ERROR_LOG_BUFFER",
+    "JIT_ERROR_LOG_BYTES": "CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES",
+    "COMPAT_NOT_SUPPORTED": "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
+}
+
+
+def _cuda_results():
+    """Names of results in the back end's own header that CUDA's names likewise."""
+    text = (ROOT / "runtime/src/device/cuda/cu.h").read_text()
+    part = text.split("/* Results. */")[1].split("/* Questions")[0]
+    short = {"SUCCESS", "COMPAT_NOT_SUPPORTED"}
+    return sorted(set(re.findall(r"#define CU_(\w+)", part)) - short)
 
 
 def test_exported_functions():
@@ -171,16 +234,3 @@ def test_install(tmp_path):
     run(["cmake", "--build", app / "build"])
     for program in ("app", "app_shared"):
         assert run([app / "build" / program]) == "weights_hash\n"
-
-
-def test_device_that_is_not_there(tmp_path):
-    """Asking for a back end without sources fails when configuring, and says why."""
-    require_programs("cmake")
-    done = subprocess.run(
-        ["cmake", "-S", ROOT, "-B", tmp_path, "-DEC_DEVICE_CUDA=ON"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if len(list((ROOT / "runtime/src/device/cuda").glob("*.c"))) > 1:
-        pytest.skip("this version has a CUDA back end")
-    assert done.returncode != 0
-    assert "has no back end in this version" in " ".join(done.stderr.split())

@@ -23,10 +23,12 @@ from hypothesis import strategies as st
 
 LAYERS = ("platform", "core", "exec", "device", "host")
 SOURCES = sorted((RUNTIME / "src").rglob("*.[ch]"))
-OPENCL = [
+BACK_ENDS = [
     p
     for p in SOURCES
-    if p.parent.name == "opencl" and p.suffix == ".c" and p.name != "opencl_absent.c"
+    if p.parent.name in ("opencl", "cuda")
+    and p.suffix == ".c"
+    and not p.name.endswith("_absent.c")
 ]
 ALL_C = [
     *SOURCES,
@@ -60,7 +62,7 @@ def test_tools_use_the_public_interface():
 
 def test_lists_name_every_source():
     # A back end's own sources take the place of what stands in for it.
-    ours = [p for p in SOURCES if p.suffix == ".c" and p not in OPENCL]
+    ours = [p for p in SOURCES if p.suffix == ".c" and p not in BACK_ENDS]
     assert listed("sources.txt") == [str(p) for p in ours]
     tools = sorted((RUNTIME / "tools").glob("*.c"))
     assert listed("runner_sources.txt") == [str(p) for p in tools]

@@ -1,1 +1,1 @@
-"""Schedules for GPUs that are driven through OpenCL."""
+"""What is OpenCL's own of the schedules for GPUs."""

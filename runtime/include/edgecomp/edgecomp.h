@@ -93,8 +93,8 @@ typedef struct ec_open_options {
       *thread_shares;       /* `threads` weights for slicing work, the caller's first, whose
                                sum is 1 to UINT32_MAX; or NULL for equal. Not kept */
   const char *device_name;  /* part of the name of the device, or of its platform, that calls
-                               for OpenCL run on, of which the model must have some; NULL: a
-                               GPU before others. Not kept */
+                               for a GPU run on, of which the model must have some; NULL: a GPU
+                               before others. Not kept */
   const char *device_cache; /* folder that exists, for what drivers make of programs: the next
                                open is faster; NULL: none. Not kept */
   uint32_t plan;            /* ec_plan_choice */

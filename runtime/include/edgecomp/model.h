@@ -68,11 +68,13 @@ typedef enum ec_device_kind {
  * Kernels of one call write disjoint bytes for disjoint ranges. */
 typedef void (*ec_kernel)(void);
 
-/* Kernels of a device as a text, which the device's driver compiles when a session is opened.
- */
+/* Kernels of a device: a text, which its driver compiles when a session is opened, or what was
+ * compiled before. */
 typedef struct ec_program {
-  const char *text;       /* `text_bytes` bytes and a zero behind them */
-  const char *options;    /* for the driver's compiler; "" for none */
+  const char *text;    /* `text_bytes` bytes and a zero behind them; of a fat binary 8-byte
+                          aligned */
+  const char *options; /* for the driver's compiler, "" for none; of a fat binary what it has:
+                          "sm_87 compute_87" is code for capability 8.7, and PTX */
   const char *extensions; /* comma separated: what the device must have; "" for none */
   uint64_t text_bytes;
   uint32_t device;   /* ec_device_kind, not the CPU */
@@ -82,7 +84,10 @@ typedef struct ec_program {
 } ec_program;
 
 /* Languages of programs. Append only. */
-typedef enum ec_program_format { EC_PROGRAM_OPENCL_C = 1 } ec_program_format;
+typedef enum ec_program_format {
+  EC_PROGRAM_OPENCL_C = 1,
+  EC_PROGRAM_CUDA_FATBIN = 2 /* or one image of it: a cubin, or PTX */
+} ec_program_format;
 
 /* What a call for a device other than the CPU does. Append only. */
 typedef enum ec_launch_kind {

@@ -13,9 +13,13 @@ static bool is_device(uint32_t device) {
   return device != EC_DEVICE_CPU && device < EC_DEVICE_COUNT;
 }
 
+static uint32_t format_of(uint32_t device) {
+  return device == EC_DEVICE_CUDA ? EC_PROGRAM_CUDA_FATBIN : EC_PROGRAM_OPENCL_C;
+}
+
 static bool is_program(const ec_program *program) {
   return program->text != NULL && program->options != NULL && program->extensions != NULL &&
-         is_device(program->device) && program->format == EC_PROGRAM_OPENCL_C &&
+         is_device(program->device) && program->format == format_of(program->device) &&
          program->reserved == 0 && program->text_bytes != 0 &&
          program->text_bytes < SIZE_MAX && program->text[program->text_bytes] == '\0';
 }

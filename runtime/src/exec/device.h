@@ -8,6 +8,8 @@
  *   prepare       once per call: resolve pointers, build the program, record arguments
  *   launch        start a call; may return before it is finished. Of a device with memory of
  *                 its own copies are calls, too (ec_launch)
+ *   launch_run    start the calls [first, end), which follow each other in the plan and are all
+ *                 the device's; NULL where they are started one by one
  *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
  *                 makes them one by one
  *   sync          wait until everything launched is finished: copies from the device are in
@@ -17,7 +19,7 @@
  *                 copied; NULL where there is no other arena
  *   close         undo open
  *
- * launch, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
+ * launch, launch_run, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
  * fails (one that is not built in) may leave the other functions NULL.
  */
 #ifndef EDGECOMP_SRC_EXEC_DEVICE_H
@@ -49,6 +51,7 @@ typedef struct ec_device_backend {
   ec_status (*open)(const ec_device_context *context, void *state);
   ec_status (*prepare)(void *state, uint32_t call);
   ec_status (*launch)(void *state, uint32_t call);
+  ec_status (*launch_run)(void *state, uint32_t first, uint32_t end);
   ec_status (*launch_strips)(void *state, uint32_t first, uint32_t end);
   ec_status (*sync)(void *state);
   ec_status (*profile)(void *state, uint32_t call, uint64_t *out_ns);

@@ -38,6 +38,17 @@ static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
   return next;
 }
 
+/* End of the calls of one device that begin with a call, at most `end`. */
+static uint32_t run_end(const ec_model *model, uint32_t first, uint32_t end) {
+  uint32_t next = first + 1;
+  /* Where counts are read between calls, one by one. */
+  while (model->dynamic == NULL && next < end &&
+         model->calls[next].device == model->calls[first].device) {
+    ++next;
+  }
+  return next;
+}
+
 /* Launch a call, or the group of strips that begins with it; sets `call` to the one behind. At
  * most the calls before `end`. */
 static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
@@ -50,6 +61,10 @@ static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
     }
   }
   state->active = device;
+  if (device->backend->launch_run != NULL) {
+    *call = run_end(state->run->model, first, end);
+    return device->backend->launch_run(device->state, first, *call);
+  }
   *call = first + 1;
   if (device->backend->launch_strips != NULL) {
     *call = group_end(state->run->model, first, end);

@@ -57,18 +57,18 @@ ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *ou
   return status;
 }
 
-static bool is_for_opencl(const ec_model *model) {
+static bool is_for_device(const ec_model *model) {
   bool found = false;
   for (uint32_t i = 0; !found && i < model->call_count; ++i) {
-    found = model->calls[i].device == EC_DEVICE_OPENCL;
+    found = model->calls[i].device != EC_DEVICE_CPU;
   }
   return found;
 }
 
 ec_status ec_options_check_device(const ec_model *model, const ec_open_options *options) {
-  if (options->device_name != NULL && !is_for_opencl(model)) {
+  if (options->device_name != NULL && !is_for_device(model)) {
     return EC_FAIL(EC_ERROR_ARGUMENT,
-                   "device '%s' is asked for, but no call of model '%s' is for OpenCL",
+                   "device '%s' is asked for, but all calls of model '%s' are the CPU's",
                    options->device_name, model->name);
   }
   if (options->device_cache != NULL && !ec_folder_exists(options->device_cache)) {

@@ -1,0 +1,1 @@
+"""CUDA C of the GPUs' kernels, and schedules that only CUDA has."""

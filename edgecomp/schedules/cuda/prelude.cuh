@@ -1,0 +1,263 @@
+// What kernels are written with: vectors of any type and length, and functions of them.
+//
+// Everything is resolved when a kernel is compiled; a vector is as many registers. Sums are
+// formed as they are written (nvcc's -fmad=false); fused ones are asked for by name.
+namespace ec {
+
+// Aligned as one load of it needs; at most the 16 bytes that a thread loads at once.
+template <class T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) vec {
+  T v[N];
+};
+
+#define EC_INLINE __device__ __forceinline__
+#define EC_EACH(i) _Pragma("unroll") for (int i = 0; i < N; ++i)
+
+#define EC_BINARY(name, result, expression)                                \
+  template <class T, int N>                                                \
+  EC_INLINE vec<result, N> name(const vec<T, N>& a, const vec<T, N>& b) {  \
+    vec<result, N> r;                                                      \
+    EC_EACH(i) r.v[i] = static_cast<result>(expression);                   \
+    return r;                                                              \
+  }
+EC_BINARY(operator+, T, a.v[i] + b.v[i])
+EC_BINARY(operator-, T, a.v[i] - b.v[i])
+EC_BINARY(operator*, T, a.v[i] * b.v[i])
+EC_BINARY(operator/, T, a.v[i] / b.v[i])
+EC_BINARY(operator%, T, a.v[i] % b.v[i])
+EC_BINARY(operator&, T, a.v[i] & b.v[i])
+EC_BINARY(operator|, T, a.v[i] | b.v[i])
+EC_BINARY(operator^, T, a.v[i] ^ b.v[i])
+EC_BINARY(operator<<, T, a.v[i] << b.v[i])
+EC_BINARY(operator>>, T, a.v[i] >> b.v[i])
+EC_BINARY(operator<, bool, a.v[i] < b.v[i])
+EC_BINARY(operator<=, bool, a.v[i] <= b.v[i])
+EC_BINARY(operator>, bool, a.v[i] > b.v[i])
+EC_BINARY(operator>=, bool, a.v[i] >= b.v[i])
+EC_BINARY(operator==, bool, a.v[i] == b.v[i])
+EC_BINARY(operator!=, bool, a.v[i] != b.v[i])
+EC_BINARY(operator&&, bool, a.v[i] && b.v[i])
+EC_BINARY(operator||, bool, a.v[i] || b.v[i])
+
+#define EC_UNARY(name, expression)                    \
+  template <class T, int N>                           \
+  EC_INLINE vec<T, N> name(const vec<T, N>& a) {      \
+    vec<T, N> r;                                      \
+    EC_EACH(i) r.v[i] = static_cast<T>(expression);   \
+    return r;                                         \
+  }
+EC_UNARY(operator-, -a.v[i])
+EC_UNARY(operator~, ~a.v[i])
+EC_UNARY(operator!, !a.v[i])
+
+template <int N, class T>
+EC_INLINE vec<T, N> broadcast(T x) {
+  vec<T, N> r;
+  EC_EACH(i) r.v[i] = x;
+  return r;
+}
+
+template <int N, class T>
+EC_INLINE vec<T, N> ramp(T base, T stride) {
+  vec<T, N> r;
+  EC_EACH(i) r.v[i] = static_cast<T>(base + i * stride);
+  return r;
+}
+
+template <class T, class S>
+EC_INLINE T convert(S x) {
+  return static_cast<T>(x);
+}
+template <class T, class S, int N>
+EC_INLINE vec<T, N> convert(const vec<S, N>& x) {
+  vec<T, N> r;
+  EC_EACH(i) r.v[i] = static_cast<T>(x.v[i]);
+  return r;
+}
+
+// The same bits as another type.
+template <class T, class S>
+EC_INLINE T bits(const S& x) {
+  static_assert(sizeof(T) == sizeof(S), "as many bits");
+  T r;
+  memcpy(&r, &x, sizeof r);
+  return r;
+}
+
+template <class T>
+EC_INLINE T select(bool c, T a, T b) {
+  return c ? a : b;
+}
+template <class T, int N>
+EC_INLINE vec<T, N> select(const vec<bool, N>& c, const vec<T, N>& a, const vec<T, N>& b) {
+  vec<T, N> r;
+  EC_EACH(i) r.v[i] = c.v[i] ? a.v[i] : b.v[i];
+  return r;
+}
+
+// Neighbouring elements: from any place, or from one that is aligned for all of them.
+template <int N, class T>
+EC_INLINE vec<T, N> load(const T* p) {
+  vec<T, N> r;
+  EC_EACH(i) r.v[i] = p[i];
+  return r;
+}
+template <int N, class T>
+EC_INLINE vec<T, N> load_aligned(const T* p) {
+  return *reinterpret_cast<const vec<T, N>*>(p);
+}
+template <int N, class T>
+EC_INLINE void store(T* p, const vec<T, N>& x) {
+  EC_EACH(i) p[i] = x.v[i];
+}
+template <int N, class T>
+EC_INLINE void store_aligned(T* p, const vec<T, N>& x) {
+  *reinterpret_cast<vec<T, N>*>(p) = x;
+}
+
+// The first of two that are equal or not in order.
+template <class T>
+EC_INLINE T max(T a, T b) {
+  return a > b ? a : b;
+}
+template <class T>
+EC_INLINE T min(T a, T b) {
+  return a < b ? a : b;
+}
+EC_BINARY(max, T, max(a.v[i], b.v[i]))
+EC_BINARY(min, T, min(a.v[i], b.v[i]))
+
+// Division that rounds down.
+template <class T>
+EC_INLINE T floordiv(T a, T b) {
+  T q = a / b;
+  return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+}
+template <class T>
+EC_INLINE T floormod(T a, T b) {
+  return a - floordiv(a, b) * b;
+}
+
+#define EC_FUNCTION(name, function)              \
+  EC_INLINE float name(float x) {                \
+    return function(x);                          \
+  }                                              \
+  template <int N>                               \
+  EC_INLINE vec<float, N> name(const vec<float, N>& x) { \
+    vec<float, N> r;                             \
+    EC_EACH(i) r.v[i] = function(x.v[i]);        \
+    return r;                                    \
+  }
+EC_FUNCTION(nearbyint, ::rintf)
+EC_FUNCTION(round, ::roundf)
+EC_FUNCTION(trunc, ::truncf)
+EC_FUNCTION(floor, ::floorf)
+EC_FUNCTION(ceil, ::ceilf)
+EC_FUNCTION(sqrt, ::sqrtf)
+EC_FUNCTION(exp, ::expf)
+EC_FUNCTION(log, ::logf)
+EC_FUNCTION(erf, ::erff)
+EC_FUNCTION(tanh, ::tanhf)
+EC_FUNCTION(sin, ::sinf)
+EC_FUNCTION(cos, ::cosf)
+EC_FUNCTION(tan, ::tanf)
+EC_FUNCTION(asin, ::asinf)
+EC_FUNCTION(acos, ::acosf)
+EC_FUNCTION(atan, ::atanf)
+EC_FUNCTION(sinh, ::sinhf)
+EC_FUNCTION(cosh, ::coshf)
+EC_FUNCTION(asinh, ::asinhf)
+EC_FUNCTION(acosh, ::acoshf)
+EC_FUNCTION(atanh, ::atanhf)
+
+EC_INLINE float sigmoid(float x) {
+  return 1.0f / (1.0f + ::expf(-x));
+}
+template <int N>
+EC_INLINE vec<float, N> sigmoid(const vec<float, N>& x) {
+  vec<float, N> r;
+  EC_EACH(i) r.v[i] = sigmoid(x.v[i]);
+  return r;
+}
+
+EC_INLINE float abs(float x) {
+  return ::fabsf(x);
+}
+template <class T>
+EC_INLINE T abs(T x) {
+  return x < 0 ? static_cast<T>(-x) : x;
+}
+EC_UNARY(abs, abs(a.v[i]))
+
+// Rounded once.
+EC_INLINE float fma(float a, float b, float c) {
+  return ::fmaf(a, b, c);
+}
+template <int N>
+EC_INLINE vec<float, N> fma(const vec<float, N>& a, const vec<float, N>& b,
+                            const vec<float, N>& c) {
+  vec<float, N> r;
+  EC_EACH(i) r.v[i] = ::fmaf(a.v[i], b.v[i], c.v[i]);
+  return r;
+}
+// The fastest: fused for floats, exact for integers.
+template <int N>
+EC_INLINE vec<float, N> mad(const vec<float, N>& a, const vec<float, N>& b,
+                            const vec<float, N>& c) {
+  return fma(a, b, c);
+}
+EC_INLINE float mad(float a, float b, float c) {
+  return ::fmaf(a, b, c);
+}
+template <class T>
+EC_INLINE T mad24(const T& a, const T& b, const T& c) {
+  return a * b + c;
+}
+
+template <int N>
+EC_INLINE float dot(const vec<float, N>& a, const vec<float, N>& b) {
+  float r = a.v[0] * b.v[0];
+  _Pragma("unroll") for (int i = 1; i < N; ++i) r = ::fmaf(a.v[i], b.v[i], r);
+  return r;
+}
+
+// Four 8-bit elements.
+template <class T>
+EC_INLINE int word(const T* p) {
+  return *reinterpret_cast<const int*>(p);
+}
+EC_INLINE vec<int, 2> pack(int a, int b) {
+  return {{a, b}};
+}
+EC_INLINE vec<int, 4> pack(int a, int b, int c, int d) {
+  return {{a, b, c, d}};
+}
+
+// Tensor cores: 16 rows by 32 elements times 32 elements by 8 columns, by all threads of a warp.
+#ifdef EC_ON_CPU
+#define EC_MMA(name, dtype)                                                          \
+  inline vec<int, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,                \
+                          const vec<int, 4>& c) {                                    \
+    vec<int, 4> r = c;                                                               \
+    ec_emulator::mma(r.v, a.v, b.v, dtype[0] == 'u');                                \
+    return r;                                                                        \
+  }
+#else
+#define EC_MMA(name, dtype)                                                          \
+  EC_INLINE vec<int, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,             \
+                             const vec<int, 4>& c) {                                 \
+    vec<int, 4> r;                                                                   \
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." dtype ".s8.s32 "           \
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"         \
+                 : "=r"(r.v[0]), "=r"(r.v[1]), "=r"(r.v[2]), "=r"(r.v[3])            \
+                 : "r"(a.v[0]), "r"(a.v[1]), "r"(a.v[2]), "r"(a.v[3]), "r"(b.v[0]),  \
+                   "r"(b.v[1]), "r"(c.v[0]), "r"(c.v[1]), "r"(c.v[2]), "r"(c.v[3])); \
+    return r;                                                                        \
+  }
+#endif
+#if defined(EC_ON_CPU) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+EC_MMA(mma_s8, "s8")
+EC_MMA(mma_u8, "u8")
+#endif
+
+}  // namespace ec

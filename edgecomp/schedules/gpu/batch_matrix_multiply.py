@@ -1,0 +1,182 @@
+"""float32 product of two activations, each with batch dimensions.
+
+A work item has a tile of four columns. Where the columns of b lie side by side it loads them as
+vectors; where K does (a transposed b, as in attention) it forms dot products.
+"""
+
+import math
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
+from edgecomp.schedules.cpu import batch_matrix_multiply as cpu
+from edgecomp.schedules.cpu.batch_operands import Matrix
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.places import LANES, gpu_of
+from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "batch_matrix_multiply"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim what the CPU's schedule claims, with results side by side."""
+    reason = cpu.match(operation, target)
+    if reason:
+        return reason
+    return "" if operation.output.view.strides[-1] == 1 else "results are not side by side"
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kernel = _BatchKernel(operation, target)
+    kernel.emit()
+    return [
+        KernelCall(
+            kernel.builder.finish(NAME),
+            (*operation.inputs, operation.output),
+            1,
+            multiply_adds=operation.output.elements * kernel.depth,
+            launch=kernel.builder.launch,
+        )
+    ]
+
+
+class _BatchKernel:
+    """One kernel in the making."""
+
+    def __init__(self, operation: Operation, target: Target) -> None:
+        kind = operation.kind
+        assert isinstance(kind, BatchMatrixMultiply)
+        left, right = operation.inputs
+        self.output, self.alpha = operation.output, kind.alpha
+        *self.batch, self.rows, self.columns = self.output.shape
+        batch = tuple(self.batch)
+        self.a = Matrix.of(left, batch, transposed=kind.transpose_a)
+        self.b = Matrix.of(right, batch, transposed=kind.transpose_b)
+        self.depth = left.shape[-2 if kind.transpose_a else -1]
+        gpu, images = gpu_of(target), math.prod(self.batch)
+        tile = choose_tile(self.rows, images, self.columns, 1, gpu)
+        self.tile = tile.rows
+        self.lanes = LANES if self.columns >= LANES else 1
+        self.blocks = -(-self.columns // self.lanes)
+        self.tiles = -(-self.rows // self.tile)
+        items = group_shape(self.blocks, gpu)
+        self.lines = self.tiles * images
+        self.builder = GridBuilder(
+            (-(-self.blocks // items[0]), -(-self.lines // items[1]), 1), items
+        )
+        self.x = self.builder.pointer("a", "float32", left.view.elements)
+        self.z = self.builder.pointer("b", "float32", right.view.elements)
+        self.y = self.builder.pointer("y", "float32", self.output.view.elements)
+
+    def emit(self) -> None:
+        """All statements."""
+        builder = self.builder
+        block, line = builder.place(0), builder.place(1)
+        with builder.condition(tirx.And(block < self.blocks, line < self.lines)):
+            indices = unravel(builder, line, [*self.batch, self.tiles])
+            row = self._first("row", indices[-1], self.tile, self.rows)
+            column = self._first("column", block, self.lanes, self.columns)
+            a_at, b_at, y_at = (
+                builder.let(
+                    name,
+                    sum(
+                        (i * s for i, s in zip(indices[:-1], strides, strict=True)),
+                        start=offset,
+                    )
+                    + row * by_row
+                    + column * by_column,
+                )
+                for name, strides, offset, by_row, by_column in (
+                    ("a_at", self.a.batch, self.a.view.offset, self.a.rows, 0),
+                    ("b_at", self.b.batch, self.b.view.offset, 0, self.b.columns),
+                    (
+                        "y_at",
+                        self.output.view.strides[:-2],
+                        self.output.view.offset,
+                        self.output.view.strides[-2],
+                        1,
+                    ),
+                )
+            )
+            if self.b.columns == 1 or self.lanes == 1:
+                self._by_vectors(a_at, b_at, y_at)
+            else:
+                self._by_dots(a_at, b_at, y_at)
+
+    def _first(self, name: str, number: Expr, step: int, size: int) -> Expr:
+        """Begin of a tile; the last one begins early enough to be whole."""
+        first = number * step
+        if size % step:
+            first = tirx.Min(first, tirx.const(size - step, "int32"))
+        return self.builder.let(name, first)
+
+    def _sums(self, name: str, dtype: str, count: int) -> Buffer:
+        sums = self.builder.array(name, dtype, count)
+        lanes = self.lanes if "x" in dtype else 1
+        for index in range(count):
+            place = tirx.const(index, "int32")
+            self.builder.store(sums, place, constant(0.0, "float32", lanes))
+        return sums
+
+    def _by_vectors(self, a_at: Expr, b_at: Expr, y_at: Expr) -> None:
+        """Vectors of neighbouring columns times one element of each row."""
+        builder, lanes = self.builder, self.lanes
+        dtype = "float32" if lanes == 1 else f"float32x{lanes}"
+        sums = self._sums("sums", dtype, self.tile)
+        with builder.loop("k", 0, self.depth) as k:
+            value = load_vector(self.z, b_at + k * self.b.rows, lanes)
+            vector = builder.let("b", value, dtype)
+            for row in range(self.tile):
+                element = load(self.x, a_at + row * self.a.rows + k * self.a.columns)
+                place = tirx.const(row, "int32")
+                total = tirx.call_pure_extern(
+                    dtype, "mad", splat(element, lanes), vector, load(sums, place)
+                )
+                builder.store(sums, place, total)
+        scale = constant(self.alpha, "float32", lanes)
+        for row in range(self.tile):
+            total = load(sums, tirx.const(row, "int32")) * scale
+            at = y_at + row * self.output.view.strides[-2]
+            store_vector(builder, self.y, at, total, lanes)
+
+    def _by_dots(self, a_at: Expr, b_at: Expr, y_at: Expr) -> None:
+        """Vectors of neighbours along K of each row and each column."""
+        builder = self.builder
+        sums = self._sums("sums", "float32", self.tile * LANES)
+        whole = self.depth // LANES if self.a.columns == 1 else 0
+        if whole:
+            with builder.loop("k", 0, whole) as k:
+                self._dot_step(sums, a_at + k * LANES, b_at + k * LANES, LANES)
+        if self.depth > whole * LANES:
+            with builder.loop("k", whole * LANES, self.depth) as k:
+                self._dot_step(sums, a_at + k * self.a.columns, b_at + k * self.b.rows, 1)
+        scale = constant(self.alpha, "float32")
+        for row in range(self.tile):
+            for lane in range(LANES):
+                total = load(sums, tirx.const(row * LANES + lane, "int32")) * scale
+                at = y_at + (row * self.output.view.strides[-2] + lane)
+                builder.store(self.y, at, total)
+
+    def _dot_step(self, sums: Buffer, a_at: Expr, b_at: Expr, count: int) -> None:
+        builder = self.builder
+        dtype = "float32" if count == 1 else f"float32x{count}"
+        rows = [
+            builder.let("a", load_vector(self.x, a_at + row * self.a.rows, count), dtype)
+            for row in range(self.tile)
+        ]
+        for lane in range(LANES):
+            at = b_at + lane * self.b.columns
+            vector = builder.let("b", load_vector(self.z, at, count), dtype)
+            for row, value in enumerate(rows):
+                place = tirx.const(row * LANES + lane, "int32")
+                product = (
+                    value * vector
+                    if count == 1
+                    else tirx.call_pure_extern("float32", "dot", value, vector)
+                )
+                builder.store(sums, place, load(sums, place) + product)

@@ -1,0 +1,68 @@
+"""What convolutions and matrix products on a GPU share."""
+
+from collections.abc import Callable
+
+from edgecomp.device.target import Target
+from edgecomp.plan.finish import RuntimeScale
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.values import Array, Value
+from edgecomp.schedules.cpu.dense import Dense, epilogue_of, residual_of
+from edgecomp.schedules.cpu.product import Product
+from edgecomp.schedules.gpu.product_kernel import DeviceProduct, emit_product
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+
+def refuse_product(kind: Dense, operation: Operation) -> str:
+    """Why a product is not for the GPU, "" where it is."""
+    if isinstance(kind.finish, RuntimeScale):
+        return "activations that are quantized while the model runs"
+    dtype = operation.inputs[1].dtype
+    return "" if dtype in ("float32", "int8") else f"weights of {dtype}"
+
+
+def emit_dense(
+    name: str,
+    kind: Dense,
+    product: Product,
+    operation: Operation,
+    target: Target,
+    weight: Array,
+    make: Callable[..., DeviceProduct] = emit_product,
+) -> KernelCall:
+    """The call of a claimed operation.
+
+    Args:
+        name: of the kind.
+        kind: of the operation.
+        product: addresses.
+        operation: gives x, bias, residual and output.
+        target: the device.
+        weight: [output channels, K].
+        make: emits the kernel.
+    """
+    x, bias, residual = (
+        operation.inputs[0],
+        operation.inputs[2].constant,
+        residual_of(operation),
+    )
+    assert bias is not None
+    epilogue = epilogue_of(kind, operation.output, residual)
+    made = make(name, product, epilogue, target, x.dtype, weight, bias)
+    label = operation.inputs[1].name
+    arguments: list[Value | Constant] = [
+        x,
+        Constant(f"{label}.packed", made.weights),
+        Constant(f"{label}.bias", made.bias),
+    ]
+    if made.multiplier is not None:
+        arguments.append(Constant(f"{label}.multiplier", made.multiplier))
+    if residual is not None:
+        arguments.append(residual)
+    arguments.append(operation.output)
+    return KernelCall(
+        made.kernel,
+        tuple(arguments),
+        1,
+        multiply_adds=product.multiply_adds,
+        launch=made.launch,
+    )

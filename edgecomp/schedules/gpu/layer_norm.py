@@ -1,0 +1,69 @@
+"""Layer normalisation: a group of work items for each row."""
+
+import math
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, constant, load
+from edgecomp.schedules.cpu import layer_norm as cpu
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.places import gpu_of
+from edgecomp.schedules.gpu.rows import SharedRow, row_items
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+NAME = "layer_norm"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """float32 rows with constant scale and bias."""
+    return cpu.match(operation, target)
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, LayerNorm)
+    source, *parameters = operation.inputs
+    if not output.elements:
+        return []
+    axis = kind.axis % len(source.shape)
+    inner = source.shape[axis:]
+    size, rows = math.prod(inner), math.prod(source.shape[:axis])
+    constants = [
+        Constant(value.name, np.broadcast_to(value.constant, inner).reshape(-1).copy())
+        for value in parameters
+        if value.constant is not None
+    ]
+    items = row_items(size, gpu_of(target))
+    builder = GridBuilder((rows, 1, 1), (items, 1, 1))
+    x = builder.pointer("x", "float32", source.elements)
+    scale = builder.pointer("scale", "float32", size)
+    bias = builder.pointer("bias", "float32", size)
+    y = builder.pointer("y", "float32", output.elements)
+    base = builder.let("base", builder.group(0) * size)
+    row = SharedRow(builder, size, items)
+
+    def plus(a: Expr, b: Expr) -> Expr:
+        return a + b
+
+    def deviation(at: Expr) -> Expr:
+        return builder.let("moved", load(x, base + at) - mean, "float32")
+
+    def square(at: Expr) -> Expr:
+        moved = deviation(at)
+        return moved * moved
+
+    share = constant(1.0 / size, "float32")
+    mean = builder.let(
+        "mean", row.fold(0.0, plus, lambda at: load(x, base + at)) * share, "float32"
+    )
+    variance = row.fold(0.0, plus, square) * share + constant(kind.epsilon, "float32")
+    factor = builder.let("factor", constant(1.0, "float32") / tirx.sqrt(variance), "float32")
+    with row.each() as at:
+        result = deviation(at) * factor * load(scale, at) + load(bias, at)
+        builder.store(y, base + at, result)
+    kernel = builder.finish(NAME)
+    return [KernelCall(kernel, (source, *constants, output), 1, launch=builder.launch)]

@@ -1,0 +1,61 @@
+"""Kernels in which each output element is made from one element of each input."""
+
+from collections.abc import Callable, Sequence
+
+from edgecomp.device.target import Target
+from edgecomp.plan.plan import Launch
+from edgecomp.schedules.builder import Expr, Kernel, splat
+from edgecomp.schedules.cpu.iteration import Space
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.places import (
+    LANES,
+    gpu_of,
+    in_vectors,
+    lanes_of_space,
+    places_of_items,
+)
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+
+#: (builder, a vector of each input, lanes) -> a vector of the output, as it is stored
+Body = Callable[[GridBuilder, list[Expr], int], Expr]
+#: dtype of a pointer and the elements behind it
+Pointer = tuple[str, int]
+
+
+def emit_map(
+    name: str,
+    space: Space,
+    output: Pointer,
+    inputs: Sequence[Pointer],
+    target: Target,
+    body: Body,
+    *,
+    most_lanes: int = LANES,
+    tables: Sequence[Pointer] = (),
+) -> tuple[Kernel, Launch]:
+    """A kernel with a work item for each vector of the output.
+
+    Args:
+        name: of the kernel.
+        space: operand 0 is the output, then the inputs.
+        output: its pointer, the kernel's last.
+        inputs: their pointers, the kernel's first.
+        target: the device.
+        body: the work of one vector.
+        most_lanes: 1 for a body that takes scalars only.
+        tables: pointers behind the inputs' that the body reads by itself; ``builder.tables``.
+    """
+    lanes = min(most_lanes, lanes_of_space(space))
+    vectors = in_vectors(space, lanes)
+    builder = GridBuilder.line(int(vectors.elements), gpu_of(target).group_items)
+    sources = [builder.pointer(f"x{k}", *pointer) for k, pointer in enumerate(inputs)]
+    builder.tables = [builder.pointer(f"t{k}", *pointer) for k, pointer in enumerate(tables)]
+    y = builder.pointer("y", *output)
+    with places_of_items(builder, vectors) as offsets:
+        loaded = []
+        for k, (source, offset) in enumerate(zip(sources, offsets[1:], strict=True), start=1):
+            width = lanes if space.inner_stride(k) == 1 else 1
+            value = load_vector(source, offset, width)
+            loaded.append(value if width == lanes else splat(value, lanes))
+        store_vector(builder, y, offsets[0], body(builder, loaded, lanes), lanes)
+    return builder.finish(name), builder.launch

@@ -1,0 +1,107 @@
+"""Maximum and average over windows of NHWC images: a work item for each vector of channels."""
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Operation, Pool
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, constant, load, splat
+from edgecomp.schedules.cpu import pool as cpu
+from edgecomp.schedules.cpu.epilogue import requantize
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.cpu.vectors import typed
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+NAME = "pool"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim what the CPU's schedule claims."""
+    return cpu.match(operation, target)
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind, x_value, output = operation.kind, operation.inputs[0], operation.output
+    assert isinstance(kind, Pool)
+    batch, channels, height, width = output.shape
+    lanes = LANES if channels % LANES == 0 else 1
+    blocks = channels // lanes
+    count = batch * height * width * blocks
+    builder = GridBuilder.line(count, gpu_of(target).group_items)
+    x = builder.pointer("x", x_value.dtype, x_value.view.elements)
+    divisors = cpu.divisors_of(kind, x_value, output)
+    averages = not kind.maximum and x_value.dtype == "float32"
+    table = []
+    if averages:
+        table = [Constant("divisors", divisors.reshape(-1))]
+        divisor = builder.pointer("divisors", "float32", divisors.size)
+    y = builder.pointer("y", output.dtype, output.view.elements)
+    view, out = x_value.view, output.view
+    sum_dtype = typed(_sum_dtype(kind, x_value.dtype), lanes)
+    with builder.each(count) as at:
+        image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
+        channel = builder.let("channel", block * lanes)
+        first = (
+            image * view.strides[0]
+            + (row * kind.strides[0] - kind.pads[0]) * view.strides[2]
+            + (column * kind.strides[1] - kind.pads[1]) * view.strides[3]
+        )
+        x_at = builder.let("x_at", first + view.offset + channel)
+        total = builder.array("total", sum_dtype, 1)
+        zero = tirx.const(0, "int32")
+        builder.store(
+            total,
+            zero,
+            constant(_start(kind, x_value.dtype), _sum_dtype(kind, x_value.dtype), lanes),
+        )
+        with (
+            builder.loop("i", 0, kind.window[0]) as i,
+            builder.loop("j", 0, kind.window[1]) as j,
+        ):
+            place = (
+                x_at
+                + i * (kind.dilations[0] * view.strides[2])
+                + j * (kind.dilations[1] * view.strides[3])
+            )
+            value = tirx.Cast(sum_dtype, load_vector(x, place, lanes))
+            so_far = load(total, zero)
+            joined = tirx.max(so_far, value) if kind.maximum else so_far + value
+            builder.store(total, zero, joined)
+        result: Expr = load(total, zero)
+        if averages:
+            index = row * width + column
+            result = result / splat(load(divisor, index), lanes)
+        elif not kind.maximum:
+            assert kind.requantize is not None
+            elements = kind.window[0] * kind.window[1]
+            centred = result - constant(elements * kind.zero_x, "int32", lanes)
+            scale = float(np.float32(kind.requantize.multiplier.reshape(-1)[0]))
+            multiplier = constant(scale, "float32", lanes)
+            result = requantize(
+                flat_target(target), centred, multiplier, kind.requantize, lanes
+            )
+        to = (
+            image * out.strides[0]
+            + row * out.strides[2]
+            + column * out.strides[3]
+            + out.offset
+        )
+        store_vector(
+            builder, y, to + channel, tirx.Cast(typed(output.dtype, lanes), result), lanes
+        )
+    kernel = builder.finish(NAME)
+    return [KernelCall(kernel, (x_value, *table, output), 1, launch=builder.launch)]
+
+
+def _sum_dtype(kind: Pool, dtype: str) -> str:
+    return dtype if kind.maximum or dtype == "float32" else "int32"
+
+
+def _start(kind: Pool, dtype: str) -> float:
+    if not kind.maximum:
+        return 0
+    return float("-inf") if dtype == "float32" else int(np.iinfo(dtype).min)

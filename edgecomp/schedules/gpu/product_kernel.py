@@ -1,0 +1,299 @@
+"""Matrix products on a GPU: each work item keeps a tile of sums in registers.
+
+    for each place of the window, for four elements of K:
+        load a vector of x for each row of the tile
+        for each of the four: load the weights of the tile's columns, multiply and add
+
+Weights lie as [groups][K][columns], so that neighbouring work items read neighbouring vectors.
+The last tile of a line of rows begins earlier instead of being shorter: what two work items
+compute is the same.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.plan import Launch
+from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Buffer, Expr, Kernel, load, splat
+from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.columns import store_columns
+from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
+from edgecomp.schedules.gpu.vectors import load_vector
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceProduct:
+    """A kernel with its constants.
+
+    Attributes:
+        weights: [groups, K, padded columns], flat.
+        bias: [groups, padded columns], flat.
+        multiplier: float32, as the bias; None where sums are not scaled.
+    """
+
+    kernel: Kernel
+    launch: Launch
+    weights: Array
+    bias: Array
+    multiplier: Array | None
+
+
+class _ProductKernel:
+    """One kernel in the making."""
+
+    def __init__(
+        self, product: Product, epilogue: Epilogue, target: Target, x_dtype: str
+    ) -> None:
+        self.product, self.epilogue, self.target = product, epilogue, target
+        self.rows, self.depth = collapse_rows(product.rows), collapse_depth(product.depth)
+        self.inner = self.rows[-1]
+        outer_rows = int(product.row_count) // int(self.inner.size)
+        gpu = gpu_of(target)
+        self.tile = choose_tile(
+            int(self.inner.size), outer_rows, product.columns, product.groups, gpu
+        )
+        self.row_tiles = -(-int(self.inner.size) // self.tile.rows)
+        self.blocks = -(-product.columns // self.tile.columns)
+        self.padded_columns = self.blocks * self.tile.columns
+        self.depth_elements = int(np.prod([d.size for d in self.depth]))
+        across, down = self.blocks * product.groups, outer_rows * self.row_tiles
+        items = group_shape(across, gpu)
+        groups = (-(-across // items[0]), -(-down // items[1]), 1)
+        self.limits = across, down
+        self.is_float = x_dtype == "float32"
+        self.sum_dtype = "float32" if self.is_float else "int32"
+        self.builder = GridBuilder(groups, items)
+        pointer = self.builder.pointer
+        constants = product.groups * self.padded_columns
+        self.x = pointer("x", x_dtype, product.x_elements)
+        self.weights = pointer(
+            "weights", x_dtype if self.is_float else "int8", constants * self.depth_elements
+        )
+        self.bias = pointer("bias", self.sum_dtype, constants)
+        self.multiplier = self.residual = None
+        if epilogue.multiplier is not None:
+            self.multiplier = pointer("multiplier", "float32", constants)
+        if epilogue.residual_dtype:
+            self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
+        self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+        self.sums: Buffer = None
+        self.column: Expr = None
+        self.constant_at: Expr = None
+
+    def emit(self) -> None:
+        """All statements."""
+        builder, (across, down) = self.builder, self.limits
+        block, line = builder.place(0), builder.place(1)
+        with builder.condition(tirx.And(block < across, line < down)):
+            group: Expr = 0
+            if self.product.groups > 1:
+                group = builder.let("group", tirx.truncdiv(block, self.blocks))
+                block = builder.let("block", block - group * self.blocks)
+            self.column = builder.let("column", block * self.tile.columns)
+            self.constant_at = self.column
+            if self.product.groups > 1:
+                self.constant_at = builder.let(
+                    "constant_at", group * self.padded_columns + self.column
+                )
+            x_at, y_at, z_at = self._starts(line, group)
+            self._start_sums()
+            weight_at: Expr = self.column
+            if self.product.groups > 1:
+                step = self.depth_elements * self.padded_columns
+                weight_at = builder.let("weight_at", group * step + self.column)
+            self._accumulate(0, x_at, weight_at)
+            self._finish(y_at, z_at)
+
+    def _starts(self, line: Expr, group: Expr) -> tuple[Expr, Expr, Expr]:
+        """Places of the tile's first row in x, the output and the residual."""
+        builder, product, tile = self.builder, self.product, self.tile
+        sizes = [int(dimension.size) for dimension in self.rows[:-1]] + [self.row_tiles]
+        indices = unravel(builder, line, sizes)
+        first = indices[-1] * tile.rows
+        if int(self.inner.size) % tile.rows:
+            first = tirx.Min(first, tirx.const(int(self.inner.size) - tile.rows, "int32"))
+        indices[-1] = builder.let("first", first)
+        places: list[Expr] = []
+        for tensor, offset in (
+            ("x", product.x_offset),
+            ("output", product.output_offset),
+            ("residual", product.residual_offset),
+        ):
+            at: Expr = offset
+            for dimension, index in zip(self.rows, indices, strict=True):
+                at = index * getattr(dimension, tensor) + at
+            if self.product.groups > 1:
+                at = at + group * (
+                    product.x_group_stride if tensor == "x" else product.columns
+                )
+            if tensor != "x":
+                at = at + self.column
+            places.append(builder.let(f"{tensor}_at", at))
+        return places[0], places[1], places[2]
+
+    def _start_sums(self) -> None:
+        builder, tile = self.builder, self.tile
+        dtype = f"{self.sum_dtype}x{LANES}"
+        self.sums = builder.array("sums", dtype, tile.rows * tile.vectors)
+        for vector in range(tile.vectors):
+            bias = builder.let(
+                "start",
+                load_vector(self.bias, self.constant_at + vector * LANES, LANES),
+                dtype,
+            )
+            for row in range(tile.rows):
+                builder.store(self.sums, self._sum_index(row, vector), bias)
+
+    def _sum_index(self, row: int, vector: int) -> Expr:
+        return tirx.const(row * self.tile.vectors + vector, "int32")
+
+    def _accumulate(self, dimension: int, x_at: Expr, weight_at: Expr) -> None:
+        """Loops over the window, then the run of neighbouring elements."""
+        builder, depth = self.builder, self.depth
+        if dimension == len(depth) - 1:
+            self._accumulate_run(x_at, weight_at)
+            return
+        below = int(np.prod([d.size for d in depth[dimension + 1 :]]))
+        with builder.loop("k", 0, depth[dimension].size) as k:
+            self._accumulate(
+                dimension + 1,
+                builder.let("x_at", x_at + k * int(depth[dimension].stride)),
+                builder.let("weight_at", weight_at + k * (below * self.padded_columns)),
+            )
+
+    def _accumulate_run(self, x_at: Expr, weight_at: Expr) -> None:
+        builder, length = self.builder, self.depth[-1].size
+        whole = length // LANES
+        if whole == 1:
+            self._step(x_at, weight_at, LANES)
+        elif whole:
+            with builder.loop("k", 0, whole) as k:
+                step = LANES * self.padded_columns
+                self._step(
+                    builder.let("x_at", x_at + k * LANES),
+                    builder.let("weight_at", weight_at + k * step),
+                    LANES,
+                )
+        done = whole * LANES
+        for k in range(done, length):
+            self._step(x_at + k, weight_at + k * self.padded_columns, 1)
+
+    def _step(self, x_at: Expr, weight_at: Expr, count: int) -> None:
+        """``count`` elements of K, neighbours in x."""
+        builder, tile = self.builder, self.tile
+        wide = f"{self.sum_dtype}x{count}" if count > 1 else self.sum_dtype
+        xs = [
+            builder.let(
+                "x",
+                self._widened(
+                    load_vector(self.x, x_at + row * int(self.inner.x), count), count
+                ),
+                wide,
+            )
+            for row in range(tile.rows)
+        ]
+        for k in range(count):
+            for vector in range(tile.vectors):
+                at = weight_at + (k * self.padded_columns + vector * LANES)
+                weight = builder.let(
+                    "w",
+                    self._widened(load_vector(self.weights, at, LANES), LANES),
+                    f"{self.sum_dtype}x{LANES}",
+                )
+                for row, x in enumerate(xs):
+                    element = tirx.Shuffle([x], [k]) if count > 1 else x
+                    index = self._sum_index(row, vector)
+                    total = load(self.sums, index)
+                    builder.store(
+                        self.sums,
+                        index,
+                        self._multiply_add(splat(element, LANES), weight, total),
+                    )
+
+    def _widened(self, value: Expr, lanes: int) -> Expr:
+        if self.is_float:
+            return value
+        return tirx.Cast(f"int32x{lanes}" if lanes > 1 else "int32", value)
+
+    def _multiply_add(self, a: Expr, b: Expr, total: Expr) -> Expr:
+        """The device's fastest; integers of 8 bits are exact in 24."""
+        name = "mad" if self.is_float else "mad24"
+        return tirx.call_pure_extern(f"{self.sum_dtype}x{LANES}", name, a, b, total)
+
+    def _finish(self, y_at: Expr, z_at: Expr) -> None:
+        builder, tile = self.builder, self.tile
+        for vector in range(tile.vectors):
+            multiplier = None
+            if self.multiplier is not None:
+                value = load_vector(self.multiplier, self.constant_at + vector * LANES, LANES)
+                multiplier = builder.let("m", value, f"float32x{LANES}")
+            for row in range(tile.rows):
+                self._finish_one(row, vector, multiplier, y_at, z_at)
+
+    def _finish_one(
+        self, row: int, vector: int, multiplier: Expr | None, y_at: Expr, z_at: Expr
+    ) -> None:
+        builder = self.builder
+        columns, shift = self.product.columns, vector * LANES
+        in_last = columns % self.tile.columns  # columns of the last block, 0 for all
+        is_certain = in_last == 0 or shift < in_last
+        at = y_at + (row * int(self.inner.output) + shift)
+        with builder.condition(None if is_certain else self.column + shift < columns):
+            residual = None
+            if self.residual is not None:
+                place = z_at + (row * int(self.inner.residual) + shift)
+                residual = load_vector(self.residual, place, LANES)
+            total = load(self.sums, self._sum_index(row, vector))
+            value = self.epilogue.apply(
+                builder, flat_target(self.target), total, LANES, multiplier, residual
+            )
+            store_columns(builder, self.y, at, value, self.column + shift, columns)
+
+
+def emit_product(
+    name: str,
+    product: Product,
+    epilogue: Epilogue,
+    target: Target,
+    x_dtype: str,
+    weight: Array,
+    bias: Array,
+) -> DeviceProduct:
+    """The kernel of a product.
+
+    Args:
+        name: of the kind.
+        product: addresses, all static.
+        epilogue: from sums to results.
+        target: the device.
+        x_dtype: float32, or 8 bits.
+        weight: [output channels, K], K in the order of ``product.depth``.
+        bias: [output channels].
+    """
+    made = _ProductKernel(product, epilogue, target, x_dtype)
+    made.emit()
+    groups, columns, padded = product.groups, product.columns, made.padded_columns
+    packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)
+    packed = np.pad(packed, ((0, 0), (0, 0), (0, padded - columns)))
+
+    def spread(values: Array) -> Array:
+        """One for each padded column."""
+        every = np.broadcast_to(values.reshape(-1), (groups * columns,))
+        rows = every.reshape(groups, columns)
+        return np.pad(rows, ((0, 0), (0, padded - columns))).reshape(-1)
+
+    multiplier = epilogue.multiplier
+    return DeviceProduct(
+        made.builder.finish(name),
+        made.builder.launch,
+        np.ascontiguousarray(packed).reshape(-1),
+        spread(bias),
+        None if multiplier is None else spread(multiplier.astype(np.float32)),
+    )

@@ -1,0 +1,97 @@
+"""Between float32 and 8 bits, and sums and products of values of 8 bits."""
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import (
+    Dequantize,
+    Operation,
+    Quantize,
+    QuantizedAdd,
+    QuantizedMultiply,
+)
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, constant
+from edgecomp.schedules.cpu import quantize, quantized_binary
+from edgecomp.schedules.cpu.iteration import space_of_views
+from edgecomp.schedules.cpu.quotient import by_power_of_two, is_exact, refinement
+from edgecomp.schedules.cpu.rounding import is_power_of_two
+from edgecomp.schedules.cpu.vectors import lanes_of, typed
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.maps import emit_map
+from edgecomp.schedules.gpu.places import flat_target, gpu_of
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "quantize"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim what the CPU's schedules of the same kinds claim."""
+    kind = operation.kind
+    if isinstance(kind, Quantize | Dequantize):
+        reason = quantize.match(operation, target)
+        if reason or isinstance(kind, Dequantize):
+            return reason
+        return "" if _divides(target) else _refuse_scale(operation)
+    if isinstance(kind, QuantizedAdd | QuantizedMultiply):
+        return quantized_binary.match(operation, target)
+    return "not an operation of quantized values"
+
+
+def _divides(target: Target) -> bool:
+    """Whether the device's division rounds once: CUDA's does (nvcc's -prec-div)."""
+    return gpu_of(target).api == "cuda"
+
+
+def _refuse_scale(operation: Operation) -> str:
+    """Whether products give what a division does: OpenCL's own division is not exact."""
+    output = operation.output
+    assert output.quantization is not None
+    limits, point = np.iinfo(output.dtype), output.quantization.zero_point
+    scale = output.quantization.scale
+    if is_power_of_two(scale) or is_exact(
+        scale, int(limits.min) - point, int(limits.max) - point
+    ):
+        return ""
+    return f"no exact quotient by {scale}"
+
+
+def _quotient(
+    builder: GridBuilder, target: Target, x: Expr, scale: float, _low: int, _high: int
+) -> Expr:
+    """``quotient.divide`` by a fused multiply-add, which rounds once on every device."""
+    if _divides(target):
+        return x / constant(float(np.float32(scale)), "float32", lanes_of(x))
+
+    def fused(a: Expr, b: Expr, c: Expr) -> Expr:
+        return tirx.call_pure_extern(typed("float32", lanes_of(a)), "fma", a, b, c)
+
+    if is_power_of_two(scale):
+        return by_power_of_two(x, scale)
+    return fused(*refinement(builder, x, scale, fused))
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind, output = operation.kind, operation.output
+    if not output.elements:
+        return []
+
+    def body(builder: GridBuilder, vectors: list[Expr], _lanes: int) -> Expr:
+        if isinstance(kind, QuantizedAdd | QuantizedMultiply):
+            left, right = vectors
+            return quantized_binary.result_of(builder, operation, left, right)
+        return quantize.conversion(builder, operation, flat_target(target), _quotient)(
+            vectors[0]
+        )
+
+    views = [value.view.broadcast_to(output.shape) for value in operation.inputs]
+    kernel, launch = emit_map(
+        NAME,
+        space_of_views([output.view, *views]),
+        (output.dtype, output.view.elements),
+        [(value.dtype, value.view.elements) for value in operation.inputs],
+        target,
+        body,
+    )
+    return [KernelCall(kernel, (*operation.inputs, output), 1, launch=launch)]

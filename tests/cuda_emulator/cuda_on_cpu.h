@@ -1,0 +1,205 @@
+/* CUDA C on a CPU: what nvcc gives kernels, for a C++ compiler.
+ *
+ * The threads of a block run one after the other; where a kernel has barriers each is a context
+ * of its own that is left at every barrier until all have come there. Blocks follow each other,
+ * so that shared memory is static memory. Vectors that are loaded at once are checked for their
+ * alignment by -fsanitize=alignment.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <ucontext.h>
+
+/* The headers of C++ for these would be most of a kernel's compile time. */
+extern "C" {
+void *calloc(size_t count, size_t bytes) noexcept;
+void *malloc(size_t bytes) noexcept;
+void abort(void) noexcept;
+float fmaf(float, float, float) noexcept;
+#define EC_MATH(name) float name##f(float) noexcept;
+EC_MATH(rint) EC_MATH(round) EC_MATH(trunc) EC_MATH(floor) EC_MATH(ceil) EC_MATH(sqrt)
+EC_MATH(exp) EC_MATH(log) EC_MATH(erf) EC_MATH(tanh) EC_MATH(sin) EC_MATH(cos) EC_MATH(tan)
+EC_MATH(asin) EC_MATH(acos) EC_MATH(atan) EC_MATH(sinh) EC_MATH(cosh) EC_MATH(asinh)
+EC_MATH(acosh) EC_MATH(atanh) EC_MATH(fabs)
+}
+
+#define EC_ON_CPU
+#define __device__
+#define __global__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(threads)
+#define __shared__ static
+#define __syncthreads() ec_emulator::barrier()
+
+namespace ec_emulator {
+
+struct place {
+  unsigned x, y, z;
+};
+/* As tests/cuda_emulator/emulator.c reads it. */
+struct kernel {
+  const char *name;
+  void (*call)(void **arguments);
+  int parameters;
+  int has_barriers;
+  const unsigned char *parameter_bytes;
+};
+
+static const unsigned most_threads = 1024;
+static const size_t stack_bytes = 256 * 1024;
+
+struct fiber {
+  ucontext_t context;
+  place thread;
+  bool is_done;
+};
+
+static ucontext_t scheduler;
+static fiber *fibers;
+static fiber *current;
+static char *stacks;
+static const kernel *running;
+static void **arguments;
+
+}  // namespace ec_emulator
+
+static ec_emulator::place threadIdx, blockIdx, blockDim, gridDim;
+
+namespace ec_emulator {
+
+static inline void barrier() {
+  fiber *own = current;
+  swapcontext(&own->context, &scheduler);
+  threadIdx = own->thread;
+}
+
+/* The instruction of a warp, as PTX's mma.m16n8k32 of 8-bit integers: every thread gives its
+ * parts of both matrices, and all of them have come before any goes on. */
+static int parts_a[most_threads][4], parts_b[most_threads][2];
+
+static inline int byte_of(int word, int number, bool is_unsigned) {
+  unsigned bits = static_cast<unsigned>(word) >> (8 * number) & 0xff;
+  return is_unsigned || bits < 128 ? static_cast<int>(bits) : static_cast<int>(bits) - 256;
+}
+
+static inline void mma(int *sums, const int *a, const int *b, bool is_unsigned) {
+  unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  unsigned lane = thread % 32, warp = thread - lane;
+  memcpy(parts_a[thread], a, sizeof parts_a[thread]);
+  memcpy(parts_b[thread], b, sizeof parts_b[thread]);
+  barrier();
+  for (unsigned i = 0; i < 4; ++i) {
+    unsigned row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
+    unsigned sum = static_cast<unsigned>(sums[i]);
+    for (unsigned k = 0; k < 32; ++k) {
+      unsigned place = k % 16 / 4;
+      int x = byte_of(parts_a[warp + row % 8 * 4 + place][row / 8 + k / 16 * 2], k % 4,
+                      is_unsigned);
+      int w = byte_of(parts_b[warp + column * 4 + place][k / 16], k % 4, false);
+      sum += static_cast<unsigned>(x * w);
+    }
+    sums[i] = static_cast<int>(sum);
+  }
+  barrier();
+}
+
+static void enter() {
+  threadIdx = current->thread;
+  running->call(arguments);
+  current->is_done = true;
+  swapcontext(&current->context, &scheduler);
+}
+
+static place place_of(unsigned index, const unsigned sizes[3]) {
+  return {index % sizes[0], index / sizes[0] % sizes[1], index / (sizes[0] * sizes[1])};
+}
+
+/* All threads to their ends, from barrier to barrier. */
+static void run_fibers(unsigned count, const unsigned block[3]) {
+  if (fibers == nullptr) {
+    fibers = static_cast<fiber *>(calloc(most_threads, sizeof *fibers));
+    stacks = static_cast<char *>(malloc(most_threads * stack_bytes));
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    fiber *of = &fibers[i];
+    getcontext(&of->context);
+    of->context.uc_stack.ss_sp = stacks + i * stack_bytes;
+    of->context.uc_stack.ss_size = stack_bytes;
+    of->context.uc_link = nullptr;
+    of->thread = place_of(i, block);
+    of->is_done = false;
+    makecontext(&of->context, enter, 0);
+  }
+  for (unsigned left = count; left != 0;) {
+    unsigned done = 0;
+    for (unsigned i = 0; i < count; ++i) {
+      current = &fibers[i];
+      swapcontext(&scheduler, &current->context);
+      done += current->is_done;
+    }
+    if (done != 0 && done != count) {
+      fprintf(stderr, "%s: %u of %u threads did not come to a barrier\n", running->name, done,
+              count);
+      abort();
+    }
+    left -= done;
+  }
+}
+
+template <size_t...>
+struct indices {};
+template <size_t N, size_t... I>
+struct up_to : up_to<N - 1, N - 1, I...> {};
+template <size_t... I>
+struct up_to<0, I...> {
+  typedef indices<I...> type;
+};
+template <class... A, size_t... I>
+void invoke(void (*function)(A...), void **given, indices<I...>) {
+  function(*static_cast<A *>(given[I])...);
+}
+template <class... A>
+void invoke(void (*function)(A...), void **given) {
+  invoke(function, given, typename up_to<sizeof...(A)>::type());
+}
+template <class... A>
+const unsigned char *bytes_of(void (*)(A...)) {
+  static const unsigned char bytes[] = {sizeof(A)..., 0};
+  return bytes;
+}
+template <class... A>
+constexpr int count_of(void (*)(A...)) {
+  return static_cast<int>(sizeof...(A));
+}
+
+}  // namespace ec_emulator
+
+/* Where the kernels of this library are found: a list that ends with an empty name. */
+extern "C" const ec_emulator::kernel ec_emulated_kernels[];
+
+/* All blocks of a kernel. */
+extern "C" void ec_emulate(const ec_emulator::kernel *kernel, const unsigned grid[3],
+                           const unsigned block[3], void **given) {
+  ec_emulator::running = kernel;
+  ec_emulator::arguments = given;
+  gridDim = {grid[0], grid[1], grid[2]};
+  blockDim = {block[0], block[1], block[2]};
+  unsigned threads = block[0] * block[1] * block[2];
+  for (unsigned b = 0; b < grid[0] * grid[1] * grid[2]; ++b) {
+    blockIdx = ec_emulator::place_of(b, grid);
+    if (kernel->has_barriers) {
+      ec_emulator::run_fibers(threads, block);
+      continue;
+    }
+    for (unsigned t = 0; t < threads; ++t) {
+      threadIdx = ec_emulator::place_of(t, block);
+      kernel->call(given);
+    }
+  }
+}
+
+#define EC_EMULATED_CALL(symbol) \
+  static void call_##symbol(void **given) { ec_emulator::invoke(&symbol, given); }
+#define EC_EMULATED(symbol, has_barriers) \
+  {#symbol, call_##symbol, ec_emulator::count_of(&symbol), has_barriers, \
+   ec_emulator::bytes_of(&symbol)},
