@@ -8,8 +8,8 @@
  *   prepare       once per call: resolve pointers, build the program, record arguments
  *   launch        start a call; may return before it is finished. Of a device with memory of
  *                 its own copies are calls, too (ec_launch)
- *   launch_run    start the calls [first, end), which follow each other in the plan and are all
- *                 the device's; NULL where they are started one by one
+ *   launch_run    start the calls [first, end), which follow each other and are all the
+ *                 device's; NULL where they are started one by one
  *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
  *                 makes them one by one
  *   sync          wait until everything launched is finished: copies from the device are in
@@ -19,8 +19,8 @@
  *                 copied; NULL where there is no other arena
  *   close         undo open
  *
- * launch, launch_run, launch_strips, sync and profile allocate nothing. A back end whose `probe` always
- * fails (one that is not built in) may leave the other functions NULL.
+ * launch, launch_run, launch_strips, sync and profile allocate nothing. A back end whose
+ * `probe` always fails (one that is not built in) may leave the other functions NULL.
  */
 #ifndef EDGECOMP_SRC_EXEC_DEVICE_H
 #define EDGECOMP_SRC_EXEC_DEVICE_H

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/message.h"
 #include "device/backends.h"
 #include "device/cuda/cu.h"
 #include "device/cuda/cu_status.h"
@@ -55,15 +54,15 @@ static uint64_t cuda_state_bytes(const ec_model *model) {
 static void place_tables(cuda_state *state, const ec_model *model) {
   /* The block is zeroed: all are 0 or NULL. An entry has room for a pointer of any type. */
   uint64_t *next = state->table;
-  state->memory.addresses = (cu_address *)(void *)next;
+  state->memory.addresses = (cu_address *)(uintptr_t)next;
   next += model->tensor_count;
   state->memory.staged = next;
   next += model->tensor_count;
-  state->modules = (cu_module *)(void *)next;
+  state->modules = (cu_module *)(uintptr_t)next;
   next += model->program_count;
-  state->functions = (cu_function *)(void *)next;
+  state->functions = (cu_function *)(uintptr_t)next;
   next += model->call_count;
-  state->graphs = (cu_graph_run *)(void *)next;
+  state->graphs = (cu_graph_run *)(uintptr_t)next;
   next += model->call_count;
   state->is_pending = (uint8_t *)next;
 }
