@@ -111,11 +111,20 @@ def requantize(acc, finish):
     return np.rint(t).astype(np.int64) + z
 
 
+def powers_of_two(rng, shape):
+    """0 and powers of two that have codes of four bits, as a model keeps them."""
+    levels = np.concatenate([[0.0], 2.0 ** np.arange(-6, 1), -(2.0 ** np.arange(-6, 1))])
+    return rng.choice(levels, shape).astype(ml_dtypes.float8_e5m2)
+
+
 def make_float(case, rng, weight_dtype="float32"):
     """(operation, buffers, expected float64 output): of weights as they are stored."""
     x = rng.standard_normal((case.n, case.c, case.h, case.w)).astype(np.float32)
     weight = rng.standard_normal((case.m, case.c // case.g, *case.k)).astype(np.float32)
-    weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
+    if weight_dtype == "log2":
+        weight = powers_of_two(rng, weight.shape)
+    else:
+        weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
     bias = rng.standard_normal(case.m).astype(np.float32)
     scale, real = None, weight.astype(np.float64)
     if weight.itemsize == 1:

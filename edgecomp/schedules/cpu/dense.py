@@ -22,7 +22,7 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.implicit_gemm import GemmKernel, emit_product, gemm_shape
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
-from edgecomp.schedules.cpu.weight_codes import WeightCode, weight_code
+from edgecomp.schedules.cpu.weight_codes import WeightCode, weight_code, weight_code_of
 from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
@@ -89,7 +89,7 @@ def emit_dense(
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
-    code = weight_code(weight.dtype.name)
+    code = weight_code_of(weight)
     multiplier = None
     if code is not None:
         multiplier = _weight_multiplier(kind, code)
@@ -167,7 +167,7 @@ def residual_of(operation: Operation) -> Value | None:
 
 def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
     if kind.finish is None:
-        code = weight_code(weight.dtype.name)
+        code = weight_code_of(weight)
         return dense_f32(target) if code is None else coded_f32(target, code)
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
