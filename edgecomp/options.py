@@ -26,6 +26,7 @@ PRECISIONS = {
     "bf16": ("bfloat16",),
     "fp8": ("fp8-e4m3", "float8", "float8_e4m3fn", "f8e4m3"),
     "fp8-e5m2": ("float8_e5m2", "f8e5m2"),
+    "log2": ("power-of-two", "pot4"),
     "w8a16": ("w8a32", "weight_only_wi8_afp32"),
     "w4a16": ("w4a32", "weight_only_wi4_afp32", "int4"),
     "w3a16": ("w3a32",),
@@ -40,6 +41,7 @@ WEIGHT_TYPES = {
     "bf16": "bfloat16",
     "fp8": "float8_e4m3fn",
     "fp8-e5m2": "float8_e5m2",
+    "log2": "log2",
 }
 WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
@@ -181,7 +183,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
         "the model faster on --target, other layers stay float; fp16, bf16, fp8 (E4M3), "
         "fp8-e5m2: weights of all products and tables as such floats, widened in registers, "
-        "while activations stay float32; w8a16, w4a16, w3a16, w2a16, binary (a sign): weights of "
+        "while activations stay float32; log2: weights of products as powers of two in 4 bits, "
+        "looked up in registers; w8a16, w4a16, w3a16, w2a16, binary (a sign): weights of "
         "matrix products in so many bits, unpacked in registers, while activations stay float32 "
         "(not 16-bit integers)",
         choices=tuple(PRECISIONS),

@@ -7,8 +7,10 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.lower.program import laid_out_program
 from edgecomp.plan.operations import (
+    Convolution,
     Dequantize,
     Operation,
+    MatrixMultiply,
     PackedMatrixMultiply,
     Program,
     Quantize,
@@ -21,6 +23,7 @@ from edgecomp.schedules.cost import (
     operation_cost,
     streamed_part,
 )
+from edgecomp.schedules.cpu.log2_code import are_powers
 from edgecomp.schedules.cpu.rates import traffic_cycles
 
 
@@ -104,4 +107,8 @@ def _weight_bytes(program: Program) -> int:
         if isinstance(operation.kind, PackedMatrixMultiply):
             numbers = operation.inputs[1]  # one to a byte until they are packed
             constants[numbers] = -(-numbers.elements * operation.kind.bits // 8)
+        elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
+            weights = operation.inputs[1]
+            if weights.constant is not None and are_powers(weights.constant):
+                constants[weights] = -(-weights.elements // 2)
     return sum(constants.values())

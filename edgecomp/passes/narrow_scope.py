@@ -37,19 +37,21 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
     Args:
         model: after the float passes.
         options: nodes and operator types to leave alone.
-        dtype: numpy or ml_dtypes name of the type that weights become.
+        dtype: numpy or ml_dtypes name of the type that weights become, or log2, which tables
+            and depthwise convolutions do not.
 
     Raises:
         EdgecompError: USAGE where the options name a node that is not there, or a type of which
             no weights can be stored.
     """
     check_names(model, options)
+    known = [name for name in WEIGHTS if dtype != "log2" or name != "Gather"]
     for operator in options.op_types_to_quantize:
-        if operator not in WEIGHTS:
+        if operator not in known:
             raise EdgecompError(
                 Code.USAGE,
                 f"weights of '{operator}' cannot be stored as {dtype} alone",
-                hint=nearest_hint(operator, WEIGHTS),
+                hint=nearest_hint(operator, known),
             )
     nodes, refusals = [], []
     for node in model.graph:
@@ -58,6 +60,8 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
         index = WEIGHTS[node.op_type][0]
         weight = constant_array(node.inputs[index]) if index < len(node.inputs) else None
         if weight is None or weight.dtype != np.float32:
+            continue
+        if dtype == "log2" and node.op_type == "Gather":
             continue
         reason = _refusal(node, weight, options, dtype)
         if reason:
@@ -75,6 +79,8 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
     index, ranks = WEIGHTS[node.op_type]
     if weight.ndim not in ranks or 0 in weight.shape:
         return f"its weights have the shape {list(weight.shape)}"
+    if dtype == "log2" and node.op_type == "Conv" and _is_depthwise(node, weight):
+        return "its kernels read the taps of a depthwise convolution as float32"
     if is_constant(node.inputs[1 - index]):
         return "its other operand is constant"
     if not np.isfinite(weight).all():
@@ -83,3 +89,7 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
     if farthest > end:
         return f"its weights reach {farthest:g}, and {dtype} ends at {end:g}"
     return ""
+
+
+def _is_depthwise(node: ir.Node, weight: AnyArray) -> bool:
+    return weight.shape[1] == 1 and node.attributes.get_int("group", 1) > 1

@@ -227,7 +227,9 @@ class GemmPlan:
         product, arithmetic = self.product, self.arithmetic
         padded = product.groups * self.vectors * arithmetic.lanes
         x = builder.pointer("x", arithmetic.x_dtype, product.x_elements)
-        weights = builder.pointer("weights", arithmetic.weight_dtype, padded * self.stored_depth)
+        weights = builder.pointer(
+            "weights", arithmetic.weight_dtype, padded * self.stored_depth
+        )
         bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
         multiplier = residual = None
         if self.epilogue.multiplier is not None:

@@ -102,7 +102,11 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
     kind, weight = operation.kind, operation.inputs[1].constant
     assert isinstance(kind, (Convolution, MatrixMultiply))
     if kind.finish is None:
-        code = weight_code(operation.inputs[1].dtype) if weight is None else weight_code_of(weight)
+        code = (
+            weight_code(operation.inputs[1].dtype)
+            if weight is None
+            else weight_code_of(weight)
+        )
         return arithmetic_f32(target) if code is None else coded_f32(target, code)
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
