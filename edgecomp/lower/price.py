@@ -9,8 +9,8 @@ from edgecomp.lower.program import laid_out_program
 from edgecomp.plan.operations import (
     Convolution,
     Dequantize,
-    Operation,
     MatrixMultiply,
+    Operation,
     PackedMatrixMultiply,
     Program,
     Quantize,
