@@ -9,7 +9,12 @@ from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Refusal, refuse
-from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is_excluded
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    check_names,
+    is_depthwise,
+    is_excluded,
+)
 
 #: Operators with weights, the input that they are, and the ranks that kernels take.
 WEIGHTS = {"Conv": (1, (3, 4)), "MatMul": (1, (2,)), "Gemm": (1, (2,)), "Gather": (0, (2,))}
@@ -79,7 +84,7 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
     index, ranks = WEIGHTS[node.op_type]
     if weight.ndim not in ranks or 0 in weight.shape:
         return f"its weights have the shape {list(weight.shape)}"
-    if dtype == "log2" and node.op_type == "Conv" and _is_depthwise(node, weight):
+    if dtype == "log2" and is_depthwise(node):
         return "its kernels read the taps of a depthwise convolution as float32"
     if is_constant(node.inputs[1 - index]):
         return "its other operand is constant"
@@ -89,7 +94,3 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
     if farthest > end:
         return f"its weights reach {farthest:g}, and {dtype} ends at {end:g}"
     return ""
-
-
-def _is_depthwise(node: ir.Node, weight: AnyArray) -> bool:
-    return weight.shape[1] == 1 and node.attributes.get_int("group", 1) > 1
