@@ -23,6 +23,7 @@ from edgecomp.schedules.cost import (
     operation_cost,
     streamed_part,
 )
+from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS
 from edgecomp.schedules.cpu.log2_code import are_powers
 from edgecomp.schedules.cpu.rates import traffic_cycles
 
@@ -109,6 +110,7 @@ def _weight_bytes(program: Program) -> int:
             constants[numbers] = -(-numbers.elements * operation.kind.bits // 8)
         elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
             weights = operation.inputs[1]
-            if weights.constant is not None and are_powers(weights.constant):
+            powers = weights.constant is not None and are_powers(weights.constant)
+            if powers or operation.kind.weight_bits == INT4_BITS:
                 constants[weights] = -(-weights.elements // 2)
     return sum(constants.values())

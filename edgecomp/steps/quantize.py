@@ -11,6 +11,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.ranges import Range
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.opset import convert_opset
 from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
@@ -26,7 +27,7 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import StoreWeightsPass
+from edgecomp.passes.store_weights import LEAST_OPSET, StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
@@ -238,6 +239,8 @@ def _insert(
     weights: Mapping[str, PackedWeights],
 ) -> dict[str, str]:
     """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
+    if options.four_bits and model.opset_imports.get("", 0) < LEAST_OPSET:
+        convert_opset(model, LEAST_OPSET)
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
     if precision != "auto":  # no price says yet when weights alone pay

@@ -88,8 +88,9 @@ def whole_recipe(
         chosen: names of nodes that ``auto`` leaves float behind them.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
+    integer = "w4a8" if options.precision == "w4a8" else "w8a8"
     whole: dict[str, Any] = {
-        "precision": "fp32" if floats or types else "w8a8",
+        "precision": "fp32" if floats or types else integer,
         "calibration_method": options.calibration_method,
         "per_channel": options.per_channel,
     }
@@ -97,7 +98,7 @@ def whole_recipe(
         whole["calibration_percentile"] = options.calibration_percentile
     steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
     if types:
-        steps.append({"pass": "quantize", "targets": types, "args": {"precision": "w8a8"}})
+        steps.append({"pass": "quantize", "targets": types, "args": {"precision": integer}})
     if excluded:
         steps.append({"pass": "float", "targets": excluded})
     if options.bias_correction:
@@ -153,6 +154,7 @@ def choose_for_layers(
         per_channel_except=frozenset(
             name for name, s in settings.items() if s.per_channel is not options.per_channel
         ),
+        four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)

@@ -1,0 +1,58 @@
+"""Options of the whole way from a model to a bundle."""
+
+import dataclasses
+import pathlib
+
+from edgecomp.options.budget import BudgetOptions
+from edgecomp.options.option import check_choice, option, usage
+
+TOOLCHAINS = ("auto", "require", "none")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildOptions(BudgetOptions):
+    """The whole way from a model to a bundle."""
+
+    target: str = option(
+        "host",
+        "device to compile for: a name of 'edgecomp targets', or a .toml file",
+        flags=("-t",),
+    )
+    name: str = option("", "C name of the model, by default that of its file")
+    require_full_target: bool = option(
+        False,
+        "fail when an operator has no schedule of its own and would run slowly, or, on a target "
+        "with a GPU, when one would run on the processor",
+    )
+    winograd: bool = option(
+        True,
+        "compute float 3x3 convolutions by Winograd's method where it is modelled to be "
+        "faster; their results then have another rounding error, and their weights take more "
+        "room (docs/numerics.md)",
+    )
+    cost_table: str = option(
+        "",
+        "file that 'edgecomp tune' wrote: its kernels are used before those that were measured "
+        "for the target and come with edgecomp; none: choose kernels by the cost model alone",
+        metavar="FILE|none",
+    )
+    embed_weights: bool = option(
+        False, "put the weights into the library instead of a file beside it"
+    )
+    toolchain: str = option(
+        "auto",
+        "auto: link libraries where a C compiler for the target is found; require: fail "
+        "without one; none: sources and objects only",
+        choices=TOOLCHAINS,
+    )
+    cache_dir: pathlib.Path | None = option(
+        None,
+        "where compiled kernels are kept between builds, by default $EDGECOMP_CACHE_DIR or "
+        "the user's cache folder",
+        metavar="DIR",
+    )
+
+    def _check(self) -> None:
+        check_choice("toolchain", self.toolchain, TOOLCHAINS)
+        if self.name and not (self.name.isidentifier() and self.name.isascii()):
+            raise usage("name", f"'{self.name}' is not a C identifier")
