@@ -279,7 +279,8 @@ class _Inserter:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
         space = weight_space(
-            per_channel=self._options.is_per_channel(node), bits=self._options.weight_bits(node)
+            per_channel=self._options.is_per_channel(node),
+            bits=self._options.weight_bits(node),
         )
         scales = weight_scales(
             weight, axis, space, bias=bias, activation_scale=activation.scale

@@ -64,7 +64,8 @@ class Int4LaneDot(LaneDot):
         for group in range(groups):
             halves = [
                 _sixteenfold(
-                    builder, load(operands.weights, self.weight_at(tile, operands, group, v), 16)
+                    builder,
+                    load(operands.weights, self.weight_at(tile, operands, group, v), 16),
                 )
                 for v in range(tile.vectors)
             ]
@@ -166,7 +167,8 @@ class Int4Pairs(WidenedPairs):
         split = (block >> self.shift).reshape(runs, groups, columns // 4, 4, 2, 2, 2)
         ordered = split.transpose(0, 1, 2, 4, 5, 3, 6)  # half, pair, column, element
         both = paired(
-            np.ascontiguousarray(ordered[:, :, :, 0]), np.ascontiguousarray(ordered[:, :, :, 1])
+            np.ascontiguousarray(ordered[:, :, :, 0]),
+            np.ascontiguousarray(ordered[:, :, :, 1]),
         )
         return both.reshape(-1)
 

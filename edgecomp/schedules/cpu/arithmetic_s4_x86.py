@@ -6,7 +6,14 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
-from edgecomp.schedules.builder import Expr, KernelBuilder, constant, intrinsic, load, reinterpret
+from edgecomp.schedules.builder import (
+    Expr,
+    KernelBuilder,
+    constant,
+    intrinsic,
+    load,
+    reinterpret,
+)
 from edgecomp.schedules.cpu.arithmetic import LOAD_PRESSURE, Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import broadcast_group
 from edgecomp.schedules.cpu.int4_code import paired
@@ -31,7 +38,12 @@ class _Int4(Arithmetic):
         return paired_in_groups(block >> self.shift)
 
     def words(
-        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, group: int, vector: int
+        self,
+        builder: KernelBuilder,
+        tile: RegisterTile,
+        operands: Operands,
+        group: int,
+        vector: int,
     ) -> Expr:
         """A vector's weights of a group, as they lie."""
         at = self.weight_at(tile, operands, group, vector)
@@ -149,10 +161,14 @@ class Int4Pairs(_Int4):
             for row in range(tile.rows):
                 total: Expr = None
                 for place, weight in enumerate(weights):
-                    value = broadcast_group(operands.x, operands.x_rows[row] + 4 * place, lanes)
+                    value = broadcast_group(
+                        operands.x, operands.x_rows[row] + 4 * place, lanes
+                    )
                     one = intrinsic(shorts, pairs, reinterpret(bytes_, value), weight)
                     total = one if total is None else total + one
-                added = intrinsic(f"int32x{lanes}", sums, total, constant(1, "int16", 2 * lanes))
+                added = intrinsic(
+                    f"int32x{lanes}", sums, total, constant(1, "int16", 2 * lanes)
+                )
                 tile.set(builder, row, vector, tile.get(row, vector) + added)
 
     def _unpacked(self, builder: KernelBuilder, words: Expr) -> list[Expr]:

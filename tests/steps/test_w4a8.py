@@ -1,0 +1,67 @@
+"""4-bit weights under 8-bit activations, from a model to a bundle."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from helpers.graphs import Graph, normal
+
+from edgecomp import api
+from edgecomp.errors import EdgecompError
+from edgecomp.graph.run import Runner
+from edgecomp.options import BudgetOptions, BuildOptions, QuantizeOptions
+
+
+@pytest.fixture
+def net(rng):
+    g = Graph()
+    x = g.input("x", (1, 8, 11, 12))
+    image = g("Relu", g("Conv", x, normal(rng, 32, 8, 3, 3), normal(rng, 32), name="conv"))
+    image = g("Conv", image, normal(rng, 32, 1, 3, 3), name="depthwise", group=32)
+    image = g("Relu", g("Conv", image, normal(rng, 21, 32, 1, 1), name="point"))
+    pooled = g("Flatten", g("GlobalAveragePool", image))
+    return g.proto(g("Gemm", pooled, normal(rng, 21, 50), normal(rng, 50), name="gemm"))
+
+
+@pytest.fixture
+def samples(rng):
+    return [{"x": rng.standard_normal((1, 8, 11, 12)).astype(np.float32)} for _ in range(8)]
+
+
+def test_a_bundle_computes_in_integers_what_its_file_says(net, samples, tmp_path):
+    options = BuildOptions(precision="w4a8", output=tmp_path / "bundle")
+    bundle = api.build(net, options, calibration_dataset=samples)
+    api.verify(bundle)
+    stored = {v.name: v.data_type for v in onnx.load(bundle.directory / "model.onnx").graph.initializer
+              if len(v.dims) > 1}  # fmt: skip
+    assert sorted(stored.values()) == sorted(
+        [onnx.TensorProto.INT8] + 3 * [onnx.TensorProto.INT4]
+    )
+    report = json.loads((bundle.directory / "report.json").read_text())
+    assert "w4a8 on host: weights take 0.1" in report["facts"]["gain"]["summary"]
+    held = {call["nodes"][0]: call["weights_bytes"] for call in report["calls"]}
+    assert held["conv"] == 32 * 72 // 2 + 32 * 8  # biases and multipliers
+    (found,) = bundle.run(samples[0]).values()
+    portable = api.export(bundle.directory / "model.onnx")
+    (wanted,) = Runner(portable)(samples[0]).values()
+    step = np.abs(wanted).max() / 255
+    assert np.abs(found - wanted).max() <= 3 * step
+    (real,) = Runner(api.export(net))(samples[0]).values()
+    assert np.corrcoef(found.reshape(-1), real.reshape(-1))[0, 1] > 0.98
+
+
+def test_a_recipe_says_which_layers(net, samples, tmp_path):
+    recipe = tmp_path / "recipe.yml"
+    recipe.write_text(
+        "- {pass: quantize}\n- {pass: quantize, targets: [gemm], args: {precision: w4a8}}\n"
+    )
+    options = QuantizeOptions(recipe=recipe, output=tmp_path / "q.onnx")
+    api.quantize(net, samples, options=options)
+    stored = onnx.load(tmp_path / "q.onnx").graph.initializer
+    assert sum(v.data_type == onnx.TensorProto.INT4 and len(v.dims) == 2 for v in stored) == 1
+
+
+def test_budgets_choose_by_layer():
+    with pytest.raises(EdgecompError, match="every layer gets a precision of its own"):
+        BudgetOptions(precision="w4a8", max_bytes=1000)
