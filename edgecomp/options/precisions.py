@@ -6,6 +6,8 @@ PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
     "w4a8": ("8a4w",),
+    "w8a8-dynamic": ("8da8w",),
+    "w4a8-dynamic": ("8da4w",),
     "auto": (),
     "fp16": ("float16", "f16"),
     "bf16": ("bfloat16",),
@@ -28,5 +30,7 @@ WEIGHT_TYPES = {
     "fp8-e5m2": "float8_e5m2",
     "log2": "log2",
 }
+#: Bits of a weight, by the precisions whose activations are quantized while the model runs.
+DYNAMIC_BITS = {"w8a8-dynamic": 8, "w4a8-dynamic": 4}
 #: Where a portable model keeps what was lost in each layer, as JSON.
 WEIGHTS_PROPERTY = "edgecomp.weights"

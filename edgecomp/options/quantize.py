@@ -13,7 +13,7 @@ from edgecomp.options.option import (
     set_field,
     usage,
 )
-from edgecomp.options.precisions import PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES
+from edgecomp.options.precisions import DYNAMIC_BITS, PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES
 
 WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
@@ -43,7 +43,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     precision: str = option(
         "fp32",
         "fp32: as trained; w8a8: 8-bit weights and activations; w4a8: the same with 4-bit weights, "
-        "but for depthwise convolutions; auto: w8a8 where it makes "
+        "but for depthwise convolutions; w8a8-dynamic, w4a8-dynamic: matrix products alone, whose "
+        "activations are quantized while the model runs; auto: w8a8 where it makes "
         "the model faster on --target, other layers stay float; fp16, bf16, fp8 (E4M3), "
         "fp8-e5m2: weights of all products and tables as such floats, widened in registers, "
         "while activations stay float32; log2: weights of products as powers of two in 4 bits, "
@@ -201,7 +202,10 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     "it is for quantized activations",
                     hint=f"add --precision w8a8, or leave --{name.replace('_', '-')} out",
                 )
-        if self.precision in ("fp32", *WEIGHT_TYPES) and self.calibration_data is not None:
+        if (
+            self.precision in ("fp32", *DYNAMIC_BITS, *WEIGHT_TYPES)
+            and self.calibration_data is not None
+        ):
             raise usage(
                 "calibration_data",
                 f"a model of precision {self.precision} needs no calibration",

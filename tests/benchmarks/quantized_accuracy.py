@@ -30,7 +30,7 @@ from real_models.catalogue import MODELS  # noqa: E402
 
 from edgecomp import api  # noqa: E402
 from edgecomp.cache import write_whole  # noqa: E402
-from edgecomp.options import QuantizeOptions  # noqa: E402
+from edgecomp.options import WEIGHT_TYPES, QuantizeOptions  # noqa: E402
 
 OWN = "edgecomp"
 #: Calibration samples of a seed, as a share of the model's.
@@ -95,11 +95,17 @@ class Work:
             "db": forms.signal_to_noise(outputs, self.expected),
         }
 
-    def own(self, seed):
-        """edgecomp's file of a seed, judged."""
+    def own(self, seed, setting):
+        """edgecomp's file of a seed, judged; a setting is a precision, and a method behind +."""
         feeds, _ = self.calibration(seed)
         path = self.folder / f"{OWN}{seed}.onnx"
-        api.save(api.quantize(self.source, feeds), path)
+        precision, _, method = setting.partition("+")
+        options = QuantizeOptions(
+            precision="w8a8" if precision == "defaults" else precision,
+            weight_rounding=method or "nearest",
+        )
+        samples = None if options.precision in WEIGHT_TYPES else feeds
+        api.save(api.quantize(self.source, samples, options=options), path)
         return self.judge(forms.onnxruntime_outputs(path, self.samples))
 
     def other(self, tool, python, setting, seed):
@@ -184,7 +190,7 @@ def wanted(arguments, tools):
     """
     first, *others = arguments.seeds.split(",")
     for tool in arguments.tools:
-        settings = SETTINGS.get(tool, {"defaults": {}})
+        settings = SETTINGS.get(tool, arguments.precisions.split(","))
         yield from ((tool, setting, first) for setting in settings)
         best = ranked(
             {name: {first: s[first]} for name, s in tools[tool].items() if first in s}
@@ -201,6 +207,11 @@ def main():
     parser.add_argument("--seeds", default="0,1,2", help="with commas between them")
     parser.add_argument(
         "--best", type=int, default=2, help="settings that further seeds are measured for"
+    )
+    parser.add_argument(
+        "--precisions",
+        default="defaults",
+        help="of edgecomp, with commas between them; +adaround behind one learns its rounding",
     )
     parser.add_argument("--nncf-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument(
@@ -229,7 +240,7 @@ def main():
                     continue
                 python = pythons.get(tool, sys.executable)
                 if tool == OWN:
-                    seeds[seed] = work.own(int(seed))
+                    seeds[seed] = work.own(int(seed), setting)
                 else:
                     seeds[seed] = work.other(tool, python, setting, int(seed))
                 print(name, tool, setting, seed, seeds[seed], file=sys.stderr, flush=True)

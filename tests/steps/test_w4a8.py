@@ -65,3 +65,34 @@ def test_a_recipe_says_which_layers(net, samples, tmp_path):
 def test_budgets_choose_by_layer():
     with pytest.raises(EdgecompError, match="every layer gets a precision of its own"):
         BudgetOptions(precision="w4a8", max_bytes=1000)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("w8a8-dynamic", 8), ("w4a8-dynamic", 4)])
+def test_products_quantized_while_the_model_runs(precision, bits, rng, tmp_path):
+    g = Graph()
+    x = g.input("x", (7, 37))
+    first = g("Relu", g("Gemm", x, normal(rng, 90, 37), normal(rng, 90), name="a", transB=1))
+    second = g("MatMul", x, normal(rng, 37, 90), name="b")
+    model = g.proto(g("MatMul", g("Add", first, second), normal(rng, 90, 21), name="c"))
+    bundle = api.build(model, BuildOptions(precision=precision, output=tmp_path / "bundle"))
+    api.verify(bundle)
+    assert f"{precision} on host: weights take 0." in bundle.report["facts"]["gain"]["summary"]
+    proto = onnx.load(bundle.directory / "model.onnx")
+    operators = [node.op_type for node in proto.graph.node]
+    assert operators.count("DynamicQuantizeLinear") == 2  # a and b share theirs
+    assert operators.count("MatMulInteger") == 3
+    feeds = {"x": rng.standard_normal((7, 37)).astype(np.float32)}
+    (found,) = bundle.run(feeds).values()
+    (wanted,) = Runner(api.export(bundle.directory / "model.onnx"))(feeds).values()
+    np.testing.assert_allclose(found, wanted, atol=0.01 * np.abs(wanted).max())
+    held = [call["weights_bytes"] for call in bundle.report["calls"]]
+    rounded = -(-37 // (4 if bits == 8 else 8)) * (4 if bits == 8 else 8)
+    assert rounded * 96 * bits // 8 + 96 * 16 in held
+    again = api.build(bundle.directory / "model.onnx", BuildOptions(output=tmp_path / "again"))
+    (same,) = again.run(feeds).values()
+    np.testing.assert_array_equal(same, found)
+
+
+def test_they_need_no_calibration_and_no_recipe(tmp_path):
+    with pytest.raises(EdgecompError, match="needs no calibration"):
+        QuantizeOptions(precision="w4a8-dynamic", calibration_data="images")
