@@ -19,7 +19,7 @@ _LARGEST_FEW_BITS_BIAS = _LARGEST_BIAS / 16
 _FEW_BITS = 4
 #: What the largest magnitude of a channel may become in 4 bits: whole numbers, so that weights that
 #: were rounded before keep their scale, and more than there are, so that some are clipped.
-_REACHES = (*range(1, 8), *np.linspace(7.5, 18.75, 31))
+_REACHES = (*range(1, 9), *np.linspace(7.5, 18.75, 31))
 #: Weights of channels below this times 127 are stored as zero. With the smallest activation
 #: scale it keeps the scale of a bias a normal float32.
 _SMALLEST_WEIGHT_SCALE = 2.0**-64

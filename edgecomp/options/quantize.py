@@ -227,6 +227,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             "symmetric": not self.symmetric,
             "weight_ranges": self.weight_ranges != "mse",
         }
+        if self.precision == "w4a8":
+            given["method"] = False
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):
                 raise usage(

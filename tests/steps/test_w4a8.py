@@ -96,3 +96,28 @@ def test_products_quantized_while_the_model_runs(precision, bits, rng, tmp_path)
 def test_they_need_no_calibration_and_no_recipe(tmp_path):
     with pytest.raises(EdgecompError, match="needs no calibration"):
         QuantizeOptions(precision="w4a8-dynamic", calibration_data="images")
+
+
+def test_products_are_rounded_for_their_inputs(rng, tmp_path):
+    g = Graph()
+    x = g.input("x", (12, 64))
+    wide = g("Relu", g("Gemm", x, normal(rng, 80, 64), normal(rng, 80), name="a", transB=1))
+    model = g.proto(g("MatMul", wide, normal(rng, 80, 40), name="b"))
+    mix = rng.standard_normal((64, 64)) * np.linspace(0.1, 2, 64)
+    feeds = [
+        {"x": (rng.standard_normal((12, 64)) @ mix).astype(np.float32)} for _ in range(12)
+    ]
+    (real,) = Runner(api.export(model))(feeds[0]).values()
+    lost = {}
+    for method in ("rtn", "gptq"):
+        options = QuantizeOptions(precision="w4a8", method=method)
+        quantized = api.quantize(model, feeds, options=options)
+        (found,) = Runner(quantized)(feeds[0]).values()
+        lost[method] = ((found - real) ** 2).sum() / (real**2).sum()
+    assert lost["gptq"] < 0.8 * lost["rtn"]
+    rows = json.loads(quantized.metadata_props["edgecomp.weights"])
+    assert [row["method"] for row in rows] == ["gptq", "gptq"]
+    assert all(row["error"] < row["rtn_error"] for row in rows)
+    stored = [v.const_value.numpy() for v in quantized.graph.initializers.values()
+              if v.dtype.name == "INT4" and len(v.shape) == 2]  # fmt: skip
+    assert len(stored) == 2
