@@ -30,7 +30,7 @@ from real_models.catalogue import MODELS  # noqa: E402
 
 from edgecomp import api  # noqa: E402
 from edgecomp.cache import write_whole  # noqa: E402
-from edgecomp.options import WEIGHT_TYPES, QuantizeOptions  # noqa: E402
+from edgecomp.options import DYNAMIC_BITS, WEIGHT_TYPES, QuantizeOptions  # noqa: E402
 
 OWN = "edgecomp"
 #: Calibration samples of a seed, as a share of the model's.
@@ -104,7 +104,8 @@ class Work:
             precision="w8a8" if precision == "defaults" else precision,
             weight_rounding=method or "nearest",
         )
-        samples = None if options.precision in WEIGHT_TYPES else feeds
+        plain = options.precision in (*DYNAMIC_BITS, *WEIGHT_TYPES)
+        samples = None if plain else feeds
         api.save(api.quantize(self.source, samples, options=options), path)
         return self.judge(forms.onnxruntime_outputs(path, self.samples))
 

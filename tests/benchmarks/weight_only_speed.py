@@ -5,7 +5,8 @@
 
 ``build`` makes bundles of the products of a transformer's layers (query, key and value, output, up,
 down; with a Relu between) for this machine, in float32, with weights as floats of 16 and 8 bits, as
-powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, and with signs; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
+powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with signs, and with
+8-bit activations; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
 that does something else too only the ratios say anything, and they little.
 """
 
@@ -22,6 +23,7 @@ from edgecomp.options import BenchmarkOptions, BuildOptions
 
 _FORMS = (
     "fp32", "fp16", "bf16", "fp8", "fp8-e5m2", "log2", "w8a16", "w4a16", "w3a16", "w2a16", "binary",
+    "w8a8", "w4a8", "w8a8-dynamic", "w4a8-dynamic",
 )  # fmt: skip
 _ROUNDS = 3
 
@@ -51,8 +53,14 @@ def build(folder, width, layers, rows, forms):
     path = folder / "products.onnx"
     onnx.save(products(width, layers, rows), path)
     for form in forms:
-        options = BuildOptions(precision=form, output=folder / form, force=True)
-        api.build(str(path), options)
+        method = "rtn" if form == "w4a8" else None
+        options = BuildOptions(
+            precision=form, method=method, output=folder / form, force=True
+        )
+        random, samples = np.random.default_rng(1), None
+        if form in ("w8a8", "w4a8"):
+            samples = [{"x": random.standard_normal((rows, width), np.float32)}] * 4
+        api.build(str(path), options, calibration_dataset=samples)
         print(form, flush=True)
 
 

@@ -111,3 +111,22 @@ def test_weights_are_as_small_as_their_type(dtype):
     (call,) = convolution.emit(operation, HOSTS[1])
     bits = 4 if dtype == "log2" else 8 * numpy_dtype(dtype).itemsize
     assert call.arguments[1].array.nbytes == 64 * 64 * 9 * bits // 8
+
+
+@pytest.mark.parametrize("target", ALL, ids=lambda t: t.name)
+def test_powers_leave_alone_what_lies_behind_a_row(target):
+    """Several elements of K share a register of weights, and the next row may be infinite."""
+    weight = powers_of_two(np.random.default_rng(0), (5, 20))
+    inputs = [
+        Value("x", (2, 5), "float32"),
+        Value("w", weight.shape, weight.dtype.name, constant=weight),
+        Value("b", (20,), "float32", constant=np.zeros(20, np.float32)),
+    ]
+    operation = Operation(MatrixMultiply(), inputs, [Value("y", (2, 20), "float32")])
+    x = np.ones((2, 5), np.float32)
+    x[1] = np.inf
+    found = run_calls(
+        matrix_multiply.emit(operation, target), target, {inputs[0]: x.reshape(-1)}
+    )
+    wanted = weight.astype(np.float32).sum(axis=0)
+    np.testing.assert_allclose(found[operation.output].reshape(2, 20)[0], wanted, atol=1e-5)
