@@ -54,9 +54,7 @@ def build(folder, width, layers, rows, forms):
     onnx.save(products(width, layers, rows), path)
     for form in forms:
         method = "rtn" if form == "w4a8" else None
-        options = BuildOptions(
-            precision=form, method=method, output=folder / form, force=True
-        )
+        options = BuildOptions(precision=form, method=method, output=folder / form, force=True)
         random, samples = np.random.default_rng(1), None
         if form in ("w8a8", "w4a8"):
             samples = [{"x": random.standard_normal((rows, width), np.float32)}] * 4

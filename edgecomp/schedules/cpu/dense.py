@@ -92,6 +92,7 @@ def emit_dense(
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight, bias)
     if isinstance(arithmetic, Int4Arithmetic) and arithmetic.shift:
+        assert kind.finish is not None
         small = scaled(weight, bias, kind.finish)
         assert small is not None
         weight, bias = small.weight, small.bias
