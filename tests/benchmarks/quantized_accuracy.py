@@ -163,10 +163,11 @@ def table(results):
                 reasons = {r.get("error", "") for s in settings.values() for r in s.values()}
                 yield f"| {name} | {facts['float']:.2f} | {tool} | none works: {'; '.join(sorted(reasons))[:200]} | | | |"
                 continue
-            rows = list(settings[best].values())
-            right = ", ".join(f"{row['success']:.2f}" for row in rows)
-            drop, db = (np.mean([row[key] for row in rows]) for key in ("drop", "db"))
-            yield f"| {name} | {facts['float']:.2f} | {tool} | {best} | {right} | {drop:.2f} | {db:.1f} |"
+            for setting in settings if tool == OWN else [best]:
+                rows = list(settings[setting].values())
+                right = ", ".join(f"{row['success']:.2f}" for row in rows)
+                drop, db = (np.mean([row[key] for row in rows]) for key in ("drop", "db"))
+                yield f"| {name} | {facts['float']:.2f} | {tool} | {setting} | {right} | {drop:.2f} | {db:.1f} |"
 
 
 def summary(results):
