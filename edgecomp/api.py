@@ -1,6 +1,7 @@
 """The steps joined: what ``import edgecomp`` and the command line offer."""
 
 import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -60,36 +61,25 @@ def build(
     Raises:
         EdgecompError: anything that is wrong with the input; nothing is left half-written.
     """
-    from edgecomp.bundle.directory import check_free
     from edgecomp.bundle.record import find_record, keeping, record_key
     from edgecomp.bundle.write import write_bundle
+    from edgecomp.steps.save_recipe import save_recipe
 
     options = options or BuildOptions()
     if options.output is None:
         raise EdgecompError(Code.USAGE, "no output folder is given", hint="set output")
-    check_free(options.output, force=options.force)
+    _require_output_free(model, options)
     target = load_target(options.target)
+    given: dict[str, Any] = {
+        "args": args, "kwargs": kwargs, "calibration_dataset": calibration_dataset
+    }  # fmt: skip
     if options.has_budget:
         with scratch_folder() as scratch:
-            chosen, _ = within_budget(
-                model,
-                options,
-                progress,
-                args=args,
-                kwargs=kwargs,
-                calibration_dataset=calibration_dataset,
-                recipe=pathlib.Path(scratch) / "recipe.yaml",
-            )
-            return build(
-                model,
-                chosen,
-                progress,
-                args=args,
-                kwargs=kwargs,
-                calibration_dataset=calibration_dataset,
-            )
-    given = (args, kwargs, calibration_dataset)
-    key = record_key(model, options, target) if given == (None, None, None) else ""
+            recipe = pathlib.Path(scratch) / "recipe.yaml"
+            chosen, _ = within_budget(model, options, progress, recipe=recipe, **given)
+            return build(model, chosen, progress, **given)
+    is_file_alone = all(each is None for each in given.values())
+    key = record_key(model, options, target) if is_file_alone else ""
     record = find_record(key, options.cache_dir)
     meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
@@ -208,23 +198,17 @@ def quantize(
         args: example inputs of a torch module.
     """
     from edgecomp.steps.prepare import prepare
+    from edgecomp.steps.save_recipe import save_recipe
 
+    _require_by_name(calibration_dataset)
     options = options or QuantizeOptions(precision="w8a8")
-    if options.output is not None:
-        require_free(options.output, model, force=options.force)
+    _require_output_free(model, options)
     if isinstance(options, BudgetOptions) and options.has_budget:
+        given: dict[str, Any] = {"args": args, "calibration_dataset": calibration_dataset}
         with scratch_folder() as scratch:
-            chosen, _ = within_budget(
-                model,
-                options,
-                progress,
-                args=args,
-                calibration_dataset=calibration_dataset,
-                recipe=pathlib.Path(scratch) / "recipe.yaml",
-            )
-            return quantize(
-                model, calibration_dataset, options=chosen, progress=progress, args=args
-            )
+            recipe = pathlib.Path(scratch) / "recipe.yaml"
+            chosen, _ = within_budget(model, options, progress, recipe=recipe, **given)
+            return quantize(model, options=chosen, progress=progress, **given)
     target = load_target(options.target) if options.target else None
     with errors_about(model):
         prepared = prepare(
@@ -255,23 +239,28 @@ def within_budget(
         args: example inputs of a torch module.
         kwargs: keyword example inputs of a torch module.
         calibration_dataset: samples, where ``options.calibration_data`` is not given.
-        recipe: file that what was found is written to; ``options.save_recipe`` before it.
+        recipe: file that what was found is written to, see ``options.RECIPE_SUFFIXES``;
+            ``options.save_recipe`` before it.
 
     Returns:
         Options without budgets that build by that recipe, and what was tried.
 
     Raises:
-        EdgecompError: what ``steps.budget.search_budget`` raises; OUTPUT_UNWRITABLE.
+        EdgecompError: what ``steps.budget.search_budget`` raises; OUTPUT_EXISTS,
+            OUTPUT_UNWRITABLE.
     """
+    from edgecomp.budget.result import describe
+    from edgecomp.recipe.read import recipe_of
+    from edgecomp.recipe.write import write_recipe
     from edgecomp.steps.budget import search_budget
-    from edgecomp.steps.budget_files import by_recipe, require_form, write_recipe
+    from edgecomp.steps.budget_files import by_recipe
 
-    path = options.save_recipe or recipe
-    if path is None:
+    options = dataclasses.replace(options, save_recipe=options.save_recipe or recipe)
+    if options.save_recipe is None:
         raise EdgecompError(
             Code.USAGE, "no file for the recipe is given", hint="set save_recipe"
         )
-    require_form(path)
+    _require_output_free(model, options)
     target = load_target(options.target) if options.target else None
     with errors_about(model):
         report = search_budget(
@@ -283,8 +272,8 @@ def within_budget(
             dataset=calibration_dataset,
             target=target,
         )
-    write_recipe(report, path)
-    return by_recipe(options, path), report
+    write_recipe(recipe_of(list(report.recipe)), options.save_recipe, [describe(report.best)])
+    return by_recipe(options, options.save_recipe), report
 
 
 def finetune(
@@ -321,11 +310,11 @@ def finetune(
     """
     from edgecomp.steps.finetune import finetune as train
 
+    _require_by_name(loss, calibration_dataset)
     options = options or QuantizeOptions(precision="w8a8")
-    if options.output is not None:
-        require_free(options.output, model, force=options.force)
+    _require_output_free(model, options)
     with errors_about(model):
-        trained, facts = train(
+        trained = train(
             model,
             batches,
             loss,
@@ -337,7 +326,6 @@ def finetune(
             learning_rate=learning_rate,
             step_learning_rate=step_learning_rate,
         )
-    save_recipe(facts, options)
     if options.output is not None:
         save(trained, options.output)
     return trained
@@ -367,6 +355,7 @@ def debug(
     from edgecomp.steps.debug import debug as find_layers
     from edgecomp.steps.debug_files import require_writable, write_files
 
+    _require_by_name(calibration_dataset)
     options = options or DebugOptions()
     require_writable(options, model)
     target = load_target(options.target) if options.target else None
@@ -376,30 +365,6 @@ def debug(
         )
     write_files(report, options)
     return report
-
-
-def save_recipe(facts: Mapping[str, Any], options: QuantizeOptions) -> None:
-    """Write the recipe that a model was quantized by where the options ask for it."""
-    if options.save_recipe is None:
-        return
-    from edgecomp.cache import write_whole
-    from edgecomp.recipe.read import recipe_of
-
-    steps = facts.get("quantization", {}).get("recipe")
-    if steps is None:
-        raise EdgecompError(
-            Code.USAGE,
-            "--save-recipe: the model was not quantized here, there is no recipe of it",
-            hint="leave --save-recipe out",
-        )
-    try:
-        write_whole(options.save_recipe, recipe_of(steps).text().encode())
-    except OSError as error:
-        raise EdgecompError(
-            Code.OUTPUT_UNWRITABLE,
-            f"cannot write: {error.strerror}",
-            path=str(options.save_recipe),
-        ) from error
 
 
 def open(path: pathlib.Path | str) -> "Bundle":  # noqa: A001 - the word of the field
@@ -480,46 +445,11 @@ def check(
         constants: contents as for ``--constant``.
         bounds: as for ``--bound``.
     """
-    from edgecomp.frontend.bound_spec import parse_bound_specs
-    from edgecomp.frontend.constant_spec import parse_constant_specs
-    from edgecomp.frontend.input_spec import parse_input_specs
-    from edgecomp.frontend.load import load_model
-    from edgecomp.graph.narrow_weights import has_narrow_weights
-    from edgecomp.graph.qdq import is_quantized
-    from edgecomp.graph.verify import is_whole
-    from edgecomp.lower.check import check_model
-    from edgecomp.lower.lower import Variant
-    from edgecomp.passes.pipeline import float_passes, quantized_passes, run_passes
-    from edgecomp.steps.dynamic import symbols_of, typical_sizes
+    from edgecomp.steps.check import check as look_at
 
     wanted = [t if isinstance(t, Target) else load_target(t) for t in targets]
-
-    def read(sizes: Mapping[str, int] | None = None) -> "ir.Model":
-        loaded = load_model(
-            model,
-            inputs=parse_input_specs(inputs),
-            constants=parse_constant_specs(constants),
-            static=False,
-            sizes=sizes,
-            bounds=parse_bound_specs(bounds),
-        )
-        # Passes rely on known shapes; without them there is no program to look at either, only
-        # operators.
-        if is_whole(loaded.graph):
-            quantized = is_quantized(loaded) or has_narrow_weights(loaded)
-            run_passes(loaded, quantized_passes() if quantized else float_passes())
-        return loaded
-
     with errors_about(model):
-        largest = read()
-        symbols = symbols_of(largest)
-        variants = []
-        if symbols and is_whole(largest.graph):
-            variants = [
-                Variant({s: sizes[s.name] for s in symbols}, read(sizes))
-                for sizes in typical_sizes(symbols)
-            ]
-        return check_model(largest, wanted, symbols, variants)
+        return look_at(model, wanted, inputs, constants, bounds)
 
 
 def save(model: "ir.Model", path: pathlib.Path) -> None:
@@ -529,17 +459,41 @@ def save(model: "ir.Model", path: pathlib.Path) -> None:
     """
     from edgecomp.cache import write_whole
     from edgecomp.graph.portable import serialize
+    from edgecomp.writable import writable
 
     data_path = path.with_name(f"{path.name}.data")
     content, data = serialize(model, data_path.name)
-    try:
+    with writable(path):
         if data:  # first: no model names a file that is not there
             write_whole(data_path, data)
         write_whole(path, content)
-    except OSError as error:
-        raise EdgecompError(
-            Code.OUTPUT_UNWRITABLE, f"cannot write: {error.strerror}", path=str(path)
-        ) from error
+
+
+def _require_by_name(*given: Any) -> None:
+    """Refuse options where something else stands."""
+    for each in given:
+        if isinstance(each, QuantizeOptions):
+            raise EdgecompError(
+                Code.USAGE,
+                f"{type(each).__name__} in the place of another argument",
+                hint="give it by name: options=...",
+            )
+
+
+def _require_output_free(model: Any, options: QuantizeOptions) -> None:
+    """Refuse an output that must not be written, before any work is done.
+
+    Raises:
+        EdgecompError: OUTPUT_EXISTS.
+    """
+    from edgecomp.bundle.directory import check_free
+
+    if options.output is None:
+        return
+    if isinstance(options, BuildOptions):
+        check_free(options.output, force=options.force)
+    else:
+        require_free(options.output, model, force=options.force)
 
 
 def _device(bundle: "Bundle", spec: str) -> "Device":

@@ -121,7 +121,10 @@ class Session:
         self._library = load_library(library)
         self._model = read_model(self._library, library, model)
         options, kept = self._options(weights, threads, skip_hash, thread_shares)
-        kept += _name_device(options, device, device_cache)
+        if device is not None:  # ctypes keeps texts as long as the options
+            options.device_name = device.encode()
+        if device_cache is not None:
+            options.device_cache = bytes(device_cache)
         self._check(
             self._library.ec_session_open(
                 ctypes.byref(self._model), ctypes.byref(options), ctypes.byref(self._handle)
@@ -336,20 +339,6 @@ class Session:
             hint=hint,
             path=str(self._path),
         )
-
-
-def _name_device(
-    options: EcOpenOptions, device: str | None, cache: Path | None
-) -> list[object]:
-    """Set the device's options; returns what must stay alive while they are used."""
-    kept: list[object] = []
-    if device is not None:
-        options.device_name = device.encode()
-        kept.append(options.device_name)
-    if cache is not None:
-        options.device_cache = bytes(cache)
-        kept.append(options.device_cache)
-    return kept
 
 
 def _fitting(port: PortInfo, inputs: Mapping[str, Array], *, dynamic: bool = False) -> Array:

@@ -35,6 +35,7 @@ LAYERS = (
         "onnx_ir_import",
         "tvm_import",
         "user_files",
+        "writable",
     },
     {"buffers"},
     {"cache_folder", "held"},

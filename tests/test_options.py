@@ -9,8 +9,10 @@ from edgecomp import options
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import (
     BenchmarkOptions,
+    BudgetOptions,
     BuildOptions,
     CheckOptions,
+    DebugOptions,
     QuantizeOptions,
     RunOptions,
     TalkOptions,
@@ -63,6 +65,15 @@ def test_defaults_are_valid(cls):
         (QuantizeOptions, {"calibration_percentile": 101.0}, "--calibration-percentile", ""),
         (QuantizeOptions, {"num_samples": 0}, "--num-samples", ""),
         (QuantizeOptions, {"seed": -1}, "--seed", ""),
+        (
+            QuantizeOptions,
+            {"precision": "w8a8", "save_recipe": pathlib.Path("r.toml")},
+            "--save-recipe",
+            ".yaml",
+        ),
+        (DebugOptions, {"output": pathlib.Path("r.toml")}, "--output", ".yaml"),
+        (DebugOptions, {"apply": pathlib.Path("recipe")}, "--apply", ".yaml"),
+        (BudgetOptions, {"precision": "fp16", "max_bytes": 9}, "--precision", "budgets"),
         (QuantizeOptions, {"mean": (1.0, 2.0)}, "--mean", ""),
         (QuantizeOptions, {"mean": (127.5,)}, "--mean", "255"),
         (QuantizeOptions, {"std": (float("nan"),)}, "--std", ""),
@@ -126,3 +137,9 @@ def test_engines_to_compare_with():
         with pytest.raises(EdgecompError) as caught:
             BenchmarkOptions(**wrong)
         assert caught.value.code is Code.USAGE
+
+
+def test_a_path_may_be_a_text():
+    given = QuantizeOptions(output="model.onnx", save_recipe="recipe.yaml", precision="w8a8")
+    assert given.output == pathlib.Path("model.onnx")
+    assert given.save_recipe == pathlib.Path("recipe.yaml")

@@ -26,8 +26,6 @@ from edgecomp.graph.labeling import Flow, flow_cost
 COSTS = ("noise", "bytes", "seconds")
 #: Of the costs that are not minimised: enough to choose among equals, too little for more.
 _TIE = 1e-7
-#: What floating point, and the tolerance of the solver, leave of a limit.
-SLACK = 1e-6
 
 Real = npt.NDArray[np.float64]
 

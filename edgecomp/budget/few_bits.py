@@ -33,17 +33,17 @@ def with_few_bits(
         few = {}
         for precision in precisions if len(products) == 1 else ():
             depth, columns = shapes[products[0]]
-            saved = 4 * depth * columns - packed_bytes(depth, columns, precision, block)
+            saved = 4 * depth * columns - _packed_bytes(depth, columns, precision, block)
             seconds = group.float_seconds * time(precision, group)
             few[precision] = (group.float_bytes - saved, seconds)
         changed.append(dataclasses.replace(group, few=few))
     return dataclasses.replace(groups, groups=tuple(changed))
 
 
-def packed_bytes(depth: int, columns: int, precision: str, block: int) -> int:
-    """Of a matrix with a scale for each block of a column; three bits are stored as four."""
-    bits = {3: 4}.get(WEIGHT_BITS[precision], WEIGHT_BITS[precision])
-    return -(-depth * columns * bits // 8) + -(-depth // block) * columns * _SCALE
+def _packed_bytes(depth: int, columns: int, precision: str, block: int) -> int:
+    """Of a matrix of 8 or 4 bits with a scale for each block of a column."""
+    numbers = -(-depth * columns * WEIGHT_BITS[precision] // 8)
+    return numbers + -(-depth // block) * columns * _SCALE
 
 
 def time_ratio(

@@ -9,11 +9,10 @@ takes them, for functions that need no labels of their own; a function of one pa
 What is returned is a number, or a tuple that begins with one.
 """
 
-import importlib.util
+import contextlib
 import inspect
 import math
 import pathlib
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray
-from edgecomp.user_files import without_byte_code
+from edgecomp.user_files import import_file
 
 _FORM = (
     "the function takes run, or run and data; run({input: array}) gives {output: array}; it "
@@ -114,7 +113,6 @@ class Metric:
     """
 
     def __init__(self, spec: str) -> None:
-        self.spec = spec
         self._path, self._function = _load(spec)
         self._name = spec.rpartition(":")[2]
         self._takes_data = _parameters(self._function) > 1
@@ -140,11 +138,10 @@ class Metric:
         except (Exception, SystemExit) as error:  # anything can go wrong in user code
             raise self._raised(error, what) from error
         value = found[0] if isinstance(found, tuple) and found else found
-        if isinstance(value, np.ndarray) and value.size == 1:
-            value = value.item()
         item = getattr(value, "item", None)
-        if callable(item) and not isinstance(value, np.ndarray):
-            value = item()  # numbers of numpy and torch
+        if callable(item):  # numbers of numpy and torch; it raises where there are several
+            with contextlib.suppress(Exception):
+                value = item()
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._invalid(
                 f"{self._name}() returned {_described(found)} for {what}, not a number",
@@ -207,18 +204,8 @@ def _load(spec: str) -> tuple[pathlib.Path, Function]:
 
 
 def _imported(path: pathlib.Path) -> Any:
-    name = f"edgecomp_metric_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # classes of the file look themselves up there
-    folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # the file may import its neighbours, later too
     try:
-        with without_byte_code():
-            spec.loader.exec_module(module)
+        return import_file(path, f"edgecomp_metric_{path.stem}")
     except (Exception, SystemExit) as error:  # anything can go wrong in user code
         lines = traceback.format_exception_only(error)
         raise EdgecompError(
@@ -228,7 +215,6 @@ def _imported(path: pathlib.Path) -> Any:
             path=str(path),
             hint="run the file with Python alone first",
         ) from error
-    return module
 
 
 def _line(error: BaseException, path: pathlib.Path) -> str:

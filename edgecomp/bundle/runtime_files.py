@@ -44,14 +44,13 @@ def runtime_files(devices: tuple[int, ...] = ()) -> RuntimeFiles:
     folder = resource_folder("runtime")
     lists = [folder / "sources.txt", folder / "runner_sources.txt"]
     library, runner = (_source_list(path.read_text(encoding="utf-8")) for path in lists)
-    left_out = [folder / "src" / "device" / name for name in DEVICES.values()]
+    folders = {n: folder / "src" / "device" / name for n, name in DEVICES.items()}
     for device in devices:
-        own = left_out.pop(left_out.index(folder / "src" / "device" / DEVICES[device]))
-        library = _with_device(library, folder, own)
+        library = _with_device(library, folder, folders.pop(device))
     headers = [
         path
         for path in (*(folder / "src").rglob("*.h"), *(folder / "tools").glob("*.h"))
-        if path.parent not in left_out
+        if path.parent not in folders.values()
     ]
     places = {
         f"{HEADERS}/{path.relative_to(folder / 'include').as_posix()}": path

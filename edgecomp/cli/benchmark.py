@@ -7,10 +7,10 @@ import click
 
 from edgecomp.cache import write_whole
 from edgecomp.cli.bundles import bundle_argument
-from edgecomp.cli.files import writable
 from edgecomp.cli.flags import with_options
 from edgecomp.cli.talk import Talk
 from edgecomp.options import BenchmarkOptions
+from edgecomp.writable import writable
 
 
 @click.command("benchmark")

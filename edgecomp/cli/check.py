@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from edgecomp.cli.files import writable
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
 from edgecomp.device.load import HOST, list_targets, load_target
 from edgecomp.errors import ExitCode
 from edgecomp.options import CheckOptions
+from edgecomp.writable import writable
 
 _HELP = f"""Say which operators of a model run how on which target.
 

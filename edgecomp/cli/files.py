@@ -1,24 +1,7 @@
 """Files that verbs write."""
 
-import contextlib
-import pathlib
 import re
-from collections.abc import Iterable, Iterator
-
-from edgecomp.errors import Code, EdgecompError
-
-
-@contextlib.contextmanager
-def writable(path: pathlib.Path) -> Iterator[None]:
-    """Turn the system's refusal to write into an error that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise EdgecompError(
-            Code.OUTPUT_UNWRITABLE,
-            f"cannot be written: {error.strerror or error}",
-            path=str(error.filename or path),
-        ) from error
+from collections.abc import Iterable
 
 
 def safe_names(names: Iterable[str]) -> list[str]:

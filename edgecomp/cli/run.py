@@ -53,7 +53,8 @@ def _save(outputs: Mapping[str, Any], folder: pathlib.Path | None) -> dict[str, 
     import numpy as np
 
     from edgecomp.cache import write_whole
-    from edgecomp.cli.files import safe_names, writable
+    from edgecomp.cli.files import safe_names
+    from edgecomp.writable import writable
 
     files = {}
     with writable(folder):

@@ -9,16 +9,13 @@ cpu = "host"         # target whose core, board and toolchain it has
 """
 
 import dataclasses
-import re
-from collections.abc import Mapping
-from typing import Any
 
+from edgecomp.device.checks import check_choice, check_names, check_positive
 from edgecomp.device.target import Gpu, Target
-from edgecomp.records import RecordError, read_record
+from edgecomp.records import RecordError
 
 APIS = ("opencl",)
 FEATURES = ("fp16", "int8_dot")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,28 +31,17 @@ class GpuFile:
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in (self.name, *self.aliases):
-            if not _NAME.fullmatch(name):
-                key = "name" if name == self.name else "aliases"
-                raise RecordError(key, f"'{name}' is not lower case letters, digits and ._-")
-        _check_choice("gpu.api", self.gpu.api, APIS)
+        check_names(self.name, self.aliases)
+        check_choice("gpu.api", self.gpu.api, APIS)
         for feature in sorted(self.gpu.features):
-            _check_choice("gpu.features", feature, FEATURES)
-        for field in dataclasses.fields(self.gpu):
-            value = getattr(self.gpu, field.name)
-            if isinstance(value, int) and value <= 0:
-                raise RecordError(
-                    f"gpu.{field.name}", f"expected a positive number, found {value}"
-                )
+            check_choice("gpu.features", feature, FEATURES)
+        check_positive(self.gpu, "gpu")
+        if self.gpu.group_items > self.gpu.most_group_items:
+            most = f"more than gpu.most_group_items = {self.gpu.most_group_items}"
+            raise RecordError("gpu.group_items", most)
 
     def beside(self, cpu: Target) -> Target:
-        """The target with this GPU beside a processor.
-
-        Raises:
-            RecordError: where the processor's target has a GPU of its own.
-        """
-        if cpu.gpu is not None:
-            raise RecordError("cpu", f"target '{cpu.name}' has a GPU of its own")
+        """The target with this GPU beside a processor."""
         return dataclasses.replace(
             cpu,
             name=self.name,
@@ -65,17 +51,3 @@ class GpuFile:
             cpu=self.cpu,
             sources={**cpu.sources, **self.sources},
         )
-
-
-def read_gpu_file(table: Mapping[str, Any]) -> GpuFile:
-    """The record of a file.
-
-    Raises:
-        RecordError: a key or a value that does not fit.
-    """
-    return read_record(GpuFile, table)
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RecordError(key, f"unknown '{value}'", "known: " + ", ".join(choices))

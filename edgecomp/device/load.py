@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
 
 from edgecomp.device.host import detect_host
 from edgecomp.device.read import read_names, read_target
@@ -24,10 +25,15 @@ def load_target(name: str) -> Target:
         EdgecompError: ``TARGET_UNKNOWN`` with the nearest name, ``TARGET_INVALID``,
             ``FILE_MISSING``.
     """
+    return _load(name, _load)
+
+
+def _load(name: str, cpu_target: Callable[[str], Target] | None = None) -> Target:
+    """As ``load_target``; ``cpu_target`` is ``read_target``'s."""
     if name == HOST:
         return detect_host()
     if "/" in name or name.endswith(".toml"):
-        return read_target(pathlib.Path(name), load_target)
+        return read_target(pathlib.Path(name), cpu_target)
     wanted = name.lower().replace("_", "-")
     names = _names()
     if wanted not in names:
@@ -36,12 +42,22 @@ def load_target(name: str) -> Target:
             f"no target is called '{name}'",
             hint=f"{nearest_hint(wanted, [*names, HOST])} 'edgecomp targets' lists them",
         )
-    return read_target(names[wanted], load_target)
+    return read_target(names[wanted], cpu_target)
 
 
 def list_targets() -> list[Target]:
-    """The targets that have a file, sorted by name; ``host`` is not among them."""
-    return [read_target(path, load_target) for path in _files()]
+    """The targets that have a file, sorted by name; ``host`` is not among them.
+
+    Where this machine is none that edgecomp knows, those with a GPU beside it are left out.
+    """
+    targets = []
+    for path in _files():
+        try:
+            targets.append(read_target(path, _load))
+        except EdgecompError as error:
+            if error.code is not Code.TARGET_UNKNOWN:
+                raise
+    return targets
 
 
 def _files() -> list[pathlib.Path]:

@@ -8,14 +8,14 @@ import dataclasses
 import os
 import pathlib
 import platform
-import re
 import struct
 import sys
 import tomllib
 from collections.abc import Callable
 from typing import Any
 
-from edgecomp.device.gpu_file import read_gpu_file
+from edgecomp.device.checks import check_choice, check_names, check_positive
+from edgecomp.device.gpu_file import GpuFile
 from edgecomp.device.target import Board, Core, Emulator, Target, Toolchain
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.records import RecordError, read_record
@@ -43,8 +43,6 @@ _TVM_KEYS = (
     "vector-width",
 )
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _File:
@@ -63,20 +61,17 @@ class _File:
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_choice("activation_dtype", self.activation_dtype, ACTIVATION_DTYPES)
-        _check_choice("core.isa", self.core.isa, ISAS)
+        check_choice("activation_dtype", self.activation_dtype, ACTIVATION_DTYPES)
+        check_choice("core.isa", self.core.isa, ISAS)
         for feature in sorted(self.core.features):
-            _check_choice("core.features", feature, FEATURES[self.core.isa])
-        for name in (self.name, *self.aliases):
-            if not _NAME.fullmatch(name):
-                key = "name" if name == self.name else "aliases"
-                raise RecordError(key, f"'{name}' is not lower case letters, digits and ._-")
+            check_choice("core.features", feature, FEATURES[self.core.isa])
+        check_names(self.name, self.aliases)
         for key in self.tvm:
-            _check_choice("tvm", key, _TVM_KEYS)
+            check_choice("tvm", key, _TVM_KEYS)
         if self.tvm.get("kind") != "llvm":
             raise RecordError("tvm.kind", "expected 'llvm'")
-        _check_positive(self.core, "core")
-        _check_positive(self.board, "board")
+        check_positive(self.core, "core")
+        check_positive(self.board, "board")
 
 
 def read_target(
@@ -86,7 +81,8 @@ def read_target(
 
     Args:
         path: of the file.
-        cpu_target: gives the target that a file of a GPU names as its processor.
+        cpu_target: gives the target that a file of a GPU names as its processor; None where
+            the file has to be a processor's.
 
     Raises:
         EdgecompError: ``TARGET_INVALID`` with the file and the key, ``FILE_MISSING``.
@@ -119,10 +115,12 @@ def read_target(
 def _target_with_gpu(
     table: dict[str, Any], cpu_target: Callable[[str], Target] | None
 ) -> Target:
-    file = read_gpu_file(table)
+    file = read_record(GpuFile, table)
     _check_sources(file.sources, table)
     if cpu_target is None:
-        raise RecordError("cpu", "the file names another target")
+        raise RecordError(
+            "cpu", f"'{file.name}' has a GPU of its own", "name a target without"
+        )
     return file.beside(cpu_target(file.cpu))
 
 
@@ -168,20 +166,6 @@ def _compilers(toolchain: Toolchain, isa: str) -> tuple[str, ...]:
     linux = toolchain.triple.endswith(("-linux-gnu", "-linux-gnueabihf"))
     native = linux and sys.platform == "linux" and isa == host_isa()
     return (*NATIVE_COMPILERS, *named) if native else named
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RecordError(key, f"unknown '{value}'", "known: " + ", ".join(choices))
-
-
-def _check_positive(record: Core | Board, prefix: str) -> None:
-    """An unknown figure is absent, never 0."""
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, int) and not isinstance(value, bool) and value <= 0:
-            key = f"{prefix}.{field.name}"
-            raise RecordError(key, f"expected a positive number, found {value}")
 
 
 def _check_sources(sources: dict[str, str], table: dict[str, Any]) -> None:

@@ -1,15 +1,13 @@
 """``file.py:function`` and ``package.module:function``: user code that builds the model."""
 
 import importlib
-import importlib.util
 import pathlib
-import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
-from edgecomp.user_files import without_byte_code
+from edgecomp.user_files import import_file
 
 _FORM = "the function takes no arguments and returns (module, example inputs)"
 
@@ -87,18 +85,7 @@ def _import_file(path: pathlib.Path, text: str) -> Any:
         raise EdgecompError(
             Code.FILE_MISSING, "no such file", path=str(path), hint=f"'{text}': {_FORM}"
         )
-    name = f"edgecomp_entry_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise EdgecompError(Code.ENTRY_INVALID, "not a Python file", path=str(path))
-    module = importlib.util.module_from_spec(spec)
-    folder = str(path.parent.resolve())
-    sys.modules[name] = module  # classes of the file look themselves up there
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # the file may import its neighbours, later too
-    with without_byte_code():
-        spec.loader.exec_module(module)
-    return module
+    return import_file(path, f"edgecomp_entry_{path.stem}")
 
 
 def _unpack(result: Any, text: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:

@@ -165,13 +165,12 @@ def assemble(
     """Join everything into the static plan.
 
     Args:
-        program: flat, selected.
+        program: flat, selected; views are set.
         selected: its calls.
         target: device.
         objects: the kernels.
         regions: branches and loops among the operations.
     """
-    set_aliases(program)
     alignment = target.gpu.alignment_bytes if target.gpu else ALIGNMENT_BYTES
     tensors, symbols = _Tensors(alignment), SymbolTable(program.symbols)
     inputs = [

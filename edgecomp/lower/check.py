@@ -15,7 +15,7 @@ from edgecomp.lower.check_report import (
     CheckReport,
 )
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.lower.lower import Variant, make_dynamic
+from edgecomp.lower.lower import Variant, make_dynamic, why_not_on_gpu
 from edgecomp.lower.operators import cast, movement, padding, resize
 from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.program import LaidOut, finish_program
@@ -33,6 +33,7 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
+from edgecomp.schedules.mobile_gpu import family as mobile_gpu
 
 #: Operators that are copies, or have some.
 _MOVES = frozenset({*movement.TABLE, *padding.TABLE, *resize.TABLE, *cast.TABLE})
@@ -47,6 +48,7 @@ class _Subject:
         reasons: node -> why no schedule's operation expresses it.
         total: multiply-adds of the model.
         bounds: largest size of each dynamic dimension.
+        uses_gpu: whether the target has a GPU that takes a part of the model.
     """
 
     target: Target
@@ -54,6 +56,7 @@ class _Subject:
     reasons: Mapping[str, str]
     total: int
     bounds: Mapping[str, int]
+    uses_gpu: bool
 
 
 def check_model(
@@ -103,6 +106,7 @@ def _check(
         {refusal.node: refusal.reason for refusal in refusals},
         sum(map(multiply_adds, program.operations)) or 1,
         {symbol.name: symbol.maximum for symbol in symbols},
+        target.gpu is not None and not why_not_on_gpu(made, symbols),
     )
     for operation in program.operations:
         # Halos and new views are edgecomp's own way to run what stands beside them.
@@ -172,7 +176,7 @@ def _refused_node(refusal: Refusal, target: Target) -> Check:
 
 def _look_up(operation: Operation, subject: _Subject) -> Check:
     kind, work = operation.kind, multiply_adds(operation)
-    schedule, detail, rewrite = None, "", ""
+    rewrite = ""
     if isinstance(kind, Fallback):
         status, operator = FALLBACK, kind.operator
         detail = next(
@@ -180,11 +184,8 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         )
     else:
         status, operator = SCHEDULED, _operator(operation, subject)
-        is_dynamic = is_dynamic_operation(operation)
-        find = find_dynamic_schedule if is_dynamic else find_schedule
-        schedule, refusals = find(operation, subject.target)
-        detail = undynamic_reason(refusals) if is_dynamic else "; ".join(telling(refusals))
-        detail = schedule.NAME if schedule else detail
+        schedule, reason = _claimed(operation, subject)
+        detail = schedule or reason
         status = SCHEDULED if schedule else IMPOSSIBLE
     if status != SCHEDULED:
         rewrite = rewrite_for(operator, detail)
@@ -201,6 +202,20 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
         dimension=counted_symbol(operation),
         bound=subject.bounds.get(counted_symbol(operation), 0),
     )
+
+
+def _claimed(operation: Operation, subject: _Subject) -> tuple[str, str]:
+    """Name of the schedule that claims an operation, or "" and why none does."""
+    target, found = subject.target, None
+    if subject.uses_gpu:
+        found, _ = find_schedule(operation, target, (), mobile_gpu.SCHEDULES)
+    if found is not None:
+        return found.NAME, ""
+    if is_dynamic_operation(operation):
+        dynamic, refusals = find_dynamic_schedule(operation, target)
+        return (dynamic.NAME, "") if dynamic else ("", undynamic_reason(refusals))
+    found, refusals = find_schedule(operation, target)
+    return (found.NAME, "") if found else ("", "; ".join(telling(refusals)))
 
 
 def _operator(operation: Operation, subject: _Subject) -> str:

@@ -11,10 +11,15 @@ from edgecomp.plan.operations import (
     Recurrence,
     ScaledMatrixMultiply,
 )
+from edgecomp.plan.sizes import Dimension, largest
 
 
 def multiply_adds(operation: Operation) -> int:
-    """Multiply-adds, 0 for operations that are not made of them."""
+    """Multiply-adds at the largest sizes, 0 for operations that are not made of them."""
+    return largest(_multiply_adds(operation))
+
+
+def _multiply_adds(operation: Operation) -> Dimension:
     kind = operation.kind
     if isinstance(kind, (Convolution, MatrixMultiply, ScaledMatrixMultiply)):
         weight, outputs = operation.inputs[1], operation.output.elements

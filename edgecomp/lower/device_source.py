@@ -34,11 +34,7 @@ def _text(kernel: Kernel, target: Any) -> str:
     module = tvm.IRModule({kernel.symbol: function})
     module = tirx.transform.BindTarget(target)(module)
     with tvm.transform.PassContext(opt_level=3):
-        module = tvm.transform.Sequential(_passes())(module)
+        # Buffers are flat and vectors explicit: only functions are left to be named.
+        module = tirx.transform.LowerIntrin()(module)
     library = tvm.get_global_func("target.build.opencl")(module, target)
     return str(library.inspect_source())
-
-
-def _passes() -> list[Any]:
-    """Buffers are flat and vectors explicit: only functions are left to be named."""
-    return [tirx.transform.LowerIntrin()]

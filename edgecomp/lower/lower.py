@@ -107,7 +107,7 @@ def lower(
     if symbols:
         make_dynamic(made, target, symbols, variants)
     set_aliases(program)
-    why_not = _why_not_on_gpu(made, symbols)
+    why_not = why_not_on_gpu(made, symbols)
     selected = select(program, target, without, table, allow_gpu=not why_not)
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
@@ -130,7 +130,7 @@ def lower(
     return Lowered(plan, fallbacks, _kernel_choice(selected, table), on_processor)
 
 
-def _why_not_on_gpu(made: LaidOut, symbols: Sequence[Symbol]) -> str:
+def why_not_on_gpu(made: LaidOut, symbols: Sequence[Symbol]) -> str:
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
     if symbols:
         return "its dimensions differ from run to run"

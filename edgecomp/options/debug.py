@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from edgecomp.options.option import check_range, option, usage
-from edgecomp.options.quantize import QuantizeOptions
+from edgecomp.options.quantize import QuantizeOptions, check_recipe_file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,5 +50,7 @@ class DebugOptions(QuantizeOptions):
             )
         check_range("samples", self.samples, 1, None)
         check_range("top", self.top, 1, None)
+        for name in ("apply", "output"):
+            check_recipe_file(name, getattr(self, name))
         if self.apply is not None and (self.recipe or self.output):
             raise usage("apply", "not together with --recipe or --output")

@@ -7,8 +7,9 @@ its metadata holds the help text. ``tuple[str, ...]`` is a flag that may be repe
 
 import dataclasses
 import inspect
+import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 
@@ -45,9 +46,16 @@ def option(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Runs the ``_check`` of every class an options class is made of."""
+    """Runs the ``_check`` of every class an options class is made of.
+
+    A path may be given as a text.
+    """
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str) and pathlib.Path in get_args(field.type):
+                set_field(self, field.name, pathlib.Path(value))
         for cls in reversed(type(self).__mro__):
             check = cls.__dict__.get("_check")
             if check is not None:

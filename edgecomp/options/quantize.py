@@ -25,6 +25,8 @@ CALIBRATION_METHODS = {
     "ema": ("moving-average",),
 }
 WEIGHT_ROUNDINGS = ("nearest", "adaround")
+#: How recipes are written; TOML is only read.
+RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 
 _WITH_ACTIVATIONS = ("w8a8", "w4a8", "auto")
 _SEED_LIMIT = 2**32
@@ -170,6 +172,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         self._check_weights()
         check_choice("weight_rounding", self.weight_rounding, WEIGHT_ROUNDINGS)
         _check_strength(self.smooth_quant)
+        check_recipe_file("save_recipe", self.save_recipe)
         if self.data_free:
             self._check_data_free()
         if not self._chooses_layers:
@@ -246,6 +249,16 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     f"found {self.group_size}",
                     hint="32, 64 and 128 are usual",
                 )
+
+
+def check_recipe_file(name: str, path: pathlib.Path | None) -> None:
+    """Refuse a file that a recipe is to be written to and could not be read from again."""
+    if path is not None and path.suffix not in RECIPE_SUFFIXES:
+        raise usage(
+            name,
+            f"a recipe is not written as '{path.suffix}'",
+            hint=f"give a file that ends in one of {', '.join(RECIPE_SUFFIXES)}",
+        )
 
 
 def _check_strength(given: str) -> None:

@@ -5,15 +5,14 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Refusal, refuse
 from edgecomp.passes.quantization_scope import (
     InsertQdqOptions,
-    check_names,
+    check_options,
+    exclusion,
     is_depthwise,
-    is_excluded,
 )
 
 #: Operators with weights, the input that they are, and the ranks that kernels take.
@@ -49,15 +48,8 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
         EdgecompError: USAGE where the options name a node that is not there, or a type of which
             no weights can be stored.
     """
-    check_names(model, options)
     known = [name for name in WEIGHTS if dtype != "log2" or name != "Gather"]
-    for operator in options.op_types_to_quantize:
-        if operator not in known:
-            raise EdgecompError(
-                Code.USAGE,
-                f"weights of '{operator}' cannot be stored as {dtype} alone",
-                hint=nearest_hint(operator, known),
-            )
+    check_options(model, options, known, f"has no weights that are stored as {dtype} alone")
     nodes, refusals = [], []
     for node in model.graph:
         if not is_operator(node, *WEIGHTS):
@@ -77,10 +69,9 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
 
 
 def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: str) -> str:
-    if is_excluded(node, options):
-        return options.stay_float.get(node.name or "", "it is excluded by name")
-    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
-        return "its operator type is not among those to quantize"
+    reason = exclusion(node, options)
+    if reason:
+        return reason
     index, ranks = WEIGHTS[node.op_type]
     if weight.ndim not in ranks or 0 in weight.shape:
         return f"its weights have the shape {list(weight.shape)}"

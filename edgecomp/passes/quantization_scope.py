@@ -9,7 +9,7 @@ wherever they lie.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -150,7 +150,7 @@ def values_to_observe(graph: ir.Graph, options: InsertQdqOptions) -> list[str]:
     return [v.name or "" for v in scope.stored if not is_constant(v) and v not in follows]
 
 
-def check_names(model: ir.Model, options: InsertQdqOptions) -> None:
+def _check_names(model: ir.Model, options: InsertQdqOptions) -> None:
     """Whether there are the nodes that the options exclude, in the main graph or a body in it.
 
     Raises:
@@ -167,19 +167,29 @@ def check_names(model: ir.Model, options: InsertQdqOptions) -> None:
             )
 
 
-def check_options(model: ir.Model, options: InsertQdqOptions) -> None:
-    """Whether there is what the options name: nodes, and types with an integer form.
+def check_options(
+    model: ir.Model,
+    options: InsertQdqOptions,
+    known: Collection[str] = (*_KNOWN_TYPES, *RECURRENT),
+    problem: str = "has no integer form",
+) -> None:
+    """Whether there is what the options name: nodes, and types that something can be done to.
+
+    Args:
+        model: whose nodes they name.
+        options: as the user gave them.
+        known: the types.
+        problem: what is wrong with an operator of another one.
 
     Raises:
         EdgecompError: USAGE.
     """
-    check_names(model, options)
+    _check_names(model, options)
     for operator in options.op_types_to_quantize:
-        known = (*_KNOWN_TYPES, *RECURRENT)
         if operator not in known:
             raise EdgecompError(
                 Code.USAGE,
-                f"operator '{operator}' has no integer form",
+                f"operator '{operator}' {problem}",
                 hint=nearest_hint(operator, known),
             )
 
@@ -205,6 +215,15 @@ def is_excluded(node: ir.Node, options: InsertQdqOptions) -> bool:
         if pattern.fullmatch(name) if pattern else given == name:
             return True
     return False
+
+
+def exclusion(node: ir.Node, options: InsertQdqOptions) -> str:
+    """Why the options leave a node as it is, by its name or type; "" where they do not."""
+    if is_excluded(node, options):
+        return options.stay_float.get(node.name or "", "it is excluded by name")
+    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
+        return "its operator type is not among those to quantize"
+    return ""
 
 
 def _find_blocks(
@@ -241,11 +260,7 @@ def _all_constant(node: ir.Node) -> bool:
 
 
 def _node_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
-    if is_excluded(node, options):
-        return options.stay_float.get(node.name or "", "it is excluded by name")
-    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
-        return "its operator type is not among those to quantize"
-    reason = integer_refusal(node)
+    reason = exclusion(node, options) or integer_refusal(node)
     if reason or node.op_type not in PRODUCTS:
         return reason
     return _product_refusal(node)

@@ -15,7 +15,7 @@ from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
 from edgecomp.graph.edit import new_node
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
-from edgecomp.passes.quantization_scope import RECURRENT, InsertQdqOptions, is_excluded
+from edgecomp.passes.quantization_scope import RECURRENT, InsertQdqOptions, exclusion
 
 _LARGEST = 127
 
@@ -40,7 +40,7 @@ class QuantizeRecurrentWeightsPass(ir.passes.InPlacePass):
         applied = 0
         refusals: list[Refusal] = []
         for node in list(model.graph):
-            if not is_operator(node, *RECURRENT) or self._is_left_out(node):
+            if not is_operator(node, *RECURRENT) or exclusion(node, self._options):
                 continue
             matrices = [constant_array(node.inputs[index]) for index in (1, 2)]
             if any(m is None or m.dtype != np.float32 for m in matrices):
@@ -54,10 +54,6 @@ class QuantizeRecurrentWeightsPass(ir.passes.InPlacePass):
                 )
             applied += 1
         return finish(type(self).__name__, model, applied, refusals)
-
-    def _is_left_out(self, node: ir.Node) -> bool:
-        types = self._options.op_types_to_quantize
-        return is_excluded(node, self._options) or bool(types and node.op_type not in types)
 
 
 def _quantize_input(graph: ir.Graph, node: ir.Node, index: int, *, per_row: bool) -> None:

@@ -1,17 +1,18 @@
 """Decide whose weights are stored in few bits while everything else stays float."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import constant_array, is_constant
+from edgecomp.graph.match import is_operator
 from edgecomp.graph.packed_weights import weight_matrix
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.outcome import Refusal, refuse
-from edgecomp.passes.quantization_scope import InsertQdqOptions, check_names, is_excluded
+from edgecomp.passes.quantization_scope import InsertQdqOptions, check_options, exclusion
 
 #: Operators whose weights kernels unpack in registers.
 PRODUCTS = ("MatMul", "Gemm")
@@ -38,20 +39,9 @@ def weight_scope(model: ir.Model, options: InsertQdqOptions) -> WeightScope:
         EdgecompError: USAGE where the options name a node that is not there, or a type of which
             no weights can be stored.
     """
-    check_names(model, options)
-    for operator in options.op_types_to_quantize:
-        if operator not in PRODUCTS:
-            raise EdgecompError(
-                Code.USAGE,
-                f"weights of '{operator}' cannot be stored in few bits alone",
-                hint=nearest_hint(operator, PRODUCTS),
-            )
+    check_options(model, options, PRODUCTS, "has no weights that are stored in few bits alone")
     products, refusals = [], []
-    for node in model.graph:
-        if node.domain != "" or node.op_type not in (*PRODUCTS, "Conv"):
-            continue
-        if len(node.inputs) < 2 or not is_constant(node.inputs[1]):
-            continue
+    for node in _with_weights(model.graph):
         reason = _refusal(node, options)
         if reason:
             refusals.append(refuse(node, reason))
@@ -63,22 +53,23 @@ def weight_scope(model: ir.Model, options: InsertQdqOptions) -> WeightScope:
 def few_bit_products(graph: ir.Graph) -> dict[str, str]:
     """Operators of the main graph with constant weights -> why they stay as they are, or ""."""
     return {
-        node.name or "": _refusal(node, InsertQdqOptions())
-        for node in graph
-        if node.domain == ""
-        and node.op_type in (*PRODUCTS, "Conv")
-        and len(node.inputs) > 1
-        and is_constant(node.inputs[1])
+        node.name or "": _refusal(node, InsertQdqOptions()) for node in _with_weights(graph)
     }
+
+
+def _with_weights(graph: ir.Graph) -> Iterator[ir.Node]:
+    for node in graph:
+        if is_operator(node, *PRODUCTS, "Conv") and len(node.inputs) > 1:
+            if is_constant(node.inputs[1]):
+                yield node
 
 
 def _refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if node.op_type == "Conv":
         return "kernels of convolutions do not unpack weights of few bits"
-    if is_excluded(node, options):
-        return options.stay_float.get(node.name or "", "it is excluded by name")
-    if options.op_types_to_quantize and node.op_type not in options.op_types_to_quantize:
-        return "its operator type is not among those to quantize"
+    reason = exclusion(node, options)
+    if reason:
+        return reason
     weight, x = constant_array(node.inputs[1]), node.inputs[0]
     assert weight is not None
     if weight.dtype != np.float32 or not np.isfinite(weight).all():

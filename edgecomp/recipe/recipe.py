@@ -52,7 +52,7 @@ class Recipe:
         return [step.as_dict() for step in self.steps]
 
     def text(self, comments: Sequence[str] = ()) -> str:
-        """YAML; ``comments`` are lines in front."""
+        """YAML of it, with ``comments`` in front."""
         import yaml
 
         body = yaml.safe_dump(self.as_list(), sort_keys=False, width=95, allow_unicode=True)

@@ -55,6 +55,8 @@ class KernelBuilder:
 
     #: Whether names stay as they are until the kernel is compiled.
     keeps_names = False
+    #: Makes the variable of a pointer.
+    pointer_variable = staticmethod(tirx.PointerVar)
 
     def __init__(self, isa: str = "") -> None:
         self.isa = isa
@@ -71,7 +73,7 @@ class KernelBuilder:
 
     def pointer(self, name: str, dtype: str, elements: int) -> Buffer:
         """Add a pointer parameter to ``elements`` contiguous elements; return its buffer."""
-        pointer = tirx.PointerVar(name, dtype)
+        pointer = self.pointer_variable(name, dtype)
         self._parameters.append(pointer)
         buffer = tirx.decl_buffer(max(1, elements), dtype, f"{name}_buffer", data=pointer)
         self._declarations.append(tirx.DeclBuffer(buffer, data=pointer))

@@ -36,6 +36,7 @@ from edgecomp.passes.quantization_scope import (
     decide_scope,
     values_to_observe,
 )
+from edgecomp.plan.prices import Price
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
@@ -47,7 +48,7 @@ from edgecomp.steps.budget_search import Search
 from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
-from edgecomp.steps.prepare import prepare
+from edgecomp.steps.prepare import float_options, prepare
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about
 
@@ -94,8 +95,8 @@ def search_budget(
         )
     asked, recipe = with_recipe(options)
     floats = options.precision == FLOAT
-    plain = _plain(options)
-    model = prepare(source, plain, progress, args=args, kwargs=kwargs, target=target).model
+    reading = float_options(options)
+    model = prepare(source, reading, progress, args=args, kwargs=kwargs, target=target).model
     _require_float(model)
     with errors_about(data, only=_ABOUT_SAMPLES):
         metric = Metric(options.metric) if options.metric else None
@@ -146,9 +147,10 @@ def search_budget(
             "no layer of the model can be quantized, so that there is nothing to choose",
             hint="'edgecomp check' lists its operators; leave the budgets out",
         )
-    groups = _groups(model, first, target, table)
+    plain = [] if target is None else price_model(model, target, table=table)
+    groups = _groups(first, plain, target, table)
     precisions = FEW_BITS if options.max_bytes is not None else FEW_BITS[:1]
-    groups = offer_few_bits(model, groups, precisions, target, table)
+    groups = offer_few_bits(model, groups, precisions, plain, target, table)
     search = Search(measures, limits, groups, options)
     chosen = search.run()
     steps = Recipe((*recipe.steps, *recipe_of(list(chosen.steps)).steps))
@@ -160,16 +162,6 @@ def search_budget(
         whole_recipe(asked, steps, floats=floats).as_list(),
         search.objective_words,
     )
-
-
-def _plain(options: BudgetOptions) -> BudgetOptions:
-    """The options of the float model: those of reading and optimizing it."""
-    changed = dataclasses.replace(
-        options,
-        recipe=None, save_recipe=None, max_drop="", metric="", max_bytes=None, max_ms=None,
-    )  # fmt: skip
-    object.__setattr__(changed, "precision", FLOAT)
-    return changed
 
 
 def _require_float(model: ir.Model) -> None:
@@ -202,9 +194,16 @@ def _may_be_stored(model: ir.Model) -> list[str]:
 
 
 def _groups(
-    model: ir.Model, first: Quantized, target: Target | None, table: Table | None
+    first: Quantized, plain: Sequence[Price], target: Target | None, table: Table | None
 ) -> Groups:
-    """What is decided together, with prices of the target where there is one."""
+    """What is decided together, with prices of the target where there is one.
+
+    Args:
+        first: all that can be in 8 bits.
+        plain: prices of the float model.
+        target: device.
+        table: measured times of its kernels.
+    """
     if target is None:
         layers = layers_of(first.scope)
         return groups_of(first.scope, {layer.name: layer.multiply_adds for layer in layers})
@@ -213,7 +212,7 @@ def _groups(
     inputs = {v.name or "" for v in values if v.is_graph_input()}
     priced = price_layers(
         first.scope,
-        price_model(model, target, table=table),
+        plain,
         price_model(first.model, target, table=table),
         price_conversions(shapes, inputs, target),
     )

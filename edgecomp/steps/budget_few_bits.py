@@ -14,6 +14,7 @@ from edgecomp.lower.price import price_model
 from edgecomp.options import WEIGHT_BITS
 from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.passes.weight_scope import few_bit_products
+from edgecomp.plan.prices import Price
 from edgecomp.schedules.cost import Table
 from edgecomp.steps.few_bits import GROUP
 
@@ -25,6 +26,7 @@ def offer_few_bits(
     model: ir.Model,
     groups: Groups,
     precisions: Sequence[str],
+    plain: Sequence[Price],
     target: Target | None,
     table: Table | None,
 ) -> Groups:
@@ -34,6 +36,7 @@ def offer_few_bits(
         model: float.
         groups: of its layers.
         precisions: of ``FEW_BITS``.
+        plain: prices of the float model.
         target: whose prices say what is gained; without one nothing is.
         table: measured times of its kernels.
     """
@@ -46,7 +49,6 @@ def offer_few_bits(
     shapes = {name: (shape[0], shape[1]) for name, shape in matrices.items()}
     time: Callable[[str, Group], float] = _as_float
     if target is not None:
-        plain = price_model(model, target, table=table)
         packed = {}
         for precision in precisions:
             form = WeightForm(

@@ -10,6 +10,7 @@ from edgecomp.budget.result import Candidate, Limits, Step
 from edgecomp.budget.tolerance import Point, next_noise
 from edgecomp.calibrate.ranges import METHODS
 from edgecomp.debugging.search import float_step
+from edgecomp.errors import EdgecompError
 from edgecomp.options import BudgetOptions
 from edgecomp.steps.budget_failures import out_of_reach, too_much_lost
 from edgecomp.steps.budget_measure import Measures, all_in, words
@@ -134,16 +135,8 @@ class Search:
         Raises:
             EdgecompError: POLICY_GATE or LATENCY_GATE, with the least that can be reached.
         """
-        problem = self._problem({})
-        limits = self._hard_limits()
-        if assign(problem, limits, "bytes") is not None:
-            return
-        least = {
-            cost: problem.cost(chosen)[cost]
-            for cost in limits
-            if (chosen := assign(problem, {}, cost)) is not None
-        }
-        raise out_of_reach(self._limits, least, self._measures)
+        if assign(self._problem({}), self._hard_limits(), "bytes") is None:
+            raise self._out_of_reach()
 
     def _least_noise(self) -> Candidate:
         """Without a limit of the drop: the least noise within the others."""
@@ -157,13 +150,17 @@ class Search:
             if found.holds(self._limits):
                 return found
             self._learn(chosen, found)
+        raise self._out_of_reach(found)
+
+    def _out_of_reach(self, nearest: Candidate | None = None) -> EdgecompError:
+        """What is said where no assignment is within the limits of bytes and time."""
         problem = self._problem({})
         least = {
             cost: problem.cost(chosen)[cost]
             for cost in self._hard_limits()
             if (chosen := assign(problem, {}, cost)) is not None
         }
-        raise out_of_reach(self._limits, least, self._measures, found)
+        return out_of_reach(self._limits, least, self._measures, nearest)
 
     def _cheapest(self, settings: Candidate) -> Candidate | None:
         """The cheapest assignment whose metric holds, with settings that were found."""

@@ -34,7 +34,7 @@ from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps.calibrate import open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
-from edgecomp.steps.prepare import prepare
+from edgecomp.steps.prepare import float_options, prepare
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about, name_of
 
@@ -75,7 +75,8 @@ def debug(
             "debugging needs calibration data",
             hint="give the images, the .npy or .npz file or the script that it is built with",
         )
-    model = prepare(source, _plain(options), progress, args=args, target=target).model
+    reading = float_options(options)
+    model = prepare(source, reading, progress, args=args, target=target).model
     _require_float(model)
     chosen = _require_layers(model, options, recipe)
     with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
@@ -141,13 +142,6 @@ def _report(
         recipe=whole.as_list(),
         top=options.top,
     )
-
-
-def _plain(options: DebugOptions) -> DebugOptions:
-    """The options of the float model: those of reading and optimizing it."""
-    changed = dataclasses.replace(options, recipe=None, save_recipe=None)
-    object.__setattr__(changed, "precision", "fp32")
-    return changed
 
 
 def _require_float(model: ir.Model) -> None:

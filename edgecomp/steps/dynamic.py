@@ -5,13 +5,14 @@ them at the largest sizes, and once more at each of a few others; lowering compa
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.dynamic_dimensions import dynamic_inputs
 from edgecomp.graph.counts import counted_dimensions
+from edgecomp.lower.lower import Variant
 from edgecomp.plan.sizes import Symbol
 
 #: Sizes beside the largest that a program is made from: more than expressions have unknowns.
@@ -58,6 +59,19 @@ def symbols_of(model: ir.Model) -> tuple[Symbol, ...]:
             for each in counted_dimensions(model)
         ),
     )
+
+
+def variants_of(
+    symbols: Sequence[Symbol], at_sizes: Callable[[Mapping[str, int]], ir.Model]
+) -> Iterator[Variant]:
+    """The model at typical sizes, one at a time: each has all weights.
+
+    Args:
+        symbols: of the model.
+        at_sizes: reads the model at sizes by name.
+    """
+    for sizes in typical_sizes(symbols):
+        yield Variant({s: sizes[s.name] // s.step for s in symbols}, at_sizes(sizes))
 
 
 def typical_sizes(symbols: Sequence[Symbol]) -> list[dict[str, int]]:

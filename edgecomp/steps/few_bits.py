@@ -16,7 +16,7 @@ from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.packed_weights import PackedWeights, weight_matrix
 from edgecomp.options import WEIGHT_BITS
 
-#: Inputs of a layer that share a scale.
+#: Inputs of a layer that share a scale where nothing else is asked for.
 GROUP = 64
 
 #: Of a product's name and a precision.

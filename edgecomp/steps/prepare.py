@@ -1,9 +1,10 @@
 """Source to portable model: load, float passes, quantization."""
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import edgecomp.onnx_ir_import  # noqa: F401
 
@@ -43,6 +44,8 @@ from edgecomp.steps.recipe import with_recipe
 
 logger = logging.getLogger(__name__)
 
+Options = TypeVar("Options", bound=QuantizeOptions)
+
 #: Channels that stripping keeps a multiple of where no target says how many it computes at once.
 _CHANNEL_MULTIPLE = 8
 
@@ -62,6 +65,15 @@ class Prepared:
     samples: list[dict[str, Array]]
     facts: dict[str, Any]
     quantization: Quantization | None = None
+
+
+def float_options(options: Options) -> Options:
+    """With what ``prepare`` takes the float model: all of how it is read and optimized."""
+    changed = copy.copy(options)
+    # Not checked again: what is for quantized models alone may be given.
+    for name, value in {"precision": "fp32", "recipe": None}.items():
+        object.__setattr__(changed, name, value)
+    return changed
 
 
 def prepare(

@@ -21,13 +21,12 @@ from edgecomp.passes.store_weights import TWO_BITS_OPSET, StoreWeightsPass
 from edgecomp.passes.weight_scope import require_group, weight_scope
 from edgecomp.progress import Progress
 from edgecomp.steps.calibrate import open_samples
+from edgecomp.steps.few_bits import GROUP
 from edgecomp.steps.quantize import GOLDEN_SAMPLES, Quantization
 from edgecomp.steps.source import errors_about
 
 logger = logging.getLogger(__name__)
 
-#: Inputs that share a scale where nothing else is asked for.
-DEFAULT_GROUP = 64
 #: Up to so many bits of a weight take 2 in the portable model where its operator set has them.
 _BITS_OF_OPSET_25 = 2
 
@@ -105,7 +104,7 @@ def quantize_weights(
 
 def _form(options: QuantizeOptions) -> WeightForm:
     bits = WEIGHT_BITS[options.precision]
-    group = 0 if bits == 1 else DEFAULT_GROUP
+    group = 0 if bits == 1 else GROUP
     if options.group_size is not None:
         group = max(0, options.group_size)
     return WeightForm(

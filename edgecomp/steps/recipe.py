@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
-from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, QuantizeOptions
+from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
 from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.recipe.read import read_recipe, recipe_of
@@ -53,7 +53,7 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     """
     if options.recipe is None:
         return options, Recipe()
-    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS):
+    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES):
         raise EdgecompError(
             Code.USAGE,
             f"--recipe: a model of precision {options.precision} has no settings by layer",

@@ -26,7 +26,7 @@ from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
-from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
+from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
 
@@ -88,15 +88,11 @@ def make_record(
             ]
             golden += vectors
             spreads += _spreads(other.model, vectors)
-        # One at a time: each has all weights.
-        variants = (
-            Variant(
-                {s: sizes[s.name] // s.step for s in symbols},
-                at_sizes(sizes, prepared).model,
-            )
-            for sizes in typical_sizes(symbols)
-        )
-        variants = watch.watched(variants, lambda s: at_sizes(s, prepared).model)
+
+        def model_at(sizes: Mapping[str, int]) -> ir.Model:
+            return at_sizes(sizes, prepared).model
+
+        variants = watch.watched(variants_of(symbols, model_at), model_at)
         prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted

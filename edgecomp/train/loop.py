@@ -49,6 +49,8 @@ def finetune(
         batches: read once per epoch, so a list or a data loader rather than a generator. Each is
             inputs, or with labels a pair of inputs and targets. Inputs are a tensor or an array,
             a mapping by input name, or a tuple or list of them in the order of the graph's.
+            Where ``len`` does not tell how many there are, rates stay as they are while the
+            first epoch counts them.
         loss: of outputs and targets, outputs being a tuple where there are several. Without one
             the outputs of the teacher are learned and batches have no targets.
         teacher: with no loss: the float model, an onnx_ir model or a callable of the inputs.
@@ -63,6 +65,11 @@ def finetune(
     """
     if epochs < 1:
         raise EdgecompError(Code.USAGE, "epochs must be 1 or more")
+    for rate in (learning_rate, step_learning_rate):
+        if not 0.0 <= rate < math.inf:
+            raise EdgecompError(
+                Code.USAGE, f"a learning rate is a finite number from 0 on, not {rate}"
+            )
     if (loss is None) == (teacher is None):
         raise EdgecompError(
             Code.USAGE,
@@ -84,11 +91,13 @@ def finetune(
         sums = 0.0
         count = 0
         for batch in batches:
-            inputs, targets = _parts(batch, names, labelled=loss is not None)
+            given, targets = _parts(batch, names, labelled=loss is not None)
+            inputs = network.fitting(given)
             if teach is not None:
                 with torch.no_grad():
                     targets = teach(*inputs)
-            _set_rates(optimizer, (epoch + min(1.0, count / max(total, 1))) / epochs)
+            share = min(1.0, count / total) if total else 0.0
+            _set_rates(optimizer, (epoch + share) / epochs)
             found = (loss or distillation_loss)(network(*inputs), targets)
             sums += _step(optimizer, found)
             count += 1
@@ -139,9 +148,8 @@ def _no_batches(epoch: int) -> EdgecompError:
     )
 
 
-def _parts(
-    batch: Any, names: Sequence[str], *, labelled: bool
-) -> tuple[list[torch.Tensor], Any]:
+def _parts(batch: Any, names: Sequence[str], *, labelled: bool) -> tuple[list[Any], Any]:
+    """Inputs in the order of the names, and targets."""
     targets = None
     if labelled:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -161,7 +169,7 @@ def _parts(
             )
         batch = [batch[name] for name in names]
     inputs = list(batch) if isinstance(batch, tuple | list) else [batch]
-    return [torch.as_tensor(each) for each in inputs], _as_tensors(targets)
+    return inputs, _as_tensors(targets)
 
 
 def _as_tensors(targets: Any) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from edgecomp.errors import Code, EdgecompError
+
 
 def distillation_loss(
     outputs: Any, teacher_outputs: Any, *, temperature: float | None = None
@@ -18,9 +20,19 @@ def distillation_loss(
             suits any output. A number for logits along the last axis: the Kullback-Leibler
             divergence of the softmaxes at this temperature, times its square (Hinton, Vinyals,
             Dean, "Distilling the Knowledge in a Neural Network", 2015).
+
+    Raises:
+        EdgecompError: USAGE where their number or shapes differ.
     """
-    pairs = list(zip(_tensors(outputs), _tensors(teacher_outputs), strict=True))
-    losses = [_loss(own, wanted.detach(), temperature) for own, wanted in pairs]
+    both = _tensors(outputs), _tensors(teacher_outputs)
+    shapes = [[list(each.shape) for each in tensors] for tensors in both]
+    if shapes[0] != shapes[1]:  # they would be broadcast
+        raise EdgecompError(
+            Code.USAGE,
+            f"the model gives outputs of shapes {shapes[0]}, its teacher {shapes[1]}",
+            hint="the teacher is the float model, or returns what it would",
+        )
+    losses = [_loss(*pair, temperature) for pair in zip(*both, strict=True)]
     return torch.stack(losses).mean()
 
 
@@ -29,6 +41,7 @@ def _tensors(value: Any) -> Sequence[torch.Tensor]:
 
 
 def _loss(own: torch.Tensor, wanted: torch.Tensor, temperature: float | None) -> torch.Tensor:
+    wanted = wanted.detach()
     if temperature is None:
         scale = wanted.var(correction=0).clamp_min(torch.finfo(wanted.dtype).tiny)
         return (own - wanted).square().mean() / scale

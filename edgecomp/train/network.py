@@ -22,7 +22,7 @@ from edgecomp.graph.integer_rules import PRODUCTS
 from edgecomp.graph.match import is_operator
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
-from edgecomp.train.operators.arguments import Function
+from edgecomp.train.operators.arguments import TYPES, Function
 from edgecomp.train.operators.table import function_of
 from edgecomp.train.quantizer import BiasQuantizer, Quantizer
 from edgecomp.train.quantizers import (
@@ -79,7 +79,8 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         self.weights = torch.nn.ParameterList(
             torch.nn.Parameter(self._real(value)) for value in self.trained
         )
-        self._fixed = [value for value in _constants(graph) if value not in set(self.trained)]
+        learned = set(self.trained)
+        self._fixed = [value for value in _constants(graph) if value not in learned]
         for index, value in enumerate(self._fixed):
             array = constant_array(value)
             self.register_buffer(f"constant_{index}", _tensor(array), persistent=False)
@@ -89,13 +90,7 @@ class Network(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, *inputs: Any) -> Any:
         """Outputs in graph order: one tensor, or a tuple of them."""
-        if len(inputs) != len(self.model.graph.inputs):
-            raise EdgecompError(
-                Code.INPUT_MISMATCH,
-                f"the model has {len(self.model.graph.inputs)} inputs, {len(inputs)} are given",
-                hint="give them in the order of the graph's inputs",
-            )
-        tensors = [_tensor(each) for each in inputs]
+        tensors = self.fitting(inputs)
         # Rounded once for all samples of a batch.
         constants = self._constants()
         if not self._batched or all(each.shape[0] == 1 for each in tensors):
@@ -103,6 +98,23 @@ class Network(torch.nn.Module):  # type: ignore[misc]
         else:
             outputs = self._run_batch(constants, tensors)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def fitting(self, inputs: Sequence[Any]) -> list[torch.Tensor]:
+        """Inputs as tensors of the types that the graph has; uint8 and float64 become float32.
+
+        Raises:
+            EdgecompError: INPUT_MISMATCH where their number, a shape or a type does not fit.
+        """
+        values = self.model.graph.inputs
+        if len(inputs) != len(values):
+            raise EdgecompError(
+                Code.INPUT_MISMATCH,
+                f"the model has {len(values)} inputs, {len(inputs)} are given",
+                hint="give them in the order of the graph's inputs",
+            )
+        tensors = [_tensor(each) for each in inputs]
+        batch = tensors[0].shape[:1] if self._batched else ()
+        return [_fitting(*pair, tuple(batch)) for pair in zip(values, tensors, strict=True)]
 
     def step_parameters(self) -> list[torch.nn.Parameter]:
         """Growths of scales and shifts of zero points: shares of where they began."""
@@ -371,6 +383,23 @@ def _constants(graph: ir.Graph) -> list[ir.Value]:
 def _has_batch(graph: ir.Graph) -> bool:
     shapes = [static_shape(value) for value in graph.inputs]
     return bool(shapes) and all(shape and shape[0] == 1 for shape in shapes)
+
+
+def _fitting(value: ir.Value, tensor: torch.Tensor, batch: tuple[int, ...]) -> torch.Tensor:
+    """A tensor of an input's type; its first extent is that of a batch where there is one."""
+    name, own = value.name, static_shape(value) or ()
+    wanted = (*batch, *own[len(batch) :])
+    if tuple(tensor.shape) != wanted:
+        raise EdgecompError(
+            Code.INPUT_MISMATCH,
+            f"input '{name}' takes {list(wanted)}, not {list(tensor.shape)}",
+        )
+    dtype = tensor.dtype if value.dtype is None else TYPES.get(value.dtype, tensor.dtype)
+    if not torch.can_cast(tensor.dtype, dtype):
+        raise EdgecompError(
+            Code.INPUT_MISMATCH, f"input '{name}' takes {dtype}, not {tensor.dtype}"
+        )
+    return tensor.to(dtype)
 
 
 def _tensor(given: Any) -> torch.Tensor:

@@ -19,8 +19,8 @@ _MULTIPLIES = re.compile(
     r"^(fmla|fmls|[su]dot|usdot|[su]mmla|usmmla|smlal2?|smull2?|sadalp|mla|mul)$"
 )
 _FLOATS = re.compile(r"fml[as]$")
-#: Bounds, and sums of products of fewer bits.
-_KEPT = re.compile(r"(f|s|u)(max|min)(nm)?$|[su]addw2?$|[su]adalp$")
+#: Bounds, and sums of products of fewer bits that are no multiplies above.
+_KEPT = re.compile(r"(f|s|u)(max|min)(nm)?$|[su]addw2?$")
 #: The last step of a requantization.
 _NARROWS = re.compile(r"sqxtu?n2?$")
 #: Mnemonic, operands and results of each step of one.
@@ -68,10 +68,10 @@ class Loop:
 
         In two orders, of which a core in order likes one: kind behind kind, and evenly mixed.
 
-        The rest is bounds, widening sums and stores as they stand in the loop, and where bytes are made of sums
-        of integers the shortest requantization there is: per four results a multiply-add and a
-        sum that rounds, per eight two steps of narrowing. Not in it are loads, copies, the order
-        of lanes, addresses and branches.
+        The rest is bounds, widening sums and stores as they stand in the loop, and where bytes
+        are made of sums of integers the shortest requantization there is: per four results a
+        multiply-add and a sum that rounds, per eight two steps of narrowing. Not in it are loads,
+        copies, the order of lanes, addresses and branches.
         """
         rest = [i for i in self.body if _KEPT.match(i.mnemonic) or _is_store(i)]
         narrowed = sum(8 for i in self.body if _NARROWS.match(i.mnemonic))

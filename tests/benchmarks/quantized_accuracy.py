@@ -6,8 +6,9 @@
 Every tool gets the same float file and, for each seed, the same calibration samples, a part drawn
 from the model's. edgecomp quantizes with its defaults; each other tool with every setting of
 ``quantize_by.py`` for the first seed, and with the ``--best`` of them for the others. Of these the
-best counts: the one with the smallest mean drop of the task over the seeds. All files run in onnxruntime, so that only the quantization differs. A file of results
-that is there already is added to: an interrupted run goes on where it was.
+best counts: the one with the smallest mean drop of the task over the seeds. All files run in
+onnxruntime, so that only the quantization differs. A file of results that is there already is
+added to: an interrupted run goes on where it was.
 """
 
 import dataclasses

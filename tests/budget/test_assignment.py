@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecomp.budget.assignment import COSTS, SLACK, Form, Problem, assign
+from edgecomp.budget.assignment import COSTS, Form, Problem, assign
 from edgecomp.graph.labeling import Flow
 
 PRECISIONS = ("fp32", "w8a8", "w4a16")
+#: What floating point, and the tolerance of the solver, leave of a limit.
+SLACK = 1e-6
 number = st.integers(0, 40).map(float)
 
 

@@ -99,6 +99,7 @@ def test_the_samples_can_be_fed(metric, model):
         ("def f(run): return True", "returned bool"),
         ("def f(run): return ()", "returned tuple"),
         ("import numpy as np\ndef f(run): return np.ones(3)", "ndarray of shape [3]"),
+        ("class A:\n  def item(self): return [1][1]\ndef f(run): return A()", "returned A"),
         ("def f(run): return {'a': 1}", "returned dict"),
         ("def f(run): raise SystemExit(1)", "SystemExit"),
         ("def f(): return 1", "TypeError"),

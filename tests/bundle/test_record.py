@@ -36,21 +36,32 @@ def contents(folder):
     }
 
 
-def test_a_second_build_only_writes(model, samples, tmp_path):
-    settings = {
-        "precision": "w8a8",
-        "calibration_data": str(samples),
-        "cache_dir": tmp_path / "cache",
-    }
+def steps_of_two(model, tmp_path, **settings):
+    """Steps of a build and of the same again, whose bundles are equal."""
     steps = []
     for name in ("first", "second"):
         done = []
-        options = BuildOptions(output=tmp_path / name, **settings)
+        options = BuildOptions(
+            output=tmp_path / name, cache_dir=tmp_path / "cache", **settings
+        )
         api.build(str(model), options, lambda step, *_, done=done: done.append(step))
         steps.append(set(done))
-    assert "calibrate" in steps[0]
-    assert not steps[1] & {"read the model", "calibrate", "lower", "compile kernels"}
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
+    return steps
+
+
+def test_a_second_build_only_writes(model, samples, tmp_path):
+    settings = {"precision": "w8a8", "calibration_data": str(samples)}
+    first, second = steps_of_two(model, tmp_path, **settings)
+    assert "calibrate" in first
+    assert not second & {"read the model", "calibrate", "lower", "compile kernels"}
+
+
+def test_a_second_build_for_a_gpu(model, tmp_path):
+    first, second = steps_of_two(model, tmp_path, target="generic-opencl", toolchain="none")
+    assert "read the model" in first - second
+    (source,) = (tmp_path / "first" / "src").glob("*.c")
+    assert "EC_LAUNCH_KERNEL" in source.read_text()
 
 
 def test_a_second_build_loads_no_compiler(model, tmp_path):

@@ -98,6 +98,17 @@ def test_build(run, folder, monkeypatch, tmp_path):
         assert pair[0] == pair[1], name
 
 
+def test_nothing_is_searched_for_an_output_that_exists(quantize, run, folder, tmp_path):
+    data = ("--calibration-data", folder / "data.npy")
+    for output, start in (("q.onnx", quantize), ("b", lambda *given: run(
+        "build", folder / "net.onnx", *data, *given
+    ))):  # fmt: skip
+        (tmp_path / output).write_text("mine")
+        result = start("--max-bytes", 9, "-o", output)
+        assert "EC0108" in result.err  # not EC0600: no 9 bytes will do
+        assert (tmp_path / output).read_text() == "mine"
+
+
 def test_json(quantize, tmp_path):
     found = quantize(
         "--max-bytes", 5000, "--json", "--save-recipe", "r.json", metric="likeness"

@@ -4,7 +4,8 @@ import pathlib
 
 import pytest
 
-from edgecomp.device.load import load_target
+from edgecomp.device import load
+from edgecomp.device.load import list_targets, load_target
 from edgecomp.errors import Code, EdgecompError
 
 FILE = pathlib.Path(__file__).parents[2] / "targets" / "generic-opencl.toml"
@@ -39,7 +40,8 @@ def test_beside_its_processor(tmp_path):
         ("registers = 64", "registers = 64\nlanes = 2", "gpu.lanes: unknown key"),
         ('name = "generic-opencl"', 'name = "Generic"', "name: 'Generic'"),
         ('"gpu.version" =', '"gpu.other" =', "the file has no such key"),
-        ('cpu = "host"', 'cpu = "opencl"', "has a GPU of its own"),
+        ('cpu = "host"', 'cpu = "opencl"', "'generic-opencl' has a GPU of its own"),
+        ("group_items = 64", "group_items = 129", "gpu.group_items: more than"),
     ],
 )
 def test_refusals(tmp_path, old, new, problem):
@@ -47,6 +49,22 @@ def test_refusals(tmp_path, old, new, problem):
         load_target(written(tmp_path, old, new))
     assert info.value.code is Code.TARGET_INVALID
     assert problem in info.value.cause
+
+
+def test_a_file_that_is_its_own_processor(tmp_path):
+    path = tmp_path / "gpu.toml"
+    with pytest.raises(EdgecompError, match="has a GPU of its own") as info:
+        load_target(written(tmp_path, 'cpu = "host"', f'cpu = "{path}"'))
+    assert info.value.code is Code.TARGET_INVALID
+
+
+def test_on_a_machine_that_is_no_target(monkeypatch):
+    def detect():
+        raise EdgecompError(Code.TARGET_UNKNOWN, "the target 'host' is not known")
+
+    others = [target.name for target in list_targets() if target.cpu != load.HOST]
+    monkeypatch.setattr(load, "detect_host", detect)
+    assert [target.name for target in list_targets()] == others
 
 
 def test_an_unknown_processor(tmp_path):

@@ -115,6 +115,25 @@ def test_shares_are_of_the_whole_model():
     assert report.problems == []
 
 
+def test_a_gpu_is_asked_first():
+    model = model_of(
+        [
+            helper.make_node("Exp", ["x"], ["e"], name="exp"),
+            helper.make_node("CumSum", ["e", "axis"], ["y"], name="sum"),
+        ],
+        [tensor("x", ["rows", 4])],
+        [tensor("y", ["rows", 4])],
+        [constant("axis", np.int64(0))],
+    )
+
+    def schedules(rows):
+        report = api.check(model, ["mali-g7x"], inputs=[f"x:{rows}x4"])
+        return [check.detail for check in report.checks]
+
+    assert schedules("3") == ["opencl_elementwise", "cumulative"]
+    assert schedules("[1..3]") == ["elementwise", "sequences"]  # all on the processor
+
+
 def test_sizes_that_the_data_decides():
     """Their bounds are said; what follows them is looked at as it is built."""
     nodes = [
@@ -187,3 +206,17 @@ def test_sarif(report):
 def test_rewrites(operator, reason, advice):
     assert advice in rewrite_for(operator, reason)
     assert bool(advice) == bool(rewrite_for(operator, reason))
+
+
+@pytest.mark.parametrize("bounds", ["[32..640]", "[32..640:32]"])
+def test_bounded_dimensions(bounds):
+    """Work is that of the largest sizes, whatever the dimensions are multiples of."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv", strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["y"], name="relu"),
+    ]
+    weights = constant("w", np.ones((4, 3, 2, 2), np.float32))
+    model = model_of(nodes, [tensor("x", [1, 3, "h", 64])], [tensor("y", None)], [weights])
+    report = api.check(model, ["x86-64-v3"], inputs=[f"x:1x3x{bounds}x64"])
+    assert report.problems == []
+    assert sum(c.multiply_adds for c in report.checks) == 4 * 320 * 32 * 12

@@ -172,7 +172,7 @@ def test_scope(rng):
     [
         ({"nodes_to_exclude": ("upp",)}, "no node is named 'upp'", "up"),
         ({"nodes_to_exclude": ("re:z",)}, "no node matches", ""),
-        ({"op_types_to_quantize": ("Gem",)}, "weights of 'Gem'", "Gemm"),
+        ({"op_types_to_quantize": ("Gem",)}, "'Gem' has no weights", "Gemm"),
     ],
 )
 def test_scope_of_what_is_not_there(options, cause, hint, rng):

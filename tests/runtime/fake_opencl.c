@@ -17,6 +17,8 @@ fake_opencl fake;
 void fake_reset(void) {
   fake = (fake_opencl){.version = "OpenCL 1.2 fake",
                        .extensions = "cl_khr_one cl_khr_two",
+                       .devices = 1,
+                       .types = {CL_DEVICE_TYPE_GPU, CL_DEVICE_TYPE_GPU},
                        .alignment_bits = 1024,
                        .largest_bytes = 1u << 20,
                        .most_group_items = 64,
@@ -37,9 +39,13 @@ struct _cl_program {
   bool is_binary;
 };
 
-static const char device_name[] = "Fake GPU";
 static const unsigned char binary[] = "a binary of the fake driver";
-static int handle; /* stands for objects without contents */
+static int handle;     /* stands for objects without contents */
+static int devices[2]; /* stand for themselves */
+
+static uint32_t number_of(cl_device_id device) {
+  return (void *)device == (void *)&devices[1] ? 1 : 0;
+}
 
 /* CL_SUCCESS, or the result that this call is told to have. */
 static cl_int outcome(void) {
@@ -89,21 +95,23 @@ static cl_int GetPlatformInfo(cl_platform_id platform, cl_uint what, size_t room
 static cl_int GetDeviceIDs(cl_platform_id platform, cl_bitfield type, cl_uint room,
                            cl_device_id *out, cl_uint *out_count) {
   (void)platform;
-  CHECK(type == CL_DEVICE_TYPE_ALL && room >= 1);
-  out[0] = (cl_device_id)(void *)&handle;
-  *out_count = 1;
+  CHECK(type == CL_DEVICE_TYPE_ALL && room >= fake.devices);
+  for (uint32_t i = 0; i < fake.devices; ++i) {
+    out[i] = (cl_device_id)(void *)&devices[i];
+  }
+  *out_count = fake.devices;
   return CL_SUCCESS;
 }
 
 static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void *out,
                             size_t *out_bytes) {
-  (void)device;
-  const cl_bitfield type = CL_DEVICE_TYPE_GPU;
+  const cl_bitfield type = fake.types[number_of(device)];
+  const char *name = type == CL_DEVICE_TYPE_GPU ? "Fake GPU" : "Fake other";
   const cl_bool shares = fake.shares_memory;
   const cl_bitfield rounding = fake.rounds_to_zero ? 1u << 3 : CL_FP_ROUND_TO_NEAREST;
   switch (what) {
     case CL_DEVICE_NAME:
-      return answer(device_name, sizeof device_name, room, out, out_bytes);
+      return answer(name, strlen(name) + 1, room, out, out_bytes);
     case CL_DRIVER_VERSION:
       return answer("1", 2, room, out, out_bytes);
     case CL_DEVICE_VERSION:
@@ -126,11 +134,11 @@ static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void
 }
 
 static cl_context CreateContext(const intptr_t *properties, cl_uint count,
-                                const cl_device_id *devices, cl_notify notify, void *data,
+                                const cl_device_id *ids, cl_notify notify, void *data,
                                 cl_int *out_result) {
   (void)properties;
-  (void)count;
-  (void)devices;
+  CHECK(count == 1);
+  fake.chosen = number_of(ids[0]);
   (void)notify;
   (void)data;
   return is_made(out_result) ? (cl_context)(void *)&handle : NULL;
@@ -209,6 +217,7 @@ static cl_int ReleaseMemObject(cl_mem buffer) {
 
 static cl_int make_event(cl_event *event) {
   cl_int result = outcome();
+  fake.unfinished += result == CL_SUCCESS ? 1 : 0;
   if (event != NULL && result == CL_SUCCESS) {
     *event = (cl_event)(void *)&handle;
     fake.live += 1;
@@ -287,11 +296,11 @@ static cl_program CreateProgramWithSource(cl_context context, cl_uint count,
 }
 
 static cl_program CreateProgramWithBinary(cl_context context, cl_uint count,
-                                          const cl_device_id *devices, const size_t *bytes,
+                                          const cl_device_id *ids, const size_t *bytes,
                                           const unsigned char **binaries, cl_int *out_status,
                                           cl_int *out_result) {
   (void)context;
-  (void)devices;
+  (void)ids;
   CHECK(count == 1 && bytes[0] == sizeof binary);
   CHECK(memcmp(binaries[0], binary, sizeof binary) == 0);
   *out_status = CL_SUCCESS;
@@ -304,10 +313,10 @@ static cl_program CreateProgramWithBinary(cl_context context, cl_uint count,
   return made;
 }
 
-static cl_int BuildProgram(cl_program program, cl_uint count, const cl_device_id *devices,
+static cl_int BuildProgram(cl_program program, cl_uint count, const cl_device_id *ids,
                            const char *options, cl_notify notify, void *data) {
   (void)count;
-  (void)devices;
+  (void)ids;
   (void)options;
   (void)notify;
   (void)data;
@@ -425,6 +434,7 @@ static cl_int GetEventProfilingInfo(cl_event event, cl_uint what, size_t room, v
 static cl_int Finish(cl_command_queue queue) {
   (void)queue;
   fake.finishes += 1;
+  fake.unfinished = 0;
   return outcome();
 }
 

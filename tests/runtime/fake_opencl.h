@@ -1,5 +1,5 @@
-/* In the place of a driver of OpenCL: one device that computes on the CPU, and fails when it
- * is told to. */
+/* In the place of a driver of OpenCL: a device, or two, that compute on the CPU, and fail when
+ * they are told to. */
 #ifndef EDGECOMP_TESTS_RUNTIME_FAKE_OPENCL_H
 #define EDGECOMP_TESTS_RUNTIME_FAKE_OPENCL_H
 
@@ -11,6 +11,8 @@ typedef struct fake_opencl {
   /* What it is like. */
   bool is_absent; /* no driver at all */
   bool has_no_platform;
+  uint32_t devices;  /* one or two */
+  uint32_t types[2]; /* of each; a GPU has another name than the rest */
   const char *version;
   const char *extensions;
   uint32_t alignment_bits;
@@ -31,9 +33,11 @@ typedef struct fake_opencl {
   uint32_t source_builds;
   uint32_t binary_builds;
   uint32_t finishes;
+  uint32_t unfinished;     /* commands since the last finish */
   uint32_t parts;          /* of buffers that were made */
   uint32_t copied_buffers; /* transfers between the memories */
   uint32_t mapped;         /* buffers that are mapped now */
+  uint32_t chosen;         /* device of the last context */
 } fake_opencl;
 
 extern fake_opencl fake;

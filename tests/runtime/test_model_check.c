@@ -40,7 +40,7 @@ static void test_head(void) {
   CHECK_BAD("tables", copy.model.inputs = NULL);
   CHECK_BAD("tables", copy.model.outputs = NULL);
   CHECK_BAD("no output", copy.model.output_count = 0);
-  CHECK_BAD("reserved", copy.model.reserved[1] = 1);
+  CHECK_BAD("reserved", copy.model.reserved[0] = 1);
   CHECK_BAD("reserved", copy.model.reserved[1] = 1);
   CHECK_BAD("aligned", copy.model.embedded_weights = (const char *)demo_weights() + 4);
 }

@@ -23,9 +23,11 @@ static ec_open_options options_of(void) {
   return options;
 }
 
-static ec_status open_model(const opencl_model *of, const ec_open_options *options,
-                            ec_session **out_session) {
-  return ec_session_open(&of->model, options, out_session);
+static ec_session *open_good(const opencl_model *of) {
+  ec_open_options options = options_of();
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, ec_session_open(&of->model, &options, &session));
+  return session;
 }
 
 /* A whole life: open, runs, profile, close; nothing is left. */
@@ -35,9 +37,7 @@ static void test_run(uint32_t alignment_bits, uint64_t largest_bytes, uint32_t p
   fake_reset();
   fake.alignment_bits = alignment_bits;
   fake.largest_bytes = largest_bytes;
-  ec_open_options options = options_of();
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  ec_session *session = open_good(&of);
   CHECK_EQUAL(parts, fake.parts);
   for (uint32_t run = 0; run < 3; ++run) {
     fake.finishes = 0;
@@ -60,13 +60,13 @@ static void test_shared(bool refuses_weights) {
   fake_reset();
   fake.shares_memory = true;
   fake.refuses_weights = refuses_weights;
-  ec_open_options options = options_of();
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  ec_session *session = open_good(&of);
   CHECK_EQUAL(2, fake.mapped);
+  CHECK_EQUAL(0, fake.unfinished); /* the CPU may use what a map stands for */
   for (uint32_t run = 0; run < 3; ++run) {
     opencl_run_and_compare(session, (float)run);
     CHECK_EQUAL(2, fake.mapped);
+    CHECK_EQUAL(0, fake.unfinished);
   }
   ec_call_profile profiles[OPENCL_CALLS] = {{0}};
   CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
@@ -83,9 +83,7 @@ static void test_tensors(bool shares_memory) {
   opencl_model_make(&of);
   fake_reset();
   fake.shares_memory = shares_memory;
-  ec_open_options options = options_of();
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  ec_session *session = open_good(&of);
   const void *data = NULL;
   uint64_t bytes = 0;
   for (uint32_t calls = 2; calls <= OPENCL_CALLS; ++calls) {
@@ -115,9 +113,7 @@ static void test_memory_that_is_used_again(void) {
   of.tensors[2].offset_bytes = 64; /* t begins inside x */
   fake_reset();
   fake.shares_memory = true;
-  ec_open_options options = options_of();
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  ec_session *session = open_good(&of);
   CHECK_EQUAL(0, fake.mapped);
   ec_session_close(session);
 }
@@ -126,7 +122,8 @@ static void refuse(const opencl_model *of, const ec_open_options *options, ec_st
                    const char *message) {
   ec_session *session = NULL;
   ec_open_options usual = options_of();
-  CHECK_STATUS(expected, open_model(of, options != NULL ? options : &usual, &session));
+  CHECK_STATUS(expected,
+               ec_session_open(&of->model, options != NULL ? options : &usual, &session));
   CHECK_MESSAGE(message);
   CHECK(session == NULL);
   CHECK_EQUAL(0, fake.live);
@@ -178,9 +175,33 @@ static void test_names(void) {
     ec_open_options options = options_of();
     options.device_name = names[i];
     ec_session *session = NULL;
-    CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+    CHECK_STATUS(EC_OK, ec_session_open(&of.model, &options, &session));
     ec_session_close(session);
   }
+}
+
+/* Device of a session, of two of some types. */
+static uint32_t chosen(uint32_t first, uint32_t second, const char *name) {
+  opencl_model of;
+  opencl_model_make(&of);
+  fake_reset();
+  fake.devices = 2;
+  fake.types[0] = first;
+  fake.types[1] = second;
+  ec_open_options options = options_of();
+  options.device_name = name;
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, ec_session_open(&of.model, &options, &session));
+  ec_session_close(session);
+  return fake.chosen;
+}
+
+static void test_choice(void) {
+  CHECK_EQUAL(0, chosen(CL_DEVICE_TYPE_GPU, CL_DEVICE_TYPE_GPU, NULL));
+  CHECK_EQUAL(1, chosen(CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_GPU, NULL));
+  CHECK_EQUAL(1, chosen(CL_DEVICE_TYPE_CPU, CL_DEVICE_TYPE_ACCELERATOR, NULL));
+  CHECK_EQUAL(0, chosen(CL_DEVICE_TYPE_GPU, CL_DEVICE_TYPE_ACCELERATOR, NULL));
+  CHECK_EQUAL(1, chosen(CL_DEVICE_TYPE_GPU, CL_DEVICE_TYPE_CPU, "other"));
 }
 
 /* Every call of the driver fails once: a status, nothing is left, and the next attempt works.
@@ -196,7 +217,7 @@ static void test_each_failure(int32_t result, ec_status expected, bool shares_me
     fake.shares_memory = shares_memory;
     ec_open_options options = options_of();
     ec_session *session = NULL;
-    ec_status status = open_model(&of, &options, &session);
+    ec_status status = ec_session_open(&of.model, &options, &session);
     if (status == EC_OK) { /* also where there is another way: weights that are not shared */
       bool has_failed = fake.calls >= at;
       fake.fail_at = 0;
@@ -221,9 +242,7 @@ static void test_failing_runs(int32_t result, ec_status expected, bool shares_me
   opencl_model_make(&of);
   fake_reset();
   fake.shares_memory = shares_memory;
-  ec_open_options options = options_of();
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_OK, open_model(&of, &options, &session));
+  ec_session *session = open_good(&of);
   for (uint32_t call = 1; call <= 4; ++call) { /* two copies, a kernel, the end */
     fake.calls = 0;
     fake.fail_at = call;
@@ -249,7 +268,7 @@ static void open_and_close(const opencl_model *of, const ec_open_options *option
   ec_session *session = NULL;
   fake.source_builds = 0;
   fake.binary_builds = 0;
-  CHECK_STATUS(EC_OK, open_model(of, options, &session));
+  CHECK_STATUS(EC_OK, ec_session_open(&of->model, options, &session));
   opencl_run_and_compare(session, 5);
   ec_session_close(session);
   CHECK_EQUAL(source_builds, fake.source_builds);
@@ -322,6 +341,7 @@ int main(void) {
   test_run(1024, 600, 0);      /* no buffer is large enough for all */
   test_refusals();
   test_names();
+  test_choice();
   test_shared(false);
   test_shared(true);
   test_memory_that_is_used_again();

@@ -7,10 +7,11 @@ import onnx.parser
 import pytest
 from helpers.graphs import Graph, normal
 
+from edgecomp import api
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.qdq import is_quantized
-from edgecomp.options import BuildOptions, QuantizeOptions
+from edgecomp.options import BuildOptions, DebugOptions, QuantizeOptions
 from edgecomp.progress import silent
 from edgecomp.steps.prepare import prepare
 from edgecomp.steps.quantize import GOLDEN_SAMPLES
@@ -42,6 +43,19 @@ def test_a_quantized_model_is_taken_as_it_is(model, samples, caplog):
     assert again.facts["precision"] == "as given"
     assert again.facts["passes"] == []
     assert [node.op_type for node in again.model.graph] == nodes
+
+
+def test_options_in_the_place_of_samples(model):
+    for call, options in (
+        (api.quantize, QuantizeOptions(precision="w8a8")),
+        (api.debug, DebugOptions()),
+        (api.finetune, QuantizeOptions(precision="w8a8")),
+    ):
+        given = ([], options) if call is api.finetune else (options,)
+        with pytest.raises(EdgecompError, match="in the place of another") as caught:
+            call(model, *given)
+        assert caught.value.code is Code.USAGE
+        assert "options=" in caught.value.hint
 
 
 def test_quantization_needs_samples(model):

@@ -196,9 +196,11 @@ def test_of_two_readers_the_later_step_decides(rng, samples, tmp_path):
         {"smooth_quant": "0.5"},
     ],
 )
-@pytest.mark.parametrize("steps", [[], [{"pass": "float", "targets": ["re:b"]}]])
-def test_the_saved_recipe_repeats_the_model(model, samples, tmp_path, settings, steps):
-    saved = tmp_path / "saved.yaml"
+@pytest.mark.parametrize(
+    ("steps", "suffix"), [([], "json"), ([{"pass": "float", "targets": ["re:b"]}], "yaml")]
+)
+def test_the_saved_recipe_repeats_the_model(model, samples, tmp_path, settings, steps, suffix):
+    saved = tmp_path / f"saved.{suffix}"
     first = quantize(model, samples, tmp_path, *steps, save_recipe=saved, **settings)
     assert json.loads(first.metadata_props["edgecomp.recipe"]) == read_recipe(saved).as_list()
     if settings.keys() & {"equalize", "smooth_quant"}:  # there was something to repeat
@@ -265,6 +267,9 @@ def test_mistakes(model, samples, tmp_path):
         with pytest.raises(EdgecompError, match="--save-recipe") as caught:
             QuantizeOptions(precision=precision, save_recipe=tmp_path / "s.yaml")
         assert caught.value.code is Code.USAGE
+    for precision in ("w4a16", "fp16"):
+        with pytest.raises(EdgecompError, match="no settings by layer"):
+            quantize(model, samples, tmp_path, {"pass": "quantize"}, precision=precision)
     given = quantize(model, samples, tmp_path)  # has its numbers already
     files = {"save_recipe": tmp_path / "s.yaml", "output": tmp_path / "q.onnx"}
     with pytest.raises(EdgecompError, match="there is no recipe of it"):

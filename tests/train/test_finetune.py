@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from helpers.graphs import Graph, normal
 
 import edgecomp
 from edgecomp import train
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import constant_array
-from edgecomp.options import QuantizeOptions
+from edgecomp.options import BudgetOptions, QuantizeOptions
 from edgecomp.train.loss import distillation_loss
 
 
@@ -25,28 +26,41 @@ class Tiny(torch.nn.Module):
         return self.head(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
 
 
-EXAMPLE = (torch.zeros(1, 1, 12, 12),)
+def tiny(factors=1.0):
+    """The same layers; channels between them scaled by factors that the head takes back."""
+    random, factors = np.random.default_rng(0), np.full(8, factors, np.float32)
+    weights = normal(random, 8, 1, 3, 3) / 3 * factors.reshape(8, 1, 1, 1)
+    head = normal(random, 8, 4) / 3 / factors.reshape(8, 1)
+    g = Graph()
+    y = g("Conv", g.input("x", (1, 1, 12, 12)), weights, normal(random, 8) / 3 * factors)
+    y = g("Flatten", g("GlobalAveragePool", g("Relu", y)))
+    return g.model(g("Gemm", y, head, normal(random, 4) / 3))
 
 
-@pytest.fixture
-def samples(rng):
-    return rng.standard_normal((64, 1, 12, 12)).astype(np.float32)
+@pytest.fixture(scope="module")
+def samples():
+    return np.random.default_rng(0).standard_normal((64, 1, 12, 12)).astype(np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def quantized(samples):
-    return edgecomp.quantize(Tiny().eval(), samples, args=EXAMPLE)
+    """Training changes none of it: all tests share it."""
+    return edgecomp.quantize(tiny(), samples)
 
 
-def labelled(samples):
+def labelled(samples, size=16):
     labels = torch.from_numpy((samples.mean((1, 2, 3)) > 0).astype(np.int64))
-    return [(samples[i : i + 16], labels[i : i + 16]) for i in range(0, 64, 16)]
+    return [(samples[i : i + size], labels[i : i + size]) for i in range(0, 64, size)]
+
+
+def numbers(model):
+    return {name: constant_array(v) for name, v in model.graph.initializers.items()}
 
 
 def test_labels_are_learned_and_built(samples, quantized, tmp_path):
-    batches = labelled(samples)
+    batches = labelled(samples, 32)
     found = train.finetune(
-        quantized, batches, torch.nn.functional.cross_entropy, epochs=12, learning_rate=0.01
+        quantized, batches, torch.nn.functional.cross_entropy, epochs=6, learning_rate=0.03
     )
     assert found.losses[-1] < 0.7 * found.losses[0]
     bundle = edgecomp.compile(found.model, output=tmp_path / "bundle", name="tiny")
@@ -60,18 +74,15 @@ def test_labels_are_learned_and_built(samples, quantized, tmp_path):
 
 
 def test_the_float_model_is_learned_without_labels(samples):
-    """The whole way: channels of unlike ranges with one scale for all of them."""
-    module = Tiny().eval()
-    with torch.no_grad():
-        module.norm.weight *= torch.logspace(-2, 1, 8)
-        module.head.weight /= torch.logspace(-2, 1, 8)
+    """Channels of unlike ranges with one scale for all of them."""
     options = QuantizeOptions(precision="w8a8", per_channel=False)
-    given = {"calibration_dataset": samples, "options": options, "args": EXAMPLE}
-    before = edgecomp.quantize(module, samples, options=options, args=EXAMPLE)
+    given = {"calibration_dataset": samples, "options": options}
+    model = tiny(np.logspace(-2, 1, 8))
+    before = edgecomp.quantize(model.clone(), samples, options=options)
     batches = [samples[i : i + 16] for i in range(0, 64, 16)]
-    after = edgecomp.finetune(module, batches, **given, epochs=10, learning_rate=5e-3)
+    after = edgecomp.finetune(model, batches, **given, epochs=10, learning_rate=5e-3)
     with torch.no_grad():
-        wanted = module(torch.from_numpy(samples))
+        wanted = train.Network(model)(samples)
         losses = [
             float(distillation_loss(train.Network(m)(samples), wanted))
             for m in (before, after)
@@ -84,9 +95,19 @@ def test_a_run_is_repeatable(samples, quantized):
         train.finetune(quantized, labelled(samples), torch.nn.functional.cross_entropy)
         for _ in range(2)
     ]
-    for name, value in runs[0].model.graph.initializers.items():
-        other = runs[1].model.graph.initializers[name]
-        np.testing.assert_array_equal(constant_array(value), constant_array(other))
+    first, second = (numbers(run.model) for run in runs)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+
+
+def test_batches_that_nobody_counted_are_trained_with(samples, quantized):
+    """The first has a rate that is not zero, and so have those behind it."""
+    batches = labelled(samples)
+    found = [
+        numbers(train.finetune(quantized, iter(some), torch.nn.functional.cross_entropy).model)
+        for some in (batches[:1], batches)
+    ]
+    assert any((array != found[1][name]).any() for name, array in found[0].items())
 
 
 def test_inputs_by_name(samples, quantized):
@@ -101,6 +122,9 @@ def test_inputs_by_name(samples, quantized):
     ("settings", "batches", "problem"),
     [
         ({"loss": torch.nn.functional.mse_loss, "epochs": 0}, [], "epochs must be 1 or more"),
+        ({"loss": torch.nn.functional.mse_loss, "learning_rate": -1e-4}, [], "not -0.0001"),
+        ({"loss": torch.nn.functional.mse_loss, "step_learning_rate": np.inf}, [], "not inf"),
+        ({"teacher": lambda x: x}, [np.zeros((1, 1, 12, 12))], "its teacher"),
         ({}, [], "either a loss"),
         ({"loss": torch.nn.functional.mse_loss}, [], "there is no batch"),
         ({"loss": torch.nn.functional.mse_loss}, [np.zeros((1, 1, 12, 12))], "not a pair"),
@@ -124,16 +148,44 @@ def test_a_diverging_loss_ends_the_run(samples, quantized):
         train.finetune(quantized, labelled(samples), lambda y, _: y.sum() * torch.inf)
 
 
+def test_no_budget_is_searched(samples):
+    options = BudgetOptions(precision="w8a8", max_bytes=100)
+    with pytest.raises(EdgecompError, match="not trained and searched") as caught:
+        edgecomp.finetune(Tiny(), [samples], options=options)
+    assert caught.value.code is Code.USAGE
+
+
+def test_what_is_fixed_at_build_time_is_fixed_once(rng):
+    """The float model and the quantized one are read from the same source."""
+    g = Graph()
+    x = g("Conv", g.input("x", ("n", 3, 8, 8)), normal(rng, 4, 3, 3, 3))
+    model = g.proto(g("Mul", x, g.input("gain", (1,))))
+    options = QuantizeOptions(precision="w8a8", input=("x:1x3x8x8",), constant=("gain=2",))
+    data = [{"x": normal(rng, 1, 3, 8, 8)} for _ in range(2)]
+    tuned = edgecomp.finetune(model, data, calibration_dataset=data, options=options)
+    assert [value.name for value in tuned.graph.inputs] == ["x"]
+
+
 def test_a_quantized_model_has_no_teacher(samples, quantized):
     with pytest.raises(EdgecompError, match="no float model to learn from"):
         edgecomp.finetune(quantized, [samples])
 
 
+def test_without_a_recipe_nothing_is_trained(samples, quantized, tmp_path):
+    options = QuantizeOptions(precision="w8a8", save_recipe=tmp_path / "r.yaml")
+
+    def never(*_given):
+        raise AssertionError
+
+    with pytest.raises(EdgecompError, match="there is no recipe of it"):
+        edgecomp.finetune(quantized, labelled(samples), never, options=options)
+
+
 def test_it_is_written_where_asked(samples, tmp_path):
+    """The whole way, from a torch module to the file."""
+    given = {"calibration_dataset": samples, "args": (torch.zeros(1, 1, 12, 12),)}
     options = QuantizeOptions(precision="w8a8", output=tmp_path / "tuned.onnx")
-    edgecomp.finetune(
-        Tiny().eval(), [samples], calibration_dataset=samples, args=EXAMPLE, options=options
-    )
+    edgecomp.finetune(Tiny().eval(), [samples], **given, options=options)
     train.Network(edgecomp.export(str(tmp_path / "tuned.onnx")))
 
 

@@ -24,11 +24,39 @@ MOST = 0.02
 FEW = 0.1
 
 
-def quantized(name):
-    module, args = networks()[name]
-    model = edgecomp.export(module, args)
-    samples = [random_feeds(model, seed) for seed in range(4)]
-    return edgecomp.quantize(model, samples)
+class Together(torch.nn.Module):
+    """Networks side by side: they are exported and quantized once, which takes longest."""
+
+    def __init__(self, modules):
+        super().__init__()
+        self.parts = torch.nn.ModuleList(modules)
+
+    def forward(self, *inputs):
+        return tuple(part(x) for part, x in zip(self.parts, inputs, strict=True))
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Before and after some training: network -> its outputs, by torch and by onnxruntime."""
+    made = networks()
+    together = Together(module for module, _ in made.values())
+    model = edgecomp.export(together, tuple(x for _, (x,) in made.values()))
+    model = edgecomp.quantize(model, [random_feeds(model, seed) for seed in range(4)])
+    owners = [
+        name
+        for name, (module, args) in made.items()
+        for _ in range(1 if isinstance(module(*args), torch.Tensor) else len(module(*args)))
+    ]
+    network = Network(model)
+    found = [outputs_of(network, model)]
+    found.append(outputs_of(moved(network), trained_model(network)))
+    return [
+        {
+            name: [pair for o, pair in zip(owners, pairs, strict=True) if o == name]
+            for name in made
+        }
+        for pairs in found
+    ]
 
 
 def moved(network, seed=0):
@@ -42,24 +70,28 @@ def moved(network, seed=0):
     return network
 
 
-def compare(network, model):
+def outputs_of(network, model):
+    """Of each output: what the network gives, and what onnxruntime does."""
     feeds = random_feeds(model, seed=9)
-    expected = list(run_model(model, feeds).values())
+    expected = run_model(model, feeds).values()
     with torch.no_grad():
         found = network(*feeds.values())
     found = [found] if isinstance(found, torch.Tensor) else found
-    for own, wanted in zip(found, expected, strict=True):
+    return list(zip(found, expected, strict=True))
+
+
+def compare(pairs):
+    for own, wanted in pairs:
         difference = np.abs(own.numpy() - wanted) / np.ptp(wanted)
         assert difference.max() < MOST
         assert (difference > 1e-5).mean() < FEW
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_computes_what_the_file_says(name):
-    model = quantized(name)
-    network = Network(model)
-    compare(network, model)
-    compare(moved(network), trained_model(network))
+def test_it_computes_what_the_file_says(answers, name):
+    for each in answers:
+        assert each[name]
+        compare(each[name])
 
 
 def test_a_model_of_another_tool(tmp_path, rng):
@@ -76,9 +108,9 @@ def test_a_model_of_another_tool(tmp_path, rng):
     )
     model = load_model(str(tmp_path / "int8.onnx"))
     network = Network(model)
-    compare(network, model)
+    compare(outputs_of(network, model))
     after = trained_model(moved(network))
-    compare(network, after)
+    compare(outputs_of(network, after))
     assert set(recognize(after.graph).refusals) == set(recognize(model.graph).refusals)
 
 
@@ -128,7 +160,7 @@ def test_equal_scales_by_chance_are_learned_apart(rng):
     a = g.dequantize(g.quantize(g("Sigmoid", x), 0.02, 0), 0.02, 0)
     network = moved(Network(g.model(g("Tanh", a))))
     assert len({id(q) for q in network.quantizer_of.values()}) == 2
-    compare(network, trained_model(network))
+    compare(outputs_of(network, trained_model(network)))
 
 
 def test_only_numbers_change(rng):
@@ -171,9 +203,27 @@ def test_what_cannot_be_trained_is_named(rng):
     assert caught.value.source
 
 
-def test_inputs_are_counted(rng):
-    with pytest.raises(EdgecompError, match="has 1 inputs, 2 are given"):
-        Network(small(rng))(normal(rng, 1, 3, 8, 8), normal(rng, 1))
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ([np.zeros((1, 3, 8, 8)), np.zeros(1)], "has 1 inputs, 2 are given"),
+        ([np.zeros((2, 8, 8, 3))], r"takes \[2, 3, 8, 8\], not \[2, 8, 8, 3\]"),
+        ([np.zeros((3, 8, 8))], r"takes \[3, 3, 8, 8\], not \[3, 8, 8\]"),
+        ([np.zeros((1, 3, 8, 8), np.complex64)], "takes torch.float32, not torch.complex64"),
+    ],
+)
+def test_inputs_that_do_not_fit(rng, given, problem):
+    with pytest.raises(EdgecompError, match=problem) as caught:
+        Network(small(rng))(*given)
+    assert caught.value.code is Code.INPUT_MISMATCH
+
+
+def test_inputs_of_other_types(rng):
+    """numpy makes float64, images are bytes."""
+    network, x = Network(small(rng)), rng.integers(0, 3, (2, 3, 8, 8))
+    found = [network(x.astype(kind)) for kind in (np.float32, np.float64, np.uint8)]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_what_diverged_is_not_written(rng):

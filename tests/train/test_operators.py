@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.graphs import Graph
 
-from edgecomp.graph.run import run_model
+from edgecomp.graph.run import Runner
 from edgecomp.train.network import Network
 from edgecomp.train.operators.table import BUILDERS
 
@@ -111,10 +111,11 @@ def check(model, shape, rng):
     name = model.graph.inputs[0].name
     samples = rng.uniform(-1, 1, (3, *shape[1:])).astype(np.float32)
     samples[np.abs(samples) < 0.05] = 0.05  # beside jumps
+    runner = Runner(model)
     with torch.no_grad():
         batch, one = network(samples), network(samples[:1])
     for index in range(3):
-        (expected,) = run_model(model, {name: samples[index : index + 1]}).values()
+        (expected,) = runner({name: samples[index : index + 1]}).values()
         expected = expected[0] if expected.ndim == batch.ndim else expected
         np.testing.assert_allclose(batch[index].numpy(), expected, rtol=2e-5, atol=2e-6)
     torch.testing.assert_close(batch[:1], one.reshape(batch[:1].shape))
@@ -159,6 +160,12 @@ def test_split(rng):
 def test_swish(rng):
     g = Graph(opset=24)
     check(g.model(g("Swish", g.input("x", ROWS), alpha=0.5)), ROWS, rng)
+
+
+def test_whole_numbers_are_clipped_as_such(rng):
+    g = Graph()
+    rows = g("Clip", g("Cast", g.input("x", ROWS), to=7), np.array(0), np.array(2**62))
+    check(g.model(g("Gather", array(3, 2), rows, axis=0)), ROWS, rng)
 
 
 def test_every_operator_has_a_case():

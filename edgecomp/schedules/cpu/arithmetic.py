@@ -9,6 +9,8 @@ import abc
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
@@ -126,14 +128,12 @@ class Arithmetic(abc.ABC):
     @property
     def weight_bytes(self) -> int:
         """Bytes of one element of the packed weights."""
-        return {"float32": 4, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1}[
-            self.weight_dtype
-        ]
+        return np.dtype(self.weight_dtype).itemsize
 
     @property
     def x_bytes(self) -> int:
         """Bytes of one element of x."""
-        return 4 if self.x_dtype == "float32" else 1
+        return np.dtype(self.x_dtype).itemsize
 
     @abc.abstractmethod
     def fits(self, rows: int, vectors: int, registers: int) -> bool:

@@ -17,7 +17,7 @@ from edgecomp.schedules.cpu.weight_codes import WeightCode
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Coded:
+class _Coded(Arithmetic):
     """What the instruction sets share.
 
     Attributes:
@@ -32,10 +32,15 @@ class _Coded:
         """float32 vectors of one element of K."""
         vectors = []
         for vector in range(tile.vectors):
-            at = self.weight_at(tile, operands, k, vector)  # type: ignore[attr-defined]
+            at = self.weight_at(tile, operands, k, vector)
             bits = load(operands.weights, at, tile.lanes)
             vectors.append(named(builder, "weight", self.code.widen(bits)))
         return vectors
+
+    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
+        """Widening takes slots of the units that multiply."""
+        own = vectors * self.code.instructions / self.multiplies_per_cycle
+        return super().step_cycles(rows, vectors, registers) + own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,11 +63,6 @@ class CodedBroadcastFma(_Coded, BroadcastFma):
                 for vector, weight in enumerate(weights):
                     total = tile.get(row, vector) + value * weight
                     tile.set(builder, row, vector, total)
-
-    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
-        """Widening takes slots of the units that multiply."""
-        own = vectors * self.code.instructions / self.multiplies_per_cycle
-        return super().step_cycles(rows, vectors, registers) + own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,11 +90,6 @@ class CodedLaneFma(_Coded, LaneFma):
                     value = splat(load(elements[row], k), self.lanes)
                     total = tile.get(row, vector) + value * weight
                     tile.set(builder, row, vector, total)
-
-    def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
-        """Widening takes slots of the units that multiply."""
-        own = vectors * self.code.instructions / self.multiplies_per_cycle
-        return super().step_cycles(rows, vectors, registers) + own
 
 
 def coded_f32(target: Target, code: WeightCode) -> Arithmetic:

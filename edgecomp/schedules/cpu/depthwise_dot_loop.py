@@ -12,14 +12,15 @@ from edgecomp.plan.values import Array
 from edgecomp.schedules.cpu import depthwise
 from edgecomp.schedules.cpu.depthwise_dot import RowPlan, plan_rows, products_of
 from edgecomp.schedules.cpu.depthwise_sums import Sums, sums_of
-from edgecomp.schedules.cpu.lane_dot import (
+from edgecomp.schedules.cpu.lane_dot import LaneDot
+from edgecomp.schedules.cpu.lane_dot_plan import (
     LANES,
     MOST_OFFSET,
-    LaneDot,
     Narrowing,
     in_reach,
     registers_for,
 )
+from edgecomp.schedules.cpu.narrow import folded_zero
 from edgecomp.schedules.cpu.rounding import ROUNDING_MAGIC_BITS
 
 #: Columns of a tile at most: more save few loads and cost code.
@@ -115,13 +116,13 @@ def _narrowing(finish: Requantize, sums: Sums) -> Narrowing | None:
     """How results are narrowed; None where sums go too far for it."""
     if not sums.reach.offset or sums.reach.magnitude >= _MOST_SCALED:
         return None
-    zero = finish.zero_point
-    magic = ROUNDING_MAGIC_BITS + (0 if zero % 2 else zero)
-    fused = finish.low >= zero and float(sums.multiplier.max()) < _MOST_MULTIPLIER
+    folded = folded_zero(finish.zero_point)
+    magic = ROUNDING_MAGIC_BITS + folded
+    fused = finish.low >= finish.zero_point and float(sums.multiplier.max()) < _MOST_MULTIPLIER
     return Narrowing(
         start=_UNIT_BITS if fused else magic,
         magic=magic,
-        zero=zero if zero % 2 else 0,
+        zero=finish.zero_point - folded,
         low=finish.low if finish.low > -128 else None,
         high=finish.high if finish.high < 127 else None,
     )

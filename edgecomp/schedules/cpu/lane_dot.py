@@ -5,13 +5,6 @@ interleaved channel by channel, up to four of them, so that one ``sdot`` multipl
 four channels by a column of the window. Interleaved columns stay in registers until the last
 window that meets them, and so do all weights: only x is loaded more than once.
 
-    weights      two per group of rows and column of the window
-    columns      a ring of interleaved columns of x, two each
-    rows         of x on their way there
-    multipliers  two
-    sums         two per row of the tile
-    results      as many as there is room for
-
 Sums are the bits of a float32. Results that Relu bounds start at 2^23, where one multiply-add,
 ``sum * m - 2^23 * m``, is the scaled sum: the second product is exact, so that only the
 difference is rounded. Sums below zero count half there, which is below zero too. Others start
@@ -24,100 +17,23 @@ from collections.abc import Iterator
 
 from edgecomp.schedules.cpu.depthwise_dot import RowPlan
 from edgecomp.schedules.cpu.issue_order import Instruction, in_issue_order
+from edgecomp.schedules.cpu.lane_dot_plan import (
+    HALVES,
+    LANES,
+    MOST_OFFSET,
+    REACH,
+    X_REGISTERS,
+    Narrowing,
+    Registers,
+    registers_for,
+)
+from edgecomp.schedules.cpu.lane_loads import VECTOR_BYTES
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
 from edgecomp.schedules.cpu.llvm_text import llvm_function
 from edgecomp.schedules.cpu.windows import Window
 
-#: Channels of a block, and bytes.
-LANES = 8
-_VECTOR_BYTES = 16
-#: Vectors of int32 that eight channels are.
-_HALVES = 2
-#: Greatest offset of a load or store of eight bytes.
-MOST_OFFSET = 4095 * LANES
-#: Registers for rows of x: a pair, and one that was interleaved before.
-_X = 3
 #: Bytes of a block's factors before its multipliers.
-_FIRST_MULTIPLIER = _VECTOR_BYTES * _HALVES
-#: Columns of x that offsets in registers reach: there are 31 registers, and pointers need some.
-_REACH = 10
-#: Rows of x of a tile at most where each has a pointer of its own.
-_MOST_POINTERS = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Narrowing:
-    """How sums become bytes.
-
-    Attributes:
-        start: bits of the float32 that sums start at.
-        magic: bits of the one that rounds, in it an even zero point.
-        zero: what is added before the narrowing, an odd zero point; 0 for nothing.
-        low, high: bounds that are narrower than the dtype's; None for none.
-    """
-
-    start: int
-    magic: int
-    zero: int
-    low: int | None
-    high: int | None
-
-    @property
-    def fused(self) -> bool:
-        """Whether sums are scaled by a multiply-add."""
-        return self.start != self.magic
-
-    def constants(self) -> dict[str, int]:
-        """Name -> what each lane of 32 bits holds."""
-        found = {"magic": self.magic}
-        if self.zero:
-            found["zero"] = (self.zero & 0xFFFF) * 0x10001
-        for name, bound in (("smax", self.low), ("smin", self.high)):
-            if bound is not None:
-                found[name] = (bound & 0xFF) * 0x1010101
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Registers:
-    """First register of each kind but weights, and how many columns and results there are."""
-
-    columns: int
-    x: int
-    multipliers: int
-    sums: int
-    results: int
-    held_columns: int
-    held_results: int
-
-
-def registers_for(window: Window, plan: RowPlan, constants: int) -> Registers | None:
-    """Give out the registers; None where they do not suffice."""
-    weights = len(plan.uses) * window.size[1] * _HALVES
-    column, group = len(plan.groups) * _HALVES, _X
-    sums, ring = plan.height * _HALVES, window.span(1)
-    used = constants + weights + ring * column + group + _HALVES + sums + _HALVES
-    left = VECTOR_REGISTERS - used
-    if left < 0:
-        return None
-    results = _HALVES + min(left, sums)
-    ring += (left - results + _HALVES) // column
-    x = weights + ring * column
-    return Registers(
-        columns=weights,
-        x=x,
-        multipliers=x + group,
-        sums=x + group + _HALVES,
-        results=x + group + _HALVES + sums,
-        held_columns=ring,
-        held_results=results,
-    )
-
-
-def in_reach(window: Window, plan: RowPlan) -> bool:
-    """Whether the loop for a core in order reaches all of x: column after column, in steps."""
-    near = window.size[1] <= _REACH and window.strides[1] <= _REACH
-    return near and window.dilations[1] == 1 and sum(map(len, plan.groups)) <= _MOST_POINTERS
+_FIRST_MULTIPLIER = VECTOR_BYTES * HALVES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,20 +148,20 @@ class LaneDot:
         """
         if not self.in_order:
             return []
-        reach = min(_REACH, self.window.span(self.columns) - 1)
-        found = [_VECTOR_BYTES, *(n * self.x_column for n in range(1, reach + 1))]
+        reach = min(REACH, self.window.span(self.columns) - 1)
+        found = [VECTOR_BYTES, *(n * self.x_column for n in range(1, reach + 1))]
         found += [self._to_next_block] if self._steps else []
         return list(dict.fromkeys(found))
 
     @property
     def _steps(self) -> int:
         """Steps of the pointers to x in a block."""
-        return (self.window.span(self.columns) - 1) // _REACH if self.in_order else 0
+        return (self.window.span(self.columns) - 1) // REACH if self.in_order else 0
 
     @property
     def _to_next_block(self) -> int:
         """What pointers to x move by at a block's end."""
-        return LANES - self._steps * _REACH * self.x_column
+        return LANES - self._steps * REACH * self.x_column
 
     def _offset(self, offset: int) -> str:
         """An offset in a register."""
@@ -267,9 +183,7 @@ class LaneDot:
         first = self._registers.multipliers
         weights, _, factors = self._tables
         yield from self._load_vectors(range(self._weights), weights, 0)
-        yield from self._load_vectors(
-            range(first, first + _HALVES), factors, _FIRST_MULTIPLIER
-        )
+        yield from self._load_vectors(range(first, first + HALVES), factors, _FIRST_MULTIPLIER)
         for tap in range(self.window.size[1]):
             yield from self._make_column(self._position(0, tap))
 
@@ -297,22 +211,22 @@ class LaneDot:
         yield Instruction(
             f"subs {counter}, {counter}, #1", (counter, "flags"), (counter,), "int", 3
         )
-        sizes = [self._to_next_block] * len(self.x_bases) + [_VECTOR_BYTES * self._weights]
-        sizes += [_VECTOR_BYTES * _HALVES, 2 * _VECTOR_BYTES * _HALVES]
+        sizes = [self._to_next_block] * len(self.x_bases) + [VECTOR_BYTES * self._weights]
+        sizes += [VECTOR_BYTES * HALVES, 2 * VECTOR_BYTES * HALVES]
         for number, size in enumerate(sizes + [LANES] * len(self.out_bases)):
             yield _add(f"${number}", f"#{size}" if size > 0 else self._offset(size))
         yield from self._start()
 
     def _step_to(self, position: int, last: int) -> Iterator[Instruction]:
         """Move the pointers to x on where a column is out of reach that the last one was in."""
-        if self.in_order and position // _REACH > last // _REACH:
+        if self.in_order and position // REACH > last // REACH:
             for number in range(len(self.x_bases)):
-                yield _add(f"${number}", self._offset(_REACH * self.x_column))
+                yield _add(f"${number}", self._offset(REACH * self.x_column))
 
     @property
     def _weights(self) -> int:
-        """Registers of them."""
-        return len(self.plan.uses) * self.window.size[1] * _HALVES
+        """Registers of them: those before the columns."""
+        return self._registers.columns
 
     @property
     def _tables(self) -> tuple[str, str, str]:
@@ -332,7 +246,7 @@ class LaneDot:
         for start in range(0, len(registers), most):
             now = registers[start : start + most]
             names = ", ".join(f"q{n}" for n in now)
-            yield self._load(names, pointer, offset + _VECTOR_BYTES * start)
+            yield self._load(names, pointer, offset + VECTOR_BYTES * start)
 
     def _make_column(self, position: int) -> Iterator[Instruction]:
         """Load and interleave a column of x, group by group."""
@@ -340,11 +254,11 @@ class LaneDot:
             pairs = [members[:2], members[2:]] if len(members) > 2 else [members]
             for place, pair in enumerate(pairs):
                 # A row that is not there has weights of zero: any bytes will do.
-                rows = [self._x(place), self._x(_X - 1)][: len(pair)]
+                rows = [self._x(place), self._x(X_REGISTERS - 1)][: len(pair)]
                 for row, register in zip(pair, rows, strict=True):
                     yield self._load_row(register, row, position)
                 yield _vector("zip1", rows[0], rows[0], rows[-1], "16b")
-            for half in range(_HALVES):
+            for half in range(HALVES):
                 result = self._column(position, number, half)
                 first, last = self._x(0), self._x(len(pairs) - 1)
                 yield _vector(f"zip{half + 1}", result, first, last, "8h")
@@ -356,7 +270,7 @@ class LaneDot:
         """Eight channels of a pixel of x."""
         base = max(base for base in self.x_bases if base <= row)
         if self.in_order:
-            position %= _REACH
+            position %= REACH
         offset = (row - base) * self.x_row + position * self.x_column
         return self._load(f"d{register[1:]}", f"${self.x_bases.index(base)}", offset)
 
@@ -366,7 +280,7 @@ class LaneDot:
             for number, use in enumerate(self.plan.uses):
                 for half, sums in enumerate(self._sums(use.out_row)):
                     x = self._column(self._position(column, tap), use.group, half)
-                    weight = f"v{(number * self.window.size[1] + tap) * _HALVES + half}"
+                    weight = f"v{(number * self.window.size[1] + tap) * HALVES + half}"
                     yield Instruction(
                         f"sdot v{sums}.4s, {x}.16b, {weight}.16b",
                         (f"v{sums}",),
@@ -377,12 +291,12 @@ class LaneDot:
     def _finish(self, row: int, column: int) -> Iterator[Instruction]:
         """Scale, round, narrow, store."""
         magic, held = self._constant("magic"), self._registers.held_results
-        first = (column * self.plan.height + row) * _HALVES
-        results = [f"v{self._registers.results + (first + n) % held}" for n in range(_HALVES)]
+        first = (column * self.plan.height + row) * HALVES
+        results = [f"v{self._registers.results + (first + n) % held}" for n in range(HALVES)]
         for half, (result, number) in enumerate(zip(results, self._sums(row), strict=True)):
             total, multiplier = f"v{number}", f"v{self._registers.multipliers + half}"
             if self.narrowing.fused:
-                offset = half * _VECTOR_BYTES
+                offset = half * VECTOR_BYTES
                 yield self._load(f"q{result[1:]}", self._tables[2], offset)
                 text = f"fmla {result}.4s, {total}.4s, {multiplier}.4s"
                 yield Instruction(text, (result,), (result, total, multiplier))
@@ -406,13 +320,13 @@ class LaneDot:
 
     def _sums(self, row: int) -> range:
         """Registers of the sums of an output."""
-        first = self._registers.sums + row * _HALVES
-        return range(first, first + _HALVES)
+        first = self._registers.sums + row * HALVES
+        return range(first, first + HALVES)
 
     def _column(self, position: int, group: int, half: int) -> str:
         """The register of an interleaved column of x."""
         place = position % self._registers.held_columns * len(self.plan.groups) + group
-        return f"v{self._registers.columns + place * _HALVES + half}"
+        return f"v{self._registers.columns + place * HALVES + half}"
 
 
 def _bases(rows: list[int], step: int, width: int) -> tuple[int, ...]:

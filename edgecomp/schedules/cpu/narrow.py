@@ -164,7 +164,7 @@ def scaled(target: Target, total: Expr, multiplier: Expr, lanes: int, reach: Rea
     return value * multiplier
 
 
-def _folded_zero(zero: int) -> int:
+def folded_zero(zero: int) -> int:
     """The zero point, where the sum that rounds can hold it: an odd one turns ties around."""
     return zero if zero % 2 == 0 else 0
 
@@ -172,7 +172,7 @@ def _folded_zero(zero: int) -> int:
 def _rounded(target: Target, value: Expr, lanes: int, zero: int) -> Expr:
     """Rounded to int32; on aarch64 only the low 16 bits are the result's, zero folded in."""
     if target.core.isa == "aarch64":
-        magic = ROUNDING_MAGIC + _folded_zero(zero)
+        magic = ROUNDING_MAGIC + folded_zero(zero)
         shifted = value + constant(magic, "float32", lanes)
         return reinterpret(vector_dtype("int32", lanes), shifted)
     return round_half_even(target, value, lanes)
@@ -237,7 +237,7 @@ def _narrow_aarch64(
 ) -> Expr:
     """Low halves, then saturated to bytes."""
     assert ROUNDING_MAGIC_BITS % (1 << 16) == 0
-    left = parameters.zero_point - _folded_zero(parameters.zero_point)
+    left = parameters.zero_point - folded_zero(parameters.zero_point)
     name, narrowed = ("sqxtn", "int8x8") if dtype == "int8" else ("sqxtun", "uint8x8")
     pieces = []
     for pair in zip(rounded[::2], rounded[1::2], strict=True):

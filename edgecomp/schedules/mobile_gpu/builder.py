@@ -5,8 +5,10 @@ A kernel is what one work item does; which one it is it learns from ``group(axis
 when the kernel is built.
 """
 
+import contextlib
 import functools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Self
 
 from edgecomp.plan.plan import Launch, LaunchKind
 from edgecomp.plan.sizes import Dimension, Size
@@ -67,6 +69,7 @@ class GridBuilder(KernelBuilder):
 
     #: TVM's simplifier is not run: a text with names is what drivers compile best.
     keeps_names = True
+    pointer_variable = staticmethod(tirx.GlobalPointerVar)
 
     def __init__(self, groups: tuple[int, int, int], items: tuple[int, int, int]) -> None:
         super().__init__("")
@@ -77,6 +80,11 @@ class GridBuilder(KernelBuilder):
         for axis, group_count, item_count in zip(_AXES, groups, items, strict=True):
             self._threads[f"blockIdx.{axis}"] = tirx.Var(f"group_{axis}", "int32"), group_count
             self._threads[f"threadIdx.{axis}"] = tirx.Var(f"item_{axis}", "int32"), item_count
+
+    @classmethod
+    def line(cls, count: int, group_items: int) -> Self:
+        """For at least ``count`` work items in one dimension; see ``each``."""
+        return cls(line_of_groups(count, group_items), (group_items, 1, 1))
 
     def group(self, axis: int) -> Expr:
         """Number of this work item's group along a dimension."""
@@ -91,13 +99,17 @@ class GridBuilder(KernelBuilder):
         items = self._items[axis]
         return self.let(f"at_{_AXES[axis]}", self.group(axis) * items + self.item(axis))
 
-    def pointer(self, name: str, dtype: str, elements: int) -> Buffer:
-        """Add a pointer to ``elements`` contiguous elements of global memory."""
-        pointer = tirx.GlobalPointerVar(name, dtype)
-        self._parameters.append(pointer)
-        buffer = tirx.decl_buffer(max(1, elements), dtype, f"{name}_buffer", data=pointer)
-        self._declarations.append(tirx.DeclBuffer(buffer, data=pointer))
-        return buffer
+    @contextlib.contextmanager
+    def each(self, count: int) -> Iterator[Expr]:
+        """Statements for the first ``count`` work items of a line; those behind do nothing.
+
+        Yields:
+            Number of the work item.
+        """
+        at = self.place(0)
+        is_whole = count == self._groups[0] * self._items[0]
+        with self.condition(None if is_whole else at < count):
+            yield at
 
     def array(self, name: str, dtype: str, elements: int) -> Buffer:
         """Declare an array of the work item's own; elements may be vectors."""

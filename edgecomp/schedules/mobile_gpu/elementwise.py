@@ -5,8 +5,8 @@ from edgecomp.plan.operations import Elementwise, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant
+from edgecomp.schedules.cpu import elementwise as cpu
 from edgecomp.schedules.cpu.elementwise import (
-    MAX_POINTERS,
     distinct_inputs,
     immediate,
     stored_form,
@@ -14,10 +14,11 @@ from edgecomp.schedules.cpu.elementwise import (
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.operand import Context, Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
-from edgecomp.schedules.cpu.steps import emit_step, refusal
+from edgecomp.schedules.cpu.steps import emit_step
 from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.maps import emit_map
+from edgecomp.schedules.mobile_gpu.places import LANES
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "opencl_elementwise"
@@ -37,22 +38,15 @@ _NATIVE = {
 
 
 def match(operation: Operation, target: Target) -> str:
-    """Any chain whose operators and dtypes steps.py knows."""
-    del target
+    """Claim what the CPU's schedule claims, of types and functions that every device has."""
     kind = operation.kind
-    if not isinstance(kind, Elementwise):
-        return "not an elementwise chain"
-    if len(distinct_inputs(operation)) + 1 > MAX_POINTERS:
-        return f"{len(operation.inputs)} inputs"
-    dtypes = [value.dtype for value in operation.inputs]
+    reason = cpu.match(operation, target)
+    if reason or not isinstance(kind, Elementwise):
+        return reason
     for step in kind.steps:
-        reason = refusal(step, [dtypes[k] for k in step.operands])
-        if reason:
-            return reason
         if step.operator in LIBRARY_STEPS:
             return f"operator {step.operator}"
-        dtypes.append(step.dtype)
-    for dtype in dtypes:
+    for dtype in _dtypes(operation, kind):
         if dtype not in DTYPES:
             return f"a chain of {dtype}"
     return ""
@@ -90,7 +84,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [_pointer(value) for value in inputs],
         target,
         body,
-        most_lanes=4 if _is_float(operation) else 1,
+        most_lanes=LANES if _is_float(operation, kind) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
 
@@ -100,12 +94,14 @@ def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Oper
     return Operand(named(builder, "native", value), "float32")
 
 
-def _is_float(operation: Operation) -> bool:
+def _is_float(operation: Operation, kind: Elementwise) -> bool:
     """Whether all of a chain is float32: vectors of truths differ from device to device."""
-    kind = operation.kind
-    assert isinstance(kind, Elementwise)
-    dtypes = [value.dtype for value in (*operation.inputs, operation.output)]
-    return {*dtypes, *(step.dtype for step in kind.steps)} == {"float32"}
+    return set(_dtypes(operation, kind)) == {"float32"}
+
+
+def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
+    """Of all that a chain reads and makes."""
+    return [value.dtype for value in operation.inputs] + [step.dtype for step in kind.steps]
 
 
 def _pointer(value: Value) -> tuple[str, int]:

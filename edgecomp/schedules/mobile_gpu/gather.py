@@ -10,7 +10,8 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import load
 from edgecomp.schedules.cpu import gather as cpu
 from edgecomp.schedules.cpu.move import bits_dtype
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.places import LANES, gpu_of
 from edgecomp.schedules.mobile_gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import KernelCall
@@ -43,27 +44,22 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     inner = math.prod(source.shape[axis + 1 :])
     lanes = LANES if inner % LANES == 0 else 1
     blocks = inner // lanes
-    vectors = math.prod(source.shape[:axis]) * count * blocks
-    items = gpu_of(target).group_items
-    groups = line_of_groups(vectors, items)
-    builder = GridBuilder(groups, (items, 1, 1))
+    before = math.prod(source.shape[:axis])
+    vectors = before * count * blocks
+    builder = GridBuilder.line(vectors, gpu_of(target).group_items)
     dtype = bits_dtype(source.dtype)
     x = builder.pointer("x", dtype, source.elements)
     positions = builder.pointer("indices", indices.dtype, count)
     y = builder.pointer("y", dtype, output.elements)
-    at = builder.place(0)
-    with builder.condition(None if vectors == groups[0] * items else at < vectors):
-        line = builder.let("line", tirx.truncdiv(at, blocks))
-        outer = builder.let("outer", tirx.truncdiv(line, count))
-        index = load(positions, line - outer * count)
+    with builder.each(vectors) as at:
+        outer, position, block = unravel(builder, at, (before, count, blocks))
+        index = load(positions, position)
         least, most = (tirx.const(v, indices.dtype) for v in (-extent, extent - 1))
         index = tirx.Cast("int32", tirx.Max(tirx.Min(index, most), least))
         index = builder.let("index", index)
         index = tirx.Select(index < 0, index + extent, index)
         begin = builder.let("begin", (outer * extent + index) * inner)
-        column = builder.let("column", (at - line * blocks) * lanes)
-        store_vector(
-            builder, y, line * inner + column, load_vector(x, begin + column, lanes), lanes
-        )
+        value = load_vector(x, begin + block * lanes, lanes)
+        store_vector(builder, y, at * lanes, value, lanes)
     kernel = builder.finish(NAME)
     return [KernelCall(kernel, (source, indices, output), 1, launch=builder.launch)]

@@ -6,8 +6,9 @@ from edgecomp.device.target import Target
 from edgecomp.plan.plan import Launch
 from edgecomp.schedules.builder import Expr, Kernel, splat
 from edgecomp.schedules.cpu.iteration import Space
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.places import (
+    LANES,
     gpu_of,
     in_vectors,
     lanes_of_space,
@@ -29,7 +30,7 @@ def emit_map(
     target: Target,
     body: Body,
     *,
-    most_lanes: int = 4,
+    most_lanes: int = LANES,
     tables: Sequence[Pointer] = (),
 ) -> tuple[Kernel, Launch]:
     """A kernel with a work item for each vector of the output.
@@ -46,13 +47,11 @@ def emit_map(
     """
     lanes = min(most_lanes, lanes_of_space(space))
     vectors = in_vectors(space, lanes)
-    items = gpu_of(target).group_items
-    groups = line_of_groups(int(vectors.elements), items)
-    builder = GridBuilder(groups, (items, 1, 1))
+    builder = GridBuilder.line(int(vectors.elements), gpu_of(target).group_items)
     sources = [builder.pointer(f"x{k}", *pointer) for k, pointer in enumerate(inputs)]
     builder.tables = [builder.pointer(f"t{k}", *pointer) for k, pointer in enumerate(tables)]
     y = builder.pointer("y", *output)
-    with places_of_items(builder, vectors, groups[0] * items) as offsets:
+    with places_of_items(builder, vectors) as offsets:
         loaded = []
         for k, (source, offset) in enumerate(zip(sources, offsets[1:], strict=True), start=1):
             width = lanes if space.inner_stride(k) == 1 else 1

@@ -10,8 +10,9 @@ from edgecomp.schedules.builder import Expr, constant, load
 from edgecomp.schedules.cpu import fill, lookup_table, strided_copy
 from edgecomp.schedules.cpu.iteration import Space, space_of_views
 from edgecomp.schedules.cpu.move import bits_dtype
+from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.small_types import memory_dtype
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.maps import emit_map
 from edgecomp.schedules.mobile_gpu.places import LANES, gpu_of
 from edgecomp.schedules.mobile_gpu.vectors import store_vector
@@ -85,7 +86,7 @@ def _emit_copy(
         [_bits(source)],
         target,
         body,
-        most_lanes=4 if table is None else 1,
+        most_lanes=LANES if table is None else 1,
         tables=[(bits_dtype(output.dtype), 256)] if tables else [],
     )
     return [KernelCall(kernel, (source, *tables, output), 1, launch=launch)]
@@ -123,19 +124,14 @@ def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall
     blocks = channels // lanes
     count = batch * pixels * blocks
     dtype = memory_dtype(output.dtype)
-    items = gpu_of(target).group_items
-    groups = line_of_groups(count, items)
-    builder = GridBuilder(groups, (items, 1, 1))
+    builder = GridBuilder.line(count, gpu_of(target).group_items)
     y = builder.pointer("y", dtype, elements)
-    at = builder.place(0)
-    with builder.condition(None if count == groups[0] * items else at < count):
-        number = builder.let("number", tirx.truncdiv(at, blocks))
-        image = builder.let("image", tirx.truncdiv(number, pixels))
-        pixel = builder.let("pixel", number - image * pixels)
+    with builder.each(count) as at:
+        image, pixel, block = unravel(builder, at, (batch, pixels, blocks))
         place = _pixel_of_halo(builder, pixel, output)
         first = (image * (output.view.strides[0] // channels) + place) * channels
         vector = constant(fill.stored(kind.value, output.dtype), dtype, lanes)
-        store_vector(builder, y, first + (at - number * blocks) * lanes, vector, lanes)
+        store_vector(builder, y, first + block * lanes, vector, lanes)
     kernel = builder.finish("opencl_fill_halo")
     return [KernelCall(kernel, (output,), 1, launch=builder.launch)]
 

@@ -44,19 +44,16 @@ def in_vectors(space: Space, lanes: int) -> Space:
 
 
 @contextlib.contextmanager
-def places_of_items(builder: GridBuilder, space: Space, items: int) -> Iterator[list[Expr]]:
-    """Statements for the element of each work item of a line; those behind the last do nothing.
+def places_of_items(builder: GridBuilder, space: Space) -> Iterator[list[Expr]]:
+    """Statements for the element of each work item of a line.
 
     Args:
-        builder: of the kernel.
+        builder: of a kernel that has at least as many work items.
         space: elements.
-        items: work items in all, at least as many.
 
     Yields:
         Offset of the element in each operand.
     """
-    at = builder.place(0)
-    count = int(space.elements)
-    with builder.condition(None if count == items else at < count):
+    with builder.each(int(space.elements)) as at:
         indices = unravel(builder, at, space.sizes)
         yield advance(builder, space, range(len(space.sizes)), indices, space.offsets)

@@ -8,8 +8,9 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load, splat
 from edgecomp.schedules.cpu import pool as cpu
 from edgecomp.schedules.cpu.epilogue import requantize
+from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.vectors import typed
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.mobile_gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -30,9 +31,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     lanes = LANES if channels % LANES == 0 else 1
     blocks = channels // lanes
     count = batch * height * width * blocks
-    items = gpu_of(target).group_items
-    groups = line_of_groups(count, items)
-    builder = GridBuilder(groups, (items, 1, 1))
+    builder = GridBuilder.line(count, gpu_of(target).group_items)
     x = builder.pointer("x", x_value.dtype, x_value.view.elements)
     divisors = cpu.divisors_of(kind, x_value, output)
     averages = not kind.maximum and x_value.dtype == "float32"
@@ -43,14 +42,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     y = builder.pointer("y", output.dtype, output.view.elements)
     view, out = x_value.view, output.view
     sum_dtype = typed(_sum_dtype(kind, x_value.dtype), lanes)
-    at = builder.place(0)
-    with builder.condition(None if count == groups[0] * items else at < count):
-        pixel = builder.let("pixel", tirx.truncdiv(at, blocks))
-        channel = builder.let("channel", (at - pixel * blocks) * lanes)
-        line = builder.let("line", tirx.truncdiv(pixel, width))
-        column = builder.let("column", pixel - line * width)
-        image = builder.let("image", tirx.truncdiv(line, height))
-        row = builder.let("row", line - image * height)
+    with builder.each(count) as at:
+        image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
+        channel = builder.let("channel", block * lanes)
         first = (
             image * view.strides[0]
             + (row * kind.strides[0] - kind.pads[0]) * view.strides[2]

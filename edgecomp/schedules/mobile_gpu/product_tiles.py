@@ -13,6 +13,7 @@ _SPARE_REGISTERS = 8
 _ENOUGH_ITEMS = 1024
 _MOST_ROWS = 8
 _MOST_VECTORS = 2
+_MOST_ITEMS_ACROSS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ def _cost(
     return repeated * (1.0 + loads) * max(1.0, _ENOUGH_ITEMS / items)
 
 
-def group_shape(columns: int, gpu: Gpu, most: int = 16) -> tuple[int, int, int]:
+def group_shape(columns: int, gpu: Gpu) -> tuple[int, int, int]:
     """Work items of a group: neighbours along the first axis read neighbouring weights."""
-    across = min(most, gpu.group_items, 1 << max(0, math.ceil(math.log2(max(1, columns)))))
+    enough = 1 << math.ceil(math.log2(max(1, columns)))
+    across = min(_MOST_ITEMS_ACROSS, gpu.group_items, enough)
     return across, max(1, gpu.group_items // across), 1

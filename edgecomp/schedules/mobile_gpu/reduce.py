@@ -15,7 +15,7 @@ from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.reduce import Dimension, shape_of
 from edgecomp.schedules.cpu.reduce_steps import OPERATORS, Steps, integer_steps
 from edgecomp.schedules.cpu.vectors import typed
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.mobile_gpu.rows import SharedRow, row_items
 from edgecomp.schedules.mobile_gpu.vectors import load_vector, store_vector
@@ -83,12 +83,9 @@ def _emit_across(operation: Operation, target: Target) -> GridBuilder:
         Dimension(inner.size // lanes, lanes, inner.out * lanes),
     )
     count = math.prod(d.size for d in kept)
-    items = gpu_of(target).group_items
-    groups = line_of_groups(count, items)
-    builder = GridBuilder(groups, (items, 1, 1))
+    builder = GridBuilder.line(count, gpu_of(target).group_items)
     x, y = _pointers(builder, operation)
-    at = builder.place(0)
-    with builder.condition(None if count == groups[0] * items else at < count):
+    with builder.each(count) as at:
         x_at, y_at = _place(builder, at, kept, x_value.view.offset, output.view.offset)
         dtype, zero = typed(steps.accumulator, lanes), tirx.const(0, "int32")
         total = builder.array("total", dtype, 1)

@@ -6,11 +6,11 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Resize
-from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, load, splat
 from edgecomp.schedules.cpu import resize as cpu
 from edgecomp.schedules.cpu.move import bits_dtype
-from edgecomp.schedules.mobile_gpu.builder import GridBuilder, line_of_groups
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.mobile_gpu.builder import GridBuilder
 from edgecomp.schedules.mobile_gpu.places import LANES, gpu_of
 from edgecomp.schedules.mobile_gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import KernelCall
@@ -31,9 +31,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     lanes = LANES if channels % LANES == 0 else 1
     blocks = channels // lanes
     count = batch * height * width * blocks
-    items = gpu_of(target).group_items
-    groups = line_of_groups(count, items)
-    builder = GridBuilder(groups, (items, 1, 1))
+    builder = GridBuilder.line(count, gpu_of(target).group_items)
     dtype = bits_dtype(x_value.dtype) if kind.nearest else "float32"
     tables = cpu.tables_of(operation)
     x = builder.pointer("x", dtype, x_value.view.elements)
@@ -42,14 +40,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         for k, table in enumerate(tables)
     ]
     y = builder.pointer("y", dtype, output.view.elements)
-    at = builder.place(0)
-    with builder.condition(None if count == groups[0] * items else at < count):
-        pixel = builder.let("pixel", tirx.truncdiv(at, blocks))
-        channel = builder.let("channel", (at - pixel * blocks) * lanes)
-        line = builder.let("line", tirx.truncdiv(pixel, width))
-        column = builder.let("column", pixel - line * width)
-        image = builder.let("image", tirx.truncdiv(line, height))
-        row = builder.let("row", line - image * height)
+    with builder.each(count) as at:
+        image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
+        channel = builder.let("channel", block * lanes)
         first = image * x_value.view.strides[0] + x_value.view.offset + channel
         base = builder.let("base", first)
 

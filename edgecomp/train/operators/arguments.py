@@ -4,10 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
+import torch
 
 from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.shapes import static_shape
 from edgecomp.train.refusal import Unsupported
+
+#: Types of tensors that operators compute with.
+TYPES = {
+    ir.DataType.FLOAT: torch.float32,
+    ir.DataType.DOUBLE: torch.float64,
+    ir.DataType.FLOAT16: torch.float16,
+    ir.DataType.BFLOAT16: torch.bfloat16,
+    ir.DataType.INT32: torch.int32,
+    ir.DataType.INT64: torch.int64,
+    ir.DataType.BOOL: torch.bool,
+}
 
 #: Tensors in input order, None for absent ones, to results in output order.
 Function = Callable[..., Any]

@@ -9,18 +9,8 @@ import torch
 from torch.nn import functional
 
 from edgecomp.graph.match import clip_bounds
-from edgecomp.train.operators.arguments import Builder, Function, number
+from edgecomp.train.operators.arguments import TYPES, Builder, Function, number
 from edgecomp.train.refusal import Unsupported
-
-_TYPES = {
-    ir.DataType.FLOAT: torch.float32,
-    ir.DataType.DOUBLE: torch.float64,
-    ir.DataType.FLOAT16: torch.float16,
-    ir.DataType.BFLOAT16: torch.bfloat16,
-    ir.DataType.INT32: torch.int32,
-    ir.DataType.INT64: torch.int64,
-    ir.DataType.BOOL: torch.bool,
-}
 
 
 def _folded(operator: Callable[[Any, Any], Any]) -> Function:
@@ -31,7 +21,15 @@ def _clip(node: ir.Node) -> Function:
     limits = clip_bounds(node)
     if limits is None:
         raise Unsupported("its bounds are not constant")
-    return lambda x, *_: torch.clamp(x, *limits)
+
+    def run(x: torch.Tensor, *_: Any) -> torch.Tensor:
+        if x.is_floating_point():
+            return torch.clamp(x, *limits)
+        kind = torch.iinfo(x.dtype)
+        low, high = (int(min(max(each, kind.min), kind.max)) for each in limits)
+        return torch.clamp(x, low, high)
+
+    return run
 
 
 def _gelu(node: ir.Node) -> Function:
@@ -91,9 +89,9 @@ def _of_reals(node: ir.Node, function: Function) -> Function:
 
 def _cast(node: ir.Node) -> Function:
     wanted = ir.DataType(node.attributes.get_int("to", 0))
-    if wanted not in _TYPES:
+    if wanted not in TYPES:
         raise Unsupported(f"it makes {wanted.name}")
-    return lambda x: x.to(_TYPES[wanted])
+    return lambda x: x.to(TYPES[wanted])
 
 
 def _softmax(function: Function) -> Builder:

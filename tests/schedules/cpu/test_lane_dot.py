@@ -10,7 +10,8 @@ from helpers.targets import A55, A76
 from edgecomp.schedules.cpu import depthwise_int8
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows
 from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for
-from edgecomp.schedules.cpu.lane_dot import LaneDot, Narrowing, registers_for
+from edgecomp.schedules.cpu.lane_dot import LaneDot
+from edgecomp.schedules.cpu.lane_dot_plan import Narrowing, registers_for
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
 from edgecomp.schedules.cpu.windows import Window
 

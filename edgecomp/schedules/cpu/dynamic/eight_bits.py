@@ -31,12 +31,20 @@ _KINDS: tuple[tuple[tuple[type, ...], Schedule], ...] = (
 )
 
 
-def match(operation: Operation, target: Target) -> str:
-    """What the static schedules take."""
+def static_schedule(operation: Operation) -> Schedule | str:
+    """The schedule that takes an operation of fixed size; for other operations why there is none."""
     for kinds, schedule in _KINDS:
         if isinstance(operation.kind, kinds):
-            return schedule.match(Twin(operation).operation, target)
+            return schedule
     return "neither a conversion, a table nor a quantized sum"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """What the static schedules take."""
+    schedule = static_schedule(operation)
+    if isinstance(schedule, str):
+        return schedule
+    return schedule.match(Twin(operation).operation, target)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:

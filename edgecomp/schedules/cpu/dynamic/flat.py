@@ -9,33 +9,21 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    Dequantize,
-    LookupTable,
-    Operation,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-)
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Order, Value
-from edgecomp.schedules.cpu import lookup_table, quantize, quantized_binary
-from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall, Schedule
+from edgecomp.schedules.cpu.dynamic.eight_bits import static_schedule
+from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
 
 NAME = "flat"
-_KINDS: tuple[tuple[tuple[type, ...], Schedule], ...] = (
-    ((Quantize, Dequantize), quantize),
-    ((LookupTable,), lookup_table),
-    ((QuantizedAdd, QuantizedMultiply), quantized_binary),
-)
 #: Elements of a chunk: enough to hide the call, few enough to share among threads.
 _CHUNK = 2048
 
 
 def match(operation: Operation, target: Target) -> str:
     """8-bit conversions, tables, sums and products of values of one shape and order."""
-    schedule = _schedule(operation)
-    if schedule is None:
-        return "neither a conversion, a table nor a quantized sum"
+    schedule = static_schedule(operation)
+    if isinstance(schedule, str):
+        return schedule
     output = operation.output
     for value in operation.inputs:
         if value.constant is not None or value.shape != output.shape:
@@ -48,8 +36,8 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """The kernels of one chunk, repeated."""
-    schedule = _schedule(operation)
-    assert schedule is not None
+    schedule = static_schedule(operation)
+    assert not isinstance(schedule, str)
     chunk = _chunk_of(operation)
     pairs = zip(
         (*chunk.inputs, *chunk.outputs), (*operation.inputs, *operation.outputs), strict=True
@@ -69,13 +57,6 @@ def _stride_bytes(argument: Value | Constant) -> int:
     if isinstance(argument, Constant):
         return 0
     return _CHUNK * np.dtype(argument.dtype).itemsize
-
-
-def _schedule(operation: Operation) -> Schedule | None:
-    for kinds, schedule in _KINDS:
-        if isinstance(operation.kind, kinds):
-            return schedule
-    return None
 
 
 def _chunk_of(operation: Operation) -> Operation:

@@ -153,7 +153,7 @@ static int rank_of(const ec_cl_driver *driver, cl_device_id device) {
 
 ec_status ec_cl_choose(const ec_cl_driver *driver, const ec_model *model,
                        const ec_open_options *options, ec_cl_device *out_device) {
-  const char *wanted = options != NULL ? options->device_name : NULL;
+  const char *wanted = options->device_name;
   cl_platform_id platforms[MOST_PLATFORMS];
   cl_uint platform_count = 0;
   if (driver->GetPlatformIDs(MOST_PLATFORMS, platforms, &platform_count) != CL_SUCCESS) {

@@ -38,7 +38,6 @@ typedef struct _cl_event *cl_event;
 #define CL_INVALID_BUFFER_SIZE (-61)
 
 /* Questions and their answers. */
-#define CL_PLATFORM_VERSION 0x0901
 #define CL_PLATFORM_NAME 0x0902
 #define CL_DEVICE_TYPE_CPU (1u << 1)
 #define CL_DEVICE_TYPE_GPU (1u << 2)

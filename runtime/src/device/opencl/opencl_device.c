@@ -111,13 +111,12 @@ static ec_status open_queues(opencl_state *state) {
 
 static ec_status build_programs(opencl_state *state) {
   const ec_model *model = state->session.model;
-  const ec_open_options *options = state->session.options;
+  const char *cache = state->session.options->device_cache;
   ec_status status = EC_OK;
   for (uint32_t i = 0; status == EC_OK && i < model->program_count; ++i) {
     if (model->programs[i].device == EC_DEVICE_OPENCL) {
-      status =
-          ec_cl_build(&state->driver, state->context, &state->device, &model->programs[i],
-                      options != NULL ? options->device_cache : NULL, &state->programs[i]);
+      status = ec_cl_build(&state->driver, state->context, &state->device, &model->programs[i],
+                           cache, &state->programs[i]);
     }
   }
   return status;
@@ -198,6 +197,14 @@ static ec_status set_arguments(const opencl_state *state, uint32_t index) {
   return ec_cl_status(result, "take the arguments of kernel", launch->kernel);
 }
 
+static ec_status opencl_sync(void *opaque) {
+  const opencl_state *state = opaque;
+  cl_int result = ec_cl_all_to_cpu(&state->buffers, state->session.model, state->queue);
+  cl_int finished = state->driver.Finish(state->queue); /* also after a failure */
+  return ec_cl_status(result != CL_SUCCESS ? result : finished, "finish the calls of model",
+                      state->session.model->name);
+}
+
 static ec_status opencl_prepare(void *opaque, uint32_t index) {
   opencl_state *state = opaque;
   const ec_call *call = &state->session.model->calls[index];
@@ -205,9 +212,8 @@ static ec_status opencl_prepare(void *opaque, uint32_t index) {
   for (uint32_t i = 0; status == EC_OK && i < call->pointer_count; ++i) {
     status = ec_cl_buffer_make(&state->buffers, &state->session, call->tensors[i]);
   }
-  if (status == EC_OK) { /* the CPU fills the inputs */
-    cl_int mapped = ec_cl_all_to_cpu(&state->buffers, state->session.model, state->queue);
-    status = ec_cl_status(mapped, "share memory with", state->device.name);
+  if (status == EC_OK) { /* the CPU fills the inputs, which are its only once that is done */
+    status = opencl_sync(state);
   }
   if (status != EC_OK || call->launch->kind != EC_LAUNCH_KERNEL) {
     return status;
@@ -281,14 +287,6 @@ static ec_status enqueue(const opencl_state *state, cl_command_queue queue, uint
 static ec_status opencl_launch(void *state, uint32_t index) {
   const opencl_state *of = state;
   return enqueue(of, of->queue, index, NULL);
-}
-
-static ec_status opencl_sync(void *opaque) {
-  const opencl_state *state = opaque;
-  cl_int result = ec_cl_all_to_cpu(&state->buffers, state->session.model, state->queue);
-  cl_int finished = state->driver.Finish(state->queue); /* also after a failure */
-  return ec_cl_status(result != CL_SUCCESS ? result : finished, "finish the calls of model",
-                      state->session.model->name);
 }
 
 /* Nanoseconds between begin and end of what an event stands for. */
