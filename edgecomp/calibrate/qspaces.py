@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.integer import Affine, AnyArray, Float32Array
@@ -12,6 +14,12 @@ from edgecomp.graph.integer import Affine, AnyArray, Float32Array
 _SMALLEST_RANGE = 2.0**-40
 #: int32 biases keep two bits free for the sum they are added to.
 _LARGEST_BIAS = 2.0**29
+#: As kernels count a weight of 4 bits 16 times (schedules/cpu/int4_code.py).
+_LARGEST_FEW_BITS_BIAS = _LARGEST_BIAS / 16
+_FEW_BITS = 4
+#: What the largest magnitude of a channel may become in 4 bits: whole numbers, so that weights that
+#: were rounded before keep their scale, and more than there are, so that some are clipped.
+_REACHES = (*range(1, 9), *np.linspace(7.5, 18.75, 31))
 #: Weights of channels below this times 127 are stored as zero. With the smallest activation
 #: scale it keeps the scale of a bias a normal float32.
 _SMALLEST_WEIGHT_SCALE = 2.0**-64
@@ -40,7 +48,7 @@ class QuantizationSpace:
     @property
     def bits(self) -> int:
         """Bits of a stored number."""
-        return self.dtype.itemsize * 8
+        return int(self.high - self.low).bit_length()
 
 
 ACTIVATION_UINT8 = QuantizationSpace(
@@ -62,6 +70,14 @@ WEIGHT_INT8_PER_CHANNEL = QuantizationSpace(
 WEIGHT_INT8 = dataclasses.replace(
     WEIGHT_INT8_PER_CHANNEL, name="int8-symmetric", per_channel=False
 )
+WEIGHT_INT4_PER_CHANNEL = QuantizationSpace(
+    name="int4-symmetric-per-channel",
+    dtype=np.dtype(ml_dtypes.int4),
+    low=-8,
+    high=7,
+    symmetric=True,
+    per_channel=True,
+)
 BIAS_INT32 = QuantizationSpace(
     name="int32-bias",
     dtype=np.dtype(np.int32),
@@ -72,8 +88,10 @@ BIAS_INT32 = QuantizationSpace(
 )
 
 
-def weight_space(*, per_channel: bool) -> QuantizationSpace:
-    """Of the weights of products."""
+def weight_space(*, per_channel: bool, bits: int = 8) -> QuantizationSpace:
+    """Of the weights of products; those of 4 bits always have a scale per channel."""
+    if bits == _FEW_BITS:
+        return WEIGHT_INT4_PER_CHANNEL
     return WEIGHT_INT8_PER_CHANNEL if per_channel else WEIGHT_INT8
 
 
@@ -103,7 +121,8 @@ def weight_scales(
 ) -> Float32Array:
     """Scales of weights: float32 [channels], or [1] for a space per tensor.
 
-    The largest magnitude of each channel becomes the greatest stored number. Where a bias in
+    The largest magnitude of each channel becomes the greatest stored number; of 4 bits the scale
+    is the one of least squared error. Where a bias in
     units of ``activation_scale * scale`` would not fit in int32 beside the products, as with
     channels of almost no weight, the scale grows until it does.
 
@@ -118,10 +137,11 @@ def weight_scales(
         weight.shape[channel_axis], -1
     )
     magnitude = np.abs(moved).max(axis=1, initial=0.0)
-    scales = magnitude / space.high
+    few = space.dtype == WEIGHT_INT4_PER_CHANNEL.dtype
+    scales = least_error_scales(moved, magnitude, space) if few else magnitude / space.high
     if bias is not None and activation_scale is not None:
         least = np.abs(bias.astype(np.float64)) / (
-            np.float64(activation_scale) * _LARGEST_BIAS
+            np.float64(activation_scale) * (_LARGEST_FEW_BITS_BIAS if few else _LARGEST_BIAS)
         )
         scales = np.maximum(scales, least)
     if not space.per_channel:
@@ -129,6 +149,21 @@ def weight_scales(
     negligible = scales < _SMALLEST_WEIGHT_SCALE
     rounded: Float32Array = np.where(negligible, 1.0, scales).astype(np.float32)
     return rounded
+
+
+def least_error_scales(
+    rows: npt.NDArray[np.float64], magnitude: npt.NDArray[np.float64], space: QuantizationSpace
+) -> npt.NDArray[np.float64]:
+    """The scale of least squared error of each row, of some of its largest magnitude."""
+    best = magnitude / space.high
+    least = np.full(len(rows), np.inf)
+    for reach in _REACHES:
+        scales = magnitude / reach
+        safe = np.where(scales > 0, scales, 1.0)[:, None]
+        back = np.clip(np.rint(rows / safe), space.low, space.high) * safe
+        lost = ((rows - back) ** 2).sum(axis=1)
+        best, least = np.where(lost < least, scales, best), np.minimum(lost, least)
+    return best
 
 
 def store_weights(

@@ -12,6 +12,7 @@ from edgecomp.cli.bundles import default_output
 from edgecomp.cli.flags import MODEL_HELP, model_argument, require_model, with_options
 from edgecomp.cli.talk import Talk
 from edgecomp.options import (
+    DYNAMIC_BITS,
     VERB_DEFAULTS,
     WEIGHT_BITS,
     WEIGHT_TYPES,
@@ -50,7 +51,7 @@ def command(model: str | None, options: BudgetOptions, talk: Talk) -> None:
         facts |= json.loads(quantized.metadata_props.get("edgecomp.precision_choice", "{}"))
     facts |= quantized.meta.get("edgecomp.calibration", {})
     lines = [str(options.output)]
-    if options.precision in (*WEIGHT_BITS, *WEIGHT_TYPES):
+    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES, "w4a8"):
         facts["weights"] = json.loads(quantized.metadata_props.get(WEIGHTS_PROPERTY, "[]"))
         lines += [_weights_line(row) for row in facts["weights"]]
     talk.result(facts | budget.facts, "\n".join([*lines, *budget.lines]))

@@ -9,6 +9,7 @@ two: the best of a few, by the squared error of the rounded weights, whole power
 import ml_dtypes
 import numpy as np
 
+from edgecomp.compress.powers import powers_of_two
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.narrow_weights import NarrowWeights
 
@@ -21,10 +22,12 @@ def narrowed(weight: AnyArray, dtype: str, axis: int | None) -> NarrowWeights:
 
     Args:
         weight: float32.
-        dtype: float16, bfloat16, float8_e4m3fn or float8_e5m2.
+        dtype: float16, bfloat16, float8_e4m3fn, float8_e5m2 or log2 (compress/powers.py).
         axis: that every index of has a scale of its own; None for one scale. Floats of 16 bits
             have none.
     """
+    if dtype == "log2":
+        return powers_of_two(weight, axis)
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     if kind.itemsize > 1:
         return NarrowWeights(weight.astype(kind))

@@ -32,6 +32,7 @@ from edgecomp.graph.edit import remove_unused, replace_node, replace_value
 from edgecomp.graph.evaluate import evaluate_node
 from edgecomp.graph.expand import expand_node
 from edgecomp.graph.inline import inline_graph
+from edgecomp.graph.int4_casts import is_int4_weight
 from edgecomp.graph.names import unused_name
 from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.graph.sequences import replace_sequence_reader
@@ -272,7 +273,7 @@ def _evaluate(node: ir.Node, model: ir.Model) -> list[AnyArray] | None:
         return None
     if node.op_type in ("Shape", "Size"):
         return _evaluate_shape(node)
-    if node.op_type == "Cast" and is_narrow_weight(node):
+    if node.op_type == "Cast" and (is_narrow_weight(node) or is_int4_weight(node)):
         return None
     if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
         return None

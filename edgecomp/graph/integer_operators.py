@@ -84,6 +84,7 @@ class IntegerProduct(IntegerOperator):
         requantization: to the stored result, None where the result stays float.
         multiplier: float32 [1] or [channels]: ``s_x * s_w / s_y`` with a requantization, else
             ``s_x * s_w``.
+        weight_bits: 4 where the model stores the weights so, else 8.
     """
 
     weight: WeightArray
@@ -92,6 +93,7 @@ class IntegerProduct(IntegerOperator):
     window: Window | None
     requantization: Requantization | None
     multiplier: Float32Array
+    weight_bits: int = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

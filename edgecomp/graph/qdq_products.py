@@ -24,6 +24,7 @@ from edgecomp.graph.qdq_tensors import (
     activation_of,
     dequantized_constant,
     ending_of,
+    weight_bits_of,
     weight_of,
 )
 from edgecomp.graph.shapes import static_shape
@@ -134,13 +135,13 @@ def _product(
     with a window, else [K, N]; ``scale`` is the weights'.
     """
     _check_range(weight, bias, channel_axis=0 if window else 1)
-    real = nodes[-1].outputs[0]
+    real, bits = nodes[-1].outputs[0], weight_bits_of(node.inputs[1])
     ending = ending_of(real)
     if ending is None:
         return IntegerProduct(
             node=node, nodes=nodes, inputs=(x,), output=None, result=real, weight=weight,
             bias=bias, groups=groups, window=window, requantization=None,
-            multiplier=float_multiplier(x.affine.scale, scale),
+            multiplier=float_multiplier(x.affine.scale, scale), weight_bits=bits,
         )  # fmt: skip
     affine = ending.output.affine
     multiplier = requantize_multiplier(x.affine.scale, scale, affine.scale)
@@ -150,7 +151,7 @@ def _product(
         requantization=Requantization(
             multiplier, affine.zero_point, ending.low, ending.high, affine.dtype
         ),
-        multiplier=multiplier,
+        multiplier=multiplier, weight_bits=bits,
     )  # fmt: skip
 
 

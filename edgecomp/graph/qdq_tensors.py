@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -13,6 +14,7 @@ from edgecomp.graph.integer_operators import QuantizedTensor, WeightArray
 from edgecomp.graph.match import clip_bounds
 
 _STORED = (np.dtype(np.uint8), np.dtype(np.int8))
+_FEW_BITS = tuple(np.dtype(each) for each in (ml_dtypes.uint4, ml_dtypes.int4))
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error
@@ -117,8 +119,8 @@ def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, F
     stored = None if node is None else constant_array(node.inputs[0])
     if node is None or stored is None:
         raise Refusal("its weights are not a dequantized constant")
-    if _stored_dtype(node) not in _STORED:
-        raise Refusal(f"its weights are {stored.dtype}, not 8-bit")
+    if _stored_dtype(node) not in (*_STORED, *_FEW_BITS):
+        raise Refusal(f"its weights are {stored.dtype}, not of 8 or 4 bits")
     scale, zero = _scale_and_zero(node)
     if scale.size > 1:
         axis = node.attributes.get_int("axis", 1) % stored.ndim
@@ -130,6 +132,17 @@ def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, F
     if centred.size and (centred.min() < -128 or centred.max() > 127):
         return centred, scale
     return centred.astype(np.int8), scale
+
+
+def weight_bits_of(value: ir.Value | None) -> int:
+    """4 where ``weight_of`` are stored so and, less their zero points, are no more; else 8."""
+    node = dequantize_of(value)
+    stored = None if node is None else constant_array(node.inputs[0])
+    if node is None or stored is None or stored.dtype not in _FEW_BITS:
+        return 8
+    _, zero = _scale_and_zero(node)
+    offset = 8 if stored.dtype == _FEW_BITS[0] else 0
+    return 4 if (zero == offset).all() else 8
 
 
 def dequantized_constant(value: ir.Value) -> tuple[AnyArray, Float32Array] | None:

@@ -8,7 +8,9 @@ from edgecomp.device.target import Target
 from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.select import gpu_schedule_names
 from edgecomp.plan.operations import (
+    Convolution,
     Dequantize,
+    MatrixMultiply,
     Operation,
     PackedMatrixMultiply,
     Program,
@@ -22,6 +24,8 @@ from edgecomp.schedules.cost import (
     operation_cost,
     streamed_part,
 )
+from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS
+from edgecomp.schedules.cpu.log2_code import are_powers
 from edgecomp.schedules.cpu.rates import traffic_cycles
 
 
@@ -115,4 +119,9 @@ def _weight_bytes(program: Program) -> int:
         if isinstance(operation.kind, PackedMatrixMultiply):
             numbers = operation.inputs[1]  # one to a byte until they are packed
             constants[numbers] = -(-numbers.elements * operation.kind.bits // 8)
+        elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
+            weights = operation.inputs[1]
+            powers = weights.constant is not None and are_powers(weights.constant)
+            if powers or operation.kind.weight_bits == INT4_BITS:
+                constants[weights] = -(-weights.elements // 2)
     return sum(constants.values())

@@ -12,7 +12,13 @@ from edgecomp.options.device import DeviceOptions, RunOptions, VerifyOptions
 from edgecomp.options.image import ImageOptions
 from edgecomp.options.model import ModelOptions
 from edgecomp.options.option import facts_of, fields_of, flag_of
-from edgecomp.options.precisions import PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES, WEIGHTS_PROPERTY
+from edgecomp.options.precisions import (
+    DYNAMIC_BITS,
+    PRECISIONS,
+    WEIGHT_BITS,
+    WEIGHT_TYPES,
+    WEIGHTS_PROPERTY,
+)
 from edgecomp.options.quantize import CALIBRATION_METHODS, WEIGHT_ROUNDINGS, QuantizeOptions
 from edgecomp.options.talk import TalkOptions
 from edgecomp.options.tune import TuneOptions
@@ -24,6 +30,7 @@ __all__ = [
     "BuildOptions",
     "CALIBRATION_METHODS",
     "CheckOptions",
+    "DYNAMIC_BITS",
     "DebugOptions",
     "DeviceOptions",
     "ImageOptions",

@@ -5,11 +5,15 @@
 PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
+    "w4a8": ("8a4w",),
+    "w8a8-dynamic": ("8da8w",),
+    "w4a8-dynamic": ("8da4w",),
     "auto": (),
     "fp16": ("float16", "f16"),
     "bf16": ("bfloat16",),
     "fp8": ("fp8-e4m3", "float8", "float8_e4m3fn", "f8e4m3"),
     "fp8-e5m2": ("float8_e5m2", "f8e5m2"),
+    "log2": ("power-of-two", "pot4"),
     "w8a16": ("w8a32", "weight_only_wi8_afp32"),
     "w4a16": ("w4a32", "weight_only_wi4_afp32", "int4"),
     "w3a16": ("w3a32",),
@@ -24,6 +28,9 @@ WEIGHT_TYPES = {
     "bf16": "bfloat16",
     "fp8": "float8_e4m3fn",
     "fp8-e5m2": "float8_e5m2",
+    "log2": "log2",
 }
+#: Bits of a weight, by the precisions whose activations are quantized while the model runs.
+DYNAMIC_BITS = {"w8a8-dynamic": 8, "w4a8-dynamic": 4}
 #: Where a portable model keeps what was lost in each layer, as JSON.
 WEIGHTS_PROPERTY = "edgecomp.weights"

@@ -13,7 +13,7 @@ from edgecomp.options.option import (
     set_field,
     usage,
 )
-from edgecomp.options.precisions import PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES
+from edgecomp.options.precisions import DYNAMIC_BITS, PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES
 
 WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
@@ -28,7 +28,7 @@ WEIGHT_ROUNDINGS = ("nearest", "adaround")
 #: How recipes are written; TOML is only read.
 RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 
-_WITH_ACTIVATIONS = ("w8a8", "auto")
+_WITH_ACTIVATIONS = ("w8a8", "w4a8", "auto")
 _SEED_LIMIT = 2**32
 #: Kernels read groups of weights in words of 32 bits, 16 weights at 2 bits each.
 _LEAST_GROUP = 16
@@ -44,10 +44,13 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     force: bool = option(False, "replace an output that exists")
     precision: str = option(
         "fp32",
-        "fp32: as trained; w8a8: 8-bit weights and activations; auto: the same where it makes "
+        "fp32: as trained; w8a8: 8-bit weights and activations; w4a8: the same with 4-bit weights, "
+        "but for depthwise convolutions; w8a8-dynamic, w4a8-dynamic: matrix products alone, whose "
+        "activations are quantized while the model runs; auto: w8a8 where it makes "
         "the model faster on --target, other layers stay float; fp16, bf16, fp8 (E4M3), "
         "fp8-e5m2: weights of all products and tables as such floats, widened in registers, "
-        "while activations stay float32; w8a16, w4a16, w3a16, w2a16, binary (a sign): weights of "
+        "while activations stay float32; log2: weights of products as powers of two in 4 bits, "
+        "looked up in registers; w8a16, w4a16, w3a16, w2a16, binary (a sign): weights of "
         "matrix products in so many bits, unpacked in registers, while activations stay float32 "
         "(not 16-bit integers)",
         choices=tuple(PRECISIONS),
@@ -204,7 +207,10 @@ class QuantizeOptions(ModelOptions, ImageOptions):
                     "it is for quantized activations",
                     hint=f"add --precision w8a8, or leave --{name.replace('_', '-')} out",
                 )
-        if self.precision in ("fp32", *WEIGHT_TYPES) and self.calibration_data is not None:
+        if (
+            self.precision in ("fp32", *DYNAMIC_BITS, *WEIGHT_TYPES)
+            and self.calibration_data is not None
+        ):
             raise usage(
                 "calibration_data",
                 f"a model of precision {self.precision} needs no calibration",
@@ -226,6 +232,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             "symmetric": not self.symmetric,
             "weight_ranges": self.weight_ranges != "mse",
         }
+        if self.precision == "w4a8":
+            given["method"] = False
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):
                 raise usage(

@@ -278,7 +278,10 @@ class _Inserter:
         if bias is not None:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
-        space = weight_space(per_channel=self._options.is_per_channel(node))
+        space = weight_space(
+            per_channel=self._options.is_per_channel(node),
+            bits=self._options.weight_bits(node),
+        )
         scales = weight_scales(
             weight, axis, space, bias=bias, activation_scale=activation.scale
         )
@@ -306,9 +309,11 @@ class _Inserter:
         """Weights in 8 bits, once where several products share them with the same scales."""
         known = self._stored.get(value)
         numbers = store_weights(weight, scales, axis, space)
-        if known is not None and _equal(known.scale, scales) and known.axis in (axis, None):
-            return known
-        scale, zeros = _per_channel(scales), np.zeros_like(_per_channel(scales), np.int8)
+        same = known is not None and known.value.dtype == ir.DataType.from_numpy(space.dtype)
+        if known is not None and same and _equal(known.scale, scales):
+            if known.axis in (axis, None):
+                return known
+        scale, zeros = _per_channel(scales), np.zeros_like(_per_channel(scales), space.dtype)
         stored = _Stored(
             self._initializer(self._names.free(f"{value.name}_quantized"), numbers),
             self._initializer(self._names.free(f"{value.name}_scale"), scale),

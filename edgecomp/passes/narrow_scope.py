@@ -8,7 +8,12 @@ import onnx_ir as ir
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Refusal, refuse
-from edgecomp.passes.quantization_scope import InsertQdqOptions, check_options, exclusion
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    check_options,
+    exclusion,
+    is_depthwise,
+)
 
 #: Operators with weights, the input that they are, and the ranks that kernels take.
 WEIGHTS = {"Conv": (1, (3, 4)), "MatMul": (1, (2,)), "Gemm": (1, (2,)), "Gather": (0, (2,))}
@@ -36,13 +41,15 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
     Args:
         model: after the float passes.
         options: nodes and operator types to leave alone.
-        dtype: numpy or ml_dtypes name of the type that weights become.
+        dtype: numpy or ml_dtypes name of the type that weights become, or log2, which tables
+            and depthwise convolutions do not.
 
     Raises:
         EdgecompError: USAGE where the options name a node that is not there, or a type of which
             no weights can be stored.
     """
-    check_options(model, options, WEIGHTS, f"has no weights that are stored as {dtype} alone")
+    known = [name for name in WEIGHTS if dtype != "log2" or name != "Gather"]
+    check_options(model, options, known, f"has no weights that are stored as {dtype} alone")
     nodes, refusals = [], []
     for node in model.graph:
         if not is_operator(node, *WEIGHTS):
@@ -50,6 +57,8 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
         index = WEIGHTS[node.op_type][0]
         weight = constant_array(node.inputs[index]) if index < len(node.inputs) else None
         if weight is None or weight.dtype != np.float32:
+            continue
+        if dtype == "log2" and node.op_type == "Gather":
             continue
         reason = _refusal(node, weight, options, dtype)
         if reason:
@@ -66,6 +75,8 @@ def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: 
     index, ranks = WEIGHTS[node.op_type]
     if weight.ndim not in ranks or 0 in weight.shape:
         return f"its weights have the shape {list(weight.shape)}"
+    if dtype == "log2" and is_depthwise(node):
+        return "its kernels read the taps of a depthwise convolution as float32"
     if is_constant(node.inputs[1 - index]):
         return "its other operand is constant"
     if not np.isfinite(weight).all():

@@ -52,6 +52,7 @@ class InsertQdqOptions:
         op_types_to_quantize: only these ONNX operators, () for all that have an integer form.
         per_channel: one weight scale per output channel.
         per_channel_except: names of products with the opposite.
+        four_bits: names of products whose weights are stored in 4 bits, where they can be.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -60,12 +61,17 @@ class InsertQdqOptions:
     op_types_to_quantize: tuple[str, ...] = ()
     per_channel: bool = True
     per_channel_except: frozenset[str] = frozenset()
+    four_bits: frozenset[str] = frozenset()
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def is_per_channel(self, node: ir.Node) -> bool:
         """Whether the weights of a product have one scale per output channel."""
         return self.per_channel is not (node.name in self.per_channel_except)
+
+    def weight_bits(self, node: ir.Node) -> int:
+        """Of the weights of a product: those of a depthwise convolution, which are few, have 8."""
+        return 4 if node.name in self.four_bits and not is_depthwise(node) else 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -286,6 +292,14 @@ def weight_channel_axis(node: ir.Node) -> int:
     if node.op_type == "Conv":
         return 0
     return 0 if node.attributes.get_int("transB", 0) != 0 else 1
+
+
+def is_depthwise(node: ir.Node) -> bool:
+    """Whether each output channel of a Conv reads one of several input channels."""
+    weight = node.inputs[1]
+    if node.op_type != "Conv" or weight is None or weight.shape is None:
+        return False
+    return node.attributes.get_int("group", 1) > 1 and weight.shape[1] == 1
 
 
 def _has_input(node: ir.Node, index: int) -> bool:

@@ -54,6 +54,7 @@ class Convolution:
     finish: Finish | None = None
     integer_add: IntegerAdd | None = None
     weight_scale: Array | None = None  # float32 [M], positive; None for 1
+    weight_bits: int = 8  # integer: 4 where memory is to hold the weights in 4 bits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class MatrixMultiply:
     finish: Finish | None = None
     integer_add: IntegerAdd | None = None
     weight_scale: Array | None = None
+    weight_bits: int = 8
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from edgecomp.plan.operations import (
     Operation,
 )
 from edgecomp.plan.values import Order, Value
+from edgecomp.schedules.cpu.log2_code import are_powers
 
 
 def signature(operation: Operation) -> str:
@@ -54,7 +55,10 @@ def _dense_words(operation: Operation) -> list[str]:
     if weight.constant is not None and weight.dtype == "int8" and weight.constant.size:
         shape += "" if int(weight.constant.min()) > -128 else ":full"
     elif weight.dtype not in ("float32", "int8"):
-        shape += f":{weight.dtype}"
+        powers = weight.constant is not None and are_powers(weight.constant)
+        shape += ":log2" if powers else f":{weight.dtype}"
+    assert isinstance(operation.kind, (Convolution, MatrixMultiply))
+    shape += ":int4" if operation.kind.weight_bits == 4 else ""
     return [_value(x), f"w={shape}", "->", _value(operation.output)]
 
 

@@ -77,7 +77,7 @@ class Trials:
         self._reference = reference
         self._floats = floats
         self._ranges: dict[tuple[str, Choice], Range] = {}
-        self._rounded: dict[tuple[str, bool], Array] = {}
+        self._rounded: dict[tuple[str, bool, int], Array] = {}
         self._weights: Known = {}
         self._shifts: dict[str, Means] = {}
         self._errors: dict[tuple[str, int | None, bool], OutputError] = {}

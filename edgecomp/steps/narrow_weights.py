@@ -57,7 +57,7 @@ def narrow_weights(
         if (value, axis) not in made:
             made[value, axis] = narrowed(weight, dtype, axis)
         weights[node.name or ""] = made[value, axis]
-        rows.append(_row(node.name or "", weight, made[value, axis], axis))
+        rows.append(_row(node.name or "", weight, made[value, axis], axis, dtype))
     store = NarrowWeightsPass(weights)
     run_passes(model, [store], dump_dir=None)
     model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
@@ -77,16 +77,17 @@ def narrow_weights(
 
 
 def _row(
-    name: str, weight: AnyArray, stored: NarrowWeights, axis: int | None
+    name: str, weight: AnyArray, stored: NarrowWeights, axis: int | None, dtype: str
 ) -> Mapping[str, Any]:
     """A layer in the report; its error is ``||W - Q||^2 / ||W||^2``, 0 where all are 0."""
     lost, power = weight - real(stored, axis), float(np.vdot(weight, weight))
     scale_bytes = 0 if stored.scale is None else stored.scale.nbytes
+    number_bytes = -(-stored.numbers.size // 2) if dtype == "log2" else stored.numbers.nbytes
     return {
         "node": name,
         "shape": list(weight.shape),
         "float_bytes": weight.nbytes,
-        "bytes": stored.numbers.nbytes + scale_bytes,
+        "bytes": number_bytes + scale_bytes,
         "method": "rtn",
         "weight_error": float(np.float32(np.vdot(lost, lost) / power)) if power else 0.0,
     }

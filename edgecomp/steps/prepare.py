@@ -21,7 +21,7 @@ from edgecomp.graph.narrow_weights import has_narrow_weights
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
-from edgecomp.options import WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
+from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
 from edgecomp.passes.fold_low_rank import FactoredLayer, FoldLowRankPass
 from edgecomp.passes.pipeline import (
     PassReport,
@@ -38,6 +38,7 @@ from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.gain import Form, gain_facts
 from edgecomp.steps.narrow_weights import narrow_weights
 from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
+from edgecomp.steps.quantize_dynamically import quantize_dynamically
 from edgecomp.steps.quantize_weights import quantize_weights
 from edgecomp.steps.recipe import with_recipe
 
@@ -151,6 +152,8 @@ def prepare(
         plain = Form.of(model, target, table, without)
     if options.precision in WEIGHT_TYPES:
         found = narrow_weights(model, options, progress, feeds)
+    elif options.precision in DYNAMIC_BITS:
+        found = quantize_dynamically(model, options, progress, feeds)
     elif options.precision in WEIGHT_BITS:
         found = quantize_weights(model, options, progress, dataset)
     else:

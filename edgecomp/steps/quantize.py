@@ -12,8 +12,9 @@ from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.opset import convert_opset
 from edgecomp.graph.packed_weights import PackedWeights
-from edgecomp.options import QuantizeOptions
+from edgecomp.options import WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.correct_bias import Means, correct_bias
@@ -27,7 +28,7 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import StoreWeightsPass
+from edgecomp.passes.store_weights import LEAST_OPSET, StoreWeightsPass
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
@@ -44,6 +45,7 @@ from edgecomp.steps.corrections import (
     repeat_constants,
 )
 from edgecomp.steps.few_bits import few_bit_weights
+from edgecomp.steps.four_bits import round_four_bits
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_bias import Trial, try_bias
@@ -153,6 +155,11 @@ def insert_quantization(
         corrections |= learn_rounding(
             model, calibration.samples, qdq, layers.rounded, options, progress
         )
+        rows = []
+        if layers.qdq.four_bits:
+            rows = round_four_bits(
+                model, calibration.samples, layers.qdq, layers.rounded, options, progress
+            )
         constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
@@ -193,6 +200,9 @@ def insert_quantization(
     }
     model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
     facts: dict[str, Any] = {"quantization": quantization}
+    if rows:
+        facts["weights"] = rows
+        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
     model.meta[CALIBRATION_META] = calibration.facts
     if choice is not None and target is not None:
         quantization["result"] = choice.result
@@ -265,6 +275,8 @@ def _insert(
     weights: Mapping[str, PackedWeights],
 ) -> dict[str, str]:
     """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
+    if options.four_bits and model.opset_imports.get("", 0) < LEAST_OPSET:
+        convert_opset(model, LEAST_OPSET)
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
     if precision != "auto":  # no price says yet when weights alone pay

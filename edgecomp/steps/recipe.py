@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
-from edgecomp.options import WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
+from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
 from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.recipe.read import read_recipe, recipe_of
@@ -53,7 +53,7 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     """
     if options.recipe is None:
         return options, Recipe()
-    if options.precision in (*WEIGHT_BITS, *WEIGHT_TYPES):
+    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES):
         raise EdgecompError(
             Code.USAGE,
             f"--recipe: a model of precision {options.precision} has no settings by layer",
@@ -90,8 +90,9 @@ def whole_recipe(
         corrected: names of products whose biases turned out to be worth a correction.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
+    integer = "w4a8" if options.precision == "w4a8" else "w8a8"
     whole: dict[str, Any] = {
-        "precision": "fp32" if floats or types else "w8a8",
+        "precision": "fp32" if floats or types else integer,
         "calibration_method": options.calibration_method,
         "per_channel": options.per_channel,
     }
@@ -99,7 +100,7 @@ def whole_recipe(
         whole["calibration_percentile"] = options.calibration_percentile
     steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
     if types:
-        steps.append({"pass": "quantize", "targets": types, "args": {"precision": "w8a8"}})
+        steps.append({"pass": "quantize", "targets": types, "args": {"precision": integer}})
     if excluded:
         steps.append({"pass": "float", "targets": excluded})
     if options.bias_correction:
@@ -156,6 +157,7 @@ def choose_for_layers(
         per_channel_except=frozenset(
             name for name, s in settings.items() if s.per_channel is not options.per_channel
         ),
+        four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)

@@ -32,7 +32,7 @@ def round_weights(
     seed: int = 0,
     space: QuantizationSpace | None = None,
     settings: AdaRoundSettings | None = None,
-    known: dict[tuple[str, bool], AnyArray] | None = None,
+    known: dict[tuple[str, bool, int], AnyArray] | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Replace the weights of products that become integer by what they will be stored as.
@@ -48,7 +48,7 @@ def round_weights(
         space: of all weights, those of the options where None.
         settings: of the method.
         known: weights that were learned before from the same samples, by the product's name and
-            whether they have a scale per channel; receives those that are learned now.
+            whether they have a scale per channel, and their bits; receives those that are learned now.
         progress: told (products done, products in all).
 
     Returns:
@@ -64,14 +64,17 @@ def round_weights(
     ]
     # All inputs are those of the float model, in whatever parts they are observed.
     known = {} if known is None else known
-    keys = {node: (node.name or "", options.is_per_channel(node)) for node in products}
+    keys = {
+        node: (node.name or "", options.is_per_channel(node), options.weight_bits(node))
+        for node in products
+    }
     new = [node for node, key in keys.items() if key not in known]
     done = 0
     for part in in_parts(new, _rows_bytes, _MOST_BYTES):
         seen = observe_inputs(model, samples, part, rows=ROWS, seed=seed)
         for node in part:
-            name, per_channel = keys[node]
-            each = space or weight_space(per_channel=per_channel)
+            name, per_channel, bits = keys[node]
+            each = space or weight_space(per_channel=per_channel, bits=bits)
             known[keys[node]] = _rounded(node, seen[name], each, settings)
             done += 1
             progress(done, len(new))

@@ -35,7 +35,7 @@ from real_models import forms  # noqa: E402
 
 from edgecomp import api  # noqa: E402
 from edgecomp.cache import write_whole  # noqa: E402
-from edgecomp.options import QuantizeOptions  # noqa: E402
+from edgecomp.options import DYNAMIC_BITS, WEIGHT_TYPES, QuantizeOptions  # noqa: E402
 
 OWN = "edgecomp"
 #: Calibration samples of a seed, as a share of the model's.
@@ -104,11 +104,18 @@ class Work:
             "lost": {int(index): lost[index] for index in np.flatnonzero(lost)},
         }
 
-    def own(self, seed):
-        """edgecomp's file of a seed, judged."""
+    def own(self, seed, setting):
+        """edgecomp's file of a seed, judged; a setting is a precision, and a method behind +."""
         feeds, _ = self.calibration(seed)
         path = self.folder / f"{OWN}{seed}.onnx"
-        api.save(api.quantize(self.source, feeds), path)
+        precision, _, method = setting.partition("+")
+        options = QuantizeOptions(
+            precision="w8a8" if precision == "defaults" else precision,
+            weight_rounding=method or "nearest",
+        )
+        plain = options.precision in (*DYNAMIC_BITS, *WEIGHT_TYPES)
+        samples = None if plain else feeds
+        api.save(api.quantize(self.source, samples, options=options), path)
         return self.judge(path)
 
     def other(self, tool, python, setting, seed):
@@ -180,14 +187,15 @@ def table(results):
                 reasons = {r.get("error", "") for s in settings.values() for r in s.values()}
                 yield f"{start} {tool} | none works: {'; '.join(sorted(reasons))[:200]} | | | |"
                 continue
-            rows = list(settings[best].values())
-            right = ", ".join(f"{row['success']:.2f}" for row in rows)
-            drop, error = lost(facts, settings[best])
-            decibels = np.mean([row["db"] for row in rows])
-            yield (
-                f"{start} {tool} | {best} | {right} | {drop:.2f} ± {error:.2f} "
-                f"| {decibels:.1f} |"
-            )
+            for setting in settings if tool == OWN else [best]:
+                rows = list(settings[setting].values())
+                right = ", ".join(f"{row['success']:.2f}" for row in rows)
+                drop, error = lost(facts, settings[setting])
+                decibels = np.mean([row["db"] for row in rows])
+                yield (
+                    f"{start} {tool} | {setting} | {right} | {drop:.2f} ± {error:.2f} "
+                    f"| {decibels:.1f} |"
+                )
 
 
 def summary(results):
@@ -215,7 +223,7 @@ def wanted(arguments, tools):
     """
     first, *others = arguments.seeds.split(",")
     for tool in arguments.tools:
-        settings = SETTINGS.get(tool, {"defaults": {}})
+        settings = SETTINGS.get(tool, arguments.precisions.split(","))
         asked = [s for s in settings if tool == OWN or re.search(arguments.settings, s)]
         yield from ((tool, setting, first) for setting in asked)
         best = ranked(
@@ -233,6 +241,11 @@ def main():
     parser.add_argument("--seeds", default="0,1,2", help="with commas between them")
     parser.add_argument(
         "--best", type=int, default=2, help="settings that further seeds are measured for"
+    )
+    parser.add_argument(
+        "--precisions",
+        default="defaults",
+        help="of edgecomp, with commas between them; +adaround behind one learns its rounding",
     )
     parser.add_argument("--nncf-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument(
@@ -270,7 +283,7 @@ def main():
                     continue
                 python = pythons.get(tool, sys.executable)
                 if tool == OWN:
-                    seeds[seed] = work.own(int(seed))
+                    seeds[seed] = work.own(int(seed), setting)
                 else:
                     seeds[seed] = work.other(tool, python, setting, int(seed))
                 told = {key: v for key, v in seeds[seed].items() if key != "lost"}

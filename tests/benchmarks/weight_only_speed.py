@@ -1,11 +1,12 @@
 """Time of matrix products with weights of few bits over that of float32 ones.
 
-    python tests/benchmarks/weight_only_speed.py build FOLDER [--width 1024] [--rows 1]
-    python tests/benchmarks/weight_only_speed.py measure FOLDER
+    python tests/benchmarks/weight_only_speed.py build FOLDER [--width 1024] [--rows 1] [--forms fp32,fp8]
+    python tests/benchmarks/weight_only_speed.py measure FOLDER [--forms fp32,fp8]
 
 ``build`` makes bundles of the products of a transformer's layers (query, key and value, output, up,
-down; with a Relu between) for this machine, in float32, with weights as floats of 16 and 8 bits, with
-integers of 8, 4, 3 and 2 bits in groups of 64, and with signs; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
+down; with a Relu between) for this machine, in float32, with weights as floats of 16 and 8 bits, as
+powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with signs, and with
+8-bit activations; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
 that does something else too only the ratios say anything, and they little.
 """
 
@@ -21,7 +22,8 @@ from edgecomp import api
 from edgecomp.options import BenchmarkOptions, BuildOptions
 
 _FORMS = (
-    "fp32", "fp16", "bf16", "fp8", "fp8-e5m2", "w8a16", "w4a16", "w3a16", "w2a16", "binary",
+    "fp32", "fp16", "bf16", "fp8", "fp8-e5m2", "log2", "w8a16", "w4a16", "w3a16", "w2a16", "binary",
+    "w8a8", "w4a8", "w8a8-dynamic", "w4a8-dynamic",
 )  # fmt: skip
 _ROUNDS = 3
 
@@ -45,29 +47,33 @@ def products(width, layers, rows):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
-def build(folder, width, layers, rows):
+def build(folder, width, layers, rows, forms):
     """A bundle per form."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "products.onnx"
     onnx.save(products(width, layers, rows), path)
-    for form in _FORMS:
-        options = BuildOptions(precision=form, output=folder / form, force=True)
-        api.build(str(path), options)
+    for form in forms:
+        method = "rtn" if form == "w4a8" else None
+        options = BuildOptions(precision=form, method=method, output=folder / form, force=True)
+        random, samples = np.random.default_rng(1), None
+        if form in ("w8a8", "w4a8"):
+            samples = [{"x": random.standard_normal((rows, width), np.float32)}] * 4
+        api.build(str(path), options, calibration_dataset=samples)
         print(form, flush=True)
 
 
-def measure(folder):
+def measure(folder, forms):
     """Medians in turns."""
-    bundles = {form: api.open(folder / form) for form in _FORMS}
+    bundles = {form: api.open(folder / form) for form in forms}
     options = BenchmarkOptions(num_runs=40, warmup_runs=5, max_secs=2.0)
-    times = {form: [] for form in _FORMS}
+    times = {form: [] for form in forms}
     for _ in range(_ROUNDS):
         for form, bundle in bundles.items():
             times[form].append(api.benchmark(bundle, options).measurement.wall.p50_ns / 1e6)
     print("| form | weights, bytes | smaller | ms | faster |\n|---|---:|---:|---:|---:|")
     sizes = {form: bundle.report["sizes"]["weights"] for form, bundle in bundles.items()}
     base = statistics.median(times["fp32"])
-    for form in _FORMS:
+    for form in forms:
         median = statistics.median(times[form])
         print(f"| {form} | {sizes[form]} | {sizes['fp32'] / sizes[form]:.2f} | {median:.3f} "
               f"| {base / median:.2f} |")  # fmt: skip
@@ -81,11 +87,13 @@ def main():
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--forms", default=",".join(_FORMS))
     arguments = parser.parse_args()
+    forms = arguments.forms.split(",")
     if arguments.verb == "build":
-        build(arguments.folder, arguments.width, arguments.layers, arguments.rows)
+        build(arguments.folder, arguments.width, arguments.layers, arguments.rows, forms)
     else:
-        measure(arguments.folder)
+        measure(arguments.folder, forms)
 
 
 if __name__ == "__main__":

@@ -111,11 +111,20 @@ def requantize(acc, finish):
     return np.rint(t).astype(np.int64) + z
 
 
+def powers_of_two(rng, shape):
+    """0 and powers of two that have codes of four bits, as a model keeps them."""
+    levels = np.concatenate([[0.0], 2.0 ** np.arange(-6, 1), -(2.0 ** np.arange(-6, 1))])
+    return rng.choice(levels, shape).astype(ml_dtypes.float8_e5m2)
+
+
 def make_float(case, rng, weight_dtype="float32"):
     """(operation, buffers, expected float64 output): of weights as they are stored."""
     x = rng.standard_normal((case.n, case.c, case.h, case.w)).astype(np.float32)
     weight = rng.standard_normal((case.m, case.c // case.g, *case.k)).astype(np.float32)
-    weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
+    if weight_dtype == "log2":
+        weight = powers_of_two(rng, weight.shape)
+    else:
+        weight = weight.astype(np.dtype(getattr(ml_dtypes, weight_dtype, weight_dtype)))
     bias = rng.standard_normal(case.m).astype(np.float32)
     scale, real = None, weight.astype(np.float64)
     if weight.itemsize == 1:
@@ -140,20 +149,21 @@ def make_float(case, rng, weight_dtype="float32"):
     return Operation(kind, inputs, [output]), buffers, activate(case.act, expected)
 
 
-def make_integer(case, target, rng):
+def make_integer(case, target, rng, weight_bits=8):
     """(operation, buffers, expected output): int64 stored values, or float64 for scale."""
     dtype = target.activation_dtype
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     shape = (case.n, case.c, case.h, case.w)
     weight_shape = (case.m, case.c // case.g, *case.k)
+    least, most = (-127, 127) if weight_bits == 8 else (-8, 7)
     if case.extreme:
         x = rng.choice([low, high], shape, p=[0.2, 0.8]).astype(dtype)
-        weight = rng.choice([-127, 127], weight_shape, p=[0.2, 0.8]).astype(np.int8)
-        weight[0], weight[-1] = 127, -127
+        weight = rng.choice([least, most], weight_shape, p=[0.2, 0.8]).astype(np.int8)
+        weight[0], weight[-1] = most, least
         x[..., 0] = high
     else:
         x = rng.integers(low, high + 1, shape).astype(dtype)
-        weight = rng.integers(-127, 128, weight_shape).astype(np.int8)
+        weight = rng.integers(least, most + 1, weight_shape).astype(np.int8)
     zero_x = int(rng.integers(low, high + 1))
     bias = rng.integers(-5000, 5000, case.m).astype(np.int32)
     sums = weight.astype(np.int64).sum(axis=(1, 2, 3))
@@ -196,6 +206,7 @@ def make_integer(case, target, rng):
         residual=case.finish == "add",
         finish=finish,
         integer_add=add,
+        weight_bits=weight_bits,
     )
     output = Value("y", case.out_shape, out_dtype, Order.NHWC, case.y_halo)
     return Operation(kind, inputs, [output]), buffers, expected
@@ -220,6 +231,7 @@ def as_matrix_multiply(operation):
         finish=kind.finish,
         integer_add=kind.integer_add,
         weight_scale=kind.weight_scale,
+        weight_bits=kind.weight_bits,
     )
     inputs = [row_major(x), constant, bias, *map(row_major, residual)]
     return Operation(product, inputs, [row_major(operation.output)]), values

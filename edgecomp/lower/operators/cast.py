@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.int4_casts import is_int4_weight
 from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.lower.operators.movement import copy, reinterpret
 from edgecomp.lower.reader import Reader, attribute_int, attribute_string
@@ -13,7 +14,7 @@ from edgecomp.schedules.cpu.small_types import SMALL
 
 def read_cast(reader: Reader, node: ir.Node) -> str:
     """Cast to any element type but strings."""
-    if is_narrow_weight(node):
+    if is_narrow_weight(node) or is_int4_weight(node):
         return ""  # its readers take the numbers as they are stored
     output = reader.value(node.outputs[0])
     attributes: tuple[tuple[str, int | str], ...] = ()

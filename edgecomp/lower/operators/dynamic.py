@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.dynamic_products import ScaledProduct
+from edgecomp.graph.int4_casts import int4_weights
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.integer_operators import QuantizedTensor
 from edgecomp.graph.shapes import static_shape
@@ -155,8 +156,9 @@ def _padded(reader: Reader, node: ir.Node) -> Value | str:
     """The stored image inside a border of its zero point, or why there is none."""
     source = node.inputs[0]
     assert source is not None
-    weight = constant_input(node, 1)
-    assert weight is not None
+    weights = _weights(node, 0)
+    assert weights is not None
+    weight = weights.stored
     x = reader.stored(_raw(source))
     window = window_of(node, x.shape, weight.shape[2:])
     if refusal := window_refusal(window):
@@ -200,16 +202,19 @@ class _Weights:
         centre: int32 per channel: 0 everywhere where the weights less their zero points are
             int8 themselves.
         sums: int32 per channel, of the weights less their zero points.
+        bits: 4 where the model stores them so, else 8.
     """
 
     stored: Array
     centre: Array
     sums: Array
+    bits: int = 8
 
 
 def _weights(node: ir.Node, channel_axis: int) -> _Weights | None:
     """The weights of MatMulInteger (axis 1) or ConvInteger (axis 0)."""
-    given = constant_input(node, 1)
+    few = int4_weights(node.inputs[1])
+    given = constant_input(node, 1) if few is None else few
     zero_value = optional_input(node, 3)
     zero = np.zeros((), np.int32) if zero_value is None else constant_array(zero_value)
     if given is None or zero is None:
@@ -224,7 +229,8 @@ def _weights(node: ir.Node, channel_axis: int) -> _Weights | None:
         middle = 128 if given.dtype == np.uint8 else 0
         stored = (given.astype(np.int32) - middle).astype(np.int8)
         return _Weights(stored, middle - points, sums)
-    return _Weights(real.astype(np.int8), np.zeros(channels, np.int32), sums)
+    bits = 8 if few is None or points.any() else 4
+    return _Weights(real.astype(np.int8), np.zeros(channels, np.int32), sums, bits)
 
 
 def _refusal(node: ir.Node) -> str:
@@ -232,7 +238,7 @@ def _refusal(node: ir.Node) -> str:
     x, weight = node.inputs[:2]
     if x is None or constant_array(x) is not None:
         return "its activation is constant"
-    if weight is None or constant_array(weight) is None:
+    if weight is None or (constant_array(weight) is None and int4_weights(weight) is None):
         return "weights are computed at run time"
     if optional_input(node, 3) is not None and constant_input(node, 3) is None:
         return "the weights' zero point is computed at run time"
@@ -366,7 +372,8 @@ def emit_scaled_product(reader: Reader, product: ScaledProduct) -> None:
         reader.new_constant(f"{node.name}.bias", np.zeros(channels, np.int32)),
     ]
     inputs = [reader.stored(_raw(source)), *constants, zero, scale]
-    reader.emit(MatrixMultiply(finish=finish), inputs, [output], nodes)
+    kind = MatrixMultiply(finish=finish, weight_bits=weights.bits)
+    reader.emit(kind, inputs, [output], nodes)
 
 
 def _is_depthwise(node: ir.Node, weights: _Weights) -> bool:

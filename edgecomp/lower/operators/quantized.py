@@ -70,7 +70,8 @@ def _emit_product(reader: Reader, group: IntegerProduct) -> None:
             reader.new_constant(f"{name}.weight", weight),
             reader.new_constant(f"{name}.bias", bias),
         ]
-        reader.emit(MatrixMultiply(finish=finish), [x, *constants], [output], group.nodes)
+        product = MatrixMultiply(finish=finish, weight_bits=group.weight_bits)
+        reader.emit(product, [x, *constants], [output], group.nodes)
         return
     image_weight = weight[:, :, None, :] if weight.ndim == 3 else weight
     constants = [
@@ -83,6 +84,7 @@ def _emit_product(reader: Reader, group: IntegerProduct) -> None:
         pads=image_pads(group.window),
         groups=group.groups,
         finish=finish,
+        weight_bits=group.weight_bits,
     )
     emit_on_image(reader, group.node, x, constants, kind, group.nodes, output)
 

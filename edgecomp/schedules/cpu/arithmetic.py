@@ -67,6 +67,7 @@ class Operands:
         weights: buffer of the weights.
         weight_index: of the first group of K.
         weight_stride: elements between groups of K; 0 is a packed panel.
+        elements: of K that there are, where the last group has fewer; 0 for all of the groups.
     """
 
     x: Buffer
@@ -76,6 +77,7 @@ class Operands:
     weights: Buffer
     weight_index: Expr
     weight_stride: int = 0
+    elements: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,10 @@ class Arithmetic(abc.ABC):
         loads_biases: whether accumulators start by loads from memory rather than by copies of
             registers: where loads in pairs take no more instructions.
         stores_rows: whether it has ``store_rows``.
+        weights_per_element: weights of one column that an element of the packed ones holds; it
+            divides ``group``.
+        ragged: whether x may not be read behind the end of a run: ``Operands.elements`` says
+            what there is. Elsewhere what is read there is multiplied by weights of 0.
     """
 
     name: str
@@ -116,10 +122,12 @@ class Arithmetic(abc.ABC):
     finish_cycles: float = 2.0
     loads_biases: bool = False
     stores_rows: bool = False
+    weights_per_element: int = 1
+    ragged: bool = False
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of one weight."""
+        """Bytes of one element of the packed weights."""
         return np.dtype(self.weight_dtype).itemsize
 
     @property
@@ -227,7 +235,7 @@ class Arithmetic(abc.ABC):
         self, tile: RegisterTile, operands: Operands, group: int, vector: int
     ) -> Expr:
         """Index of one vector of weights."""
-        size = self.lanes * self.group
+        size = self.lanes * self.group // self.weights_per_element
         stride = operands.weight_stride or tile.vectors * size
         return operands.weight_index + group * stride + vector * size
 

@@ -11,6 +11,7 @@ from edgecomp.device.target import Target
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, splat
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import BroadcastFma, LaneFma, arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_log2 import log2_f32
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.cpu.weight_codes import WeightCode
 
@@ -91,8 +92,10 @@ class CodedLaneFma(_Coded, LaneFma):
                     tile.set(builder, row, vector, total)
 
 
-def coded_f32(target: Target, code: WeightCode) -> CodedBroadcastFma | CodedLaneFma:
+def coded_f32(target: Target, code: WeightCode) -> Arithmetic:
     """The float32 arithmetic of products with weights of a code."""
+    if code.packs:
+        return log2_f32(target)
     plain = arithmetic_f32(target)
     facts = {f.name: getattr(plain, f.name) for f in dataclasses.fields(plain)}
     facts |= {

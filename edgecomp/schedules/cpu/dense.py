@@ -1,5 +1,6 @@
 """What convolution and matrix product share: inputs to check, arithmetic and epilogue to pick."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
+from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, Int4Arithmetic, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.epilogue import (
@@ -20,9 +22,10 @@ from edgecomp.schedules.cpu.epilogue import (
     refuse_epilogue,
 )
 from edgecomp.schedules.cpu.implicit_gemm import GemmKernel, emit_product, gemm_shape
+from edgecomp.schedules.cpu.int4_code import scaled
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
-from edgecomp.schedules.cpu.weight_codes import WeightCode, weight_code
+from edgecomp.schedules.cpu.weight_codes import WeightCode, weight_code, weight_code_of
 from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall, Progress
 
 Dense = Convolution | MatrixMultiply
@@ -87,9 +90,15 @@ def emit_dense(
         residual_of(operation),
     )
     assert bias is not None
-    arithmetic = _arithmetic(kind, target, weight)
+    arithmetic = _arithmetic(kind, target, weight, bias)
+    if isinstance(arithmetic, Int4Arithmetic) and arithmetic.shift:
+        assert kind.finish is not None
+        small = scaled(weight, bias, kind.finish)
+        assert small is not None
+        weight, bias = small.weight, small.bias
+        kind = dataclasses.replace(kind, finish=small.finish)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
-    code = weight_code(weight.dtype.name)
+    code = weight_code_of(weight)
     multiplier = None
     if code is not None:
         multiplier = _weight_multiplier(kind, code)
@@ -153,7 +162,9 @@ def dense_candidates(
     kind: Dense, product: Product, operation: Operation, target: Target, weight: Array
 ) -> list[str]:
     """Texts of tiles worth measuring, the cost model's own first."""
-    arithmetic = _arithmetic(kind, target, weight)
+    bias = operation.inputs[2].constant
+    assert bias is not None
+    arithmetic = _arithmetic(kind, target, weight, bias)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
     return [tile_text(params) for params in tile_candidates(shape, arithmetic, target)]
 
@@ -165,10 +176,14 @@ def residual_of(operation: Operation) -> Value | None:
     return operation.inputs[-1] if kind.residual else None
 
 
-def _arithmetic(kind: Dense, target: Target, weight: Array) -> Arithmetic:
+def _arithmetic(kind: Dense, target: Target, weight: Array, bias: Array) -> Arithmetic:
     if kind.finish is None:
-        code = weight_code(weight.dtype.name)
+        code = weight_code_of(weight)
         return dense_f32(target) if code is None else coded_f32(target, code)
+    if kind.weight_bits == INT4_BITS:
+        small = arithmetic_s4(target, weight, bias, kind.finish)
+        if small is not None:
+            return small
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
     return arithmetic_s8_arm(target, weight)

@@ -3,6 +3,7 @@
 A few vector instructions per vector of elements, and the bytes that go through the caches.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -69,7 +70,8 @@ def dynamic_quantize_cycles(operation: Operation, target: Target) -> float:
     """The range of all values first, then as ``quantize_cycles``."""
     x = operation.inputs[0]
     extremes = bound(2.0 * x.elements / target.lanes(32), x.bytes, 0, target)
-    return extremes + quantize_cycles(operation, target)
+    stored = dataclasses.replace(operation, outputs=operation.outputs[:1])
+    return extremes + quantize_cycles(stored, target)
 
 
 def table_cycles(operation: Operation, target: Target) -> float:

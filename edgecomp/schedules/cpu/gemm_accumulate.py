@@ -60,7 +60,7 @@ class TileSums:
         """Index of this tile's share of the next column block's weights."""
         width = block.vectors * self.arithmetic.lanes
         index = tile - block.chunk_start
-        return block.panel + width * self.plan.depth + index * block.share
+        return block.panel + width * self.plan.stored_depth + index * block.share
 
     def _runs(
         self,
@@ -95,23 +95,24 @@ class TileSums:
     ) -> None:
         """One contiguous run of K: full steps in a loop, then what is left."""
         builder, arithmetic = self.builder, self.arithmetic
-        width = sums.vectors * sums.lanes
+        width = sums.vectors * sums.lanes // arithmetic.weights_per_element
 
-        def operands(shift: Expr) -> Operands:
+        def operands(shift: Expr, elements: int = 0) -> Operands:
             return Operands(
                 x=self.pointers.x,
                 x_rows=[row + at.x + shift for row in addresses.x],
                 x_shifts=tuple(addresses.x_shifts),
                 weights=self.pointers.weights,
                 weight_index=block.panel + (at.depth + shift) * width,
+                elements=elements,
             )
 
         if arithmetic.accumulate_run(builder, sums, operands(0), self.plan.padded_run):
             return
 
-        def emit(shift: Expr, groups: int) -> None:
-            here = operands(shift)
-            pieces = groups if self._rows_overlap() else 1
+        def emit(shift: Expr, groups: int, elements: int = 0) -> None:
+            here = operands(shift, elements)
+            pieces = groups if self._rows_overlap() and not elements else 1
             for piece in range(pieces):
                 part = operands(shift + piece * arithmetic.group) if pieces > 1 else here
                 arithmetic.accumulate(builder, sums, part, groups // pieces)
@@ -126,7 +127,8 @@ class TileSums:
             )
 
         groups = arithmetic.step // arithmetic.group
-        steps, rest = divmod(self.plan.padded_run, arithmetic.step)
+        length = self.plan.run_length if arithmetic.ragged else self.plan.padded_run
+        steps, rest = divmod(length, arithmetic.step)
         loop_steps = arithmetic.loop_steps(steps)
         loops, single = divmod(steps, loop_steps)
         if loops:
@@ -140,7 +142,8 @@ class TileSums:
         for step in range(steps - single, steps):
             emit(step * arithmetic.step, groups)
         if rest:
-            emit(steps * arithmetic.step, rest // arithmetic.group)
+            elements = rest if rest % arithmetic.group else 0
+            emit(steps * arithmetic.step, -(-rest // arithmetic.group), elements)
 
     def _rows_overlap(self) -> bool:
         """Whether a run of one row holds elements of the next row's, as at an image of 3 channels.

@@ -127,6 +127,11 @@ class GemmPlan:
         """K, padding included."""
         return math.prod(d.size for d in self.runs) * self.padded_run
 
+    @property
+    def stored_depth(self) -> int:
+        """Elements of a column in the packed weights."""
+        return self.depth // self.arithmetic.weights_per_element
+
     @functools.cached_property
     def row_tiles(self) -> RowTiles:
         """Addresses of the register tiles' rows."""
@@ -222,7 +227,9 @@ class GemmPlan:
         product, arithmetic = self.product, self.arithmetic
         padded = product.groups * self.vectors * arithmetic.lanes
         x = builder.pointer("x", arithmetic.x_dtype, product.x_elements)
-        weights = builder.pointer("weights", arithmetic.weight_dtype, padded * self.depth)
+        weights = builder.pointer(
+            "weights", arithmetic.weight_dtype, padded * self.stored_depth
+        )
         bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
         multiplier = residual = None
         if self.epilogue.multiplier is not None:

@@ -108,7 +108,7 @@ class GemmWalk:
                     vector,
                     vectors,
                     number == split.count - 1 if stop == split.count else None,
-                    builder.let("panel", column * self.plan.depth),
+                    builder.let("panel", column * self.plan.stored_depth),
                     tiles.chunk_start,
                     *self._shares(vectors, tiles.prefetch_tiles),
                 )
@@ -119,7 +119,7 @@ class GemmWalk:
         """Elements of the next panel that a tile asks for: in all, for one element of K."""
         if not self.params.prefetch_next:
             return None, 0
-        width = vectors * self.arithmetic.lanes
+        width = vectors * self.arithmetic.lanes // self.arithmetic.weights_per_element
         panel = width * self.plan.depth
         if isinstance(tiles, int):
             return -(-panel // tiles), -(-width // tiles)

@@ -26,7 +26,9 @@ def pack_weights(weights: Array, vectors: Split, arithmetic: Arithmetic) -> Arra
     if any(after for _, after in padding):
         full = np.pad(full, padding)
     full = full.reshape(groups, vectors.extent * lanes, runs, -1, group)
-    packed = np.empty(full.size, full.dtype)  # large weights are in memory no more than twice
+    packed = np.empty(
+        full.size // arithmetic.weights_per_element, full.dtype
+    )  # large weights are in memory no more than twice
     end = 0
     for g in range(groups):
         for start, size in vectors.starts():

@@ -13,12 +13,13 @@ from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.product import collapse_rows
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
-from edgecomp.schedules.cpu.weight_codes import weight_code
+from edgecomp.schedules.cpu.weight_codes import weight_code, weight_code_of
 from edgecomp.schedules.cpu.winograd_cost import (
     STREAM_CYCLES_PER_BYTE,
     choose_outputs,
@@ -49,7 +50,8 @@ def dense_cycles(operation: Operation, target: Target, *, streamed: float) -> fl
     """
     arithmetic, rates = _arithmetic(operation, target), rates_of(target)
     shape = _shape(operation, arithmetic)
-    weight_bytes = operation.inputs[1].elements * arithmetic.weight_bytes
+    elements = operation.inputs[1].elements // arithmetic.weights_per_element
+    weight_bytes = elements * arithmetic.weight_bytes
     stored = math.prod(shape.rows) * shape.vectors * shape.groups * arithmetic.finish_cycles
     inner = least_cycles(shape, arithmetic, target) - stored
     inner *= rates.float_product if arithmetic.x_dtype == "float32" else rates.integer_product
@@ -101,8 +103,19 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
     kind, weight = operation.kind, operation.inputs[1].constant
     assert isinstance(kind, (Convolution, MatrixMultiply))
     if kind.finish is None:
-        code = weight_code(operation.inputs[1].dtype)
+        code = (
+            weight_code(operation.inputs[1].dtype)
+            if weight is None
+            else weight_code_of(weight)
+        )
         return arithmetic_f32(target) if code is None else coded_f32(target, code)
+    if kind.weight_bits == INT4_BITS and weight is not None:
+        bias, columns_first = operation.inputs[2].constant, isinstance(kind, Convolution)
+        matrix = weight.reshape(len(weight), -1) if columns_first else weight.T
+        assert bias is not None
+        small = arithmetic_s4(target, matrix, bias, kind.finish)
+        if small is not None:
+            return small
     if target.core.isa == "x86_64":
         return arithmetic_s8_x86(target)
     assert weight is not None

@@ -278,7 +278,8 @@ def _prefetch_bytes(tiles: int, panel_bytes: int, target: Target) -> int:
 
 def _panel_bytes(depth: int, vectors: int, arithmetic: Arithmetic) -> int:
     """Weights of one column block."""
-    return depth * vectors * arithmetic.lanes * arithmetic.weight_bytes
+    elements = depth * vectors * arithmetic.lanes // arithmetic.weights_per_element
+    return elements * arithmetic.weight_bytes
 
 
 def _in_level1(panel_bytes: int, target: Target) -> bool:

@@ -9,6 +9,8 @@ on the way.
   subnormal float32 numbers.
 * bfloat16: the upper half of a float32, so a shift.
 * float8_e5m2: the upper half of a float16, so a shift and the same instruction.
+* float8_e5m2 of which all numbers are powers of two from 2^-6 to 1, or 0: four bits, which are
+  looked up (log2_code.py).
 * float8_e4m3fn: its exponent and mantissa in the places of a float16's are the number over 256,
   subnormal ones included, and the factor goes into the scale of the sums. Only the code of NaN is
   read as another number (480): weights have none.
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, reinterpret
+from edgecomp.schedules.cpu.log2_code import DTYPE, are_powers, codes_of
 from edgecomp.schedules.cpu.small_types import widen_bfloat16
 from edgecomp.schedules.cpu.vectors import lanes_of, typed
 
@@ -34,6 +37,7 @@ class WeightCode:
         widen: vector of ``memory_dtype`` to one of float32.
         instructions: of one vector, the load left out.
         factor: of what ``widen`` gives, to the numbers that are meant.
+        packs: whether ``bits`` are four to a weight, which arithmetic_log2.py takes.
     """
 
     dtype: str
@@ -41,10 +45,11 @@ class WeightCode:
     widen: Callable[[Expr], Expr]
     instructions: float
     factor: float = 1.0
+    packs: bool = False
 
     def bits(self, weights: Array) -> Array:
         """Weights as the memory holds them."""
-        return weights.view(self.memory_dtype)
+        return codes_of(weights) if self.packs else weights.view(self.memory_dtype)
 
 
 def _widen_float16(bits: Expr) -> Expr:
@@ -76,8 +81,14 @@ _CODES = {
     "float8_e4m3fn": WeightCode("float8_e4m3fn", "uint8", _widen_float8_e4m3fn, 4.0, 256.0),
     "float8_e5m2": WeightCode("float8_e5m2", "uint8", _widen_float8_e5m2, 3.0),
 }
+_LOG2 = WeightCode(DTYPE, "uint8", _widen_float8_e5m2, 3.5, packs=True)
 
 
 def weight_code(dtype: str) -> WeightCode | None:
     """The code of weights of a type; None where no product reads it."""
     return _CODES.get(dtype)
+
+
+def weight_code_of(weights: Array) -> WeightCode | None:
+    """The code of weights: of their type, or that of fewer bits that holds them all."""
+    return _LOG2 if are_powers(weights) else weight_code(weights.dtype.name)

@@ -1,0 +1,122 @@
+"""Products in integers whose activations are quantized while the model runs."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.calibrate.qspaces import store_weights, weight_scales, weight_space
+from edgecomp.frontend.opset import convert_opset
+from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.packed_weights import weight_matrix
+from edgecomp.options import DYNAMIC_BITS, WEIGHTS_PROPERTY, QuantizeOptions
+from edgecomp.passes.outcome import Refusal, refuse
+from edgecomp.passes.pipeline import run_passes
+from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantize_dynamically import IntegerMatrix, QuantizeDynamicallyPass
+from edgecomp.passes.store_weights import LEAST_OPSET
+from edgecomp.passes.weight_scope import weight_scope
+from edgecomp.plan.values import Array
+from edgecomp.progress import Progress
+from edgecomp.steps.quantize import Quantization
+
+_LARGEST_SUM = 2**31 - 1
+
+
+def quantize_dynamically(
+    model: ir.Model, options: QuantizeOptions, progress: Progress, sample: Mapping[str, Array]
+) -> Quantization:
+    """Quantize a float model's products in place.
+
+    Args:
+        model: after the float passes.
+        options: how.
+        progress: told about the step.
+        sample: inputs for golden vectors.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
+    bits = DYNAMIC_BITS[options.precision]
+    if bits < 8 and model.opset_imports.get("", 0) < LEAST_OPSET:
+        convert_opset(model, LEAST_OPSET)
+    scope_options = InsertQdqOptions(
+        nodes_to_exclude=options.nodes_to_exclude,
+        op_types_to_quantize=options.op_types_to_quantize,
+        per_channel=options.per_channel,
+    )
+    scope = weight_scope(model, scope_options)
+    refusals = list(scope.refusals)
+    weights: dict[str, IntegerMatrix] = {}
+    rows = []
+    for number, node in enumerate(scope.products):
+        progress("store the weights", number, len(scope.products))
+        reason = _refusal(node)
+        if reason:
+            refusals.append(refuse(node, reason))
+            continue
+        matrix = weight_matrix(node).astype(np.float32)
+        if node.op_type == "Gemm":
+            matrix = matrix * np.float32(node.attributes.get_float("alpha", 1.0))
+        stored = _stored(matrix, bits, per_channel=options.per_channel)
+        weights[node.name or ""] = stored
+        rows.append(_row(node.name or "", matrix, stored, bits))
+    store = QuantizeDynamicallyPass(weights)
+    run_passes(model, [store], dump_dir=None)
+    model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+    facts = {
+        "quantization": {
+            "precision": options.precision,
+            "activations": "uint8, while the model runs",
+            "method": "rtn",
+            "samples": 0,
+            "stay_float": {each.node: _reason(each) for each in refusals},
+        },
+        "weights": rows,
+    }
+    return Quantization(
+        [dict(sample)], facts, options.precision, {}, scope_options, {}, storing=store
+    )
+
+
+def _refusal(node: ir.Node) -> str:
+    """Why a product with constant weights stays float."""
+    matrix = weight_matrix(node)
+    if len(matrix) * 255 * 127 > _LARGEST_SUM:
+        return f"a sum of {len(matrix)} products could overflow int32"
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return ""
+    bias = constant_array(value)
+    if bias is None or bias.size not in (1, matrix.shape[1]):
+        return "its bias is not one constant number per output"
+    return ""
+
+
+def _reason(refusal: Refusal) -> str:
+    """Convolutions have kernels, but a scale of the moment of an image gains little there."""
+    if "convolutions" in refusal.reason:
+        return "activations of convolutions are not quantized while the model runs"
+    return refusal.reason
+
+
+def _stored(matrix: AnyArray, bits: int, *, per_channel: bool) -> IntegerMatrix:
+    space = weight_space(per_channel=per_channel, bits=bits)
+    scales = weight_scales(matrix, 1, space)
+    return IntegerMatrix(store_weights(matrix, scales, 1, space), scales)
+
+
+def _row(name: str, matrix: AnyArray, stored: IntegerMatrix, bits: int) -> dict[str, Any]:
+    """A layer in the report; its error is ``||W - Q||^2 / ||W||^2``."""
+    lost = matrix - stored.numbers.astype(np.float32) * stored.scales
+    power = float(np.vdot(matrix, matrix))
+    return {
+        "node": name,
+        "shape": list(matrix.shape),
+        "float_bytes": matrix.nbytes,
+        "bytes": -(-matrix.size * bits // 8) + stored.scales.nbytes,
+        "method": "rtn",
+        "weight_error": float(np.float32(np.vdot(lost, lost) / power)) if power else 0.0,
+    }

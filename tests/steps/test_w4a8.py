@@ -1,0 +1,123 @@
+"""4-bit weights under 8-bit activations, from a model to a bundle."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from helpers.graphs import Graph, normal
+
+from edgecomp import api
+from edgecomp.errors import EdgecompError
+from edgecomp.graph.run import Runner
+from edgecomp.options import BudgetOptions, BuildOptions, QuantizeOptions
+
+
+@pytest.fixture
+def net(rng):
+    g = Graph()
+    x = g.input("x", (1, 8, 11, 12))
+    image = g("Relu", g("Conv", x, normal(rng, 32, 8, 3, 3), normal(rng, 32), name="conv"))
+    image = g("Conv", image, normal(rng, 32, 1, 3, 3), name="depthwise", group=32)
+    image = g("Relu", g("Conv", image, normal(rng, 21, 32, 1, 1), name="point"))
+    pooled = g("Flatten", g("GlobalAveragePool", image))
+    return g.proto(g("Gemm", pooled, normal(rng, 21, 50), normal(rng, 50), name="gemm"))
+
+
+@pytest.fixture
+def samples(rng):
+    return [{"x": rng.standard_normal((1, 8, 11, 12)).astype(np.float32)} for _ in range(8)]
+
+
+def test_a_bundle_computes_in_integers_what_its_file_says(net, samples, tmp_path):
+    options = BuildOptions(precision="w4a8", output=tmp_path / "bundle")
+    bundle = api.build(net, options, calibration_dataset=samples)
+    api.verify(bundle)
+    stored = {v.name: v.data_type for v in onnx.load(bundle.directory / "model.onnx").graph.initializer
+              if len(v.dims) > 1}  # fmt: skip
+    assert sorted(stored.values()) == sorted(
+        [onnx.TensorProto.INT8] + 3 * [onnx.TensorProto.INT4]
+    )
+    report = json.loads((bundle.directory / "report.json").read_text())
+    assert "w4a8 on host: weights take 0.1" in report["facts"]["gain"]["summary"]
+    held = {call["nodes"][0]: call["weights_bytes"] for call in report["calls"]}
+    assert held["conv"] == 32 * 72 // 2 + 32 * 8  # biases and multipliers
+    (found,) = bundle.run(samples[0]).values()
+    portable = api.export(bundle.directory / "model.onnx")
+    (wanted,) = Runner(portable)(samples[0]).values()
+    step = np.abs(wanted).max() / 255
+    assert np.abs(found - wanted).max() <= 3 * step
+    (real,) = Runner(api.export(net))(samples[0]).values()
+    assert np.corrcoef(found.reshape(-1), real.reshape(-1))[0, 1] > 0.98
+
+
+def test_a_recipe_says_which_layers(net, samples, tmp_path):
+    recipe = tmp_path / "recipe.yml"
+    recipe.write_text(
+        "- {pass: quantize}\n- {pass: quantize, targets: [gemm], args: {precision: w4a8}}\n"
+    )
+    options = QuantizeOptions(recipe=recipe, output=tmp_path / "q.onnx")
+    api.quantize(net, samples, options=options)
+    stored = onnx.load(tmp_path / "q.onnx").graph.initializer
+    assert sum(v.data_type == onnx.TensorProto.INT4 and len(v.dims) == 2 for v in stored) == 1
+
+
+def test_budgets_choose_by_layer():
+    with pytest.raises(EdgecompError, match="every layer gets a precision of its own"):
+        BudgetOptions(precision="w4a8", max_bytes=1000)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("w8a8-dynamic", 8), ("w4a8-dynamic", 4)])
+def test_products_quantized_while_the_model_runs(precision, bits, rng, tmp_path):
+    g = Graph()
+    x = g.input("x", (7, 37))
+    first = g("Relu", g("Gemm", x, normal(rng, 90, 37), normal(rng, 90), name="a", transB=1))
+    second = g("MatMul", x, normal(rng, 37, 90), name="b")
+    model = g.proto(g("MatMul", g("Add", first, second), normal(rng, 90, 21), name="c"))
+    bundle = api.build(model, BuildOptions(precision=precision, output=tmp_path / "bundle"))
+    api.verify(bundle)
+    assert f"{precision} on host: weights take 0." in bundle.report["facts"]["gain"]["summary"]
+    proto = onnx.load(bundle.directory / "model.onnx")
+    operators = [node.op_type for node in proto.graph.node]
+    assert operators.count("DynamicQuantizeLinear") == 2  # a and b share theirs
+    assert operators.count("MatMulInteger") == 3
+    feeds = {"x": rng.standard_normal((7, 37)).astype(np.float32)}
+    (found,) = bundle.run(feeds).values()
+    (wanted,) = Runner(api.export(bundle.directory / "model.onnx"))(feeds).values()
+    np.testing.assert_allclose(found, wanted, atol=0.01 * np.abs(wanted).max())
+    held = [call["weights_bytes"] for call in bundle.report["calls"]]
+    rounded = -(-37 // (4 if bits == 8 else 8)) * (4 if bits == 8 else 8)
+    assert rounded * 96 * bits // 8 + 96 * 16 in held
+    again = api.build(bundle.directory / "model.onnx", BuildOptions(output=tmp_path / "again"))
+    (same,) = again.run(feeds).values()
+    np.testing.assert_array_equal(same, found)
+
+
+def test_they_need_no_calibration_and_no_recipe(tmp_path):
+    with pytest.raises(EdgecompError, match="needs no calibration"):
+        QuantizeOptions(precision="w4a8-dynamic", calibration_data="images")
+
+
+def test_products_are_rounded_for_their_inputs(rng, tmp_path):
+    g = Graph()
+    x = g.input("x", (12, 64))
+    wide = g("Relu", g("Gemm", x, normal(rng, 80, 64), normal(rng, 80), name="a", transB=1))
+    model = g.proto(g("MatMul", wide, normal(rng, 80, 40), name="b"))
+    mix = rng.standard_normal((64, 64)) * np.linspace(0.1, 2, 64)
+    feeds = [
+        {"x": (rng.standard_normal((12, 64)) @ mix).astype(np.float32)} for _ in range(12)
+    ]
+    (real,) = Runner(api.export(model))(feeds[0]).values()
+    lost = {}
+    for method in ("rtn", "gptq"):
+        options = QuantizeOptions(precision="w4a8", method=method)
+        quantized = api.quantize(model, feeds, options=options)
+        (found,) = Runner(quantized)(feeds[0]).values()
+        lost[method] = ((found - real) ** 2).sum() / (real**2).sum()
+    assert lost["gptq"] < 0.8 * lost["rtn"]
+    rows = json.loads(quantized.metadata_props["edgecomp.weights"])
+    assert [row["method"] for row in rows] == ["gptq", "gptq"]
+    assert all(row["error"] < row["rtn_error"] for row in rows)
+    stored = [v.const_value.numpy() for v in quantized.graph.initializers.values()
+              if v.dtype.name == "INT4" and len(v.shape) == 2]  # fmt: skip
+    assert len(stored) == 2
