@@ -122,7 +122,8 @@ def test_stripped_size(name, tools, tmp_path, figure):
         "at most 65536",
     )
     assert library.stat().st_size <= 64 * 1024
-    assert text + data <= 40 * 1024
+    # Our own bound, inside the one above: what the core is loaded with grows knowingly.
+    assert text + data <= 42 * 1024
 
 
 @pytest.mark.parametrize(

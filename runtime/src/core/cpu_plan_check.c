@@ -27,7 +27,7 @@ static bool is_same_interface(const ec_model *a, const ec_model *b) {
          (a->dynamic == NULL) == (b->dynamic == NULL);
 }
 
-static bool is_cpu_alone(const ec_model *model) {
+bool ec_is_cpu_alone(const ec_model *model) {
   bool is_alone = true;
   for (uint32_t i = 0; is_alone && i < model->call_count; ++i) {
     is_alone = model->calls[i].device == EC_DEVICE_CPU;
@@ -38,7 +38,7 @@ static bool is_cpu_alone(const ec_model *model) {
 ec_status ec_cpu_plan_check(const ec_model *model) {
   const ec_model *plan = model->cpu_plan;
   const char *what = NULL;
-  if (plan->cpu_plan != NULL || !is_cpu_alone(plan)) {
+  if (plan->cpu_plan != NULL || !ec_is_cpu_alone(plan)) {
     what = "calls for devices";
   } else if (!is_same_interface(model, plan)) {
     what = "other ports";

@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core/cpu_plan_check.h"
 #include "core/message.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
-#include "platform/file_map.h"
 
 ec_open_options ec_open_options_default(void) {
   ec_open_options options = {.struct_bytes = sizeof(ec_open_options), .threads = 1};
@@ -57,22 +57,11 @@ ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *ou
   return status;
 }
 
-static bool is_for_device(const ec_model *model) {
-  bool found = false;
-  for (uint32_t i = 0; !found && i < model->call_count; ++i) {
-    found = model->calls[i].device != EC_DEVICE_CPU;
-  }
-  return found;
-}
-
 ec_status ec_options_check_device(const ec_model *model, const ec_open_options *options) {
-  if (options->device_name != NULL && !is_for_device(model)) {
+  if (options->device_name != NULL && ec_is_cpu_alone(model)) {
     return EC_FAIL(EC_ERROR_ARGUMENT,
                    "device '%s' is asked for, but all calls of model '%s' are the CPU's",
                    options->device_name, model->name);
-  }
-  if (options->device_cache != NULL && !ec_folder_exists(options->device_cache)) {
-    return EC_FAIL(EC_ERROR_FILE, "device cache '%s': no such folder", options->device_cache);
   }
   return EC_OK;
 }

@@ -9,8 +9,8 @@
  * EC_ERROR_VERSION when they cannot be used. */
 ec_status ec_options_resolve(const ec_open_options *options, ec_open_options *out_options);
 
-/* Whether what they say of a device is about this checked model, and the cache is there.
- * EC_ERROR_ARGUMENT, EC_ERROR_FILE. */
+/* Whether the device that they name is one of this checked model's calls.
+ * EC_ERROR_ARGUMENT. */
 ec_status ec_options_check_device(const ec_model *model, const ec_open_options *options);
 
 #endif /* EDGECOMP_SRC_HOST_OPTIONS_H */

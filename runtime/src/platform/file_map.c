@@ -78,8 +78,3 @@ void ec_file_map_close(ec_file_map *map) {
   map->data = NULL;
   map->bytes = 0;
 }
-
-bool ec_folder_exists(const char *path) {
-  struct stat status;
-  return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}

@@ -18,7 +18,4 @@ const char *ec_file_map_open(const char *path, ec_file_map *out_map);
 /* Unmap; a zeroed or closed map is allowed. */
 void ec_file_map_close(ec_file_map *map);
 
-/* Whether there is a folder of this path. */
-bool ec_folder_exists(const char *path);
-
 #endif /* EDGECOMP_SRC_PLATFORM_FILE_MAP_H */

@@ -39,7 +39,10 @@ typedef struct opencl_state {
 static ec_status opencl_probe(const ec_model *model, const ec_open_options *options) {
   ec_cl_driver driver;
   ec_cl_device device;
-  ec_status status = ec_cl_driver_load(&driver);
+  ec_status status = ec_cl_cache_check(options->device_cache);
+  if (status == EC_OK) {
+    status = ec_cl_driver_load(&driver);
+  }
   return status == EC_OK ? ec_cl_choose(&driver, model, options, &device) : status;
 }
 

@@ -6,8 +6,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "core/message.h"
 #include "core/xxh64.h"
+#include "edgecomp/edgecomp.h"
 #include "platform/clock.h"
 #include "platform/file_map.h"
 
@@ -25,6 +28,14 @@ static const char magic[8] = {'E', 'C', 'C', 'L', 'B', 'I', 'N', '1'};
 static bool path_of(const char *folder, uint64_t key, const char *suffix, char *out) {
   int length = snprintf(out, PATH_BYTES, "%s/%016" PRIx64 "%s", folder, key, suffix);
   return length > 0 && length < PATH_BYTES;
+}
+
+ec_status ec_cl_cache_check(const char *folder) {
+  struct stat status;
+  if (folder != NULL && (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode))) {
+    return EC_FAIL(EC_ERROR_FILE, "device cache '%s': no such folder", folder);
+  }
+  return EC_OK;
 }
 
 bool ec_cl_cache_find(const char *folder, uint64_t key, ec_file_map *out_map,

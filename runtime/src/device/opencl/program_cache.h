@@ -9,7 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "edgecomp/edgecomp.h"
 #include "platform/file_map.h"
+
+/* EC_ERROR_FILE where a cache is asked for (not NULL) whose folder is not there. */
+ec_status ec_cl_cache_check(const char *folder);
 
 /* Look a binary up. False where there is none that is whole; else `out_map` is to be closed.
  */
