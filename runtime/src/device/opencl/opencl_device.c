@@ -13,6 +13,7 @@
 #include "device/opencl/cl_status.h"
 #include "device/opencl/driver.h"
 #include "device/opencl/program.h"
+#include "device/opencl/program_cache.h"
 #include "device/opencl/sharing.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
