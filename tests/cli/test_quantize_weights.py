@@ -42,7 +42,7 @@ def test_the_control_stands_beside_the_method(run, files):
     [
         (["--group-size", "80"], "does not divide the 96 inputs of 'p'"),
         (["--method", "gptq"], "--method gptq needs --calibration-data"),
-        (["--op-types-to-quantize", "Conv"], "weights of 'Conv'"),
+        (["--op-types-to-quantize", "Conv"], "operator 'Conv' has no weights"),
     ],
 )
 def test_what_is_refused(run, files, flags, cause):

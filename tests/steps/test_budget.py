@@ -59,7 +59,7 @@ def task(tmp_path, samples):
 
 
 def search(model, samples, tmp_path, **settings):
-    options = BudgetOptions(**{"precision": "w8a8", **settings})
+    options = BudgetOptions(**{"precision": "w8a8", "force": True, **settings})
     return api.within_budget(
         model.clone(), options, calibration_dataset=samples, recipe=tmp_path / "r.yaml"
     )

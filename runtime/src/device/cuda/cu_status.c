@@ -14,14 +14,16 @@ static const char *name_of(const ec_cu_driver *driver, cu_result result) {
 
 ec_status ec_cu_status(const ec_cu_driver *driver, cu_result result, const char *action,
                        const char *subject) {
+  if (result == CU_SUCCESS) {
+    return EC_OK;
+  }
+  const char *name = name_of(driver, result);
   switch (result) {
-    case CU_SUCCESS:
-      return EC_OK;
     case CU_OUT_OF_MEMORY:
     case CU_LAUNCH_OUT_OF_RESOURCES:
       return EC_FAIL(EC_ERROR_DEVICE_MEMORY,
                      "the CUDA device has no memory or registers left to %s '%s' (%u, %s)",
-                     action, subject, result, name_of(driver, result));
+                     action, subject, result, name);
     /* After these the context is of no use. */
     case CU_DEINITIALIZED:
     case CU_DEVICE_UNAVAILABLE:
@@ -41,23 +43,24 @@ ec_status ec_cu_status(const ec_cu_driver *driver, cu_result result, const char 
     case CU_LAUNCH_FAILED:
       return EC_FAIL(EC_ERROR_DEVICE_LOST,
                      "the CUDA device was lost: it failed to %s '%s' (%u, %s)", action,
-                     subject, result, name_of(driver, result));
+                     subject, result, name);
     default:
       return EC_FAIL(EC_ERROR_DEVICE, "the CUDA driver failed to %s '%s' (%u, %s)", action,
-                     subject, result, name_of(driver, result));
+                     subject, result, name);
   }
 }
 
 ec_status ec_cu_absent(const ec_cu_driver *driver, cu_result result) {
+  const char *name = name_of(driver, result);
   switch (result) {
     case CU_CALL_REQUIRES_NEWER_DRIVER:
     case CU_SYSTEM_DRIVER_MISMATCH:
     case CU_COMPAT_NOT_SUPPORTED:
       return EC_FAIL(EC_ERROR_DEVICE_FEATURE,
                      "the CUDA driver does not fit this system or its device (%u, %s)", result,
-                     name_of(driver, result));
+                     name);
     default:
       return EC_FAIL(EC_ERROR_DEVICE_ABSENT, "this system has no CUDA device (%u, %s)", result,
-                     name_of(driver, result));
+                     name);
   }
 }
