@@ -21,11 +21,13 @@ from edgecomp.schedules.gpu import (
     reduce,
     resize,
     softmax,
+    winograd,
 )
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
+    winograd,
     convolution,
     matrix_multiply,
     packed_product,

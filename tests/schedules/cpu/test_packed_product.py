@@ -9,7 +9,6 @@ from helpers.targets import ALL
 from edgecomp.plan.finish import Activation
 from edgecomp.schedules.cpu import packed_product
 
-
 CASES = [
     (1, 64, 37, 4, 32, True),
     (1, 100, 130, 4, 32, False),
