@@ -13,6 +13,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.device_programs import device_programs
+from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
 from edgecomp.lower.place_copies import place_copies
@@ -128,6 +129,9 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
+    on_cpu = program
+    if target.gpu is not None and not why_not:
+        program = fuse_attention(program, target, without, left)
     selected = select(program, target, without, table, allow_gpu=not why_not, left=left)
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
@@ -144,14 +148,14 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False)
+        instead = select(on_cpu, target, without, table, allow_gpu=False)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
         weights = PlanWeights()
         plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
-            plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
+            plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
         plan.weights = weights.finish()
         plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()

@@ -7,6 +7,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
+    attention,
     batch_matrix_multiply,
     convolution,
     depthwise,
@@ -31,6 +32,7 @@ _SHARED: tuple[Schedule, ...] = (
     convolution,
     matrix_multiply,
     packed_product,
+    attention,
     batch_matrix_multiply,
     pool,
     reduce,
