@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cuda import tensor_product
@@ -67,3 +68,8 @@ def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for GPUs that are driven through an interface (``Gpu.api``)."""
     own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
     return tuple(_Named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+
+
+def gpu_names(name: str) -> tuple[str, ...]:
+    """Of a schedule, for every interface."""
+    return tuple(f"{api}_{name}" for api in APIS)
