@@ -132,6 +132,7 @@ class Gpu:
         registers: of 32 bits, that a work item has while enough others run beside it.
         busy_items: work items that keep the device busy while some of them wait for memory.
         local_memory_bytes: that a group shares.
+        fast_local_memory: whether that is memory of its own, not a part of the device's.
         alignment_bytes: of parts of a buffer.
         speed: for ``--accelerator cpu,gpu``; None where nobody knows.
         name: for people.
@@ -147,6 +148,7 @@ class Gpu:
     registers: int
     local_memory_bytes: int
     alignment_bytes: int
+    fast_local_memory: bool = False
     #: 16 to 18 cores of 16 lanes, four threads each: GPUs of phones.
     busy_items: int = 1024
     speed: GpuSpeed | None = None

@@ -22,6 +22,7 @@ from edgecomp.schedules.gpu import (
     quantize,
     reduce,
     resize,
+    shared_product,
     softmax,
     winograd,
 )
@@ -30,6 +31,7 @@ from edgecomp.schedules.schedule import KernelCall, Schedule
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
     winograd,
+    shared_product,
     convolution,
     matrix_multiply,
     packed_product,

@@ -282,18 +282,43 @@ def emit_product(
     groups, columns, padded = product.groups, product.columns, made.padded_columns
     packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)
     packed = np.pad(packed, ((0, 0), (0, 0), (0, padded - columns)))
+    flat = np.ascontiguousarray(packed).reshape(-1)
+    return device_product(made.builder, name, product, epilogue, flat, bias, padded)
+
+
+def device_product(
+    builder: GridBuilder,
+    name: str,
+    product: Product,
+    epilogue: Epilogue,
+    packed: Array,
+    bias: Array,
+    padded_columns: int,
+) -> DeviceProduct:
+    """The kernel of a builder with its constants.
+
+    Args:
+        builder: has all statements.
+        name: of the kernel.
+        product: of which it is.
+        epilogue: gives the multiplier.
+        packed: weights as the kernel reads them.
+        bias: [output channels].
+        padded_columns: of a group; constants get zeros behind the last column.
+    """
+    groups, columns = product.groups, product.columns
 
     def spread(values: Array) -> Array:
         """One for each padded column."""
         every = np.broadcast_to(values.reshape(-1), (groups * columns,))
         rows = every.reshape(groups, columns)
-        return np.pad(rows, ((0, 0), (0, padded - columns))).reshape(-1)
+        return np.pad(rows, ((0, 0), (0, padded_columns - columns))).reshape(-1)
 
     multiplier = epilogue.multiplier
     return DeviceProduct(
-        made.builder.finish(name),
-        made.builder.launch,
-        np.ascontiguousarray(packed).reshape(-1),
+        builder.finish(name),
+        builder.launch,
+        packed,
         spread(bias),
         None if multiplier is None else spread(multiplier.astype(np.float32)),
     )
