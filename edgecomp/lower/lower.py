@@ -133,7 +133,10 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
-    selected = select(program, target, without, table, allow_gpu=not why_not, left=left)
+    weights = PlanWeights()
+    selected = select(
+        program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
+    )
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
         on_processor = processor_part(selected, why_not, left)
@@ -149,12 +152,11 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False)
+        instead = select(program, target, without, table, allow_gpu=False, weights=weights)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(
         kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
     ) as finish:
-        weights = PlanWeights()
         plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)

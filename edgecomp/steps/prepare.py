@@ -176,7 +176,7 @@ def _quantize(
     target: Target | None,
     table: Table | None,
     recipe: "Recipe | None",
-    floats: bool,  # noqa: FBT001
+    floats: bool,
 ) -> "Quantization":
     """In the way of the precision."""
     if options.precision in WEIGHT_TYPES:
