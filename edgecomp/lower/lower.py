@@ -12,6 +12,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
+from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
@@ -84,6 +85,7 @@ def lower(
     progress: Progress | None = None,
     symbols: Sequence[Symbol] = (),
     variants: Iterable[Variant] = (),
+    ahead: AheadCompiler | None = None,
 ) -> Lowered:
     """Lower a model.
 
@@ -103,12 +105,15 @@ def lower(
         progress: called with (step, done, in all).
         symbols: of dynamic dimensions.
         variants: the model at other sizes.
+        ahead: what compiles, None for processes of this one; started here at the latest.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE; USAGE where the
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
+    if ahead is not None:
+        ahead.start()
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
@@ -128,7 +133,10 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
-    selected = select(program, target, without, table, allow_gpu=not why_not, left=left)
+    weights = PlanWeights()
+    selected = select(
+        program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
+    )
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
         on_processor = processor_part(selected, why_not, left)
@@ -144,10 +152,11 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False)
+        instead = select(program, target, without, table, allow_gpu=False, weights=weights)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
-    with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
-        weights = PlanWeights()
+    with compiling(
+        kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
+    ) as finish:
         plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
