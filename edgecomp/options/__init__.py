@@ -15,6 +15,7 @@ from edgecomp.options.option import facts_of, fields_of, flag_of
 from edgecomp.options.precisions import (
     DYNAMIC_BITS,
     PRECISIONS,
+    SIXTEEN_BITS,
     WEIGHT_BITS,
     WEIGHT_TYPES,
     WEIGHTS_PROPERTY,
@@ -38,6 +39,7 @@ __all__ = [
     "PRECISIONS",
     "QuantizeOptions",
     "RunOptions",
+    "SIXTEEN_BITS",
     "TalkOptions",
     "TuneOptions",
     "VERBS",
