@@ -169,6 +169,8 @@ class Target:
         gpu: that calls run on where there are kernels for it; None for none.
         cpu: with a GPU, the name of the target whose core, board and toolchain these are.
         threads: to use when the user does not say.
+        floats: what a GPU's kernels store in the place of float32 between them, as the build
+            chooses, not the file: float32, float16 or bfloat16.
         sources: dotted key -> where the figure comes from.
     """
 
@@ -184,6 +186,7 @@ class Target:
     gpu: Gpu | None = None
     cpu: str = ""
     threads: int = 1
+    floats: str = "float32"
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def has(self, feature: str) -> bool:

@@ -14,6 +14,7 @@ from edgecomp.options.model import ModelOptions
 from edgecomp.options.option import facts_of, fields_of, flag_of
 from edgecomp.options.precisions import (
     DYNAMIC_BITS,
+    GPU_FLOATS,
     PRECISIONS,
     WEIGHT_BITS,
     WEIGHT_TYPES,
@@ -32,6 +33,7 @@ __all__ = [
     "CheckOptions",
     "DYNAMIC_BITS",
     "DebugOptions",
+    "GPU_FLOATS",
     "DeviceOptions",
     "ImageOptions",
     "ModelOptions",

@@ -2,7 +2,17 @@
 //
 // Everything is resolved when a kernel is compiled; a vector is as many registers. Sums are
 // formed as they are written (nvcc's -fmad=false); fused ones are asked for by name.
+#ifndef EC_ON_CPU
+#include <cuda_fp16.h>
+#endif
+
 namespace ec {
+
+#ifdef EC_ON_CPU
+typedef _Float16 half;
+#else
+typedef __half half;
+#endif
 
 // Aligned as one load of it needs; at most the 16 bytes that a thread loads at once.
 template <class T, int N>

@@ -25,7 +25,7 @@ from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import flat_target, gpu_of
-from edgecomp.schedules.gpu.product_kernel import DeviceProduct
+from edgecomp.schedules.gpu.product_kernel import DeviceProduct, device_product
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
 #: Elements of K, rows and columns of one instruction.
@@ -274,21 +274,15 @@ def emit_tensor_product(
     """The kernel of a product of 8-bit integers; arguments as ``product_kernel.emit_product``."""
     made = _TensorKernel(product, epilogue, target, x_dtype)
     made.emit()
-    groups, columns, padded = product.groups, product.columns, made.padded_columns
-
-    def spread(values: Array) -> Array:
-        """One for each padded column."""
-        every = np.broadcast_to(values.reshape(-1), (groups * columns,))
-        rows = every.reshape(groups, columns)
-        return np.pad(rows, ((0, 0), (0, padded - columns))).reshape(-1)
-
-    multiplier = epilogue.multiplier
-    return DeviceProduct(
-        made.builder.finish(f"tensor_{name}"),
-        made.builder.launch,
-        _packed(weight, made, groups),
-        spread(bias),
-        None if multiplier is None else spread(multiplier.astype(np.float32)),
+    packed = _packed(weight, made, product.groups)
+    return device_product(
+        made.builder,
+        f"tensor_{name}",
+        product,
+        epilogue,
+        packed,
+        bias,
+        made.padded_columns,
     )
 
 
