@@ -63,7 +63,10 @@ _FUNCTIONS = frozenset(
         *("sqrt", "tan", "tanh", "trunc"),
     ]
 )
-_TENSOR_CALLS = ("word", "pack", "mma_s8", "mma_u8")
+_TENSOR_CALLS = (
+    *("word", "words2", "words4", "pack"),
+    *("mma_s8", "mma_u8", "mma_f16", "mma_bf16", "mma_tf32"),
+)
 #: Functions that kernels call by the names that OpenCL gives them.
 _CALLS = frozenset(
     ["mad", "mad24", "fma", "dot", *_TENSOR_CALLS, *(_FUNCTIONS - {"erf", "nearbyint"})]
