@@ -93,7 +93,7 @@ def run_cuda_calls(calls, buffers):
         end = raw.nbytes - SLACK_BYTES
         assert (raw[end:] == before[argument][end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
-            results[argument] = raw[:end].view(argument.dtype)
+            results[argument] = raw[:end].view(argument.stored)
         else:
             assert (raw == before[argument]).all(), "wrote to a constant"
     return results

@@ -39,6 +39,24 @@ _SHARED: tuple[Schedule, ...] = (
     moves,
 )
 
+#: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
+_OF_HALVES: tuple[Schedule, ...] = (
+    tensor_product,
+    depthwise,
+    convolution,
+    matrix_multiply,
+    batch_matrix_multiply,
+    pool,
+    reduce,
+    resize,
+    elementwise,
+    quantize,
+    softmax,
+    layer_norm,
+    gather,
+    moves,
+)
+
 
 @dataclasses.dataclass
 class _Named:
@@ -61,3 +79,16 @@ def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for GPUs that are driven through an interface (``Gpu.api``)."""
     own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
     return tuple(_Named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+
+
+@functools.cache
+def half_schedules(api: str) -> tuple[Schedule, ...]:
+    """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
+    every = gpu_schedules(api)
+    able = [schedule for schedule in every if stores_halves(api, schedule.NAME)]
+    return (*able, *(schedule for schedule in every if schedule not in able))
+
+
+def stores_halves(api: str, name: str) -> bool:
+    """Whether the schedule of a name loads and stores floats of 16 bits."""
+    return any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
