@@ -15,18 +15,22 @@ from edgecomp.schedules.gpu import (
     layer_norm,
     matrix_multiply,
     moves,
+    packed_product,
     pool,
     quantize,
     reduce,
     resize,
     softmax,
+    winograd,
 )
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
+    winograd,
     convolution,
     matrix_multiply,
+    packed_product,
     batch_matrix_multiply,
     pool,
     reduce,
