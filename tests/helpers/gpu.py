@@ -1,7 +1,7 @@
 """One operation as GPUs compute it, compared by the tests of their schedules.
 
-``api`` says how: as OpenCL on this machine's device, or as CUDA C on its processor. The folder's
-conftest runs every test for both.
+``api`` says how: as OpenCL on this machine's device, as CUDA C on its processor, or as WGSL on its
+Vulkan device. The folder's conftest runs every test for each.
 """
 
 import numpy as np
@@ -9,7 +9,11 @@ import numpy as np
 from edgecomp.device.load import load_target
 from helpers.kernels import fill, read, run_calls
 
-TARGETS = {"opencl": load_target("generic-opencl"), "cuda": load_target("cuda-sm90")}
+TARGETS = {
+    "opencl": load_target("generic-opencl"),
+    "cuda": load_target("cuda-sm90"),
+    "webgpu": load_target("webgpu"),
+}
 #: In the output's halo before a kernel runs, and after.
 _KEPT = 7
 
