@@ -33,6 +33,17 @@ fn ec_wide_add(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 fn ec_wide_sub(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   return vec2<u32>(a.x - b.x, a.y - b.y - select(0u, 1u, a.x < b.x));
 }
+fn ec_wide_mul(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+  let a0 = a.x & 65535u;
+  let a1 = a.x >> 16u;
+  let b0 = b.x & 65535u;
+  let b1 = b.x >> 16u;
+  let low = a0 * b0;
+  let middle = a1 * b0 + (low >> 16u);
+  let upper = a0 * b1 + (middle & 65535u);
+  let high = a1 * b1 + (middle >> 16u) + (upper >> 16u);
+  return vec2<u32>((upper << 16u) | (low & 65535u), high + a.x * b.y + a.y * b.x);
+}
 fn ec_wide_less(a: vec2<u32>, b: vec2<u32>) -> bool {
   let high_a = bitcast<i32>(a.y);
   let high_b = bitcast<i32>(b.y);

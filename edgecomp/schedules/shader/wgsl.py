@@ -241,7 +241,7 @@ class _WgslWriter(TextWriter):
     def operation(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
         """As in C; shifts are by unsigned numbers, small integers wrap as their own."""
         if _is_wide(dtype) and operator not in ("&", "|", "^"):
-            name = {"+": "add", "-": "sub"}.get(operator)
+            name = {"+": "add", "-": "sub", "*": "mul"}.get(operator)
             if name is None:
                 raise NoTextError(f"'{operator}' of {dtype}")
             return f"ec_wide_{name}({left}, {right})"

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.tirx import Dtype, dtype_of, joined
 
@@ -19,6 +21,8 @@ _RECURSION_LIMIT = 10_000
 _INT32 = range(-(1 << 31), 1 << 31)
 #: Larger than any vector.
 _MULTIPLE_OF_ALL = 1 << 20
+#: From it on a float32 has no bits behind the point.
+_LEAST_SHIFT = 2.0**23
 
 _ARITHMETIC = {"+": "+", "-": "-", "*": "*", "/": "/", "truncdiv": "/", "truncmod": "%"}
 _BITWISE = {
@@ -337,9 +341,25 @@ class TextWriter(abc.ABC):
         return self.converted(left, dtype), self.converted(right, dtype), dtype
 
     def _binary(self, operator: str, a: Any, b: Any) -> Text:
+        if operator == "-" and (found := _rounded_sum(a, b)):
+            return self._from_mantissa(*found)
         left, right, dtype = self._alike(a, b)
         short = _short(left, operator, right) if dtype.name == "int32" else ""
         return Text(short or self.operation(left, operator, right, dtype), dtype)
+
+    def _from_mantissa(self, total: Any, shift: float) -> Text:
+        """What is left of a sum that rounded to an integer, without the number added.
+
+        ``(x + 2^23) - 2^23`` is x where a compiler may reorder sums. The bits of the two differ
+        by the integer.
+        """
+        x = self.expression(total)
+        whole = dtype_of("int32").with_lanes(x.dtype.lanes)
+        bits = self._constant(int(np.float32(shift).view(np.int32)), "int32")
+        less = self.operation(
+            self.reinterpret(x, whole), "-", self.converted(bits, whole), whole
+        )
+        return Text(self.converted(Text(less, whole), x.dtype), x.dtype)
 
     def _bitwise(self, operator: str, a: Any, b: Any) -> Text:
         """A number is of the other operand's type."""
@@ -433,6 +453,21 @@ class TextWriter(abc.ABC):
         if name == "Select":
             return min(self._multiple(record[2]), self._multiple(record[3]))
         return 1
+
+
+def _rounded_sum(a: Any, b: Any) -> tuple[Any, float] | None:
+    """Sum and number of ``(sum, hidden from simplifiers) - number``, a number of 24 bits."""
+    number = b[1] if type(b) is tuple and b[0] == "Broadcast" else b
+    if type(number) is not tuple or number[0] != "const" or number[2] != "float32":
+        return None
+    if not _LEAST_SHIFT <= number[1] < 2 * _LEAST_SHIFT:
+        return None
+    if type(a) is not tuple or a[0] != "reinterpret" or not a[1].startswith("float32"):
+        return None
+    inner = a[2]
+    if type(inner) is not tuple or inner[0] != "reinterpret":
+        return None
+    return inner[2], number[1]
 
 
 def _short(left: str, operator: str, right: str) -> str:
