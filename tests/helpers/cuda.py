@@ -53,7 +53,11 @@ def host_source(text):
 
 def host_library(text, optimization="-O0"):
     """The path of a library with the kernels of a text."""
-    source = host_source(text)
+    return compiled(host_source(text), optimization)
+
+
+def compiled(source, optimization="-O0"):
+    """The path of a library of C++ that includes an emulator's header."""
     digest = hashlib.sha256((source + optimization).encode()).hexdigest()[:16]
     path = _folder() / f"{digest}.so"
     if not path.exists():
@@ -77,7 +81,13 @@ def run_cuda_calls(calls, buffers):
     """
     symbols = {call.kernel.symbol: call.kernel for call in calls}
     text = "\n".join([prelude(), *(kernel_text(kernel) for kernel in symbols.values())])
-    library = ctypes.CDLL(str(host_library(text)))
+    return run_in_library(host_source(text), calls, buffers)
+
+
+def run_in_library(source, calls, buffers):
+    """Run calls in order by kernels of C++ that includes an emulator's header."""
+    symbols = {call.kernel.symbol for call in calls}
+    library = ctypes.CDLL(str(compiled(source)))
     table = ctypes.cast(library.ec_emulated_kernels, ctypes.POINTER(_Kernel))
     found = {table[i].name.decode(): table[i] for i in range(len(symbols))}
     arrays, before = {}, {}
@@ -93,7 +103,7 @@ def run_cuda_calls(calls, buffers):
         end = raw.nbytes - SLACK_BYTES
         assert (raw[end:] == before[argument][end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
-            results[argument] = raw[:end].view(argument.dtype)
+            results[argument] = raw[:end].view(argument.stored)
         else:
             assert (raw == before[argument]).all(), "wrote to a constant"
     return results

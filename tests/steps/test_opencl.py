@@ -48,18 +48,6 @@ def test_float(whole, rng):
     assert bundle.report["facts"]["on_the_processor"] == []
 
 
-def test_weights_of_16_bits_are_the_processors(tmp_path, rng):
-    proto = network(rng)
-    bundle = built(proto, tmp_path, precision="fp16")
-    left = bundle.report["facts"]["on_the_processor"]
-    assert left
-    assert all("weights of float16" in line for line in left)
-    x = rng.standard_normal(SHAPE).astype(np.float32)
-    with session_on_device(bundle) as session:
-        (y,) = session.run({"x": x}).values()
-    np.testing.assert_allclose(y, reference(proto, x), rtol=0.02, atol=1e-3)
-
-
 def target_of_speed(folder, gigaflops, microseconds):
     """The file of a target whose GPU has another speed."""
     text = (resource_folder("targets") / "generic-opencl.toml").read_text()

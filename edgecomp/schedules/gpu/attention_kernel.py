@@ -95,13 +95,15 @@ class AttentionKernel:
         self.inputs = list(dict.fromkeys([*operation.inputs[:3], *extras]))
         made = {
             value: self.builder.pointer(
-                f"x{number}", memory_dtype(value.dtype), value.view.elements
+                f"x{number}", value.storage or memory_dtype(value.dtype), value.view.elements
             )
             for number, value in enumerate(self.inputs)
         }
         self.q, self.k, self.v = (made[value] for value in operation.inputs[:3])
         self.extras = {value: made[value] for value in extras}
-        self.y = self.builder.pointer("y", "float32", operation.output.view.elements)
+        self.y = self.builder.pointer(
+            "y", operation.output.stored, operation.output.view.elements
+        )
 
     def emit(self) -> None:
         """All statements."""

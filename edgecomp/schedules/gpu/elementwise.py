@@ -120,7 +120,7 @@ def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
 
 
 def _pointer(value: Value) -> tuple[str, int]:
-    return memory_dtype(value.dtype), value.view.elements
+    return value.storage or memory_dtype(value.dtype), value.view.elements
 
 
 def operand_of(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:
