@@ -177,9 +177,7 @@ class _MetalWriter(TextWriter):
         if name == "mad24":
             return f"({given[0]} * {given[1]} + {given[2]})"
         if name == "sigmoid":
-            one = self.converted(
-                Text(self.constant(1, dtype.with_lanes(1)), dtype.with_lanes(1)), dtype
-            )
+            one = self.converted(Text(self.constant(1, dtype.with_lanes(1)), dtype.with_lanes(1)), dtype)
             return f"({one} / ({one} + precise::exp(-{given[0]})))"
         if name in _PRECISE and dtype.element == "float32":
             return f"precise::{name}({given[0]})"
@@ -217,9 +215,7 @@ class _MetalWriter(TextWriter):
             return f"{place}[{index}] = {value.text};"
         name = self.type_name(value.dtype)
         packed = name if aligned else f"packed_{name}"
-        return (
-            f"*({self._space(buffer)}{packed} *)({place} + {index}) = {packed}({value.text});"
-        )
+        return f"*({self._space(buffer)}{packed} *)({place} + {index}) = {packed}({value.text});"
 
     def _space(self, buffer: Any) -> str:
         if buffer[0] == "decl_buffer":
