@@ -74,6 +74,14 @@ def metal_text(kernel: Kernel) -> str:
     return written(_MetalWriter(kernel.symbol), kernel)
 
 
+def stored_parameters(kernel: Kernel) -> tuple[bool, ...]:
+    """For each parameter whether the kernel stores to it."""
+    assert kernel.record is not None
+    writer = _MetalWriter(kernel.symbol)
+    written(writer, kernel)
+    return tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
+
+
 class _MetalWriter(TextWriter):
     """One kernel on its way."""
 

@@ -32,21 +32,16 @@ class Use:
     """A kernel as calls use it.
 
     Attributes:
+        entry: name of the entry point.
         symbol: of the kernel.
         bindings: number of the binding of each parameter; those that are one tensor share one.
         read_only: numbers of bindings to memory that no kernel of the dispatch writes.
     """
 
+    entry: str
     symbol: str
     bindings: tuple[int, ...]
-    read_only: frozenset[int] = dataclasses.field(default=frozenset(), compare=False)
-
-    @property
-    def entry(self) -> str:
-        """Name of the entry point."""
-        if self.bindings == tuple(range(len(self.bindings))):
-            return self.symbol
-        return f"{self.symbol}_{''.join(f'{number:x}' for number in self.bindings)}"
+    read_only: tuple[int, ...] = ()
 
 
 @functools.cache
@@ -66,7 +61,8 @@ def wgsl_source(kernels: Sequence[Kernel], uses: Iterable[Use]) -> str:
 def plain_use(kernel: Kernel) -> Use:
     """Every parameter by itself, all of them written."""
     assert kernel.record is not None
-    return Use(kernel.symbol, tuple(range(len(kernel.record.record[1]))))
+    symbol = kernel.symbol
+    return Use(symbol, symbol, tuple(range(len(kernel.record.record[1]))))
 
 
 def wgsl_text(kernel: Kernel, use: Use | None = None) -> str:
