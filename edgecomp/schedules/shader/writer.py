@@ -161,6 +161,10 @@ class TextWriter(abc.ABC):
     def broadcast(self, x: Text, lanes: int) -> str:
         """A scalar in every lane."""
 
+    def vector(self, lanes: list[str], dtype: Dtype) -> str:
+        """Of scalars."""
+        return f"{self.type_name(dtype)}({', '.join(lanes)})"
+
     @abc.abstractmethod
     def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
         """``base``, ``base + stride`` and so on."""
@@ -390,8 +394,12 @@ class TextWriter(abc.ABC):
         return Text(self.select(self.expression(condition), a, b, dtype), dtype)
 
     def _shuffle(self, vectors: list[Any], indices: list[Any]) -> Text:
+        if all(self.expression(v).dtype.lanes == 1 for v in vectors) and len(vectors) > 1:
+            given = [self.expression(vectors[index]) for index in indices]
+            dtype = given[0].dtype.with_lanes(len(given))
+            return Text(self.vector([x.text for x in given], dtype), dtype)
         if len(vectors) != 1 or len(indices) != 1:
-            raise NoTextError("a vector of lanes of others")
+            raise NoTextError("vector of lanes of others")
         x = self.expression(vectors[0])
         return Text(self.lane(x, self.expression(indices[0]).text), x.dtype.with_lanes(1))
 
