@@ -10,7 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgecomp.plan.plan import Plan, PlanCall, PlanPort, PlanTensor, ShaderCall, ShaderPlan, Storage
+from edgecomp.plan.plan import (
+    Plan,
+    PlanCall,
+    PlanPort,
+    PlanTensor,
+    ShaderCall,
+    ShaderPlan,
+    Storage,
+)
 from edgecomp.plan.values import SLACK_BYTES
 
 FORMAT, SCHEMA = "edgecomp-launch-table", 1
@@ -75,7 +83,9 @@ def _weight_parts(shaders: ShaderPlan) -> list[tuple[PlanTensor, int]]:
 
 
 def _end(parts: _Parts) -> int:
-    return max((_rounded(at + t.bytes + SLACK_BYTES, _BINDING_BYTES) for t, at in parts), default=0)
+    return max(
+        (_rounded(at + t.bytes + SLACK_BYTES, _BINDING_BYTES) for t, at in parts), default=0
+    )
 
 
 def _call(plan: Plan, planned: PlanCall, call: ShaderCall, places: _Places) -> dict[str, Any]:

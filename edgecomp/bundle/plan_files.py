@@ -13,7 +13,6 @@ from edgecomp.device.target import Target
 from edgecomp.plan.plan import Plan, Storage
 from edgecomp.plan.values import SLACK_BYTES
 
-
 WEIGHTS = "weights.bin"
 
 

@@ -103,6 +103,7 @@ class _WgslWriter(TextWriter):
         """The text of a PrimFunc."""
         for parameter, number in zip(record[1], self._use.bindings, strict=True):
             element = dtype_of(parameter[2])
+            _element(element)  # refuses what WGSL lacks
             storage = self._storages.get(number)
             if storage is None:
                 name = f"{parameter[1]}_{self._suffix}"
@@ -119,10 +120,8 @@ class _WgslWriter(TextWriter):
         lines = []
         for number, storage in sorted(self._storages.items()):
             mode = "read" if number in self._use.read_only else "read_write"
-            lines += [
-                f"@group(0) @binding({number}) "
-                f"var<storage, {mode}> {storage.name}: {storage.declared_type()};"
-            ]
+            declared = f"{storage.name}: {storage.declared_type()}"
+            lines.append(f"@group(0) @binding({number}) var<storage, {mode}> {declared};")
         for storage in self._storages.values():
             lines += storage.helper_texts()
         x, y, z = self._sizes.values()
@@ -292,7 +291,7 @@ class _WgslWriter(TextWriter):
             raise NoTextError(f"the bits of {x.dtype} as {dtype}")
         return f"bitcast<{self.type_name(dtype)}>({x.text})"
 
-    def select(self, condition: Text, chosen: str, other: str, dtype: Dtype) -> str:
+    def select(self, condition: Text, chosen: str, other: str) -> str:
         """WGSL's function."""
         return f"select({other}, {chosen}, {condition.text})"
 

@@ -194,7 +194,7 @@ class TextWriter(abc.ABC):
         """The same bits as another type."""
 
     @abc.abstractmethod
-    def select(self, condition: Text, chosen: str, other: str, dtype: Dtype) -> str:
+    def select(self, condition: Text, chosen: str, other: str) -> str:
         """One of two values."""
 
     @abc.abstractmethod
@@ -391,7 +391,7 @@ class TextWriter(abc.ABC):
 
     def _select(self, condition: Any, chosen: Any, other: Any) -> Text:
         a, b, dtype = self._alike(chosen, other)
-        return Text(self.select(self.expression(condition), a, b, dtype), dtype)
+        return Text(self.select(self.expression(condition), a, b), dtype)
 
     def _shuffle(self, vectors: list[Any], indices: list[Any]) -> Text:
         if all(self.expression(v).dtype.lanes == 1 for v in vectors) and len(vectors) > 1:
