@@ -7,7 +7,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from edgecomp.lower.nvcc import find_nvcc
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.cuda.text import kernel_text, prelude
 from edgecomp.schedules.schedule import Constant
+from helpers.folders import folder_of_the_process
 
 HEADER = pathlib.Path(__file__).resolve().parents[1] / "cuda_emulator" / "cuda_on_cpu.h"
 _PATTERN = 0xA5
@@ -37,7 +37,7 @@ class Kernel(ctypes.Structure):
 
 @functools.cache
 def _folder():
-    return pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-cuda-"))
+    return folder_of_the_process("edgecomp-cuda-")
 
 
 def host_source(text):
@@ -105,7 +105,7 @@ def run_in_library(source, calls, buffers):
         end = raw.nbytes - SLACK_BYTES
         assert (raw[end:] == before[argument][end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
-            results[argument] = raw[:end].view(argument.dtype)
+            results[argument] = raw[:end].view(argument.stored)
         else:
             assert (raw == before[argument]).all(), "wrote to a constant"
     return results

@@ -48,7 +48,7 @@ def compute(schedule, operation, arrays=(), halo_fill=0):
     output = operation.output
     values = [value for value in operation.inputs if value.constant is None]
     buffers = {v: fill(v, a, halo_fill) for v, a in zip(values, arrays, strict=True)}
-    buffers[output] = fill(output, np.zeros(output.shape, output.dtype), _KEPT)
+    buffers[output] = fill(output, np.zeros(output.shape, output.stored), _KEPT)
     calls = schedule.emit(operation, target)
     result = run_calls(calls, target, buffers)[output]
     got = read(output, result)

@@ -26,7 +26,7 @@ ALIGN = 64
 
 def fill(value, array, halo_fill=0, rng=None):
     """Bytes of `value` in its own order: `array` (logical shape) inside a halo of `halo_fill`."""
-    dtype = np.dtype(value.dtype)
+    dtype = np.dtype(value.stored)
     flat = np.full(value.view.elements, halo_fill, dtype)
     _strided(flat, value.view)[...] = array
     return flat
@@ -83,7 +83,7 @@ def run_calls(calls, target, buffers, slices=1):
                 arrays[argument] = np.ascontiguousarray(argument.constant).reshape(-1)
             else:
                 raw = np.full(argument.bytes, 0xA5, np.uint8)
-                arrays[argument] = raw.view(np.dtype(argument.dtype))
+                arrays[argument] = raw.view(np.dtype(argument.stored))
     objects = compile_kernels([c.kernel for c in calls], target, workers=1)
     run = _run_native if target.emulator is None else _run_emulated
     run(calls, target, order, arrays, objects, slices)

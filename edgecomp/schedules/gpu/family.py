@@ -15,11 +15,13 @@ from edgecomp.schedules.gpu import (
     layer_norm,
     matrix_multiply,
     moves,
+    packed_product,
     pool,
     quantize,
     reduce,
     resize,
     softmax,
+    winograd,
 )
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall, Schedule
@@ -28,6 +30,26 @@ from edgecomp.schedules.shader.wgsl import wgsl_text
 from edgecomp.schedules.shader.writer import NoTextError
 
 _SHARED: tuple[Schedule, ...] = (
+    depthwise,
+    winograd,
+    convolution,
+    matrix_multiply,
+    packed_product,
+    batch_matrix_multiply,
+    pool,
+    reduce,
+    resize,
+    elementwise,
+    quantize,
+    softmax,
+    layer_norm,
+    gather,
+    moves,
+)
+
+#: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
+_OF_HALVES: tuple[Schedule, ...] = (
+    tensor_product,
     depthwise,
     convolution,
     matrix_multiply,
@@ -85,3 +107,16 @@ def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
     named = _Written if api in _TEXTS else _Named
     return tuple(named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+
+
+@functools.cache
+def half_schedules(api: str) -> tuple[Schedule, ...]:
+    """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
+    every = gpu_schedules(api)
+    able = [schedule for schedule in every if stores_halves(api, schedule.NAME)]
+    return (*able, *(schedule for schedule in every if schedule not in able))
+
+
+def stores_halves(api: str, name: str) -> bool:
+    """Whether the schedule of a name loads and stores floats of 16 bits."""
+    return any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)

@@ -282,8 +282,13 @@ class TextWriter(abc.ABC):
         self.emit(self.barrier())
 
     def _evaluate(self, value: Any) -> None:
-        if type(value) is tuple and value[0] != "const":
-            raise NoTextError(f"a call of {value[0]} for its effect")
+        if type(value) is not tuple or value[0] == "const":
+            return
+        if value[0] != "call_extern" or not value[2].startswith("vstore_half"):
+            raise NoTextError(f"call of {value[0]} for its effect")
+        _, _, _, given, _, (_, (_, buffer, index)) = value
+        lanes = self.expression(given).dtype.lanes
+        self._store(buffer, given, index if lanes == 1 else ("Ramp", index, 1, lanes))
 
     # Expressions.
 
@@ -431,7 +436,9 @@ class TextWriter(abc.ABC):
         kind = dtype_of(dtype)
         if name.startswith("vload"):
             _, (_, (_, buffer, index)) = arguments
-            return self._load_lanes(buffer, index, kind.lanes)
+            loaded = self._load_lanes(buffer, index, kind.lanes)
+            # A float of 16 bits becomes one of 32 by vload_half.
+            return Text(self.converted(loaded, kind), kind)
         if name not in FUNCTIONS | CALLS:
             raise NoTextError(f"function {name}")
         given = [self.expression(argument) for argument in arguments]
