@@ -29,6 +29,7 @@ from edgecomp.lower.processor_part import (
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
+from edgecomp.lower.shaders import is_for_app, with_shaders
 from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
@@ -122,6 +123,14 @@ def lower(
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
+    for_app = is_for_app(target, accelerators)
+    if for_app and not cpu_plan:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--no-cpu-plan: all that the library of a bundle for '{target.name}' can run is the "
+            "CPU plan",
+            hint="build with it: the kernels for the GPU are text beside the library",
+        )
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:
@@ -161,7 +170,9 @@ def lower(
         on_processor = processor_part(selected, why_not, left)
         if require_full_target and "gpu" in (accelerators or ("gpu",)):
             require_none_on_processor(on_processor)
-        if not why_not:
+        if for_app:
+            require_none_on_processor(on_processor, f"app's GPU code of '{target.name}'")
+        elif not why_not:
             selected = place_copies(program, selected)
 
     def compiled(done: int, total: int) -> None:
@@ -181,8 +192,11 @@ def lower(
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
             plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
+        if for_app:
+            plan = with_shaders(plan, calls, target)
+        else:
+            plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.weights = weights.finish()
-        plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     choice = _kernel_choice(selected, table)
     names = tuple(sorted({root_of(value).name for value in narrow}))
