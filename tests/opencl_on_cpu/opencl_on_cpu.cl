@@ -30,13 +30,13 @@ EC_CONVERT(ulong, int)
     p += 4 * at;                                                                       \
     p[0] = x.s0, p[1] = x.s1, p[2] = x.s2, p[3] = x.s3;                                \
   }                                                                                    \
-  EC_OVERLOAD type fmin(type a, type b) { return a < b ? a : b; }                      \
-  EC_OVERLOAD type fmax(type a, type b) { return a > b ? a : b; }                      \
-  EC_OVERLOAD type##4 fmin(type##4 a, type##4 b) {                                     \
-    return (type##4)(fmin(a.s0, b.s0), fmin(a.s1, b.s1), fmin(a.s2, b.s2), fmin(a.s3, b.s3)); \
+  EC_OVERLOAD type min(type a, type b) { return a < b ? a : b; }                      \
+  EC_OVERLOAD type max(type a, type b) { return a > b ? a : b; }                      \
+  EC_OVERLOAD type##4 min(type##4 a, type##4 b) {                                     \
+    return (type##4)(min(a.s0, b.s0), min(a.s1, b.s1), min(a.s2, b.s2), min(a.s3, b.s3)); \
   }                                                                                    \
-  EC_OVERLOAD type##4 fmax(type##4 a, type##4 b) {                                     \
-    return (type##4)(fmax(a.s0, b.s0), fmax(a.s1, b.s1), fmax(a.s2, b.s2), fmax(a.s3, b.s3)); \
+  EC_OVERLOAD type##4 max(type##4 a, type##4 b) {                                     \
+    return (type##4)(max(a.s0, b.s0), max(a.s1, b.s1), max(a.s2, b.s2), max(a.s3, b.s3)); \
   }                                                                                    \
   EC_OVERLOAD type mad(type a, type b, type c) { return a * b + c; }                   \
   EC_OVERLOAD type##4 mad(type##4 a, type##4 b, type##4 c) { return a * b + c; }

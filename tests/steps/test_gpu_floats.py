@@ -13,6 +13,7 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.run import run_model
 from edgecomp.native import Session
 from edgecomp.options import BuildOptions
+from edgecomp.resources import resource_folder
 from edgecomp.steps.half_values import half_values
 
 SHAPE = (1, 3, 9, 8)
@@ -69,17 +70,27 @@ def test_opencl(rng, tmp_path):
         np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-5)
 
 
-def test_cuda(rng, tmp_path):
+def products(rng):
+    """Two of them."""
+    g = Graph()
+    weight = rng.standard_normal((32, 8)).astype(np.float32)
+    hidden = g("MatMul", g("Relu", g.input("x", (4, 32))), weight)
+    return g.proto(g("MatMul", hidden, weight.T.copy()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "instruction"), [({"precision": "bf16"}, "bf16"), ({"allow_tf32": True}, "tf32")]
+)
+def test_tensor_cores(settings, instruction, rng, tmp_path):
     require_nvcc()
-    settings = {"precision": "bf16", "allow_tf32": True, "cpu_plan": False}
-    bundle = built(network(rng), tmp_path, "cuda-sm90", **settings)
+    bundle = built(products(rng), tmp_path, "cuda-sm90", cpu_plan=False, **settings)
     text = (bundle.directory / "src" / "network.cu").read_text()
-    # The first convolution reads float32, all others what it stores.
-    assert all(f", ec::mma_{kind}" in text or f"= ec::mma_{kind}" in text for kind in ("bf16", "tf32"))
+    assert text.count(f" = ec::mma_{instruction}(") >= 2
     emulate(text)
     vector, found = run(bundle, "device")
     for name, want in vector.outputs.items():
         assert 0 < np.abs(found[name] - want).max() <= vector.spread[name]
+        assert vector.spread[name] < 0.2 * np.abs(want).max()
 
 
 def test_tf32_where_there_is_none(rng, tmp_path):
@@ -98,3 +109,21 @@ def test_values_that_do_not_fit_stay_wide(rng):
     (name,) = found.spreads[0]
     assert 0 < found.spreads[0][name] < 0.2 * np.abs(golden[0][1][name]).max()
     assert not half_values(model, golden, "bfloat16").wide
+
+
+def test_a_device_without_arithmetic_in_half(rng, tmp_path):
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
+    text = text.replace('aliases = ["opencl"]\n', "").replace("generic-opencl", "other")
+    path = tmp_path / "other.toml"
+    path.write_text(text.replace("features = []", 'features = ["fp16"]'))
+    proto = products(rng)
+    bundle = built(proto, tmp_path, str(path), "fp16")
+    vector, found = run(bundle, "auto")
+    with Session(bundle.library_path, weights=bundle.weights_path) as session:
+        if session.plan == "device":
+            pytest.skip("the OpenCL device computes in half")
+        assert "has no cl_khr_fp16, which the kernels use" in str(session.device_failure)
+    for name, want in vector.outputs.items():
+        np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-4)
