@@ -120,7 +120,8 @@ class Gpu:
     """A graphics processor beside the processor.
 
     Attributes:
-        api: how it is driven: ``opencl`` or ``cuda``.
+        api: how it is driven: ``opencl`` or ``cuda`` by the bundle's own library, ``metal`` or
+            ``webgpu`` by an app, which gets the kernels as source text.
         version: least one of the driver's interface, 100 * major + 10 * minor.
         images: CUDA: what kernels are compiled to, ``sm_87`` for code of devices with compute
             capability 8.7, ``compute_87`` for PTX that drivers of later ones compile.

@@ -12,6 +12,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
+from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.narrow_values import narrow_values, stored_as
@@ -91,6 +92,7 @@ def lower(
     progress: Progress | None = None,
     symbols: Sequence[Symbol] = (),
     variants: Iterable[Variant] = (),
+    ahead: AheadCompiler | None = None,
 ) -> Lowered:
     """Lower a model.
 
@@ -114,12 +116,15 @@ def lower(
         progress: called with (step, done, in all).
         symbols: of dynamic dimensions.
         variants: the model at other sizes.
+        ahead: what compiles, None for processes of this one; started here at the latest.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, FALLBACK_REFUSED, DIMENSION_FREE; USAGE where the
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
+    if ahead is not None:
+        ahead.start()
     if target.gpu is not None:
         target = dataclasses.replace(target, floats=floats, tf32=tf32)
     made = laid_out_program(model, target, name)
@@ -144,8 +149,11 @@ def lower(
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
         narrow = narrow_values(program, target, without, left, wide)
+    weights = PlanWeights()
     with stored_as(narrow, target.floats):
-        selected = select(program, target, without, table, allow_gpu=not why_not, left=left)
+        selected = select(
+            program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
+        )
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
         on_processor = processor_part(selected, why_not, left)
@@ -161,10 +169,11 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False)
+        instead = select(program, target, without, table, allow_gpu=False, weights=weights)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
-    with compiling(kernels, target, cache=cache, workers=workers, progress=compiled) as finish:
-        weights = PlanWeights()
+    with compiling(
+        kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
+    ) as finish:
         with stored_as(narrow, target.floats):
             plan = assemble(program, selected, target, weights, made.regions)
         if instead:

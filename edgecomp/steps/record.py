@@ -15,6 +15,7 @@ from edgecomp.graph.portable import serialize
 from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model
 from edgecomp.graph.shapes import static_shape
+from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import GPU_FLOATS, BuildOptions
@@ -42,6 +43,7 @@ def make_record(
     name: str,
     progress: Progress,
     at_sizes: Callable[[Mapping[str, int], Prepared], Prepared] | None = None,
+    ahead: AheadCompiler | None = None,
 ) -> Record:
     """Compute golden vectors and plan.
 
@@ -53,6 +55,7 @@ def make_record(
         progress: told about every step.
         at_sizes: prepares the model at other sizes of its dynamic dimensions, given by name,
             as it was prepared at the largest.
+        ahead: what compiles kernels, None for processes of this one.
 
     Raises:
         EdgecompError: an operator cannot be compiled or computed; COST_TABLE_INVALID.
@@ -127,6 +130,7 @@ def make_record(
         progress=progress,
         symbols=symbols,
         variants=variants,
+        ahead=ahead,
     )
     for sizes, shapes in model_shapes:
         steps = {symbol.name: symbol.step for symbol in symbols}

@@ -16,8 +16,10 @@ from edgecomp.lower.compile import compile_kernels
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.schedule import Constant
 from helpers.cuda import run_cuda_calls
+from helpers.metal import run_metal_calls
 from helpers.opencl import run_gpu_calls
 from helpers.targets import reason_not_runnable
+from helpers.webgpu import run_webgpu_calls
 
 ALIGN = 64
 
@@ -56,8 +58,9 @@ def run_calls(calls, target, buffers, slices=1):
         dict[Value, flat array] after the calls.
     """
     if any(call.launch for call in calls):
-        if target.gpu.api == "cuda":
-            return run_cuda_calls(calls, buffers)
+        runners = {"cuda": run_cuda_calls, "metal": run_metal_calls, "webgpu": run_webgpu_calls}
+        if target.gpu.api in runners:
+            return runners[target.gpu.api](calls, buffers)
         return run_gpu_calls(calls, target, buffers)
     reason = reason_not_runnable(target)
     if reason:
