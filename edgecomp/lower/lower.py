@@ -87,6 +87,7 @@ def lower(
     accelerators: Collection[str] = (),
     floats: str = "float32",
     wide: Collection[str] = (),
+    tf32: bool = False,
     cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
@@ -110,6 +111,7 @@ def lower(
         floats: what the target's GPU stores float32 values in between its kernels: float16 or
             bfloat16, where the processor does not need them.
         wide: names of values that stay float32 all the same.
+        tf32: whether the GPU's products of float32 may be of tf32.
         cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
@@ -134,7 +136,7 @@ def lower(
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:
-        target = dataclasses.replace(target, floats=floats)
+        target = dataclasses.replace(target, floats=floats, tf32=tf32)
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:

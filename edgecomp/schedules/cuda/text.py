@@ -404,6 +404,8 @@ def _constant(value: Any, dtype: str) -> _Text:
         return _Text("true" if value else "false", kind)
     if dtype == "float32":
         return _Text(_float(float(value)), kind)
+    if dtype == "float16":
+        return _Text(f"static_cast<ec::half>({_float(float(value))})", kind)
     if kind.is_float:
         return _Text(f"({float(value)!r})", kind)
     suffix = {"uint32": "u", "int64": "ll", "uint64": "ull"}.get(dtype, "")

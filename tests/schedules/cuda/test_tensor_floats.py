@@ -112,6 +112,17 @@ def test_refusals(depth, dtype, target, reason, rng):
     assert reason in tensor_product.match(operation, target)
 
 
+def test_tf32_of_narrow_weights(rng):
+    operation, x, _ = operation_of(9, 24, 8, "float32", rng)
+    weight = operation.inputs[1].constant.astype(ml_dtypes.bfloat16)
+    operation.inputs[1] = Value("w", weight.shape, "bfloat16", constant=weight)
+    want = rounded(x, "float32").astype(np.float64) @ weight.astype(np.float64)
+    want += operation.inputs[2].constant
+    assert tensor_product.match(operation, TARGET) == ""
+    found, _ = run(tensor_product, operation, {operation.inputs[0]: x.reshape(-1)}, TARGET)
+    np.testing.assert_allclose(found, want, rtol=0, atol=TOLERANCE * np.abs(want).max())
+
+
 def test_infinite_weights_are_refused(rng):
     operation, _, _ = operation_of(16, 32, 8, "float16", rng)
     operation.inputs[1].constant[3, 2] = np.inf
