@@ -62,7 +62,7 @@ def measure(folder, forms):
     print("| form | weights, bytes | arena, bytes | ms | of float's time |\n|---|---:|---:|---:|---:|")
     for form, bundle in bundles.items():
         sizes, median = bundle.report["sizes"], statistics.median(times[form])
-        print(f"| {form} | {sizes['weights']} | {sizes['arena']} | {median:.3f} "
+        print(f"| {form} | {sizes['weights']} | {bundle.report['memory']['arena_bytes']} | {median:.3f} "
               f"| {median / base:.2f} |")  # fmt: skip
 
 
