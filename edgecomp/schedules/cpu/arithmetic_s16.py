@@ -41,7 +41,9 @@ def add_pairs(total: Expr, x: Expr, weights: Expr, lanes: int, *, fuses: bool) -
 
 def fuses_pairs(target: Target) -> bool:
     """Whether a product of pairs and its sum are one instruction on x86."""
-    return target.has("avx512vnni") or target.has("avxvnni")
+    if target.has("avx512vnni"):
+        return True
+    return target.has("avxvnni") and not target.has("avx512")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
