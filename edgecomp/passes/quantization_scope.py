@@ -56,6 +56,8 @@ class InsertQdqOptions:
         four_bits: names of products whose weights are stored in 4 bits, where they can be.
         wide_weights: names of products whose weights are stored in 16 bits.
         wide_activations: names of nodes whose inputs are stored in 16 bits.
+        headroom: what their ranges are multiplied by, within what activations allow. One bit of
+            16 keeps what lies beyond the samples.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -67,6 +69,7 @@ class InsertQdqOptions:
     four_bits: frozenset[str] = frozenset()
     wide_weights: frozenset[str] = frozenset()
     wide_activations: frozenset[str] = frozenset()
+    headroom: float = 2.0
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -29,6 +29,8 @@ RECIPE_PROPERTY = "edgecomp.recipe"
 _WIDE = 16
 #: Methods that weigh what clipping loses against the steps of 256 numbers.
 _OF_EIGHT_BITS = ("mse", "entropy")
+#: Methods that are chosen because they clip.
+_CLIPPING = ("percentile", "ema")
 _OTHERS = "the recipe quantizes other layers"
 
 
@@ -171,6 +173,7 @@ def choose_for_layers(
         four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
         wide_weights=frozenset(n for n, s in settings.items() if _bits(s)[0] == _WIDE),
         wide_activations=frozenset(n for n, s in settings.items() if _bits(s)[1] == _WIDE),
+        headroom=1.0 if options.calibration_method in _CLIPPING else InsertQdqOptions.headroom,
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)

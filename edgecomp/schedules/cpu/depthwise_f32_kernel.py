@@ -97,9 +97,10 @@ class FloatKernel:
         del lanes
         return x
 
-    def _product(self, x: Expr, tap: Expr, lanes: int) -> Expr:
+    def _add(self, total: Expr, x: Expr, tap: Expr, lanes: int) -> Expr:
+        """A sum with one more product."""
         del lanes
-        return x * tap
+        return total + x * tap
 
     def build(self, name: str) -> tuple[Kernel, Dimension]:
         """Return the kernel, whose kind is ``name``, and its work items."""
@@ -249,8 +250,8 @@ class FloatKernel:
                     values[vector.source], lanes, vector.phase, self.multiplier
                 )
                 for column, tap in users:
-                    product = self._product(value, taps[tap][index], lanes)
-                    total = load(sums[column][index], 0, lanes) + product
+                    total = load(sums[column][index], 0, lanes)
+                    total = self._add(total, value, taps[tap][index], lanes)
                     builder.store(sums[column][index], ramp(0, lanes), total)
 
     def _finish(
