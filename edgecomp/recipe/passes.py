@@ -12,8 +12,8 @@ from typing import Any
 from edgecomp.options import CALIBRATION_METHODS, PRECISIONS, WEIGHT_ROUNDINGS
 from edgecomp.recipe.settings import LayerSettings
 
-#: Names of ``PRECISIONS`` that a layer can have.
-LAYER_PRECISIONS = ("fp32", "w8a8", "w4a8", "w8a16", "w4a16", "w3a16")
+#: Names of ``PRECISIONS`` that a layer can have: all but that which chooses layers itself.
+LAYER_PRECISIONS = tuple(name for name in PRECISIONS if name != "auto")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.plan.prices import Price
 from edgecomp.schedules.cost import Table
-from edgecomp.steps.few_bits import GROUP
+from edgecomp.steps.beside import GROUP
 
 #: Precisions that are offered: the second only where bytes are short.
 FEW_BITS = ("w8a16", "w4a16")

@@ -11,17 +11,20 @@ from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.ranges import Range, range_of
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
+from edgecomp.frontend.opset import convert_opset
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import StoreWeightsPass
+from edgecomp.passes.store_weights import LEAST_OPSET
 from edgecomp.plan.values import Array
+from edgecomp.progress import silent
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
-from edgecomp.steps.few_bits import Known, few_bit_weights
+from edgecomp.steps import four_bits
+from edgecomp.steps.beside import Known, beside_passes, store_beside
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 
@@ -78,7 +81,8 @@ class Trials:
         self._floats = floats
         self._ranges: dict[tuple[str, Choice], Range] = {}
         self._rounded: dict[tuple[str, bool, int], Array] = {}
-        self._weights: Known = {}
+        self._beside: Known = {}
+        self._four_bits: four_bits.Known = {}
         self._shifts: dict[str, Means] = {}
         self._errors: dict[tuple[str, int | None, bool], OutputError] = {}
 
@@ -99,7 +103,7 @@ class Trials:
         }
         ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
         corrected = self._model
-        if layers.corrected or layers.rounded:
+        if layers.corrected or layers.rounded or layers.qdq.four_bits:
             corrected = self._model.clone()
         if layers.rounded:
             round_weights(
@@ -109,6 +113,17 @@ class Trials:
                 only=layers.rounded,
                 seed=self._options.seed,
                 known=self._rounded,
+            )
+        if layers.qdq.four_bits:
+            four_bits.round_four_bits(
+                corrected,
+                self._model,
+                self._calibration,
+                layers.qdq,
+                layers.rounded,
+                self._options,
+                silent,
+                self._four_bits,
             )
         if layers.corrected and quick and self._shifts:
             self._repeat_shifts(corrected, layers)
@@ -125,15 +140,15 @@ class Trials:
             )
             self._shifts = self._shifts or shifts
         model = corrected.clone()
+        if (layers.beside or layers.qdq.four_bits) and model.opset_imports[""] < LEAST_OPSET:
+            convert_opset(model, LEAST_OPSET)
         insert = InsertQdqPass(ranges, layers.qdq)
         scope = insert.scope_of(corrected.graph)
         insert(model)
         QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
-        if layers.weights:
-            weights = few_bit_weights(
-                self._model, self._calibration, layers.weights, self._weights
-            )
-            StoreWeightsPass(weights)(model)
+        stored = store_beside(self._model, self._calibration, layers.beside, self._beside)
+        for store in beside_passes(stored):
+            store(model)
         known = {name: (ranges[name], choice) for name, choice in chosen.items()}
         return Quantized(model, corrected, scope, known)
 

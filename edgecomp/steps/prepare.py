@@ -35,6 +35,7 @@ from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.beside import beside_passes
 from edgecomp.steps.gain import Form, gain_facts
 from edgecomp.steps.narrow_weights import narrow_weights
 from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
@@ -168,7 +169,7 @@ def prepare(
         facts["passes"].append(type(found.storing).__name__)
     elif is_quantized(model):
         facts["passes"].append("InsertQdqPass")
-        facts["passes"] += ["StoreWeightsPass"] if found.weights else []
+        facts["passes"] += [type(each).__name__ for each in beside_passes(found.beside)]
     return Prepared(model, found.samples, facts, found)
 
 

@@ -9,13 +9,13 @@ import onnx_ir as ir
 from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
-from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
+from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
-from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of
 from edgecomp.recipe.settings import LayerSettings
+from edgecomp.steps.beside import BESIDE, operators_of
 
 #: Key of a quantized model's metadata that holds the recipe it was made by, as JSON.
 RECIPE_PROPERTY = "edgecomp.recipe"
@@ -33,7 +33,7 @@ class LayerChoices:
         equalized: nodes between which scales move.
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
-        weights: products of which the weights alone are stored in few bits -> precision.
+        beside: operators that static integers are not for -> precision of ``steps.beside``.
     """
 
     qdq: InsertQdqOptions
@@ -42,7 +42,7 @@ class LayerChoices:
     equalized: frozenset[str]
     smoothed: Mapping[float | None, frozenset[str]]
     rounded: frozenset[str]
-    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
@@ -53,7 +53,7 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     """
     if options.recipe is None:
         return options, Recipe()
-    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES):
+    if options.precision in BESIDE:
         raise EdgecompError(
             Code.USAGE,
             f"--recipe: a model of precision {options.precision} has no settings by layer",
@@ -149,7 +149,7 @@ def choose_for_layers(
         weight_rounding=options.weight_rounding,
     )
     settings = settings_of(graph, recipe, base)
-    weights = _few_bits(graph, settings)
+    beside = _beside(graph, settings)
     qdq = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
@@ -178,21 +178,22 @@ def choose_for_layers(
         equalized=frozenset(name for name, s in settings.items() if s.equalize),
         smoothed={strength: frozenset(names) for strength, names in smoothed.items()},
         rounded=frozenset(n for n, s in settings.items() if s.weight_rounding != "nearest"),
-        weights=weights,
+        beside=beside,
     )
 
 
-def _few_bits(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:
-    """Products whose weights are stored in few bits; all that is named so computes in float."""
-    named = {name: s.precision for name, s in settings.items() if s.precision in WEIGHT_BITS}
-    if not named:
-        return {}
-    scope = few_bit_products(graph)
+def _beside(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:
+    """Operators that static integers are not for; all that is named with them is float."""
+    found = {}
+    named = {name: s.precision for name, s in settings.items() if s.precision in BESIDE}
+    scopes = {precision: operators_of(graph, precision) for precision in {*named.values()}}
     for name, precision in named.items():
-        reason = scope.get(name, "it has no weights that could be stored in few bits alone")
-        reason = reason or f"its weights alone are stored in few bits: {precision}"
+        reason = scopes[precision].get(name, "it has no weights that could be stored alone")
+        if not reason:
+            found[name] = precision
+            reason = f"it has another precision: {precision}"
         settings[name] = dataclasses.replace(settings[name], precision="fp32", reason=reason)
-    return {name: precision for name, precision in named.items() if scope.get(name) == ""}
+    return found
 
 
 def _quantizes(step: Step) -> bool:
