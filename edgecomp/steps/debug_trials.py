@@ -20,11 +20,12 @@ from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_ob
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 from edgecomp.passes.store_weights import LEAST_OPSET
 from edgecomp.plan.values import Array
-from edgecomp.progress import silent
+from edgecomp.progress import Progress, silent
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps import four_bits
 from edgecomp.steps.beside import Known, beside_passes, store_beside
+from edgecomp.steps.quantize import worth_correcting
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 
@@ -85,6 +86,34 @@ class Trials:
         self._four_bits: four_bits.Known = {}
         self._shifts: dict[str, Means] = {}
         self._errors: dict[tuple[str, int | None, bool], OutputError] = {}
+
+    @property
+    def model(self) -> ir.Model:
+        """The float model."""
+        return self._model
+
+    @property
+    def recipe(self) -> Recipe:
+        """The steps that all trials have."""
+        return self._recipe
+
+    def begin_as_a_build(self, progress: Progress) -> None:
+        """Let all trials have the corrections of biases that a build makes without being asked."""
+        first = self.quantized()
+        found = worth_correcting(
+            first.corrected,
+            self._model,
+            self._calibration,
+            {name: limits for name, (limits, _) in first.ranges.items()},
+            self.choices().qdq,
+            self._options,
+            self._recipe,
+            progress,
+        )
+        names = [node.name or "" for node in self._model.graph if node.name in found.products]
+        if names:
+            steps = recipe_of([{"pass": "bias_correction", "targets": names}]).steps
+            self._recipe = Recipe((*self._recipe.steps, *steps))
 
     def quantized(self, steps: Steps = (), *, quick: bool = False) -> Quantized:
         """The model with further steps behind those of the recipe.
@@ -180,9 +209,11 @@ class Trials:
             self._errors[key] = output_error(model, self._reference, most)
         return self._errors[key]
 
-    def noise(self, steps: Steps = (), most: int | None = None) -> float:
-        """Noise to signal of the outputs."""
-        return self.error(steps, most).noise_to_signal
+    def noise(
+        self, steps: Steps = (), most: int | None = None, *, quick: bool = False
+    ) -> float:
+        """Noise to signal of the outputs; arguments as of ``error``."""
+        return self.error(steps, most, quick=quick).noise_to_signal
 
     def _range(self, name: str, choice: Choice) -> Range:
         if (name, choice) not in self._ranges:

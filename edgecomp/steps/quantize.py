@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
-from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.opset import convert_opset
@@ -232,7 +231,7 @@ def insert_quantization(
 def worth_correcting(
     model: ir.Model,
     trained: ir.Model,
-    samples: CalibrationSet,
+    samples: Iterable[Mapping[str, Array]],
     ranges: Mapping[str, Range],
     qdq: InsertQdqOptions,
     options: QuantizeOptions,
