@@ -18,6 +18,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from edgecomp.graph.grouped_scales import with_short_mantissa
 from edgecomp.graph.packed_weights import PackedWeights
 
 Real = npt.NDArray[np.float64]
@@ -36,6 +37,8 @@ class WeightForm:
         bits: 1, 2, 3, 4 or 8.
         group: elements of K with one scale; 0 for whole columns.
         symmetric: whether the zero point is the middle.
+        multiples: scales of an output's groups are whole multiples of one, up to this; 0 for
+            any scales.
         ranges: ``minmax``: a group's scale reaches its largest weights; ``mse``: it is the one
             of least squared error.
     """
@@ -44,6 +47,7 @@ class WeightForm:
     group: int = 0
     symmetric: bool = True
     ranges: str = "minmax"
+    multiples: int = 0
 
     @property
     def largest(self) -> int:
@@ -110,9 +114,35 @@ def grid_of(group: Real, form: WeightForm) -> Grid:
 def grids_of(weight: Real, form: WeightForm) -> list[Grid]:
     """The grid of every group of a matrix [K, N]."""
     block = form.block(len(weight))
-    return [
-        grid_of(weight[first : first + block], form) for first in range(0, len(weight), block)
-    ]
+    groups = [weight[first : first + block] for first in range(0, len(weight), block)]
+    grids = [grid_of(group, form) for group in groups]
+    return _on_multiples(groups, grids, form) if form.multiples else grids
+
+
+def _on_multiples(groups: list[Real], grids: list[Grid], form: WeightForm) -> list[Grid]:
+    """The grids with scales that are whole multiples of the best unit found for each output."""
+    scales = np.stack([grid.scale for grid in grids]).astype(np.float64)
+    scales[np.stack([~group.any(axis=0) for group in groups])] = 0.0
+    top = scales.max(axis=0)
+    best, least = grids, np.full(top.shape, np.inf)
+    for steps in range(form.multiples, form.multiples // 2, -1):
+        unit = with_short_mantissa(
+            np.where(top > 0, top / steps, 1.0), form.multiples.bit_length()
+        )
+        multiples = np.clip(np.rint(scales / unit), 1, form.multiples)
+        tried = [
+            dataclasses.replace(grid, scale=(multiple * unit).astype(np.float32))
+            for grid, multiple in zip(grids, multiples, strict=True)
+        ]
+        pairs = zip(groups, tried, strict=True)
+        error = np.sum([_squared_error(group, grid) for group, grid in pairs], axis=0)
+        better = error < least
+        least = np.where(better, error, least)
+        best = [
+            dataclasses.replace(old, scale=np.where(better, new.scale, old.scale))
+            for old, new in zip(best, tried, strict=True)
+        ]
+    return best
 
 
 def packed(numbers: Numbers, grids: list[Grid], form: WeightForm) -> PackedWeights:

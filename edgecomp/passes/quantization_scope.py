@@ -28,6 +28,7 @@ from edgecomp.graph.integer_rules import (
     is_function,
 )
 from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.graph.qdq_products import following_bias
 from edgecomp.graph.unary import variable_input
 from edgecomp.passes.normalisation_parts import normalisation_parts
@@ -53,6 +54,7 @@ class InsertQdqOptions:
         per_channel: one weight scale per output channel.
         per_channel_except: names of products with the opposite.
         four_bits: names of products whose weights are stored in 4 bits, where they can be.
+        grouped: 4-bit weights of products with scales of groups, by name, as they are stored.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -62,6 +64,7 @@ class InsertQdqOptions:
     per_channel: bool = True
     per_channel_except: frozenset[str] = frozenset()
     four_bits: frozenset[str] = frozenset()
+    grouped: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

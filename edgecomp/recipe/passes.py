@@ -73,6 +73,10 @@ class QuantizeArguments:
         "share of values inside the range, for the method percentile", above=50, most=100
     )
     per_channel: bool | None = _argument("one weight scale per output channel")
+    group_size: int | None = _argument(
+        "inputs of a product of precision w4a8 that share a scale; -1 for all of them",
+        least=-1,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

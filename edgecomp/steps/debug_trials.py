@@ -143,13 +143,15 @@ class Trials:
                 seed=self._options.seed,
                 known=self._rounded,
             )
-        if layers.qdq.four_bits:
-            four_bits.round_four_bits(
+        qdq = layers.qdq
+        if qdq.four_bits:
+            qdq, _ = four_bits.round_four_bits(
                 corrected,
                 self._model,
                 self._calibration,
-                layers.qdq,
+                qdq,
                 layers.rounded,
+                layers.groups,
                 self._options,
                 silent,
                 self._four_bits,
@@ -162,16 +164,16 @@ class Trials:
                 corrected,
                 self._calibration,
                 ranges,
-                layers.qdq,
+                qdq,
                 shifts=shifts,
                 only=layers.corrected,
                 reference=self._model,
             )
             self._shifts = self._shifts or shifts
         model = corrected.clone()
-        if (layers.beside or layers.qdq.four_bits) and model.opset_imports[""] < LEAST_OPSET:
+        if (layers.beside or qdq.four_bits) and model.opset_imports[""] < LEAST_OPSET:
             convert_opset(model, LEAST_OPSET)
-        insert = InsertQdqPass(ranges, layers.qdq)
+        insert = InsertQdqPass(ranges, qdq)
         scope = insert.scope_of(corrected.graph)
         insert(model)
         QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard

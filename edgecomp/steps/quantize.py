@@ -155,12 +155,13 @@ def insert_quantization(
         )
         rows = []
         if layers.qdq.four_bits:
-            rows = round_four_bits(
+            qdq, rows = round_four_bits(
                 model,
                 trained,
                 calibration.samples,
-                layers.qdq,
+                qdq,
                 layers.rounded,
+                layers.groups,
                 options,
                 progress,
             )

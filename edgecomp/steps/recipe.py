@@ -33,6 +33,7 @@ class LayerChoices:
         equalized: nodes between which scales move.
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
+        groups: inputs of a product with 4-bit weights that share a scale, where not all do.
         beside: operators that static integers are not for -> precision of ``steps.beside``.
     """
 
@@ -42,6 +43,7 @@ class LayerChoices:
     equalized: frozenset[str]
     smoothed: Mapping[float | None, frozenset[str]]
     rounded: frozenset[str]
+    groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
     beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -98,6 +100,8 @@ def whole_recipe(
     }
     if options.calibration_method == "percentile":
         whole["calibration_percentile"] = options.calibration_percentile
+    if integer == "w4a8" and options.group_size:
+        whole["group_size"] = options.group_size
     steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
     if types:
         steps.append({"pass": "quantize", "targets": types, "args": {"precision": integer}})
@@ -147,6 +151,7 @@ def choose_for_layers(
         equalize=options.equalize,
         smooth_quant=options.smooth_quant,
         weight_rounding=options.weight_rounding,
+        group_size=options.group_size or 0,
     )
     settings = settings_of(graph, recipe, base)
     beside = _beside(graph, settings)
@@ -178,6 +183,11 @@ def choose_for_layers(
         equalized=frozenset(name for name, s in settings.items() if s.equalize),
         smoothed={strength: frozenset(names) for strength, names in smoothed.items()},
         rounded=frozenset(n for n, s in settings.items() if s.weight_rounding != "nearest"),
+        groups={
+            n: s.group_size
+            for n, s in settings.items()
+            if s.precision == "w4a8" and s.group_size > 0
+        },
         beside=beside,
     )
 
