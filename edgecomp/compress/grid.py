@@ -89,18 +89,24 @@ class Grid:
         return real
 
 
-def grid_of(group: Real, form: WeightForm) -> Grid:
-    """Scale and zero point of each column of a group [k, N]."""
+def grid_of(group: Real, form: WeightForm, importance: Real | None = None) -> Grid:
+    """Scale and zero point of each column of a group [k, N].
+
+    Args:
+        group: weights.
+        form: of the numbers.
+        importance: of each input [k], by which ``mse`` weighs squared errors; all alike for None.
+    """
     if form.bits == 1:
         scale = _usable(np.abs(group).mean(axis=0))
         return Grid(scale, np.zeros(scale.shape, np.uint8), form.largest)
     best = _grid(group, form, 1.0)
     if form.ranges == "minmax":
         return best
-    error = _squared_error(group, best)
+    error = _squared_error(group, best, importance)
     for share in _SHARES[1:]:
         other = _grid(group, form, float(share))
-        found = _squared_error(group, other)
+        found = _squared_error(group, other, importance)
         better = found < error
         error = np.where(better, found, error)
         best = Grid(
@@ -111,15 +117,19 @@ def grid_of(group: Real, form: WeightForm) -> Grid:
     return best
 
 
-def grids_of(weight: Real, form: WeightForm) -> list[Grid]:
-    """The grid of every group of a matrix [K, N]."""
+def grids_of(weight: Real, form: WeightForm, importance: Real | None = None) -> list[Grid]:
+    """The grid of every group of a matrix [K, N]; see ``grid_of``."""
     block = form.block(len(weight))
-    groups = [weight[first : first + block] for first in range(0, len(weight), block)]
-    grids = [grid_of(group, form) for group in groups]
-    return _on_multiples(groups, grids, form) if form.multiples else grids
+    starts = range(0, len(weight), block)
+    groups = [weight[at : at + block] for at in starts]
+    heavy = [None if importance is None else importance[at : at + block] for at in starts]
+    grids = [grid_of(group, form, own) for group, own in zip(groups, heavy, strict=True)]
+    return _on_multiples(groups, grids, heavy, form) if form.multiples else grids
 
 
-def _on_multiples(groups: list[Real], grids: list[Grid], form: WeightForm) -> list[Grid]:
+def _on_multiples(
+    groups: list[Real], grids: list[Grid], heavy: list[Real | None], form: WeightForm
+) -> list[Grid]:
     """The grids with scales that are whole multiples of the best unit found for each output."""
     scales = np.stack([grid.scale for grid in grids]).astype(np.float64)
     scales[np.stack([~group.any(axis=0) for group in groups])] = 0.0
@@ -134,8 +144,8 @@ def _on_multiples(groups: list[Real], grids: list[Grid], form: WeightForm) -> li
             dataclasses.replace(grid, scale=(multiple * unit).astype(np.float32))
             for grid, multiple in zip(grids, multiples, strict=True)
         ]
-        pairs = zip(groups, tried, strict=True)
-        error = np.sum([_squared_error(group, grid) for group, grid in pairs], axis=0)
+        parts = zip(groups, tried, heavy, strict=True)
+        error = np.sum([_squared_error(*part) for part in parts], axis=0)
         better = error < least
         least = np.where(better, error, least)
         best = [
@@ -174,6 +184,7 @@ def _usable(scale: Real) -> Scales:
     return np.where(rounded >= np.finfo(np.float32).tiny, rounded, np.float32(1.0))
 
 
-def _squared_error(group: Real, grid: Grid) -> Real:
-    error: Real = ((group - grid.real(grid.store(group))) ** 2).sum(axis=0)
+def _squared_error(group: Real, grid: Grid, importance: Real | None = None) -> Real:
+    lost = (group - grid.real(grid.store(group))) ** 2
+    error: Real = lost.sum(axis=0) if importance is None else importance @ lost
     return error
