@@ -178,7 +178,7 @@ def weight_bits_of(value: ir.Value | None) -> int:
     if node is None or stored is None or stored.dtype not in _FEW_BITS:
         return 8
     if node.attributes.get_int("block_size", 0):
-        return 8  # as kernels have them, times the multiples
+        return 4  # and multiples of their groups, where kernels take them
     _, zero = _scale_and_zero(node)
     offset = 8 if stored.dtype == _FEW_BITS[0] else 0
     return 4 if (zero == offset).all() else 8
