@@ -85,12 +85,16 @@ def build(
     record = find_record(key, options.cache_dir)
     meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
-        from edgecomp.steps.prepare import Prepared, prepare
-        from edgecomp.steps.record import make_record
+        from edgecomp.lower.compile_ahead import compiling_ahead
+
+        if TYPE_CHECKING:
+            from edgecomp.steps.prepare import Prepared
 
         def prepared_at(
             sizes: Mapping[str, int] | None = None, largest: "Prepared | None" = None
         ) -> "Prepared":
+            from edgecomp.steps.prepare import prepare
+
             return prepare(
                 model,
                 options,
@@ -103,10 +107,15 @@ def build(
                 largest=largest,
             )
 
-        with errors_about(model):
+        with errors_about(model), compiling_ahead() as ahead:
+            if options.precision == "fp32":  # calibration takes longer than what this begins
+                ahead.start()
+            from edgecomp.steps.record import make_record
+
             name = options.name or name_of(model)
+            prepared = prepared_at()
             record = make_record(
-                prepared_at(), target, options, name, progress, at_sizes=prepared_at
+                prepared, target, options, name, progress, at_sizes=prepared_at, ahead=ahead
             )
         meanwhile = keeping(key, record, options.cache_dir)
     save_recipe(record.facts, options)

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecomp.buffers import Buffer, BufferReader, Spool, pieces
-from edgecomp.cache import keep, kept_buffer, trim
+from edgecomp.buffers import Buffer, BufferReader, pieces
+from edgecomp.cache import HashedStream, keep_written, kept_buffer, trim
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
@@ -158,7 +158,7 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
         return
     if sum(map(len, _buffers(record))) <= MOST_RECORD_BYTES:
         folder = _folder(cache)
-        keep(folder / key, _pack(record))
+        keep_written(folder / key, lambda stream: _pack(record, stream))
         trim(folder, MOST_BYTES)
 
 
@@ -260,7 +260,7 @@ def _own_sources() -> str:
     return digest.hexdigest()
 
 
-def _pack(record: Record) -> Buffer:
+def _pack(record: Record, stream: HashedStream) -> None:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
     header = {
@@ -269,7 +269,6 @@ def _pack(record: Record) -> Buffer:
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
     }
-    stream = Spool()
     file_like: Any = stream  # it has what zipfile uses of a file
     with zipfile.ZipFile(file_like, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("header.json", json.dumps(header))
@@ -282,7 +281,6 @@ def _pack(record: Record) -> Buffer:
         for number, array in enumerate(_arrays(record.golden)):
             with archive.open(f"golden/{number}", "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
-    return stream.finish()
 
 
 def _buffers(record: Record) -> tuple[Buffer, Buffer, Buffer]:

@@ -1,5 +1,6 @@
 """Write a plan as a bundle: everything beside the final place, then one rename."""
 
+import concurrent.futures
 import importlib.metadata
 import logging
 import pathlib
@@ -95,12 +96,18 @@ def write_bundle(
     final = pathlib.Path(directory).absolute()
     compiler = _choose_compiler(target, toolchain, required=require_library)
     keep_compiled(cache or cache_folder())
-    with staged_directory(final, force=force) as folder:
+    with (
+        staged_directory(final, force=force) as folder,
+        concurrent.futures.ThreadPoolExecutor(1) as beside,
+    ):
+        # Large files are written and hashed while compilers run.
+        hashes: dict[str, concurrent.futures.Future[str]] = {}
+        hashes[MODEL] = beside.submit(_write_hashed, folder / MODEL, model_bytes)
+        if model_data:
+            hashes[MODEL_DATA] = beside.submit(_write_hashed, folder / MODEL_DATA, model_data)
         write_runtime(folder, plan.devices)
         weights = write_weights(folder / WEIGHTS, plan)
-        write_file(folder / MODEL, model_bytes)
-        if model_data:
-            write_file(folder / MODEL_DATA, model_data)
+        hashes[WEIGHTS] = beside.submit(file_sha256, folder / WEIGHTS)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
         inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
         write_golden(folder, golden, inputs, outputs)
@@ -119,6 +126,7 @@ def write_bundle(
                 progress=progress,
             )
         _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
+        hashed = {name: future.result() for name, future in hashes.items()}
         sizes = _sizes(folder, plan, built, weights.bytes)
         _write_report(folder, plan, sizes, built.facts.note, facts)
         text = manifest.to_json(
@@ -138,7 +146,7 @@ def write_bundle(
                 passes=tuple(facts.get("passes", ())),
                 quantization=dict(facts.get("quantization", {})),
                 accuracy=dict(facts.get("accuracy", {})),
-                files=_file_facts(folder),
+                files=_file_facts(folder, hashed),
                 dynamic={
                     s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
                 },
@@ -297,9 +305,17 @@ def _weights_facts(weights: WrittenWeights, *, embedded: bool) -> WeightsFacts:
     return WeightsFacts(WEIGHTS, weights.bytes, f"{weights.xxh64:016x}", embedded)
 
 
-def _file_facts(folder: pathlib.Path) -> dict[str, FileFacts]:
-    return {
-        path.relative_to(folder).as_posix(): FileFacts(path.stat().st_size, file_sha256(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def _write_hashed(path: pathlib.Path, content: Buffer) -> str:
+    """SHA-256 of what was written."""
+    write_file(path, content)
+    return file_sha256(path)
+
+
+def _file_facts(folder: pathlib.Path, hashed: Mapping[str, str]) -> dict[str, FileFacts]:
+    """Of every file; some are hashed already."""
+    facts = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            facts[name] = FileFacts(path.stat().st_size, hashed.get(name) or file_sha256(path))
+    return facts

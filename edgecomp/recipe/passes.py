@@ -9,7 +9,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgecomp.options import CALIBRATION_METHODS, PRECISIONS, WEIGHT_ROUNDINGS
+from edgecomp.options import (
+    CALIBRATION_METHODS,
+    PRECISIONS,
+    WEIGHT_ROUNDINGS,
+)
 from edgecomp.recipe.settings import LayerSettings
 
 #: Names of ``PRECISIONS`` that a layer can have: all but that which chooses layers itself.

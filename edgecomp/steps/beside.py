@@ -57,7 +57,7 @@ class Family:
 
 
 def operators_of(graph: ir.Graph, precision: str) -> Mapping[str, str]:
-    """Operators with weights -> why they cannot have a precision of ``BESIDE``, or ""."""
+    """Operators with weights -> why they cannot have a precision of ``FAMILIES``, or ""."""
     return _family(precision).operators(graph, precision)
 
 
@@ -72,7 +72,7 @@ def store_beside(
     Args:
         model: float, as it was trained or with scales that were moved.
         samples: feeds, iterable again.
-        wanted: name of an operator -> precision of ``BESIDE`` that it can have.
+        wanted: name of an operator -> precision of ``FAMILIES`` that it can have.
         known: what was chosen before from the same samples; receives what is chosen now.
     """
     known = {} if known is None else known
@@ -144,5 +144,3 @@ FAMILIES = (
         QuantizeDynamicallyPass,
     ),
 )
-#: Precisions of layers that static integers are not.
-BESIDE = tuple(precision for family in FAMILIES for precision in family.precisions)

@@ -173,7 +173,7 @@ def _is_worth_trying(
 ) -> bool:
     """Whether nothing that is more exact costs as little."""
     exact = [Cost(group.float_bytes, group.float_seconds), *costs.values()]
-    if rung.is_static:
+    if rung.is_static and not rung.is_finer:
         exact.append(Cost(group.integer_bytes, group.integer_seconds, is_static=True))
     return not any(
         each.seconds <= cost.seconds * (1.0 + _SAME)

@@ -171,7 +171,8 @@ class Trials:
             )
             self._shifts = self._shifts or shifts
         model = corrected.clone()
-        if (layers.beside or qdq.four_bits) and model.opset_imports[""] < LEAST_OPSET:
+        typed = qdq.four_bits or qdq.wide_weights or qdq.wide_activations or layers.beside
+        if typed and model.opset_imports[""] < LEAST_OPSET:
             convert_opset(model, LEAST_OPSET)
         insert = InsertQdqPass(ranges, qdq)
         scope = insert.scope_of(corrected.graph)

@@ -6,6 +6,7 @@ from edgecomp.schedules.cpu import (
     cumulative,
     depthwise_f32,
     depthwise_int8,
+    depthwise_s16,
     dynamic_quantize,
     elementwise,
     fill,
@@ -33,6 +34,7 @@ from edgecomp.schedules.schedule import Schedule
 SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
     depthwise_int8,
+    depthwise_s16,
     winograd,
     convolution,
     matrix_multiply,
