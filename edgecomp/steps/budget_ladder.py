@@ -164,8 +164,8 @@ def _bytes(model: ir.Model, names: Collection[str]) -> int:
     return sum(value.const_value.nbytes for value in read if value.const_value is not None)
 
 
-def _seconds(prices: Sequence[Price], names: Collection[str]) -> float:
-    return sum(price.modelled for price in prices if not names.isdisjoint(price.nodes))
+def _seconds(prices: Sequence[Price], names: set[str]) -> float:
+    return sum(price.modelled for price in prices if names & set(price.nodes))
 
 
 def _is_worth_trying(

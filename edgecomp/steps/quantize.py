@@ -153,7 +153,7 @@ def insert_quantization(
         corrections |= learn_rounding(
             model, calibration.samples, qdq, layers.rounded, options, progress
         )
-        rows = []
+        rows: list[dict[str, Any]] = []
         if layers.qdq.four_bits:
             qdq, rows = round_four_bits(
                 model,

@@ -61,7 +61,7 @@ class Int4GroupDot(Arithmetic):
         vectors = (runs, groups, columns // self.lanes, self.lanes)
         raised = (numbers + np.int8(8)).reshape(*vectors, _WORDS - 1, 2, 4)
         words = paired(raised[..., 0, :], raised[..., 1, :])
-        places = np.uint8([1, 0, 1, 0])
+        places = np.array([1, 0, 1, 0], np.uint8)
         last = multiples.reshape(*vectors, 1, 1) * places
         both = np.concatenate([words, last], axis=4)
         return np.ascontiguousarray(both.transpose(0, 1, 2, 4, 3, 5)).reshape(-1)
