@@ -1,4 +1,7 @@
-"""Emits the kernel of a float32 depthwise convolution: a few columns of a channel block a tile."""
+"""Emits the kernel of a float32 depthwise convolution: a few columns of a channel block a tile.
+
+Also where several groups lie in one vector (grouped_f32.py).
+"""
 
 import dataclasses
 import math
@@ -47,7 +50,12 @@ class _Block:
 
 
 class FloatKernel:
-    """Emits one kernel."""
+    """Emits one kernel.
+
+    Attributes:
+        multiplier: outputs per input channel.
+        group_size: input channels that an output is made of.
+    """
 
     def __init__(self, operation: Operation, target: Target, walk: Walk) -> None:
         kind = operation.kind
@@ -58,6 +66,7 @@ class FloatKernel:
         self.output = operation.output
         self.residual = residual[0] if residual else None
         self.multiplier = weight.shape[0] // self.x.shape[1]
+        self.group_size = weight.shape[1]
         self.runs = windows.channel_groups(self.x.shape[1], walk)
         taps, bias = depthwise.constants_of(operation)
         taps = taps.astype(np.float32, copy=False)
@@ -67,7 +76,8 @@ class FloatKernel:
         self.packing = depthwise.pack(table, self.runs, self.multiplier)
         self.epilogue = float_epilogue(kind.activation, self.residual)
         dynamic = has_dynamic((*self.x.shape, *self.output.shape))
-        self.loop = None if dynamic else loop_for(operation, target)
+        has_loop = not dynamic and self.group_size == 1
+        self.loop = loop_for(operation, target) if has_loop else None
         if self.loop and self.loop.vectors == 1:
             self.packing = self.packing.with_block_behind()
         self.builder = KernelBuilder(target.core.isa)
@@ -182,7 +192,8 @@ class FloatKernel:
             for column in sums:
                 column.append(builder.array("sum", "float32", lanes))
                 builder.store(column[index], ramp(0, lanes), bias)
-        if math.prod(self.window.size) * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
+        products = math.prod(self.window.size) * self.group_size
+        if products * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
             for tap_row in range(self.window.size[0]):
                 self._kernel_row(block, place, sums, tap_row)
         else:
@@ -214,9 +225,14 @@ class FloatKernel:
                 value = depthwise.spread(
                     values[vector.source], lanes, vector.phase, self.multiplier
                 )
-                for column, tap in users:
-                    total = load(sums[column][index], 0, lanes) + value * taps[tap][index]
-                    builder.store(sums[column][index], ramp(0, lanes), total)
+                for by in range(self.group_size):
+                    turned = depthwise.turned(value, lanes, by, self.group_size)
+                    if by:
+                        turned = builder.let("turned", turned, vector_dtype("float32", lanes))
+                    for column, tap in users:
+                        weight = taps[tap * self.group_size + by][index]
+                        total = load(sums[column][index], 0, lanes) + turned * weight
+                        builder.store(sums[column][index], ramp(0, lanes), total)
 
     def _finish(
         self,
@@ -260,13 +276,13 @@ class _Weights:
     def load_all(self) -> None:
         """Name every tap once, so that it stays in a register or on the stack."""
         self._start = self._emitter.builder.let("weights", self._start)
-        for tap in range(math.prod(self._emitter.window.size)):
+        for tap in range(math.prod(self._emitter.window.size) * self._emitter.group_size):
             for index in range(len(self._outputs)):
                 self._resident[tap, index] = self._named(tap, index)
 
     def row(self, tap_row: Expr) -> list[list[Expr]]:
-        """Taps of one kernel row: [column][output vector]."""
-        columns = self._emitter.window.size[1]
+        """Taps of one kernel row: [column, weights of each][output vector]."""
+        columns = self._emitter.window.size[1] * self._emitter.group_size
         resident = self._resident if isinstance(tap_row, int) else {}
 
         def get(tap: Expr, index: int) -> Expr:

@@ -11,6 +11,7 @@ from edgecomp.schedules.cpu import (
     fill,
     gather,
     gather_parts,
+    grouped_f32,
     layer_norm,
     lookup_table,
     matrix_multiply,
@@ -33,6 +34,7 @@ from edgecomp.schedules.schedule import Schedule
 SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
     depthwise_int8,
+    grouped_f32,
     winograd,
     convolution,
     matrix_multiply,
