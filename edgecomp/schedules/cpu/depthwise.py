@@ -60,8 +60,8 @@ def window_of(operation: Operation) -> Window:
 def constants_of(operation: Operation) -> tuple[Array, Array]:
     """Weight [outputs, taps] and bias [outputs, 1] of a claimed operation.
 
-    Where groups have several channels, each tap has as many weights: those that inputs meet
-    which are turned by so many channels (``turned``).
+    Where groups have several channels, as many as a power of two, each tap has as many weights:
+    the one of number n of an output is for the input whose number differs in the bits of n.
     """
     weight, bias = operation.inputs[1].constant, operation.inputs[2].constant
     assert weight is not None
@@ -69,7 +69,7 @@ def constants_of(operation: Operation) -> tuple[Array, Array]:
     outputs, size = weight.shape[:2]
     if size > 1:
         output = np.arange(outputs)[:, None]
-        met = (output + np.arange(size)) % size
+        met = output % size ^ np.arange(size)
         weight = weight.reshape(outputs, size, -1)[output, met].transpose(0, 2, 1)
     return weight.reshape(outputs, -1), bias.reshape(-1, 1)
 
@@ -95,12 +95,9 @@ def spread(value: Expr, lanes: int, phase: int, multiplier: int) -> Expr:
     return tirx.Shuffle([value], indices)
 
 
-def turned(value: Expr, lanes: int, by: int, size: int) -> Expr:
-    """Lanes of a vector, those of each group of ``size`` turned ``by`` places to the front."""
-    if by == 0:
-        return value
-    places = [lane - lane % size + (lane + by) % size for lane in range(lanes)]
-    return tirx.Shuffle([value], [tirx.const(place, "int32") for place in places])
+def exchanged(value: Expr, lanes: int, by: int) -> Expr:
+    """Lane i of the result is lane ``i ^ by`` of the vector."""
+    return tirx.Shuffle([value], [tirx.const(lane ^ by, "int32") for lane in range(lanes)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,8 @@ from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 
 #: Above this many multiply-adds in a tile the kernel rows stay a loop: code size.
 _MAXIMUM_UNROLLED = 512
+#: Lanes of 128 bits.
+_QUARTER_LANES = 4
 
 
 @dataclasses.dataclass
@@ -225,14 +227,27 @@ class FloatKernel:
                 value = depthwise.spread(
                     values[vector.source], lanes, vector.phase, self.multiplier
                 )
-                for by in range(self.group_size):
-                    turned = depthwise.turned(value, lanes, by, self.group_size)
-                    if by:
-                        turned = builder.let("turned", turned, vector_dtype("float32", lanes))
+                for number, met in enumerate(self._exchanged(value, lanes)):
                     for column, tap in users:
-                        weight = taps[tap * self.group_size + by][index]
-                        total = load(sums[column][index], 0, lanes) + turned * weight
+                        weight = taps[tap * self.group_size + number][index]
+                        total = load(sums[column][index], 0, lanes) + met * weight
                         builder.store(sums[column][index], ramp(0, lanes), total)
+
+    def _exchanged(self, value: Expr, lanes: int) -> list[Expr]:
+        """A vector in all orders in which groups meet their outputs.
+
+        Elements change places in their quarters of a vector, or quarters do: each takes one
+        instruction that needs no register for the order.
+        """
+        found = [value]
+        for number in range(1, self.group_size):
+            quarters = number & ~(_QUARTER_LANES - 1)
+            within = number - quarters
+            source = found[quarters] if within else value
+            changed = depthwise.exchanged(source, lanes, within or quarters)
+            dtype = vector_dtype("float32", lanes)
+            found.append(self.builder.let("exchanged", changed, dtype))
+        return found
 
     def _finish(
         self,

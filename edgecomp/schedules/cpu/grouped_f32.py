@@ -1,12 +1,12 @@
 """float32 convolution of small groups, NHWC: as many outputs as inputs in each group.
 
-Several groups lie side by side in one vector of channels. The elements of each group are turned
-around: with x turned by d, lane i of a group meets input (i + d) mod its size, so that
+Several groups lie side by side in one vector of channels. Where lane i of a group meets input
+i ^ n, the sum over all n of
 
-    sum over d of turn(x, d) * turned_weights[d]
+    exchanged(x, n) * exchanged_weights[n]
 
-is all of the group's products, in whole vectors. It is a depthwise convolution with as many taps
-more as a group has channels, whose inputs are turned once for all the taps that they meet.
+is all of the group's products, in whole vectors. It is a depthwise convolution with as many times
+the taps as a group has channels, whose inputs change places once for all the taps that they meet.
 Groups as wide as a vector, and others, are matrix products (convolution.py).
 """
 
@@ -28,7 +28,7 @@ NAME = "grouped_f32_nhwc"
 _VECTORS = 1
 #: Output columns of a tile: as many sums as two multiplies in each of four cycles need.
 _MAXIMUM_COLUMNS = 8
-#: Registers beside the sums: x, x turned, and weights on their way.
+#: Registers beside the sums: x, x exchanged, and weights on their way.
 _OTHER_REGISTERS = 4
 #: Part of the L1 cache that the data of channels may take that go through an image together.
 _L1_SHARE = 0.75

@@ -22,7 +22,7 @@ def depthwise_f32_cycles(operation: Operation, target: Target) -> float:
 
 
 def grouped_f32_cycles(operation: Operation, target: Target) -> float:
-    """The same as often as a group has channels; what is not loaded then is turned."""
+    """The same as often as a group has channels; its elements change places then."""
     return _float_cycles(operation, target, grouped_f32.params_for(target, operation))
 
 
