@@ -14,6 +14,7 @@ from edgecomp.graph.integer_operators import QuantizedTensor, WeightArray
 from edgecomp.graph.match import clip_bounds
 
 _STORED = (np.dtype(np.uint8), np.dtype(np.int8))
+_WIDE = np.dtype(np.int16)
 _FEW_BITS = tuple(np.dtype(each) for each in (ml_dtypes.uint4, ml_dtypes.int4))
 
 
@@ -67,7 +68,7 @@ def required_ending(value: ir.Value) -> Ending:
     """The ending of a float value; Refusal where there is none."""
     ending = ending_of(value)
     if ending is None:
-        raise Refusal("its result does not go into one 8-bit QuantizeLinear alone")
+        raise Refusal("its result does not go into one QuantizeLinear of 8 or 16 bits alone")
     return ending
 
 
@@ -109,7 +110,8 @@ def dequantize_of(value: ir.Value | None) -> ir.Node | None:
 def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, Float32Array]:
     """Constant weights less their zero points, and their scales, [1] or [channels].
 
-    The weights are int8, or int16 where a zero point takes them out of its range.
+    The weights are int8, or int16 where they are stored so or a zero point takes them out of
+    its range.
 
     Args:
         value: dequantized weights.
@@ -119,9 +121,11 @@ def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, F
     stored = None if node is None else constant_array(node.inputs[0])
     if node is None or stored is None:
         raise Refusal("its weights are not a dequantized constant")
-    if _stored_dtype(node) not in (*_STORED, *_FEW_BITS):
-        raise Refusal(f"its weights are {stored.dtype}, not of 8 or 4 bits")
+    if _stored_dtype(node) not in (*_STORED, *_FEW_BITS, _WIDE):
+        raise Refusal(f"its weights are {stored.dtype}, not of 16, 8 or 4 bits")
     scale, zero = _scale_and_zero(node)
+    if stored.dtype == _WIDE and zero.any():
+        raise Refusal("its 16-bit weights have a zero point")
     if scale.size > 1:
         axis = node.attributes.get_int("axis", 1) % stored.ndim
         if axis != channel_axis or scale.size != stored.shape[axis]:
@@ -145,6 +149,12 @@ def weight_bits_of(value: ir.Value | None) -> int:
     return 4 if (zero == offset).all() else 8
 
 
+def stores_wide(value: ir.Value | None) -> bool:
+    """Whether a dequantized value is stored in 16 bits."""
+    node = dequantize_of(value)
+    return node is not None and _stored_dtype(node) == _WIDE
+
+
 def dequantized_constant(value: ir.Value) -> tuple[AnyArray, Float32Array] | None:
     """Stored int32 numbers and scales of a dequantized constant with zero point 0."""
     node = dequantize_of(value)
@@ -156,9 +166,11 @@ def dequantized_constant(value: ir.Value) -> tuple[AnyArray, Float32Array] | Non
 
 
 def _affine(node: ir.Node, dtype: np.dtype[Any]) -> Affine:
-    if dtype not in _STORED:
+    if dtype not in (*_STORED, _WIDE):
         raise Refusal(f"activations stored as {dtype} have no integer form")
     scale, zero = _scale_and_zero(node)
+    if dtype == _WIDE and zero.any():
+        raise Refusal("its 16-bit activations have a zero point")
     if scale.size != 1:
         raise Refusal("its activations have more than one scale")
     return Affine(scale.reshape(-1)[0], int(zero.reshape(-1)[0]), dtype)

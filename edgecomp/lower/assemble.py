@@ -85,7 +85,7 @@ class _Tensors:
             self.tensors.append(
                 PlanTensor(
                     root.name,
-                    root.dtype,
+                    root.stored,
                     largest_shape(root.shape),
                     Storage.ARENA,
                     0,

@@ -7,7 +7,13 @@ reaches, not the peak.
 
 from edgecomp.device.target import GpuSpeed
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.plan.operations import Gather, Operation, Pool, Softmax
+from edgecomp.plan.operations import (
+    Gather,
+    Operation,
+    PackedMatrixMultiply,
+    Pool,
+    Softmax,
+)
 from edgecomp.plan.values import Value, largest_bytes
 
 #: Arithmetic for an element of what is no product: a chain of a few steps.
@@ -51,6 +57,8 @@ def _bytes_read(value: Value, operation: Operation) -> int:
     """All of an input, but of what is indexed no more than becomes a result."""
     if isinstance(operation.kind, Gather) and value is operation.inputs[0]:
         return min(_bytes(value), _bytes(operation.outputs[0]))
+    if isinstance(operation.kind, PackedMatrixMultiply) and value is operation.inputs[1]:
+        return -(-value.elements * operation.kind.bits // 8)  # one to a byte until packed
     return _bytes(value)
 
 

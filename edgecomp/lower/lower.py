@@ -15,8 +15,9 @@ from edgecomp.lower.compile import compiling
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
 from edgecomp.lower.generalize import Constants, Seen, generalize
+from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
-from edgecomp.lower.place_copies import place_copies
+from edgecomp.lower.place_copies import place_copies, root_of
 from edgecomp.lower.plan_weights import PlanWeights
 from edgecomp.lower.price_devices import price_devices
 from edgecomp.lower.processor_part import (
@@ -30,6 +31,7 @@ from edgecomp.lower.select import Selected, select
 from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
+from edgecomp.plan.values import Value
 from edgecomp.schedules.cost_table import CostTable
 from edgecomp.schedules.schedule import KernelCall
 from edgecomp.schedules.signature import signature
@@ -61,6 +63,7 @@ class Lowered:
             cost model, and where it was measured.
         on_processor: what the target's GPU does not compute; empty where it has none.
         placement: where each operation runs and why, where that was decided by cost.
+        narrow: names of the values that the GPU stores in 16 bits.
     """
 
     plan: Plan
@@ -68,6 +71,7 @@ class Lowered:
     kernel_choice: dict[str, int | str]
     on_processor: list[OnProcessor]
     placement: Placement | None = None
+    narrow: tuple[str, ...] = ()
 
 
 def lower(
@@ -79,6 +83,8 @@ def lower(
     without: Collection[str] = (),
     table: CostTable | None = None,
     accelerators: Collection[str] = (),
+    floats: str = "float32",
+    wide: Collection[str] = (),
     cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
@@ -99,6 +105,9 @@ def lower(
         table: measured kernels of the target.
         accelerators: what computes, "cpu", "gpu" or both; for both, each operation runs where a
             run costs least. None is "gpu" on a target that has one.
+        floats: what the target's GPU stores float32 values in between its kernels: float16 or
+            bfloat16, where the processor does not need them.
+        wide: names of values that stay float32 all the same.
         cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
@@ -114,6 +123,8 @@ def lower(
     require_accelerators(target, accelerators)
     if ahead is not None:
         ahead.start()
+    if target.gpu is not None:
+        target = dataclasses.replace(target, floats=floats)
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
@@ -133,10 +144,14 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
+    narrow: list[Value] = []
+    if not why_not and target.floats != "float32":
+        narrow = narrow_values(program, target, without, left, wide)
     weights = PlanWeights()
-    selected = select(
-        program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
-    )
+    with stored_as(narrow, target.floats):
+        selected = select(
+            program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
+        )
     on_processor: list[OnProcessor] = []
     if target.gpu is not None:
         on_processor = processor_part(selected, why_not, left)
@@ -157,7 +172,8 @@ def lower(
     with compiling(
         kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
     ) as finish:
-        plan = assemble(program, selected, target, weights, made.regions)
+        with stored_as(narrow, target.floats):
+            plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
             plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
@@ -165,7 +181,8 @@ def lower(
         plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     choice = _kernel_choice(selected, table)
-    return Lowered(plan, fallbacks, choice, on_processor, placement)
+    names = tuple(sorted({root_of(value).name for value in narrow}))
+    return Lowered(plan, fallbacks, choice, on_processor, placement, names)
 
 
 def _calls(selected: Sequence[Selected]) -> list[KernelCall]:

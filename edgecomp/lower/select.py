@@ -17,7 +17,7 @@ from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.gpu.family import gpu_schedules
+from edgecomp.schedules.gpu.family import gpu_schedules, half_schedules
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -198,7 +198,8 @@ def find_gpu_schedule(
 ) -> tuple[Schedule | None, list[str]]:
     """The first schedule of the target's GPU that claims an operation, and why others do not."""
     assert target.gpu is not None
-    return find_schedule(operation, target, without, gpu_schedules(target.gpu.api))
+    family = gpu_schedules if target.floats == "float32" else half_schedules
+    return find_schedule(operation, target, without, family(target.gpu.api))
 
 
 def find_schedule(

@@ -11,17 +11,23 @@ zero point on both sides, as do all inputs and the output of a Concat. Every Deq
 has one reader, so that any runtime recognizes the operators. The last product before the end
 keeps its float result.
 
+Layers may have 16-bit weights, and read 16-bit activations, both symmetric. A value that layers
+of both kinds read is stored in 16 bits for all of them. Biases beside 16-bit weights stay float:
+int32 would not hold them.
+
 Not quantized: what ``passes.quantization_scope`` refuses, with its reason.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.qspaces import (
+    ACTIVATION_INT16,
+    ACTIVATION_UINT8,
     QuantizationSpace,
     activation_affine,
     store_bias,
@@ -47,10 +53,11 @@ from edgecomp.passes.quantization_scope import (
 
 #: The first version whose QuantizeLinear has an axis.
 _LEAST_OPSET = 13
+_BYTE_BITS = 8
 
 
 class InsertQdqPass(ir.passes.InPlacePass):
-    """Quantize a float model to 8 bits with given ranges.
+    """Quantize a float model to 8 bits, or some layers to 16, with given ranges.
 
     Scope: main graph. A model that has QuantizeLinear or DequantizeLinear nodes already is left
     as it is.  Numerics: quantized.
@@ -85,7 +92,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         scope = self.scope_of(model.graph)
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
-            affines = _affines(scope, self._ranges)
+            affines = _affines(scope, self._ranges, self._options)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
@@ -106,7 +113,9 @@ class InsertQdqPass(ir.passes.InPlacePass):
         return "" if found.finite else f"{value.name} became infinite or NaN while calibrating"
 
 
-def _affines(scope: Scope, ranges: Mapping[str, Range]) -> dict[ir.Value, Affine]:
+def _affines(
+    scope: Scope, ranges: Mapping[str, Range], options: InsertQdqOptions
+) -> dict[ir.Value, Affine]:
     """Scale and zero point of every stored value, the same within groups that share them."""
     parent: dict[ir.Value, ir.Value] = {value: value for value in scope.stored}
 
@@ -127,7 +136,22 @@ def _affines(scope: Scope, ranges: Mapping[str, Range]) -> dict[ir.Value, Affine
         if found is not None:
             known = merged.get(root(value))
             merged[root(value)] = found if known is None else known.union(found)
-    return {value: activation_affine(merged[root(value)]) for value in scope.stored}
+    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
+    return {
+        value: activation_affine(
+            merged[root(value)], ACTIVATION_INT16 if root(value) in wide else ACTIVATION_UINT8
+        )
+        for value in scope.stored
+    }
+
+
+def _wide_values(scope: Scope, options: InsertQdqOptions) -> Iterator[ir.Value]:
+    """Values that 16-bit layers read, and what they make for no integer layer."""
+    read = {value for block in scope.blocks for value in block.input_values}
+    for block in scope.blocks:
+        if options.is_wide(block.node):
+            yield from block.input_values
+            yield from (value for value in block.outputs if value not in read)
 
 
 def _activation_limits(scope: Scope) -> dict[ir.Value, tuple[float, float]]:
@@ -199,7 +223,7 @@ class _Inserter:
                 self._give_out(stored, value)
 
     def _store(self, value: ir.Value) -> _Stored:
-        """The value in 8 bits: a constant, or the result of a new QuantizeLinear."""
+        """The value in 8 or 16 bits: a constant, or the result of a new QuantizeLinear."""
         affine = self._affines[value]
         scale, zero_point = self._affine_constants(affine, value.name or "")
         array = constant_array(value)
@@ -272,7 +296,10 @@ class _Inserter:
         assert value is not None
         assert weight is not None
         axis = weight_channel_axis(node)
+        bits = self._options.weight_bits(node)
         holder, index = _bias_place(block)
+        if bits > _BYTE_BITS:
+            holder = None
         bias_value = None if holder is None else holder.inputs[index]
         bias = constant_array(bias_value)
         if bias is not None:
@@ -280,7 +307,7 @@ class _Inserter:
         activation = self._affines[block.input_values[0]]
         space = weight_space(
             per_channel=self._options.is_per_channel(node),
-            bits=self._options.weight_bits(node),
+            bits=bits,
         )
         scales = weight_scales(
             weight, axis, space, bias=bias, activation_scale=activation.scale
@@ -306,7 +333,7 @@ class _Inserter:
         axis: int,
         space: QuantizationSpace,
     ) -> _Stored:
-        """Weights in 8 bits, once where several products share them with the same scales."""
+        """Weights in few bits, once where several products share them with the same scales."""
         known = self._stored.get(value)
         numbers = store_weights(weight, scales, axis, space)
         same = known is not None and known.value.dtype == ir.DataType.from_numpy(space.dtype)

@@ -9,11 +9,16 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgecomp.options import CALIBRATION_METHODS, PRECISIONS, WEIGHT_ROUNDINGS
+from edgecomp.options import (
+    CALIBRATION_METHODS,
+    PRECISIONS,
+    SIXTEEN_BITS,
+    WEIGHT_ROUNDINGS,
+)
 from edgecomp.recipe.settings import LayerSettings
 
 #: Names of ``PRECISIONS`` that a layer can have.
-LAYER_PRECISIONS = ("fp32", "w8a8", "w4a8", "w8a16", "w4a16", "w3a16")
+LAYER_PRECISIONS = ("fp32", "w8a8", "w4a8", *SIXTEEN_BITS, "w8a16", "w4a16", "w3a16")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -275,7 +275,8 @@ def _insert(
     weights: Mapping[str, PackedWeights],
 ) -> dict[str, str]:
     """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
-    if options.four_bits and model.opset_imports.get("", 0) < LEAST_OPSET:
+    typed = options.four_bits or options.wide_weights or options.wide_activations
+    if typed and model.opset_imports.get("", 0) < LEAST_OPSET:
         convert_opset(model, LEAST_OPSET)
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]

@@ -9,7 +9,13 @@ import onnx_ir as ir
 from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
-from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
+from edgecomp.options import (
+    DYNAMIC_BITS,
+    SIXTEEN_BITS,
+    WEIGHT_BITS,
+    WEIGHT_TYPES,
+    QuantizeOptions,
+)
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
 from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.recipe.read import read_recipe, recipe_of
@@ -19,6 +25,10 @@ from edgecomp.recipe.settings import LayerSettings
 
 #: Key of a quantized model's metadata that holds the recipe it was made by, as JSON.
 RECIPE_PROPERTY = "edgecomp.recipe"
+#: Bits that ``InsertQdqOptions`` has by the names of nodes.
+_WIDE = 16
+#: Methods that weigh what clipping loses against the steps of 256 numbers.
+_OF_EIGHT_BITS = ("mse", "entropy")
 _OTHERS = "the recipe quantizes other layers"
 
 
@@ -90,7 +100,8 @@ def whole_recipe(
         corrected: names of products whose biases turned out to be worth a correction.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
-    integer = "w4a8" if options.precision == "w4a8" else "w8a8"
+    named = options.precision in ("w4a8", *SIXTEEN_BITS)
+    integer = options.precision if named else "w8a8"
     whole: dict[str, Any] = {
         "precision": "fp32" if floats or types else integer,
         "calibration_method": options.calibration_method,
@@ -158,6 +169,8 @@ def choose_for_layers(
             name for name, s in settings.items() if s.per_channel is not options.per_channel
         ),
         four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
+        wide_weights=frozenset(n for n, s in settings.items() if _bits(s)[0] == _WIDE),
+        wide_activations=frozenset(n for n, s in settings.items() if _bits(s)[1] == _WIDE),
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)
@@ -195,6 +208,11 @@ def _few_bits(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, 
     return {name: precision for name, precision in named.items() if scope.get(name) == ""}
 
 
+def _bits(own: LayerSettings) -> tuple[int, int]:
+    """Of weights and of activations."""
+    return SIXTEEN_BITS.get(own.precision, (8, 8))
+
+
 def _quantizes(step: Step) -> bool:
     made = step.kind.apply(LayerSettings(precision="fp32"), step.arguments, 0)
     return made.precision != "fp32"
@@ -224,13 +242,24 @@ def _range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[
                 decide(each, own)
             return
         known = decided.get(value.name or "")
-        if known is None or own.range_step > known.range_step:
+        if known is None or _rank(own) > _rank(known):
             decided[value.name or ""] = own
 
     for block in scope.blocks:
         for value in block.input_values:
             decide(value, settings[block.node.name or ""])
     return {
-        name: (own.calibration_method, own.calibration_percentile)
-        for name, own in decided.items()
+        name: (_method(own), own.calibration_percentile) for name, own in decided.items()
     }
+
+
+def _rank(own: LayerSettings) -> tuple[int, int]:
+    """Of two layers that read a value the one of the greater rank decides about its range."""
+    return _bits(own)[1], own.range_step
+
+
+def _method(own: LayerSettings) -> str:
+    """How the range of what a layer reads is chosen: 65536 numbers need no clipping."""
+    if _bits(own)[1] == _WIDE and own.calibration_method in _OF_EIGHT_BITS:
+        return "minmax"
+    return own.calibration_method

@@ -18,7 +18,7 @@ from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
-from edgecomp.options import BuildOptions
+from edgecomp.options import GPU_FLOATS, BuildOptions
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array
@@ -28,6 +28,7 @@ from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
+from edgecomp.steps.half_values import half_values
 from edgecomp.steps.placement_facts import placement_facts
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
@@ -101,6 +102,11 @@ def make_record(
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
         )
+    floats, halves = _floats_of(target, options), None
+    if floats != "float32" and not symbols:
+        progress("round values to 16 bits")
+        halves = half_values(prepared.model, golden, floats)
+        spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
     progress("lower")
@@ -112,6 +118,8 @@ def make_record(
         without=() if options.winograd else (winograd.NAME,),
         table=table,
         accelerators=options.accelerators,
+        floats=floats,
+        wide=halves.wide if halves is not None else (),
         cpu_plan=options.cpu_plan,
         cache=options.cache_dir,
         progress=progress,
@@ -126,9 +134,25 @@ def make_record(
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     if target.gpu is not None:
         prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
+    if halves is not None:
+        prepared.facts["gpu_floats"] = {
+            "stored_as": floats,
+            "values": len(lowered.narrow),
+            "stay_float32": sorted(halves.wide),
+        }
     if lowered.placement is not None:
         prepared.facts |= placement_facts(lowered.placement)
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _floats_of(target: Target, options: BuildOptions) -> str:
+    """What the target's GPU stores float32 values in."""
+    on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
+    return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+
+
+def _larger(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {name: max(a.get(name, 0.0), b.get(name, 0.0)) for name in sorted({*a, *b})}
 
 
 def _is_within(model: ir.Model, feeds: Mapping[str, Array]) -> bool:

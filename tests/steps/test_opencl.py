@@ -107,18 +107,6 @@ def test_a_part_on_the_processor(tmp_path, rng):
     assert left in info.value.cause
 
 
-def test_weights_of_16_bits_are_the_processors(tmp_path, rng):
-    proto = network(rng)
-    bundle = built(proto, tmp_path, precision="fp16")
-    left = bundle.report["facts"]["on_the_processor"]
-    assert left
-    assert all("weights of float16" in line for line in left)
-    x = rng.standard_normal(SHAPE).astype(np.float32)
-    with session_of(bundle) as session:
-        (y,) = session.run({"x": x}).values()
-    np.testing.assert_allclose(y, reference(proto, x), rtol=0.02, atol=1e-3)
-
-
 def test_integers_are_those_of_the_processor(tmp_path, rng):
     proto = network(rng)
     samples = [{"x": rng.standard_normal(SHAPE).astype(np.float32)} for _ in range(4)]

@@ -6,6 +6,7 @@ from edgecomp.schedules.cpu import (
     cumulative,
     depthwise_f32,
     depthwise_int8,
+    depthwise_s16,
     dynamic_quantize,
     elementwise,
     fill,
@@ -34,6 +35,7 @@ from edgecomp.schedules.schedule import Schedule
 SCHEDULES: tuple[Schedule, ...] = (
     depthwise_f32,
     depthwise_int8,
+    depthwise_s16,
     grouped_f32,
     winograd,
     convolution,

@@ -258,7 +258,8 @@ def reach_of_sums(
 
 def _narrows(epilogue: Epilogue, target: Target) -> bool:
     adds = epilogue.integer_add is not None and target.core.isa == "armv7"
-    return epilogue.requantize is not None and not adds
+    bytes_ = epilogue.output_dtype in ("uint8", "int8")
+    return epilogue.requantize is not None and bytes_ and not adds
 
 
 def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:

@@ -109,7 +109,7 @@ def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
 
 
 def _pointer(value: Value) -> tuple[str, int]:
-    return memory_dtype(value.dtype), value.view.elements
+    return value.storage or memory_dtype(value.dtype), value.view.elements
 
 
 def _operand(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:

@@ -15,15 +15,41 @@ from edgecomp.schedules.gpu import (
     layer_norm,
     matrix_multiply,
     moves,
+    packed_product,
     pool,
     quantize,
     reduce,
     resize,
     softmax,
+    winograd,
 )
+from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall, Schedule
+from edgecomp.schedules.shader.metal import metal_text
+from edgecomp.schedules.shader.wgsl import wgsl_text
+from edgecomp.schedules.shader.writer import NoTextError
 
 _SHARED: tuple[Schedule, ...] = (
+    depthwise,
+    winograd,
+    convolution,
+    matrix_multiply,
+    packed_product,
+    batch_matrix_multiply,
+    pool,
+    reduce,
+    resize,
+    elementwise,
+    quantize,
+    softmax,
+    layer_norm,
+    gather,
+    moves,
+)
+
+#: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
+_OF_HALVES: tuple[Schedule, ...] = (
+    tensor_product,
     depthwise,
     convolution,
     matrix_multiply,
@@ -56,8 +82,41 @@ class _Named:
         return self.schedule.emit(operation, target)
 
 
+class _Written(_Named):
+    """A schedule whose kernels are source text in a bundle: it claims what has a text."""
+
+    def match(self, operation: Operation, target: Target) -> str:
+        """As the schedule's, then whether the language has words for its kernels."""
+        reason = self.schedule.match(operation, target)
+        if reason:
+            return reason
+        try:
+            for call in self.schedule.emit(operation, target):
+                _TEXTS[gpu_of(target).api](call.kernel)
+        except NoTextError as error:
+            return f"the language of its kernels has no {error}"
+        return ""
+
+
+_TEXTS = {"metal": metal_text, "webgpu": wgsl_text}
+
+
 @functools.cache
 def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for GPUs that are driven through an interface (``Gpu.api``)."""
     own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
-    return tuple(_Named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+    named = _Written if api in _TEXTS else _Named
+    return tuple(named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+
+
+@functools.cache
+def half_schedules(api: str) -> tuple[Schedule, ...]:
+    """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
+    every = gpu_schedules(api)
+    able = [schedule for schedule in every if stores_halves(api, schedule.NAME)]
+    return (*able, *(schedule for schedule in every if schedule not in able))
+
+
+def stores_halves(api: str, name: str) -> bool:
+    """Whether the schedule of a name loads and stores floats of 16 bits."""
+    return any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)

@@ -24,6 +24,7 @@ from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_row
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
 from edgecomp.schedules.gpu.vectors import load_vector
 
@@ -49,7 +50,12 @@ class _ProductKernel:
     """One kernel in the making."""
 
     def __init__(
-        self, product: Product, epilogue: Epilogue, target: Target, x_dtype: str
+        self,
+        product: Product,
+        epilogue: Epilogue,
+        target: Target,
+        x_dtype: str,
+        weight_dtype: str,
     ) -> None:
         self.product, self.epilogue, self.target = product, epilogue, target
         self.rows, self.depth = collapse_rows(product.rows), collapse_depth(product.depth)
@@ -67,15 +73,13 @@ class _ProductKernel:
         items = group_shape(across, gpu)
         groups = (-(-across // items[0]), -(-down // items[1]), 1)
         self.limits = across, down
-        self.is_float = x_dtype == "float32"
+        self.is_float = "float" in x_dtype
         self.sum_dtype = "float32" if self.is_float else "int32"
         self.builder = GridBuilder(groups, items)
         pointer = self.builder.pointer
         constants = product.groups * self.padded_columns
         self.x = pointer("x", x_dtype, product.x_elements)
-        self.weights = pointer(
-            "weights", x_dtype if self.is_float else "int8", constants * self.depth_elements
-        )
+        self.weights = pointer("weights", weight_dtype, constants * self.depth_elements)
         self.bias = pointer("bias", self.sum_dtype, constants)
         self.multiplier = self.residual = None
         if epilogue.multiplier is not None:
@@ -273,27 +277,52 @@ def emit_product(
         product: addresses, all static.
         epilogue: from sums to results.
         target: the device.
-        x_dtype: float32, or 8 bits.
+        x_dtype: in memory: a float, or 8 bits.
         weight: [output channels, K], K in the order of ``product.depth``.
         bias: [output channels].
     """
-    made = _ProductKernel(product, epilogue, target, x_dtype)
+    made = _ProductKernel(product, epilogue, target, x_dtype, weight.dtype.name)
     made.emit()
     groups, columns, padded = product.groups, product.columns, made.padded_columns
     packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)
     packed = np.pad(packed, ((0, 0), (0, 0), (0, padded - columns)))
+    flat = stored_floats(np.ascontiguousarray(packed).reshape(-1))
+    return device_product(made.builder, name, product, epilogue, flat, bias, padded)
+
+
+def device_product(
+    builder: GridBuilder,
+    name: str,
+    product: Product,
+    epilogue: Epilogue,
+    packed: Array,
+    bias: Array,
+    padded_columns: int,
+) -> DeviceProduct:
+    """The kernel of a builder with its constants.
+
+    Args:
+        builder: has all statements.
+        name: of the kernel.
+        product: of which it is.
+        epilogue: gives the multiplier.
+        packed: weights as the kernel reads them.
+        bias: [output channels].
+        padded_columns: of a group; constants get zeros behind the last column.
+    """
+    groups, columns = product.groups, product.columns
 
     def spread(values: Array) -> Array:
         """One for each padded column."""
         every = np.broadcast_to(values.reshape(-1), (groups * columns,))
         rows = every.reshape(groups, columns)
-        return np.pad(rows, ((0, 0), (0, padded - columns))).reshape(-1)
+        return np.pad(rows, ((0, 0), (0, padded_columns - columns))).reshape(-1)
 
     multiplier = epilogue.multiplier
     return DeviceProduct(
-        made.builder.finish(name),
-        made.builder.launch,
-        np.ascontiguousarray(packed).reshape(-1),
+        builder.finish(name),
+        builder.launch,
+        packed,
         spread(bias),
         None if multiplier is None else spread(multiplier.astype(np.float32)),
     )

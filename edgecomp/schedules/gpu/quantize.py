@@ -89,8 +89,8 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     kernel, launch = emit_map(
         NAME,
         space_of_views([output.view, *views]),
-        (output.dtype, output.view.elements),
-        [(value.dtype, value.view.elements) for value in operation.inputs],
+        (output.stored, output.view.elements),
+        [(value.stored, value.view.elements) for value in operation.inputs],
         target,
         body,
     )

@@ -1,4 +1,4 @@
-"""Tests that compute run as OpenCL and as CUDA C."""
+"""Tests that compute run as OpenCL, as CUDA C, as Metal and as WGSL."""
 
 import pytest
 from helpers.gpu import compute, current_target, use_api
@@ -8,7 +8,7 @@ def pytest_generate_tests(metafunc):
     """Parametrize by the interface where the test's module computes."""
     names = vars(metafunc.module)
     if names.get("compute") is compute or names.get("current_target") is current_target:
-        metafunc.parametrize("gpu_api", ["opencl", "cuda"], indirect=True)
+        metafunc.parametrize("gpu_api", ["opencl", "cuda", "metal", "webgpu"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
