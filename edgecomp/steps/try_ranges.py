@@ -23,13 +23,12 @@ import onnx_ir as ir
 from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError
-from edgecomp.graph.run import Runner
-from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
 from edgecomp.progress import Progress
 from edgecomp.recipe.settings import LayerSettings
 from edgecomp.steps.held_back import Feed, hold_back
 from edgecomp.steps.recipe import range_choices
+from edgecomp.steps.simulate import Simulation
 
 #: What is tried in place of mse.
 CANDIDATES: tuple[Choice, ...] = (
@@ -97,15 +96,16 @@ def try_ranges(
     if not held or not parts:
         return RangeTrial()
     expected = FloatOutputs(reference, held)
+    simulation = Simulation(
+        model, ranges, dataclasses.replace(options, quantize_outputs=False)
+    )
     known: dict[tuple[tuple[str, Range], ...], Noise] = {}
 
     def noise(plan: _Plan) -> Noise:
         changed = _ranges_of(scope, _steps(plan, parts), ranges, others)
         key = tuple(sorted(changed.items(), key=lambda item: item[0]))
         if key not in known:
-            made = model.clone()
-            InsertQdqPass({**ranges, **changed}, options)(made)
-            known[key] = _noise(made, expected)
+            known[key] = _noise(simulation, {**ranges, **changed}, expected)
         progress("try ranges", len(known), 1 + len(others) * (1 + len(parts)))
         return known[key]
 
@@ -183,13 +183,15 @@ def _ranges_of(
     return {name: each for name, each in found.items() if each != ranges.get(name)}
 
 
-def _noise(model: ir.Model, expected: FloatOutputs) -> Noise:
+def _noise(
+    simulation: Simulation, ranges: Mapping[str, Range], expected: FloatOutputs
+) -> Noise:
     """Noise over signal of each sample."""
-    runner = Runner(model)
+    affines = simulation.affines(ranges)
     found = []
     for feed, outputs in expected.pairs():
         error = OutputError(expected.names)
-        results = runner(feed)
-        error.add(outputs, [results[name] for name in runner.names])
+        results = simulation.run(feed, affines)
+        error.add(outputs, [results[name] for name in simulation.names])
         found.append(error.noise_to_signal)
     return np.array(found)
