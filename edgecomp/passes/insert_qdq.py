@@ -96,7 +96,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         scope = self.scope_of(model.graph)
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
-            affines = _affines(scope, self._ranges, self._options)
+            affines = affines_of(scope, self._ranges, self._options)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
@@ -117,7 +117,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         return "" if found.finite else f"{value.name} became infinite or NaN while calibrating"
 
 
-def _affines(
+def affines_of(
     scope: Scope, ranges: Mapping[str, Range], options: InsertQdqOptions
 ) -> dict[ir.Value, Affine]:
     """Scale and zero point of every stored value, the same within groups that share them."""
