@@ -29,7 +29,7 @@ def at_least_zero(g, x, high=1.0, comparison="GreaterOrEqual"):
 
 
 def symbols(plan):
-    return " ".join(call.kernel.symbol for call in plan.calls)
+    return " ".join(call.kernel for call in plan.calls)
 
 
 @pytest.mark.parametrize("target", ["host", "avx2"])
@@ -55,7 +55,7 @@ def test_a_network_of_signs(target, rng):
     names = symbols(lowered.plan)
     assert names.count("pack_signs") == 4
     assert names.count("convolution_int32") == names.count("matrix_multiply_int32") == 2
-    assert names.count("elementwise") == 3  # biases and the activation between, no signs
+    assert names.count("elementwise") == 2  # biases, no signs
     array = rng.standard_normal((2, 19, 7, 6)).astype(np.float32)
     array[0, :, 2] = 0.0
     (found,) = PlanRunner(lowered.plan).run({"x": array}).values()
@@ -63,7 +63,9 @@ def test_a_network_of_signs(target, rng):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("target", [AVX2, AVX512, A76, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "target", [load_target("host"), AVX2, AVX512, A76, ARMV7], ids=lambda t: t.name
+)
 @pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 16, 1), (9, 131, 37), (3, 64, 64)])
 def test_kernels(rows, depth, columns, target, rng):
     if reason := reason_not_runnable(target):
@@ -86,7 +88,7 @@ def test_kernels(rows, depth, columns, target, rng):
     second = Operation(MatrixMultiply(finish=finish), [packed, *constants], [y])
     calls = [*pack_signs.emit(first, target), *matrix_multiply.emit(second, target)]
     found = run_calls(calls, target, {x: array.reshape(-1)}, 2)[y]
-    wanted = np.sign(array.astype(np.int64) * 0 + np.sign(array)) @ weight
+    wanted = np.sign(array) @ weight
     np.testing.assert_array_equal(found.reshape(rows, columns), wanted)
 
 
@@ -113,8 +115,8 @@ def test_what_are_no_signs_stays_float(change, rng):
     assert "pack_signs" not in symbols(lower(model, load_target("host"), name="m").plan)
 
 
-def test_weights_stored_in_two_bits(rng):
-    g = Graph(opset=25) if "opset" in Graph.__init__.__code__.co_varnames else Graph()
+def test_weights_stored_in_few_bits(rng):
+    g = Graph()
     x = g.input("x", (5, 96))
     stored = g.constant(signs(rng, 96, 40).astype(ml_dtypes.int4))
     scale = rng.uniform(0.1, 2, 40).astype(np.float32)
@@ -125,4 +127,4 @@ def test_weights_stored_in_two_bits(rng):
     feeds = {"x": rng.standard_normal((5, 96)).astype(np.float32)}
     (found,) = PlanRunner(lowered.plan).run(feeds).values()
     (wanted,) = run_model(model, feeds).values()
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)

@@ -68,7 +68,7 @@ class _Kernel:
         view = value.view
         batch, _, down, along = view.strides
         at = view.offset + image.astype("int64") * batch + row * down + column * along
-        return self.builder.let("place", at)
+        return self.builder.let("place", at, "int64")
 
     def _row(self, at: Expr, out: Expr, depth: int) -> None:
         """All words of one row."""
