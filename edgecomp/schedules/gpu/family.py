@@ -48,7 +48,7 @@ _SHARED: tuple[Schedule, ...] = (
 )
 
 #: Interfaces whose texts have the functions of ``halves.py``.
-_HALF_APIS = ("opencl", "cuda")
+_HALF_APIS = ("opencl", "cuda", "metal")
 #: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
 _OF_HALVES: tuple[Schedule, ...] = (
     tensor_product,
@@ -121,4 +121,6 @@ def half_schedules(api: str) -> tuple[Schedule, ...]:
 
 def stores_halves(api: str, name: str) -> bool:
     """Whether the schedule of a name loads and stores floats of 16 bits."""
-    return api in _HALF_APIS and any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
+    return api in _HALF_APIS and any(
+        f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES
+    )

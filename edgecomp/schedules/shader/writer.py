@@ -278,8 +278,13 @@ class TextWriter(abc.ABC):
         self.emit(self.barrier())
 
     def _evaluate(self, value: Any) -> None:
-        if type(value) is tuple and value[0] != "const":
+        if type(value) is not tuple or value[0] == "const":
+            return
+        if value[0] != "call_extern" or not value[2].startswith("vstore_half"):
             raise NoTextError(f"a call of {value[0]} for its effect")
+        x, _, (_, (_, buffer, index)) = value[3:]
+        lanes = self.expression(x).dtype.lanes
+        self._store(buffer, x, index if lanes == 1 else ("Ramp", index, 1, lanes))
 
     # Expressions.
 
@@ -423,7 +428,9 @@ class TextWriter(abc.ABC):
         kind = dtype_of(dtype)
         if name.startswith("vload"):
             _, (_, (_, buffer, index)) = arguments
-            return self._load_lanes(buffer, index, kind.lanes)
+            loaded = self._load_lanes(buffer, index, kind.lanes)
+            # vload_half widens.
+            return Text(self.converted(loaded, kind), kind)
         if name not in FUNCTIONS | CALLS:
             raise NoTextError(f"function {name}")
         given = [self.expression(argument) for argument in arguments]
