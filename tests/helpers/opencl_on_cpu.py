@@ -39,12 +39,21 @@ def run_opencl_on_cpu(calls, target, buffers):
 def _compiled(text):
     compiler = shutil.which("clang-19") or shutil.which("clang")
     if compiler is None:
-        pytest.skip("OpenCL C that computes in half is compiled by clang, which is not installed")
+        pytest.skip(
+            "OpenCL C that computes in half is compiled by clang, which is not installed"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "kernels.cl").write_text(text)
         flags = ["-O1", "-fPIC", "-ffp-contract=off", "-w"]
-        own = ["-x", "cl", "-cl-std=CL1.2", "-Xclang", "-cl-ext=+cl_khr_fp16", "-Dsize_t=ulong"]
+        own = [
+            "-x",
+            "cl",
+            "-cl-std=CL1.2",
+            "-Xclang",
+            "-cl-ext=+cl_khr_fp16",
+            "-Dsize_t=ulong",
+        ]
         own += ["-include", FOLDER / "opencl_on_cpu.cl", "-target", "x86_64-unknown-linux-gnu"]
         for command in (
             [compiler, *own, *flags, "-c", folder / "kernels.cl", "-o", folder / "kernels.o"],

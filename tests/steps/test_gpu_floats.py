@@ -31,8 +31,14 @@ def network(rng, top=1.0):
     b = g("Conv", a, weights(16, 1, 3, 3), weights(16), pads=[1] * 4, group=16)
     c = g("Add", g("Conv", b, weights(16, 16, 1, 1), weights(16)), a)
     large = g("Mul", c, np.array(top, np.float32))
-    d = g("Mul", g("Relu", g("Conv", large, weights(16, 16, 1, 1), weights(16))), np.float32(0.5 / top))
-    return g.proto(g("Gemm", g("Flatten", g("GlobalAveragePool", d)), weights(16, 10), weights(10)))
+    d = g(
+        "Mul",
+        g("Relu", g("Conv", large, weights(16, 16, 1, 1), weights(16))),
+        np.float32(0.5 / top),
+    )
+    return g.proto(
+        g("Gemm", g("Flatten", g("GlobalAveragePool", d)), weights(16, 10), weights(10))
+    )
 
 
 def built(proto, folder, target, precision="fp32", **more):
@@ -75,7 +81,7 @@ def products(rng):
     g = Graph()
     weight = rng.standard_normal((32, 8)).astype(np.float32)
     hidden = g("MatMul", g.input("x", (4, 32)), weight)
-    return g.proto(g("MatMul", hidden, weight.T.copy()))
+    return g.proto(g("MatMul", g("Relu", hidden), weight.T.copy()))
 
 
 def test_tensor_cores(rng, tmp_path):

@@ -30,7 +30,6 @@ from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
 from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector
 
-
 #: Products that are summed up in float16 where a device multiplies it faster: the error of such a
 #: sum is of the order of what rounding its terms to float16 makes.
 HALF_RUN = 16
