@@ -25,14 +25,8 @@ def network(rng, top=1.0):
     b = g("Conv", a, weights(16, 1, 3, 3), weights(16), pads=[1] * 4, group=16)
     c = g("Add", g("Conv", b, weights(16, 16, 1, 1), weights(16)), a)
     large = g("Mul", c, np.array(top, np.float32))
-    d = g(
-        "Mul",
-        g("Relu", g("Conv", large, weights(16, 16, 1, 1), weights(16))),
-        np.float32(0.5 / top),
-    )
-    return g.proto(
-        g("Gemm", g("Flatten", g("GlobalAveragePool", d)), weights(16, 10), weights(10))
-    )
+    d = g("Mul", g("Relu", g("Conv", large, weights(16, 16, 1, 1), weights(16))), np.float32(0.5 / top))
+    return g.proto(g("Gemm", g("Flatten", g("GlobalAveragePool", d)), weights(16, 10), weights(10)))
 
 
 def built(proto, folder, target, precision, **more):
@@ -73,9 +67,7 @@ def test_values_that_do_not_fit_stay_wide(rng, tmp_path):
         pytest.skip(reason_without_device())
     bundle = built(network(rng, top=1e6), tmp_path, "generic-opencl", "fp16")
     assert len(bundle.report["facts"]["gpu_floats"]["stay_float32"]) >= 2
-    assert all(
-        check.largest_difference <= check.tolerance for check in api.verify(bundle).checks
-    )
+    assert all(check.largest_difference <= check.tolerance for check in api.verify(bundle).checks)
 
 
 def test_the_processor_computes_in_float32(rng, tmp_path):

@@ -337,9 +337,7 @@ class _TensorKernel:
             inside = step
             if self.all_steps != total:
                 inside = builder.let("inside", tirx.Min(step, tirx.const(total - 1, "int32")))
-            indices = unravel(
-                builder, inside, [*(d.size for d in self.depth[:-1]), self.steps]
-            )
+            indices = unravel(builder, inside, [*(d.size for d in self.depth[:-1]), self.steps])
             begin = builder.let("begin", indices[-1] * self.step_elements)
             moved: Expr = begin
             for dimension, index in zip(self.depth[:-1], indices[:-1], strict=True):
@@ -348,9 +346,7 @@ class _TensorKernel:
             if run % self.step_elements or self.all_steps != total:
                 left = builder.let("left", run - begin)
             if self.all_steps != total:
-                left = builder.let(
-                    "left", tirx.Select(step < total, left, constant(0, "int32"))
-                )
+                left = builder.let("left", tirx.Select(step < total, left, constant(0, "int32")))
             self._step(
                 [builder.let("x_at", at + moved) for at in x_ats],
                 builder.let("weight_at", weight_at + step * self._step_words),

@@ -354,9 +354,7 @@ class _Writer:
             raise ValueError(f"function {name}")
         value, _, (_, (_, buffer, index)) = arguments
         x = self._expression(value)
-        self._store(
-            buffer, value, index if x.dtype.lanes == 1 else ("Ramp", index, 1, x.dtype.lanes)
-        )
+        self._store(buffer, value, index if x.dtype.lanes == 1 else ("Ramp", index, 1, x.dtype.lanes))
         return _Text("", dtype_of("int32"))
 
     # Multiples.

@@ -23,8 +23,8 @@ from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
-from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
 from edgecomp.schedules.gpu.vectors import load_vector
 

@@ -12,9 +12,9 @@ from helpers.kernels import fill, read
 from edgecomp.device.load import load_target
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
-from edgecomp.schedules.cpu import matrix_multiply
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.cuda.tensor_kernel import choose_warp_tile, words_at_once
+from edgecomp.schedules.cpu import matrix_multiply
 
 TARGET = dataclasses.replace(load_target("cuda-sm90"), tf32=True)
 HALVES = ("float16", "bfloat16")
@@ -44,9 +44,7 @@ def operation_of(rows, depth, columns, dtype, rng):
         Value("b", bias.shape, "float32", constant=bias),
     ]
     operation = Operation(MatrixMultiply(), values, [Value("y", (rows, columns), "float32")])
-    want = (
-        rounded(x, dtype).astype(np.float64) @ rounded(weight.astype(np.float32), dtype) + bias
-    )
+    want = rounded(x, dtype).astype(np.float64) @ rounded(weight.astype(np.float32), dtype) + bias
     return operation, x, want
 
 
@@ -96,9 +94,7 @@ def test_convolutions(case):
     found, flat = run(tensor_product, operation, buffers, TARGET)
     assert found.dtype == np.float16
     # Inputs and results are rounded to 11 bits.
-    np.testing.assert_allclose(
-        found.astype(float), want, rtol=0, atol=2e-3 * np.abs(want).max()
-    )
+    np.testing.assert_allclose(found.astype(float), want, rtol=0, atol=2e-3 * np.abs(want).max())
     assert halo_untouched(operation.output, flat)
 
 

@@ -140,7 +140,9 @@ CASES = {
     "batch": batched(transpose_b=False),
     "batch-transposed": batched(transpose_b=True),
     "softmax": simple(softmax, Softmax(1), (3, 37)),
-    "norm": simple(layer_norm, LayerNorm(1, 1e-5), (3, 37), more=(("s", (37,)), ("b", (37,)))),
+    "norm": simple(
+        layer_norm, LayerNorm(1, 1e-5), (3, 37), more=(("s", (37,)), ("b", (37,)))
+    ),
     "maximum": simple(
         pool,
         Pool(maximum=True, window=(2, 2), strides=(2, 2)),
@@ -183,9 +185,7 @@ def test_rounded_once(name, dtype, rng):
             narrow.storage = dtype
     found = compute(schedule, operation, arrays)
     assert found.dtype == half
-    np.testing.assert_array_equal(
-        found.astype(np.float32), want.astype(half).astype(np.float32)
-    )
+    np.testing.assert_array_equal(found.astype(np.float32), want.astype(half).astype(np.float32))
 
 
 @pytest.mark.parametrize(
