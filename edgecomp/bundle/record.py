@@ -45,6 +45,8 @@ from edgecomp.plan.plan import (
     PlanSymbol,
     PlanTensor,
     RegionKind,
+    ShaderCall,
+    ShaderPlan,
     Storage,
 )
 from edgecomp.plan.values import Array
@@ -267,6 +269,7 @@ def _pack(record: Record, stream: HashedStream) -> None:
     plan = record.plan
     header = {
         "plans": [_packed_plan(each) for each in plan.plans],
+        "shaders": plan.shaders and _packed_shaders(plan.shaders),
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
@@ -304,7 +307,11 @@ def _unpack(content: Buffer) -> Record:
         own, *others = map(_plan, header["plans"])
         objects = {name: archive.read(f"objects/{name}") for name in header["objects"]}
         plan = dataclasses.replace(
-            own, weights=weights, objects=objects, cpu_plan=others[0] if others else None
+            own,
+            weights=weights,
+            objects=objects,
+            cpu_plan=others[0] if others else None,
+            shaders=header["shaders"] and _shaders(header["shaders"]),
         )
         numbers = iter(range(len(archive.namelist())))
 
@@ -343,6 +350,24 @@ def _packed_plan(plan: Plan) -> dict[str, Any]:
             {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
         ],
     }
+
+
+def _packed_shaders(shaders: ShaderPlan) -> dict[str, Any]:
+    return {
+        "language": shaders.language,
+        "text": shaders.text,
+        "plan": _packed_plan(shaders.plan),
+        "calls": [dataclasses.asdict(call) for call in shaders.calls],
+        "alignment_bytes": shaders.alignment_bytes,
+    }
+
+
+def _shaders(content: Mapping[str, Any]) -> ShaderPlan:
+    calls = tuple(
+        ShaderCall(call["entry"], tuple(call["tensors"]), tuple(call["is_written"]))
+        for call in content["calls"]
+    )
+    return ShaderPlan(**{**content, "plan": _plan(content["plan"]), "calls": calls})
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:

@@ -11,8 +11,8 @@ class Core:
 
     Attributes:
         isa: ``x86_64``, ``aarch64`` or ``armv7``.
-        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni avxvnni``
-            (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
+        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni
+            avx512vpopcntdq avxvnni`` (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
         vector_bits: width of one vector register.
         vector_registers: how many there are.
         in_order: whether the core issues in order (loads must be scheduled by the compiler).

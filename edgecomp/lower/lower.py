@@ -29,6 +29,7 @@ from edgecomp.lower.processor_part import (
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
+from edgecomp.lower.shaders import is_for_app, require_whole, with_shaders
 from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
@@ -86,6 +87,7 @@ def lower(
     accelerators: Collection[str] = (),
     floats: str = "float32",
     wide: Collection[str] = (),
+    tf32: bool = False,
     cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
@@ -109,6 +111,7 @@ def lower(
         floats: what the target's GPU stores float32 values in between its kernels: float16 or
             bfloat16, where the processor does not need them.
         wide: names of values that stay float32 all the same.
+        tf32: whether the GPU's products of float32 may be of tf32.
         cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
@@ -122,10 +125,13 @@ def lower(
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
+    for_app = is_for_app(target, accelerators)
+    if for_app:
+        require_whole(target, accelerators, cpu_plan=cpu_plan)
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:
-        target = dataclasses.replace(target, floats=floats)
+        target = dataclasses.replace(target, floats=floats, tf32=tf32)
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
@@ -161,7 +167,9 @@ def lower(
         on_processor = processor_part(selected, why_not, left)
         if require_full_target and "gpu" in (accelerators or ("gpu",)):
             require_none_on_processor(on_processor)
-        if not why_not:
+        if for_app:
+            require_none_on_processor(on_processor, f"app's GPU code of '{target.name}'")
+        elif not why_not:
             selected = place_copies(program, selected)
 
     def compiled(done: int, total: int) -> None:
@@ -181,8 +189,11 @@ def lower(
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
             plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
+        if for_app:
+            plan = with_shaders(plan, calls, target)
+        else:
+            plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.weights = weights.finish()
-        plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     choice = _kernel_choice(selected, table)
     names = tuple(sorted({root_of(value).name for value in narrow}))

@@ -108,9 +108,13 @@ def make_record(
             symbol for symbol in symbols if symbol.is_counted
         )
     floats, halves = _floats_of(target, options), None
-    if floats != "float32" and not symbols:
-        progress("round values to 16 bits")
-        halves = half_values(prepared.model, golden, floats)
+    if options.allow_tf32:
+        _require_tf32(target)
+    if (floats != "float32" or options.allow_tf32) and not symbols:
+        progress("round values to fewer bits")
+        # tf32 has as many bits of mantissa as float16.
+        rounded = "float16" if floats == "float32" else floats
+        halves = half_values(prepared.model, golden, rounded)
         spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
@@ -125,6 +129,7 @@ def make_record(
         accelerators=options.accelerators,
         floats=floats,
         wide=halves.wide if halves is not None else (),
+        tf32=options.allow_tf32,
         cpu_plan=options.cpu_plan,
         cache=options.cache_dir,
         progress=progress,
@@ -139,7 +144,7 @@ def make_record(
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     if target.gpu is not None:
         prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
-    if halves is not None:
+    if halves is not None and floats != "float32":
         prepared.facts["gpu_floats"] = {
             "stored_as": floats,
             "values": len(lowered.narrow),
@@ -154,6 +159,15 @@ def _floats_of(target: Target, options: BuildOptions) -> str:
     """What the target's GPU stores float32 values in."""
     on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
     return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+
+
+def _require_tf32(target: Target) -> None:
+    if target.gpu is None or "tf32_mma" not in target.gpu.features:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--allow-tf32: target {target.name} has no tensor cores for tf32",
+            hint="leave it out",
+        )
 
 
 def _larger(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

@@ -22,7 +22,16 @@ def host_source(text):
     own = own.replace("(threadgroup ", "(")  # pointers, which all are to one memory here
     own = re.sub(r"\bchar\b", "schar", own)  # signed on every machine, as Metal's is
     return "\n".join(
-        [f'#include "{HEADER}"', "typedef signed char schar;", own, *calls, head, *entries, tail, ""]
+        [
+            f'#include "{HEADER}"',
+            "typedef signed char schar;",
+            own,
+            *calls,
+            head,
+            *entries,
+            tail,
+            "",
+        ]
     )
 
 

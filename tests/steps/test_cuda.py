@@ -10,14 +10,8 @@ import subprocess
 import numpy as np
 import pytest
 from helpers.cuda import emulate, emulator_folder, host_library
-from helpers.gpu_bundles import (
-    SHAPE,
-    built,
-    cuda_text_of,
-    network,
-    reference,
-    session_of,
-)
+from helpers.gpu_bundles import built, cuda_text_of, reference, session_of
+from helpers.gpu_network import SHAPE, network
 
 from edgecomp.errors import Code, EdgecompError
 

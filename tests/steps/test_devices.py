@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 from helpers.gpu_bundles import (
-    SHAPE,
     TARGETS,
     built,
     devices_of,
-    network,
     reference,
     session_of,
     session_on_device,
 )
+from helpers.gpu_network import SHAPE, network
 from helpers.graphs import Graph
 
 from edgecomp.errors import Code, EdgecompError

@@ -8,7 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 from helpers import gpu_bundles
-from helpers.gpu_bundles import SHAPE, devices_of, network, reference, session_on_device
+from helpers.gpu_bundles import devices_of, reference, session_on_device
+from helpers.gpu_network import SHAPE, network
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 

@@ -52,6 +52,8 @@ _SHARED: tuple[Schedule, ...] = (
     moves,
 )
 
+#: Interfaces whose texts have the functions of ``halves.py``.
+_HALF_APIS = ("opencl", "cuda", "metal")
 #: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
 _OF_HALVES: tuple[Schedule, ...] = (
     tensor_product,
@@ -126,7 +128,7 @@ def half_schedules(api: str) -> tuple[Schedule, ...]:
 
 def stores_halves(api: str, name: str) -> bool:
     """Whether the schedule of a name loads and stores floats of 16 bits."""
-    return any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
+    return api in _HALF_APIS and any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
 
 
 def gpu_names(name: str) -> tuple[str, ...]:
