@@ -63,9 +63,7 @@ def weight_parts(
         weights = _digits(wide, base, count)
         biases = _digits(bias.astype(np.int64), base, count)
         starts = [np.full_like(biases[-1], _GREATEST_DIGIT)] * (count - 1) + biases[-1:]
-        if all(
-            _fits(w, b, others, greatest_x) for w, b in zip(weights, starts, strict=True)
-        ):
+        if all(_fits(w, b, others, greatest_x) for w, b in zip(weights, starts, strict=True)):
             return WeightParts(
                 base,
                 tuple(w.astype(np.int8) for w in weights),

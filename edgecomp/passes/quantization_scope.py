@@ -83,7 +83,6 @@ class InsertQdqOptions:
             return 16
         return 4 if node.name in self.four_bits and not is_depthwise(node) else 8
 
-
     def is_wide(self, node: ir.Node) -> bool:
         """Whether what a node reads is stored in 16 bits."""
         return node.name in self.wide_activations

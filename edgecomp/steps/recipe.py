@@ -251,9 +251,7 @@ def _range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[
     for block in scope.blocks:
         for value in block.input_values:
             decide(value, settings[block.node.name or ""])
-    return {
-        name: (_method(own), own.calibration_percentile) for name, own in decided.items()
-    }
+    return {name: (_method(own), own.calibration_percentile) for name, own in decided.items()}
 
 
 def _rank(own: LayerSettings) -> tuple[int, int]:
