@@ -88,7 +88,7 @@ def _product(node: ir.Node) -> BinaryProduct | None:
     if node.op_type == "Conv":
         if len(shape) != _IMAGE_RANK or node.attributes.get_int("group", 1) != 1:
             return None
-    elif len(shape) < 2 or node.attributes.get_int("transA", 0):
+    elif len(shape) < 2 or node.attributes.get_int("transA", 0) != 0:
         return None
     if negative.shape[1 if node.op_type == "Conv" else 0] < _LEAST_INPUTS:
         return None

@@ -122,7 +122,7 @@ def _weight_bytes(program: Program) -> int:
         elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
             weights = operation.inputs[1]
             if weights.dtype == "int32":  # words of signs, every other one is 0 and goes
-                constants[weights] = weights.constant.nbytes // 2
+                constants[weights] = 2 * weights.elements
                 continue
             powers = weights.constant is not None and are_powers(weights.constant)
             if powers or operation.kind.weight_bits == INT4_BITS:

@@ -44,8 +44,10 @@ class SignTile(RegisterTile):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Signs(Arithmetic):
-    """See the module. A step is one pair of words: of two LLVM would load neighbouring words of x
-    as a vector, spread them by permutations, and spill.
+    """See the module.
+
+    A step is one pair of words: of two LLVM would load neighbouring words of x as a vector, spread
+    them by permutations, and spill.
 
     Attributes:
         instructions: for one vector of columns: exclusive or, and, count, sum.
