@@ -109,7 +109,7 @@ def lower(
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
-    made = laid_out_program(model, target, name)
+    made = laid_out_program(model, target, name, is_dynamic=bool(symbols))
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
@@ -201,7 +201,7 @@ def make_dynamic(
     constants = Constants()
     constants.share(made.program)
     for variant in variants:
-        other = laid_out_program(variant.model, target, made.program.name)
+        other = laid_out_program(variant.model, target, made.program.name, is_dynamic=True)
         constants.share(other.program)
         seen.append(Seen(variant.sizes, other))
     generalize(seen)

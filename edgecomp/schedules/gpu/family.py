@@ -4,7 +4,15 @@ import dataclasses
 import functools
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation
+from edgecomp.plan.operations import (
+    Convolution,
+    Dequantize,
+    MatrixMultiply,
+    Operation,
+    Pool,
+    Quantize,
+    Reduce,
+)
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
     batch_matrix_multiply,
@@ -23,6 +31,8 @@ from edgecomp.schedules.gpu import (
 )
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
+#: Kinds whose integers are of 8 bits on a GPU.
+_OF_BYTES = (Convolution, MatrixMultiply, Pool, Reduce, Quantize, Dequantize)
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
     convolution,
@@ -48,7 +58,10 @@ class _Named:
     schedule: Schedule
 
     def match(self, operation: Operation, target: Target) -> str:
-        """As the schedule's."""
+        """As the schedule's, but for arithmetic of 16-bit integers."""
+        values = (*operation.inputs[:1], *operation.outputs)
+        if isinstance(operation.kind, _OF_BYTES) and any(v.dtype == "int16" for v in values):
+            return "16-bit integers are computed by the processor"
         return self.schedule.match(operation, target)
 
     def emit(self, operation: Operation, target: Target) -> list[KernelCall]:
