@@ -14,6 +14,7 @@ from edgecomp.options.model import ModelOptions
 from edgecomp.options.option import facts_of, fields_of, flag_of
 from edgecomp.options.precisions import (
     DYNAMIC_BITS,
+    GPU_FLOATS,
     PRECISIONS,
     SIXTEEN_BITS,
     WEIGHT_BITS,
@@ -33,6 +34,7 @@ __all__ = [
     "CheckOptions",
     "DYNAMIC_BITS",
     "DebugOptions",
+    "GPU_FLOATS",
     "DeviceOptions",
     "ImageOptions",
     "ModelOptions",

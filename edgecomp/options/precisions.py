@@ -33,6 +33,8 @@ WEIGHT_TYPES = {
     "fp8-e5m2": "float8_e5m2",
     "log2": "log2",
 }
+#: Types that a target's GPU stores activations in, by the precisions that round weights to them.
+GPU_FLOATS = {"fp16": "float16", "bf16": "bfloat16"}
 #: Bits of a weight, by the precisions whose activations are quantized while the model runs.
 DYNAMIC_BITS = {"w8a8-dynamic": 8, "w4a8-dynamic": 4}
 #: Bits of weights and of activations, by the precisions with 16-bit integers.

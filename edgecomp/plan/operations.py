@@ -26,7 +26,7 @@ from edgecomp.plan.finish import (
     Requantize,
 )
 from edgecomp.plan.sizes import Symbol
-from edgecomp.plan.values import Array, Value
+from edgecomp.plan.values import Array, Value, View
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -225,6 +225,28 @@ class Softmax:
 
     axis: int
     logarithm: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attention:
+    """``softmax(steps(alpha * q @ k^T)) @ v`` of float32, made for GPUs of what stands in a program.
+
+    inputs: values that hold q, k and v; then what ``steps`` read beside the scores, each
+        broadcast to their shape [..., M, L]. output: a value that holds the result.
+
+    Attributes:
+        q, k, v, y: [..., M, K], [..., L, K], [..., L, N] and [..., M, N]: where elements lie in
+            the inputs and in the output.
+        alpha: of the scores.
+        steps: of an Elementwise chain whose operand 0 is the scores; none for nothing.
+    """
+
+    q: View
+    k: View
+    v: View
+    y: View
+    alpha: float
+    steps: tuple[Step, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -556,6 +578,7 @@ Kind = (
     | Pool
     | Reduce
     | Softmax
+    | Attention
     | LayerNorm
     | Recurrence
     | Cumulative

@@ -101,6 +101,13 @@ def batch_product_cycles(operation: Operation, target: Target) -> float:
     return max(cycles, _traffic(operation, target))
 
 
+def packed_bytes(operation: Operation, target: Target) -> int:
+    """Of the weights of a convolution or product as its kernel reads them."""
+    arithmetic = _arithmetic(operation, target)
+    elements = operation.inputs[1].elements // arithmetic.weights_per_element
+    return elements * arithmetic.weight_bytes
+
+
 def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
     kind, weight = operation.kind, operation.inputs[1].constant
     assert isinstance(kind, (Convolution, MatrixMultiply))
