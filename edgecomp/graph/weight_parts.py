@@ -74,7 +74,7 @@ def weight_parts(
 
 def _base(greatest: int, count: int) -> int:
     """The least odd base in which ``count`` balanced digits reach a magnitude."""
-    base = 3
+    base = max(3, int((2 * greatest + 1) ** (1 / count)) // 2 * 2 - 1)
     while (base**count - 1) // 2 < greatest:
         base += 2
     return base

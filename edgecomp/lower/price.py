@@ -122,6 +122,9 @@ def _weight_bytes(program: Program, target: Target) -> int:
             constants[numbers] = -(-numbers.elements * operation.kind.bits // 8)
         elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
             weights = operation.inputs[1]
+            if weights.dtype == "int32":  # words of signs, every other one is 0 and goes
+                constants[weights] = weights.constant.nbytes // 2
+                continue
             powers = weights.constant is not None and are_powers(weights.constant)
             if powers:
                 constants[weights] = -(-weights.elements // 2)

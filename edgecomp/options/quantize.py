@@ -83,6 +83,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     calibration_percentile: float = option(
         99.99, "share of values inside the range, for --calibration-method percentile"
     )
+    range_trials: bool = option(
+        True,
+        "with the method mse, without a recipe: try other methods too, and take for each part of "
+        "the layers the one that brings the outputs nearest to float on samples that are held "
+        "back",
+    )
     num_samples: int = option(300, "calibration samples to use at most", metavar="N")
     calibration_tolerance: float = option(
         0.0,

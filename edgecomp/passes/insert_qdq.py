@@ -96,7 +96,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         scope = self.scope_of(model.graph)
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
-            affines = _affines(scope, self._ranges, self._options)
+            affines = affines_of(scope, self._ranges, self._options)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
@@ -117,7 +117,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         return "" if found.finite else f"{value.name} became infinite or NaN while calibrating"
 
 
-def _affines(
+def affines_of(
     scope: Scope, ranges: Mapping[str, Range], options: InsertQdqOptions
 ) -> dict[ir.Value, Affine]:
     """Scale and zero point of every stored value, the same within groups that share them."""
@@ -134,13 +134,14 @@ def _affines(
             for other in others:
                 parent[root(other)] = root(first)
     limits = _activation_limits(scope)
+    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
     merged: dict[ir.Value, Range] = {}
     for value in scope.stored:
-        found = _range_of(value, ranges, limits)
+        headroom = options.headroom if root(value) in wide else 1.0
+        found = _range_of(value, ranges, limits, headroom)
         if found is not None:
             known = merged.get(root(value))
             merged[root(value)] = found if known is None else known.union(found)
-    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
     return {
         value: activation_affine(
             merged[root(value)], ACTIVATION_INT16 if root(value) in wide else ACTIVATION_UINT8
@@ -171,11 +172,13 @@ def _range_of(
     value: ir.Value,
     ranges: Mapping[str, Range],
     limits: Mapping[ir.Value, tuple[float, float]],
+    headroom: float,
 ) -> Range | None:
     array = constant_array(value)
     if array is not None:
         return Range(min(0.0, float(array.min())), max(0.0, float(array.max())))
     found = ranges.get(value.name or "")
+    found = None if found is None else found.widened(headroom)
     if found is None or value not in limits:
         return found
     return found.clipped(*limits[value])

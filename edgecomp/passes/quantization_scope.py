@@ -58,6 +58,8 @@ class InsertQdqOptions:
         grouped: 4-bit weights of products with scales of groups, by name, as they are stored.
         wide_weights: names of products whose weights are stored in 16 bits.
         wide_activations: names of nodes whose inputs are stored in 16 bits.
+        headroom: what their ranges are multiplied by, within what activations allow. One bit of
+            16 keeps what lies beyond the samples.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -70,6 +72,7 @@ class InsertQdqOptions:
     grouped: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
     wide_weights: frozenset[str] = frozenset()
     wide_activations: frozenset[str] = frozenset()
+    headroom: float = 2.0
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -47,6 +47,7 @@ from edgecomp.steps.four_bits import round_four_bits
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_bias import Trial, try_bias
+from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +139,23 @@ def insert_quantization(
         before = constants_of(model)
         corrections = move_scales(model, samples.feeds, layers, options, progress)
         values = _values(model.graph, qdq, options)
-        calibration = calibrate(model, options, samples, values, progress, layers.ranges)
+        others = CANDIDATES if _chooses_ranges(options, recipe) else ()
+        calibration = calibrate(
+            model, options, samples, values, progress, layers.ranges, others
+        )
         ranges = calibration.ranges
+        tried = RangeTrial()
+        if others:
+            tried = try_ranges(
+                model,
+                calibration.samples,
+                ranges,
+                calibration.others,
+                qdq,
+                progress,
+                reference=model,
+            )
+            ranges |= tried.ranges
         choice = None
         if options.precision == "auto" and target is not None:
             progress("choose the precision of each layer")
@@ -192,6 +208,7 @@ def insert_quantization(
         "precision": options.precision,
         "calibration_method": options.calibration_method,
         **calibration.facts,
+        **_told(tried),
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
         "recipe": whole_recipe(
@@ -199,6 +216,7 @@ def insert_quantization(
             recipe,
             floats=floats,
             chosen=_left_float(model, options, layers.qdq, qdq),
+            ranges=tried.steps,
             corrected=[node.name or "" for node in model.graph if node.name in found.products],
         ).as_list(),
         **corrections,
@@ -229,6 +247,37 @@ def insert_quantization(
     )
 
 
+def _decides_by_itself(options: QuantizeOptions, recipe: Recipe) -> bool:
+    """Whether samples that are held back may decide what nobody asked for."""
+    by_recipe = options.recipe is not None or bool(recipe.steps)
+    return options.precision == "w8a8" and not options.data_free and not by_recipe
+
+
+def _chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
+    return (
+        options.range_trials
+        and options.calibration_method == "mse"
+        and _decides_by_itself(options, recipe)
+    )
+
+
+def _told(tried: RangeTrial) -> dict[str, Any]:
+    """Of the ranges, for the report."""
+    if not tried.steps:
+        return {}
+    return {
+        "ranges_chosen": {
+            "steps": [
+                {"method": method, "percentile": percentile, "layers": len(names)}
+                for (method, percentile), names in tried.steps
+            ],
+            "noise_by_mse": tried.before,
+            "noise": tried.after,
+            "held_back_samples": tried.samples,
+        }
+    }
+
+
 def worth_correcting(
     model: ir.Model,
     trained: ir.Model,
@@ -240,9 +289,7 @@ def worth_correcting(
     progress: Progress,
 ) -> Trial:
     """Products whose biases are corrected though nobody asked; none where a recipe decides."""
-    if options.bias_correction is not None or options.recipe is not None or recipe.steps:
-        return Trial()
-    if options.precision != "w8a8" or options.data_free:
+    if options.bias_correction is not None or not _decides_by_itself(options, recipe):
         return Trial()
     return try_bias(model, samples, ranges, qdq, progress, reference=trained)
 

@@ -28,6 +28,8 @@ RECIPE_PROPERTY = "edgecomp.recipe"
 _WIDE = 16
 #: Methods that weigh what clipping loses against the steps of 256 numbers.
 _OF_EIGHT_BITS = ("mse", "entropy")
+#: Methods that are chosen because they clip.
+_CLIPPING = ("percentile", "ema")
 #: Precisions without calibrated ranges (``steps.beside``).
 BESIDE = (*WEIGHT_BITS, *WEIGHT_TYPES, *DYNAMIC_BITS)
 _OTHERS = "the recipe quantizes other layers"
@@ -91,6 +93,7 @@ def whole_recipe(
     *,
     floats: bool = False,
     chosen: Sequence[str] = (),
+    ranges: Sequence[tuple[Choice, Sequence[str]]] = (),
     corrected: Sequence[str] = (),
 ) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
@@ -100,6 +103,7 @@ def whole_recipe(
         recipe: the steps behind them.
         floats: whether the model is float before the steps of the recipe.
         chosen: names of nodes that ``auto`` leaves float behind them.
+        ranges: choices that turned out to be better, with the names of the layers.
         corrected: names of products whose biases turned out to be worth a correction.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
@@ -131,8 +135,17 @@ def whole_recipe(
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
+    last += [_ranges_step(choice, names) for choice, names in ranges]
     last += [{"pass": "bias_correction", "targets": list(corrected)}] if corrected else []
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
+
+
+def _ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+    method, percentile = choice
+    arguments: dict[str, Any] = {"calibration_method": method}
+    if method == "percentile":
+        arguments["calibration_percentile"] = percentile
+    return {"pass": "quantize", "targets": list(names), "args": arguments}
 
 
 def strength_of(smooth_quant: str) -> float | None:
@@ -177,6 +190,7 @@ def choose_for_layers(
         four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
         wide_weights=frozenset(n for n, s in settings.items() if _bits(s)[0] == _WIDE),
         wide_activations=frozenset(n for n, s in settings.items() if _bits(s)[1] == _WIDE),
+        headroom=1.0 if options.calibration_method in _CLIPPING else InsertQdqOptions.headroom,
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)
@@ -185,7 +199,7 @@ def choose_for_layers(
     )
     plain = (options.calibration_method, options.calibration_percentile)
     scope = decide_scope(graph, qdq, lambda _: "")
-    ranges = _range_choices(scope, settings)
+    ranges = range_choices(scope, settings)
     smoothed: dict[float | None, set[str]] = {}
     for name, own in settings.items():
         if own.smooth_quant:
@@ -243,7 +257,7 @@ def _stays(node: ir.Node, settings: Mapping[str, LayerSettings]) -> bool:
     return bool(own.reason) or not (node.op_type == "Add" or clip_bounds(node) is not None)
 
 
-def _range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[str, Choice]:
+def range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[str, Choice]:
     """Method and percentile of every stored value, by the layers that read it.
 
     Of several readers the one whose method a later step chose decides. Where an operator that
