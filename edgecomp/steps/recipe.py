@@ -135,12 +135,13 @@ def whole_recipe(
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
-    last += [_ranges_step(choice, names) for choice, names in ranges]
+    last += [ranges_step(choice, names) for choice, names in ranges]
     last += [{"pass": "bias_correction", "targets": list(corrected)}] if corrected else []
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 
 
-def _ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+def ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+    """The step that gives what layers read ranges by another method."""
     method, percentile = choice
     arguments: dict[str, Any] = {"calibration_method": method}
     if method == "percentile":
