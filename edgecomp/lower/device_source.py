@@ -52,7 +52,8 @@ def _text(kernel: Kernel, target: Any) -> str:
 
 
 def _without_head(text: str) -> str:
-    """Drop what TVM asks of compilers for pointers to half: they are core OpenCL, and
-    ``vload_half`` with them. Kernels that compute in half say so themselves.
+    """Drop what TVM asks of compilers for pointers to half, which are core OpenCL.
+
+    Kernels that compute in half get it back.
     """
     return text[text.index("__kernel") :]

@@ -18,7 +18,6 @@ from edgecomp.schedules.cpu.steps import emit_step
 from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.maps import emit_map
-from edgecomp.schedules.gpu.places import LANES
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "elementwise"
@@ -88,7 +87,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [_pointer(value) for value in inputs],
         target,
         body,
-        most_lanes=LANES if _is_float(operation, kind) else 1,
+        most_lanes=0 if _is_float(operation, kind) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
 
