@@ -14,6 +14,7 @@ from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
+from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
@@ -28,6 +29,7 @@ from edgecomp.lower.processor_part import (
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
+from edgecomp.lower.shaders import is_for_app, with_shaders
 from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
@@ -123,6 +125,14 @@ def lower(
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
+    for_app = is_for_app(target, accelerators)
+    if for_app and not cpu_plan:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--no-cpu-plan: all that the library of a bundle for '{target.name}' can run is the "
+            "CPU plan",
+            hint="build with it: the kernels for the GPU are text beside the library",
+        )
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:
@@ -146,6 +156,9 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
+    on_cpu = program
+    if target.gpu is not None and not why_not:
+        program = fuse_attention(program, target, without, left)
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
         narrow = narrow_values(program, target, without, left, wide)
@@ -159,7 +172,9 @@ def lower(
         on_processor = processor_part(selected, why_not, left)
         if require_full_target and "gpu" in (accelerators or ("gpu",)):
             require_none_on_processor(on_processor)
-        if not why_not:
+        if for_app:
+            require_none_on_processor(on_processor, f"app's GPU code of '{target.name}'")
+        elif not why_not:
             selected = place_copies(program, selected)
 
     def compiled(done: int, total: int) -> None:
@@ -169,7 +184,7 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False, weights=weights)
+        instead = select(on_cpu, target, without, table, allow_gpu=False, weights=weights)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(
         kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
@@ -178,9 +193,12 @@ def lower(
             plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
-            plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
+            plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
+        if for_app:
+            plan = with_shaders(plan, calls, target)
+        else:
+            plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.weights = weights.finish()
-        plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     choice = _kernel_choice(selected, table)
     names = tuple(sorted({root_of(value).name for value in narrow}))

@@ -26,6 +26,8 @@ from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
+from edgecomp.schedules.gpu import winograd as gpu_winograd
+from edgecomp.schedules.gpu.family import gpu_names
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
 from edgecomp.steps.half_values import half_values
@@ -34,6 +36,9 @@ from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
 
 logger = logging.getLogger(__name__)
+
+#: Schedules by Winograd's method, the processor's and those of GPUs.
+_WINOGRAD = (winograd.NAME, *gpu_names(gpu_winograd.NAME))
 
 
 def make_record(
@@ -119,7 +124,7 @@ def make_record(
         target,
         name=name,
         require_full_target=options.require_full_target,
-        without=() if options.winograd else (winograd.NAME,),
+        without=() if options.winograd else _WINOGRAD,
         table=table,
         accelerators=options.accelerators,
         floats=floats,

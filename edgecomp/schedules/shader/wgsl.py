@@ -32,21 +32,16 @@ class Use:
     """A kernel as calls use it.
 
     Attributes:
+        entry: name of the entry point.
         symbol: of the kernel.
         bindings: number of the binding of each parameter; those that are one tensor share one.
         read_only: numbers of bindings to memory that no kernel of the dispatch writes.
     """
 
+    entry: str
     symbol: str
     bindings: tuple[int, ...]
-    read_only: frozenset[int] = dataclasses.field(default=frozenset(), compare=False)
-
-    @property
-    def entry(self) -> str:
-        """Name of the entry point."""
-        if self.bindings == tuple(range(len(self.bindings))):
-            return self.symbol
-        return f"{self.symbol}_{''.join(f'{number:x}' for number in self.bindings)}"
+    read_only: tuple[int, ...] = ()
 
 
 @functools.cache
@@ -66,7 +61,8 @@ def wgsl_source(kernels: Sequence[Kernel], uses: Iterable[Use]) -> str:
 def plain_use(kernel: Kernel) -> Use:
     """Every parameter by itself, all of them written."""
     assert kernel.record is not None
-    return Use(kernel.symbol, tuple(range(len(kernel.record.record[1]))))
+    symbol = kernel.symbol
+    return Use(symbol, symbol, tuple(range(len(kernel.record.record[1]))))
 
 
 def wgsl_text(kernel: Kernel, use: Use | None = None) -> str:
@@ -107,6 +103,7 @@ class _WgslWriter(TextWriter):
         """The text of a PrimFunc."""
         for parameter, number in zip(record[1], self._use.bindings, strict=True):
             element = dtype_of(parameter[2])
+            _element(element)  # refuses what WGSL lacks
             storage = self._storages.get(number)
             if storage is None:
                 name = f"{parameter[1]}_{self._suffix}"
@@ -123,10 +120,8 @@ class _WgslWriter(TextWriter):
         lines = []
         for number, storage in sorted(self._storages.items()):
             mode = "read" if number in self._use.read_only else "read_write"
-            lines += [
-                f"@group(0) @binding({number}) "
-                f"var<storage, {mode}> {storage.name}: {storage.declared_type()};"
-            ]
+            declared = f"{storage.name}: {storage.declared_type()}"
+            lines.append(f"@group(0) @binding({number}) var<storage, {mode}> {declared};")
         for storage in self._storages.values():
             lines += storage.helper_texts()
         x, y, z = self._sizes.values()
@@ -296,7 +291,7 @@ class _WgslWriter(TextWriter):
             raise NoTextError(f"the bits of {x.dtype} as {dtype}")
         return f"bitcast<{self.type_name(dtype)}>({x.text})"
 
-    def select(self, condition: Text, chosen: str, other: str, dtype: Dtype) -> str:
+    def select(self, condition: Text, chosen: str, other: str) -> str:
         """WGSL's function."""
         return f"select({other}, {chosen}, {condition.text})"
 
