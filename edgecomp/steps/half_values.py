@@ -1,5 +1,4 @@
-"""What a GPU's floats of 16 bits do to a model: which values they cannot hold, and how much its
-outputs may differ.
+"""What a GPU's floats of 16 bits do to a model: values they cannot hold, and how far outputs move.
 
 Both are found by running the model, as it is and with every float result rounded to 16 bits. The
 kernels of a GPU round less: what is fused into one of them stays float32.
@@ -93,7 +92,7 @@ def _wide(model: ir.Model, samples: list[dict[str, Array]], dtype: str) -> froze
 def _spread(found: Mapping[str, AnyArray], expected: Mapping[str, Array]) -> dict[str, float]:
     spread = {}
     for name, array in expected.items():
-        if array.dtype.kind != "f":
+        if "float" not in array.dtype.name:
             continue
         got = found[name].astype(np.float64)
         want = array.astype(np.float64)

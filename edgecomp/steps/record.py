@@ -107,7 +107,8 @@ def make_record(
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
         )
-    floats, halves = _floats_of(target, options), None
+    precision = str(prepared.facts.get("precision", ""))
+    floats, halves = _floats_of(target, options, precision), None
     if options.allow_tf32:
         _require_tf32(target)
     if (floats != "float32" or options.allow_tf32) and not symbols:
@@ -155,10 +156,10 @@ def make_record(
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 
-def _floats_of(target: Target, options: BuildOptions) -> str:
+def _floats_of(target: Target, options: BuildOptions, precision: str) -> str:
     """What the target's GPU stores float32 values in."""
     on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
-    return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+    return GPU_FLOATS.get(precision, "float32") if on_gpu else "float32"
 
 
 def _require_tf32(target: Target) -> None:

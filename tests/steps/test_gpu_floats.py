@@ -131,3 +131,22 @@ def test_a_device_without_arithmetic_in_half(rng, tmp_path):
         assert "has no cl_khr_fp16, which the kernels use" in str(session.device_failure)
     for name, want in vector.outputs.items():
         np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_in_float16(rng, tmp_path):
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    g = Graph()
+    weight = (rng.standard_normal((16, 8)) * 0.2).astype(np.float16)
+    x = g.input("x", (4, 16), np.float16)
+    hidden = g("Relu", g("MatMul", x, weight))
+    proto = g.proto(g("Add", g("MatMul", hidden, weight.T.copy()), np.float16(0.5)))
+    bundle = built(proto, tmp_path, "generic-opencl", cpu_plan=False)
+    assert bundle.report["facts"]["quantization"]["precision"] == "fp16"
+    given = rng.standard_normal((4, 16)).astype(np.float16)
+    with Session(bundle.library_path, weights=bundle.weights_path, plan="device") as session:
+        (found,) = session.run({"x": given}).values()
+    assert found.dtype == np.float16
+    wide = weight.astype(np.float64)
+    want = np.maximum(given @ wide, 0) @ wide.T + 0.5
+    np.testing.assert_allclose(found.astype(np.float64), want, rtol=2e-3, atol=2e-3)
