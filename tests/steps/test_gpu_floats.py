@@ -113,6 +113,13 @@ def test_values_that_do_not_fit_stay_wide(rng):
     (name,) = found.spreads[0]
     assert 0 < found.spreads[0][name] < 0.2 * np.abs(golden[0][1][name]).max()
     assert not half_values(model, golden, "bfloat16").wide
+    # Sums of products that are formed in the type take more room than the values.
+    model = ir.serde.deserialize_model(
+        onnx.shape_inference.infer_shapes(network(rng, top=2000.0))
+    )
+    golden = [(feeds, run_model(model, feeds))]
+    assert not half_values(model, golden, "float16").wide
+    assert half_values(model, golden, "float16", sums=16).wide
 
 
 def test_a_device_without_arithmetic_in_half(rng, tmp_path):
