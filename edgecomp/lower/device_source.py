@@ -20,6 +20,7 @@ _DEVICE_KERNEL = 2
 _HEAD = "#pragma OPENCL FP_CONTRACT OFF\n"
 #: In front of kernels that compute in half, which are those with the type apart from pointers.
 _HALF_HEAD = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
+_HALF_CHECK = re.compile(r"#ifdef cl_khr_fp16\n.*?#endif\n", re.DOTALL)
 _HALF = re.compile(r"\bhalf\d*\b(?! *\*)")
 
 
@@ -56,4 +57,4 @@ def _without_head(text: str) -> str:
 
     Kernels that compute in half get it back.
     """
-    return text[text.index("__kernel") :]
+    return _HALF_CHECK.sub("", text)
