@@ -29,7 +29,7 @@ from edgecomp.lower.processor_part import (
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
-from edgecomp.lower.shaders import is_for_app, with_shaders
+from edgecomp.lower.shaders import is_for_app, require_whole, with_shaders
 from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
@@ -126,13 +126,8 @@ def lower(
     """
     require_accelerators(target, accelerators)
     for_app = is_for_app(target, accelerators)
-    if for_app and not cpu_plan:
-        raise EdgecompError(
-            Code.USAGE,
-            f"--no-cpu-plan: all that the library of a bundle for '{target.name}' can run is the "
-            "CPU plan",
-            hint="build with it: the kernels for the GPU are text beside the library",
-        )
+    if for_app:
+        require_whole(target, accelerators, cpu_plan=cpu_plan)
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:

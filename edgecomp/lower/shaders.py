@@ -21,6 +21,28 @@ def is_for_app(target: Target, accelerators: Collection[str]) -> bool:
     return target.gpu.api in APP_LANGUAGES
 
 
+def require_whole(target: Target, accelerators: Collection[str], *, cpu_plan: bool) -> None:
+    """Refuse options under which one of the two plans would not be whole.
+
+    Raises:
+        EdgecompError: USAGE.
+    """
+    if not cpu_plan:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--no-cpu-plan: all that the library of a bundle for '{target.name}' can run is the "
+            "CPU plan",
+            hint="build with it: the kernels for the GPU are text beside the library",
+        )
+    if "cpu" in accelerators:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--accelerator cpu,gpu: an app's own GPU code ('{target.name}') computes the whole "
+            "model",
+            hint="--accelerator gpu, or cpu for a bundle without kernels for the GPU",
+        )
+
+
 def with_shaders(plan: Plan, calls: Sequence[KernelCall], target: Target) -> Plan:
     """The plan of the processor with that of the GPU beside it.
 

@@ -53,7 +53,7 @@ class Simulation:
             elif node.op_type == "DequantizeLinear":
                 _fold(made.graph, node)
         remove_unused(made)
-        self._runner = Runner(made, optimize=True)
+        self._runner = Runner(made)
         self.names = self._runner.names
 
     def affines(self, ranges: Mapping[str, Range]) -> dict[str, AnyArray]:

@@ -75,7 +75,7 @@ def run_webgpu_calls(calls, buffers):
         after = np.frombuffer(device.queue.read_buffer(made[argument]), np.uint8)
         assert (after[size:] == raw[size:]).all(), "wrote past the end"
         if isinstance(argument, Value):
-            results[argument] = after[:size].copy().view(argument.dtype)
+            results[argument] = after[:size].copy().view(argument.stored)
         else:
             assert (after == raw).all(), "wrote to a constant"
     return results

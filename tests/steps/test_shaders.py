@@ -76,6 +76,18 @@ def test_integers_are_those_of_the_processor(built, tmp_path, target, rng):
         np.testing.assert_array_equal(found, want)
 
 
+@pytest.mark.parametrize("target", ["webgpu", "apple-gpu"])
+def test_floats_of_16_bits_between_kernels(built, tmp_path, target, rng):
+    proto = dense_network(rng)
+    bundle = built(proto, tmp_path, target, precision="fp16")
+    model = opened(bundle, target)
+    assert model.table["requires"]["features"] == ["shader-f16"] * (target == "webgpu")
+    assert bundle.report["facts"]["gpu_floats"]["values"] >= 3
+    feeds = some(rng, (1, 3, 9, 7))
+    (found,), want = model.run(feeds).values(), reference(proto, feeds)
+    assert 0 < np.abs(found - want).max() < 2e-3 * np.abs(want).max()
+
+
 def dense_network(rng):
     """Concatenations whose parts are written where they end: a call reads and writes one tensor."""
 
@@ -145,6 +157,8 @@ def test_the_whole_model_has_to_have_kernels(built, tmp_path, rng):
     assert info.value.code is Code.FALLBACK_REFUSED
     assert "Cumulative 'n1'" in info.value.cause
     assert "--accelerator cpu" in info.value.hint
+    report = api.check(proto, ["apple-gpu"])
+    assert [c.operator for c in report.checks if c.status == "impossible"] == ["CumSum"]
     with pytest.raises(EdgecompError) as info:
         built(network(rng), tmp_path, "webgpu", cpu_plan=False)
     assert info.value.code is Code.USAGE

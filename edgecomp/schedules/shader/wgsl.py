@@ -24,6 +24,7 @@ from edgecomp.schedules.shader.writer import NoTextError, Text, TextWriter, writ
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
 _WORD_BITS, _WIDE_BITS = 32, 64
+_LANES = 4
 _NAMES = {"nearbyint": "round", "mad": "fma"}
 
 
@@ -204,6 +205,8 @@ class _WgslWriter(TextWriter):
             zero = zero if source.lanes == 1 else f"{self.type_name(source)}({zero})"
             return f"({x.text} != {zero})"
         text = x.text
+        if dtype.element == "float16" and source.element == "float32":
+            return _narrowed(text, dtype)
         if _element(source) != _element(dtype):
             text = f"{self.type_name(dtype)}({text})"
         return text if _holds(dtype, source) else self._wrapped(text, dtype)
@@ -366,6 +369,15 @@ def _holds(dtype: Dtype, source: Dtype) -> bool:
     if signed == was_signed:
         return dtype.bits >= source.bits
     return signed and dtype.bits > source.bits
+
+
+def _narrowed(text: str, dtype: Dtype) -> str:
+    """float32 to float16, rounded to nearest even."""
+    if dtype.lanes == 1:
+        return f"f16(ec_half4(vec4<f32>({text})).x)"
+    if dtype.lanes != _LANES:
+        raise NoTextError(f"{dtype} of float32")
+    return f"vec4<f16>(ec_half4({text}))"
 
 
 def _wide_comparison(left: str, operator: str, right: str) -> str:
