@@ -20,6 +20,7 @@ _DEVICE_KERNEL = 2
 _HEAD = "#pragma OPENCL FP_CONTRACT OFF\n"
 #: In front of kernels that compute in half, which are those with the type apart from pointers.
 _HALF_HEAD = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
+_HALF_CHECK = re.compile(r"#ifdef cl_khr_fp16\n.*?#endif\n", re.DOTALL)
 _HALF = re.compile(r"\bhalf\d*\b(?! *\*)")
 
 
@@ -52,7 +53,8 @@ def _text(kernel: Kernel, target: Any) -> str:
 
 
 def _without_head(text: str) -> str:
-    """Drop what TVM asks of compilers for pointers to half: they are core OpenCL, and
-    ``vload_half`` with them. Kernels that compute in half say so themselves.
+    """Drop what TVM asks of compilers for pointers to half, which are core OpenCL.
+
+    Kernels that compute in half get it back.
     """
-    return text[text.index("__kernel") :]
+    return _HALF_CHECK.sub("", text)

@@ -26,6 +26,7 @@ from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
+from edgecomp.schedules.gpu.product_kernel import HALF_RUN
 from edgecomp.schedules.gpu import winograd as gpu_winograd
 from edgecomp.schedules.gpu.family import gpu_names
 from edgecomp.schedules.tuned import table_for
@@ -107,14 +108,17 @@ def make_record(
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
         )
-    floats, halves = _floats_of(target, options), None
+    precision = str(prepared.facts.get("precision", ""))
+    floats, halves = _floats_of(target, options, precision), None
     if options.allow_tf32:
         _require_tf32(target)
     if (floats != "float32" or options.allow_tf32) and not symbols:
         progress("round values to fewer bits")
         # tf32 has as many bits of mantissa as float16.
         rounded = "float16" if floats == "float32" else floats
-        halves = half_values(prepared.model, golden, rounded)
+        in_half = floats == "float16" and target.gpu is not None and "fp16" in target.gpu.features
+        sums = HALF_RUN if in_half else 0
+        halves = half_values(prepared.model, golden, rounded, sums)
         spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
@@ -155,10 +159,10 @@ def make_record(
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 
-def _floats_of(target: Target, options: BuildOptions) -> str:
+def _floats_of(target: Target, options: BuildOptions, precision: str) -> str:
     """What the target's GPU stores float32 values in."""
     on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
-    return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+    return GPU_FLOATS.get(precision, "float32") if on_gpu else "float32"
 
 
 def _require_tf32(target: Target) -> None:
