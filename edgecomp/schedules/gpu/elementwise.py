@@ -28,10 +28,10 @@ NAME = "elementwise"
 
 #: Types that every device has.
 DTYPES = frozenset({"float32", "int32", "uint8", "int8", "bool", "int64"})
-#: Steps that call a function of the C library, which kernels of a GPU do not have.
+#: Steps that call a function of the C library, which kernels of a GPU do not have; Mod on floats.
 LIBRARY_STEPS = frozenset({"Mod", "Pow"})
 #: Steps that compute in float64 where their operands are integers.
-_WIDE_OF_INTEGERS = frozenset({"Div", "Shrink"})
+_WIDE_OF_INTEGERS = frozenset({"Shrink"})
 #: Steps that are a function of OpenCL's, on float32.
 _NATIVE = {
     name: name.lower()
@@ -49,7 +49,8 @@ def match(operation: Operation, target: Target) -> str:
     if reason or not isinstance(kind, Elementwise):
         return reason
     for step in kind.steps:
-        if step.operator in LIBRARY_STEPS:
+        is_integer = step.operator == "Mod" and step.dtype in INTEGERS
+        if step.operator in LIBRARY_STEPS and not is_integer:
             return f"operator {step.operator}"
         if step.operator in _WIDE_OF_INTEGERS and step.dtype in INTEGERS:
             return f"operator {step.operator} of {step.dtype}"

@@ -20,6 +20,7 @@ from edgecomp.schedules.gpu import (
     batch_matrix_multiply,
     convolution,
     depthwise,
+    dot_product,
     elementwise,
     gather,
     layer_norm,
@@ -46,6 +47,7 @@ _SHARED: tuple[Schedule, ...] = (
     depthwise,
     winograd,
     shared_product,
+    dot_product,
     convolution,
     matrix_multiply,
     packed_product,
@@ -68,6 +70,7 @@ _HALF_APIS = ("opencl", "cuda", "metal")
 _OF_HALVES: tuple[Schedule, ...] = (
     tensor_product,
     depthwise,
+    dot_product,
     convolution,
     matrix_multiply,
     packed_product,
