@@ -94,13 +94,14 @@ class Record:
     facts: dict[str, Any]
 
 
-def record_key(source: Any, options: BuildOptions, target: Target) -> str:
+def record_key(source: Any, options: BuildOptions, target: Target, compiler: str = "") -> str:
     """Key of a build, "" where its inputs are not all files with fixed contents.
 
     Args:
         source: the model as given to ``build``.
         options: all of the build's.
         target: resolved, so that another host is another target.
+        compiler: what the compiler of the target's GPU says about itself, "" where none is needed.
     """
     if (
         not isinstance(source, (str, pathlib.Path))
@@ -126,6 +127,7 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         _versions(),
         _own_sources(),
         contents,
+        compiler,
     ]
     text = json.dumps(facts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -68,9 +68,10 @@ def check_launch(call: KernelCall, gpu: Gpu) -> None:
 
 
 def _opencl_program(kernels: Sequence[Kernel], gpu: Gpu, _cache: pathlib.Path) -> PlanProgram:
-    from edgecomp.lower.device_source import opencl_source
+    from edgecomp.lower.device_source import extensions_of, opencl_source
 
-    return PlanProgram(opencl_source(kernels, gpu), gpu.version)
+    text = opencl_source(kernels, gpu)
+    return PlanProgram(text, gpu.version, extensions=extensions_of(text))
 
 
 def _cuda_program(kernels: Sequence[Kernel], gpu: Gpu, cache: pathlib.Path) -> PlanProgram:

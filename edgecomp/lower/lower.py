@@ -14,6 +14,7 @@ from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
+from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
@@ -86,6 +87,7 @@ def lower(
     accelerators: Collection[str] = (),
     floats: str = "float32",
     wide: Collection[str] = (),
+    tf32: bool = False,
     cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
@@ -109,6 +111,7 @@ def lower(
         floats: what the target's GPU stores float32 values in between its kernels: float16 or
             bfloat16, where the processor does not need them.
         wide: names of values that stay float32 all the same.
+        tf32: whether the GPU's products of float32 may be of tf32.
         cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
@@ -128,7 +131,7 @@ def lower(
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:
-        target = dataclasses.replace(target, floats=floats)
+        target = dataclasses.replace(target, floats=floats, tf32=tf32)
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
@@ -148,6 +151,9 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
+    on_cpu = program
+    if target.gpu is not None and not why_not:
+        program = fuse_attention(program, target, without, left)
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
         narrow = narrow_values(program, target, without, left, wide)
@@ -173,7 +179,7 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False, weights=weights)
+        instead = select(on_cpu, target, without, table, allow_gpu=False, weights=weights)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(
         kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
@@ -182,7 +188,7 @@ def lower(
             plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
-            plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
+            plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
         if for_app:
             plan = with_shaders(plan, calls, target)
         else:

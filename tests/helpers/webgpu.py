@@ -52,9 +52,9 @@ def run_webgpu_calls(calls, buffers):
 
     Behind each buffer lie bytes that kernels may read but not write.
     """
+    device = webgpu_device()
     import wgpu
 
-    device = webgpu_device()
     uses = {call.kernel.symbol: plain_use(call.kernel) for call in calls}
     text = wgsl_source([call.kernel for call in calls], uses.values())
     module = device.create_shader_module(code=text)

@@ -1,4 +1,7 @@
-"""Emits the kernel of a float32 depthwise convolution: a few columns of a channel block a tile."""
+"""Emits the kernel of a float32 depthwise convolution: a few columns of a channel block a tile.
+
+Also where several groups lie in one vector (grouped_f32.py).
+"""
 
 import dataclasses
 import math
@@ -27,6 +30,8 @@ from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 
 #: Above this many multiply-adds in a tile the kernel rows stay a loop: code size.
 _MAXIMUM_UNROLLED = 512
+#: Lanes of 128 bits.
+_QUARTER_LANES = 4
 
 
 @dataclasses.dataclass
@@ -50,6 +55,8 @@ class FloatKernel:
     """Emits one kernel.
 
     Attributes:
+        multiplier: outputs per input channel.
+        group_size: input channels that an output is made of.
         x_dtype: of x and of residuals.
         sum_dtype: of sums and packed numbers.
     """
@@ -66,11 +73,13 @@ class FloatKernel:
         self.output = operation.output
         self.residual = residual[0] if residual else None
         self.multiplier = weight.shape[0] // self.x.shape[1]
+        self.group_size = weight.shape[1]
         self.runs = windows.channel_groups(self.x.shape[1], walk)
         self.packing = depthwise.pack(self._table(kind), self.runs, self.multiplier)
         self.epilogue = self._epilogue(kind)
         dynamic = has_dynamic((*self.x.shape, *self.output.shape))
-        self.loop = None if dynamic else self._loop()
+        has_loop = not dynamic and self.group_size == 1
+        self.loop = self._loop() if has_loop else None
         if self.loop and self.loop.vectors == 1:
             self.packing = self.packing.with_block_behind()
         self.builder = KernelBuilder(target.core.isa)
@@ -97,9 +106,10 @@ class FloatKernel:
         del lanes
         return x
 
-    def _product(self, x: Expr, tap: Expr, lanes: int) -> Expr:
+    def _add(self, total: Expr, x: Expr, tap: Expr, lanes: int) -> Expr:
+        """A sum with one more product."""
         del lanes
-        return x * tap
+        return total + x * tap
 
     def build(self, name: str) -> tuple[Kernel, Dimension]:
         """Return the kernel, whose kind is ``name``, and its work items."""
@@ -214,7 +224,8 @@ class FloatKernel:
             for column in sums:
                 column.append(builder.array("sum", self.sum_dtype, lanes))
                 builder.store(column[index], ramp(0, lanes), bias)
-        if math.prod(self.window.size) * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
+        products = math.prod(self.window.size) * self.group_size
+        if products * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
             for tap_row in range(self.window.size[0]):
                 self._kernel_row(block, place, sums, tap_row)
         else:
@@ -248,10 +259,28 @@ class FloatKernel:
                 value = depthwise.spread(
                     values[vector.source], lanes, vector.phase, self.multiplier
                 )
-                for column, tap in users:
-                    product = self._product(value, taps[tap][index], lanes)
-                    total = load(sums[column][index], 0, lanes) + product
-                    builder.store(sums[column][index], ramp(0, lanes), total)
+                for number, met in enumerate(self._exchanged(value, lanes)):
+                    for column, tap in users:
+                        weight = taps[tap * self.group_size + number][index]
+                        total = load(sums[column][index], 0, lanes)
+                        total = self._add(total, met, weight, lanes)
+                        builder.store(sums[column][index], ramp(0, lanes), total)
+
+    def _exchanged(self, value: Expr, lanes: int) -> list[Expr]:
+        """A vector in all orders in which groups meet their outputs.
+
+        Elements change places in their quarters of a vector, or quarters do: each takes one
+        instruction that needs no register for the order.
+        """
+        found = [value]
+        for number in range(1, self.group_size):
+            quarters = number & ~(_QUARTER_LANES - 1)
+            within = number - quarters
+            source = found[quarters] if within else value
+            changed = depthwise.exchanged(source, lanes, within or quarters)
+            dtype = vector_dtype("float32", lanes)
+            found.append(self.builder.let("exchanged", changed, dtype))
+        return found
 
     def _finish(
         self,
@@ -303,13 +332,13 @@ class _Weights:
     def load_all(self) -> None:
         """Name every tap once, so that it stays in a register or on the stack."""
         self._start = self._emitter.builder.let("weights", self._start)
-        for tap in range(math.prod(self._emitter.window.size)):
+        for tap in range(math.prod(self._emitter.window.size) * self._emitter.group_size):
             for index in range(len(self._outputs)):
                 self._resident[tap, index] = self._named(tap, index)
 
     def row(self, tap_row: Expr) -> list[list[Expr]]:
-        """Taps of one kernel row: [column][output vector]."""
-        columns = self._emitter.window.size[1]
+        """Taps of one kernel row: [column, weights of each][output vector]."""
+        columns = self._emitter.window.size[1] * self._emitter.group_size
         resident = self._resident if isinstance(tap_row, int) else {}
 
         def get(tap: Expr, index: int) -> Expr:
