@@ -5,7 +5,7 @@ import pathlib
 
 import xxhash
 
-from edgecomp.buffers import Buffer, pieces, write_pieces
+from edgecomp.buffers import Buffer, mapped_file, pieces, write_pieces
 from edgecomp.bundle import elf, source
 from edgecomp.bundle.launch_table import table_text
 from edgecomp.bundle.runtime_files import RuntimeFiles, runtime_files
@@ -32,6 +32,11 @@ def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
     needed = max(ends, default=0) + SLACK_BYTES
     digest = xxhash.xxh64()
     path.parent.mkdir(parents=True, exist_ok=True)
+    mapped = mapped_file(plan.weights)
+    if len(plan.weights) >= needed and mapped is not None and mapped.link(path):
+        for piece in pieces(plan.weights):
+            digest.update(piece)
+        return WrittenWeights(len(plan.weights), digest.intdigest())
     with path.open("wb") as file:
         for buffer in (plan.weights, bytes(max(0, needed - len(plan.weights)))):
             for piece in pieces(buffer):
