@@ -14,6 +14,7 @@ from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
+from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
@@ -99,7 +100,7 @@ class Trials:
         }
         ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
         corrected = self._model
-        if layers.corrected or layers.rounded:
+        if layers.corrected or layers.weights_corrected or layers.rounded:
             corrected = self._model.clone()
         if layers.rounded:
             round_weights(
@@ -109,6 +110,16 @@ class Trials:
                 only=layers.rounded,
                 seed=self._options.seed,
                 known=self._rounded,
+            )
+        if layers.weights_corrected:
+            correct_weight_errors(
+                corrected,
+                self._calibration,
+                ranges,
+                layers.qdq,
+                shifts={},
+                only=layers.weights_corrected,
+                reference=self._model,
             )
         if layers.corrected and quick and self._shifts:
             self._repeat_shifts(corrected, layers)

@@ -30,6 +30,7 @@ class LayerChoices:
         qdq: for ``InsertQdqPass``.
         ranges: values whose range is chosen otherwise than the flags say.
         corrected: nodes whose biases are corrected.
+        weights_corrected: nodes whose biases are corrected by the rounding of their weights.
         equalized: nodes between which scales move.
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
@@ -43,6 +44,7 @@ class LayerChoices:
     smoothed: Mapping[float | None, frozenset[str]]
     rounded: frozenset[str]
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    weights_corrected: frozenset[str] = frozenset()
 
 
 def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
@@ -80,6 +82,7 @@ def whole_recipe(
     chosen: Sequence[str] = (),
     ranges: Sequence[tuple[Choice, Sequence[str]]] = (),
     corrected: Sequence[str] = (),
+    by_weights: bool = False,
 ) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
 
@@ -90,6 +93,7 @@ def whole_recipe(
         chosen: names of nodes that ``auto`` leaves float behind them.
         ranges: choices that turned out to be better, with the names of the layers.
         corrected: names of products whose biases turned out to be worth a correction.
+        by_weights: of what the rounding of their weights causes.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
     integer = "w4a8" if options.precision == "w4a8" else "w8a8"
@@ -118,7 +122,9 @@ def whole_recipe(
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
     last += [_ranges_step(choice, names) for choice, names in ranges]
-    last += [{"pass": "bias_correction", "targets": list(corrected)}] if corrected else []
+    if corrected:
+        arguments = {"args": {"of": "weights"}} if by_weights else {}
+        last.append({"pass": "bias_correction", "targets": list(corrected), **arguments})
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 
 
@@ -190,6 +196,7 @@ def choose_for_layers(
         smoothed={strength: frozenset(names) for strength, names in smoothed.items()},
         rounded=frozenset(n for n, s in settings.items() if s.weight_rounding != "nearest"),
         weights=weights,
+        weights_corrected=frozenset(n for n, s in settings.items() if s.weight_correction),
     )
 
 
