@@ -81,16 +81,20 @@ def build(
             chosen, _ = within_budget(model, options, progress, recipe=recipe, **given)
             return build(model, chosen, progress, **given)
     is_file_alone = all(each is None for each in given.values())
-    key = record_key(model, options, target) if is_file_alone else ""
+    key = record_key(model, options, target, _gpu_compiler(target)) if is_file_alone else ""
     record = find_record(key, options.cache_dir)
     meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
-        from edgecomp.steps.prepare import Prepared, prepare
-        from edgecomp.steps.record import make_record
+        from edgecomp.lower.compile_ahead import compiling_ahead
+
+        if TYPE_CHECKING:
+            from edgecomp.steps.prepare import Prepared
 
         def prepared_at(
             sizes: Mapping[str, int] | None = None, largest: "Prepared | None" = None
         ) -> "Prepared":
+            from edgecomp.steps.prepare import prepare
+
             return prepare(
                 model,
                 options,
@@ -103,10 +107,15 @@ def build(
                 largest=largest,
             )
 
-        with errors_about(model):
+        with errors_about(model), compiling_ahead() as ahead:
+            if options.precision == "fp32":  # calibration takes longer than what this begins
+                ahead.start()
+            from edgecomp.steps.record import make_record
+
             name = options.name or name_of(model)
+            prepared = prepared_at()
             record = make_record(
-                prepared_at(), target, options, name, progress, at_sizes=prepared_at
+                prepared, target, options, name, progress, at_sizes=prepared_at, ahead=ahead
             )
         meanwhile = keeping(key, record, options.cache_dir)
     save_recipe(record.facts, options)
@@ -500,6 +509,15 @@ def _require_by_name(*given: Any) -> None:
                 f"{type(each).__name__} in the place of another argument",
                 hint="give it by name: options=...",
             )
+
+
+def _gpu_compiler(target: Target) -> str:
+    """What the compiler that a target's GPU needs says about itself, "" where it needs none."""
+    if target.gpu is None or target.gpu.api != "cuda":
+        return ""
+    from edgecomp.lower.nvcc import nvcc_identity
+
+    return nvcc_identity()
 
 
 def _require_output_free(model: Any, options: QuantizeOptions) -> None:

@@ -5,6 +5,7 @@ with a part says ``forget``: the pages go, and come back from the file if they a
 """
 
 import io
+import math
 import mmap
 import pathlib
 import tempfile
@@ -42,16 +43,6 @@ class Spool:
     def __len__(self) -> int:
         return self._bytes
 
-    def __bool__(self) -> bool:
-        return True  # empty or not: zipfile asks whether it has a file
-
-    def tell(self) -> int:
-        """How much was written."""
-        return self._bytes
-
-    def flush(self) -> None:
-        """Nothing waits: ``zipfile`` asks for it."""
-
     def write(self, content: Any) -> int:
         """Append a buffer; pages of a mapped one are forgotten. Returns its length."""
         before = self._bytes
@@ -66,6 +57,26 @@ class Spool:
                 self._content.clear()
             self._file.write(piece)
         return self._bytes - before
+
+    def array(
+        self, offset_bytes: int, dtype: "npt.DTypeLike", shape: tuple[int, ...]
+    ) -> "npt.NDArray[Any] | None":
+        """An array that was written, mapped; None where it is in memory."""
+        import numpy as np
+
+        if self._file is None:
+            return None
+        self._file.flush()
+        count = math.prod(shape)
+        before = offset_bytes % mmap.ALLOCATIONGRANULARITY
+        length = before + count * np.dtype(dtype).itemsize
+        mapped = mmap.mmap(
+            self._file.fileno(),
+            length,
+            access=mmap.ACCESS_READ,
+            offset=offset_bytes - before,
+        )
+        return np.frombuffer(mapped, dtype, count, before).reshape(shape)
 
     def finish(self) -> Buffer:
         """The contents; nothing can be appended any more."""

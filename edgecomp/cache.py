@@ -1,12 +1,14 @@
 """Where compiled things are kept between runs, and files that appear whole or not at all."""
 
+import contextlib
 import functools
 import hashlib
 import logging
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 from edgecomp.buffers import Buffer, pieces, read_or_map
 from edgecomp.held import remove_abandoned, try_hold
@@ -20,10 +22,51 @@ _PREFIX, _SUFFIX = ".edgecomp-", ".part"
 
 def keep(path: pathlib.Path, content: Buffer) -> None:
     """Store content for ``kept``. A cache that cannot be written costs time, not the build."""
+    keep_written(path, lambda stream: stream.write(content))
+
+
+def keep_written(path: pathlib.Path, write: "Callable[[HashedStream], object]") -> None:
+    """The same of what a function writes, which needs not be there in one piece.
+
+    Args:
+        path: for ``kept``.
+        write: called with a stream.
+    """
     try:
-        write_whole(path, content, _digest(content))
+        with _whole_file(path) as file:
+            stream = HashedStream(file)
+            write(stream)
+            file.write(stream.digest())
     except OSError as error:
         _warn_once(f"{error.strerror or error}: {error.filename or path}")
+
+
+class HashedStream:
+    """A file that is written from its beginning to its end, with SHA-256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hashed = hashlib.sha256()
+        self._bytes = 0
+
+    def write(self, content: Any) -> int:
+        """Append a buffer; pages of a mapped one are forgotten. Returns its length."""
+        before = self._bytes
+        for piece in pieces(content):
+            self._hashed.update(piece)
+            self._bytes += self._file.write(piece)
+        return self._bytes - before
+
+    def tell(self) -> int:
+        """How much was written."""
+        return self._bytes
+
+    def flush(self) -> None:
+        """Nothing waits: ``zipfile`` asks for it."""
+
+    def digest(self) -> bytes:
+        """Of all that was written."""
+        return self._hashed.digest()
 
 
 def kept(path: pathlib.Path) -> bytes | None:
@@ -60,29 +103,37 @@ def write_whole(path: pathlib.Path, *contents: Buffer) -> None:
     if path.exists() and not path.is_file():  # /dev/stdout is written, never replaced
         path.write_bytes(b"".join(contents))
         return
+    with _whole_file(path) as file:
+        for content in contents:
+            for piece in pieces(content):
+                file.write(piece)
+
+
+@contextlib.contextmanager
+def _whole_file(path: pathlib.Path) -> Iterator[BinaryIO]:
     path = pathlib.Path(os.path.realpath(path))  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path.parent)
-    while not _try_write_whole(path, contents):
-        pass  # another process took the file for abandoned before it was locked
-
-
-def _try_write_whole(path: pathlib.Path, contents: Sequence[Buffer]) -> bool:
-    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}{_SUFFIX}")
+    temporary, file = _create_held(path)
     try:
-        with temporary.open("xb") as file:
-            try_hold(file.fileno())
-            for content in contents:
-                for piece in pieces(content):
-                    file.write(piece)
+        with file:
+            yield file
             file.flush()
-            if os.fstat(file.fileno()).st_nlink == 0:
-                return False
             temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return True
+
+
+def _create_held(path: pathlib.Path) -> tuple[pathlib.Path, BinaryIO]:
+    """A new file beside, locked until it is closed."""
+    while True:
+        temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{time.monotonic_ns()}{_SUFFIX}")
+        file = temporary.open("xb")
+        try_hold(file.fileno())
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()  # another process took it for abandoned before it was locked
 
 
 def trim(folder: pathlib.Path, most_bytes: int) -> None:

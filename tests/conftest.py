@@ -15,7 +15,7 @@ hypothesis.settings.register_profile(
     "edgecomp",
     deadline=None,  # the first example pays for imports and compilers
     derandomize=True,
-    max_examples=int(os.environ.get("EDGECOMP_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("EDGECOMP_EXAMPLES", "16")),
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("edgecomp")

@@ -1,13 +1,14 @@
 """Compile a bundle's sources and link its libraries and its runner."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from edgecomp.bundle import elf, runtime_files
 from edgecomp.bundle.manifest import BuildFacts
@@ -81,10 +82,15 @@ def build_libraries(
     try:
         _compile_all([*library, *runner], folder, cache, progress)
         objects = [*(job.out for job in library), *kernels]
-        compiler.link_shared(objects, facts.shared, folder, _LOADER if devices else ())
-        compiler.archive(objects, facts.static, folder)
+        libraries = _LOADER if devices else ()
         program = [*(job.out for job in runner), *objects]
-        _link_runner(program, facts.runner, compiler, folder, loads_drivers=bool(devices))
+        _all_of(
+            lambda: compiler.link_shared(objects, facts.shared, folder, libraries),
+            lambda: compiler.archive(objects, facts.static, folder),
+            lambda: _link_runner(
+                program, facts.runner, compiler, folder, loads_drivers=bool(devices)
+            ),
+        )
         return Built(
             facts,
             runtime_bytes=_loaded_bytes(folder, [job for job in library if job.cached]),
@@ -130,10 +136,23 @@ def _compile_all(
         if job.cached:
             keep(place, (folder / job.out).read_bytes())
 
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
+    with _threads() as pool:
         for done, _ in enumerate(pool.map(compile_one, jobs), 1):
             progress("compile the runtime", done, len(jobs))
+
+
+def _all_of(*actions: Callable[[], None]) -> None:
+    """Do all; raise what the first that failed raised."""
+    with _threads() as pool:
+        for done in [pool.submit(action) for action in actions]:
+            done.result()
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        yield pool
     finally:
         # After an error or a signal only those that run already are waited for.
         pool.shutdown(wait=True, cancel_futures=True)

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecomp.buffers import Buffer, BufferReader, Spool, pieces
-from edgecomp.cache import keep, kept_buffer, trim
+from edgecomp.buffers import Buffer, BufferReader, pieces
+from edgecomp.cache import HashedStream, keep_written, kept_buffer, trim
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
@@ -45,6 +45,8 @@ from edgecomp.plan.plan import (
     PlanSymbol,
     PlanTensor,
     RegionKind,
+    ShaderCall,
+    ShaderPlan,
     Storage,
 )
 from edgecomp.plan.values import Array
@@ -92,13 +94,14 @@ class Record:
     facts: dict[str, Any]
 
 
-def record_key(source: Any, options: BuildOptions, target: Target) -> str:
+def record_key(source: Any, options: BuildOptions, target: Target, compiler: str = "") -> str:
     """Key of a build, "" where its inputs are not all files with fixed contents.
 
     Args:
         source: the model as given to ``build``.
         options: all of the build's.
         target: resolved, so that another host is another target.
+        compiler: what the compiler of the target's GPU says about itself, "" where none is needed.
     """
     if (
         not isinstance(source, (str, pathlib.Path))
@@ -124,6 +127,7 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         _versions(),
         _own_sources(),
         contents,
+        compiler,
     ]
     text = json.dumps(facts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -158,7 +162,7 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
         return
     if sum(map(len, _buffers(record))) <= MOST_RECORD_BYTES:
         folder = _folder(cache)
-        keep(folder / key, _pack(record))
+        keep_written(folder / key, lambda stream: _pack(record, stream))
         trim(folder, MOST_BYTES)
 
 
@@ -260,16 +264,16 @@ def _own_sources() -> str:
     return digest.hexdigest()
 
 
-def _pack(record: Record) -> Buffer:
+def _pack(record: Record, stream: HashedStream) -> None:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
     header = {
         "plans": [_packed_plan(each) for each in plan.plans],
+        "shaders": plan.shaders and _packed_shaders(plan.shaders),
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
     }
-    stream = Spool()
     file_like: Any = stream  # it has what zipfile uses of a file
     with zipfile.ZipFile(file_like, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("header.json", json.dumps(header))
@@ -282,7 +286,6 @@ def _pack(record: Record) -> Buffer:
         for number, array in enumerate(_arrays(record.golden)):
             with archive.open(f"golden/{number}", "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
-    return stream.finish()
 
 
 def _buffers(record: Record) -> tuple[Buffer, Buffer, Buffer]:
@@ -304,7 +307,11 @@ def _unpack(content: Buffer) -> Record:
         own, *others = map(_plan, header["plans"])
         objects = {name: archive.read(f"objects/{name}") for name in header["objects"]}
         plan = dataclasses.replace(
-            own, weights=weights, objects=objects, cpu_plan=others[0] if others else None
+            own,
+            weights=weights,
+            objects=objects,
+            cpu_plan=others[0] if others else None,
+            shaders=header["shaders"] and _shaders(header["shaders"]),
         )
         numbers = iter(range(len(archive.namelist())))
 
@@ -343,6 +350,24 @@ def _packed_plan(plan: Plan) -> dict[str, Any]:
             {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
         ],
     }
+
+
+def _packed_shaders(shaders: ShaderPlan) -> dict[str, Any]:
+    return {
+        "language": shaders.language,
+        "text": shaders.text,
+        "plan": _packed_plan(shaders.plan),
+        "calls": [dataclasses.asdict(call) for call in shaders.calls],
+        "alignment_bytes": shaders.alignment_bytes,
+    }
+
+
+def _shaders(content: Mapping[str, Any]) -> ShaderPlan:
+    calls = tuple(
+        ShaderCall(call["entry"], tuple(call["tensors"]), tuple(call["is_written"]))
+        for call in content["calls"]
+    )
+    return ShaderPlan(**{**content, "plan": _plan(content["plan"]), "calls": calls})
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:

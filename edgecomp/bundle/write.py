@@ -1,5 +1,6 @@
 """Write a plan as a bundle: everything beside the final place, then one rename."""
 
+import concurrent.futures
 import importlib.metadata
 import logging
 import pathlib
@@ -25,8 +26,10 @@ from edgecomp.bundle.manifest import (
     WeightsFacts,
 )
 from edgecomp.bundle.plan_files import (
+    WEIGHTS,
     WrittenWeights,
     plan_sources,
+    shader_files,
     write_file,
     write_plan,
     write_runtime,
@@ -47,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
-WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
 #: Weights of a portable model that one file cannot hold; the model names it.
 MODEL_DATA = "model.onnx.data"
@@ -95,12 +97,18 @@ def write_bundle(
     final = pathlib.Path(directory).absolute()
     compiler = _choose_compiler(target, toolchain, required=require_library)
     keep_compiled(cache or cache_folder())
-    with staged_directory(final, force=force) as folder:
+    with (
+        staged_directory(final, force=force) as folder,
+        concurrent.futures.ThreadPoolExecutor(1) as beside,
+    ):
+        # Large files are written and hashed while compilers run.
+        hashes: dict[str, concurrent.futures.Future[str]] = {}
+        hashes[MODEL] = beside.submit(_write_hashed, folder / MODEL, model_bytes)
+        if model_data:
+            hashes[MODEL_DATA] = beside.submit(_write_hashed, folder / MODEL_DATA, model_data)
         write_runtime(folder, plan.devices)
         weights = write_weights(folder / WEIGHTS, plan)
-        write_file(folder / MODEL, model_bytes)
-        if model_data:
-            write_file(folder / MODEL_DATA, model_data)
+        hashes[WEIGHTS] = beside.submit(file_sha256, folder / WEIGHTS)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
         inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
         write_golden(folder, golden, inputs, outputs)
@@ -119,6 +127,7 @@ def write_bundle(
                 progress=progress,
             )
         _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
+        hashed = {name: future.result() for name, future in hashes.items()}
         sizes = _sizes(folder, plan, built, weights.bytes)
         _write_report(folder, plan, sizes, built.facts.note, facts)
         text = manifest.to_json(
@@ -138,13 +147,14 @@ def write_bundle(
                 passes=tuple(facts.get("passes", ())),
                 quantization=dict(facts.get("quantization", {})),
                 accuracy=dict(facts.get("accuracy", {})),
-                files=_file_facts(folder),
+                files=_file_facts(folder, hashed),
                 dynamic={
                     s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
                 },
                 counted=tuple(s.name for s in plan.symbols if s.is_counted),
                 devices=tuple(runtime_files.DEVICES[device] for device in plan.devices),
                 cpu_plan=plan.cpu_plan is not None,
+                shaders=shader_files(plan),
             )
         )
         write_file(folder / manifest.NAME, text.encode())
@@ -231,6 +241,8 @@ def _sizes(
     }
     if plan.cpu_plan:
         sizes |= _cpu_plan_sizes(plan, plan.cpu_plan)
+    if plan.shaders:
+        sizes["shaders"] = len(plan.shaders.text.encode())
     if built.facts.shared:
         sizes["runtime"] = built.runtime_bytes
         sizes["descriptor"] = built.descriptor_bytes
@@ -297,9 +309,17 @@ def _weights_facts(weights: WrittenWeights, *, embedded: bool) -> WeightsFacts:
     return WeightsFacts(WEIGHTS, weights.bytes, f"{weights.xxh64:016x}", embedded)
 
 
-def _file_facts(folder: pathlib.Path) -> dict[str, FileFacts]:
-    return {
-        path.relative_to(folder).as_posix(): FileFacts(path.stat().st_size, file_sha256(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+def _write_hashed(path: pathlib.Path, content: Buffer) -> str:
+    """SHA-256 of what was written."""
+    write_file(path, content)
+    return file_sha256(path)
+
+
+def _file_facts(folder: pathlib.Path, hashed: Mapping[str, str]) -> dict[str, FileFacts]:
+    """Of every file; some are hashed already."""
+    facts = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            facts[name] = FileFacts(path.stat().st_size, hashed.get(name) or file_sha256(path))
+    return facts

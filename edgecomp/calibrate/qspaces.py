@@ -13,10 +13,11 @@ from edgecomp.graph.integer import Affine, AnyArray, Float32Array
 #: Ranges narrower than this hold a value that is always zero.
 _SMALLEST_RANGE = 2.0**-40
 #: int32 biases keep two bits free for the sum they are added to.
-_LARGEST_BIAS = 2.0**29
+LARGEST_BIAS = 2.0**29
 #: As kernels count a weight of 4 bits 16 times (schedules/cpu/int4_code.py).
-_LARGEST_FEW_BITS_BIAS = _LARGEST_BIAS / 16
+_LARGEST_FEW_BITS_BIAS = LARGEST_BIAS / 16
 _FEW_BITS = 4
+_MANY_BITS = 16
 #: What the largest magnitude of a channel may become in 4 bits: whole numbers, so that weights that
 #: were rounded before keep their scale, and more than there are, so that some are clipped.
 _REACHES = (*range(1, 9), *np.linspace(7.5, 18.75, 31))
@@ -59,6 +60,14 @@ ACTIVATION_UINT8 = QuantizationSpace(
     symmetric=False,
     per_channel=False,
 )
+ACTIVATION_INT16 = QuantizationSpace(
+    name="int16-symmetric",
+    dtype=np.dtype(np.int16),
+    low=-32767,
+    high=32767,
+    symmetric=True,
+    per_channel=False,
+)
 WEIGHT_INT8_PER_CHANNEL = QuantizationSpace(
     name="int8-symmetric-per-channel",
     dtype=np.dtype(np.int8),
@@ -78,6 +87,15 @@ WEIGHT_INT4_PER_CHANNEL = QuantizationSpace(
     symmetric=True,
     per_channel=True,
 )
+#: 127 * 255 + 127: two balanced digits of 8 bits (graph/weight_parts.py).
+WEIGHT_INT16_PER_CHANNEL = QuantizationSpace(
+    name="int16-symmetric-per-channel",
+    dtype=np.dtype(np.int16),
+    low=-32512,
+    high=32512,
+    symmetric=True,
+    per_channel=True,
+)
 BIAS_INT32 = QuantizationSpace(
     name="int32-bias",
     dtype=np.dtype(np.int32),
@@ -92,6 +110,8 @@ def weight_space(*, per_channel: bool, bits: int = 8) -> QuantizationSpace:
     """Of the weights of products; those of 4 bits always have a scale per channel."""
     if bits == _FEW_BITS:
         return WEIGHT_INT4_PER_CHANNEL
+    if bits == _MANY_BITS:
+        return dataclasses.replace(WEIGHT_INT16_PER_CHANNEL, per_channel=per_channel)
     return WEIGHT_INT8_PER_CHANNEL if per_channel else WEIGHT_INT8
 
 
@@ -141,7 +161,7 @@ def weight_scales(
     scales = least_error_scales(moved, magnitude, space) if few else magnitude / space.high
     if bias is not None and activation_scale is not None:
         least = np.abs(bias.astype(np.float64)) / (
-            np.float64(activation_scale) * (_LARGEST_FEW_BITS_BIAS if few else _LARGEST_BIAS)
+            np.float64(activation_scale) * (_LARGEST_FEW_BITS_BIAS if few else LARGEST_BIAS)
         )
         scales = np.maximum(scales, least)
     if not space.per_channel:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: ARG002 - click gives the methods more than they need.
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -129,6 +130,8 @@ def main() -> NoReturn:
     # Graphs and kernels are millions of small objects that live to the end: looking through them
     # for cycles as often as Python does by itself takes a tenth of a build.
     gc.set_threshold(_COLLECTED_OBJECTS)
+    # And at the end, where all of them go with the process.
+    atexit.register(gc.freeze)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _terminate)

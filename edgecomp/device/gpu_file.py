@@ -15,8 +15,8 @@ from edgecomp.device.checks import check_choice, check_names, check_positive
 from edgecomp.device.target import Gpu, Target
 from edgecomp.records import RecordError
 
-APIS = ("opencl", "cuda")
-FEATURES = ("fp16", "int8_dot", "int8_mma")
+APIS = ("opencl", "cuda", "metal", "webgpu")
+FEATURES = ("fp16", "int8_dot", "int8_mma", "fp16_mma", "bf16_mma", "tf32_mma")
 _IMAGE = re.compile(r"(sm|compute)_[1-9][0-9]{1,2}")
 
 

@@ -4,6 +4,7 @@ What enters code generation is an architecture level and a list of features, nev
 the processor: two machines with the same features and caches build the same bytes.
 """
 
+import functools
 import pathlib
 import sys
 
@@ -26,6 +27,7 @@ _ZIG_TARGETS = {
 }
 
 
+@functools.cache  # a machine stays what it is, and its files take milliseconds to read
 def detect_host(
     cpuinfo: pathlib.Path = pathlib.Path("/proc/cpuinfo"),
     system: pathlib.Path = pathlib.Path("/sys/devices/system/cpu"),

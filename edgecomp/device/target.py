@@ -11,8 +11,8 @@ class Core:
 
     Attributes:
         isa: ``x86_64``, ``aarch64`` or ``armv7``.
-        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni avxvnni``
-            (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
+        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni
+            avx512vpopcntdq avxvnni`` (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
         vector_bits: width of one vector register.
         vector_registers: how many there are.
         in_order: whether the core issues in order (loads must be scheduled by the compiler).
@@ -120,18 +120,21 @@ class Gpu:
     """A graphics processor beside the processor.
 
     Attributes:
-        api: how it is driven: ``opencl`` or ``cuda``.
+        api: how it is driven: ``opencl`` or ``cuda`` by the bundle's own library, ``metal`` or
+            ``webgpu`` by an app, which gets the kernels as source text.
         version: least one of the driver's interface, 100 * major + 10 * minor.
         images: CUDA: what kernels are compiled to, ``sm_87`` for code of devices with compute
             capability 8.7, ``compute_87`` for PTX that drivers of later ones compile.
         features: what kernels may use: ``fp16 int8_dot``, and ``int8_mma``: the tensor
-            cores of compute capability 8.0 and later.
+            cores of compute capability 8.0 and later; ``fp16_mma bf16_mma tf32_mma``: theirs
+            for floats (float16 from 7.5 on).
         group_items: work items of a group that suit it.
         most_group_items: that a group may have.
         vector_bits: that one work item loads or stores at once.
         registers: of 32 bits, that a work item has while enough others run beside it.
         busy_items: work items that keep the device busy while some of them wait for memory.
         local_memory_bytes: that a group shares.
+        fast_local_memory: whether that is memory of its own, not a part of the device's.
         alignment_bytes: of parts of a buffer.
         speed: for ``--accelerator cpu,gpu``; None where nobody knows.
         name: for people.
@@ -147,6 +150,7 @@ class Gpu:
     registers: int
     local_memory_bytes: int
     alignment_bytes: int
+    fast_local_memory: bool = False
     #: 16 to 18 cores of 16 lanes, four threads each: GPUs of phones.
     busy_items: int = 1024
     speed: GpuSpeed | None = None
@@ -169,6 +173,9 @@ class Target:
         gpu: that calls run on where there are kernels for it; None for none.
         cpu: with a GPU, the name of the target whose core, board and toolchain these are.
         threads: to use when the user does not say.
+        floats: what a GPU's kernels store in the place of float32 between them, as the build
+            chooses, not the file: float32, float16 or bfloat16.
+        tf32: whether products of float32 may be of tf32's 10 bits of mantissa; the build's too.
         sources: dotted key -> where the figure comes from.
     """
 
@@ -184,6 +191,8 @@ class Target:
     gpu: Gpu | None = None
     cpu: str = ""
     threads: int = 1
+    floats: str = "float32"
+    tf32: bool = False
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def has(self, feature: str) -> bool:

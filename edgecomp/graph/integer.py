@@ -20,16 +20,17 @@ _EXACT_BITS = 24
 _MAXIMUM_STEPS = 255
 _MAXIMUM_SHIFT = 30
 _INT32_MAXIMUM = 2**31 - 1
+_INT16 = np.dtype(np.int16)
 
 
 @dataclasses.dataclass(frozen=True)
 class Affine:
-    """Meaning of stored 8-bit values: ``real = (stored - zero_point) * scale``.
+    """Meaning of stored values: ``real = (stored - zero_point) * scale``.
 
     Attributes:
         scale: float32, finite and positive.
-        zero_point: within the dtype.
-        dtype: uint8 or int8.
+        zero_point: within the dtype; 0 of int16.
+        dtype: uint8, int8 or int16.
     """
 
     scale: np.float32
@@ -45,6 +46,11 @@ class Affine:
     def highest(self) -> int:
         """Greatest stored value."""
         return int(np.iinfo(self.dtype).max)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether values have 16 bits."""
+        return self.dtype == _INT16
 
     @property
     def steps(self) -> int:
@@ -133,6 +139,22 @@ def add_weights(
     raise AssertionError("a shift below -100 always fits")
 
 
+def wide_add_weights(a: Affine, b: Affine, y: Affine, *, subtract: bool) -> AddWeights:
+    """Integer weights of a sum with 16-bit values, as fine as an int32 accumulator allows.
+
+    Raises:
+        OverflowError: when an operand's step is more than 2**100 result steps.
+    """
+    ratios = [float(np.float64(x.scale) / np.float64(y.scale)) for x in (a, b)]
+    if max(ratios) > 2.0**100:
+        raise OverflowError("the result's scale is too small for its operands")
+    for shift in range(_MAXIMUM_SHIFT, -128, -1):
+        weight_a, weight_b = (int(np.rint(np.ldexp(ratio, shift))) for ratio in ratios)
+        if weight_a * a.steps + weight_b * b.steps <= _INT32_MAXIMUM:
+            return AddWeights(weight_a, -weight_b if subtract else weight_b, shift)
+    raise AssertionError("a shift below -100 always fits")
+
+
 def clamp_bounds(
     affine: Affine, low: float = -np.inf, high: float = np.inf
 ) -> tuple[int, int]:
@@ -144,15 +166,17 @@ def clamp_bounds(
     return bounds[0], bounds[1]
 
 
-def requantize(accumulator: AnyArray, r: Requantization) -> AnyArray:
+def requantize(accumulator: AnyArray, r: Requantization, *, is_wide: bool = False) -> AnyArray:
     """Stored values of int32 accumulators.
 
     Args:
         accumulator: whole numbers of any dtype that holds them exactly; the multiplier's
             channels are its last dimension.
         r: what to apply.
+        is_wide: whether they may be beyond int32.
     """
-    check_accumulator(accumulator)
+    if not is_wide:
+        check_accumulator(accumulator)
     scaled = accumulator.astype(np.float32) * r.multiplier
     low, high = np.float32(r.low - r.zero_point), np.float32(r.high - r.zero_point)
     clamped = np.minimum(np.maximum(scaled, low), high)

@@ -15,7 +15,7 @@ from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.windows import Window
 
 WeightArray = npt.NDArray[np.int8] | npt.NDArray[np.int16]
-Int32Array = npt.NDArray[np.int32]
+BiasArray = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class QuantizedTensor:
     """A stored tensor with its meaning.
 
     Attributes:
-        value: holds the stored 8-bit numbers.
+        value: holds the stored numbers of 8 or 16 bits.
         affine: what they mean.
         constant: the stored numbers where they are constant, else None.
     """
@@ -76,24 +76,27 @@ class IntegerProduct(IntegerOperator):
     """Conv, Gemm or MatMul with constant weights: ``acc = sum((x - z_x) * w) + b``.
 
     Attributes:
-        weight: int8, or int16 in [-255, 255]: [M, C/groups, taps...] of a Conv, else [K, N].
-        bias: int32 [M] or [N]; zeros where the model has none. Does not contain the term
-            ``-z_x * sum(w)``, which fits in int32 with it.
+        weight: int8, or int16: [M, C/groups, taps...] of a Conv, else [K, N].
+        bias: int32 [M] or [N], int64 where ``is_wide``; zeros where the model has none. Does not
+            contain the term ``-z_x * sum(w)``, which fits in int32 with it.
         groups: of a Conv, else 1.
         window: of a Conv, else None.
         requantization: to the stored result, None where the result stays float.
         multiplier: float32 [1] or [channels]: ``s_x * s_w / s_y`` with a requantization, else
             ``s_x * s_w``.
         weight_bits: 4 where the model stores the weights so, else 8.
+        is_wide: whether activations or weights are stored in 16 bits, and the accumulator may
+            be beyond int32.
     """
 
     weight: WeightArray
-    bias: Int32Array
+    bias: BiasArray
     groups: int
     window: Window | None
     requantization: Requantization | None
     multiplier: Float32Array
     weight_bits: int = 8
+    is_wide: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

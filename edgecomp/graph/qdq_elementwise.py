@@ -11,6 +11,7 @@ from edgecomp.graph.integer import (
     average_multiplier,
     lookup_table,
     requantize_multiplier,
+    wide_add_weights,
 )
 from edgecomp.graph.integer_operators import (
     IntegerAverage,
@@ -31,16 +32,21 @@ from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.unary import unary_function, variable_input
 from edgecomp.graph.windows import window_of
 
+#: The largest number of 16-bit values whose sum is sure to fit in int32.
+_MAXIMUM_WIDE_COUNT = (2**31 - 1) // 2**15
+
 
 def _sum(node: ir.Node) -> IntegerOperator:
     if is_function(node):
         return _function(node)
     a, b = (activation_of(value) for value in node.inputs)
     ending = required_ending(node.outputs[0])
-    weights = add_weights(
-        a.affine.scale, b.affine.scale, ending.output.affine.scale,
-        subtract=node.op_type == "Sub",
-    )  # fmt: skip
+    affines = (a.affine, b.affine, ending.output.affine)
+    subtracts = node.op_type == "Sub"
+    if any(affine.is_wide for affine in affines):
+        weights = wide_add_weights(*affines, subtract=subtracts)
+    else:
+        weights = add_weights(*(affine.scale for affine in affines), subtract=subtracts)
     return IntegerSum(
         node=node, nodes=(node, *ending.nodes), inputs=(a, b), output=ending.output,
         result=ending.output.value, weights=weights,
@@ -68,6 +74,11 @@ def _average(node: ir.Node) -> IntegerAverage:
     assert shape is not None
     count = average_count(node)
     ending = required_ending(node.outputs[0])
+    if x.affine.is_wide or ending.output.affine.is_wide:
+        if node.op_type == "AveragePool":
+            raise Refusal("averages over windows of 16-bit values have no integer form")
+        if count > _MAXIMUM_WIDE_COUNT:
+            raise Refusal("its accumulator could overflow int32")
     multiplier = average_multiplier(x.affine.scale, count, ending.output.affine.scale)
     window, axes = None, None
     if node.op_type == "AveragePool":
@@ -88,6 +99,8 @@ def _function(node: ir.Node) -> StoredTable:
         raise Refusal("it is no function of one variable")
     x = activation_of(variable_input(node))
     ending = required_ending(node.outputs[0])
+    if x.affine.is_wide or ending.output.affine.is_wide:
+        raise Refusal("functions of 16-bit values are computed in float32")
     table = lookup_table(function, x.affine, ending.output.affine, ending.low, ending.high)
     return StoredTable(
         node=node, nodes=(node, *ending.nodes), inputs=(x,), output=ending.output,

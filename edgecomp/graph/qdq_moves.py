@@ -15,6 +15,7 @@ from edgecomp.graph.integer_operators import (
 )
 from edgecomp.graph.integer_rules import MAXIMUMS, MOVES
 from edgecomp.graph.qdq_tensors import (
+    Ending,
     Refusal,
     activation_of,
     quantize_affine,
@@ -38,7 +39,7 @@ def _move(node: ir.Node) -> StoredMove:
             continue
         ending = required_ending(value)
         outputs.append(ending.output)
-        tables.append(move_table(x.affine, ending.output.affine, ending.low, ending.high))
+        tables.append(_table(x, ending))
         nodes.extend(ending.nodes)
     first = next((output for output in outputs if output is not None), None)
     if first is None:
@@ -54,9 +55,7 @@ def _concat(node: ir.Node) -> StoredConcat:
     shape = static_shape(node.inputs[0])
     assert shape is not None
     ending = required_ending(node.outputs[0])
-    tables = tuple(
-        move_table(x.affine, ending.output.affine, ending.low, ending.high) for x in inputs
-    )
+    tables = tuple(_table(x, ending) for x in inputs)
     return StoredConcat(
         node=node, nodes=(node, *ending.nodes), inputs=inputs, output=ending.output,
         result=ending.output.value, tables=tables,
@@ -81,10 +80,22 @@ def _maximum(node: ir.Node) -> StoredMaximum:
     )  # fmt: skip
 
 
+def _table(x: QuantizedTensor, ending: Ending) -> AnyArray | None:
+    """What stored values become when they move; None where they stay as they are."""
+    affine = ending.output.affine
+    if not (x.affine.is_wide or affine.is_wide):
+        return move_table(x.affine, affine, ending.low, ending.high)
+    if affine != x.affine or ending.bounded:
+        raise Refusal("its 16-bit result has another scale or range than its input")
+    return None
+
+
 def change_scale(node: ir.Node) -> StoredTable:
     """A QuantizeLinear that directly reads a DequantizeLinear."""
     x = activation_of(node.inputs[0])
     affine = quantize_affine(node)
+    if x.affine.is_wide or affine.is_wide:
+        raise Refusal("16-bit values change their scale in float32")
     output = QuantizedTensor(node.outputs[0], affine)
     return StoredTable(
         node=node, nodes=(node,), inputs=(x,), output=output, result=output.value,

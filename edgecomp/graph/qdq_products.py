@@ -14,7 +14,7 @@ from edgecomp.graph.integer import (
     requantize_multiplier,
 )
 from edgecomp.graph.integer_operators import (
-    Int32Array,
+    BiasArray,
     IntegerProduct,
     QuantizedTensor,
     WeightArray,
@@ -24,13 +24,16 @@ from edgecomp.graph.qdq_tensors import (
     activation_of,
     dequantized_constant,
     ending_of,
+    stores_wide,
     weight_bits_of,
     weight_of,
 )
 from edgecomp.graph.shapes import static_shape
+from edgecomp.graph.weight_parts import weight_parts
 from edgecomp.graph.windows import Window, window_of
 
 _INT32_MAXIMUM = 2**31 - 1
+_LARGEST_WIDE_BIAS = 2**52
 # A bias scale this close to s_x * s_w was computed as their product in another order.
 _SCALE_TOLERANCE = 1e-5
 
@@ -41,7 +44,7 @@ def _convolution(node: ir.Node) -> IntegerProduct:
     shape = static_shape(node.inputs[0])
     assert shape is not None
     window = window_of(node, shape, weight.shape[2:])
-    bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, len(weight))
+    bias = _bias(node, _input(node, 2), x, scale, len(weight))
     groups = node.attributes.get_int("group", 1)
     return _product(node, (node,), x, weight, scale, bias, groups=groups, window=window)
 
@@ -52,7 +55,7 @@ def _gemm(node: ir.Node) -> IntegerProduct:
     weight, scale = weight_of(node.inputs[1], 0 if transposed else 1)
     if transposed:
         weight = weight.T.copy()
-    bias = _bias(node.inputs[2] if len(node.inputs) > 2 else None, x, scale, weight.shape[1])
+    bias = _bias(node, _input(node, 2), x, scale, weight.shape[1])
     return _product(node, (node,), x, weight, scale, bias)
 
 
@@ -60,7 +63,7 @@ def _matrix_multiply(node: ir.Node) -> IntegerProduct:
     x = _variable(node)
     weight, scale = weight_of(node.inputs[1], 1)
     add, bias_value = following_bias(node, weight.shape[1])
-    bias = _bias(bias_value, x, scale, weight.shape[1])
+    bias = _bias(node, bias_value, x, scale, weight.shape[1])
     nodes = (node,) if add is None else (node, add)
     return _product(node, nodes, x, weight, scale, bias)
 
@@ -93,10 +96,25 @@ def _variable(node: ir.Node) -> QuantizedTensor:
     return x
 
 
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if len(node.inputs) > index else None
+
+
+def _is_wide(node: ir.Node, x: QuantizedTensor) -> bool:
+    return x.affine.is_wide or stores_wide(node.inputs[1])
+
+
 def _bias(
-    value: ir.Value | None, x: QuantizedTensor, scale: Float32Array, channels: int
-) -> Int32Array:
-    """int32 [channels] in units of ``s_x * s_w``; a bias in other units is rounded to them."""
+    node: ir.Node,
+    value: ir.Value | None,
+    x: QuantizedTensor,
+    scale: Float32Array,
+    channels: int,
+) -> BiasArray:
+    """int32 [channels] in units of ``s_x * s_w``; a bias in other units is rounded to them.
+
+    int64 where accumulators may be beyond int32.
+    """
     if value is None:
         return np.zeros(channels, np.int32)
     unit = np.float64(x.affine.scale) * scale.astype(np.float64)
@@ -113,9 +131,11 @@ def _bias(
         steps = np.rint(real / unit)
     if steps.size not in (1, channels):
         raise Refusal("its bias is not one number per channel")
-    if not np.isfinite(steps).all() or (np.abs(steps) > _INT32_MAXIMUM).any():
-        raise Refusal("its bias does not fit in int32")
-    return np.broadcast_to(steps, (channels,)).astype(np.int32)
+    is_wide = _is_wide(node, x)
+    most = _LARGEST_WIDE_BIAS if is_wide else _INT32_MAXIMUM
+    if not np.isfinite(steps).all() or (np.abs(steps) > most).any():
+        raise Refusal(f"its bias does not fit in {'the' if is_wide else 'int32'} accumulator")
+    return np.broadcast_to(steps, (channels,)).astype(np.int64 if is_wide else np.int32)
 
 
 def _product(
@@ -124,7 +144,7 @@ def _product(
     x: QuantizedTensor,
     weight: WeightArray,
     scale: Float32Array,
-    bias: Int32Array,
+    bias: BiasArray,
     *,
     groups: int = 1,
     window: Window | None = None,
@@ -134,7 +154,11 @@ def _product(
     ``nodes`` are the operator and, for a MatMul, the Add of its bias; ``weight`` is [M, ...]
     with a window, else [K, N]; ``scale`` is the weights'.
     """
-    _check_range(weight, bias, channel_axis=0 if window else 1)
+    is_wide, channel_axis = _is_wide(node, x), 0 if window else 1
+    if is_wide:
+        _check_parts(weight, bias, channel_axis, x)
+    else:
+        _check_range(weight, bias, channel_axis)
     real, bits = nodes[-1].outputs[0], weight_bits_of(node.inputs[1])
     ending = ending_of(real)
     if ending is None:
@@ -142,6 +166,7 @@ def _product(
             node=node, nodes=nodes, inputs=(x,), output=None, result=real, weight=weight,
             bias=bias, groups=groups, window=window, requantization=None,
             multiplier=float_multiplier(x.affine.scale, scale), weight_bits=bits,
+            is_wide=is_wide,
         )  # fmt: skip
     affine = ending.output.affine
     multiplier = requantize_multiplier(x.affine.scale, scale, affine.scale)
@@ -151,11 +176,24 @@ def _product(
         requantization=Requantization(
             multiplier, affine.zero_point, ending.low, ending.high, affine.dtype
         ),
-        multiplier=multiplier, weight_bits=bits,
+        multiplier=multiplier, weight_bits=bits, is_wide=is_wide,
     )  # fmt: skip
 
 
-def _check_range(weight: WeightArray, bias: Int32Array, channel_axis: int) -> None:
+def _check_parts(
+    weight: WeightArray, bias: BiasArray, channel_axis: int, x: QuantizedTensor
+) -> None:
+    """Refuse where no parts of the weights have accumulators in int32, whatever the zero point."""
+    greatest = 32768 if x.affine.is_wide else 255
+    start = np.abs(bias)
+    if not x.affine.is_wide:
+        others = tuple(d for d in range(weight.ndim) if d != channel_axis)
+        start = start + greatest * np.abs(weight.astype(np.int64)).sum(axis=others)
+    if weight_parts(weight, start, channel_axis, greatest) is None:
+        raise Refusal("its accumulator could overflow the parts of its weights")
+
+
+def _check_range(weight: WeightArray, bias: BiasArray, channel_axis: int) -> None:
     """Refuse where an accumulator, with or without its zero point term, could leave int32."""
     others = tuple(d for d in range(weight.ndim) if d != channel_axis)
     reach = np.abs(weight.astype(np.int64)).sum(axis=others) * 255 + np.abs(

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -31,7 +32,7 @@ class Reader:
         program: what was read so far.
         activation_dtype: how the target stores 8-bit activations (uint8 or int8). A stored
             value of the other dtype is moved by 128 when it comes in and goes out; in between
-            all zero points are in the target's range.
+            all zero points are in the target's range. 16-bit activations are int16 everywhere.
     """
 
     def __init__(
@@ -86,11 +87,12 @@ class Reader:
         if known is None:
             name = source.name or "value"
             meaning = self.quantization(tensor.affine)
-            known = self.new_value(name, tensor.shape, self.activation_dtype, meaning)
+            dtype = self.storage_dtype(tensor.affine.dtype)
+            known = self.new_value(name, tensor.shape, dtype.name, meaning)
             self._stored[source] = known
             if tensor.constant is not None:
                 moved = tensor.constant.astype(np.int32) + self.storage_shift(tensor.affine)
-                known.constant = moved.astype(self.activation_dtype)
+                known.constant = moved.astype(dtype)
             elif source in self._values:
                 self._move(self._values[source], known, source)
         return known
@@ -107,9 +109,13 @@ class Reader:
             self._other_meanings[key] = copy
         return self._other_meanings[key]
 
+    def storage_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """How the target stores activations that the model has in a dtype."""
+        return dtype if dtype.itemsize > 1 else np.dtype(self.activation_dtype)
+
     def storage_shift(self, affine: Affine) -> int:
         """What storage adds to the stored numbers of the model: 0, 128 or -128."""
-        return int(np.iinfo(self.activation_dtype).min) - affine.lowest
+        return int(np.iinfo(self.storage_dtype(affine.dtype)).min) - affine.lowest
 
     def quantization(self, affine: Affine) -> Quantization:
         """Scale and zero point of a value in the target's storage dtype."""

@@ -10,13 +10,14 @@ from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
-from edgecomp.lower.spool_constants import ConstantSpool
+from edgecomp.lower.plan_weights import PlanWeights
+from edgecomp.lower.take_constants import ConstantTaker, Taken
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
 from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.gpu.family import gpu_schedules
+from edgecomp.schedules.gpu.family import gpu_schedules, half_schedules
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -56,6 +57,7 @@ def select(
     *,
     allow_gpu: bool = True,
     left: Mapping[Operation, str] | None = None,
+    weights: PlanWeights | None = None,
 ) -> list[Selected]:
     """Choose a schedule for each operation that makes calls.
 
@@ -66,42 +68,44 @@ def select(
         table: measured kernels of the target.
         allow_gpu: whether the target's GPU takes what it has schedules for.
         left: what of that it does not take, with the reason.
+        weights: take the calls' constants, so that they leave memory.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED listing every operation that none takes,
             DIMENSION_FREE listing those of dynamic sizes.
     """
-    selected: list[Selected] = []
     unclaimed: _Refused = []
     undynamic: _Refused = []
-    spool = ConstantSpool()
-    for operation in program.operations:
-        if isinstance(operation.kind, Reinterpret):
-            continue
-        emit = not unclaimed and not undynamic
-        if is_dynamic_operation(operation):
-            chosen, refusals = _choose_dynamic(operation, target, emit=emit)
-            undynamic += [(operation, refusals)] if refusals else []
-        else:
-            chosen, refusals = _choose(
-                operation,
-                target,
-                without,
-                table,
-                emit=emit,
-                allow_gpu=allow_gpu,
-                why_left=(left or {}).get(operation, ""),
-            )
-            unclaimed += [(operation, refusals)] if refusals else []
-        if chosen is not None:
-            selected.append(dataclasses.replace(chosen, calls=spool.move(chosen.calls)))
-            for value in operation.inputs:
-                forget(value.constant)
-    if undynamic:
-        raise _undynamic(undynamic)
-    if unclaimed:
-        raise _unclaimed(unclaimed, target)
-    return selected
+    selected: list[tuple[Selected, Taken]] = []
+    with ConstantTaker(weights) as taker:
+        for operation in program.operations:
+            if isinstance(operation.kind, Reinterpret):
+                continue
+            emit = not unclaimed and not undynamic
+            if is_dynamic_operation(operation):
+                chosen, refusals = _choose_dynamic(operation, target, emit=emit)
+                undynamic += [(operation, refusals)] if refusals else []
+            else:
+                chosen, refusals = _choose(
+                    operation,
+                    target,
+                    without,
+                    table,
+                    emit=emit,
+                    allow_gpu=allow_gpu,
+                    why_left=(left or {}).get(operation, ""),
+                )
+                unclaimed += [(operation, refusals)] if refusals else []
+            if chosen is not None:
+                taken = taker.take(chosen.calls)
+                selected.append((dataclasses.replace(chosen, calls=[]), taken))
+                for value in operation.inputs:
+                    forget(value.constant)
+        if undynamic:
+            raise _undynamic(undynamic)
+        if unclaimed:
+            raise _unclaimed(unclaimed, target)
+        return [dataclasses.replace(chosen, calls=taken()) for chosen, taken in selected]
 
 
 def _choose_dynamic(
@@ -194,7 +198,8 @@ def find_gpu_schedule(
 ) -> tuple[Schedule | None, list[str]]:
     """The first schedule of the target's GPU that claims an operation, and why others do not."""
     assert target.gpu is not None
-    return find_schedule(operation, target, without, gpu_schedules(target.gpu.api))
+    family = gpu_schedules if target.floats == "float32" else half_schedules
+    return find_schedule(operation, target, without, family(target.gpu.api))
 
 
 def find_schedule(

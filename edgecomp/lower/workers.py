@@ -48,29 +48,34 @@ def forked(
     pool = concurrent.futures.ProcessPoolExecutor(
         min(workers, count),
         multiprocessing.get_context("fork"),
-        initializer=_start,
+        initializer=begin_child,
         initargs=(os.getpid(),),
     )
     try:
-        with _signals_held():
+        with signals_held():
             futures = {pool.submit(_call, index): index for index in range(count)}
         yield (
             (futures[future], future.result())
             for future in concurrent.futures.as_completed(futures)
         )
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise EdgecompError(
-            Code.OUT_OF_MEMORY,
-            "the system stopped a process that was compiling, most often because memory ran out",
-            hint="close other programs and build again: what was compiled is kept",
-        ) from error
+        raise out_of_memory() from error
     finally:
         _function = None
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def out_of_memory() -> EdgecompError:
+    """That a process which compiled is gone."""
+    return EdgecompError(
+        Code.OUT_OF_MEMORY,
+        "the system stopped a process that was compiling, most often because memory ran out",
+        hint="close other programs and build again: what was compiled is kept",
+    )
+
+
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
+def signals_held() -> Iterator[None]:
     """Signals that end the program wait until the processes are forked.
 
     What a signal handler raises inside of the functions that Python runs around a fork is
@@ -100,7 +105,12 @@ def _call(index: int) -> Any:
     return _function(index)
 
 
-def _start(parent: int) -> None:
+def begin_child(parent: int) -> None:
+    """What a process does first that was forked: it is quiet, and ends with its parent.
+
+    Args:
+        parent: its number, as that process knows it.
+    """
     # The parent's handlers would raise in the middle of the pool's locks; Ctrl-C reaches the
     # whole group of processes, and the parent is the one that ends the work.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -4,7 +4,12 @@ import dataclasses
 import math
 
 from edgecomp.options.option import check_choice, option, set_field, usage
-from edgecomp.options.precisions import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES
+from edgecomp.options.precisions import (
+    DYNAMIC_BITS,
+    SIXTEEN_BITS,
+    WEIGHT_BITS,
+    WEIGHT_TYPES,
+)
 from edgecomp.options.quantize import QuantizeOptions
 
 METRIC_DIRECTIONS = ("higher-better", "lower-better")
@@ -67,7 +72,13 @@ class BudgetOptions(QuantizeOptions):
             return
         if self.precision == "fp32" and self.recipe is None:
             set_field(self, "precision", "w8a8")
-        if self.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES, "w4a8"):
+        if self.precision in (
+            *DYNAMIC_BITS,
+            *WEIGHT_BITS,
+            *WEIGHT_TYPES,
+            *SIXTEEN_BITS,
+            "w4a8",
+        ):
             raise usage(
                 "precision",
                 f"with a budget every layer gets a precision of its own, not {self.precision}",

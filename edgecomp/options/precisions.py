@@ -1,11 +1,14 @@
 """What numbers a model can be compiled to, and what is stored how in each."""
 
-#: What numbers a model is compiled to, with the names other tools give it. a16 are floats, as where
-#: language models are quantized, not 16-bit integers (docs/quantization.md).
+#: What numbers a model is compiled to, with the names other tools give it. Without "-int" a16 are
+#: floats, as where language models are quantized, not 16-bit integers (docs/quantization.md).
 PRECISIONS = {
     "fp32": ("float32", "f32"),
     "w8a8": ("int8", "8a8w", "static_wi8_ai8"),
     "w4a8": ("8a4w",),
+    "w8a16-int": ("16a8w", "int16x8", "static_wi8_ai16"),
+    "w16a16-int": ("w16a16", "16a16w"),
+    "w16a8": ("8a16w", "w16a8-int"),
     "w8a8-dynamic": ("8da8w",),
     "w4a8-dynamic": ("8da4w",),
     "auto": (),
@@ -30,7 +33,11 @@ WEIGHT_TYPES = {
     "fp8-e5m2": "float8_e5m2",
     "log2": "log2",
 }
+#: Types that a target's GPU stores activations in, by the precisions that round weights to them.
+GPU_FLOATS = {"fp16": "float16", "bf16": "bfloat16"}
 #: Bits of a weight, by the precisions whose activations are quantized while the model runs.
 DYNAMIC_BITS = {"w8a8-dynamic": 8, "w4a8-dynamic": 4}
+#: Bits of weights and of activations, by the precisions with 16-bit integers.
+SIXTEEN_BITS = {"w8a16-int": (8, 16), "w16a16-int": (16, 16), "w16a8": (16, 8)}
 #: Where a portable model keeps what was lost in each layer, as JSON.
 WEIGHTS_PROPERTY = "edgecomp.weights"

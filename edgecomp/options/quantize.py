@@ -13,7 +13,13 @@ from edgecomp.options.option import (
     set_field,
     usage,
 )
-from edgecomp.options.precisions import DYNAMIC_BITS, PRECISIONS, WEIGHT_BITS, WEIGHT_TYPES
+from edgecomp.options.precisions import (
+    DYNAMIC_BITS,
+    PRECISIONS,
+    SIXTEEN_BITS,
+    WEIGHT_BITS,
+    WEIGHT_TYPES,
+)
 
 WEIGHT_METHODS = {"rtn": ("round-to-nearest",), "gptq": ()}
 WEIGHT_RANGES = ("minmax", "mse")
@@ -28,7 +34,7 @@ WEIGHT_ROUNDINGS = ("nearest", "adaround")
 #: How recipes are written; TOML is only read.
 RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 
-_WITH_ACTIVATIONS = ("w8a8", "w4a8", "auto")
+_WITH_ACTIVATIONS = ("w8a8", "w4a8", *SIXTEEN_BITS, "auto")
 _SEED_LIMIT = 2**32
 #: Kernels read groups of weights in words of 32 bits, 16 weights at 2 bits each.
 _LEAST_GROUP = 16
@@ -45,7 +51,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     precision: str = option(
         "fp32",
         "fp32: as trained; w8a8: 8-bit weights and activations; w4a8: the same with 4-bit weights, "
-        "but for depthwise convolutions; w8a8-dynamic, w4a8-dynamic: matrix products alone, whose "
+        "but for depthwise convolutions; w8a16-int, w16a16-int, w16a8: w8a8 with 16-bit integers as "
+        "activations, as both or as weights; w8a8-dynamic, w4a8-dynamic: matrix products alone, whose "
         "activations are quantized while the model runs; auto: w8a8 where it makes "
         "the model faster on --target, other layers stay float; fp16, bf16, fp8 (E4M3), "
         "fp8-e5m2: weights of all products and tables as such floats, widened in registers, "
@@ -103,8 +110,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     group_size: int | None = option(
         None,
         "inputs of a layer whose weights of few bits share a scale, a multiple of 16 that divides "
-        "the inputs of every layer, or -1 for one scale per output, as by default for binary; "
-        "for others it is 64, where the last group may be smaller",
+        "the inputs of every layer, or -1 for one scale per output, as by default for binary and "
+        "w4a8; for others it is 64, where the last group may be smaller",
         metavar="N",
     )
     symmetric: bool = option(True, "weights of few bits have no zero points")
@@ -239,7 +246,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             "weight_ranges": self.weight_ranges != "mse",
         }
         if self.precision == "w4a8":
-            given["method"] = False
+            given["method"] = given["group_size"] = False
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):
                 raise usage(

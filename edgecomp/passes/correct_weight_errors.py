@@ -26,6 +26,9 @@ from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions, weight_channel_axis
 from edgecomp.passes.scales.apply import as_matrix
 
+#: Weights of fewer bits have scales by group, and methods of their own that make up for them.
+_BITS = 8
+
 
 def correct_weight_errors(
     model: ir.Model,
@@ -52,7 +55,9 @@ def correct_weight_errors(
     nodes = [
         block.node
         for block in scope.blocks
-        if block.is_product and (only is None or block.node.name in only)
+        if block.is_product
+        and options.weight_bits(block.node) == _BITS
+        and (only is None or block.node.name in only)
     ]
     trained = {node.name: node for node in (reference or model).graph}
     means = _means(reference or model, samples, nodes)
@@ -74,9 +79,7 @@ def _lost(node: ir.Node, trained: ir.Node, options: InsertQdqOptions) -> AnyArra
     assert weight is not None
     assert wanted is not None
     axis = weight_channel_axis(node)
-    space = weight_space(
-        per_channel=options.is_per_channel(node), bits=options.weight_bits(node)
-    )
+    space = weight_space(per_channel=options.is_per_channel(node))
     scales = weight_scales(weight, axis, space)
     form = [1] * weight.ndim
     form[axis] = -1

@@ -11,17 +11,25 @@ zero point on both sides, as do all inputs and the output of a Concat. Every Deq
 has one reader, so that any runtime recognizes the operators. The last product before the end
 keeps its float result.
 
+Layers may have 16-bit weights, and read 16-bit activations, both symmetric. A value that layers
+of both kinds read is stored in 16 bits for all of them. Biases beside 16-bit weights stay float:
+int32 would not hold them.
+
 Not quantized: what ``passes.quantization_scope`` refuses, with its reason.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.qspaces import (
+    ACTIVATION_INT16,
+    ACTIVATION_UINT8,
+    LARGEST_BIAS,
     QuantizationSpace,
     activation_affine,
     store_bias,
@@ -33,8 +41,10 @@ from edgecomp.calibrate.qspaces import (
 from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.edit import remove_unused
+from edgecomp.graph.grouped_scales import common_unit
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.packed_weights import PackedWeights, is_turned
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, finish
 from edgecomp.passes.quantization_scope import (
@@ -47,10 +57,11 @@ from edgecomp.passes.quantization_scope import (
 
 #: The first version whose QuantizeLinear has an axis.
 _LEAST_OPSET = 13
+_BYTE_BITS = 8
 
 
 class InsertQdqPass(ir.passes.InPlacePass):
-    """Quantize a float model to 8 bits with given ranges.
+    """Quantize a float model to 8 bits, or some layers to 16, with given ranges.
 
     Scope: main graph. A model that has QuantizeLinear or DequantizeLinear nodes already is left
     as it is.  Numerics: quantized.
@@ -85,7 +96,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         scope = self.scope_of(model.graph)
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
-            affines = affines_of(scope, self._ranges)
+            affines = affines_of(scope, self._ranges, self._options)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
@@ -106,7 +117,9 @@ class InsertQdqPass(ir.passes.InPlacePass):
         return "" if found.finite else f"{value.name} became infinite or NaN while calibrating"
 
 
-def affines_of(scope: Scope, ranges: Mapping[str, Range]) -> dict[ir.Value, Affine]:
+def affines_of(
+    scope: Scope, ranges: Mapping[str, Range], options: InsertQdqOptions
+) -> dict[ir.Value, Affine]:
     """Scale and zero point of every stored value, the same within groups that share them."""
     parent: dict[ir.Value, ir.Value] = {value: value for value in scope.stored}
 
@@ -121,13 +134,29 @@ def affines_of(scope: Scope, ranges: Mapping[str, Range]) -> dict[ir.Value, Affi
             for other in others:
                 parent[root(other)] = root(first)
     limits = _activation_limits(scope)
+    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
     merged: dict[ir.Value, Range] = {}
     for value in scope.stored:
-        found = _range_of(value, ranges, limits)
+        headroom = options.headroom if root(value) in wide else 1.0
+        found = _range_of(value, ranges, limits, headroom)
         if found is not None:
             known = merged.get(root(value))
             merged[root(value)] = found if known is None else known.union(found)
-    return {value: activation_affine(merged[root(value)]) for value in scope.stored}
+    return {
+        value: activation_affine(
+            merged[root(value)], ACTIVATION_INT16 if root(value) in wide else ACTIVATION_UINT8
+        )
+        for value in scope.stored
+    }
+
+
+def _wide_values(scope: Scope, options: InsertQdqOptions) -> Iterator[ir.Value]:
+    """Values that 16-bit layers read, and what they make for no integer layer."""
+    read = {value for block in scope.blocks for value in block.input_values}
+    for block in scope.blocks:
+        if options.is_wide(block.node):
+            yield from block.input_values
+            yield from (value for value in block.outputs if value not in read)
 
 
 def _activation_limits(scope: Scope) -> dict[ir.Value, tuple[float, float]]:
@@ -143,11 +172,13 @@ def _range_of(
     value: ir.Value,
     ranges: Mapping[str, Range],
     limits: Mapping[ir.Value, tuple[float, float]],
+    headroom: float,
 ) -> Range | None:
     array = constant_array(value)
     if array is not None:
         return Range(min(0.0, float(array.min())), max(0.0, float(array.max())))
     found = ranges.get(value.name or "")
+    found = None if found is None else found.widened(headroom)
     if found is None or value not in limits:
         return found
     return found.clipped(*limits[value])
@@ -161,6 +192,7 @@ class _Stored:
     scale: ir.Value
     zero_point: ir.Value | None
     axis: int | None = None
+    block: int = 0
 
 
 class _Inserter:
@@ -199,7 +231,7 @@ class _Inserter:
                 self._give_out(stored, value)
 
     def _store(self, value: ir.Value) -> _Stored:
-        """The value in 8 bits: a constant, or the result of a new QuantizeLinear."""
+        """The value in 8 or 16 bits: a constant, or the result of a new QuantizeLinear."""
         affine = self._affines[value]
         scale, zero_point = self._affine_constants(affine, value.name or "")
         array = constant_array(value)
@@ -255,11 +287,13 @@ class _Inserter:
         """A DequantizeLinear for one reader; ``value`` is the float value it stands for."""
         inputs = [stored.value, stored.scale]
         inputs += [] if stored.zero_point is None else [stored.zero_point]
+        attributes = {} if stored.axis is None else {"axis": stored.axis}
+        attributes |= {"block_size": stored.block} if stored.block else {}
         name = self._names.free(f"{value.name}_dequantized")
         return ir.node(
             "DequantizeLinear",
             inputs=inputs,
-            attributes={} if stored.axis is None else {"axis": stored.axis},
+            attributes=attributes,
             outputs=[ir.Value(name=name, shape=stored.value.shape, type=value.type)],
             name=self._names.free(f"{value.name}_DequantizeLinear"),
         )
@@ -272,25 +306,40 @@ class _Inserter:
         assert value is not None
         assert weight is not None
         axis = weight_channel_axis(node)
+        bits = self._options.weight_bits(node)
         holder, index = _bias_place(block)
+        if bits > _BYTE_BITS:
+            holder = None
         bias_value = None if holder is None else holder.inputs[index]
         bias = constant_array(bias_value)
         if bias is not None:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
+        grouped = self._options.grouped.get(node.name or "")
+        unit = None if grouped is None else _unit_of(grouped, bias, activation.scale)
+        if grouped is not None and unit is not None:
+            self._read(self._grouped_tensor(value, node, grouped), node, 1, value)
+            self._insert_bias(block, bias, activation, unit)
+            return
         space = weight_space(
             per_channel=self._options.is_per_channel(node),
-            bits=self._options.weight_bits(node),
+            bits=bits,
         )
         scales = weight_scales(
             weight, axis, space, bias=bias, activation_scale=activation.scale
         )
         stored = self._weight_tensor(value, weight, scales, axis, space)
         self._read(stored, node, 1, value)
-        if bias is None:
+        self._insert_bias(block, bias, activation, scales)
+
+    def _insert_bias(
+        self, block: Block, bias: AnyArray | None, activation: Affine, scales: AnyArray
+    ) -> None:
+        """Store a product's bias [channels] in units of its sums."""
+        holder, index = _bias_place(block)
+        bias_value = None if holder is None else holder.inputs[index]
+        if bias is None or holder is None or bias_value is None:
             return
-        assert bias_value is not None
-        assert holder is not None
         shape = constant_array(bias_value).shape  # type: ignore[union-attr]
         numbers = store_bias(bias, activation.scale, scales)
         # One number for all channels becomes one per channel.
@@ -306,7 +355,7 @@ class _Inserter:
         axis: int,
         space: QuantizationSpace,
     ) -> _Stored:
-        """Weights in 8 bits, once where several products share them with the same scales."""
+        """Weights in few bits, once where several products share them with the same scales."""
         known = self._stored.get(value)
         numbers = store_weights(weight, scales, axis, space)
         same = known is not None and known.value.dtype == ir.DataType.from_numpy(space.dtype)
@@ -322,6 +371,23 @@ class _Inserter:
         )
         self._stored[value] = stored
         return stored
+
+    def _grouped_tensor(
+        self, value: ir.Value, node: ir.Node, weights: PackedWeights
+    ) -> _Stored:
+        """4-bit weights with scales of groups."""
+        numbers = (weights.numbers.astype(np.int8) - 8).astype(ml_dtypes.int4)
+        scales, axis = weights.scales, 0
+        if is_turned(node):
+            numbers, scales, axis = numbers.T, scales.T, 1
+        zeros = np.zeros(scales.shape, ml_dtypes.int4)
+        return _Stored(
+            self._initializer(self._names.free(f"{value.name}_quantized"), numbers),
+            self._initializer(self._names.free(f"{value.name}_scale"), scales),
+            self._initializer(self._names.free(f"{value.name}_zero_point"), zeros),
+            axis,
+            weights.block,
+        )
 
     def _bias_tensor(self, value: ir.Value, numbers: AnyArray, scale: AnyArray) -> _Stored:
         per_channel = _per_channel(scale)
@@ -386,6 +452,23 @@ def _bias_place(block: Block) -> tuple[ir.Node, int] | tuple[None, int]:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         return node, 2
     return None, 0
+
+
+def _unit_of(
+    weights: PackedWeights, bias: AnyArray | None, activation_scale: np.float32
+) -> AnyArray | None:
+    """The scale of each output that those of its groups are multiples of.
+
+    None where a bias in such units would not fit in int32.
+    """
+    found = common_unit(weights.scales)
+    if found is None:
+        return None
+    unit = found[0]
+    if bias is None:
+        return unit
+    reach = np.abs(bias.astype(np.float64)) / (np.float64(activation_scale) * unit)
+    return unit if (reach <= LARGEST_BIAS).all() else None
 
 
 def _per_channel(scales: AnyArray) -> AnyArray:

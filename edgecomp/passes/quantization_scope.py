@@ -1,4 +1,4 @@
-"""Decide what of a float model is computed in integers, and which values are stored in 8 bits.
+"""Decide what of a float model is computed in integers, and which values are stored in few bits.
 
 A product with constant weights is always worth it. Any other operator joins only where it lies
 between integers: something it reads comes from an integer operator and something that reads it
@@ -28,6 +28,7 @@ from edgecomp.graph.integer_rules import (
     is_function,
 )
 from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.graph.qdq_products import following_bias
 from edgecomp.graph.unary import variable_input
 from edgecomp.passes.normalisation_parts import normalisation_parts
@@ -40,6 +41,7 @@ RangeRefusal = Callable[[ir.Value], str]
 RECURRENT = ("LSTM", "GRU", "RNN")
 _KNOWN_TYPES = (*PRODUCTS, *BINARY, *AVERAGES, *MAXIMUMS, *MOVES, *FUNCTIONS, "Concat")
 _LARGEST_SUM = 2**31 - 1
+_BYTE_BITS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,11 @@ class InsertQdqOptions:
         per_channel: one weight scale per output channel.
         per_channel_except: names of products with the opposite.
         four_bits: names of products whose weights are stored in 4 bits, where they can be.
+        grouped: 4-bit weights of products with scales of groups, by name, as they are stored.
+        wide_weights: names of products whose weights are stored in 16 bits.
+        wide_activations: names of nodes whose inputs are stored in 16 bits.
+        headroom: what their ranges are multiplied by, within what activations allow. One bit of
+            16 keeps what lies beyond the samples.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -62,6 +69,10 @@ class InsertQdqOptions:
     per_channel: bool = True
     per_channel_except: frozenset[str] = frozenset()
     four_bits: frozenset[str] = frozenset()
+    grouped: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
+    wide_weights: frozenset[str] = frozenset()
+    wide_activations: frozenset[str] = frozenset()
+    headroom: float = 2.0
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -71,7 +82,23 @@ class InsertQdqOptions:
 
     def weight_bits(self, node: ir.Node) -> int:
         """Of the weights of a product: those of a depthwise convolution, which are few, have 8."""
+        if node.name in self.wide_weights:
+            return 16
         return 4 if node.name in self.four_bits and not is_depthwise(node) else 8
+
+    def is_wide(self, node: ir.Node) -> bool:
+        """Whether what a node reads is stored in 16 bits."""
+        return node.name in self.wide_activations
+
+    def wide_refusal(self, node: ir.Node) -> str:
+        """Why a node that would read or write 16 bits stays float, "" where it does not."""
+        if not self.is_wide(node):
+            return ""
+        if node.op_type == "AveragePool":
+            return "averages over windows of 16-bit values have no integer form"
+        if node.op_type in FUNCTIONS or (node.op_type in BINARY and is_function(node)):
+            return "functions of 16-bit values are computed in float32"
+        return ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -260,13 +287,13 @@ def _all_constant(node: ir.Node) -> bool:
 
 
 def _node_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
-    reason = exclusion(node, options) or integer_refusal(node)
+    reason = exclusion(node, options) or integer_refusal(node) or options.wide_refusal(node)
     if reason or node.op_type not in PRODUCTS:
         return reason
-    return _product_refusal(node)
+    return _product_refusal(node, options)
 
 
-def _product_refusal(node: ir.Node) -> str:
+def _product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if is_constant(node.inputs[0]):
         return "its first operand is constant"
     weight = constant_array(node.inputs[1])
@@ -281,6 +308,8 @@ def _product_refusal(node: ir.Node) -> str:
     channels = weight.shape[channel_axis]
     if bias is not None and (bias.size not in (1, channels) or not np.isfinite(bias).all()):
         return "its bias is not one finite number per channel"
+    if options.is_wide(node) or options.weight_bits(node) > _BYTE_BITS:
+        return ""  # parts of the weights hold any sum (graph/weight_parts.py)
     products = weight.size // max(1, channels)
     if products * 255 * 127 > _LARGEST_SUM:
         return f"a sum of {products} products could overflow int32"

@@ -147,6 +147,8 @@ class Value:
         part_of: NHWC image of which this one is some channels, else None. It has that image's
             halo.
         first_channel: of the part.
+        storage: dtype in memory where that is a narrower float, which kernels of a GPU widen when
+            they load and round to when they store; "" for ``dtype``.
     """
 
     name: str
@@ -159,6 +161,12 @@ class Value:
     alias_of: "Value | None" = None
     part_of: "Value | None" = None
     first_channel: int = 0
+    storage: str = ""
+
+    @property
+    def stored(self) -> str:
+        """The dtype that it has in memory."""
+        return self.storage or self.dtype
 
     @property
     def elements(self) -> int:
@@ -182,7 +190,7 @@ class Value:
     @property
     def bytes(self) -> int:
         """Bytes of the buffer, halo included, slack excluded."""
-        return self.view.elements * np.dtype(self.dtype).itemsize
+        return self.view.elements * np.dtype(self.stored).itemsize
 
 
 def largest_bytes(value: Value) -> int:

@@ -61,10 +61,11 @@ def _product(operator: IntegerProduct, inputs: list[AnyArray]) -> AnyArray:
         total = np.moveaxis(total, 1, -1)
     total += operator.bias
     if operator.requantization is None:
-        check_accumulator(total)
+        if not operator.is_wide:
+            check_accumulator(total)
         result: AnyArray = total.astype(np.float32) * operator.multiplier
     else:
-        result = requantize(total, operator.requantization)
+        result = requantize(total, operator.requantization, is_wide=operator.is_wide)
     return result if operator.window is None else np.moveaxis(result, -1, 1)
 
 

@@ -10,12 +10,13 @@ record whose object has to be compiled.
 Types of results follow TVM's rules; replaying a record checks them.
 """
 
+import contextlib
 import functools
 import hashlib
 import io
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Self
 
 #: Deeper than any kernel's expressions, and not too deep for the stack of a thread.
@@ -494,10 +495,17 @@ def digest(node: Node) -> str:
     Variables and buffers are told apart, and each use is that of its own.
     """
     stream = io.BytesIO()
+    with recursion_limit():
+        _RecordPickler(stream, _PICKLE_PROTOCOL).dump(node.record)
+    return hashlib.sha256(stream.getbuffer()).hexdigest()
+
+
+@contextlib.contextmanager
+def recursion_limit() -> Iterator[None]:
+    """Lets records of any kernel be pickled."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(_RECURSION_LIMIT)
     try:
-        _RecordPickler(stream, _PICKLE_PROTOCOL).dump(node.record)
+        yield
     finally:
         sys.setrecursionlimit(limit)
-    return hashlib.sha256(stream.getbuffer()).hexdigest()

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import edgecomp.onnx_ir_import  # noqa: F401
 
@@ -35,12 +35,13 @@ from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
-from edgecomp.steps.gain import Form, gain_facts
-from edgecomp.steps.narrow_weights import narrow_weights
-from edgecomp.steps.quantize import Quantization, insert_quantization, repeat_quantization
-from edgecomp.steps.quantize_dynamically import quantize_dynamically
-from edgecomp.steps.quantize_weights import quantize_weights
 from edgecomp.steps.recipe import with_recipe
+
+# What quantizes is imported where it is used: a model that stays float needs none of it, and its
+# build as a whole takes little longer than these imports.
+if TYPE_CHECKING:
+    from edgecomp.recipe.recipe import Recipe
+    from edgecomp.steps.quantize import Quantization
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Prepared:
     model: ir.Model
     samples: list[dict[str, Array]]
     facts: dict[str, Any]
-    quantization: Quantization | None = None
+    quantization: "Quantization | None" = None
 
 
 def float_options(options: Options) -> Options:
@@ -140,6 +141,9 @@ def prepare(
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
         return Prepared(model, [feeds], facts)
+    from edgecomp.steps.gain import Form, gain_facts
+    from edgecomp.steps.quantize import repeat_quantization
+
     if largest is not None:
         if largest.quantization is not None:
             repeat_quantization(model, largest.quantization)
@@ -150,16 +154,7 @@ def prepare(
     plain, without = None, () if getattr(options, "winograd", True) else (winograd.NAME,)
     if target is not None and options.precision != "auto":  # which says more
         plain = Form.of(model, target, table, without)
-    if options.precision in WEIGHT_TYPES:
-        found = narrow_weights(model, options, progress, feeds)
-    elif options.precision in DYNAMIC_BITS:
-        found = quantize_dynamically(model, options, progress, feeds)
-    elif options.precision in WEIGHT_BITS:
-        found = quantize_weights(model, options, progress, dataset)
-    else:
-        found = insert_quantization(
-            model, options, progress, dataset, target, table, recipe=recipe, floats=floats
-        )
+    found = _quantize(model, options, progress, feeds, dataset, target, table, recipe, floats)
     facts |= found.facts
     if plain is not None and target is not None:
         stored = Form.of(model, target, table, without)
@@ -168,8 +163,41 @@ def prepare(
         facts["passes"].append(type(found.storing).__name__)
     elif is_quantized(model):
         facts["passes"].append("InsertQdqPass")
-        facts["passes"] += ["StoreWeightsPass"] if found.weights else []
+        from edgecomp.steps.beside import beside_passes
+
+        facts["passes"] += [type(each).__name__ for each in beside_passes(found.beside)]
     return Prepared(model, found.samples, facts, found)
+
+
+def _quantize(
+    model: ir.Model,
+    options: QuantizeOptions,
+    progress: Progress,
+    feeds: Mapping[str, Array],
+    dataset: Any,
+    target: Target | None,
+    table: Table | None,
+    recipe: "Recipe | None",
+    floats: bool,
+) -> "Quantization":
+    """In the way of the precision."""
+    if options.precision in WEIGHT_TYPES:
+        from edgecomp.steps.narrow_weights import narrow_weights
+
+        return narrow_weights(model, options, progress, feeds)
+    if options.precision in DYNAMIC_BITS:
+        from edgecomp.steps.quantize_dynamically import quantize_dynamically
+
+        return quantize_dynamically(model, options, progress, feeds)
+    if options.precision in WEIGHT_BITS:
+        from edgecomp.steps.quantize_weights import quantize_weights
+
+        return quantize_weights(model, options, progress, dataset)
+    from edgecomp.steps.quantize import insert_quantization
+
+    return insert_quantization(
+        model, options, progress, dataset, target, table, recipe=recipe, floats=floats
+    )
 
 
 def _cut(sample: Mapping[str, Array], like: Mapping[str, Array]) -> dict[str, Array]:

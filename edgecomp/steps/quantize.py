@@ -3,17 +3,15 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
-from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.opset import convert_opset
-from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.options import WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
@@ -29,12 +27,13 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import LEAST_OPSET, StoreWeightsPass
+from edgecomp.passes.store_weights import LEAST_OPSET
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
+from edgecomp.steps.beside import Stored, beside_passes, store_beside
 from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.corrections import (
@@ -45,7 +44,6 @@ from edgecomp.steps.corrections import (
     move_scales,
     repeat_constants,
 )
-from edgecomp.steps.few_bits import few_bit_weights
 from edgecomp.steps.four_bits import round_four_bits
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
@@ -77,7 +75,7 @@ class Quantization:
         options: what is quantized.
         shifts: of biases, by the node's name.
         storing: what stored the weights, where nothing else is quantized.
-        weights: of few bits beside those of 8, by the node's name.
+        beside: what layers of other precisions store.
         constants: that corrections changed before, by the node's name and the input.
     """
 
@@ -88,7 +86,7 @@ class Quantization:
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
     storing: ir.passes.InPlacePass | None = None
-    weights: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
+    beside: Stored = dataclasses.field(default_factory=dict)
     constants: Constants = dataclasses.field(default_factory=dict)
 
 
@@ -168,23 +166,30 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
-        trained = model.clone() if layers.rounded else model
+        trained = model.clone() if layers.rounded or layers.qdq.four_bits else model
         corrections |= learn_rounding(
             model, calibration.samples, qdq, layers.rounded, options, progress
         )
-        rows = []
+        rows: list[dict[str, Any]] = []
         if layers.qdq.four_bits:
-            rows = round_four_bits(
-                model, calibration.samples, layers.qdq, layers.rounded, options, progress
+            qdq, rows = round_four_bits(
+                model,
+                trained,
+                calibration.samples,
+                qdq,
+                layers.rounded,
+                layers.groups,
+                options,
+                progress,
             )
         constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
-        weights = {}
-        if layers.weights:
-            progress("store weights in few bits")
-            weights = few_bit_weights(trained, calibration.samples, layers.weights)
-        found = _worth_correcting(
+        beside: Stored = {}
+        if layers.beside:
+            progress("store weights of other precisions")
+            beside = store_beside(trained, calibration.samples, layers.beside)
+        found = worth_correcting(
             model, trained, calibration.samples, ranges, qdq, options, recipe, progress
         )
         by_weights = layers.weights_corrected | (found.products if found.by_weights else set())
@@ -211,7 +216,7 @@ def insert_quantization(
                 reference=trained,
             )
     progress("insert quantization")
-    refusals = _insert(model, ranges, qdq, options.precision, weights)
+    refusals = _insert(model, ranges, qdq, options.precision, beside)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
@@ -251,7 +256,7 @@ def insert_quantization(
         ranges,
         qdq,
         shifts,
-        weights=weights,
+        beside=beside,
         constants=constants,
     )
 
@@ -287,10 +292,10 @@ def _told(tried: RangeTrial) -> dict[str, Any]:
     }
 
 
-def _worth_correcting(
+def worth_correcting(
     model: ir.Model,
     trained: ir.Model,
-    samples: CalibrationSet,
+    samples: Iterable[Mapping[str, Array]],
     ranges: Mapping[str, Range],
     qdq: InsertQdqOptions,
     options: QuantizeOptions,
@@ -325,7 +330,7 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)
-    _insert(model, known.ranges, known.options, known.precision, known.weights)
+    _insert(model, known.ranges, known.options, known.precision, known.beside)
 
 
 def _insert(
@@ -333,17 +338,17 @@ def _insert(
     ranges: Mapping[str, Range],
     options: InsertQdqOptions,
     precision: str,
-    weights: Mapping[str, PackedWeights],
+    beside: Stored,
 ) -> dict[str, str]:
     """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
-    if options.four_bits and model.opset_imports.get("", 0) < LEAST_OPSET:
+    typed = options.four_bits or options.wide_weights or options.wide_activations or beside
+    if typed and model.opset_imports.get("", 0) < LEAST_OPSET:
         convert_opset(model, LEAST_OPSET)
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
     if precision != "auto":  # no price says yet when weights alone pay
         passes.append(QuantizeRecurrentWeightsPass(options))
-    if weights:
-        passes.append(StoreWeightsPass(weights))
+    passes += beside_passes(beside)
     run_passes(model, passes)
     return insert.refusals
 

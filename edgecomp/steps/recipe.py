@@ -9,9 +9,14 @@ import onnx_ir as ir
 from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds
-from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
+from edgecomp.options import (
+    DYNAMIC_BITS,
+    SIXTEEN_BITS,
+    WEIGHT_BITS,
+    WEIGHT_TYPES,
+    QuantizeOptions,
+)
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
-from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of
@@ -19,6 +24,14 @@ from edgecomp.recipe.settings import LayerSettings
 
 #: Key of a quantized model's metadata that holds the recipe it was made by, as JSON.
 RECIPE_PROPERTY = "edgecomp.recipe"
+#: Bits that ``InsertQdqOptions`` has by the names of nodes.
+_WIDE = 16
+#: Methods that weigh what clipping loses against the steps of 256 numbers.
+_OF_EIGHT_BITS = ("mse", "entropy")
+#: Methods that are chosen because they clip.
+_CLIPPING = ("percentile", "ema")
+#: Precisions without calibrated ranges (``steps.beside``).
+BESIDE = (*WEIGHT_BITS, *WEIGHT_TYPES, *DYNAMIC_BITS)
 _OTHERS = "the recipe quantizes other layers"
 
 
@@ -34,7 +47,8 @@ class LayerChoices:
         equalized: nodes between which scales move.
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
-        weights: products of which the weights alone are stored in few bits -> precision.
+        groups: inputs of a product with 4-bit weights that share a scale, where not all do.
+        beside: operators that static integers are not for -> precision of ``steps.beside``.
     """
 
     qdq: InsertQdqOptions
@@ -43,7 +57,8 @@ class LayerChoices:
     equalized: frozenset[str]
     smoothed: Mapping[float | None, frozenset[str]]
     rounded: frozenset[str]
-    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
     weights_corrected: frozenset[str] = frozenset()
 
 
@@ -55,7 +70,7 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     """
     if options.recipe is None:
         return options, Recipe()
-    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES):
+    if options.precision in BESIDE:
         raise EdgecompError(
             Code.USAGE,
             f"--recipe: a model of precision {options.precision} has no settings by layer",
@@ -96,7 +111,8 @@ def whole_recipe(
         by_weights: of what the rounding of their weights causes.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
-    integer = "w4a8" if options.precision == "w4a8" else "w8a8"
+    named = options.precision in ("w4a8", *SIXTEEN_BITS)
+    integer = options.precision if named else "w8a8"
     whole: dict[str, Any] = {
         "precision": "fp32" if floats or types else integer,
         "calibration_method": options.calibration_method,
@@ -104,6 +120,8 @@ def whole_recipe(
     }
     if options.calibration_method == "percentile":
         whole["calibration_percentile"] = options.calibration_percentile
+    if integer == "w4a8" and options.group_size:
+        whole["group_size"] = options.group_size
     steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
     if types:
         steps.append({"pass": "quantize", "targets": types, "args": {"precision": integer}})
@@ -164,9 +182,10 @@ def choose_for_layers(
         equalize=options.equalize,
         smooth_quant=options.smooth_quant,
         weight_rounding=options.weight_rounding,
+        group_size=options.group_size or 0,
     )
     settings = settings_of(graph, recipe, base)
-    weights = _few_bits(graph, settings)
+    beside = _beside(graph, settings)
     qdq = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
@@ -175,6 +194,9 @@ def choose_for_layers(
             name for name, s in settings.items() if s.per_channel is not options.per_channel
         ),
         four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
+        wide_weights=frozenset(n for n, s in settings.items() if _bits(s)[0] == _WIDE),
+        wide_activations=frozenset(n for n, s in settings.items() if _bits(s)[1] == _WIDE),
+        headroom=1.0 if options.calibration_method in _CLIPPING else InsertQdqOptions.headroom,
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)
@@ -195,22 +217,38 @@ def choose_for_layers(
         equalized=frozenset(name for name, s in settings.items() if s.equalize),
         smoothed={strength: frozenset(names) for strength, names in smoothed.items()},
         rounded=frozenset(n for n, s in settings.items() if s.weight_rounding != "nearest"),
-        weights=weights,
+        groups={
+            n: s.group_size
+            for n, s in settings.items()
+            if s.precision == "w4a8" and s.group_size > 0
+        },
+        beside=beside,
         weights_corrected=frozenset(n for n, s in settings.items() if s.weight_correction),
     )
 
 
-def _few_bits(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:
-    """Products whose weights are stored in few bits; all that is named so computes in float."""
-    named = {name: s.precision for name, s in settings.items() if s.precision in WEIGHT_BITS}
+def _beside(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:
+    """Operators that static integers are not for; all that is named with them is float."""
+    found = {}
+    named = {name: s.precision for name, s in settings.items() if s.precision in BESIDE}
     if not named:
         return {}
-    scope = few_bit_products(graph)
+    # It imports what rounds weights, which few models need.
+    from edgecomp.steps.beside import operators_of
+
+    scopes = {precision: operators_of(graph, precision) for precision in {*named.values()}}
     for name, precision in named.items():
-        reason = scope.get(name, "it has no weights that could be stored in few bits alone")
-        reason = reason or f"its weights alone are stored in few bits: {precision}"
+        reason = scopes[precision].get(name, "it has no weights that could be stored alone")
+        if not reason:
+            found[name] = precision
+            reason = f"it has another precision: {precision}"
         settings[name] = dataclasses.replace(settings[name], precision="fp32", reason=reason)
-    return {name: precision for name, precision in named.items() if scope.get(name) == ""}
+    return found
+
+
+def _bits(own: LayerSettings) -> tuple[int, int]:
+    """Of weights and of activations."""
+    return SIXTEEN_BITS.get(own.precision, (8, 8))
 
 
 def _quantizes(step: Step) -> bool:
@@ -242,13 +280,22 @@ def range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[s
                 decide(each, own)
             return
         known = decided.get(value.name or "")
-        if known is None or own.range_step > known.range_step:
+        if known is None or _rank(own) > _rank(known):
             decided[value.name or ""] = own
 
     for block in scope.blocks:
         for value in block.input_values:
             decide(value, settings[block.node.name or ""])
-    return {
-        name: (own.calibration_method, own.calibration_percentile)
-        for name, own in decided.items()
-    }
+    return {name: (_method(own), own.calibration_percentile) for name, own in decided.items()}
+
+
+def _rank(own: LayerSettings) -> tuple[int, int]:
+    """Of two layers that read a value the one of the greater rank decides about its range."""
+    return _bits(own)[1], own.range_step
+
+
+def _method(own: LayerSettings) -> str:
+    """How the range of what a layer reads is chosen: 65536 numbers need no clipping."""
+    if _bits(own)[1] == _WIDE and own.calibration_method in _OF_EIGHT_BITS:
+        return "minmax"
+    return own.calibration_method

@@ -15,9 +15,10 @@ from edgecomp.graph.portable import serialize
 from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model
 from edgecomp.graph.shapes import static_shape
+from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.lower import Variant, lower
 from edgecomp.lower.read import read_program, require_possible
-from edgecomp.options import BuildOptions
+from edgecomp.options import GPU_FLOATS, BuildOptions
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array
@@ -25,13 +26,19 @@ from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
+from edgecomp.schedules.gpu import winograd as gpu_winograd
+from edgecomp.schedules.gpu.family import gpu_names
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
+from edgecomp.steps.half_values import half_values
 from edgecomp.steps.placement_facts import placement_facts
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
 
 logger = logging.getLogger(__name__)
+
+#: Schedules by Winograd's method, the processor's and those of GPUs.
+_WINOGRAD = (winograd.NAME, *gpu_names(gpu_winograd.NAME))
 
 
 def make_record(
@@ -41,6 +48,7 @@ def make_record(
     name: str,
     progress: Progress,
     at_sizes: Callable[[Mapping[str, int], Prepared], Prepared] | None = None,
+    ahead: AheadCompiler | None = None,
 ) -> Record:
     """Compute golden vectors and plan.
 
@@ -52,6 +60,7 @@ def make_record(
         progress: told about every step.
         at_sizes: prepares the model at other sizes of its dynamic dimensions, given by name,
             as it was prepared at the largest.
+        ahead: what compiles kernels, None for processes of this one.
 
     Raises:
         EdgecompError: an operator cannot be compiled or computed; COST_TABLE_INVALID.
@@ -98,6 +107,15 @@ def make_record(
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
         )
+    floats, halves = _floats_of(target, options), None
+    if options.allow_tf32:
+        _require_tf32(target)
+    if (floats != "float32" or options.allow_tf32) and not symbols:
+        progress("round values to fewer bits")
+        # tf32 has as many bits of mantissa as float16.
+        rounded = "float16" if floats == "float32" else floats
+        halves = half_values(prepared.model, golden, rounded)
+        spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
     progress("lower")
@@ -106,14 +124,18 @@ def make_record(
         target,
         name=name,
         require_full_target=options.require_full_target,
-        without=() if options.winograd else (winograd.NAME,),
+        without=() if options.winograd else _WINOGRAD,
         table=table,
         accelerators=options.accelerators,
+        floats=floats,
+        wide=halves.wide if halves is not None else (),
+        tf32=options.allow_tf32,
         cpu_plan=options.cpu_plan,
         cache=options.cache_dir,
         progress=progress,
         symbols=symbols,
         variants=variants,
+        ahead=ahead,
     )
     for sizes, shapes in model_shapes:
         steps = {symbol.name: symbol.step for symbol in symbols}
@@ -122,9 +144,34 @@ def make_record(
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     if target.gpu is not None:
         prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
+    if halves is not None and floats != "float32":
+        prepared.facts["gpu_floats"] = {
+            "stored_as": floats,
+            "values": len(lowered.narrow),
+            "stay_float32": sorted(halves.wide),
+        }
     if lowered.placement is not None:
         prepared.facts |= placement_facts(lowered.placement)
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _floats_of(target: Target, options: BuildOptions) -> str:
+    """What the target's GPU stores float32 values in."""
+    on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
+    return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+
+
+def _require_tf32(target: Target) -> None:
+    if target.gpu is None or "tf32_mma" not in target.gpu.features:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--allow-tf32: target {target.name} has no tensor cores for tf32",
+            hint="leave it out",
+        )
+
+
+def _larger(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    return {name: max(a.get(name, 0.0), b.get(name, 0.0)) for name in sorted({*a, *b})}
 
 
 def _is_within(model: ir.Model, feeds: Mapping[str, Array]) -> bool:

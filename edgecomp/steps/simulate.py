@@ -40,6 +40,7 @@ class Simulation:
     ) -> None:
         insert = InsertQdqPass(ranges, options)
         self._scope = insert.scope_of(model.graph)
+        self._options = options
         self._inputs: dict[str, tuple[str, str]] = {}
         made = model.clone()
         # Results of the graph are named anew when they are stored.
@@ -58,7 +59,7 @@ class Simulation:
     def affines(self, ranges: Mapping[str, Range]) -> dict[str, AnyArray]:
         """Scales and zero points by ranges, for ``run``."""
         found: dict[str, AnyArray] = {}
-        for value, affine in affines_of(self._scope, ranges).items():
+        for value, affine in affines_of(self._scope, ranges, self._options).items():
             if (value.name or "") in self._inputs:
                 scale, zero = self._inputs[value.name or ""]
                 found[scale] = np.array(affine.scale, np.float32)

@@ -11,7 +11,6 @@ from edgecomp.bench.local import local_device
 from edgecomp.bench.runner import MeasureOptions
 from edgecomp.device.load import load_target
 from edgecomp.graph.run import run_model
-from edgecomp.options import BuildOptions
 from edgecomp.reference.interpreter import run_reference
 
 #: Core -> target that has it.
@@ -28,15 +27,32 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def quantized():
+def from_scratch(folder):
+    """The quantized model, its bundle for the host, and the steps: all from torch, nothing kept."""
     images, _ = imagenet_images()
-    samples = ({"x": image[None]} for image in images)
-    name = efficientnet().graph.inputs[0].name
-    return api.quantize(efficientnet().clone(), [{name: sample["x"]} for sample in samples])
+    steps = Steps("trace")
+    model = efficientnet.__wrapped__()
+    name = model.graph.inputs[0].name
+    quantized = api.quantize(model, [{name: image[None]} for image in images], progress=steps)
+    cache = folder / "cache"
+    bundle = build(quantized, "host", folder, "int8", cache_dir=cache, progress=steps)
+    steps.end()
+    return quantized, bundle, steps
 
 
-def build(model, target, folder, name):
-    return api.compile(model.clone(), target, output=folder / f"{name}-{target}", name=name)
+@pytest.fixture(scope="module")
+def quantized(from_scratch):
+    return from_scratch[0]
+
+
+@pytest.fixture(scope="module")
+def int8_host(from_scratch):
+    return from_scratch[1]
+
+
+def build(model, target, folder, name, **settings):
+    output = folder / f"{name}-{target}"
+    return api.compile(model.clone(), target, output=output, name=name, **settings)
 
 
 def outputs_of(bundle, images, device="local"):
@@ -48,11 +64,6 @@ def outputs_of(bundle, images, device="local"):
 @pytest.fixture(scope="module")
 def float_host(folder):
     return build(efficientnet(), "host", folder, "float32")
-
-
-@pytest.fixture(scope="module")
-def int8_host(folder, quantized):
-    return build(quantized, "host", folder, "int8")
 
 
 def expected_float(images):
@@ -177,24 +188,8 @@ def test_memory_and_first_run(float_host, int8_host, figure):
         assert found.peak_rss_bytes > bundle.manifest.memory.arena_bytes
 
 
-def test_build_from_scratch(tmp_path, figure):
-    images, _ = imagenet_images()
-    name = efficientnet().graph.inputs[0].name
-    options = BuildOptions(
-        precision="w8a8",
-        output=tmp_path / "bundle",
-        name="efficientnet_lite0",
-        cache_dir=tmp_path / "cache",
-    )
-    steps = Steps("trace")
-    model = efficientnet.__wrapped__()
-    bundle = api.build(
-        model,
-        options,
-        progress=steps,
-        calibration_dataset=[{name: image[None]} for image in images],
-    )
-    steps.end()
+def test_build_from_scratch(from_scratch, figure):
+    _, bundle, steps = from_scratch
     figure(
         "build of EfficientNet-Lite0 int8, empty kernel cache",
         f"{sum(steps.seconds.values()):.0f} s ({steps})",

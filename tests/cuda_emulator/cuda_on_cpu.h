@@ -73,7 +73,8 @@ static inline void barrier() {
   threadIdx = own->thread;
 }
 
-/* The instruction of a warp, as PTX's mma.m16n8k32 of 8-bit integers: every thread gives its
+/* The instruction of a warp, as PTX's mma.m16n8k32 of 8-bit integers, m16n8k16 of 16-bit floats
+ * and m16n8k8 of tf32, which are alike but for the elements of a word: every thread gives its
  * parts of both matrices, and all of them have come before any goes on. */
 static int parts_a[most_threads][4], parts_b[most_threads][2];
 
@@ -82,25 +83,81 @@ static inline int byte_of(int word, int number, bool is_unsigned) {
   return is_unsigned || bits < 128 ? static_cast<int>(bits) : static_cast<int>(bits) - 256;
 }
 
-static inline void mma(int *sums, const int *a, const int *b, bool is_unsigned) {
+template <class Sum, class Element>
+static inline void multiply(Sum *sums, const int *a, const int *b, unsigned word,
+                            Element element_of) {
   unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
-  unsigned lane = thread % 32, warp = thread - lane;
+  unsigned lane = thread % 32, warp = thread - lane, half = 4 * word;
   memcpy(parts_a[thread], a, sizeof parts_a[thread]);
   memcpy(parts_b[thread], b, sizeof parts_b[thread]);
   barrier();
   for (unsigned i = 0; i < 4; ++i) {
     unsigned row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-    unsigned sum = static_cast<unsigned>(sums[i]);
-    for (unsigned k = 0; k < 32; ++k) {
-      unsigned place = k % 16 / 4;
-      int x = byte_of(parts_a[warp + row % 8 * 4 + place][row / 8 + k / 16 * 2], k % 4,
-                      is_unsigned);
-      int w = byte_of(parts_b[warp + column * 4 + place][k / 16], k % 4, false);
-      sum += static_cast<unsigned>(x * w);
+    auto sum = element_of.first(sums[i]);
+    for (unsigned k = 0; k < 2 * half; ++k) {
+      unsigned place = k % half / word;
+      sum += element_of.x(parts_a[warp + row % 8 * 4 + place][row / 8 + k / half * 2], k % word) *
+             element_of.w(parts_b[warp + column * 4 + place][k / half], k % word);
     }
-    sums[i] = static_cast<int>(sum);
+    sums[i] = static_cast<Sum>(sum);
   }
   barrier();
+}
+
+/* Of 8 bits: sums wrap around. */
+struct bytes {
+  bool is_unsigned;
+  long long first(int sum) const { return sum; }
+  long long x(int word, unsigned number) const { return byte_of(word, number, is_unsigned); }
+  long long w(int word, unsigned number) const { return byte_of(word, number, false); }
+};
+
+/* Floats: products are exact, and sums rounded where an instruction ends. */
+struct halves {
+  bool is_bfloat16;
+  double first(float sum) const { return sum; }
+  double x(int word, unsigned number) const {
+    unsigned bits = static_cast<unsigned>(word) >> (16 * number) & 0xffff;
+    if (is_bfloat16) {
+      bits <<= 16;
+      float wide;
+      memcpy(&wide, &bits, sizeof wide);
+      return wide;
+    }
+    unsigned short narrow = static_cast<unsigned short>(bits);
+    _Float16 half;
+    memcpy(&half, &narrow, sizeof half);
+    return static_cast<double>(half);
+  }
+  double w(int word, unsigned number) const { return x(word, number); }
+};
+struct tf32 {
+  double first(float sum) const { return sum; }
+  /* To nearest, ties away from zero: cvt.rna.tf32.f32. */
+  double x(int word, unsigned) const { return w(static_cast<int>((word + 0x1000u) & ~0x1fffu), 0); }
+  /* Other bits of an operand are not looked at. */
+  double w(int word, unsigned) const {
+    unsigned bits = static_cast<unsigned>(word) & ~0x1fffu;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+  }
+};
+
+static inline void mma_s8(int *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 4, bytes{false});
+}
+static inline void mma_u8(int *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 4, bytes{true});
+}
+static inline void mma_f16(float *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 2, halves{false});
+}
+static inline void mma_bf16(float *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 2, halves{true});
+}
+static inline void mma_tf32(float *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 1, tf32{});
 }
 
 static void enter() {

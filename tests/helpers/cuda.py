@@ -7,7 +7,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tempfile
 
 import numpy as np
 import pytest
@@ -17,13 +16,16 @@ from edgecomp.lower.nvcc import find_nvcc
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.cuda.text import kernel_text, prelude
 from edgecomp.schedules.schedule import Constant
+from helpers.folders import folder_of_the_process
 
 HEADER = pathlib.Path(__file__).resolve().parents[1] / "cuda_emulator" / "cuda_on_cpu.h"
 _PATTERN = 0xA5
 _SYMBOL = re.compile(r"^extern \"C\" __global__ void \S+ (\w+)\(", re.MULTILINE)
 
 
-class _Kernel(ctypes.Structure):
+class Kernel(ctypes.Structure):
+    """As cuda_on_cpu.h lists them."""
+
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("call", ctypes.c_void_p),
@@ -35,7 +37,7 @@ class _Kernel(ctypes.Structure):
 
 @functools.cache
 def _folder():
-    return pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-cuda-"))
+    return folder_of_the_process("edgecomp-cuda-")
 
 
 def host_source(text):
@@ -53,7 +55,11 @@ def host_source(text):
 
 def host_library(text, optimization="-O0"):
     """The path of a library with the kernels of a text."""
-    source = host_source(text)
+    return compiled(host_source(text), optimization)
+
+
+def compiled(source, optimization="-O0"):
+    """The path of a library of C++ that includes an emulator's header."""
     digest = hashlib.sha256((source + optimization).encode()).hexdigest()[:16]
     path = _folder() / f"{digest}.so"
     if not path.exists():
@@ -77,8 +83,14 @@ def run_cuda_calls(calls, buffers):
     """
     symbols = {call.kernel.symbol: call.kernel for call in calls}
     text = "\n".join([prelude(), *(kernel_text(kernel) for kernel in symbols.values())])
-    library = ctypes.CDLL(str(host_library(text)))
-    table = ctypes.cast(library.ec_emulated_kernels, ctypes.POINTER(_Kernel))
+    return run_in_library(host_source(text), calls, buffers)
+
+
+def run_in_library(source, calls, buffers):
+    """Run calls in order by kernels of C++ that includes an emulator's header."""
+    symbols = {call.kernel.symbol for call in calls}
+    library = ctypes.CDLL(str(compiled(source)))
+    table = ctypes.cast(library.ec_emulated_kernels, ctypes.POINTER(Kernel))
     found = {table[i].name.decode(): table[i] for i in range(len(symbols))}
     arrays, before = {}, {}
     for argument in (argument for call in calls for argument in call.arguments):
@@ -93,7 +105,7 @@ def run_cuda_calls(calls, buffers):
         end = raw.nbytes - SLACK_BYTES
         assert (raw[end:] == before[argument][end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
-            results[argument] = raw[:end].view(argument.dtype)
+            results[argument] = raw[:end].view(argument.stored)
         else:
             assert (raw == before[argument]).all(), "wrote to a constant"
     return results

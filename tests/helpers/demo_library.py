@@ -4,9 +4,10 @@ import functools
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
 import pytest
+
+from helpers.folders import folder_of_the_process
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RUNTIME = ROOT / "runtime"
@@ -45,7 +46,7 @@ def runtime_objects(cc=None):
     Returns:
         Two dicts, path of the source -> path of the object.
     """
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    folder = folder_of_the_process("edgecomp-demo-")
     parts = []
     for name in ("sources.txt", "runner_sources.txt"):
         parts.append({p: folder / f"{pathlib.Path(p).stem}.o" for p in listed(name)})
@@ -57,7 +58,7 @@ def runtime_objects(cc=None):
 @functools.cache
 def demo_library(*defines):
     """Shared library of the demo model and the runtime, built once per set of defines."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    folder = folder_of_the_process("edgecomp-demo-")
     runtime, _ = runtime_objects()
     flags = ["-shared", "-fPIC", *(f"-D{define}" for define in defines)]
     return compile_plain(folder / "libdemo.so", [*runtime.values(), DEMO], *flags)
@@ -66,7 +67,7 @@ def demo_library(*defines):
 @functools.cache
 def demo_runner(*defines, cc=None, static=False):
     """Program of the runner and the demo model."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="edgecomp-demo-"))
+    folder = folder_of_the_process("edgecomp-demo-")
     runtime, runner = runtime_objects(cc)
     flags = [f"-D{define}" for define in defines] + (["-static"] if static else [])
     return compile_plain(

@@ -149,9 +149,9 @@ def make_float(case, rng, weight_dtype="float32"):
     return Operation(kind, inputs, [output]), buffers, activate(case.act, expected)
 
 
-def make_integer(case, target, rng, weight_bits=8):
+def make_integer(case, target, rng, weight_bits=8, x_dtype=None):
     """(operation, buffers, expected output): int64 stored values, or float64 for scale."""
-    dtype = target.activation_dtype
+    dtype = x_dtype or target.activation_dtype
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     shape = (case.n, case.c, case.h, case.w)
     weight_shape = (case.m, case.c // case.g, *case.k)
@@ -164,21 +164,23 @@ def make_integer(case, target, rng, weight_bits=8):
     else:
         x = rng.integers(low, high + 1, shape).astype(dtype)
         weight = rng.integers(least, most + 1, weight_shape).astype(np.int8)
-    zero_x = int(rng.integers(low, high + 1))
+    symmetric = dtype == "int16"
+    zero_x = 0 if symmetric else int(rng.integers(low, high + 1))
     bias = rng.integers(-5000, 5000, case.m).astype(np.int32)
     sums = weight.astype(np.int64).sum(axis=(1, 2, 3))
     acc = convolve(x.astype(np.int64) - zero_x, weight, case) + bias[None, :, None, None]
     stored_bias = (bias - zero_x * sums).astype(np.int32)
     inputs, buffers = _conv_inputs(case, dtype, x, weight, stored_bias, zero_x)
     spread = max(1.0, float(np.abs(acc).std()))
-    multiplier = (rng.uniform(0.2, 2.0, case.m) * 60 / spread).astype(np.float32)
+    reach = 12000 if symmetric else 60
+    multiplier = (rng.uniform(0.2, 2.0, case.m) * reach / spread).astype(np.float32)
     finish, add, out_dtype = None, None, dtype
     if case.finish == "scale":
         finish, out_dtype = Scale(multiplier), "float32"
         expected = acc.astype(np.float32) * multiplier[None, :, None, None]
         expected = activate(case.act, expected.astype(np.float64))
     else:
-        zero_y = int(rng.integers(low, high + 1))
+        zero_y = 0 if symmetric else int(rng.integers(low, high + 1))
         finish = Requantize(multiplier, zero_y, max(low, zero_y), high)
         if case.act is None:
             finish = dataclasses.replace(finish, low=low)

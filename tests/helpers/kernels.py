@@ -16,15 +16,17 @@ from edgecomp.lower.compile import compile_kernels
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.schedule import Constant
 from helpers.cuda import run_cuda_calls
+from helpers.metal import run_metal_calls
 from helpers.opencl import run_gpu_calls
 from helpers.targets import reason_not_runnable
+from helpers.webgpu import run_webgpu_calls
 
 ALIGN = 64
 
 
 def fill(value, array, halo_fill=0, rng=None):
     """Bytes of `value` in its own order: `array` (logical shape) inside a halo of `halo_fill`."""
-    dtype = np.dtype(value.dtype)
+    dtype = np.dtype(value.stored)
     flat = np.full(value.view.elements, halo_fill, dtype)
     _strided(flat, value.view)[...] = array
     return flat
@@ -56,8 +58,13 @@ def run_calls(calls, target, buffers, slices=1):
         dict[Value, flat array] after the calls.
     """
     if any(call.launch for call in calls):
-        if target.gpu.api == "cuda":
-            return run_cuda_calls(calls, buffers)
+        runners = {
+            "cuda": run_cuda_calls,
+            "metal": run_metal_calls,
+            "webgpu": run_webgpu_calls,
+        }
+        if target.gpu.api in runners:
+            return runners[target.gpu.api](calls, buffers)
         return run_gpu_calls(calls, target, buffers)
     reason = reason_not_runnable(target)
     if reason:
@@ -76,7 +83,7 @@ def run_calls(calls, target, buffers, slices=1):
                 arrays[argument] = np.ascontiguousarray(argument.constant).reshape(-1)
             else:
                 raw = np.full(argument.bytes, 0xA5, np.uint8)
-                arrays[argument] = raw.view(np.dtype(argument.dtype))
+                arrays[argument] = raw.view(np.dtype(argument.stored))
     objects = compile_kernels([c.kernel for c in calls], target, workers=1)
     run = _run_native if target.emulator is None else _run_emulated
     run(calls, target, order, arrays, objects, slices)

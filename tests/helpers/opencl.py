@@ -134,7 +134,7 @@ def run_gpu_calls(calls, target, buffers):
         elif argument.constant is not None:
             array = np.ascontiguousarray(argument.constant).reshape(-1)
         else:
-            array = np.full(argument.bytes, _PATTERN, np.uint8).view(argument.dtype)
+            array = np.full(argument.bytes, _PATTERN, np.uint8).view(argument.stored)
         raw = np.full(array.nbytes + SLACK_BYTES, _PATTERN, np.uint8)
         raw[: array.nbytes] = array.view(np.uint8)
         arrays[argument] = raw, array.dtype

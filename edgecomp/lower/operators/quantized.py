@@ -24,6 +24,12 @@ from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.graph.packed_weights import is_packed_weight
 from edgecomp.lower.operators import counting, movement, padding, resize
 from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
+from edgecomp.lower.operators.sixteen_bits import (
+    emit_sixteen_bit_multiply,
+    emit_sixteen_bit_product,
+    emit_sixteen_bit_sum,
+    has_sixteen_bits,
+)
 from edgecomp.lower.operators.wide_product import emit_wide_product
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
@@ -56,12 +62,16 @@ def _emit_product(reader: Reader, group: IntegerProduct) -> None:
     # Sums over everything but the output channel: axis 0 of a Conv, the last of a matrix.
     summed = tuple(range(1, weight.ndim)) if group.window else (0,)
     sums = weight.astype(np.int64).sum(axis=summed)
-    bias = (group.bias - x.quantization.zero_point * sums).astype(np.int32)
+    bias = group.bias - x.quantization.zero_point * sums
     finish: Requantize | Scale = Scale(group.multiplier)
     if group.requantization is not None:
         finish = _requantize(reader, group.requantization)
     output = reader.stored(group.output) if group.output else reader.value(group.result)
     name = group.node.name
+    if group.is_wide:
+        emit_sixteen_bit_product(reader, group, x, bias, finish, output)
+        return
+    bias = bias.astype(np.int32)
     if weight.dtype != np.int8:
         emit_wide_product(reader, group, x, bias, finish, output)
         return
@@ -93,6 +103,10 @@ def _emit_sum(reader: Reader, group: IntegerSum) -> None:
     a, b = (reader.stored(tensor) for tensor in group.inputs)
     assert a.quantization is not None
     assert b.quantization is not None
+    if has_sixteen_bits(group):
+        finish = _requantize(reader, group.requantization)
+        emit_sixteen_bit_sum(reader, group, a, b, finish)
+        return
     kind = QuantizedAdd(
         IntegerAdd(
             group.weights.weight_a,
@@ -109,6 +123,10 @@ def _emit_multiply(reader: Reader, group: IntegerMultiply) -> None:
     a, b = (reader.stored(tensor) for tensor in group.inputs)
     assert a.quantization is not None
     assert b.quantization is not None
+    if has_sixteen_bits(group):
+        finish = _requantize(reader, group.requantization)
+        emit_sixteen_bit_multiply(reader, group, a, b, finish)
+        return
     kind = QuantizedMultiply(
         a.quantization.zero_point,
         b.quantization.zero_point,
@@ -217,7 +235,8 @@ def _emit_table(reader: Reader, group: StoredTable) -> None:
 
 def _requantize(reader: Reader, r: Requantization) -> Requantize:
     """The rule with its numbers in the target's storage dtype."""
-    shift = int(np.iinfo(reader.activation_dtype).min) - int(np.iinfo(r.dtype).min)
+    stored = reader.storage_dtype(r.dtype)
+    shift = int(np.iinfo(stored).min) - int(np.iinfo(r.dtype).min)
     return Requantize(r.multiplier, r.zero_point + shift, r.low + shift, r.high + shift)
 
 
@@ -274,9 +293,10 @@ def _edge_affine(node: ir.Node, stored: ir.Value) -> Affine | None:
     contents = constant_array(zero)
     if zero is not None and contents is None:
         return None
-    if stored.dtype not in (ir.DataType.UINT8, ir.DataType.INT8):
-        return None
     zero_point = 0 if contents is None else int(contents.reshape(-1)[0])
+    is_wide = stored.dtype == ir.DataType.INT16 and zero_point == 0
+    if stored.dtype not in (ir.DataType.UINT8, ir.DataType.INT8) and not is_wide:
+        return None
     return Affine(scale.reshape(-1)[0], zero_point, stored.dtype.numpy())
 
 

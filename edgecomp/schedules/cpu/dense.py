@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.plan.finish import RuntimeScale, Scale
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.sizes import Size, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
+from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, Int4Arithmetic, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.arithmetic_signs import arithmetic_signs
 from edgecomp.schedules.cpu.epilogue import (
     Epilogue,
     float_epilogue,
@@ -37,7 +40,12 @@ def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
     x, weight, bias = operation.inputs[:3]
     if bias.constant is None:
         return "bias is not constant"
-    wanted = (target.activation_dtype, "int8", "int32")
+    x_dtype = "int16" if x.dtype == "int16" else target.activation_dtype
+    wanted = (x_dtype, "int8", "int32")
+    if x.dtype == "int32":  # words of signs
+        wanted = ("int32",) * 3
+        if not isinstance(kind.finish, Scale):
+            return "signs without a scale"
     if kind.finish is None:
         coded = weight_code(weight.dtype) is not None
         wanted = ("float32", weight.dtype if coded else "float32", "float32")
@@ -46,6 +54,8 @@ def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
     found = (x.dtype, weight.dtype, bias.dtype)
     if found != wanted:
         return f"dtypes of x, weight and bias are {found}, not {wanted}"
+    if x.dtype == "int16" and isinstance(kind.finish, RuntimeScale):
+        return "16-bit activations whose scale is known at run time"
     return refuse_epilogue(
         kind.finish,
         kind.activation,
@@ -90,7 +100,7 @@ def emit_dense(
         residual_of(operation),
     )
     assert bias is not None
-    arithmetic = _arithmetic(kind, target, weight, bias)
+    arithmetic = _arithmetic(kind, target, weight, bias, x.dtype)
     if isinstance(arithmetic, Int4Arithmetic) and arithmetic.shift:
         assert kind.finish is not None
         small = scaled(weight, bias, kind.finish)
@@ -164,7 +174,7 @@ def dense_candidates(
     """Texts of tiles worth measuring, the cost model's own first."""
     bias = operation.inputs[2].constant
     assert bias is not None
-    arithmetic = _arithmetic(kind, target, weight, bias)
+    arithmetic = _arithmetic(kind, target, weight, bias, operation.inputs[0].dtype)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
     return [tile_text(params) for params in tile_candidates(shape, arithmetic, target)]
 
@@ -176,10 +186,16 @@ def residual_of(operation: Operation) -> Value | None:
     return operation.inputs[-1] if kind.residual else None
 
 
-def _arithmetic(kind: Dense, target: Target, weight: Array, bias: Array) -> Arithmetic:
+def _arithmetic(
+    kind: Dense, target: Target, weight: Array, bias: Array, x_dtype: str
+) -> Arithmetic:
     if kind.finish is None:
         code = weight_code_of(weight)
         return dense_f32(target) if code is None else coded_f32(target, code)
+    if x_dtype == "int16":
+        return arithmetic_s16(target)
+    if x_dtype == "int32":
+        return arithmetic_signs(target)
     if kind.weight_bits == INT4_BITS:
         small = arithmetic_s4(target, weight, bias, kind.finish)
         if small is not None:

@@ -58,11 +58,20 @@ def window_of(operation: Operation) -> Window:
 
 
 def constants_of(operation: Operation) -> tuple[Array, Array]:
-    """Weight [outputs, taps] and bias [outputs, 1] of a claimed operation."""
+    """Weight [outputs, taps] and bias [outputs, 1] of a claimed operation.
+
+    Where groups have several channels, as many as a power of two, each tap has as many weights:
+    the one of number n of an output is for the input whose number differs in the bits of n.
+    """
     weight, bias = operation.inputs[1].constant, operation.inputs[2].constant
     assert weight is not None
     assert bias is not None
-    return weight.reshape(len(weight), -1), bias.reshape(-1, 1)
+    outputs, size = weight.shape[:2]
+    if size > 1:
+        output = np.arange(outputs)[:, None]
+        met = output % size ^ np.arange(size)
+        weight = weight.reshape(outputs, size, -1)[output, met].transpose(0, 2, 1)
+    return weight.reshape(outputs, -1), bias.reshape(-1, 1)
 
 
 def output_vectors(segment: Segment, multiplier: int) -> tuple[OutputVector, ...]:
@@ -84,6 +93,11 @@ def spread(value: Expr, lanes: int, phase: int, multiplier: int) -> Expr:
     first = phase * lanes
     indices = [tirx.const((first + lane) // multiplier, "int32") for lane in range(lanes)]
     return tirx.Shuffle([value], indices)
+
+
+def exchanged(value: Expr, lanes: int, by: int) -> Expr:
+    """Lane i of the result is lane ``i ^ by`` of the vector."""
+    return tirx.Shuffle([value], [tirx.const(lane ^ by, "int32") for lane in range(lanes)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,16 +127,23 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
 
 def emit_with(operation: Operation, target: Target, walk: Walk) -> list[KernelCall]:
     """``emit`` with given parameters."""
+    return emit_named(NAME, operation, target, walk)
+
+
+def emit_named(
+    name: str, operation: Operation, target: Target, walk: Walk
+) -> list[KernelCall]:
+    """The same under a name; also of convolutions whose groups are parts of a vector."""
     x, weight, _, *residual = operation.inputs
     emitter = FloatKernel(operation, target, walk)
-    kernel, items = emitter.build(NAME)
+    kernel, items = emitter.build(name)
     packed = Constant(f"{weight.name}.packed", emitter.packing.data)
     return [
         KernelCall(
             kernel=kernel,
             arguments=(x, packed, *residual, operation.output),
             work_items=items,
-            multiply_adds=operation.output.elements * math.prod(weight.shape[2:]),
+            multiply_adds=operation.output.elements * math.prod(weight.shape[1:]),
             progress=band_progress(operation, items, emitter.bands, 1),
         )
     ]

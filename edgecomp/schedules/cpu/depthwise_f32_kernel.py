@@ -1,4 +1,7 @@
-"""Emits the kernel of a float32 depthwise convolution: a few columns of a channel block a tile."""
+"""Emits the kernel of a float32 depthwise convolution: a few columns of a channel block a tile.
+
+Also where several groups lie in one vector (grouped_f32.py).
+"""
 
 import dataclasses
 import math
@@ -8,7 +11,7 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
-from edgecomp.plan.values import largest_bytes
+from edgecomp.plan.values import Array, largest_bytes
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
@@ -21,12 +24,14 @@ from edgecomp.schedules.builder import (
 )
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
-from edgecomp.schedules.cpu.depthwise_loop import loop_for
-from edgecomp.schedules.cpu.epilogue import float_epilogue, vector_dtype
+from edgecomp.schedules.cpu.depthwise_loop import Loop, loop_for
+from edgecomp.schedules.cpu.epilogue import Epilogue, float_epilogue, vector_dtype
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
 
 #: Above this many multiply-adds in a tile the kernel rows stay a loop: code size.
 _MAXIMUM_UNROLLED = 512
+#: Lanes of 128 bits.
+_QUARTER_LANES = 4
 
 
 @dataclasses.dataclass
@@ -47,7 +52,17 @@ class _Block:
 
 
 class FloatKernel:
-    """Emits one kernel."""
+    """Emits one kernel.
+
+    Attributes:
+        multiplier: outputs per input channel.
+        group_size: input channels that an output is made of.
+        x_dtype: of x and of residuals.
+        sum_dtype: of sums and packed numbers.
+    """
+
+    x_dtype = "float32"
+    sum_dtype = "float32"
 
     def __init__(self, operation: Operation, target: Target, walk: Walk) -> None:
         kind = operation.kind
@@ -58,30 +73,57 @@ class FloatKernel:
         self.output = operation.output
         self.residual = residual[0] if residual else None
         self.multiplier = weight.shape[0] // self.x.shape[1]
+        self.group_size = weight.shape[1]
         self.runs = windows.channel_groups(self.x.shape[1], walk)
-        taps, bias = depthwise.constants_of(operation)
-        taps = taps.astype(np.float32, copy=False)
-        if kind.weight_scale is not None:
-            taps = taps * kind.weight_scale.reshape(-1, 1)
-        table = np.concatenate([bias, taps], axis=1)
-        self.packing = depthwise.pack(table, self.runs, self.multiplier)
-        self.epilogue = float_epilogue(kind.activation, self.residual)
+        self.packing = depthwise.pack(self._table(kind), self.runs, self.multiplier)
+        self.epilogue = self._epilogue(kind)
         dynamic = has_dynamic((*self.x.shape, *self.output.shape))
-        self.loop = None if dynamic else loop_for(operation, target)
+        has_loop = not dynamic and self.group_size == 1
+        self.loop = self._loop() if has_loop else None
         if self.loop and self.loop.vectors == 1:
             self.packing = self.packing.with_block_behind()
         self.builder = KernelBuilder(target.core.isa)
 
+    def _table(self, kind: Convolution) -> Array:
+        """Bias and taps of each output channel."""
+        taps, bias = depthwise.constants_of(self.operation)
+        taps = taps.astype(np.float32, copy=False)
+        if kind.weight_scale is not None:
+            taps = taps * kind.weight_scale.reshape(-1, 1)
+        return np.concatenate([bias, taps], axis=1)
+
+    def _epilogue(self, kind: Convolution) -> Epilogue:
+        return float_epilogue(kind.activation, self.residual)
+
+    def _loop(self) -> Loop | None:
+        return loop_for(self.operation, self.target)
+
+    def _declare_more(self) -> None:
+        """Pointers between those of packed numbers and of the residual."""
+
+    def _widen(self, x: Expr, lanes: int) -> Expr:
+        """Elements of x as products take them."""
+        del lanes
+        return x
+
+    def _add(self, total: Expr, x: Expr, tap: Expr, lanes: int) -> Expr:
+        """A sum with one more product."""
+        del lanes
+        return total + x * tap
+
     def build(self, name: str) -> tuple[Kernel, Dimension]:
         """Return the kernel, whose kind is ``name``, and its work items."""
         builder, view = self.builder, self.output.view
-        self.x_buffer = builder.pointer("x", "float32", largest(self.x.view.elements))
-        self.packed_buffer = builder.pointer("packed", "float32", self.packing.data.size)
+        self.x_buffer = builder.pointer("x", self.x_dtype, largest(self.x.view.elements))
+        self.packed_buffer = builder.pointer("packed", self.sum_dtype, self.packing.data.size)
+        self._declare_more()
         if self.residual:
             self.residual_buffer = builder.pointer(
-                "residual", "float32", largest(self.residual.view.elements)
+                "residual", self.x_dtype, largest(self.residual.view.elements)
             )
-        self.out_buffer = builder.pointer("out", "float32", largest(view.elements))
+        self.out_buffer = builder.pointer(
+            "out", self.epilogue.output_dtype, largest(view.elements)
+        )
         rows = view.shape[0] * view.shape[2]
         self.bands = 1
         if not is_dynamic(rows):
@@ -177,12 +219,13 @@ class FloatKernel:
         for index, vector in enumerate(block.outputs):
             lanes = vector.place.lanes
             bias = builder.let(
-                "bias", block.weights.bias(index), vector_dtype("float32", lanes)
+                "bias", block.weights.bias(index), vector_dtype(self.sum_dtype, lanes)
             )
             for column in sums:
-                column.append(builder.array("sum", "float32", lanes))
+                column.append(builder.array("sum", self.sum_dtype, lanes))
                 builder.store(column[index], ramp(0, lanes), bias)
-        if math.prod(self.window.size) * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
+        products = math.prod(self.window.size) * self.group_size
+        if products * columns * len(block.outputs) <= _MAXIMUM_UNROLLED:
             for tap_row in range(self.window.size[0]):
                 self._kernel_row(block, place, sums, tap_row)
         else:
@@ -204,8 +247,10 @@ class FloatKernel:
             values = [
                 builder.let(
                     "x",
-                    load(self.x_buffer, at + vector.offset, vector.lanes),
-                    vector_dtype("float32", vector.lanes),
+                    self._widen(
+                        load(self.x_buffer, at + vector.offset, vector.lanes), vector.lanes
+                    ),
+                    vector_dtype(self.sum_dtype, vector.lanes),
                 )
                 for vector in block.segment.vectors
             ]
@@ -214,9 +259,28 @@ class FloatKernel:
                 value = depthwise.spread(
                     values[vector.source], lanes, vector.phase, self.multiplier
                 )
-                for column, tap in users:
-                    total = load(sums[column][index], 0, lanes) + value * taps[tap][index]
-                    builder.store(sums[column][index], ramp(0, lanes), total)
+                for number, met in enumerate(self._exchanged(value, lanes)):
+                    for column, tap in users:
+                        weight = taps[tap * self.group_size + number][index]
+                        total = load(sums[column][index], 0, lanes)
+                        total = self._add(total, met, weight, lanes)
+                        builder.store(sums[column][index], ramp(0, lanes), total)
+
+    def _exchanged(self, value: Expr, lanes: int) -> list[Expr]:
+        """A vector in all orders in which groups meet their outputs.
+
+        Elements change places in their quarters of a vector, or quarters do: each takes one
+        instruction that needs no register for the order.
+        """
+        found = [value]
+        for number in range(1, self.group_size):
+            quarters = number & ~(_QUARTER_LANES - 1)
+            within = number - quarters
+            source = found[quarters] if within else value
+            changed = depthwise.exchanged(source, lanes, within or quarters)
+            dtype = vector_dtype("float32", lanes)
+            found.append(self.builder.let("exchanged", changed, dtype))
+        return found
 
     def _finish(
         self,
@@ -232,10 +296,17 @@ class FloatKernel:
         if self.residual:
             at = place.index("residual", channel, column)
             residual = load(self.residual_buffer, at, lanes)
-        result = self.epilogue.apply(builder, self.target, value, lanes, None, residual)
-        result = builder.let("result", result, vector_dtype("float32", lanes))
+        factors = self._factors(channel, lanes)
+        result = self.epilogue.apply(builder, self.target, value, lanes, factors, residual)
+        dtype = vector_dtype(self.epilogue.output_dtype, lanes)
+        result = builder.let("result", result, dtype)
         at = place.index("out", channel, column)
         windows.store_valid(builder, self.out_buffer, at, result, vector.place)
+
+    def _factors(self, channel: Expr, lanes: int) -> Expr | None:
+        """Multipliers of output channels from one on."""
+        del channel, lanes
+        return None
 
 
 class _Weights:
@@ -260,13 +331,13 @@ class _Weights:
     def load_all(self) -> None:
         """Name every tap once, so that it stays in a register or on the stack."""
         self._start = self._emitter.builder.let("weights", self._start)
-        for tap in range(math.prod(self._emitter.window.size)):
+        for tap in range(math.prod(self._emitter.window.size) * self._emitter.group_size):
             for index in range(len(self._outputs)):
                 self._resident[tap, index] = self._named(tap, index)
 
     def row(self, tap_row: Expr) -> list[list[Expr]]:
-        """Taps of one kernel row: [column][output vector]."""
-        columns = self._emitter.window.size[1]
+        """Taps of one kernel row: [column, weights of each][output vector]."""
+        columns = self._emitter.window.size[1] * self._emitter.group_size
         resident = self._resident if isinstance(tap_row, int) else {}
 
         def get(tap: Expr, index: int) -> Expr:
@@ -278,7 +349,7 @@ class _Weights:
         ]
 
     def _named(self, tap: Expr, index: int) -> Expr:
-        dtype = vector_dtype("float32", self._lanes[index])
+        dtype = vector_dtype(self._emitter.sum_dtype, self._lanes[index])
         return self._emitter.builder.let("tap", self._load(1 + tap, index), dtype)
 
     def _load(self, entry: Expr, index: int) -> Expr:

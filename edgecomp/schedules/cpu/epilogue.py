@@ -156,7 +156,7 @@ def refuse_epilogue(
 ) -> str:
     """Return "" when an epilogue exists for these parts of an operation, else why not."""
     if isinstance(finish, Requantize):
-        if output.dtype not in ("uint8", "int8"):
+        if output.dtype not in ("uint8", "int8", "int16"):
             return f"quantized output of dtype {output.dtype}"
         if activation is not None:
             return "activation after a requantization"

@@ -49,7 +49,9 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
         return "not NHWC"
     if x.dtype != output.dtype:
         return f"{x.dtype} to {output.dtype}"
-    if x.dtype not in ("float32", "uint8", "int8"):
+    if x.dtype not in ("float32", "uint8", "int8") and not (
+        x.dtype == "int16" and kind.maximum
+    ):
         return x.dtype
     if x.dtype != "float32" and not kind.maximum:
         if kind.requantize is None or kind.requantize.multiplier.size != 1:

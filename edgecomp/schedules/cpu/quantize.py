@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear between float32 and 8 bits, layout change included."""
+"""QuantizeLinear and DequantizeLinear between float32 and 8 or 16 bits, layout change included."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,13 @@ from edgecomp.schedules.schedule import KernelCall
 
 NAME = "quantize"
 EIGHT_BITS = ("uint8", "int8")
+STORED = (*EIGHT_BITS, "int16")
 #: One register of bytes, several of float32: the narrowing then needs no half-filled vectors.
 LANES = 16
 
 
 def match(operation: Operation, target: Target) -> str:
-    """float32 to 8 bits or back, one scale."""
+    """float32 to 8 or 16 bits or back, one scale."""
     del target
     kind = operation.kind
     if isinstance(kind, Quantize):
@@ -32,7 +33,7 @@ def match(operation: Operation, target: Target) -> str:
         narrow, wide = operation.inputs[0], operation.output
     else:
         return "neither Quantize nor Dequantize"
-    if wide.dtype != "float32" or narrow.dtype not in EIGHT_BITS:
+    if wide.dtype != "float32" or narrow.dtype not in STORED:
         return f"{operation.inputs[0].dtype} to {operation.output.dtype}"
     if narrow.quantization is None:
         return "no scale"

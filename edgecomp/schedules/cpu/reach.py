@@ -26,6 +26,8 @@ _SATURATED = 256.0
 
 def greatest_x(dtype: str) -> int:
     """Greatest magnitude of a stored activation."""
+    if dtype == "int16":
+        return 1 << 15
     return 128 if dtype == "int8" else 255
 
 

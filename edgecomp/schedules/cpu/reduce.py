@@ -27,6 +27,9 @@ NAME = "reduce"
 
 #: An int32 sum of this many 8-bit values cannot overflow.
 _MAXIMUM_INTEGER_COUNT = 1 << 23
+#: Nor one of as many 16-bit values.
+_MAXIMUM_WIDE_COUNT = (1 << 16) - 1
+_STORED = ("uint8", "int8", "int16")
 #: Vectors of neighbouring outputs that one work item computes.
 _VECTORS = 4
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
@@ -68,11 +71,12 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
         return "" if kind.operator in OPERATORS else kind.operator
     if kind.operator not in ("ReduceMean", "ReduceSum"):
         return f"integer {kind.operator}"
-    if x.dtype not in ("uint8", "int8") or output.dtype not in ("uint8", "int8"):
+    if x.dtype not in _STORED or output.dtype not in _STORED:
         return f"{x.dtype} to {output.dtype}"
     if kind.requantize.multiplier.size != 1:
         return "a multiplier per channel"
-    if shape_of(operation).count > _MAXIMUM_INTEGER_COUNT:
+    most = _MAXIMUM_WIDE_COUNT if x.dtype == "int16" else _MAXIMUM_INTEGER_COUNT
+    if shape_of(operation).count > most:
         return "more elements than an int32 sum holds"
     return ""
 

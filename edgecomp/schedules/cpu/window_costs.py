@@ -4,10 +4,11 @@ import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation, Pool
-from edgecomp.schedules.cpu import depthwise, depthwise_f32, depthwise_int8
+from edgecomp.schedules.cpu import depthwise, depthwise_f32, depthwise_int8, grouped_f32
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
 from edgecomp.schedules.cpu.product_costs import ACTIVATION_INSTRUCTIONS
 from edgecomp.schedules.cpu.rates import bound, rates_of
+from edgecomp.schedules.cpu.windows import Walk
 
 #: Instructions of the integer epilogue per vector of sums: convert, scale, round, narrow, store.
 _INTEGER_FINISH = 4
@@ -17,16 +18,36 @@ _FLOAT_FINISH = 3
 
 def depthwise_f32_cycles(operation: Operation, target: Target) -> float:
     """Each tap multiplies once; an input vector is loaded once per kernel row and tile."""
-    kind, output = operation.kind, operation.output
+    return _float_cycles(operation, target, depthwise_f32.params_for(target, operation))
+
+
+def grouped_f32_cycles(operation: Operation, target: Target) -> float:
+    """The same as often as a group has channels; its elements change places then."""
+    return _float_cycles(operation, target, grouped_f32.params_for(target, operation))
+
+
+def _float_cycles(operation: Operation, target: Target, walk: Walk) -> float:
+    kind, output, size = operation.kind, operation.output, operation.inputs[1].shape[1]
     assert isinstance(kind, Convolution)
     window = depthwise.window_of(operation)
-    walk = depthwise_f32.params_for(target, operation)
     rows, taps = window.size
     loads = rows * window.span(walk.columns) / walk.columns
-    instructions = rows * taps + loads + _FLOAT_FINISH
+    instructions = size * (rows * taps + loads) + _FLOAT_FINISH
     if kind.activation is not None:
         instructions += ACTIVATION_INSTRUCTIONS.get(kind.activation.name, 1)
     instructions += len(operation.inputs) - 3
+    vectors = _positions(operation) * -(-output.shape[1] // walk.lanes)
+    return _bound(operation, vectors * instructions, target)
+
+
+def depthwise_s16_cycles(operation: Operation, target: Target) -> float:
+    """As float32: a product and a sum for each tap, one widening more for each load."""
+    window, output = depthwise.window_of(operation), operation.output
+    walk = depthwise_f32.params_for(target, operation, loops=False)
+    rows, taps = window.size
+    fuses = target.core.isa != "x86_64" or target.has("avx512vnni")
+    loads = 2 * rows * window.span(walk.columns) / walk.columns
+    instructions = (1 if fuses else 2) * rows * taps + loads + _INTEGER_FINISH
     vectors = _positions(operation) * -(-output.shape[1] // walk.lanes)
     return _bound(operation, vectors * instructions, target)
 

@@ -44,13 +44,13 @@ MOST_CUTS = 3
 
 def match(operation: Operation, target: Target) -> str:
     """Claim convolutions that are faster so than as an implicit matrix product."""
-    reason = _refusal(operation, target)
+    reason = refusal(operation, target)
     if not reason and choose_outputs(operation, target) is None:
         return "the direct product is modelled to be faster"
     return reason
 
 
-def _refusal(operation: Operation, target: Target) -> str:
+def refusal(operation: Operation, target: Target) -> str:
     """Return "" for convolutions that the kernel computes, else why not."""
     kind = operation.kind
     reason = convolution.match(operation, target)
@@ -81,7 +81,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 
     Also those that are modelled to be slower than the direct product, where not by far.
     """
-    if _refusal(operation, target):
+    if refusal(operation, target):
         return []
     own = choose_outputs(operation, target)
     most = direct_cycles(operation, target) * WORST_RATIO
@@ -120,7 +120,7 @@ def _text(outputs: int, cut: Cut) -> str:
 
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
-    require_none(_refusal(operation, target))
+    require_none(refusal(operation, target))
     values = read_params(params, ("outputs", "rows", "vectors"))
     outputs = values["outputs"]
     if outputs not in POINTS:

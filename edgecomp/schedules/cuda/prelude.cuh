@@ -2,7 +2,17 @@
 //
 // Everything is resolved when a kernel is compiled; a vector is as many registers. Sums are
 // formed as they are written (nvcc's -fmad=false); fused ones are asked for by name.
+#ifndef EC_ON_CPU
+#include <cuda_fp16.h>
+#endif
+
 namespace ec {
+
+#ifdef EC_ON_CPU
+typedef _Float16 half;
+#else
+typedef __half half;
+#endif
 
 // Aligned as one load of it needs; at most the 16 bytes that a thread loads at once.
 template <class T, int N>
@@ -209,6 +219,20 @@ EC_INLINE vec<float, N> mad(const vec<float, N>& a, const vec<float, N>& b,
 EC_INLINE float mad(float a, float b, float c) {
   return ::fmaf(a, b, c);
 }
+EC_INLINE half mad(half a, half b, half c) {
+#ifdef EC_ON_CPU
+  return static_cast<half>(::fmaf(a, b, c));
+#else
+  return __hfma(a, b, c);
+#endif
+}
+template <int N>
+EC_INLINE vec<half, N> mad(const vec<half, N>& a, const vec<half, N>& b,
+                           const vec<half, N>& c) {
+  vec<half, N> r;
+  EC_EACH(i) r.v[i] = mad(a.v[i], b.v[i], c.v[i]);
+  return r;
+}
 template <class T>
 EC_INLINE T mad24(const T& a, const T& b, const T& c) {
   return a * b + c;
@@ -221,43 +245,83 @@ EC_INLINE float dot(const vec<float, N>& a, const vec<float, N>& b) {
   return r;
 }
 
-// Four 8-bit elements.
+// Elements of x as words of 32 bits.
 template <class T>
 EC_INLINE int word(const T* p) {
   return *reinterpret_cast<const int*>(p);
 }
-EC_INLINE vec<int, 2> pack(int a, int b) {
+template <class T>
+EC_INLINE vec<int, 2> words2(const T* p) {
+  return *reinterpret_cast<const vec<int, 2>*>(p);
+}
+template <class T>
+EC_INLINE vec<int, 4> words4(const T* p) {
+  return *reinterpret_cast<const vec<int, 4>*>(p);
+}
+template <class T>
+EC_INLINE vec<T, 2> pack(T a, T b) {
   return {{a, b}};
 }
-EC_INLINE vec<int, 4> pack(int a, int b, int c, int d) {
+template <class T>
+EC_INLINE vec<T, 4> pack(T a, T b, T c, T d) {
   return {{a, b, c, d}};
 }
 
-// Tensor cores: 16 rows by 32 elements times 32 elements by 8 columns, by all threads of a warp.
+// Tensor cores: 16 rows by some elements of K times the same by 8 columns, by all threads of a
+// warp. What is in a fragment says tensor_kernel.py.
 #ifdef EC_ON_CPU
-#define EC_MMA(name, dtype)                                                          \
-  inline vec<int, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,                \
-                          const vec<int, 4>& c) {                                    \
-    vec<int, 4> r = c;                                                               \
-    ec_emulator::mma(r.v, a.v, b.v, dtype[0] == 'u');                                \
+#define EC_MMA(name, instruction, sum, register, convert)                            \
+  inline vec<sum, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,                \
+                          const vec<sum, 4>& c) {                                    \
+    vec<sum, 4> r = c;                                                               \
+    ec_emulator::name(r.v, a.v, b.v);                                                \
     return r;                                                                        \
   }
 #else
-#define EC_MMA(name, dtype)                                                          \
-  EC_INLINE vec<int, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,             \
-                             const vec<int, 4>& c) {                                 \
-    vec<int, 4> r;                                                                   \
-    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." dtype ".s8.s32 "           \
-                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"         \
-                 : "=r"(r.v[0]), "=r"(r.v[1]), "=r"(r.v[2]), "=r"(r.v[3])            \
-                 : "r"(a.v[0]), "r"(a.v[1]), "r"(a.v[2]), "r"(a.v[3]), "r"(b.v[0]),  \
-                   "r"(b.v[1]), "r"(c.v[0]), "r"(c.v[1]), "r"(c.v[2]), "r"(c.v[3])); \
+#define EC_MMA(name, instruction, sum, register, convert)                            \
+  EC_INLINE vec<sum, 4> name(const vec<int, 4>& a, const vec<int, 2>& b,             \
+                             const vec<sum, 4>& c) {                                 \
+    vec<sum, 4> r;                                                                   \
+    asm volatile("mma.sync.aligned." instruction                                     \
+                 " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"        \
+                 : "=" register(r.v[0]), "=" register(r.v[1]), "=" register(r.v[2]), \
+                   "=" register(r.v[3])                                              \
+                 : "r"(convert(a.v[0])), "r"(convert(a.v[1])), "r"(convert(a.v[2])), \
+                   "r"(convert(a.v[3])), "r"(b.v[0]), "r"(b.v[1]),                   \
+                   register(c.v[0]), register(c.v[1]), register(c.v[2]),             \
+                   register(c.v[3]));                                                \
     return r;                                                                        \
   }
+EC_INLINE int as_it_is(int word) {
+  return word;
+}
+EC_INLINE int to_tf32(int word) {
+  int r;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(__int_as_float(word)));
+  return r;
+}
 #endif
 #if defined(EC_ON_CPU) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-EC_MMA(mma_s8, "s8")
-EC_MMA(mma_u8, "u8")
+EC_MMA(mma_s8, "m16n8k32.row.col.s32.s8.s8.s32", int, "r", as_it_is)
+EC_MMA(mma_u8, "m16n8k32.row.col.s32.u8.s8.s32", int, "r", as_it_is)
+EC_MMA(mma_f16, "m16n8k16.row.col.f32.f16.f16.f32", float, "f", as_it_is)
+EC_MMA(mma_bf16, "m16n8k16.row.col.f32.bf16.bf16.f32", float, "f", as_it_is)
+EC_MMA(mma_tf32, "m16n8k8.row.col.f32.tf32.tf32.f32", float, "f", to_tf32)
+#elif __CUDA_ARCH__ >= 750
+// One half of K after the other.
+EC_INLINE void mma_f16_half(float* r, int above, int below, int b) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+               "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+               : "+f"(r[0]), "+f"(r[1]), "+f"(r[2]), "+f"(r[3])
+               : "r"(above), "r"(below), "r"(b));
+}
+EC_INLINE vec<float, 4> mma_f16(const vec<int, 4>& a, const vec<int, 2>& b,
+                                const vec<float, 4>& c) {
+  vec<float, 4> r = c;
+  mma_f16_half(r.v, a.v[0], a.v[1], b.v[0]);
+  mma_f16_half(r.v, a.v[2], a.v[3], b.v[1]);
+  return r;
+}
 #endif
 
 }  // namespace ec

@@ -1,19 +1,30 @@
-"""Convolutions and products of 8-bit integers on tensor cores."""
+"""Convolutions and products on tensor cores, of 8-bit integers and of floats.
+
+Floats of 16 bits where values are stored so, and, where the build allows tf32, float32.
+"""
+
+import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.schedules.cpu import convolution as cpu_convolution
 from edgecomp.schedules.cpu import matrix_multiply as cpu_matrix_multiply
-from edgecomp.schedules.cpu.product import Product
-from edgecomp.schedules.cuda.tensor_kernel import COLUMNS, WORD, emit_tensor_product
+from edgecomp.schedules.cpu.product import Product, collapse_depth
+from edgecomp.schedules.cuda.tensor_kernel import (
+    COLUMNS,
+    INSTRUCTIONS,
+    Instruction,
+    emit_tensor_product,
+    words_at_once,
+)
 from edgecomp.schedules.gpu import convolution, matrix_multiply
 from edgecomp.schedules.gpu.dense import emit_dense
+from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "tensor_product"
 
-FEATURE = "int8_mma"
 #: Fewer elements of K in a run leave most of an instruction unused.
 _LEAST_RUN = 8
 
@@ -29,12 +40,18 @@ def match(operation: Operation, target: Target) -> str:
         return "neither a convolution nor a product with a constant"
     if reason:
         return reason
-    if FEATURE not in gpu_of(target).features:
-        return f"the device has no {FEATURE}"
-    dtypes = operation.inputs[0].dtype, operation.inputs[1].dtype
-    if dtypes[0] not in ("uint8", "int8") or dtypes[1] != "int8":
-        return f"a product of {dtypes[0]} and {dtypes[1]}"
-    return _refuse_shape(_product_of(operation))
+    x, weight = operation.inputs[0].stored, operation.inputs[1].dtype
+    instruction = INSTRUCTIONS.get(x)
+    wanted = {"int8"} if "int" in x else {x}
+    if x == "float32":
+        wanted |= HALVES  # tf32 holds them
+    if instruction is None or weight not in wanted:
+        return f"a product of {x} and {weight}"
+    if x == "float32" and not target.tf32:
+        return "float32, and tf32 is not allowed"
+    if instruction.feature not in gpu_of(target).features:
+        return f"the device has no {instruction.feature}"
+    return _refuse_shape(_product_of(operation), instruction) or _refuse_weight(operation)
 
 
 def _product_of(operation: Operation) -> Product:
@@ -43,16 +60,24 @@ def _product_of(operation: Operation) -> Product:
     return cpu_matrix_multiply.product_of(operation)[0]
 
 
-def _refuse_shape(product: Product) -> str:
+def _refuse_shape(product: Product, instruction: Instruction) -> str:
     """Rows of x begin at words, and a tile has enough to do."""
-    steps = [product.x_offset, product.x_group_stride if product.groups > 1 else 0]
-    steps += [row.x for row in product.rows if row.size != 1]
-    steps += [dimension.stride for dimension in product.depth[:-1] if dimension.size != 1]
-    if any(int(step) % WORD for step in steps):
+    run = collapse_depth(product.depth)[-1].size
+    if not words_at_once(product, instruction.word):
         return "rows that do not begin at words"
-    if product.depth[-1].size < _LEAST_RUN or product.columns < COLUMNS:
-        return f"only {product.depth[-1].size} elements of K and {product.columns} columns"
+    if instruction.sums == "float32" and run % instruction.word:
+        return "rows that do not end with a word"
+    if run < _LEAST_RUN or product.columns < COLUMNS:
+        return f"only {run} elements of K and {product.columns} columns"
     return ""
+
+
+def _refuse_weight(operation: Operation) -> str:
+    """What is behind the end of K, and padding, is multiplied by zero: weights are finite."""
+    weight = operation.inputs[1].constant
+    assert weight is not None
+    is_float = "int" not in weight.dtype.name
+    return "weights that are not finite" if is_float and not np.isfinite(weight).all() else ""
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:

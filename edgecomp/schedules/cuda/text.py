@@ -30,6 +30,7 @@ _C_INT_BITS = 32
 _MULTIPLE_OF_ALL = 1 << 20
 
 _TYPES = {
+    "float16": "ec::half",
     "float32": "float",
     "float64": "double",
     "bool": "bool",
@@ -62,7 +63,10 @@ _FUNCTIONS = frozenset(
         *("sqrt", "tan", "tanh", "trunc"),
     ]
 )
-_TENSOR_CALLS = ("word", "pack", "mma_s8", "mma_u8")
+_TENSOR_CALLS = (
+    *("word", "words2", "words4", "pack"),
+    *("mma_s8", "mma_u8", "mma_f16", "mma_bf16", "mma_tf32"),
+)
 #: Functions that kernels call by the names that OpenCL gives them.
 _CALLS = frozenset(
     ["mad", "mad24", "fma", "dot", *_TENSOR_CALLS, *(_FUNCTIONS - {"erf", "nearbyint"})]
@@ -217,7 +221,9 @@ class _Writer:
 
     def _evaluate(self, value: Any) -> None:
         if type(value) is tuple and value[0] != "const":
-            self._emit(f"{self._expression(value).text};")
+            text = self._expression(value).text
+            if text:
+                self._emit(f"{text};")
 
     # Expressions.
 
@@ -323,6 +329,8 @@ class _Writer:
         kind = dtype_of(dtype)
         if name.startswith("vload"):
             _, (_, (_, buffer, index)) = arguments
+            if name.startswith("vload_half"):
+                return self._load_half(buffer, index, kind)
             return self._load_vector(
                 self._names[id(buffer)], index, dtype_of(buffer[2]), kind.lanes
             )
@@ -330,6 +338,26 @@ class _Writer:
             raise ValueError(f"function {name}")
         given = ", ".join(self._expression(argument).text for argument in arguments)
         return _Text(f"ec::{name}({given})", kind)
+
+    def _load_half(self, buffer: Any, index: Any, kind: Dtype) -> _Text:
+        """float16 as float32."""
+        place, half = self._names[id(buffer)], dtype_of(buffer[2])
+        if kind.lanes == 1:
+            halves = _Text(f"{place}[{self._expression(index).text}]", half)
+        else:
+            halves = self._load_vector(place, index, half, kind.lanes)
+        return _Text(_converted(halves, kind), kind)
+
+    def _effect(self, _dtype: str, name: str, *arguments: Any) -> _Text:
+        """A call for what it stores: float32 rounded to float16."""
+        if not name.startswith("vstore_half"):
+            raise ValueError(f"function {name}")
+        value, _, (_, (_, buffer, index)) = arguments
+        x = self._expression(value)
+        self._store(
+            buffer, value, index if x.dtype.lanes == 1 else ("Ramp", index, 1, x.dtype.lanes)
+        )
+        return _Text("", dtype_of("int32"))
 
     # Multiples.
 
@@ -378,6 +406,8 @@ def _constant(value: Any, dtype: str) -> _Text:
         return _Text("true" if value else "false", kind)
     if dtype == "float32":
         return _Text(_float(float(value)), kind)
+    if dtype == "float16":
+        return _Text(f"static_cast<ec::half>({_float(float(value))})", kind)
     if kind.is_float:
         return _Text(f"({float(value)!r})", kind)
     suffix = {"uint32": "u", "int64": "ll", "uint64": "ull"}.get(dtype, "")
@@ -452,6 +482,7 @@ _EXPRESSIONS: dict[str, Callable[..., _Text]] = {
     "Select": _Writer._select,
     "Shuffle": _Writer._shuffle,
     "address_of": _Writer._address,
+    "call_extern": _Writer._effect,
     "astype": lambda self, value, dtype: self._cast(dtype, value),
     "call_pure_extern": _Writer._call,
     "const": lambda _self, value, dtype: _constant(value, dtype),

@@ -69,9 +69,9 @@ class _BatchKernel:
         self.builder = GridBuilder(
             (-(-self.blocks // items[0]), -(-self.lines // items[1]), 1), items
         )
-        self.x = self.builder.pointer("a", "float32", left.view.elements)
-        self.z = self.builder.pointer("b", "float32", right.view.elements)
-        self.y = self.builder.pointer("y", "float32", self.output.view.elements)
+        self.x = self.builder.pointer("a", left.stored, left.view.elements)
+        self.z = self.builder.pointer("b", right.stored, right.view.elements)
+        self.y = self.builder.pointer("y", self.output.stored, self.output.view.elements)
 
     def emit(self) -> None:
         """All statements."""
@@ -132,7 +132,8 @@ class _BatchKernel:
             value = load_vector(self.z, b_at + k * self.b.rows, lanes)
             vector = builder.let("b", value, dtype)
             for row in range(self.tile):
-                element = load(self.x, a_at + row * self.a.rows + k * self.a.columns)
+                place = a_at + row * self.a.rows + k * self.a.columns
+                element = load_vector(self.x, place, 1)
                 place = tirx.const(row, "int32")
                 total = tirx.call_pure_extern(
                     dtype, "mad", splat(element, lanes), vector, load(sums, place)

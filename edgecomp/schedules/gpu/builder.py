@@ -20,6 +20,7 @@ from edgecomp.schedules.builder import (
     KernelBuilder,
     _sequence,
 )
+from edgecomp.schedules.gpu.halves import HALVES, as_halves, store_half
 
 _AXES = ("x", "y", "z")
 _TAKEN = frozenset(
@@ -118,6 +119,19 @@ class GridBuilder(KernelBuilder):
     def shared_array(self, name: str, dtype: str, elements: int) -> Buffer:
         """Declare an array that the group shares; ``barrier`` orders stores and loads."""
         return self._scoped(name, dtype, elements, "shared")
+
+    def pointer(self, name: str, dtype: str, elements: int) -> Buffer:
+        """As other kernels'; bfloat16 is uint16 in memory, ``halves.py`` says what it means."""
+        if dtype == "bfloat16":
+            return as_halves(super().pointer(name, "uint16", elements))
+        return super().pointer(name, dtype, elements)
+
+    def store(self, buffer: Buffer, index: Expr, value: Expr) -> None:
+        """As other kernels'; a float32 scalar is rounded where the buffer's floats have 16 bits."""
+        if buffer.dtype.element in HALVES and value.dtype.name == "float32":
+            store_half(self, buffer, index, value)
+            return
+        super().store(buffer, index, value)
 
     def barrier(self) -> None:
         """Wait for all work items of the group; what they stored to shared memory is there."""

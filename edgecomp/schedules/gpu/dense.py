@@ -1,5 +1,6 @@
 """What convolutions and matrix products on a GPU share."""
 
+import dataclasses
 from collections.abc import Callable
 
 from edgecomp.device.target import Target
@@ -7,7 +8,9 @@ from edgecomp.plan.finish import RuntimeScale
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.dense import Dense, epilogue_of, residual_of
+from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.product import Product
+from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.product_kernel import DeviceProduct, emit_product
 from edgecomp.schedules.schedule import Constant, KernelCall
 
@@ -17,7 +20,17 @@ def refuse_product(kind: Dense, operation: Operation) -> str:
     if isinstance(kind.finish, RuntimeScale):
         return "activations that are quantized while the model runs"
     dtype = operation.inputs[1].dtype
-    return "" if dtype in ("float32", "int8") else f"weights of {dtype}"
+    return "" if dtype in ("float32", "int8", *HALVES) else f"weights of {dtype}"
+
+
+def in_memory(epilogue: Epilogue, output: Value, residual: Value | None) -> Epilogue:
+    """The epilogue with the types that its values are stored in."""
+    residual_dtype = residual.stored if residual is not None else ""
+    if not output.storage:
+        return dataclasses.replace(epilogue, residual_dtype=residual_dtype)
+    return dataclasses.replace(
+        epilogue, output_dtype=output.storage, residual_dtype=residual_dtype
+    )
 
 
 def emit_dense(
@@ -46,8 +59,10 @@ def emit_dense(
         residual_of(operation),
     )
     assert bias is not None
-    epilogue = epilogue_of(kind, operation.output, residual)
-    made = make(name, product, epilogue, target, x.dtype, weight, bias)
+    epilogue = in_memory(
+        epilogue_of(kind, operation.output, residual), operation.output, residual
+    )
+    made = make(name, product, epilogue, target, x.stored, weight, bias)
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
         x,

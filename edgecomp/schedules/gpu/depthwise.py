@@ -15,6 +15,7 @@ from edgecomp.schedules.cpu.dense import epilogue_of, refuse_dense, residual_of
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense import refuse_product
+from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import group_shape
 from edgecomp.schedules.gpu.vectors import load_vector
@@ -50,7 +51,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     packed = np.pad(weight.T, ((0, 0), (0, -weight.shape[0] % LANES)))
     arguments: list[Value | Constant] = [
         operation.inputs[0],
-        Constant(f"{label}.packed", np.ascontiguousarray(packed).reshape(-1)),
+        Constant(f"{label}.packed", stored_floats(np.ascontiguousarray(packed).reshape(-1))),
         Constant(f"{label}.bias", _padded(bias)),
     ]
     if epilogue.multiplier is not None:
@@ -105,22 +106,21 @@ class _DepthwiseKernel:
             (-(-self.blocks // items[0]), -(-self.lines // items[1]), 1), items
         )
         self.is_float = self.x_value.dtype == "float32"
+        weight_dtype = operation.inputs[1].dtype
         self.sum_dtype = f"{'float32' if self.is_float else 'int32'}x{LANES}"
         padded = self.blocks * LANES
         taps = self.window.size[0] * self.window.size[1]
         pointer = self.builder.pointer
-        self.x = pointer("x", self.x_value.dtype, self.x_value.view.elements)
-        self.weights = pointer(
-            "weights", "float32" if self.is_float else "int8", taps * padded
-        )
+        self.x = pointer("x", self.x_value.stored, self.x_value.view.elements)
+        self.weights = pointer("weights", weight_dtype, taps * padded)
         self.bias = pointer("bias", "float32" if self.is_float else "int32", padded)
         self.multiplier = self.residual = None
         if self.epilogue.multiplier is not None:
             self.multiplier = pointer("multiplier", "float32", padded)
         if self.residual_value is not None:
             view = self.residual_value.view
-            self.residual = pointer("z", self.residual_value.dtype, view.elements)
-        self.y = pointer("y", self.output.dtype, self.output.view.elements)
+            self.residual = pointer("z", self.residual_value.stored, view.elements)
+        self.y = pointer("y", self.output.stored, self.output.view.elements)
         self.padded = padded
 
     def emit(self) -> None:

@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 
+from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
+    attention,
     batch_matrix_multiply,
     convolution,
     depthwise,
@@ -15,18 +17,51 @@ from edgecomp.schedules.gpu import (
     layer_norm,
     matrix_multiply,
     moves,
+    packed_product,
     pool,
     quantize,
     reduce,
     resize,
+    shared_product,
     softmax,
+    winograd,
 )
+from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall, Schedule
+from edgecomp.schedules.shader.metal import metal_text
+from edgecomp.schedules.shader.wgsl import wgsl_text
+from edgecomp.schedules.shader.writer import NoTextError
 
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
+    winograd,
+    shared_product,
     convolution,
     matrix_multiply,
+    packed_product,
+    attention,
+    batch_matrix_multiply,
+    pool,
+    reduce,
+    resize,
+    elementwise,
+    quantize,
+    softmax,
+    layer_norm,
+    gather,
+    moves,
+)
+
+#: Interfaces whose texts have the functions of ``halves.py``.
+_HALF_APIS = ("opencl", "cuda", "metal")
+#: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
+_OF_HALVES: tuple[Schedule, ...] = (
+    tensor_product,
+    depthwise,
+    convolution,
+    matrix_multiply,
+    packed_product,
+    attention,
     batch_matrix_multiply,
     pool,
     reduce,
@@ -56,8 +91,48 @@ class _Named:
         return self.schedule.emit(operation, target)
 
 
+class _Written(_Named):
+    """A schedule whose kernels are source text in a bundle: it claims what has a text."""
+
+    def match(self, operation: Operation, target: Target) -> str:
+        """As the schedule's, then whether the language has words for its kernels."""
+        reason = self.schedule.match(operation, target)
+        if reason:
+            return reason
+        try:
+            for call in self.schedule.emit(operation, target):
+                _TEXTS[gpu_of(target).api](call.kernel)
+        except NoTextError as error:
+            return f"the language of its kernels has no {error}"
+        return ""
+
+
+_TEXTS = {"metal": metal_text, "webgpu": wgsl_text}
+
+
 @functools.cache
 def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for GPUs that are driven through an interface (``Gpu.api``)."""
     own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
-    return tuple(_Named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+    named = _Written if api in _TEXTS else _Named
+    return tuple(named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+
+
+@functools.cache
+def half_schedules(api: str) -> tuple[Schedule, ...]:
+    """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
+    every = gpu_schedules(api)
+    able = [schedule for schedule in every if stores_halves(api, schedule.NAME)]
+    return (*able, *(schedule for schedule in every if schedule not in able))
+
+
+def stores_halves(api: str, name: str) -> bool:
+    """Whether the schedule of a name loads and stores floats of 16 bits."""
+    return api in _HALF_APIS and any(
+        f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES
+    )
+
+
+def gpu_names(name: str) -> tuple[str, ...]:
+    """Of a schedule, for every interface."""
+    return tuple(f"{api}_{name}" for api in APIS)

@@ -12,6 +12,7 @@ from edgecomp.schedules.cpu import gather as cpu
 from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.places import LANES, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import KernelCall
@@ -26,9 +27,9 @@ def match(operation: Operation, target: Target) -> str:
     reason = cpu.match(operation, target)
     if reason:
         return reason
-    dtype = operation.output.dtype
-    if operation.inputs[0].dtype != dtype:
-        return f"a table of {operation.inputs[0].dtype} that becomes {dtype}"
+    dtype, table = operation.output.dtype, operation.inputs[0].dtype
+    if table != dtype and not (dtype == "float32" and table in HALVES):
+        return f"a table of {table} that becomes {dtype}"
     return f"elements of {dtype}" if np.dtype(dtype).itemsize > _MOST_BYTES else ""
 
 
@@ -47,10 +48,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     before = math.prod(source.shape[:axis])
     vectors = before * count * blocks
     builder = GridBuilder.line(vectors, gpu_of(target).group_items)
-    dtype = bits_dtype(source.dtype)
-    x = builder.pointer("x", dtype, source.elements)
+    copies = source.stored == output.stored
+    bits = bits_dtype(source.stored)
+    x = builder.pointer("x", bits if copies else source.stored, source.elements)
     positions = builder.pointer("indices", indices.dtype, count)
-    y = builder.pointer("y", dtype, output.elements)
+    y = builder.pointer("y", bits if copies else output.stored, output.elements)
     with builder.each(vectors) as at:
         outer, position, block = unravel(builder, at, (before, count, blocks))
         index = load(positions, position)

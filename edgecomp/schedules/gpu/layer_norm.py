@@ -12,6 +12,7 @@ from edgecomp.schedules.cpu import layer_norm as cpu
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.rows import SharedRow, row_items
+from edgecomp.schedules.gpu.vectors import load_vector
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "layer_norm"
@@ -39,10 +40,10 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     ]
     items = row_items(size, gpu_of(target))
     builder = GridBuilder((rows, 1, 1), (items, 1, 1))
-    x = builder.pointer("x", "float32", source.elements)
+    x = builder.pointer("x", source.stored, source.elements)
     scale = builder.pointer("scale", "float32", size)
     bias = builder.pointer("bias", "float32", size)
-    y = builder.pointer("y", "float32", output.elements)
+    y = builder.pointer("y", output.stored, output.elements)
     base = builder.let("base", builder.group(0) * size)
     row = SharedRow(builder, size, items)
 
@@ -50,7 +51,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         return a + b
 
     def deviation(at: Expr) -> Expr:
-        return builder.let("moved", load(x, base + at) - mean, "float32")
+        return builder.let("moved", load_vector(x, base + at, 1) - mean, "float32")
 
     def square(at: Expr) -> Expr:
         moved = deviation(at)
@@ -58,7 +59,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 
     share = constant(1.0 / size, "float32")
     mean = builder.let(
-        "mean", row.fold(0.0, plus, lambda at: load(x, base + at)) * share, "float32"
+        "mean",
+        row.fold(0.0, plus, lambda at: load_vector(x, base + at, 1)) * share,
+        "float32",
     )
     variance = row.fold(0.0, plus, square) * share + constant(kind.epsilon, "float32")
     factor = builder.let("factor", constant(1.0, "float32") / tirx.sqrt(variance), "float32")

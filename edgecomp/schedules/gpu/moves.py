@@ -82,8 +82,8 @@ def _emit_copy(
     kernel, launch = emit_map(
         "copy" if table is None else "lookup",
         space,
-        _bits(output),
-        [_bits(source)],
+        _moved(output, source),
+        [_moved(source, output)],
         target,
         body,
         most_lanes=LANES if table is None else 1,
@@ -92,8 +92,10 @@ def _emit_copy(
     return [KernelCall(kernel, (source, *tables, output), 1, launch=launch)]
 
 
-def _bits(value: Value) -> tuple[str, int]:
-    return bits_dtype(value.dtype), value.view.elements
+def _moved(value: Value, other: Value) -> tuple[str, int]:
+    """A pointer to bits, to floats where one of the two is stored in fewer bits."""
+    is_copy = value.storage == other.storage
+    return bits_dtype(value.stored) if is_copy else value.stored, value.view.elements
 
 
 def _emit_fill(kind: Fill, output: Value, target: Target) -> list[KernelCall]:
@@ -102,7 +104,7 @@ def _emit_fill(kind: Fill, output: Value, target: Target) -> list[KernelCall]:
     kernel, launch = emit_map(
         "fill",
         space_of_views([output.view]),
-        (dtype, output.view.elements),
+        (output.storage or dtype, output.view.elements),
         [],
         target,
         lambda _builder, _vectors, lanes: constant(number, dtype, lanes),
@@ -125,7 +127,7 @@ def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall
     count = batch * pixels * blocks
     dtype = memory_dtype(output.dtype)
     builder = GridBuilder.line(count, gpu_of(target).group_items)
-    y = builder.pointer("y", dtype, elements)
+    y = builder.pointer("y", output.storage or dtype, elements)
     with builder.each(count) as at:
         image, pixel, block = unravel(builder, at, (batch, pixels, blocks))
         place = _pixel_of_halo(builder, pixel, output)

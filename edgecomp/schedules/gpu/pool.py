@@ -32,14 +32,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     blocks = channels // lanes
     count = batch * height * width * blocks
     builder = GridBuilder.line(count, gpu_of(target).group_items)
-    x = builder.pointer("x", x_value.dtype, x_value.view.elements)
+    x = builder.pointer("x", x_value.stored, x_value.view.elements)
     divisors = cpu.divisors_of(kind, x_value, output)
     averages = not kind.maximum and x_value.dtype == "float32"
     table = []
     if averages:
         table = [Constant("divisors", divisors.reshape(-1))]
         divisor = builder.pointer("divisors", "float32", divisors.size)
-    y = builder.pointer("y", output.dtype, output.view.elements)
+    y = builder.pointer("y", output.stored, output.view.elements)
     view, out = x_value.view, output.view
     sum_dtype = typed(_sum_dtype(kind, x_value.dtype), lanes)
     with builder.each(count) as at:

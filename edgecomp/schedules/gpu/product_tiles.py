@@ -56,10 +56,12 @@ def choose_tile(
     room = gpu.registers - _SPARE_REGISTERS
     fitting = [tile for tile in tiles if registers_of(tile) <= room]
     shape = inner_rows, outer_rows, columns, groups
-    return min(fitting or tiles[:1], key=lambda tile: _cost(tile, *shape, gpu.busy_items))
+    return min(
+        fitting or tiles[:1], key=lambda tile: product_cost(tile, *shape, gpu.busy_items)
+    )
 
 
-def _cost(
+def product_cost(
     tile: ProductTile,
     inner_rows: int,
     outer_rows: int,

@@ -56,8 +56,8 @@ def _steps(operation: Operation, target: Target) -> Steps:
 def _pointers(builder: GridBuilder, operation: Operation) -> tuple[Buffer, Buffer]:
     x, output = operation.inputs[0], operation.output
     return (
-        builder.pointer("x", x.dtype, x.view.elements),
-        builder.pointer("y", output.dtype, output.view.elements),
+        builder.pointer("x", x.stored, x.view.elements),
+        builder.pointer("y", output.stored, output.view.elements),
     )
 
 
@@ -123,7 +123,7 @@ def _emit_shared(operation: Operation, target: Target) -> GridBuilder:
 
     def element(at: Expr) -> Expr:
         place, _ = _place(builder, at, shape.reduced, x_at, 0)
-        stored = builder.let("element", load(x, place), x_value.dtype)
+        stored = builder.let("element", load_vector(x, place, 1), x_value.dtype)
         return steps.element(builder, stored, 1)
 
     total = row.fold(steps.identity, steps.combine, element)

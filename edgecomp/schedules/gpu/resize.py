@@ -32,14 +32,15 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     blocks = channels // lanes
     count = batch * height * width * blocks
     builder = GridBuilder.line(count, gpu_of(target).group_items)
-    dtype = bits_dtype(x_value.dtype) if kind.nearest else "float32"
+    copies = kind.nearest and x_value.stored == output.stored
+    bits = bits_dtype(output.stored)
     tables = cpu.tables_of(operation)
-    x = builder.pointer("x", dtype, x_value.view.elements)
+    x = builder.pointer("x", bits if copies else x_value.stored, x_value.view.elements)
     pointers = [
         builder.pointer(f"t{k}", np.dtype(table.array.dtype).name, table.array.size)
         for k, table in enumerate(tables)
     ]
-    y = builder.pointer("y", dtype, output.view.elements)
+    y = builder.pointer("y", bits if copies else output.stored, output.view.elements)
     with builder.each(count) as at:
         image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
         channel = builder.let("channel", block * lanes)

@@ -3,7 +3,7 @@
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, constant, load
+from edgecomp.schedules.builder import Expr, constant
 from edgecomp.schedules.cpu import math
 from edgecomp.schedules.cpu import softmax as cpu
 from edgecomp.schedules.cpu.iteration import collapse
@@ -11,6 +11,7 @@ from edgecomp.schedules.cpu.nest import advance, unravel
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.rows import SharedRow, row_items
+from edgecomp.schedules.gpu.vectors import load_vector
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "softmax"
@@ -37,14 +38,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     )
     items = row_items(size, gpu_of(target))
     builder = GridBuilder((int(rest.elements), 1, 1), (items, 1, 1))
-    x = builder.pointer("x", "float32", source.view.elements)
-    y = builder.pointer("y", "float32", output.view.elements)
+    x = builder.pointer("x", source.stored, source.view.elements)
+    y = builder.pointer("y", output.stored, output.view.elements)
     indices = unravel(builder, builder.group(0), rest.sizes)
     to, base = advance(builder, rest, range(len(rest.sizes)), indices, rest.offsets)
     row = SharedRow(builder, size, items)
 
     def element(at: Expr) -> Expr:
-        return load(x, base + at * views[1].strides[axis])
+        return load_vector(x, base + at * views[1].strides[axis], 1)
 
     def exponential(at: Expr) -> Expr:
         return math.exp(builder, builder.let("moved", element(at) - peak, "float32"))

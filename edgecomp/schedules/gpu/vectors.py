@@ -3,13 +3,22 @@
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, pointer_to, ramp
 from edgecomp.schedules.cpu.vectors import typed
+from edgecomp.schedules.gpu.halves import HALVES, load_half, store_half
 
 
 def load_vector(buffer: Buffer, index: Expr, lanes: int) -> Expr:
     """``lanes`` neighbouring elements; OpenCL asks for the alignment of one element only.
 
-    TVM writes one load for each element where it cannot prove more.
+    TVM writes one load for each element where it cannot prove more. Floats of 16 bits become
+    float32.
     """
+    if buffer.dtype.element in HALVES:
+        return load_half(buffer, index, lanes)
+    return load_as_stored(buffer, index, lanes)
+
+
+def load_as_stored(buffer: Buffer, index: Expr, lanes: int) -> Expr:
+    """The same without any conversion: float16 then needs a device that computes in it."""
     if lanes == 1:
         return load(buffer, index)
     place = pointer_to(buffer, index)
@@ -20,5 +29,8 @@ def load_vector(buffer: Buffer, index: Expr, lanes: int) -> Expr:
 def store_vector(
     builder: KernelBuilder, buffer: Buffer, index: Expr, value: Expr, lanes: int
 ) -> None:
-    """Store ``lanes`` neighbouring elements."""
+    """Store ``lanes`` neighbouring elements; float32 is rounded where the buffer's have 16 bits."""
+    if buffer.dtype.element in HALVES and value.dtype.element == "float32":
+        store_half(builder, buffer, index, value)
+        return
     builder.store(buffer, ramp(index, lanes), value)

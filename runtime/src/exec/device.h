@@ -19,8 +19,8 @@
  *                 copied; NULL where there is no other arena
  *   close         undo open
  *
- * launch, launch_run, launch_strips, sync and profile allocate nothing. A back end whose
- * `probe` always fails (one that is not built in) may leave the other functions NULL.
+ * launch, launch_run, launch_strips, sync and profile allocate nothing. One that is not built
+ * in has a name alone.
  */
 #ifndef EDGECOMP_SRC_EXEC_DEVICE_H
 #define EDGECOMP_SRC_EXEC_DEVICE_H

@@ -63,7 +63,9 @@ ec_status ec_layout_make(const ec_model *model, uint32_t threads, uint64_t messa
   for (uint32_t kind = 0; kind < EC_DEVICE_COUNT; ++kind) {
     const ec_device_backend *backend = ec_device_backend_of(kind);
     if (layout.uses_device[kind] && backend->state_bytes == NULL) {
-      return backend->probe(model, NULL); /* not built in: it says so */
+      return EC_FAIL(EC_ERROR_DEVICE_ABSENT,
+                     "model '%s' has calls for %s, which is not part of this build",
+                     model->name, backend->name);
     }
   }
   if (!reserve_all(model, threads, message_bytes, &layout)) {

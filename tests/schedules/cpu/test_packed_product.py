@@ -3,46 +3,11 @@
 import numpy as np
 import pytest
 from helpers.kernels import run_calls
+from helpers.packed import expected, product_of
 from helpers.targets import ALL
 
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
-from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import packed_product
-
-
-def constant(name, array):
-    return Value(name, array.shape, array.dtype.name, constant=array)
-
-
-def operation(rows, depth, columns, bits, block, *, same_zero, activation=None):
-    rng = np.random.default_rng(0)
-    blocks = -(-depth // block)
-    zeros = rng.integers(0, 2**bits, (blocks, columns)).astype(np.uint8)
-    kind = PackedMatrixMultiply(bits=bits, block=block, activation=activation)
-    inputs = [
-        Value("x", (rows, depth), "float32"),
-        constant("numbers", rng.integers(0, 2**bits, (depth, columns)).astype(np.uint8)),
-        constant("scales", rng.uniform(0.01, 0.02, (blocks, columns)).astype(np.float32)),
-        constant(
-            "zeros",
-            np.full_like(zeros, 2**bits // 2 if bits > 1 else 0) if same_zero else zeros,
-        ),
-        constant("bias", rng.standard_normal(columns).astype(np.float32)),
-    ]
-    outputs = [Value("y", (rows, columns), "float32"), Value("s", (rows, blocks), "float32")]
-    return Operation(kind, inputs, outputs, ("product",))
-
-
-def expected(operation, x):
-    numbers, scales, zeros, bias = (
-        v.constant.astype(np.float64) for v in operation.inputs[1:]
-    )
-    block = np.arange(len(numbers)) // operation.kind.block
-    steps = 2 * numbers - 1 if operation.kind.bits == 1 else numbers - zeros[block]
-    y = x.astype(np.float64) @ (steps * scales[block]) + bias
-    return np.maximum(y, 0) if operation.kind.activation else y
-
 
 CASES = [
     (1, 64, 37, 4, 32, True),
@@ -70,7 +35,7 @@ FEW = [*CASES[1:5], (3, 100, 21, 3, 32, False), *CASES[-3:]]
 )
 def test_product(target, case):
     *extents, same_zero = case
-    product = operation(*extents, same_zero=same_zero, activation=Activation("relu"))
+    product = product_of(*extents, same_zero=same_zero, activation=Activation("relu"))
     assert packed_product.match(product, target) == ""
     x = np.random.default_rng(1).standard_normal(product.inputs[0].shape).astype(np.float32)
     calls = packed_product.emit(product, target)
@@ -84,7 +49,7 @@ def test_product(target, case):
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
 def test_unpacking_is_exact_on_every_target(target, bits):
     """Small integers and scales that are powers of two leave no rounding in any order of sums."""
-    product = operation(2, 70, 33, bits, 32, same_zero=bits == 1)
+    product = product_of(2, 70, 33, bits, 32, same_zero=bits == 1)
     _, _, scales, _, bias = product.inputs
     scales.constant[...] = 0.25 * 2.0 ** (np.arange(scales.constant.size) % 3).reshape(
         scales.shape
@@ -106,6 +71,6 @@ def test_unpacking_is_exact_on_every_target(target, bits):
 def test_refusals(change, reason):
     import dataclasses
 
-    product = operation(1, 64, 8, 4, 32, same_zero=True)
+    product = product_of(1, 64, 8, 4, 32, same_zero=True)
     product.kind = dataclasses.replace(product.kind, **change)
     assert reason in packed_product.match(product, ALL[0])

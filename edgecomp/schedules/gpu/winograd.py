@@ -1,0 +1,115 @@
+"""3x3 float32 convolutions of stride 1 by Winograd's method, in three kernels.
+
+    tiles:     B^T d B of every tile of the image and its channels
+    products:  for each of the n x n places a product of matrices, tiles by channels
+    outputs:   A^T s A of every tile and its output channels, bias, residual, activation
+
+The tiles and what follows of them go through the device's memory: that pays where multiplying
+costs more than it saves (``winograd_price.py``). Matrices and weights are those of the processor's
+kernel (``schedules/cpu/winograd_matrices.py``).
+"""
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.values import Value
+from edgecomp.schedules.cpu import convolution as implicit
+from edgecomp.schedules.cpu import winograd as cpu
+from edgecomp.schedules.cpu.epilogue import float_epilogue
+from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
+from edgecomp.schedules.cpu.winograd_matrices import transform_weights, winograd
+from edgecomp.schedules.cpu.winograd_tiles import image_tiles
+from edgecomp.schedules.gpu import convolution
+from edgecomp.schedules.gpu.places import gpu_of
+from edgecomp.schedules.gpu.product_kernel import emit_product
+from edgecomp.schedules.gpu.shared_kernel import choose_shared_tile, emit_shared_product
+from edgecomp.schedules.gpu.winograd_price import choose_outputs
+from edgecomp.schedules.gpu.winograd_transforms import emit_outputs, emit_tiles
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+NAME = "winograd"
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim convolutions that are modelled to be faster so."""
+    reason = convolution.match(operation, target) or cpu.refusal(operation, target)
+    if reason:
+        return reason
+    if choose_outputs(operation, gpu_of(target)) is None:
+        return "the direct product is modelled to be faster"
+    return ""
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """Three kernels."""
+    outputs = choose_outputs(operation, gpu_of(target))
+    assert outputs is not None
+    return emit_with(operation, target, outputs)
+
+
+def emit_with(operation: Operation, target: Target, outputs: int) -> list[KernelCall]:
+    """The kernels with tiles of ``outputs`` x ``outputs``."""
+    kind, y = operation.kind, operation.output
+    assert isinstance(kind, Convolution)
+    x, weight, bias = operation.inputs[:3]
+    assert weight.constant is not None
+    assert bias.constant is not None
+    residual = operation.inputs[-1] if kind.residual else None
+    matrices, tiles = winograd(outputs), image_tiles(y.shape, outputs)
+    places, channels, columns = matrices.inputs**2, x.shape[1], y.shape[1]
+    transformed = Value(f"{y.name}.tiles", (places, tiles.count, channels), "float32")
+    sums = Value(f"{y.name}.sums", (tiles.count, places, columns), "float32")
+    product = Product(
+        rows=(RowDimension(tiles.count, channels, places * columns),),
+        depth=(RunDimension(channels, 1),),
+        columns=columns,
+        groups=places,
+        x_group_stride=tiles.count * channels,
+        x_elements=transformed.elements,
+        output_elements=sums.elements,
+    )
+    # [places, C, M] to a row for each column of each group.
+    weights = transform_weights(weight.constant, matrices).transpose(0, 2, 1)
+    tile = choose_shared_tile(product, gpu_of(target))
+    make = emit_product if tile is None else emit_shared_product
+    made = make(
+        "winograd_products",
+        product,
+        float_epilogue(None, None),
+        target,
+        "float32",
+        weights.reshape(-1, channels),
+        np.zeros(places * columns, np.float32),
+    )
+    into, launch_into = emit_tiles(x.view, kind.pads[:2], matrices, tiles, target)
+    out, launch_out = emit_outputs(
+        y.view,
+        residual.view if residual is not None else None,
+        matrices,
+        tiles,
+        float_epilogue(kind.activation, residual),
+        target,
+    )
+    label = weight.name
+    constants = [
+        Constant(f"{label}.winograd", made.weights),
+        Constant(f"{label}.no_bias", made.bias),
+    ]
+    last: list[Value | Constant] = [
+        sums,
+        Constant(f"{label}.bias", bias.constant.astype(np.float32)),
+    ]
+    if residual is not None:
+        last.append(residual)
+    return [
+        KernelCall(into, (x, transformed), 1, launch=launch_into),
+        KernelCall(
+            made.kernel,
+            (transformed, *constants, sums),
+            1,
+            multiply_adds=implicit.product(operation).multiply_adds,
+            launch=made.launch,
+        ),
+        KernelCall(out, (*last, y), 1, launch=launch_out),
+    ]

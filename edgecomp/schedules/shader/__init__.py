@@ -1,0 +1,1 @@
+"""Texts of kernels in the languages that apps compile by themselves: Metal's and WebGPU's."""

@@ -1,0 +1,252 @@
+"""Records of kernels to the Metal Shading Language.
+
+Buffers get their index in the order of the kernel's parameters. Vectors are Metal's own; from
+places that need not be multiples of their length they are loaded as packed ones, which have the
+alignment of an element. Metal's fast arithmetic is switched off where the compiler knows how
+(``METAL fp`` pragmas, Metal 3.2); with older ones the app compiles with ``fastMathEnabled = NO``.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecomp.schedules.builder import Kernel
+from edgecomp.schedules.shader.writer import NoTextError, Text, TextWriter, written
+from edgecomp.schedules.tirx import Dtype, dtype_of
+
+_TYPES = {
+    "float32": "float",
+    "float16": "half",
+    "bool": "bool",
+    "int8": "char",
+    "uint8": "uchar",
+    "int16": "short",
+    "uint16": "ushort",
+    "int32": "int",
+    "uint32": "uint",
+    "int64": "long",
+    "uint64": "ulong",
+}
+#: Bits of what C makes of smaller types before it computes.
+_C_INT_BITS = 32
+#: What stands in front of kernels.
+HEAD = """\
+#include <metal_stdlib>
+using namespace metal;
+#if __METAL_VERSION__ >= 320
+#pragma METAL fp math_mode(safe)
+#pragma METAL fp contract(off)
+#endif
+
+// Division that rounds down.
+static inline int ec_floordiv(int a, int b) {
+  int q = a / b;
+  return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+}
+static inline int ec_floormod(int a, int b) { return a - ec_floordiv(a, b) * b; }
+"""
+#: Functions under another name than the record's; those of ``precise`` also where an app
+#: compiles with fast arithmetic.
+_PRECISE = frozenset(
+    [
+        *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "exp", "log"),
+        *("sin", "sinh", "sqrt", "tan", "tanh"),
+    ]
+)
+_NAMES = {"nearbyint": "rint", "mad": "fma"}
+
+
+def metal_source(kernels: Sequence[Kernel]) -> str:
+    """Metal of all kernels, each once, by symbol."""
+    functions = {kernel.symbol: kernel for kernel in kernels}
+    texts = [metal_text(functions[symbol]) for symbol in sorted(functions)]
+    return "\n".join([HEAD, *texts])
+
+
+def metal_text(kernel: Kernel) -> str:
+    """One kernel, without what stands in front of all.
+
+    Raises:
+        NoTextError: Metal lacks a type or a function.
+    """
+    return written(_MetalWriter(kernel.symbol), kernel)
+
+
+def stored_parameters(kernel: Kernel) -> tuple[bool, ...]:
+    """For each parameter whether the kernel stores to it."""
+    assert kernel.record is not None
+    writer = _MetalWriter(kernel.symbol)
+    written(writer, kernel)
+    return tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
+
+
+class _MetalWriter(TextWriter):
+    """One kernel on its way."""
+
+    def head(self, parameters: list[tuple[Any, ...]]) -> str:
+        """The signature."""
+        given = [self._parameter(place, p) for place, p in enumerate(parameters)]
+        given += ["uint3 group_id [[threadgroup_position_in_grid]]"]
+        given += ["uint3 item_id [[thread_position_in_threadgroup]]"]
+        attribute = f"[[kernel, max_total_threads_per_threadgroup({self.items})]]"
+        lines = ",\n".join(f"    {each}" for each in given)
+        return f"{attribute} void {self.symbol}(\n{lines}) {{\n"
+
+    def _parameter(self, place: int, record: tuple[Any, ...]) -> str:
+        const = "" if id(record) in self.stored else "const "
+        name = self.type_name(dtype_of(record[2]))
+        return f"device {const}{name} *{self.names[id(record)]} [[buffer({place})]]"
+
+    def type_name(self, dtype: Dtype) -> str:
+        """``float4``."""
+        if dtype.element not in _TYPES:
+            raise NoTextError(f"type {dtype.element}")
+        return _TYPES[dtype.element] + (str(dtype.lanes) if dtype.lanes > 1 else "")
+
+    def thread(self, axis: str) -> str:
+        """Of the parameters that Metal fills in."""
+        kind, _, letter = axis.partition(".")
+        return f"int({'group' if kind == 'blockIdx' else 'item'}_id.{letter})"
+
+    def declare_array(
+        self, record: tuple[Any, ...], name: str, dtype: Dtype, elements: int, *, shared: bool
+    ) -> None:
+        """In threadgroup memory where it is shared."""
+        del record
+        place = "threadgroup " if shared else ""
+        self.emit(f"{place}{self.type_name(dtype)} {name}[{elements}];")
+
+    def declare(self, name: str, dtype: Dtype, value: str) -> str:
+        """As in C."""
+        return f"const {self.type_name(dtype)} {name} = {value};"
+
+    def loop_head(self, name: str, first: str, end: str) -> str:
+        """As in C."""
+        return f"for (int {name} = {first}; {name} < {end}; ++{name})"
+
+    def barrier(self) -> str:
+        """For threadgroup memory."""
+        return "threadgroup_barrier(mem_flags::mem_threadgroup);"
+
+    def constant(self, value: Any, dtype: Dtype) -> str:
+        """A literal of its type."""
+        if dtype.is_bool:
+            return "true" if value else "false"
+        if dtype.element == "float32":
+            return _float(float(value))
+        if dtype.element == "float16":
+            return f"half({_float(float(value))})"
+        suffix = {"uint32": "u", "int64": "l", "uint64": "ul"}.get(dtype.element, "")
+        least = -(1 << (dtype.bits - 1))
+        if value == least and dtype.element in ("int32", "int64"):
+            text = f"({value + 1}{suffix} - 1)"  # in C the sign is no part of a number
+        else:
+            text = f"{value}{suffix}" if value >= 0 else f"({value}{suffix})"
+        return text if dtype.bits >= _C_INT_BITS else f"{self.type_name(dtype)}({text})"
+
+    def cast(self, x: Text, dtype: Dtype) -> str:
+        """By the type's constructor."""
+        return f"{self.type_name(dtype)}({x.text})"
+
+    def broadcast(self, x: Text, lanes: int) -> str:
+        """By the type's constructor."""
+        return f"{self.type_name(x.dtype.with_lanes(lanes))}({x.text})"
+
+    def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
+        """Element by element."""
+        lanes = ", ".join(f"{base} + {k} * {stride}" for k in range(dtype.lanes))
+        return f"{self.type_name(dtype)}({lanes})"
+
+    def operation(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
+        """As in C; small scalars are made their own type again."""
+        return self._wrapped(f"({left} {operator} {right})", dtype)
+
+    def comparison(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
+        """As in C, lane by lane."""
+        del dtype
+        return f"({left} {operator} {right})"
+
+    def join(self, name: str, left: str, right: str, dtype: Dtype) -> str:
+        """Metal's own, or that in front of the kernels."""
+        if name in ("min", "max"):
+            return f"{name}({left}, {right})"
+        if dtype.name != "int32":
+            raise NoTextError(f"{name} of {dtype}")
+        return f"ec_{name}({left}, {right})"
+
+    def unary(self, operator: str, x: Text) -> str:
+        """As in C."""
+        return self._wrapped(f"({operator}{x.text})", x.dtype)
+
+    def apply(self, name: str, arguments: list[Text], dtype: Dtype) -> str:
+        """Metal's functions have the names of C's."""
+        given = [argument.text for argument in arguments]
+        if name == "mad24":
+            return f"({given[0]} * {given[1]} + {given[2]})"
+        if name == "sigmoid":
+            one = self.converted(
+                Text(self.constant(1, dtype.with_lanes(1)), dtype.with_lanes(1)), dtype
+            )
+            return f"({one} / ({one} + precise::exp(-{given[0]})))"
+        if name in _PRECISE and dtype.element == "float32":
+            return f"precise::{name}({given[0]})"
+        return f"{_NAMES.get(name, name)}({', '.join(given)})"
+
+    def reinterpret(self, x: Text, dtype: Dtype) -> str:
+        """Metal's own."""
+        return f"as_type<{self.type_name(dtype)}>({x.text})"
+
+    def select(self, condition: Text, chosen: str, other: str) -> str:
+        """By C's operator, lane by lane by Metal's function."""
+        if condition.dtype.lanes == 1:
+            return f"({condition.text} ? {chosen} : {other})"
+        return f"select({other}, {chosen}, {condition.text})"
+
+    def lane(self, x: Text, index: str) -> str:
+        """As of an array."""
+        return f"{x.text}[{index}]"
+
+    def load(self, buffer: Any, index: str, dtype: Dtype, *, aligned: bool) -> str:
+        """At once, as a packed vector where it is not aligned."""
+        place = self.names[id(buffer)]
+        if dtype.lanes == dtype_of(buffer[2]).lanes:
+            return f"{place}[{index}]"
+        name = self.type_name(dtype)
+        space = self._space(buffer)
+        if aligned:
+            return f"*({space}const {name} *)({place} + {index})"
+        return f"{name}(*({space}const packed_{name} *)({place} + {index}))"
+
+    def store(self, buffer: Any, index: str, value: Text, *, aligned: bool) -> str:
+        """At once, as a packed vector where it is not aligned."""
+        place = self.names[id(buffer)]
+        if value.dtype.lanes == dtype_of(buffer[2]).lanes:
+            return f"{place}[{index}] = {value.text};"
+        name = self.type_name(value.dtype)
+        packed = name if aligned else f"packed_{name}"
+        return (
+            f"*({self._space(buffer)}{packed} *)({place} + {index}) = {packed}({value.text});"
+        )
+
+    def _space(self, buffer: Any) -> str:
+        if buffer[0] == "decl_buffer":
+            return "device "
+        return "threadgroup " if buffer[4] == "shared" else "thread "
+
+    def _wrapped(self, text: str, dtype: Dtype) -> str:
+        """Arithmetic of scalars that C widens, as their own again."""
+        small = not dtype.is_bool and not dtype.is_float and dtype.bits < _C_INT_BITS
+        return f"{self.type_name(dtype)}{text}" if small and dtype.lanes == 1 else text
+
+
+def _float(value: float) -> str:
+    """A float32 exactly."""
+    exact = np.float32(value)
+    if not np.isfinite(exact):
+        return f"as_type<float>(0x{int(exact.view(np.uint32)):08x}u)"
+    text = f"{float(exact):.9g}"
+    if not set(".e") & set(text):
+        text += ".0"
+    return f"{text}f" if math.copysign(1.0, value) > 0 else f"({text}f)"
