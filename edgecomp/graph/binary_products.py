@@ -133,13 +133,7 @@ def _signs(
     if static_shape(choice.outputs[0]) != static_shape(comparison.inputs[0]):
         return None
     nodes = (*inside, choice, comparison)
-    return (
-        comparison.inputs[0],
-        nodes,
-        comparison.op_type,
-        int(np.sign(first)),
-        factor * abs(first),
-    )
+    return comparison.inputs[0], nodes, comparison.op_type, int(np.sign(first)), factor * abs(first)
 
 
 def _single(array: AnyArray | None) -> float | None:

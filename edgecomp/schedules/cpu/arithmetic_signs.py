@@ -21,13 +21,7 @@ from edgecomp.schedules.builder import (
     ramp,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import (
-    LOAD_PRESSURE,
-    Arithmetic,
-    Operands,
-    RegisterTile,
-    Start,
-)
+from edgecomp.schedules.cpu.arithmetic import LOAD_PRESSURE, Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 
 
