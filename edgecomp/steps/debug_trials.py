@@ -15,6 +15,7 @@ from edgecomp.frontend.opset import convert_opset
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
+from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
@@ -155,7 +156,8 @@ class Trials:
         }
         ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
         corrected = self._model
-        if layers.corrected or layers.rounded or layers.qdq.four_bits:
+        biases = layers.corrected | layers.weights_corrected
+        if biases or layers.rounded or layers.qdq.four_bits:
             corrected = self._model.clone()
         if layers.rounded:
             round_weights(
@@ -178,6 +180,16 @@ class Trials:
                 self._options,
                 silent,
                 self._four_bits,
+            )
+        if layers.weights_corrected:
+            correct_weight_errors(
+                corrected,
+                self._calibration,
+                ranges,
+                qdq,
+                shifts={},
+                only=layers.weights_corrected,
+                reference=self._model,
             )
         if layers.corrected and quick and self._shifts:
             self._repeat_shifts(corrected, layers)
