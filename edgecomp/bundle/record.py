@@ -277,7 +277,7 @@ def _own_sources() -> str:
 def _pack(record: Record, stream: HashedStream) -> None:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
-    header = {
+    header: dict[str, Any] = {
         "plans": [_packed_plan(each) for each in plan.plans],
         "shaders": plan.shaders and _packed_shaders(plan.shaders),
         "beside": {name: mapped.sha256() for name, mapped in _mapped(record).items()},

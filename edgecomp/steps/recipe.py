@@ -141,7 +141,7 @@ def whole_recipe(
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
     last += [ranges_step(choice, names) for choice, names in ranges]
     if corrected:
-        arguments = {"args": {"of": "weights"}} if by_weights else {}
+        arguments: dict[str, Any] = {"args": {"of": "weights"}} if by_weights else {}
         last.append({"pass": "bias_correction", "targets": list(corrected), **arguments})
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 

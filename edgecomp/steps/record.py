@@ -26,9 +26,9 @@ from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
-from edgecomp.schedules.gpu.product_kernel import HALF_RUN
 from edgecomp.schedules.gpu import winograd as gpu_winograd
 from edgecomp.schedules.gpu.family import gpu_names
+from edgecomp.schedules.gpu.product_kernel import HALF_RUN
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
 from edgecomp.steps.half_values import half_values
@@ -116,7 +116,9 @@ def make_record(
         progress("round values to fewer bits")
         # tf32 has as many bits of mantissa as float16.
         rounded = "float16" if floats == "float32" else floats
-        in_half = floats == "float16" and target.gpu is not None and "fp16" in target.gpu.features
+        in_half = (
+            floats == "float16" and target.gpu is not None and "fp16" in target.gpu.features
+        )
         sums = HALF_RUN if in_half else 0
         halves = half_values(prepared.model, golden, rounded, sums)
         spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
