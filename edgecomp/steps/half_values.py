@@ -40,7 +40,10 @@ class HalfValues:
 
 
 def half_values(
-    model: ir.Model, golden: list[tuple[dict[str, Array], dict[str, Array]]], dtype: str, sums: int = 0
+    model: ir.Model,
+    golden: list[tuple[dict[str, Array], dict[str, Array]]],
+    dtype: str,
+    sums: int = 0,
 ) -> HalfValues:
     """Run a model on its golden vectors.
 
