@@ -64,16 +64,12 @@ def run(bundle, plan):
 def test_opencl(rng, tmp_path):
     if reason_without_device():
         pytest.skip(reason_without_device())
-    bundle = built(network(rng), tmp_path, "generic-opencl", "fp16")
+    bundle = built(network(rng), tmp_path, "generic-opencl", "fp16", cpu_plan=False)
     assert bundle.report["facts"]["gpu_floats"]["values"] >= 4
     vector, found = run(bundle, "device")
     for name, want in vector.outputs.items():
         assert 0 < np.abs(found[name] - want).max() <= vector.spread[name]
         assert vector.spread[name] < 0.2 * np.abs(want).max()
-    # The processor's plan has narrow weights and float32 between them.
-    vector, found = run(bundle, "cpu")
-    for name, want in vector.outputs.items():
-        np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-5)
 
 
 def products(rng):
@@ -136,6 +132,7 @@ def test_a_device_without_arithmetic_in_half(rng, tmp_path):
         if session.plan == "device":
             pytest.skip("the OpenCL device computes in half")
         assert "has no cl_khr_fp16, which the kernels use" in str(session.device_failure)
+    # The processor's plan has narrow weights, and float32 between them.
     for name, want in vector.outputs.items():
         np.testing.assert_allclose(found[name], want, rtol=1e-4, atol=1e-4)
 
