@@ -20,6 +20,7 @@ _DEVICE_KERNEL = 2
 _HEAD = "#pragma OPENCL FP_CONTRACT OFF\n"
 #: In front of kernels that compute in half, which are those with the type apart from pointers.
 _HALF_HEAD = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
+_HALF_CHECK = re.compile(r"#ifdef cl_khr_fp16\n.*?#endif\n", re.DOTALL)
 #: In front of kernels that multiply words of four 8-bit elements: each lane's sum of products, by
 #: the device's instruction where its compiler has one, and exact in any case.
 _DOT_HEAD = """\
@@ -89,4 +90,4 @@ def _without_head(text: str) -> str:
     They are core OpenCL, and ``vload_half`` with them. Kernels that compute in half say so
     themselves.
     """
-    return text[text.index("__kernel") :]
+    return _HALF_CHECK.sub("", text)

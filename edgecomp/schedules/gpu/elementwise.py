@@ -1,5 +1,6 @@
 """Chains of elementwise operators over broadcast inputs: a work item for each vector."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from edgecomp.device.target import Target
@@ -19,8 +20,8 @@ from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.steps import emit_step
 from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.maps import emit_map
-from edgecomp.schedules.gpu.places import LANES
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "elementwise"
@@ -53,7 +54,11 @@ def match(operation: Operation, target: Target) -> str:
             return f"operator {step.operator}"
         if step.operator in _WIDE_OF_INTEGERS and step.dtype in INTEGERS:
             return f"operator {step.operator} of {step.dtype}"
-    for dtype in _dtypes(operation, kind):
+    # Floats of 16 bits are rounded where they are stored, so at the end alone.
+    rounded = kind.steps[-1].operator == "Cast" and kind.steps[-1].dtype in HALVES
+    inner = kind.steps[:-1] if rounded else kind.steps
+    dtypes = [value.dtype for value in operation.inputs if value.dtype not in HALVES]
+    for dtype in (*dtypes, *(step.dtype for step in inner)):
         if dtype not in DTYPES:
             return f"a chain of {dtype}"
     return ""
@@ -75,8 +80,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             for value, vector in zip(inputs, vectors, strict=True)
         }
         chain = [loaded.get(value) or immediate(value, lanes) for value in operation.inputs]
-        result = emit_steps(builder, kind.steps, chain, lanes)
-        return stored_form(builder, result, output.dtype, lanes)
+        *inner, last = kind.steps
+        if last.dtype in HALVES:  # a store rounds
+            last = dataclasses.replace(last, dtype="float32")
+        result = emit_steps(builder, (*inner, last), chain, lanes)
+        return stored_form(builder, result, last.dtype, lanes)
 
     kernel, launch = emit_map(
         NAME,
@@ -85,7 +93,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [_pointer(value) for value in inputs],
         target,
         body,
-        most_lanes=LANES if _is_float(operation, kind) else 1,
+        most_lanes=0 if _is_float(operation, kind) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
 
@@ -112,7 +120,7 @@ def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Oper
 
 def _is_float(operation: Operation, kind: Elementwise) -> bool:
     """Whether all of a chain is float32: vectors of truths differ from device to device."""
-    return set(_dtypes(operation, kind)) == {"float32"}
+    return set(_dtypes(operation, kind)) <= {"float32", *HALVES}
 
 
 def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
@@ -121,7 +129,8 @@ def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
 
 
 def _pointer(value: Value) -> tuple[str, int]:
-    return value.storage or memory_dtype(value.dtype), value.view.elements
+    stored = value.stored
+    return stored if stored in HALVES else memory_dtype(stored), value.view.elements
 
 
 def operand_of(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:
