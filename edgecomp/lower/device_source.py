@@ -85,15 +85,9 @@ def _text(kernel: Kernel, target: Any) -> str:
 
 
 def _without_head(text: str) -> str:
-<<<<<<< HEAD
-    """Drop what TVM asks of compilers for pointers to half, which are core OpenCL.
-
-    Kernels that compute in half get it back.
-=======
     """Drop what TVM asks of compilers for pointers to half.
 
     They are core OpenCL, and ``vload_half`` with them. Kernels that compute in half say so
     themselves.
->>>>>>> heads/gpuk
     """
     return _HALF_CHECK.sub("", text)
