@@ -128,7 +128,9 @@ def half_schedules(api: str) -> tuple[Schedule, ...]:
 
 def stores_halves(api: str, name: str) -> bool:
     """Whether the schedule of a name loads and stores floats of 16 bits."""
-    return api in _HALF_APIS and any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
+    return api in _HALF_APIS and any(
+        f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES
+    )
 
 
 def gpu_names(name: str) -> tuple[str, ...]:
