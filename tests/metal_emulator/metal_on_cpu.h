@@ -8,7 +8,7 @@
 #include "../cuda_emulator/cuda_on_cpu.h"
 
 #define device
-#define threadgroup /* of declarations: tests/helpers/metal.py writes static */
+#define threadgroup static
 #define thread
 #define threadgroup_barrier(flags) ec_emulator::barrier()
 
