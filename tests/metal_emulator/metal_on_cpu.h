@@ -92,6 +92,11 @@ inline float abs(float x) { return ::fabsf(x); }
 template <class T> T abs(T x) { return x < 0 ? static_cast<T>(-x) : x; }
 template <class T, int N> vec<T, N> abs(const vec<T, N> &x) { EC_LANES(T, abs(x.v[i])) }
 inline float fma(float a, float b, float c) { return ::fmaf(a, b, c); }
+inline half fma(half a, half b, half c) { return static_cast<half>(::fmaf(a, b, c)); }
+template <int N>
+vec<half, N> fma(const vec<half, N> &a, const vec<half, N> &b, const vec<half, N> &c) {
+  EC_LANES(half, static_cast<half>(::fmaf(a.v[i], b.v[i], c.v[i])))
+}
 template <int N>
 vec<float, N> fma(const vec<float, N> &a, const vec<float, N> &b, const vec<float, N> &c) {
   EC_LANES(float, ::fmaf(a.v[i], b.v[i], c.v[i]))

@@ -65,7 +65,7 @@ _SHARED: tuple[Schedule, ...] = (
 )
 
 #: Interfaces whose texts have the functions of ``halves.py``.
-_HALF_APIS = ("opencl", "cuda", "metal")
+_HALF_APIS = ("opencl", "cuda", "metal", "webgpu")
 #: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
 _OF_HALVES: tuple[Schedule, ...] = (
     tensor_product,

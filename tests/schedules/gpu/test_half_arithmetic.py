@@ -11,7 +11,9 @@ import pytest
 from helpers.cuda import run_cuda_calls
 from helpers.dense import RELU, Conv, halo_untouched, make_float
 from helpers.kernels import read
+from helpers.metal import run_metal_calls
 from helpers.opencl_on_cpu import run_opencl_on_cpu
+from helpers.webgpu import has_f16, run_webgpu_calls
 
 from edgecomp.device.load import load_target
 from edgecomp.lower.device_source import extensions_of, opencl_source
@@ -53,6 +55,21 @@ def test_opencl(case):
     other = run_cuda_calls(calls, buffers)[operation.output]
     other = read(operation.output, other).astype(float)
     assert np.abs(other - found).max() <= 3e-3 * np.abs(want).max()
+
+
+@pytest.mark.parametrize(
+    ("run", "name"), [(run_metal_calls, "apple-gpu"), (run_webgpu_calls, "webgpu")]
+)
+def test_languages_of_apps(run, name):
+    """On Metal's stand-in and on a Vulkan device that computes in half."""
+    if name == "webgpu" and not has_f16():
+        pytest.skip("the device has no shader-f16")
+    case = CASES[1]
+    operation, buffers, want = stored_in_half(case)
+    target = dataclasses.replace(load_target(name), floats="float16")
+    calls = convolution.emit(operation, target)
+    found = read(operation.output, run(calls, buffers)[operation.output]).astype(float)
+    assert np.abs(found - want).max() <= 3e-3 * np.abs(want).max()
 
 
 def test_only_where_the_device_has_it():

@@ -179,6 +179,8 @@ SOME = ("narrow-weights", "chain", "softmax", "copy")
         *(("cuda", name, "float16") for name in SOME),
         *(("cuda", name, "bfloat16") for name in SOME[1:3]),
         *(("metal", name, "float16") for name in SOME),
+        *(("webgpu", name, "float16") for name in CASES),
+        *(("webgpu", name, "bfloat16") for name in SOME[1:3]),
     ],
     indirect=["gpu_api"],
 )
