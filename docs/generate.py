@@ -129,7 +129,8 @@ def targets_page() -> str:
         _FILE_TEXT,
         "### Top level",
         _key_table(
-            target.Target, ("threads", "core", "board", "toolchain", "emulator", "gpu")
+            target.Target,
+            ("threads", "core", "board", "toolchain", "emulator", "gpu", "floats", "tf32"),
         ),
     ]
     for name, cls in (

@@ -81,7 +81,7 @@ def build(
             chosen, _ = within_budget(model, options, progress, recipe=recipe, **given)
             return build(model, chosen, progress, **given)
     is_file_alone = all(each is None for each in given.values())
-    key = record_key(model, options, target) if is_file_alone else ""
+    key = record_key(model, options, target, _gpu_compiler(target)) if is_file_alone else ""
     record = find_record(key, options.cache_dir)
     meanwhile: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if record is None:
@@ -509,6 +509,15 @@ def _require_by_name(*given: Any) -> None:
                 f"{type(each).__name__} in the place of another argument",
                 hint="give it by name: options=...",
             )
+
+
+def _gpu_compiler(target: Target) -> str:
+    """What the compiler that a target's GPU needs says about itself, "" where it needs none."""
+    if target.gpu is None or target.gpu.api != "cuda":
+        return ""
+    from edgecomp.lower.nvcc import nvcc_identity
+
+    return nvcc_identity()
 
 
 def _require_output_free(model: Any, options: QuantizeOptions) -> None:

@@ -19,6 +19,21 @@ FLOAT, INTEGER = "fp32", "w8a8"
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a group costs in one precision.
+
+    Attributes:
+        bytes: of its constants as stored.
+        seconds: of its kernels.
+        is_static: whether it reads and gives integers of calibrated ranges.
+    """
+
+    bytes: float
+    seconds: float
+    is_static: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Group:
     """Layers that are decided together.
 
@@ -26,7 +41,7 @@ class Group:
         nodes: names of their nodes, as a recipe names them; the first names the group.
         float_bytes, integer_bytes: of their weights and biases as stored.
         float_seconds, integer_seconds: of their kernels.
-        few: precision that stores weights in few bits -> bytes and seconds.
+        others: what it costs in further precisions (``budget.ladder``).
     """
 
     nodes: tuple[str, ...]
@@ -34,7 +49,7 @@ class Group:
     integer_bytes: float
     float_seconds: float
     integer_seconds: float
-    few: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    others: Mapping[str, Cost] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -79,9 +94,12 @@ class Groups:
                 ),
                 **{
                     precision: Form(
-                        noise.get((group.name, precision), 0.0), size, seconds * slower
+                        noise.get((group.name, precision), 0.0),
+                        cost.bytes,
+                        cost.seconds * slower,
+                        integer=cost.is_static,
                     )
-                    for precision, (size, seconds) in group.few.items()
+                    for precision, cost in group.others.items()
                 },
             }
             for group in self.groups

@@ -128,6 +128,8 @@ class Manifest:
         counted: those of ``dynamic`` whose size the data decides.
         devices: other than the processor, that calls run on.
         cpu_plan: whether it runs on the processor alone where one of these is missing.
+        shaders: of kernels for an app's own GPU code: ``language``, and the paths ``source`` and
+            ``table``; empty for none.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Manifest:
     counted: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     cpu_plan: bool = False
+    shaders: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def to_json(manifest: Manifest) -> str:
@@ -161,6 +164,8 @@ def to_json(manifest: Manifest) -> str:
         del content["counted"]
     if not manifest.devices:
         del content["devices"], content["cpu_plan"]
+    if not manifest.shaders:
+        del content["shaders"]
     return (
         json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
     )
@@ -236,9 +241,11 @@ def _from_dict(content: Mapping[str, Any]) -> Manifest:
         counted=tuple(map(_text, content.get("counted", ()))),
         devices=tuple(map(_text, content.get("devices", ()))),
         cpu_plan=bool(content.get("cpu_plan", False)),
+        shaders={_text(k): _text(v) for k, v in content.get("shaders", {}).items()},
     )
     built = (manifest.build.shared, manifest.build.static, manifest.build.runner)
-    for path in (manifest.weights.file, *(b for b in built if b)):
+    shaders = (manifest.shaders[k] for k in ("source", "table") if manifest.shaders)
+    for path in (manifest.weights.file, *(b for b in built if b), *shaders):
         if path not in manifest.files:
             raise ValueError(f"{path!r} is not in its list of files")
     return manifest

@@ -7,10 +7,13 @@ import xxhash
 
 from edgecomp.buffers import Buffer, mapped_file, pieces, write_pieces
 from edgecomp.bundle import elf, source
+from edgecomp.bundle.launch_table import table_text
 from edgecomp.bundle.runtime_files import RuntimeFiles, runtime_files
 from edgecomp.device.target import Target
 from edgecomp.plan.plan import Plan, Storage
 from edgecomp.plan.values import SLACK_BYTES
+
+WEIGHTS = "weights.bin"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +26,8 @@ class WrittenWeights:
 
 def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
     """Write the weights with the readable bytes that must follow the last tensor."""
-    tensors = [tensor for each in plan.plans for tensor in each.tensors]
+    plans = [*plan.plans, *([plan.shaders.plan] if plan.shaders else [])]
+    tensors = [tensor for each in plans for tensor in each.tensors]
     ends = [t.offset_bytes + t.bytes for t in tensors if t.storage is Storage.WEIGHTS]
     needed = max(ends, default=0) + SLACK_BYTES
     digest = xxhash.xxh64()
@@ -95,6 +99,15 @@ def write_plan(
     for program in plan.programs:
         if program.binary:  # for those who want to read or to compile it
             write_file(folder / "src" / f"{name}.cu", program.text.encode())
+    if plan.shaders:
+        files = shader_files(plan)
+        table = table_text(
+            plan.shaders,
+            source=pathlib.PurePosixPath(files["source"]).name,
+            weights=f"../{WEIGHTS}",
+        )
+        write_file(folder / files["source"], plan.shaders.text.encode())
+        write_file(folder / files["table"], table.encode())
     if embedded:
         write_file(folder / "src" / f"{name}_weights.S", source.weights_source(plan).encode())
     kernels = []
@@ -102,6 +115,14 @@ def write_plan(
         kernels.append(f"objects/{kernel.removesuffix('.o')}.o")
         write_file(folder / kernels[-1], elf.own_weak_symbols(content))
     return kernels
+
+
+def shader_files(plan: Plan) -> dict[str, str]:
+    """What the manifest says of kernels for an app's own GPU code; empty without."""
+    if plan.shaders is None:
+        return {}
+    language, stem = plan.shaders.language, f"shaders/{plan.name}"
+    return {"language": language, "source": f"{stem}.{language}", "table": f"{stem}.json"}
 
 
 def write_file(path: pathlib.Path, content: Buffer) -> None:

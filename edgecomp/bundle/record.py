@@ -53,6 +53,8 @@ from edgecomp.plan.plan import (
     PlanSymbol,
     PlanTensor,
     RegionKind,
+    ShaderCall,
+    ShaderPlan,
     Storage,
 )
 from edgecomp.plan.values import Array
@@ -100,13 +102,14 @@ class Record:
     facts: dict[str, Any]
 
 
-def record_key(source: Any, options: BuildOptions, target: Target) -> str:
+def record_key(source: Any, options: BuildOptions, target: Target, compiler: str = "") -> str:
     """Key of a build, "" where its inputs are not all files with fixed contents.
 
     Args:
         source: the model as given to ``build``.
         options: all of the build's.
         target: resolved, so that another host is another target.
+        compiler: what the compiler of the target's GPU says about itself, "" where none is needed.
     """
     if (
         not isinstance(source, (str, pathlib.Path))
@@ -132,6 +135,7 @@ def record_key(source: Any, options: BuildOptions, target: Target) -> str:
         _versions(),
         _own_sources(),
         contents,
+        compiler,
     ]
     text = json.dumps(facts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -276,6 +280,7 @@ def _pack(record: Record, stream: HashedStream) -> None:
     header = {
         "plans": [_packed_plan(each) for each in plan.plans],
         "beside": {name: mapped.sha256() for name, mapped in _mapped(record).items()},
+        "shaders": plan.shaders and _packed_shaders(plan.shaders),
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
@@ -332,7 +337,11 @@ def _unpack(content: Buffer, path: pathlib.Path) -> Record | None:
         own, *others = map(_plan, header["plans"])
         objects = {name: archive.read(f"objects/{name}") for name in header["objects"]}
         plan = dataclasses.replace(
-            own, weights=weights, objects=objects, cpu_plan=others[0] if others else None
+            own,
+            weights=weights,
+            objects=objects,
+            cpu_plan=others[0] if others else None,
+            shaders=header["shaders"] and _shaders(header["shaders"]),
         )
         numbers = itertools.count()
 
@@ -371,6 +380,24 @@ def _packed_plan(plan: Plan) -> dict[str, Any]:
             {**dataclasses.asdict(region), "kind": region.kind.name} for region in plan.regions
         ],
     }
+
+
+def _packed_shaders(shaders: ShaderPlan) -> dict[str, Any]:
+    return {
+        "language": shaders.language,
+        "text": shaders.text,
+        "plan": _packed_plan(shaders.plan),
+        "calls": [dataclasses.asdict(call) for call in shaders.calls],
+        "alignment_bytes": shaders.alignment_bytes,
+    }
+
+
+def _shaders(content: Mapping[str, Any]) -> ShaderPlan:
+    calls = tuple(
+        ShaderCall(call["entry"], tuple(call["tensors"]), tuple(call["is_written"]))
+        for call in content["calls"]
+    )
+    return ShaderPlan(**{**content, "plan": _plan(content["plan"]), "calls": calls})
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:

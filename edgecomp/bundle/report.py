@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgecomp.bundle.manifest import plain
+from edgecomp.bundle.plan_files import shader_files
 from edgecomp.bundle.rendering import render
 from edgecomp.bundle.runtime_files import DEVICES
 from edgecomp.plan.plan import Plan, PlanCall, Storage
@@ -63,6 +64,7 @@ def build_report(
         ],
         "coverage": coverage(rows),
         "cpu_plan": _cpu_plan(plan.cpu_plan),
+        "shaders": _shaders(plan),
         "sizes": dict(sizes),
         "memory": {
             "arena_bytes": plan.arena_bytes,
@@ -109,6 +111,21 @@ def _cpu_plan(plan: Plan | None) -> dict[str, int] | None:
         "calls": len(plan.calls),
         "arena_bytes": plan.arena_bytes,
         "workspace_bytes": plan.workspace_bytes,
+    }
+
+
+def _shaders(plan: Plan) -> dict[str, Any] | None:
+    """Of kernels for an app's own GPU code."""
+    if plan.shaders is None:
+        return None
+    own = plan.shaders.plan
+    return {
+        **shader_files(plan),
+        "calls": len(own.calls),
+        "kernels": len({call.entry for call in plan.shaders.calls}),
+        "arena_bytes": own.arena_bytes,
+        "multiply_adds": sum(call.multiply_adds for call in own.calls),
+        "schedules": _grouped((c.schedule, _row(own, i, c)) for i, c in enumerate(own.calls)),
     }
 
 

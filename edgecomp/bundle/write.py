@@ -26,8 +26,10 @@ from edgecomp.bundle.manifest import (
     WeightsFacts,
 )
 from edgecomp.bundle.plan_files import (
+    WEIGHTS,
     WrittenWeights,
     plan_sources,
+    shader_files,
     write_file,
     write_plan,
     write_runtime,
@@ -48,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 GoldenPair = tuple[Mapping[str, Array], Mapping[str, Array]]
 
-WEIGHTS = "weights.bin"
 MODEL = "model.onnx"
 #: Weights of a portable model that one file cannot hold; the model names it.
 MODEL_DATA = "model.onnx.data"
@@ -156,6 +157,7 @@ def write_bundle(
                 counted=tuple(s.name for s in plan.symbols if s.is_counted),
                 devices=tuple(runtime_files.DEVICES[device] for device in plan.devices),
                 cpu_plan=plan.cpu_plan is not None,
+                shaders=shader_files(plan),
             )
         )
         write_file(folder / manifest.NAME, text.encode())
@@ -242,6 +244,8 @@ def _sizes(
     }
     if plan.cpu_plan:
         sizes |= _cpu_plan_sizes(plan, plan.cpu_plan)
+    if plan.shaders:
+        sizes["shaders"] = len(plan.shaders.text.encode())
     if built.facts.shared:
         sizes["runtime"] = built.runtime_bytes
         sizes["descriptor"] = built.descriptor_bytes

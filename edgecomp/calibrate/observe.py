@@ -41,9 +41,11 @@ class Seen:
         inputs: statistics of the graph inputs, by name.
         repeated: samples that are the same as an earlier one.
         drifts: values whose range the second half of the samples changed, most changed first.
+        others: ranges by the choices asked for, of values that have a histogram.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Iterable[Choice] = ()) -> None:
+        self.others: dict[Choice, dict[str, Range]] = {choice: {} for choice in others}
         self.samples = self.repeated = 0
         self.settled = False
         self.inputs: dict[str, InputStatistics] = {}
@@ -107,6 +109,8 @@ def collect_ranges(
         ranges.update({name: values.range_of(name, *by_value[name]) for name in part})
         if seen is None:
             return
+        for choice, found in seen.others.items():
+            found.update({n: values.range_of(n, *choice) for n in values.histograms})
         seen.drifts += drifts_of(observation, {n: by_value[n] for n in part}, ranges)
         seen.drifts.sort(key=lambda drift: -drift.share)
         if not seen.inputs:

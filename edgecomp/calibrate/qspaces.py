@@ -13,9 +13,9 @@ from edgecomp.graph.integer import Affine, AnyArray, Float32Array
 #: Ranges narrower than this hold a value that is always zero.
 _SMALLEST_RANGE = 2.0**-40
 #: int32 biases keep two bits free for the sum they are added to.
-_LARGEST_BIAS = 2.0**29
+LARGEST_BIAS = 2.0**29
 #: As kernels count a weight of 4 bits 16 times (schedules/cpu/int4_code.py).
-_LARGEST_FEW_BITS_BIAS = _LARGEST_BIAS / 16
+_LARGEST_FEW_BITS_BIAS = LARGEST_BIAS / 16
 _FEW_BITS = 4
 _MANY_BITS = 16
 #: What the largest magnitude of a channel may become in 4 bits: whole numbers, so that weights that
@@ -161,7 +161,7 @@ def weight_scales(
     scales = least_error_scales(moved, magnitude, space) if few else magnitude / space.high
     if bias is not None and activation_scale is not None:
         least = np.abs(bias.astype(np.float64)) / (
-            np.float64(activation_scale) * (_LARGEST_FEW_BITS_BIAS if few else _LARGEST_BIAS)
+            np.float64(activation_scale) * (_LARGEST_FEW_BITS_BIAS if few else LARGEST_BIAS)
         )
         scales = np.maximum(scales, least)
     if not space.per_channel:

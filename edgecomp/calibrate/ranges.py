@@ -53,6 +53,10 @@ class Range:
         """The smallest range that contains both."""
         return Range(min(self.low, other.low), max(self.high, other.high))
 
+    def widened(self, factor: float) -> "Range":
+        """Both ends farther from zero."""
+        return Range(self.low * factor, self.high * factor)
+
     def clipped(self, low: float, high: float) -> "Range":
         """What of the range lies in [low, high], and zero."""
         return Range(min(0.0, max(self.low, low)), max(0.0, min(self.high, high)))

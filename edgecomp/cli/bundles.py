@@ -37,6 +37,7 @@ def summary(bundle: Any) -> dict[str, Any]:
         **({"dynamic": bounds} if bounds else {}),
         "library": manifest.build.shared,
         "note": manifest.build.note,
+        **({"shaders": dict(manifest.shaders)} if manifest.shaders else {}),
         "sizes": dict(manifest.sizes),
         "memory": report["memory"],
         "coverage": report["coverage"],
@@ -58,6 +59,7 @@ def summary_text(facts: dict[str, Any]) -> str:
             for name, (low, high) in facts.get("dynamic", {}).items()
         ),
         ("library", facts["library"] or f"none: {facts['note']}"),
+        *_shader_rows(facts.get("shaders", {})),
         *((kind.replace("_", " "), size(count)) for kind, count in facts["sizes"].items()),
         (
             "arena",
@@ -69,6 +71,20 @@ def summary_text(facts: dict[str, Any]) -> str:
         *(_fact_rows("accuracy", facts["accuracy"])),
     ]
     return table(("", "built"), rows)
+
+
+def _shader_rows(shaders: dict[str, str]) -> list[tuple[str, object]]:
+    """What the kernels in a bundle are for that its library does not run."""
+    if not shaders:
+        return []
+    who = {"metal": "Metal", "wgsl": "WebGPU"}[shaders["language"]]
+    rows: list[tuple[str, object]] = [
+        (f"{who} kernels", f"{shaders['source']}, started as {shaders['table']} says"),
+        ("run by", f"your app's {who} code; the library runs the processor's plan"),
+    ]
+    if shaders["language"] == "metal":
+        rows.append(("not checked", "by Apple's compiler: there is none on this machine"))
+    return rows
 
 
 def _fact_rows(group: str, facts: dict[str, Any]) -> list[tuple[str, object]]:

@@ -29,7 +29,8 @@ def gptq(weight: Real, hessian: Real, form: WeightForm) -> PackedWeights:
     """Store a finite matrix [K, N] for inputs with ``hessian = X^T X`` [K, K], or a multiple."""
     order = np.argsort(-np.diag(hessian), kind="stable")
     factor = _inverse_factor(hessian[np.ix_(order, order)], _DAMPING)
-    rounding = _Rounding(weight, form, order)
+    # An error of a weight counts as much as its input's power, before others make up for it.
+    rounding = _Rounding(weight, grids_of(weight, form, _importance(hessian)), form, order)
     rounding.run(factor)
     return packed(rounding.numbers, rounding.grids, form)
 
@@ -63,15 +64,24 @@ def _inverse_factor(hessian: Real, damping: float) -> Real:
         return inverse
 
 
+def _importance(hessian: Real) -> Real:
+    """Of each input: its power; at least a little, as the data may not have it."""
+    power = np.diag(hessian)
+    mean = float(power.mean())
+    return np.maximum(power, _DAMPING * mean) / mean if mean > 0 else np.ones_like(power)
+
+
 class _Rounding:
     """One matrix on its way."""
 
-    def __init__(self, weight: Real, form: WeightForm, order: np.ndarray) -> None:
+    def __init__(
+        self, weight: Real, grids: list[Grid], form: WeightForm, order: np.ndarray
+    ) -> None:
         self.order = order
         self.block = form.block(len(weight))
         self.left = weight[order]
         self.numbers: Numbers = np.zeros(weight.shape, np.uint8)
-        self.grids: list[Grid] = grids_of(weight, form)
+        self.grids = grids
 
     def run(self, factor: Real) -> None:
         """Round all rows; ``factor`` is in the order of rows."""

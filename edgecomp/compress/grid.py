@@ -18,6 +18,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from edgecomp.graph.grouped_scales import with_short_mantissa
 from edgecomp.graph.packed_weights import PackedWeights
 
 Real = npt.NDArray[np.float64]
@@ -36,6 +37,8 @@ class WeightForm:
         bits: 1, 2, 3, 4 or 8.
         group: elements of K with one scale; 0 for whole columns.
         symmetric: whether the zero point is the middle.
+        multiples: scales of an output's groups are whole multiples of one, up to this; 0 for
+            any scales.
         ranges: ``minmax``: a group's scale reaches its largest weights; ``mse``: it is the one
             of least squared error.
     """
@@ -44,6 +47,7 @@ class WeightForm:
     group: int = 0
     symmetric: bool = True
     ranges: str = "minmax"
+    multiples: int = 0
 
     @property
     def largest(self) -> int:
@@ -85,18 +89,24 @@ class Grid:
         return real
 
 
-def grid_of(group: Real, form: WeightForm) -> Grid:
-    """Scale and zero point of each column of a group [k, N]."""
+def grid_of(group: Real, form: WeightForm, importance: Real | None = None) -> Grid:
+    """Scale and zero point of each column of a group [k, N].
+
+    Args:
+        group: weights.
+        form: of the numbers.
+        importance: of each input [k], by which ``mse`` weighs squared errors; all alike for None.
+    """
     if form.bits == 1:
         scale = _usable(np.abs(group).mean(axis=0))
         return Grid(scale, np.zeros(scale.shape, np.uint8), form.largest)
     best = _grid(group, form, 1.0)
     if form.ranges == "minmax":
         return best
-    error = _squared_error(group, best)
+    error = _squared_error(group, best, importance)
     for share in _SHARES[1:]:
         other = _grid(group, form, float(share))
-        found = _squared_error(group, other)
+        found = _squared_error(group, other, importance)
         better = found < error
         error = np.where(better, found, error)
         best = Grid(
@@ -107,12 +117,42 @@ def grid_of(group: Real, form: WeightForm) -> Grid:
     return best
 
 
-def grids_of(weight: Real, form: WeightForm) -> list[Grid]:
-    """The grid of every group of a matrix [K, N]."""
+def grids_of(weight: Real, form: WeightForm, importance: Real | None = None) -> list[Grid]:
+    """The grid of every group of a matrix [K, N]; see ``grid_of``."""
     block = form.block(len(weight))
-    return [
-        grid_of(weight[first : first + block], form) for first in range(0, len(weight), block)
-    ]
+    starts = range(0, len(weight), block)
+    groups = [weight[at : at + block] for at in starts]
+    heavy = [None if importance is None else importance[at : at + block] for at in starts]
+    grids = [grid_of(group, form, own) for group, own in zip(groups, heavy, strict=True)]
+    return _on_multiples(groups, grids, heavy, form) if form.multiples else grids
+
+
+def _on_multiples(
+    groups: list[Real], grids: list[Grid], heavy: list[Real | None], form: WeightForm
+) -> list[Grid]:
+    """The grids with scales that are whole multiples of the best unit found for each output."""
+    scales = np.stack([grid.scale for grid in grids]).astype(np.float64)
+    scales[np.stack([~group.any(axis=0) for group in groups])] = 0.0
+    top = scales.max(axis=0)
+    best, least = grids, np.full(top.shape, np.inf)
+    for steps in range(form.multiples, form.multiples // 2, -1):
+        unit = with_short_mantissa(
+            np.where(top > 0, top / steps, 1.0), form.multiples.bit_length()
+        )
+        multiples = np.clip(np.rint(scales / unit), 1, form.multiples)
+        tried = [
+            dataclasses.replace(grid, scale=(multiple * unit).astype(np.float32))
+            for grid, multiple in zip(grids, multiples, strict=True)
+        ]
+        parts = zip(groups, tried, heavy, strict=True)
+        error = np.sum([_squared_error(*part) for part in parts], axis=0)
+        better = error < least
+        least = np.where(better, error, least)
+        best = [
+            dataclasses.replace(old, scale=np.where(better, new.scale, old.scale))
+            for old, new in zip(best, tried, strict=True)
+        ]
+    return best
 
 
 def packed(numbers: Numbers, grids: list[Grid], form: WeightForm) -> PackedWeights:
@@ -144,6 +184,7 @@ def _usable(scale: Real) -> Scales:
     return np.where(rounded >= np.finfo(np.float32).tiny, rounded, np.float32(1.0))
 
 
-def _squared_error(group: Real, grid: Grid) -> Real:
-    error: Real = ((group - grid.real(grid.store(group))) ** 2).sum(axis=0)
+def _squared_error(group: Real, grid: Grid, importance: Real | None = None) -> Real:
+    lost = (group - grid.real(grid.store(group))) ** 2
+    error: Real = lost.sum(axis=0) if importance is None else importance @ lost
     return error

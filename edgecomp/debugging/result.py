@@ -115,7 +115,7 @@ class Trial:
     layer: str
     change: str
     output_db: float
-    step: Mapping[str, Any]
+    step: dict[str, Any]
     kept: bool = False
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Which layers to widen, and which other settings help: by measuring the outputs."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from edgecomp.calibrate.ranges import METHODS
 from edgecomp.debugging.bisect import smallest_set
@@ -13,8 +14,16 @@ from edgecomp.debugging.result import Search, Trial
 from edgecomp.progress import Progress
 
 Step = dict[str, Any]
-#: Noise to signal of the outputs with further steps of a recipe, over some samples or all.
-Measure = Callable[[Sequence[Step], int | None], float]
+
+
+class Measure(Protocol):
+    """Noise to signal of the outputs with further steps of a recipe."""
+
+    def __call__(
+        self, steps: Sequence[Step], most: int | None = None, *, quick: bool = False
+    ) -> float:
+        """Over so many samples or all; ``quick`` corrects no bias anew."""
+
 
 #: Layers whose effect on the outputs is measured one by one, and samples for that.
 MOST_CANDIDATES, FEW_SAMPLES = 32, 4
@@ -38,6 +47,8 @@ class Subject:
         methods: name -> how the ranges of what it reads are chosen.
         per_tensor: names of layers whose weights have one scale.
         corrected: whether all biases are corrected already.
+        narrower: name -> precisions that it could have in the place of float, in words and as
+            recipes name them, cheapest first.
         whole: whether a step for all nodes changes nothing but their method, since none was
             left float.
     """
@@ -48,6 +59,7 @@ class Subject:
     per_tensor: frozenset[str]
     corrected: bool
     whole: bool
+    narrower: Mapping[str, Sequence[tuple[str, str]]] = dataclasses.field(default_factory=dict)
 
 
 def default_goal(output_db: float) -> float:
@@ -66,7 +78,7 @@ def effects(subject: Subject, measure: Measure, progress: Progress) -> dict[str,
     found = {}
     for index, layer in enumerate(worst[:MOST_CANDIDATES]):
         progress("widen one layer", index, min(len(worst), MOST_CANDIDATES))
-        found[layer.name] = measure(float_step([layer.name]), FEW_SAMPLES)
+        found[layer.name] = measure(float_step([layer.name]), FEW_SAMPLES, quick=True)
     return found
 
 
@@ -90,14 +102,17 @@ def search(
     asked = 0
 
     def restoring(settings: Sequence[Step], order: Sequence[str]) -> list[str] | None:
-        def restored(names: frozenset[str]) -> bool:
+        def restored(names: frozenset[str], *, quick: bool = True) -> bool:
             nonlocal asked
             asked += 1
             progress("bisect", asked)
             kept = [name for name in order if name in names]
-            return measure([*settings, *float_step(kept)], None) <= goal
+            return measure([*settings, *float_step(kept)], quick=quick) <= goal
 
-        return smallest_set(order, restored)
+        found = smallest_set(order, restored)
+        if found is not None and restored(frozenset(found), quick=False):
+            return found
+        return smallest_set(order, functools.partial(restored, quick=False))
 
     order = _order(subject, effect)
     found = restoring((), order)
@@ -110,23 +125,26 @@ def search(
     if settings:
         rest = restoring(settings, [*widened, *(n for n in order if n not in widened)])
     settings = _still_needed(settings, rest or [], measure, goal)
-    steps = [*settings, *float_step(rest or [])]
+    narrow = _narrower(subject, settings, rest or [], measure, goal, progress)
+    wide = [name for name in rest or [] if name not in narrow]
+    steps = [*settings, *float_step(wide), *(trial.step for trial in narrow.values())]
     trials = [
         dataclasses.replace(trial, kept=any(trial.step is step for step in settings))
         for trial in trials
     ] + [
         Trial(n, "stays float", decibels(effect.get(n, math.nan)), float_step([n])[0], True)
-        for n in rest or []
+        for n in wide
     ]
+    trials += narrow.values()
     return Search(
         goal_db,
         None if found is None else tuple(found),
         decibels(restored),
         share_of_multiply_adds(widened, subject.layers),
         tuple(trials),
-        tuple(steps),
+        tuple(dict(step) for step in steps),
         decibels(measure(steps, None)),
-        share_of_multiply_adds(rest or [], subject.layers),
+        share_of_multiply_adds(wide, subject.layers),
     )
 
 
@@ -148,7 +166,7 @@ def _other_settings(
     trials: list[Trial] = []
     if not names:
         return steps, trials
-    best = measure(steps, None)
+    best = measure(steps, quick=True)
     groups = ["*"] if subject.whole else []
     groups += names[:MOST_TRIED]
     groups += [] if subject.corrected else [""]
@@ -156,7 +174,7 @@ def _other_settings(
         progress("try other settings", index, len(groups))
         tried = []
         for change, step in _alternatives(subject, name, steps):
-            noise = measure([*steps, step], None)
+            noise = measure([*steps, step], quick=bool(name))
             tried.append((noise, step))
             trials.append(Trial(name, change, decibels(noise), step))
         if not tried:
@@ -166,6 +184,38 @@ def _other_settings(
             best = noise
             steps.append(step)
     return steps, trials
+
+
+def _narrower(
+    subject: Subject,
+    settings: Sequence[Step],
+    wide: Sequence[str],
+    measure: Measure,
+    goal: float,
+    progress: Progress,
+) -> dict[str, Trial]:
+    """Layers that need not be float: their cheapest precision with which the goal still holds."""
+
+    def noise(narrow: Mapping[str, Trial], *, quick: bool = True) -> float:
+        left = float_step([name for name in wide if name not in narrow])
+        return measure([*settings, *left, *(t.step for t in narrow.values())], quick=quick)
+
+    found: dict[str, Trial] = {}
+    most = max(goal, noise({}) * (1.0 + _SLACK))
+    for index, name in enumerate(wide[:MOST_TRIED]):
+        progress("try narrower forms", index, min(len(wide), MOST_TRIED))
+        for change, precision in subject.narrower.get(name, ()):
+            step: Step = {
+                "pass": "quantize", "targets": [name], "args": {"precision": precision}
+            }  # fmt: skip
+            trial = Trial(name, change, 0.0, step, True)
+            reached = noise({**found, name: trial})
+            if reached <= most:
+                found[name] = dataclasses.replace(trial, output_db=decibels(reached))
+                break
+    if found and noise(found, quick=False) > max(goal, noise({}, quick=False)):
+        return {}
+    return found
 
 
 def _still_needed(

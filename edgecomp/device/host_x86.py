@@ -23,6 +23,7 @@ _FEATURES = {
 #: Word of /proc/cpuinfo -> least level, feature, LLVM attribute.
 _EXTENSIONS = (
     ("avx512_vnni", "x86-64-v4", "avx512vnni", "+avx512vnni"),
+    ("avx512_vpopcntdq", "x86-64-v4", "avx512vpopcntdq", "+avx512vpopcntdq"),
     ("avx_vnni", "x86-64-v3", "avxvnni", "+avxvnni"),
 )
 _VECTOR_BITS = {"x86-64": 128, "x86-64-v2": 128, "x86-64-v3": 256, "x86-64-v4": 512}

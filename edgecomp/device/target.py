@@ -11,8 +11,8 @@ class Core:
 
     Attributes:
         isa: ``x86_64``, ``aarch64`` or ``armv7``.
-        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni avxvnni``
-            (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
+        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni
+            avx512vpopcntdq avxvnni`` (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
         vector_bits: width of one vector register.
         vector_registers: how many there are.
         in_order: whether the core issues in order (loads must be scheduled by the compiler).
@@ -134,6 +134,7 @@ class Gpu:
         registers: of 32 bits, that a work item has while enough others run beside it.
         busy_items: work items that keep the device busy while some of them wait for memory.
         local_memory_bytes: that a group shares.
+        fast_local_memory: whether that is memory of its own, not a part of the device's.
         alignment_bytes: of parts of a buffer.
         speed: for ``--accelerator cpu,gpu``; None where nobody knows.
         name: for people.
@@ -149,6 +150,7 @@ class Gpu:
     registers: int
     local_memory_bytes: int
     alignment_bytes: int
+    fast_local_memory: bool = False
     #: 16 to 18 cores of 16 lanes, four threads each: GPUs of phones.
     busy_items: int = 1024
     speed: GpuSpeed | None = None

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.edit import only_reader
+from edgecomp.graph.grouped_scales import common_unit
 from edgecomp.graph.integer import Affine, AnyArray, Float32Array, clamp_bounds
 from edgecomp.graph.integer_operators import QuantizedTensor, WeightArray
 from edgecomp.graph.match import clip_bounds
@@ -16,6 +17,8 @@ from edgecomp.graph.match import clip_bounds
 _STORED = (np.dtype(np.uint8), np.dtype(np.int8))
 _WIDE = np.dtype(np.int16)
 _FEW_BITS = tuple(np.dtype(each) for each in (ml_dtypes.uint4, ml_dtypes.int4))
+#: Of scales of groups: 4 bits times it are 8 bits.
+_LARGEST_MULTIPLE = 15
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not an error
@@ -123,6 +126,8 @@ def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, F
         raise Refusal("its weights are not a dequantized constant")
     if _stored_dtype(node) not in (*_STORED, *_FEW_BITS, _WIDE):
         raise Refusal(f"its weights are {stored.dtype}, not of 16, 8 or 4 bits")
+    if node.attributes.get_int("block_size", 0):
+        return _grouped(node, stored, channel_axis)
     scale, zero = _scale_and_zero(node)
     if stored.dtype == _WIDE and zero.any():
         raise Refusal("its 16-bit weights have a zero point")
@@ -138,12 +143,46 @@ def weight_of(value: ir.Value | None, channel_axis: int) -> tuple[WeightArray, F
     return centred.astype(np.int8), scale
 
 
+def _grouped(
+    node: ir.Node, stored: AnyArray, channel_axis: int
+) -> tuple[WeightArray, Float32Array]:
+    """Weights with scales of groups as whole multiples of those with one scale per channel."""
+    scale = constant_array(node.inputs[1])
+    if scale is None or scale.dtype != np.float32 or not 0 <= channel_axis < stored.ndim == 2:
+        raise Refusal("its scales of groups are not constant float32 numbers of a matrix")
+    if node.attributes.get_int("axis", 1) % 2 == channel_axis:
+        raise Refusal("its weights have scales of groups of channels")
+    if not (np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)).all():
+        raise Refusal("its scale is not a positive normal number")
+    zero = constant_array(node.inputs[2]) if len(node.inputs) > 2 else np.zeros_like(scale)
+    if zero is None or zero.shape != scale.shape:
+        raise Refusal("its zero points are not constant numbers of its groups")
+    found = common_unit(scale if channel_axis == 1 else scale.T)
+    place = np.arange(stored.shape[1 - channel_axis]) // node.attributes.get_int(
+        "block_size", 0
+    )
+    reason = (
+        f"its scales of groups are no multiples of one, up to {_LARGEST_MULTIPLE} times it"
+    )
+    if found is None or int(found[1].max()) > _LARGEST_MULTIPLE:
+        raise Refusal(reason)
+    unit, multiples = found
+    multiples = multiples if channel_axis == 1 else multiples.T
+    centred = stored.astype(np.int64) - np.take(zero.astype(np.int64), place, 1 - channel_axis)
+    numbers = centred * np.take(multiples, place, 1 - channel_axis)
+    if numbers.size and (numbers.min() < -128 or numbers.max() > 127):
+        raise Refusal("its weights, counted in the least scale, are beyond 8 bits")
+    return numbers.astype(np.int8), unit
+
+
 def weight_bits_of(value: ir.Value | None) -> int:
     """4 where ``weight_of`` are stored so and, less their zero points, are no more; else 8."""
     node = dequantize_of(value)
     stored = None if node is None else constant_array(node.inputs[0])
     if node is None or stored is None or stored.dtype not in _FEW_BITS:
         return 8
+    if node.attributes.get_int("block_size", 0):
+        return 4  # and multiples of their groups, where kernels take them
     _, zero = _scale_and_zero(node)
     offset = 8 if stored.dtype == _FEW_BITS[0] else 0
     return 4 if (zero == offset).all() else 8

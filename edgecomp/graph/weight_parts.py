@@ -63,9 +63,7 @@ def weight_parts(
         weights = _digits(wide, base, count)
         biases = _digits(bias.astype(np.int64), base, count)
         starts = [np.full_like(biases[-1], _GREATEST_DIGIT)] * (count - 1) + biases[-1:]
-        if all(
-            _fits(w, b, others, greatest_x) for w, b in zip(weights, starts, strict=True)
-        ):
+        if all(_fits(w, b, others, greatest_x) for w, b in zip(weights, starts, strict=True)):
             return WeightParts(
                 base,
                 tuple(w.astype(np.int8) for w in weights),
@@ -76,7 +74,7 @@ def weight_parts(
 
 def _base(greatest: int, count: int) -> int:
     """The least odd base in which ``count`` balanced digits reach a magnitude."""
-    base = 3
+    base = max(3, int((2 * greatest + 1) ** (1 / count)) // 2 * 2 - 1)
     while (base**count - 1) // 2 < greatest:
         base += 2
     return base

@@ -15,6 +15,7 @@ from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
 from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret, counted_symbol
 from edgecomp.plan.plan import (
+    APP_DEVICE,
     DEVICES,
     Extent,
     Launch,
@@ -275,7 +276,9 @@ def _plan_call(
     )
     if call.launch is not None:
         assert target.gpu is not None
-        return _device_call(step, indices, call.launch, DEVICES[target.gpu.api])
+        return _device_call(
+            step, indices, call.launch, DEVICES.get(target.gpu.api, APP_DEVICE)
+        )
     return PlanCall(
         kernel=call.kernel.symbol,
         arguments=indices,

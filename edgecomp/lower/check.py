@@ -22,6 +22,7 @@ from edgecomp.lower.program import LaidOut, finish_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
 from edgecomp.lower.select import find_gpu_schedule, find_schedule, telling, undynamic_reason
+from edgecomp.lower.shaders import is_for_app
 from edgecomp.plan.operations import (
     Fallback,
     FillHalo,
@@ -48,6 +49,8 @@ class _Subject:
         total: multiply-adds of the model.
         bounds: largest size of each dynamic dimension.
         uses_gpu: whether the target has a GPU that takes a part of the model.
+        why_not_by_app: where an app's GPU code has to compute the whole model, why it does not
+            take any of it or ""; None for other targets.
     """
 
     target: Target
@@ -56,6 +59,7 @@ class _Subject:
     total: int
     bounds: Mapping[str, int]
     uses_gpu: bool
+    why_not_by_app: str | None
 
 
 def check_model(
@@ -95,6 +99,7 @@ def _check(
     made = LaidOut(program, finish_program(program), refusals)
     if variants and not impossible:
         yield from _generalized(made, target, symbols, variants)
+    why_not = why_not_on_gpu(made, symbols)
     subject = _Subject(
         target,
         {
@@ -105,7 +110,8 @@ def _check(
         {refusal.node: refusal.reason for refusal in refusals},
         sum(map(multiply_adds, program.operations)) or 1,
         {symbol.name: symbol.maximum for symbol in symbols},
-        target.gpu is not None and not why_not_on_gpu(made, symbols),
+        target.gpu is not None and not why_not,
+        why_not if is_for_app(target, ()) else None,
     )
     for operation in program.operations:
         # Halos and new views are edgecomp's own way to run what stands beside them.
@@ -177,7 +183,8 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
     kind, work = operation.kind, multiply_adds(operation)
     rewrite = ""
     if isinstance(kind, Fallback):
-        status, operator = FALLBACK, kind.operator
+        of_app = subject.why_not_by_app is not None
+        status, operator = IMPOSSIBLE if of_app else FALLBACK, kind.operator
         detail = next(
             (subject.reasons[n] for n in operation.nodes if n in subject.reasons), ""
         )
@@ -205,11 +212,13 @@ def _look_up(operation: Operation, subject: _Subject) -> Check:
 
 def _claimed(operation: Operation, subject: _Subject) -> tuple[str, str]:
     """Name of the schedule that claims an operation, or "" and why none does."""
-    target, found = subject.target, None
+    target, found, refusals = subject.target, None, list[str]()
     if subject.uses_gpu:
-        found, _ = find_gpu_schedule(operation, target)
+        found, refusals = find_gpu_schedule(operation, target)
     if found is not None:
         return found.NAME, ""
+    if subject.why_not_by_app is not None:
+        return "", subject.why_not_by_app or "; ".join(telling(refusals))
     if is_dynamic_operation(operation):
         dynamic, refusals = find_dynamic_schedule(operation, target)
         return (dynamic.NAME, "") if dynamic else ("", undynamic_reason(refusals))

@@ -3,6 +3,7 @@
 import math
 
 from edgecomp.plan.operations import (
+    Attention,
     BatchMatrixMultiply,
     Convolution,
     MatrixMultiply,
@@ -32,6 +33,9 @@ def _multiply_adds(operation: Operation) -> Dimension:
     if isinstance(kind, BatchMatrixMultiply):
         a = operation.inputs[0]
         return operation.output.elements * a.shape[-2 if kind.transpose_a else -1]
+    if isinstance(kind, Attention):
+        rows = operation.output.elements // kind.v.shape[-1]
+        return rows * kind.k.shape[-2] * (kind.q.shape[-1] + kind.v.shape[-1])
     if isinstance(kind, Recurrence):
         # One row of the recurrence matrix per element of a gate, and step, and sequence.
         gates = operation.inputs[0].elements // kind.padded_hidden

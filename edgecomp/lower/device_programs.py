@@ -11,8 +11,12 @@ from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.schedule import KernelCall
 
 _MOST_ITEMS = (2**31 - 1,) * 3
-#: CUDA C++ Programming Guide 13.0, Technical Specifications: blocks of a grid by dimension.
-_MOST_GROUPS = {"cuda": (2**31 - 1, 65535, 65535)}
+#: Groups of a grid by dimension.
+_MOST_GROUPS = {
+    # CUDA C++ Programming Guide 13.0, Technical Specifications
+    "cuda": (2**31 - 1, 65535, 65535),
+    "webgpu": (65535,) * 3,  # W3C WebGPU, Limits: maxComputeWorkgroupsPerDimension
+}
 
 
 def device_programs(
@@ -35,12 +39,12 @@ def device_programs(
         return ()
     assert target.gpu is not None
     for call in calls:
-        _check_launch(call, target.gpu)
+        check_launch(call, target.gpu)
     make = {"opencl": _opencl_program, "cuda": _cuda_program}[target.gpu.api]
     return (make(kernels, target.gpu, cache),)
 
 
-def _check_launch(call: KernelCall, gpu: Gpu) -> None:
+def check_launch(call: KernelCall, gpu: Gpu) -> None:
     """Refuse what no device of the target starts: schedules choose groups, shapes their number."""
     launch = call.launch
     if launch is None or launch.kind is not LaunchKind.KERNEL:
@@ -64,9 +68,10 @@ def _check_launch(call: KernelCall, gpu: Gpu) -> None:
 
 
 def _opencl_program(kernels: Sequence[Kernel], gpu: Gpu, _cache: pathlib.Path) -> PlanProgram:
-    from edgecomp.lower.device_source import opencl_source
+    from edgecomp.lower.device_source import extensions_of, opencl_source
 
-    return PlanProgram(opencl_source(kernels, gpu), gpu.version)
+    text = opencl_source(kernels, gpu)
+    return PlanProgram(text, gpu.version, extensions=extensions_of(text))
 
 
 def _cuda_program(kernels: Sequence[Kernel], gpu: Gpu, cache: pathlib.Path) -> PlanProgram:

@@ -1,20 +1,23 @@
 """What an operation, a copy and a change of device cost on a target's GPU, by a model.
 
 An operation takes as long as its arithmetic or its bytes, whichever is more, and what the driver
-needs for a call. The figures are those of ``gpu.speed`` in the target's file: what a good kernel
-reaches, not the peak.
+needs for a call; longer where its results are too few to keep the device busy. The figures are
+those of ``gpu.speed`` in the target's file: what a good kernel reaches, not the peak.
 """
 
 from edgecomp.device.target import GpuSpeed
 from edgecomp.lower.cost import multiply_adds
 from edgecomp.plan.operations import (
     Gather,
+    LayerNorm,
     Operation,
     PackedMatrixMultiply,
     Pool,
+    Reduce,
     Softmax,
 )
 from edgecomp.plan.values import Value, largest_bytes
+from edgecomp.schedules.gpu.places import LANES
 
 #: Arithmetic for an element of what is no product: a chain of a few steps.
 _ELEMENT_OPERATIONS = 8
@@ -22,15 +25,30 @@ _ELEMENT_OPERATIONS = 8
 _SOFTMAX_PASSES = 3
 
 
-def gpu_seconds(operation: Operation, speed: GpuSpeed) -> float:
-    """Time of an operation's calls."""
+def gpu_seconds(operation: Operation, speed: GpuSpeed, busy_items: int = 1) -> float:
+    """Time of an operation's calls.
+
+    Args:
+        operation: that the GPU has a schedule for.
+        speed: of the GPU.
+        busy_items: work items that keep it busy.
+    """
     written = sum(map(_bytes, operation.outputs))
     bytes_moved = written + sum(_bytes_read(value, operation) for value in operation.inputs)
     is_integer = any(value.dtype in ("int8", "uint8") for value in operation.inputs[:1])
     giga = speed.int8_gigaops if is_integer else speed.float_gigaflops
     arithmetic = _operations(operation) / (giga * 1e9)
     memory = bytes_moved / (speed.gigabytes_per_second * 1e9)
-    return speed.launch_us * 1e-6 + max(arithmetic, memory)
+    idle = max(1.0, busy_items / _work_items(operation))
+    return speed.launch_us * 1e-6 + max(arithmetic, memory) * idle
+
+
+def _work_items(operation: Operation) -> float:
+    """Those that schedules make: one for a vector of results, or of what is reduced to them."""
+    shared: list[Value] = list(operation.outputs)
+    if isinstance(operation.kind, (Reduce, Softmax, LayerNorm)):
+        shared += operation.inputs[:1]
+    return max(1.0, max(value.elements for value in shared) / LANES)
 
 
 def copy_seconds(value: Value, speed: GpuSpeed) -> float:

@@ -39,6 +39,7 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Operation,
     PackedMatrixMultiply,
+    PackSigns,
     Pool,
     Program,
     Quantize,
@@ -232,7 +233,7 @@ def _wanted_order(operation: Operation, value: Value) -> Order | None:
         return Order.ROW_MAJOR
     if isinstance(kind, ANY_INPUT_KINDS):
         return None
-    if isinstance(kind, DynamicQuantize):
+    if isinstance(kind, (DynamicQuantize, PackSigns)):
         return operation.outputs[0].order
     if isinstance(kind, (Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply)):
         broadcast = value.shape != operation.output.shape

@@ -14,6 +14,7 @@ from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
+from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.generalize import Constants, Seen, generalize
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
@@ -28,6 +29,7 @@ from edgecomp.lower.processor_part import (
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
 from edgecomp.lower.select import Selected, select
+from edgecomp.lower.shaders import is_for_app, require_whole, with_shaders
 from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
@@ -85,6 +87,7 @@ def lower(
     accelerators: Collection[str] = (),
     floats: str = "float32",
     wide: Collection[str] = (),
+    tf32: bool = False,
     cpu_plan: bool = True,
     cache: pathlib.Path | None = None,
     workers: int | None = None,
@@ -108,6 +111,7 @@ def lower(
         floats: what the target's GPU stores float32 values in between its kernels: float16 or
             bfloat16, where the processor does not need them.
         wide: names of values that stay float32 all the same.
+        tf32: whether the GPU's products of float32 may be of tf32.
         cpu_plan: whether a plan with calls for a GPU gets one of the processor alone beside it.
         cache: folder of the object cache.
         workers: processes that compile, None for one per processor.
@@ -121,10 +125,13 @@ def lower(
             target has not what ``accelerators`` name.
     """
     require_accelerators(target, accelerators)
+    for_app = is_for_app(target, accelerators)
+    if for_app:
+        require_whole(target, accelerators, cpu_plan=cpu_plan)
     if ahead is not None:
         ahead.start()
     if target.gpu is not None:
-        target = dataclasses.replace(target, floats=floats)
+        target = dataclasses.replace(target, floats=floats, tf32=tf32)
     made = laid_out_program(model, target, name)
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
@@ -144,6 +151,9 @@ def lower(
     if not why_not and {"cpu", "gpu"} <= set(accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
+    on_cpu = program
+    if target.gpu is not None and not why_not:
+        program = fuse_attention(program, target, without, left)
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
         narrow = narrow_values(program, target, without, left, wide)
@@ -157,7 +167,9 @@ def lower(
         on_processor = processor_part(selected, why_not, left)
         if require_full_target and "gpu" in (accelerators or ("gpu",)):
             require_none_on_processor(on_processor)
-        if not why_not:
+        if for_app:
+            require_none_on_processor(on_processor, f"app's GPU code of '{target.name}'")
+        elif not why_not:
             selected = place_copies(program, selected)
 
     def compiled(done: int, total: int) -> None:
@@ -167,7 +179,7 @@ def lower(
     calls = _calls(selected)
     instead: list[Selected] = []
     if cpu_plan and any(call.launch for call in calls):
-        instead = select(program, target, without, table, allow_gpu=False, weights=weights)
+        instead = select(on_cpu, target, without, table, allow_gpu=False, weights=weights)
     kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
     with compiling(
         kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
@@ -176,9 +188,12 @@ def lower(
             plan = assemble(program, selected, target, weights, made.regions)
         if instead:
             cpu = dataclasses.replace(target, gpu=None)
-            plan.cpu_plan = assemble(program, instead, cpu, weights, made.regions)
+            plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
+        if for_app:
+            plan = with_shaders(plan, calls, target)
+        else:
+            plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.weights = weights.finish()
-        plan.programs = device_programs(calls, target, cache or cache_folder())
         plan.objects = finish()
     choice = _kernel_choice(selected, table)
     names = tuple(sorted({root_of(value).name for value in narrow}))

@@ -46,7 +46,9 @@ def narrow_values(
             continue
         if operation in left or not _is_able(operation, target, without):
             kept |= {root_of(value) for value in touched}
-    narrow = [value for root, own in views.items() if root not in kept for value in (root, *own)]
+    narrow = [
+        value for root, own in views.items() if root not in kept for value in (root, *own)
+    ]
     return list(dict.fromkeys(narrow))
 
 

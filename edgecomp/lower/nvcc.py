@@ -9,7 +9,7 @@ import pathlib
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from edgecomp.cache import keep, kept
 from edgecomp.errors import Code, EdgecompError
@@ -101,17 +101,20 @@ def _run(nvcc: Nvcc, text: str, images: Sequence[str]) -> bytes:
         return out.read_bytes()
 
 
+def nvcc_identity() -> str:
+    """What the compiler says about itself, "" where there is none."""
+    path = next(_paths(), "")
+    return _identity(path) if path else ""
+
+
 def find_nvcc() -> Nvcc:
     """The compiler below ``CUDA_HOME`` or ``CUDA_PATH``, on the path, or where it installs itself.
 
     Raises:
         EdgecompError: TOOLCHAIN_MISSING where there is none.
     """
-    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
-    for place in (*(f"{home}/bin/nvcc" for home in homes), "nvcc", _LAST_PLACE):
-        path = shutil.which(place)
-        if path:
-            return _described(path)
+    for path in _paths():
+        return _described(path)
     raise EdgecompError(
         Code.TOOLCHAIN_MISSING,
         "kernels for CUDA need nvcc, which is not installed",
@@ -120,9 +123,22 @@ def find_nvcc() -> Nvcc:
     )
 
 
+def _paths() -> Iterator[str]:
+    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
+    for place in (*(f"{home}/bin/nvcc" for home in homes), "nvcc", _LAST_PLACE):
+        path = shutil.which(place)
+        if path:
+            yield path
+
+
+@functools.cache
+def _identity(path: str) -> str:
+    return _said(path, "--version")
+
+
 @functools.cache
 def _described(path: str) -> Nvcc:
-    identity = _said(path, "--version")
+    identity = _identity(path)
     found = _VERSION.search(identity)
     if found is None:
         raise EdgecompError(Code.TOOLCHAIN_FAILED, "nvcc does not say its version", path=path)

@@ -26,6 +26,7 @@ from edgecomp.schedules.cost import (
 )
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS
 from edgecomp.schedules.cpu.log2_code import are_powers
+from edgecomp.schedules.cpu.product_costs import packed_bytes
 from edgecomp.schedules.cpu.rates import traffic_cycles
 
 
@@ -69,7 +70,7 @@ def price_program(
 ) -> tuple[list[Price], int]:
     """The same of a program in its layout: a price for each operation, in order."""
     own = {*without, *gpu_schedule_names()}
-    weight_bytes = _weight_bytes(program)
+    weight_bytes = _weight_bytes(program, target)
     streamed = streamed_part(weight_bytes, target)
     prices = []
     for operation in program.operations:
@@ -108,7 +109,7 @@ def _conversion(shape: tuple[int, ...], target: Target, *, row_major: bool) -> C
     return ConversionPrice(quantize, dequantize, wider)
 
 
-def _weight_bytes(program: Program) -> int:
+def _weight_bytes(program: Program, target: Target) -> int:
     constants = {
         value: value.constant.nbytes
         for operation in program.operations
@@ -121,7 +122,12 @@ def _weight_bytes(program: Program) -> int:
             constants[numbers] = -(-numbers.elements * operation.kind.bits // 8)
         elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
             weights = operation.inputs[1]
+            if weights.dtype == "int32":  # words of signs, every other one is 0 and goes
+                constants[weights] = weights.constant.nbytes // 2
+                continue
             powers = weights.constant is not None and are_powers(weights.constant)
-            if powers or operation.kind.weight_bits == INT4_BITS:
+            if powers:
                 constants[weights] = -(-weights.elements // 2)
+            elif operation.kind.weight_bits == INT4_BITS:
+                constants[weights] = packed_bytes(operation, target)
     return sum(constants.values())

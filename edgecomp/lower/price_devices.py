@@ -28,6 +28,7 @@ def price_devices(
         table: measured kernels of the processor and of the GPU.
     """
     on_processor, _ = price_program(program, target, table, without)
+    busy_items = target.gpu.busy_items if target.gpu is not None else 1
     prices = []
     for operation, price in zip(program.operations, on_processor, strict=True):
         if isinstance(operation.kind, Reinterpret):
@@ -37,7 +38,8 @@ def price_devices(
         if schedule is not None:
             seconds = _measured(operation, target, schedule.NAME, table, speed)
             measured += ["gpu"] if seconds is not None else []
-            seconds = gpu_seconds(operation, speed) if seconds is None else seconds
+            if seconds is None:
+                seconds = gpu_seconds(operation, speed, busy_items)
         prices.append(
             Prices(
                 operation,

@@ -57,8 +57,12 @@ def processor_part(
     return found
 
 
-def require_none_on_processor(part: Sequence[OnProcessor]) -> None:
+def require_none_on_processor(part: Sequence[OnProcessor], of_app: str = "") -> None:
     """Refuse a model of which the GPU cannot compute all.
+
+    Args:
+        part: what it does not compute.
+        of_app: what starts the GPU's calls where that is not the bundle's library.
 
     Raises:
         EdgecompError: FALLBACK_REFUSED listing what the processor has to compute.
@@ -68,11 +72,15 @@ def require_none_on_processor(part: Sequence[OnProcessor]) -> None:
         return
     count = f"{len(part)} operation{'s' if len(part) > 1 else ''} "
     head = count + "would run on the processor beside the GPU"
+    hint = "build without --require-full-target, or rewrite these operators"
+    if of_app:
+        head = f"the {of_app} has to compute the whole model, and has no kernels for {count}"
+        hint = "rewrite these operators, end the model before them, or --accelerator cpu"
     first = part[0]
     raise EdgecompError(
         Code.FALLBACK_REFUSED,
         "\n  ".join([head, *map(str, part)]),
         node=first.nodes[0] if first.nodes else "",
         source=first.source,
-        hint="build without --require-full-target, or rewrite these operators",
+        hint=hint,
     )

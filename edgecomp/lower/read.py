@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.binary_products import binary_products, only_inside
 from edgecomp.graph.bodies import captured_values, is_control_flow, possible_bodies
 from edgecomp.graph.constants import is_constant
 from edgecomp.graph.dynamic_products import scaled_products
@@ -21,6 +22,7 @@ from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import is_static
 from edgecomp.lower.fallback import fallback_reason
 from edgecomp.lower.operators import (
+    binary,
     cast,
     control_flow,
     convolution,
@@ -103,10 +105,20 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         reader.program.inputs.append(reader.value(value))
     recognition = recognize(model.graph)
     products = scaled_products(model.graph)
+    signs = {
+        node: product
+        for node, product in binary_products(model.graph).items()
+        if node in recognition.steps and binary.is_possible(product)
+    }
+    only_signs = only_inside(signs)
     inside = {node: each for each in products.values() for node in (*each.nodes, each.unit)}
     for step in recognition.steps:
         if isinstance(step, IntegerOperator):
             quantized.emit_group(reader, step)
+        elif step in signs:
+            binary.emit_binary_product(reader, signs[step])
+        elif step in only_signs:
+            continue
         elif step in inside and dynamic.is_whole(inside[step]):
             if step in products:
                 dynamic.emit_scaled_product(reader, products[step])

@@ -44,6 +44,11 @@ class BuildOptions(BudgetOptions):
         "faster; their results then have another rounding error, and their weights take more "
         "room (docs/numerics.md)",
     )
+    allow_tf32: bool = option(
+        False,
+        "on a GPU with tensor cores for tf32, round the operands of float32 products to its 10 bits "
+        "of mantissa (float32 has 23); sums stay float32",
+    )
     cost_table: str = option(
         "",
         "file that 'edgecomp tune' wrote: its kernels are used before those that were measured "

@@ -83,6 +83,12 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     calibration_percentile: float = option(
         99.99, "share of values inside the range, for --calibration-method percentile"
     )
+    range_trials: bool = option(
+        True,
+        "with the method mse, without a recipe: try other methods too, and take for each part of "
+        "the layers the one that brings the outputs nearest to float on samples that are held "
+        "back",
+    )
     num_samples: int = option(300, "calibration samples to use at most", metavar="N")
     calibration_tolerance: float = option(
         0.0,
@@ -104,8 +110,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     group_size: int | None = option(
         None,
         "inputs of a layer whose weights of few bits share a scale, a multiple of 16 that divides "
-        "the inputs of every layer, or -1 for one scale per output, as by default for binary; "
-        "for others it is 64, where the last group may be smaller",
+        "the inputs of every layer, or -1 for one scale per output, as by default for binary and "
+        "w4a8; for others it is 64, where the last group may be smaller",
         metavar="N",
     )
     symmetric: bool = option(True, "weights of few bits have no zero points")
@@ -240,7 +246,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             "weight_ranges": self.weight_ranges != "mse",
         }
         if self.precision == "w4a8":
-            given["method"] = False
+            given["method"] = given["group_size"] = False
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):
                 raise usage(

@@ -22,12 +22,14 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.qspaces import (
     ACTIVATION_INT16,
     ACTIVATION_UINT8,
+    LARGEST_BIAS,
     QuantizationSpace,
     activation_affine,
     store_bias,
@@ -39,8 +41,10 @@ from edgecomp.calibrate.qspaces import (
 from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.edit import remove_unused
+from edgecomp.graph.grouped_scales import common_unit
 from edgecomp.graph.integer import Affine
 from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.packed_weights import PackedWeights, is_turned
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, finish
 from edgecomp.passes.quantization_scope import (
@@ -92,7 +96,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         scope = self.scope_of(model.graph)
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
-            affines = _affines(scope, self._ranges, self._options)
+            affines = affines_of(scope, self._ranges, self._options)
             _Inserter(model.graph, scope, affines, self._options).insert()
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
@@ -113,7 +117,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         return "" if found.finite else f"{value.name} became infinite or NaN while calibrating"
 
 
-def _affines(
+def affines_of(
     scope: Scope, ranges: Mapping[str, Range], options: InsertQdqOptions
 ) -> dict[ir.Value, Affine]:
     """Scale and zero point of every stored value, the same within groups that share them."""
@@ -130,13 +134,14 @@ def _affines(
             for other in others:
                 parent[root(other)] = root(first)
     limits = _activation_limits(scope)
+    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
     merged: dict[ir.Value, Range] = {}
     for value in scope.stored:
-        found = _range_of(value, ranges, limits)
+        headroom = options.headroom if root(value) in wide else 1.0
+        found = _range_of(value, ranges, limits, headroom)
         if found is not None:
             known = merged.get(root(value))
             merged[root(value)] = found if known is None else known.union(found)
-    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
     return {
         value: activation_affine(
             merged[root(value)], ACTIVATION_INT16 if root(value) in wide else ACTIVATION_UINT8
@@ -167,11 +172,13 @@ def _range_of(
     value: ir.Value,
     ranges: Mapping[str, Range],
     limits: Mapping[ir.Value, tuple[float, float]],
+    headroom: float,
 ) -> Range | None:
     array = constant_array(value)
     if array is not None:
         return Range(min(0.0, float(array.min())), max(0.0, float(array.max())))
     found = ranges.get(value.name or "")
+    found = None if found is None else found.widened(headroom)
     if found is None or value not in limits:
         return found
     return found.clipped(*limits[value])
@@ -185,6 +192,7 @@ class _Stored:
     scale: ir.Value
     zero_point: ir.Value | None
     axis: int | None = None
+    block: int = 0
 
 
 class _Inserter:
@@ -279,11 +287,13 @@ class _Inserter:
         """A DequantizeLinear for one reader; ``value`` is the float value it stands for."""
         inputs = [stored.value, stored.scale]
         inputs += [] if stored.zero_point is None else [stored.zero_point]
+        attributes = {} if stored.axis is None else {"axis": stored.axis}
+        attributes |= {"block_size": stored.block} if stored.block else {}
         name = self._names.free(f"{value.name}_dequantized")
         return ir.node(
             "DequantizeLinear",
             inputs=inputs,
-            attributes={} if stored.axis is None else {"axis": stored.axis},
+            attributes=attributes,
             outputs=[ir.Value(name=name, shape=stored.value.shape, type=value.type)],
             name=self._names.free(f"{value.name}_DequantizeLinear"),
         )
@@ -305,6 +315,12 @@ class _Inserter:
         if bias is not None:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
+        grouped = self._options.grouped.get(node.name or "")
+        unit = None if grouped is None else _unit_of(grouped, bias, activation.scale)
+        if grouped is not None and unit is not None:
+            self._read(self._grouped_tensor(value, node, grouped), node, 1, value)
+            self._insert_bias(block, bias, activation, unit)
+            return
         space = weight_space(
             per_channel=self._options.is_per_channel(node),
             bits=bits,
@@ -314,10 +330,16 @@ class _Inserter:
         )
         stored = self._weight_tensor(value, weight, scales, axis, space)
         self._read(stored, node, 1, value)
-        if bias is None:
+        self._insert_bias(block, bias, activation, scales)
+
+    def _insert_bias(
+        self, block: Block, bias: AnyArray | None, activation: Affine, scales: AnyArray
+    ) -> None:
+        """Store a product's bias [channels] in units of its sums."""
+        holder, index = _bias_place(block)
+        bias_value = None if holder is None else holder.inputs[index]
+        if bias is None or holder is None or bias_value is None:
             return
-        assert bias_value is not None
-        assert holder is not None
         shape = constant_array(bias_value).shape  # type: ignore[union-attr]
         numbers = store_bias(bias, activation.scale, scales)
         # One number for all channels becomes one per channel.
@@ -349,6 +371,23 @@ class _Inserter:
         )
         self._stored[value] = stored
         return stored
+
+    def _grouped_tensor(
+        self, value: ir.Value, node: ir.Node, weights: PackedWeights
+    ) -> _Stored:
+        """4-bit weights with scales of groups."""
+        numbers = (weights.numbers.astype(np.int8) - 8).astype(ml_dtypes.int4)
+        scales, axis = weights.scales, 0
+        if is_turned(node):
+            numbers, scales, axis = numbers.T, scales.T, 1
+        zeros = np.zeros(scales.shape, ml_dtypes.int4)
+        return _Stored(
+            self._initializer(self._names.free(f"{value.name}_quantized"), numbers),
+            self._initializer(self._names.free(f"{value.name}_scale"), scales),
+            self._initializer(self._names.free(f"{value.name}_zero_point"), zeros),
+            axis,
+            weights.block,
+        )
 
     def _bias_tensor(self, value: ir.Value, numbers: AnyArray, scale: AnyArray) -> _Stored:
         per_channel = _per_channel(scale)
@@ -413,6 +452,23 @@ def _bias_place(block: Block) -> tuple[ir.Node, int] | tuple[None, int]:
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         return node, 2
     return None, 0
+
+
+def _unit_of(
+    weights: PackedWeights, bias: AnyArray | None, activation_scale: np.float32
+) -> AnyArray | None:
+    """The scale of each output that those of its groups are multiples of.
+
+    None where a bias in such units would not fit in int32.
+    """
+    found = common_unit(weights.scales)
+    if found is None:
+        return None
+    unit = found[0]
+    if bias is None:
+        return unit
+    reach = np.abs(bias.astype(np.float64)) / (np.float64(activation_scale) * unit)
+    return unit if (reach <= LARGEST_BIAS).all() else None
 
 
 def _per_channel(scales: AnyArray) -> AnyArray:

@@ -1,6 +1,7 @@
 """Decide whose weights are stored as floats of fewer bits while everything is computed in float."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -51,21 +52,31 @@ def narrow_scope(model: ir.Model, options: InsertQdqOptions, dtype: str) -> Narr
     known = [name for name in WEIGHTS if dtype != "log2" or name != "Gather"]
     check_options(model, options, known, f"has no weights that are stored as {dtype} alone")
     nodes, refusals = [], []
-    for node in model.graph:
-        if not is_operator(node, *WEIGHTS):
-            continue
-        index = WEIGHTS[node.op_type][0]
-        weight = constant_array(node.inputs[index]) if index < len(node.inputs) else None
-        if weight is None or weight.dtype != np.float32:
-            continue
-        if dtype == "log2" and node.op_type == "Gather":
-            continue
+    for node, weight in _with_weights(model.graph, dtype):
         reason = _refusal(node, weight, options, dtype)
         if reason:
             refusals.append(refuse(node, reason))
         else:
             nodes.append(node)
     return NarrowScope(tuple(nodes), tuple(refusals))
+
+
+def narrow_operators(graph: ir.Graph, dtype: str) -> dict[str, str]:
+    """Operators of the main graph with float weights -> why they stay as they are, or ""."""
+    return {
+        node.name or "": _refusal(node, weight, InsertQdqOptions(), dtype)
+        for node, weight in _with_weights(graph, dtype)
+    }
+
+
+def _with_weights(graph: ir.Graph, dtype: str) -> Iterator[tuple[ir.Node, AnyArray]]:
+    for node in graph:
+        if not is_operator(node, *WEIGHTS) or (dtype == "log2" and node.op_type == "Gather"):
+            continue
+        index = WEIGHTS[node.op_type][0]
+        weight = constant_array(node.inputs[index]) if index < len(node.inputs) else None
+        if weight is not None and weight.dtype == np.float32:
+            yield node, weight
 
 
 def _refusal(node: ir.Node, weight: AnyArray, options: InsertQdqOptions, dtype: str) -> str:

@@ -87,7 +87,7 @@ def _widening(node: ir.Node, constants: list[ir.Value], name: str) -> ir.Node:
         attributes=dict(attributes),
         output=unused_name(node.graph, name),
     )
-    new.name = f"{node.name}_{operator}"
+    new.name = f"{node.name}_stored_{operator}"
     new.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     return new
 

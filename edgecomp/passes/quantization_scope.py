@@ -28,6 +28,7 @@ from edgecomp.graph.integer_rules import (
     is_function,
 )
 from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.graph.qdq_products import following_bias
 from edgecomp.graph.unary import variable_input
 from edgecomp.passes.normalisation_parts import normalisation_parts
@@ -54,8 +55,11 @@ class InsertQdqOptions:
         per_channel: one weight scale per output channel.
         per_channel_except: names of products with the opposite.
         four_bits: names of products whose weights are stored in 4 bits, where they can be.
+        grouped: 4-bit weights of products with scales of groups, by name, as they are stored.
         wide_weights: names of products whose weights are stored in 16 bits.
         wide_activations: names of nodes whose inputs are stored in 16 bits.
+        headroom: what their ranges are multiplied by, within what activations allow. One bit of
+            16 keeps what lies beyond the samples.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -65,8 +69,10 @@ class InsertQdqOptions:
     per_channel: bool = True
     per_channel_except: frozenset[str] = frozenset()
     four_bits: frozenset[str] = frozenset()
+    grouped: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
     wide_weights: frozenset[str] = frozenset()
     wide_activations: frozenset[str] = frozenset()
+    headroom: float = 2.0
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -79,7 +85,6 @@ class InsertQdqOptions:
         if node.name in self.wide_weights:
             return 16
         return 4 if node.name in self.four_bits and not is_depthwise(node) else 8
-
 
     def is_wide(self, node: ir.Node) -> bool:
         """Whether what a node reads is stored in 16 bits."""

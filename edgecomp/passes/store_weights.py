@@ -117,7 +117,7 @@ def _dequantize(
         attributes={"axis": axis, "block_size": None if single else weights.block},
         output=unused_name(graph, f"{node.name}_weights"),
     )
-    dequantize.name = f"{node.name}_DequantizeLinear"
+    dequantize.name = f"{node.name}_stored_DequantizeLinear"
     dequantize.outputs[0].type, dequantize.outputs[0].shape = old.type, old.shape
     node.prepend(dequantize)
     node.replace_input_with(1, dequantize.outputs[0])

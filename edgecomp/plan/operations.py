@@ -26,7 +26,7 @@ from edgecomp.plan.finish import (
     Requantize,
 )
 from edgecomp.plan.sizes import Symbol
-from edgecomp.plan.values import Array, Value
+from edgecomp.plan.values import Array, Value, View
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class Convolution:
 
     float: ``y = activation(conv(x) * weight_scale + bias + residual)``; the weight may be of a
         narrower float type (float16, bfloat16, float8_e4m3fn, float8_e5m2), whose numbers count.
-    integer: x uint8 or int8, weight int8, bias int32 (already minus zero_x * sum(weight)),
-        halo filled with zero_x. ``finish`` is a Requantize (quantized output), a Scale or a
+    integer: x uint8, int8 or int16, weight int8, bias int32 (already minus zero_x *
+        sum(weight)), halo filled with zero_x; sums are known to fit in int32. Or all int32: signs,
+        as ``PackSigns`` has them, with a Scale. ``finish`` is a Requantize (quantized output), a Scale or a
         RuntimeScale (float output, then ``activation``), or Accumulate (int32 output). With ``residual`` the requantized result is ``a`` and the
         residual ``b`` of ``integer_add``.
     """
@@ -226,6 +227,28 @@ class Softmax:
     logarithm: bool = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attention:
+    """``softmax(steps(alpha * q @ k^T)) @ v`` of float32, made for GPUs of what stands in a program.
+
+    inputs: values that hold q, k and v; then what ``steps`` read beside the scores, each
+        broadcast to their shape [..., M, L]. output: a value that holds the result.
+
+    Attributes:
+        q, k, v, y: [..., M, K], [..., L, K], [..., L, N] and [..., M, N]: where elements lie in
+            the inputs and in the output.
+        alpha: of the scores.
+        steps: of an Elementwise chain whose operand 0 is the scores; none for nothing.
+    """
+
+    q: View
+    k: View
+    v: View
+    y: View
+    alpha: float
+    steps: tuple[Step, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerNorm:
     """Layer normalisation over the dimensions from ``axis`` on.
@@ -385,6 +408,31 @@ class DynamicQuantize:
     """
 
 
+#: Signs of a word.
+SIGN_BITS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class PackSigns:
+    """Signs of float32 numbers as bits, for products with signs.
+
+    inputs: x: NHWC [N, C, H, W], or row-major [..., K].
+    output: int32 in the order of x: [N, 2 * words, H, W] or [..., 2 * words], ``words`` of 32
+        channels each; first the negative ones, then those that count.
+
+    A product of such a value with int32 weights of the same form (the second word 0) is the
+    number of counting signs less twice that of differing ones; its bias is 0. Padding is 0 and
+    does not count.
+
+    Attributes:
+        test: Sign, by which zero does not count, or GreaterOrEqual, Greater, LessOrEqual, Less.
+        first: the sign where the comparison with 0 holds, 1 or -1; 1 of Sign.
+    """
+
+    test: str
+    first: int = 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Dequantize:
     """``(x - zero_point) * scale``; scale and zero point are the input's. Output float32."""
@@ -530,6 +578,7 @@ Kind = (
     | Pool
     | Reduce
     | Softmax
+    | Attention
     | LayerNorm
     | Recurrence
     | Cumulative
@@ -538,6 +587,7 @@ Kind = (
     | FillHalo
     | Reinterpret
     | Quantize
+    | PackSigns
     | DynamicQuantize
     | Dequantize
     | Resize

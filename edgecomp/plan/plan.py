@@ -88,6 +88,10 @@ class DynamicCall:
 
 #: How a GPU is driven -> number of its back end (ec_device_kind).
 DEVICES = {"opencl": 1, "cuda": 2}
+#: How apps drive a GPU by themselves -> language of the kernels that a bundle has for it.
+APP_LANGUAGES = {"metal": "metal", "webgpu": "wgsl"}
+#: ``PlanCall.device`` of calls that an app makes.
+APP_DEVICE = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +186,7 @@ class PlanCall:
         nodes: ONNX nodes it stands for.
         source: ``file.py:line``, or "".
         multiply_adds: of the call, 0 where it does none.
-        device: index of the device back end, 0 is the CPU.
+        device: index of the device back end, 0 is the CPU; ``APP_DEVICE`` in a shader plan.
         launch: how it is made there; None for the CPU.
         dynamic: what differs from run to run, None for nothing; the work items are then the
             most that there can be (of one repetition).
@@ -260,6 +264,41 @@ class PlanPort:
     extents: tuple[Extent, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class ShaderCall:
+    """A call of a shader plan, as an app makes it.
+
+    Attributes:
+        entry: name of the kernel in the text.
+        tensors: index of the tensor behind each binding.
+        is_written: for each binding, whether the kernel may write it.
+    """
+
+    entry: str
+    tensors: tuple[int, ...]
+    is_written: tuple[bool, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShaderPlan:
+    """The same model in calls of a GPU that an app drives: kernels as text and how to start them.
+
+    Attributes:
+        language: of the text, one of ``APP_LANGUAGES``.
+        text: kernels.
+        plan: tensors, calls and ports; weights and objects are empty, the weights are those of
+            the plan that it belongs to.
+        calls: one for each of the plan's.
+        alignment_bytes: of every tensor in the arena.
+    """
+
+    language: str
+    text: str
+    plan: "Plan"
+    calls: tuple[ShaderCall, ...]
+    alignment_bytes: int
+
+
 @dataclasses.dataclass
 class Plan:
     """Everything that the bundle writes.
@@ -279,6 +318,7 @@ class Plan:
         cpu_plan: the same model in calls of the CPU alone, for machines where a device is missing
             or fails; None for none. Its weights and objects are empty: it uses those of the plan
             that it belongs to.
+        shaders: the same model for an app's own GPU code; None for none.
     """
 
     name: str
@@ -296,6 +336,7 @@ class Plan:
     counts: tuple[PlanCount, ...] = ()
     programs: tuple[PlanProgram, ...] = ()
     cpu_plan: "Plan | None" = None
+    shaders: ShaderPlan | None = None
 
     @property
     def plans(self) -> "tuple[Plan, ...]":

@@ -12,13 +12,12 @@ from typing import Any
 from edgecomp.options import (
     CALIBRATION_METHODS,
     PRECISIONS,
-    SIXTEEN_BITS,
     WEIGHT_ROUNDINGS,
 )
 from edgecomp.recipe.settings import LayerSettings
 
-#: Names of ``PRECISIONS`` that a layer can have.
-LAYER_PRECISIONS = ("fp32", "w8a8", "w4a8", *SIXTEEN_BITS, "w8a16", "w4a16", "w3a16")
+#: Names of ``PRECISIONS`` that a layer can have: all but that which chooses layers itself.
+LAYER_PRECISIONS = tuple(name for name in PRECISIONS if name != "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +77,10 @@ class QuantizeArguments:
         "share of values inside the range, for the method percentile", above=50, most=100
     )
     per_channel: bool | None = _argument("one weight scale per output channel")
+    group_size: int | None = _argument(
+        "inputs of a product of precision w4a8 that share a scale; -1 for all of them",
+        least=-1,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ class LayerSettings:
         smooth_quant: strength with which scales of the activations that it reads move into its
             weights, as ``options.QuantizeOptions`` has it.
         weight_rounding: name of ``options.WEIGHT_ROUNDINGS``.
+        group_size: inputs that share a scale of 4-bit weights; without a positive number all do.
         reason: why it stays float, "" where it does not.
         range_step: number of the step that chose the method, -1 for none: of two layers that
             read one value the one with the later step decides.
@@ -30,5 +31,6 @@ class LayerSettings:
     equalize: bool = False
     smooth_quant: str = ""
     weight_rounding: str = "nearest"
+    group_size: int = 0
     reason: str = ""
     range_step: int = -1

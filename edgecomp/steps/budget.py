@@ -42,7 +42,7 @@ from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.tuned import table_for
-from edgecomp.steps.budget_few_bits import FEW_BITS, offer_few_bits
+from edgecomp.steps.budget_ladder import offer_ladder
 from edgecomp.steps.budget_measure import Measures, model_run
 from edgecomp.steps.budget_search import Search
 from edgecomp.steps.calibrate import calibrate, open_samples
@@ -122,6 +122,7 @@ def search_budget(
         few = dataclasses.replace(asked, num_samples=some)
         reference = FloatOutputs(model, open_samples(model, few, data).feeds)
     trials = Trials(model, asked, recipe, histograms, calibration, reference, floats=floats)
+    trials.begin_as_a_build(progress)
     table = None if target is None else table_for(target, getattr(options, "cost_table", ""))
     measures = Measures(
         trials,
@@ -149,11 +150,12 @@ def search_budget(
         )
     plain = [] if target is None else price_model(model, target, table=table)
     groups = _groups(first, plain, target, table)
-    precisions = FEW_BITS if options.max_bytes is not None else FEW_BITS[:1]
-    groups = offer_few_bits(model, groups, precisions, plain, target, table)
+    groups = offer_ladder(
+        trials, first, groups, plain, target, table, bytes_count=options.max_bytes is not None
+    )
     search = Search(measures, limits, groups, options)
     chosen = search.run()
-    steps = Recipe((*recipe.steps, *recipe_of(list(chosen.steps)).steps))
+    steps = Recipe((*trials.recipe.steps, *recipe_of(list(chosen.steps)).steps))
     return BudgetReport(
         limits,
         float_metric,

@@ -10,8 +10,8 @@ Options = TypeVar("Options", bound=BudgetOptions)
 
 #: Flags that a whole recipe holds, and one that would read fewer samples than were searched with.
 _IN_RECIPE = (
-    "calibration_method", "calibration_percentile", "calibration_tolerance", "per_channel",
-    "bias_correction",
+    "calibration_method", "calibration_percentile", "calibration_tolerance", "range_trials",
+    "per_channel", "bias_correction",
     "equalize", "smooth_quant", "weight_rounding", "nodes_to_exclude", "op_types_to_quantize",
 )  # fmt: skip
 _BUDGETS = ("max_drop", "metric", "metric_direction", "max_bytes", "max_ms")

@@ -142,8 +142,7 @@ def all_in(precision: str, names: Sequence[str]) -> dict[str, str]:
 
 def words(chosen: Mapping[str, str]) -> str:
     """An assignment in words."""
-    wide = sum(precision == FLOAT for precision in chosen.values())
-    few = sum(precision == INTEGER for precision in chosen.values())
-    rest = len(chosen) - wide - few
-    others = f", {rest} with weights of few bits" if rest else ""
-    return f"{few} layers in 8 bits, {wide} in float{others}"
+    count = Counter(chosen.values())
+    others = sorted(set(count) - {FLOAT, INTEGER})
+    rest = "".join(f", {count[precision]} in {precision}" for precision in others)
+    return f"{count[INTEGER]} layers in 8 bits, {count[FLOAT]} in float{rest}"

@@ -122,7 +122,7 @@ class Search:
                 )
 
     def _corrections(self) -> Iterator[tuple[str, Step]]:
-        if not self._options.bias_correction:
+        if self._options.bias_correction is None:
             yield "bias correction", {"pass": "bias_correction"}
 
     def _rounding(self) -> Iterator[tuple[str, Step]]:
@@ -272,8 +272,8 @@ class Search:
             prior[name, INTEGER] = first_guess(
                 alone, measured(INTEGER, **{name: FLOAT}), whole
             )
-            for few in group.few:
-                prior[name, few] = measured(FLOAT, **{name: few})
+            for other in group.others:
+                prior[name, other] = measured(FLOAT, **{name: other})
         model = NoiseModel(prior)
         model.add(all_in(INTEGER, self._names), whole)
         return model

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -31,11 +31,13 @@ class Calibration:
         ranges: by the value's name.
         samples: which can be read again where their source allows it.
         facts: for the manifest and the report.
+        others: ranges by the further choices asked for.
     """
 
     ranges: dict[str, Range]
     samples: CalibrationSet
     facts: dict[str, Any]
+    others: dict[Choice, dict[str, Range]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,7 @@ def calibrate(
     values: Sequence[str],
     progress: Progress,
     choices: Mapping[str, Choice] | None = None,
+    others: Iterable[Choice] = (),
 ) -> Calibration:
     """Choose the ranges of values, and warn about samples that look wrong.
 
@@ -96,12 +99,13 @@ def calibrate(
         values: names.
         progress: told about every sample.
         choices: see ``collect_ranges``.
+        others: methods and percentiles that ranges are wanted by as well.
 
     Raises:
         EdgecompError: CALIBRATION_EMPTY, CALIBRATION_INVALID, CALIBRATION_DOUBTFUL.
     """
     samples, made_up = given.feeds, given.made_up
-    seen = Seen()
+    seen = Seen(others)
     ranges = collect_ranges(
         made_up.model if made_up is not None else model,
         samples,
@@ -123,7 +127,7 @@ def calibrate(
         return Calibration(ranges, samples, {"samples": seen.samples, **made_up.facts})
     found = lint(_subject(model, options, seen))
     _tell(found, strict=options.strict_calibration, quiet=already_said)
-    return Calibration(ranges, samples, _facts(seen, samples, found))
+    return Calibration(ranges, samples, _facts(seen, samples, found), seen.others)
 
 
 def _subject(model: ir.Model, options: QuantizeOptions, seen: Seen) -> Subject:

@@ -31,6 +31,7 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
+from edgecomp.steps.beside import operators_of
 from edgecomp.steps.calibrate import open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
@@ -39,6 +40,14 @@ from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe,
 from edgecomp.steps.source import errors_about, name_of
 
 logger = logging.getLogger(__name__)
+
+#: What a layer may be in the place of float, cheapest first: in words, and as recipes name it.
+_NARROWER = (
+    ("activations quantized while the model runs", "w8a8-dynamic"),
+    ("its weights alone in 8 bits", "w8a16"),
+    ("its weights alone as floats of 8 bits", "fp8"),
+    ("its weights alone as floats of 16 bits", "fp16"),
+)
 
 
 def debug(
@@ -92,8 +101,9 @@ def debug(
         fewer = dataclasses.replace(options, num_samples=options.samples)
         reference = FloatOutputs(model, open_samples(model, fewer, data).feeds)
     trials = Trials(model, options, recipe, histograms, calibration, reference, floats=False)
+    trials.begin_as_a_build(progress)
     return _report(
-        model, options, recipe, trials, histograms, reference, progress, name_of(source)
+        model, options, trials.recipe, trials, histograms, reference, progress, name_of(source)
     )
 
 
@@ -198,8 +208,18 @@ def _subject(
         {layer.name: _method(layer, quantized) for layer in layers},
         frozenset(n for n in products if options.per_channel is (n in exceptions)),
         corrected=choices.corrected >= set(products),
+        narrower=_narrower(trials.model, products),
         whole=not (choices.qdq.stay_float or options.nodes_to_exclude),
     )
+
+
+def _narrower(model: ir.Model, products: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Of each product what it can be in the place of float."""
+    scopes = {precision: operators_of(model.graph, precision) for _, precision in _NARROWER}
+    return {
+        name: [each for each in _NARROWER if scopes[each[1]].get(name) == ""]
+        for name in products
+    }
 
 
 def _method(layer: Layer, quantized: Quantized) -> str:

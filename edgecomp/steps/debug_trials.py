@@ -11,17 +11,21 @@ from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.ranges import Range, range_of
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
+from edgecomp.frontend.opset import convert_opset
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import StoreWeightsPass
+from edgecomp.passes.store_weights import LEAST_OPSET
 from edgecomp.plan.values import Array
+from edgecomp.progress import Progress, silent
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
-from edgecomp.steps.few_bits import Known, few_bit_weights
+from edgecomp.steps import four_bits
+from edgecomp.steps.beside import Known, beside_passes, store_beside
+from edgecomp.steps.quantize import worth_correcting
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 
@@ -78,9 +82,38 @@ class Trials:
         self._floats = floats
         self._ranges: dict[tuple[str, Choice], Range] = {}
         self._rounded: dict[tuple[str, bool, int], Array] = {}
-        self._weights: Known = {}
+        self._beside: Known = {}
+        self._four_bits: four_bits.Known = {}
         self._shifts: dict[str, Means] = {}
         self._errors: dict[tuple[str, int | None, bool], OutputError] = {}
+
+    @property
+    def model(self) -> ir.Model:
+        """The float model."""
+        return self._model
+
+    @property
+    def recipe(self) -> Recipe:
+        """The steps that all trials have."""
+        return self._recipe
+
+    def begin_as_a_build(self, progress: Progress) -> None:
+        """Let all trials have the corrections of biases that a build makes without being asked."""
+        first = self.quantized()
+        found = worth_correcting(
+            first.corrected,
+            self._model,
+            self._calibration,
+            {name: limits for name, (limits, _) in first.ranges.items()},
+            self.choices().qdq,
+            self._options,
+            self._recipe,
+            progress,
+        )
+        names = [node.name or "" for node in self._model.graph if node.name in found.products]
+        if names:
+            steps = recipe_of([{"pass": "bias_correction", "targets": names}]).steps
+            self._recipe = Recipe((*self._recipe.steps, *steps))
 
     def quantized(self, steps: Steps = (), *, quick: bool = False) -> Quantized:
         """The model with further steps behind those of the recipe.
@@ -99,7 +132,7 @@ class Trials:
         }
         ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
         corrected = self._model
-        if layers.corrected or layers.rounded:
+        if layers.corrected or layers.rounded or layers.qdq.four_bits:
             corrected = self._model.clone()
         if layers.rounded:
             round_weights(
@@ -110,6 +143,19 @@ class Trials:
                 seed=self._options.seed,
                 known=self._rounded,
             )
+        qdq = layers.qdq
+        if qdq.four_bits:
+            qdq, _ = four_bits.round_four_bits(
+                corrected,
+                self._model,
+                self._calibration,
+                qdq,
+                layers.rounded,
+                layers.groups,
+                self._options,
+                silent,
+                self._four_bits,
+            )
         if layers.corrected and quick and self._shifts:
             self._repeat_shifts(corrected, layers)
         elif layers.corrected:
@@ -118,22 +164,23 @@ class Trials:
                 corrected,
                 self._calibration,
                 ranges,
-                layers.qdq,
+                qdq,
                 shifts=shifts,
                 only=layers.corrected,
                 reference=self._model,
             )
             self._shifts = self._shifts or shifts
         model = corrected.clone()
-        insert = InsertQdqPass(ranges, layers.qdq)
+        typed = qdq.four_bits or qdq.wide_weights or qdq.wide_activations or layers.beside
+        if typed and model.opset_imports[""] < LEAST_OPSET:
+            convert_opset(model, LEAST_OPSET)
+        insert = InsertQdqPass(ranges, qdq)
         scope = insert.scope_of(corrected.graph)
         insert(model)
         QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
-        if layers.weights:
-            weights = few_bit_weights(
-                self._model, self._calibration, layers.weights, self._weights
-            )
-            StoreWeightsPass(weights)(model)
+        stored = store_beside(self._model, self._calibration, layers.beside, self._beside)
+        for store in beside_passes(stored):
+            store(model)
         known = {name: (ranges[name], choice) for name, choice in chosen.items()}
         return Quantized(model, corrected, scope, known)
 
@@ -165,9 +212,11 @@ class Trials:
             self._errors[key] = output_error(model, self._reference, most)
         return self._errors[key]
 
-    def noise(self, steps: Steps = (), most: int | None = None) -> float:
-        """Noise to signal of the outputs."""
-        return self.error(steps, most).noise_to_signal
+    def noise(
+        self, steps: Steps = (), most: int | None = None, *, quick: bool = False
+    ) -> float:
+        """Noise to signal of the outputs; arguments as of ``error``."""
+        return self.error(steps, most, quick=quick).noise_to_signal
 
     def _range(self, name: str, choice: Choice) -> Range:
         if (name, choice) not in self._ranges:

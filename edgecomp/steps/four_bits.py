@@ -1,48 +1,64 @@
 """4-bit weights of 8-bit products, rounded so that a layer's results change least.
 
-GPTQ chooses them on a scale per output, for MatMul and Gemm; weights of convolutions are rounded to
-nearest, or by AdaRound where that is asked for. What is chosen becomes the model's float weights,
+GPTQ chooses them for MatMul and Gemm, with a scale per output or with one per group of inputs, which
+are whole multiples of one per output so that sums stay integers; weights of convolutions are rounded
+to nearest, or by AdaRound where that is asked for. What is chosen becomes the model's float weights,
 which are stored as the same numbers.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.compress.grid import WeightForm
-from edgecomp.compress.weight_layers import StoredLayer, store_layers
+from edgecomp.calibrate.values_in_order import ValuesInOrder
+from edgecomp.compress.grid import Real, WeightForm
+from edgecomp.compress.weight_layers import StoredLayer, hessian_of, store_layer
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.edit import set_constant_input
-from edgecomp.graph.packed_weights import is_turned
+from edgecomp.graph.packed_weights import is_turned, weight_matrix
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.quantization_scope import InsertQdqOptions
-from edgecomp.passes.weight_scope import few_bit_products
+from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.weight_scope import few_bit_products, require_group
 from edgecomp.progress import Progress
 
-#: One scale per output, as integer products have it.
-_FORM = WeightForm(bits=4, group=0, symmetric=True, ranges="mse")
+#: Rounded layers by name.
+Known = dict[tuple[str, int], StoredLayer]
+
+#: Scales of groups are up to so many times that of the output: 4 bits times it are 8 bits.
+_MULTIPLES = 15
 
 
 def round_four_bits(
     model: ir.Model,
+    trained: ir.Model,
     samples: Iterable[Mapping[str, AnyArray]],
     qdq: InsertQdqOptions,
     rounded: Collection[str],
+    groups: Mapping[str, int],
     options: QuantizeOptions,
     progress: Progress,
-) -> list[dict[str, Any]]:
-    """Replace the weights of products in place; rows for the report, one a layer.
+    known: Known | None = None,
+) -> tuple[InsertQdqOptions, list[dict[str, Any]]]:
+    """Replace the weights of products in place.
 
     Args:
         model: float.
+        trained: the same with its own weights: what layers read is computed by it, so that a
+            layer's weights depend on no other's precision.
         samples: feeds, iterable again.
         qdq: what is quantized, and which weights to 4 bits.
         rounded: names of nodes whose rounding was learned already.
+        groups: inputs that share a scale, by the name of a node; without one all inputs do.
         options: the method.
         progress: told about the step.
+        known: layers that were rounded before for the same samples; receives those of now.
+
+    Returns:
+        What is quantized, with the weights that have groups; rows for the report, one a layer.
 
     Raises:
         EdgecompError: USAGE where GPTQ is asked for on made-up inputs.
@@ -55,33 +71,58 @@ def round_four_bits(
         )
     method = options.method or ("rtn" if options.data_free else "gptq")
     possible = few_bit_products(model.graph)
+    blocks = decide_scope(model.graph, qdq, lambda _: "").blocks
+    in_integers = {block.node.name for block in blocks}
     products = [
         node
         for node in model.graph
         if (node.name or "") in qdq.four_bits
         and possible.get(node.name or "") == ""
         and node.name not in rounded
-        and node.name not in qdq.stay_float
+        and node.name in in_integers
     ]
-    if method == "rtn" or not products:
-        return []
-    stored = store_layers(
-        model,
-        products,
-        _FORM,
-        method=method,
-        samples=samples,
-        progress=lambda done, total: progress("round 4-bit weights", done, total),
-    )
-    rows = []
-    for node in products:
-        layer = stored[node.name or ""]
+    if method == "rtn":
+        products = [node for node in products if groups.get(node.name or "", 0)]
+    if not products:
+        return qdq, []
+    if options.group_size is not None and options.group_size > 0:
+        require_group(products, options.group_size)
+    known = {} if known is None else known
+    read = {node.name: node.inputs[0] for node in trained.graph}
+    values = ValuesInOrder(trained, samples)
+    moments: dict[ir.Value, Real | None] = {}
+    rows, grouped = [], {}
+    for number, node in enumerate(products):
+        progress("round 4-bit weights", number, len(products))
+        name = node.name or ""
+        group = groups.get(name, 0)
+        form = WeightForm(
+            bits=4,
+            group=group,
+            symmetric=True,
+            ranges="mse",
+            multiples=_MULTIPLES if group else 0,
+        )
+        if (name, group) not in known:
+            value = read[name]
+            assert value is not None
+            if method == "gptq" and value not in moments:
+                moments = {value: hessian_of(values.of(value))}
+            known[name, group] = store_layer(
+                weight_matrix(node).astype(np.float64),
+                form,
+                method,
+                moments.get(value),
+            )
+        layer = known[name, group]
+        if group:
+            grouped[name] = layer.weights
         matrix = layer.weights.real()
         set_constant_input(
             node, 1, np.ascontiguousarray(matrix.T if is_turned(node) else matrix)
         )
-        rows.append(_row(node.name or "", layer))
-    return rows
+        rows.append(_row(name, layer))
+    return dataclasses.replace(qdq, grouped=grouped), rows
 
 
 def _row(name: str, layer: StoredLayer) -> dict[str, Any]:
@@ -91,7 +132,7 @@ def _row(name: str, layer: StoredLayer) -> dict[str, Any]:
         "node": name,
         "shape": [depth, columns],
         "float_bytes": depth * columns * 4,
-        "bytes": -(-depth * columns // 2) + columns * 4,
+        "bytes": -(-depth * columns // 2) + layer.weights.scales.nbytes,
         "method": layer.method,
     }
     if layer.error is not None:

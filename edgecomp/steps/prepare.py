@@ -163,7 +163,9 @@ def prepare(
         facts["passes"].append(type(found.storing).__name__)
     elif is_quantized(model):
         facts["passes"].append("InsertQdqPass")
-        facts["passes"] += ["StoreWeightsPass"] if found.weights else []
+        from edgecomp.steps.beside import beside_passes
+
+        facts["passes"] += [type(each).__name__ for each in beside_passes(found.beside)]
     return Prepared(model, found.samples, facts, found)
 
 

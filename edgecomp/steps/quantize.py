@@ -3,17 +3,15 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
-from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.opset import convert_opset
-from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.options import WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
@@ -28,12 +26,13 @@ from edgecomp.passes.quantization_scope import (
     values_to_observe,
 )
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import LEAST_OPSET, StoreWeightsPass
+from edgecomp.passes.store_weights import LEAST_OPSET
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
+from edgecomp.steps.beside import Stored, beside_passes, store_beside
 from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.corrections import (
@@ -44,11 +43,11 @@ from edgecomp.steps.corrections import (
     move_scales,
     repeat_constants,
 )
-from edgecomp.steps.few_bits import few_bit_weights
 from edgecomp.steps.four_bits import round_four_bits
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_bias import Trial, try_bias
+from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class Quantization:
         options: what is quantized.
         shifts: of biases, by the node's name.
         storing: what stored the weights, where nothing else is quantized.
-        weights: of few bits beside those of 8, by the node's name.
+        beside: what layers of other precisions store.
         constants: that corrections changed before, by the node's name and the input.
     """
 
@@ -86,7 +85,7 @@ class Quantization:
     options: InsertQdqOptions
     shifts: Mapping[str, Means]
     storing: ir.passes.InPlacePass | None = None
-    weights: Mapping[str, PackedWeights] = dataclasses.field(default_factory=dict)
+    beside: Stored = dataclasses.field(default_factory=dict)
     constants: Constants = dataclasses.field(default_factory=dict)
 
 
@@ -140,8 +139,23 @@ def insert_quantization(
         before = constants_of(model)
         corrections = move_scales(model, samples.feeds, layers, options, progress)
         values = _values(model.graph, qdq, options)
-        calibration = calibrate(model, options, samples, values, progress, layers.ranges)
+        others = CANDIDATES if _chooses_ranges(options, recipe) else ()
+        calibration = calibrate(
+            model, options, samples, values, progress, layers.ranges, others
+        )
         ranges = calibration.ranges
+        tried = RangeTrial()
+        if others:
+            tried = try_ranges(
+                model,
+                calibration.samples,
+                ranges,
+                calibration.others,
+                qdq,
+                progress,
+                reference=model,
+            )
+            ranges |= tried.ranges
         choice = None
         if options.precision == "auto" and target is not None:
             progress("choose the precision of each layer")
@@ -151,23 +165,30 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
-        trained = model.clone() if layers.rounded else model
+        trained = model.clone() if layers.rounded or layers.qdq.four_bits else model
         corrections |= learn_rounding(
             model, calibration.samples, qdq, layers.rounded, options, progress
         )
-        rows = []
+        rows: list[dict[str, Any]] = []
         if layers.qdq.four_bits:
-            rows = round_four_bits(
-                model, calibration.samples, layers.qdq, layers.rounded, options, progress
+            qdq, rows = round_four_bits(
+                model,
+                trained,
+                calibration.samples,
+                qdq,
+                layers.rounded,
+                layers.groups,
+                options,
+                progress,
             )
         constants = changed_constants(model, before)
         corrected = 0
         shifts: dict[str, Means] = {}
-        weights = {}
-        if layers.weights:
-            progress("store weights in few bits")
-            weights = few_bit_weights(trained, calibration.samples, layers.weights)
-        found = _worth_correcting(
+        beside: Stored = {}
+        if layers.beside:
+            progress("store weights of other precisions")
+            beside = store_beside(trained, calibration.samples, layers.beside)
+        found = worth_correcting(
             model, trained, calibration.samples, ranges, qdq, options, recipe, progress
         )
         if layers.corrected or found.products:
@@ -182,11 +203,12 @@ def insert_quantization(
                 reference=trained,
             )
     progress("insert quantization")
-    refusals = _insert(model, ranges, qdq, options.precision, weights)
+    refusals = _insert(model, ranges, qdq, options.precision, beside)
     quantization = {
         "precision": options.precision,
         "calibration_method": options.calibration_method,
         **calibration.facts,
+        **_told(tried),
         "corrected_biases": corrected,
         "stay_float": dict(sorted(refusals.items())),
         "recipe": whole_recipe(
@@ -194,6 +216,7 @@ def insert_quantization(
             recipe,
             floats=floats,
             chosen=_left_float(model, options, layers.qdq, qdq),
+            ranges=tried.steps,
             corrected=[node.name or "" for node in model.graph if node.name in found.products],
         ).as_list(),
         **corrections,
@@ -219,15 +242,46 @@ def insert_quantization(
         ranges,
         qdq,
         shifts,
-        weights=weights,
+        beside=beside,
         constants=constants,
     )
 
 
-def _worth_correcting(
+def _decides_by_itself(options: QuantizeOptions, recipe: Recipe) -> bool:
+    """Whether samples that are held back may decide what nobody asked for."""
+    by_recipe = options.recipe is not None or bool(recipe.steps)
+    return options.precision == "w8a8" and not options.data_free and not by_recipe
+
+
+def _chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
+    return (
+        options.range_trials
+        and options.calibration_method == "mse"
+        and _decides_by_itself(options, recipe)
+    )
+
+
+def _told(tried: RangeTrial) -> dict[str, Any]:
+    """Of the ranges, for the report."""
+    if not tried.steps:
+        return {}
+    return {
+        "ranges_chosen": {
+            "steps": [
+                {"method": method, "percentile": percentile, "layers": len(names)}
+                for (method, percentile), names in tried.steps
+            ],
+            "noise_by_mse": tried.before,
+            "noise": tried.after,
+            "held_back_samples": tried.samples,
+        }
+    }
+
+
+def worth_correcting(
     model: ir.Model,
     trained: ir.Model,
-    samples: CalibrationSet,
+    samples: Iterable[Mapping[str, Array]],
     ranges: Mapping[str, Range],
     qdq: InsertQdqOptions,
     options: QuantizeOptions,
@@ -235,9 +289,7 @@ def _worth_correcting(
     progress: Progress,
 ) -> Trial:
     """Products whose biases are corrected though nobody asked; none where a recipe decides."""
-    if options.bias_correction is not None or options.recipe is not None or recipe.steps:
-        return Trial()
-    if options.precision != "w8a8" or options.data_free:
+    if options.bias_correction is not None or not _decides_by_itself(options, recipe):
         return Trial()
     return try_bias(model, samples, ranges, qdq, progress, reference=trained)
 
@@ -264,7 +316,7 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)
-    _insert(model, known.ranges, known.options, known.precision, known.weights)
+    _insert(model, known.ranges, known.options, known.precision, known.beside)
 
 
 def _insert(
@@ -272,18 +324,17 @@ def _insert(
     ranges: Mapping[str, Range],
     options: InsertQdqOptions,
     precision: str,
-    weights: Mapping[str, PackedWeights],
+    beside: Stored,
 ) -> dict[str, str]:
     """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
-    typed = options.four_bits or options.wide_weights or options.wide_activations
+    typed = options.four_bits or options.wide_weights or options.wide_activations or beside
     if typed and model.opset_imports.get("", 0) < LEAST_OPSET:
         convert_opset(model, LEAST_OPSET)
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
     if precision != "auto":  # no price says yet when weights alone pay
         passes.append(QuantizeRecurrentWeightsPass(options))
-    if weights:
-        passes.append(StoreWeightsPass(weights))
+    passes += beside_passes(beside)
     run_passes(model, passes)
     return insert.refusals
 

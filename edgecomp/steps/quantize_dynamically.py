@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.calibrate.qspaces import store_weights, weight_scales, weight_space
 from edgecomp.frontend.opset import convert_opset
-from edgecomp.graph.constants import AnyArray, constant_array
-from edgecomp.graph.packed_weights import weight_matrix
+from edgecomp.graph.constants import AnyArray
 from edgecomp.options import DYNAMIC_BITS, WEIGHTS_PROPERTY, QuantizeOptions
-from edgecomp.passes.outcome import Refusal, refuse
+from edgecomp.passes.dynamic_scope import (
+    dynamic_matrix,
+    dynamic_products,
+    integer_matrix,
+)
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.quantize_dynamically import IntegerMatrix, QuantizeDynamicallyPass
@@ -21,8 +23,6 @@ from edgecomp.passes.weight_scope import weight_scope
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.steps.quantize import Quantization
-
-_LARGEST_SUM = 2**31 - 1
 
 
 def quantize_dynamically(
@@ -48,19 +48,19 @@ def quantize_dynamically(
         per_channel=options.per_channel,
     )
     scope = weight_scope(model, scope_options)
-    refusals = list(scope.refusals)
+    refusals = {each.node: each.reason for each in scope.refusals}
+    reasons = dynamic_products(model.graph)
+    refusals = {name: reasons.get(name) or reason for name, reason in refusals.items()}
     weights: dict[str, IntegerMatrix] = {}
     rows = []
     for number, node in enumerate(scope.products):
         progress("store the weights", number, len(scope.products))
-        reason = _refusal(node)
+        reason = reasons[node.name or ""]
         if reason:
-            refusals.append(refuse(node, reason))
+            refusals[node.name or ""] = reason
             continue
-        matrix = weight_matrix(node).astype(np.float32)
-        if node.op_type == "Gemm":
-            matrix = matrix * np.float32(node.attributes.get_float("alpha", 1.0))
-        stored = _stored(matrix, bits, per_channel=options.per_channel)
+        matrix = dynamic_matrix(node)
+        stored = integer_matrix(matrix, bits, per_channel=options.per_channel)
         weights[node.name or ""] = stored
         rows.append(_row(node.name or "", matrix, stored, bits))
     store = QuantizeDynamicallyPass(weights)
@@ -72,40 +72,13 @@ def quantize_dynamically(
             "activations": "uint8, while the model runs",
             "method": "rtn",
             "samples": 0,
-            "stay_float": {each.node: _reason(each) for each in refusals},
+            "stay_float": refusals,
         },
         "weights": rows,
     }
     return Quantization(
         [dict(sample)], facts, options.precision, {}, scope_options, {}, storing=store
     )
-
-
-def _refusal(node: ir.Node) -> str:
-    """Why a product with constant weights stays float."""
-    matrix = weight_matrix(node)
-    if len(matrix) * 255 * 127 > _LARGEST_SUM:
-        return f"a sum of {len(matrix)} products could overflow int32"
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    if value is None:
-        return ""
-    bias = constant_array(value)
-    if bias is None or bias.size not in (1, matrix.shape[1]):
-        return "its bias is not one constant number per output"
-    return ""
-
-
-def _reason(refusal: Refusal) -> str:
-    """Convolutions have kernels, but a scale of the moment of an image gains little there."""
-    if "convolutions" in refusal.reason:
-        return "activations of convolutions are not quantized while the model runs"
-    return refusal.reason
-
-
-def _stored(matrix: AnyArray, bits: int, *, per_channel: bool) -> IntegerMatrix:
-    space = weight_space(per_channel=per_channel, bits=bits)
-    scales = weight_scales(matrix, 1, space)
-    return IntegerMatrix(store_weights(matrix, scales, 1, space), scales)
 
 
 def _row(name: str, matrix: AnyArray, stored: IntegerMatrix, bits: int) -> dict[str, Any]:

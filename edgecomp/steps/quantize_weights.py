@@ -20,8 +20,8 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.store_weights import TWO_BITS_OPSET, StoreWeightsPass
 from edgecomp.passes.weight_scope import require_group, weight_scope
 from edgecomp.progress import Progress
+from edgecomp.steps.beside import GROUP
 from edgecomp.steps.calibrate import open_samples
-from edgecomp.steps.few_bits import GROUP
 from edgecomp.steps.quantize import GOLDEN_SAMPLES, Quantization
 from edgecomp.steps.source import errors_about
 

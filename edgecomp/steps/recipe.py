@@ -17,7 +17,6 @@ from edgecomp.options import (
     QuantizeOptions,
 )
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
-from edgecomp.passes.weight_scope import few_bit_products
 from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of
@@ -29,6 +28,10 @@ RECIPE_PROPERTY = "edgecomp.recipe"
 _WIDE = 16
 #: Methods that weigh what clipping loses against the steps of 256 numbers.
 _OF_EIGHT_BITS = ("mse", "entropy")
+#: Methods that are chosen because they clip.
+_CLIPPING = ("percentile", "ema")
+#: Precisions without calibrated ranges (``steps.beside``).
+BESIDE = (*WEIGHT_BITS, *WEIGHT_TYPES, *DYNAMIC_BITS)
 _OTHERS = "the recipe quantizes other layers"
 
 
@@ -43,7 +46,8 @@ class LayerChoices:
         equalized: nodes between which scales move.
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
-        weights: products of which the weights alone are stored in few bits -> precision.
+        groups: inputs of a product with 4-bit weights that share a scale, where not all do.
+        beside: operators that static integers are not for -> precision of ``steps.beside``.
     """
 
     qdq: InsertQdqOptions
@@ -52,7 +56,8 @@ class LayerChoices:
     equalized: frozenset[str]
     smoothed: Mapping[float | None, frozenset[str]]
     rounded: frozenset[str]
-    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
@@ -63,7 +68,7 @@ def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
     """
     if options.recipe is None:
         return options, Recipe()
-    if options.precision in (*DYNAMIC_BITS, *WEIGHT_BITS, *WEIGHT_TYPES):
+    if options.precision in BESIDE:
         raise EdgecompError(
             Code.USAGE,
             f"--recipe: a model of precision {options.precision} has no settings by layer",
@@ -88,6 +93,7 @@ def whole_recipe(
     *,
     floats: bool = False,
     chosen: Sequence[str] = (),
+    ranges: Sequence[tuple[Choice, Sequence[str]]] = (),
     corrected: Sequence[str] = (),
 ) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
@@ -97,6 +103,7 @@ def whole_recipe(
         recipe: the steps behind them.
         floats: whether the model is float before the steps of the recipe.
         chosen: names of nodes that ``auto`` leaves float behind them.
+        ranges: choices that turned out to be better, with the names of the layers.
         corrected: names of products whose biases turned out to be worth a correction.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
@@ -109,6 +116,8 @@ def whole_recipe(
     }
     if options.calibration_method == "percentile":
         whole["calibration_percentile"] = options.calibration_percentile
+    if integer == "w4a8" and options.group_size:
+        whole["group_size"] = options.group_size
     steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
     if types:
         steps.append({"pass": "quantize", "targets": types, "args": {"precision": integer}})
@@ -126,8 +135,17 @@ def whole_recipe(
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
+    last += [_ranges_step(choice, names) for choice, names in ranges]
     last += [{"pass": "bias_correction", "targets": list(corrected)}] if corrected else []
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
+
+
+def _ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+    method, percentile = choice
+    arguments: dict[str, Any] = {"calibration_method": method}
+    if method == "percentile":
+        arguments["calibration_percentile"] = percentile
+    return {"pass": "quantize", "targets": list(names), "args": arguments}
 
 
 def strength_of(smooth_quant: str) -> float | None:
@@ -158,9 +176,10 @@ def choose_for_layers(
         equalize=options.equalize,
         smooth_quant=options.smooth_quant,
         weight_rounding=options.weight_rounding,
+        group_size=options.group_size or 0,
     )
     settings = settings_of(graph, recipe, base)
-    weights = _few_bits(graph, settings)
+    beside = _beside(graph, settings)
     qdq = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
@@ -171,6 +190,7 @@ def choose_for_layers(
         four_bits=frozenset(n for n, s in settings.items() if s.precision == "w4a8"),
         wide_weights=frozenset(n for n, s in settings.items() if _bits(s)[0] == _WIDE),
         wide_activations=frozenset(n for n, s in settings.items() if _bits(s)[1] == _WIDE),
+        headroom=1.0 if options.calibration_method in _CLIPPING else InsertQdqOptions.headroom,
         stay_float={
             node.name or "": settings[node.name or ""].reason or _OTHERS
             for node in ir.traversal.RecursiveGraphIterator(graph)
@@ -179,7 +199,7 @@ def choose_for_layers(
     )
     plain = (options.calibration_method, options.calibration_percentile)
     scope = decide_scope(graph, qdq, lambda _: "")
-    ranges = _range_choices(scope, settings)
+    ranges = range_choices(scope, settings)
     smoothed: dict[float | None, set[str]] = {}
     for name, own in settings.items():
         if own.smooth_quant:
@@ -191,21 +211,32 @@ def choose_for_layers(
         equalized=frozenset(name for name, s in settings.items() if s.equalize),
         smoothed={strength: frozenset(names) for strength, names in smoothed.items()},
         rounded=frozenset(n for n, s in settings.items() if s.weight_rounding != "nearest"),
-        weights=weights,
+        groups={
+            n: s.group_size
+            for n, s in settings.items()
+            if s.precision == "w4a8" and s.group_size > 0
+        },
+        beside=beside,
     )
 
 
-def _few_bits(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:
-    """Products whose weights are stored in few bits; all that is named so computes in float."""
-    named = {name: s.precision for name, s in settings.items() if s.precision in WEIGHT_BITS}
+def _beside(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:
+    """Operators that static integers are not for; all that is named with them is float."""
+    found = {}
+    named = {name: s.precision for name, s in settings.items() if s.precision in BESIDE}
     if not named:
         return {}
-    scope = few_bit_products(graph)
+    # It imports what rounds weights, which few models need.
+    from edgecomp.steps.beside import operators_of
+
+    scopes = {precision: operators_of(graph, precision) for precision in {*named.values()}}
     for name, precision in named.items():
-        reason = scope.get(name, "it has no weights that could be stored in few bits alone")
-        reason = reason or f"its weights alone are stored in few bits: {precision}"
+        reason = scopes[precision].get(name, "it has no weights that could be stored alone")
+        if not reason:
+            found[name] = precision
+            reason = f"it has another precision: {precision}"
         settings[name] = dataclasses.replace(settings[name], precision="fp32", reason=reason)
-    return {name: precision for name, precision in named.items() if scope.get(name) == ""}
+    return found
 
 
 def _bits(own: LayerSettings) -> tuple[int, int]:
@@ -226,7 +257,7 @@ def _stays(node: ir.Node, settings: Mapping[str, LayerSettings]) -> bool:
     return bool(own.reason) or not (node.op_type == "Add" or clip_bounds(node) is not None)
 
 
-def _range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[str, Choice]:
+def range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[str, Choice]:
     """Method and percentile of every stored value, by the layers that read it.
 
     Of several readers the one whose method a later step chose decides. Where an operator that
@@ -248,9 +279,7 @@ def _range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[
     for block in scope.blocks:
         for value in block.input_values:
             decide(value, settings[block.node.name or ""])
-    return {
-        name: (_method(own), own.calibration_percentile) for name, own in decided.items()
-    }
+    return {name: (_method(own), own.calibration_percentile) for name, own in decided.items()}
 
 
 def _rank(own: LayerSettings) -> tuple[int, int]:

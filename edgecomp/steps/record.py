@@ -26,6 +26,8 @@ from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
+from edgecomp.schedules.gpu import winograd as gpu_winograd
+from edgecomp.schedules.gpu.family import gpu_names
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
 from edgecomp.steps.half_values import half_values
@@ -34,6 +36,9 @@ from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
 
 logger = logging.getLogger(__name__)
+
+#: Schedules by Winograd's method, the processor's and those of GPUs.
+_WINOGRAD = (winograd.NAME, *gpu_names(gpu_winograd.NAME))
 
 
 def make_record(
@@ -103,9 +108,13 @@ def make_record(
             symbol for symbol in symbols if symbol.is_counted
         )
     floats, halves = _floats_of(target, options), None
-    if floats != "float32" and not symbols:
-        progress("round values to 16 bits")
-        halves = half_values(prepared.model, golden, floats)
+    if options.allow_tf32:
+        _require_tf32(target)
+    if (floats != "float32" or options.allow_tf32) and not symbols:
+        progress("round values to fewer bits")
+        # tf32 has as many bits of mantissa as float16.
+        rounded = "float16" if floats == "float32" else floats
+        halves = half_values(prepared.model, golden, rounded)
         spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
     if any(spreads):
         prepared.facts["rounding_spread"] = spreads
@@ -115,11 +124,12 @@ def make_record(
         target,
         name=name,
         require_full_target=options.require_full_target,
-        without=() if options.winograd else (winograd.NAME,),
+        without=() if options.winograd else _WINOGRAD,
         table=table,
         accelerators=options.accelerators,
         floats=floats,
         wide=halves.wide if halves is not None else (),
+        tf32=options.allow_tf32,
         cpu_plan=options.cpu_plan,
         cache=options.cache_dir,
         progress=progress,
@@ -134,7 +144,7 @@ def make_record(
     prepared.facts["kernel_choice"] = lowered.kernel_choice
     if target.gpu is not None:
         prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
-    if halves is not None:
+    if halves is not None and floats != "float32":
         prepared.facts["gpu_floats"] = {
             "stored_as": floats,
             "values": len(lowered.narrow),
@@ -149,6 +159,15 @@ def _floats_of(target: Target, options: BuildOptions) -> str:
     """What the target's GPU stores float32 values in."""
     on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
     return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+
+
+def _require_tf32(target: Target) -> None:
+    if target.gpu is None or "tf32_mma" not in target.gpu.features:
+        raise EdgecompError(
+            Code.USAGE,
+            f"--allow-tf32: target {target.name} has no tensor cores for tf32",
+            hint="leave it out",
+        )
 
 
 def _larger(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:

@@ -9,34 +9,23 @@ nearest to float on samples that the corrections were not made from.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Mapping
 
 import onnx_ir as ir
 
-from edgecomp.calibrate.identity import can_be_read_again
 from edgecomp.calibrate.ranges import Range
 from edgecomp.debugging.outputs import FloatOutputs, output_error
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions
-from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.steps.held_back import Feed, hold_back
 
-#: Fewer samples cannot tell.
-LEAST_SAMPLES = 24
-_MOST_SAMPLES = 48
-#: Of so many samples one is held back.
-_HELD_BACK = 3
-#: Samples beyond this are not kept.
-_MOST_BYTES = 256 << 20
 #: Shares of the products that are tried.
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 #: Corrections have to take this part of the noise away: chance corrects nothing.
 _LEAST_GAIN = 0.2
-
-Feed = Mapping[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,21 +56,19 @@ def try_bias(
 
     Args:
         model: float, its weights rounded where their rounding was learned.
-        samples: feeds; nothing is tried with fewer than ``LEAST_SAMPLES``.
+        samples: feeds; nothing is tried with too few.
         ranges: as for ``InsertQdqPass``.
         options: as for ``InsertQdqPass``.
         progress: told about it.
         reference: the float model as trained.
     """
-    feeds = _some(samples)
-    if len(feeds) < LEAST_SAMPLES:
+    split = hold_back(samples)
+    if not split.held:
         return Trial()
-    held = feeds[_HELD_BACK - 1 :: _HELD_BACK]
-    others = [feed for i, feed in enumerate(feeds) if i % _HELD_BACK != _HELD_BACK - 1]
     shifts: dict[str, Means] = {}
     count = correct_bias(
         model.clone(),
-        others,
+        split.others,
         ranges,
         options,
         progress=lambda done, total: progress("try corrections of biases", done, total),
@@ -90,7 +77,7 @@ def try_bias(
     )
     if not count:
         return Trial()
-    expected = FloatOutputs(reference, held)
+    expected = FloatOutputs(reference, split.held)
     names = list(shifts)
 
     def noise(corrected: int) -> float:
@@ -106,17 +93,4 @@ def try_bias(
     best = min(found, key=lambda corrected: found[corrected])
     if not found[best] <= (1.0 - _LEAST_GAIN) * found[0]:
         best = 0
-    return Trial(frozenset(names[:best]), found, len(held))
-
-
-def _some(samples: Iterable[Feed]) -> list[Feed]:
-    if not can_be_read_again(samples):
-        return []
-    found: list[Feed] = []
-    size = 0
-    for feed in itertools.islice(samples, _MOST_SAMPLES):
-        size += sum(array.nbytes for array in feed.values())
-        if size > _MOST_BYTES:
-            break
-        found.append(feed)
-    return found
+    return Trial(frozenset(names[:best]), found, len(split.held))

@@ -15,6 +15,7 @@ from edgecomp.device.host import why_not_native
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.select import gpu_schedule_names
+from edgecomp.plan.plan import DEVICES
 from edgecomp.progress import Progress
 from edgecomp.schedules.candidates import Candidate
 from edgecomp.schedules.cost_table import (
@@ -83,7 +84,7 @@ def tune_model(
     if measured == len(missing) and need_finals(found, table):
         run_finals(model, found, table, target, device, how, progress)
         write_table(settings.output, table)
-    if measured == len(missing) and target.gpu is not None:
+    if measured == len(missing) and target.gpu is not None and target.gpu.api in DEVICES:
         measure_device_kernels(model, found, table, target, device, how, progress)
         write_table(settings.output, table)
     return TuneResult(

@@ -175,8 +175,8 @@ def lost(facts, seeds):
     return 100 * of_sample.sum() / facts["right"], 100 * error / facts["right"]
 
 
-def table(results):
-    """Markdown: one row a model and tool."""
+def table(results, *, every=False):
+    """Markdown: one row a model and tool, or one of each setting, the best first."""
     yield "| model | float | tool | setting | right, % by seed | lost of float, % | dB |"
     yield "| --- | ---: | --- | --- | --- | ---: | ---: |"
     for name, facts in results.items():
@@ -187,7 +187,8 @@ def table(results):
                 reasons = {r.get("error", "") for s in settings.values() for r in s.values()}
                 yield f"{start} {tool} | none works: {'; '.join(sorted(reasons))[:200]} | | | |"
                 continue
-            for setting in settings if tool == OWN else [best]:
+            shown = ranked(settings) if every else [best]
+            for setting in settings if tool == OWN else shown:
                 rows = list(settings[setting].values())
                 right = ", ".join(f"{row['success']:.2f}" for row in rows)
                 drop, error = lost(facts, settings[setting])
@@ -257,6 +258,9 @@ def main():
         metavar="EXPRESSION",
         help="settings of other tools that it is found in; the rest, another time",
     )
+    parser.add_argument(
+        "--every", action="store_true", help="print all settings, not the best of each tool"
+    )
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
     pythons = {"nncf": arguments.nncf_python}
@@ -291,7 +295,7 @@ def main():
                 if arguments.json is not None:
                     text = json.dumps(results) + "\n"
                     write_whole(arguments.json, text.encode())
-    print("\n".join([*table(results), "", *summary(results)]))
+    print("\n".join([*table(results, every=arguments.every), "", *summary(results)]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """The language model with weights by llm-compressor's GPTQ; ``weight_only.py`` runs it.
 
-    python tests/benchmarks/weight_only_peer.py FOLDER ROWS.npy BITS GROUP WINDOWS
+    python tests/benchmarks/weight_only_peer.py FOLDER ROWS.npy SETTINGS
 
-That python has torch, llmcompressor (0.14 was used) and tokenizers. ``oneshot`` with ``GPTQModifier`` goes
-through the layers one after the other; symmetric groups, rows in the order of ``actorder: weight``,
-which is that of edgecomp too. Prints bits per character of the test text.
+SETTINGS are JSON: bits, group, symmetric, actorder, damping, observer, windows. That python has torch,
+llmcompressor (0.14 was used) and tokenizers. ``oneshot`` with ``GPTQModifier`` goes through the layers one
+after the other; ``actorder: weight`` is the order of rows of edgecomp too. Prints bits per character
+of the test text.
 """
 
 import json
@@ -38,15 +39,17 @@ class _Wrapped(PreTrainedModel):
 
 def main():
     """Quantize and judge."""
-    folder, rows, bits, group, windows = sys.argv[1:]
+    folder, rows = sys.argv[1:3]
+    given = json.loads(sys.argv[3])
     torch.set_num_threads(1)
     model = LanguageModel()
     path = pathlib.Path(folder)
     model.load_state_dict(torch.load(path / "model.pt", weights_only=True))
     data = [{"tokens": torch.from_numpy(row)} for row in np.load(rows)]
     arguments = QuantizationArgs(
-        num_bits=int(bits), type="int", symmetric=True, strategy="group",
-        group_size=int(group), actorder="weight",
+        num_bits=given["bits"], type="int", symmetric=given["symmetric"], strategy="group",
+        group_size=given["group"], observer=given["observer"],
+        actorder=None if given["actorder"] == "none" else given["actorder"],
     )  # fmt: skip
     scheme = QuantizationScheme(targets=["Linear"], weights=arguments)
     with tempfile.TemporaryDirectory() as place:
@@ -56,14 +59,17 @@ def main():
         config._name_or_path = place
         wrapped = _Wrapped(config, model.eval())
         wrapped.name_or_path = place
+        gptq = GPTQModifier(
+            config_groups={"all": scheme}, ignore=[], dampening_frac=given["damping"]
+        )
         oneshot(
             model=wrapped, processor=object(), dataset=DataLoader(data, batch_size=1),
-            recipe=[GPTQModifier(config_groups={"all": scheme}, ignore=[])],
+            recipe=[gptq],
             num_calibration_samples=len(data), pipeline="sequential",
             sequential_targets=["Layer"],
         )  # fmt: skip
     test = read_tokens(path)["test"]
-    bits_found = bits_per_character(with_torch(model), test, int(windows))
+    bits_found = bits_per_character(with_torch(model), test, given["windows"])
     print(json.dumps({"bits_per_character": bits_found}))
 
 

@@ -5,9 +5,10 @@
 
 ``build`` makes bundles of the products of a transformer's layers (query, key and value, output, up,
 down; with a Relu between) for this machine, in float32, with weights as floats of 16 and 8 bits, as
-powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with signs, and with
-8-bit activations; ``measure`` runs them in turns, one thread, and prints bytes and medians. On a machine
-that does something else too only the ratios say anything, and they little.
+powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with signs, and with 8-bit
+activations; a form may name a group size (``w4a8:64``). ``measure`` runs them in turns, one thread,
+and prints bytes and medians. On a machine that does something else too only the ratios say anything,
+and they little.
 """
 
 import argparse
@@ -53,10 +54,13 @@ def build(folder, width, layers, rows, forms):
     path = folder / "products.onnx"
     onnx.save(products(width, layers, rows), path)
     for form in forms:
-        method = "rtn" if form == "w4a8" else None
-        options = BuildOptions(precision=form, method=method, output=folder / form, force=True)
+        precision, _, group = form.partition(":")
+        options = BuildOptions(
+            precision=precision, method="rtn" if precision == "w4a8" else None,
+            group_size=int(group) if group else None, output=folder / form, force=True,
+        )  # fmt: skip
         random, samples = np.random.default_rng(1), None
-        if form in ("w8a8", "w4a8"):
+        if precision in ("w8a8", "w4a8"):
             samples = [{"x": random.standard_normal((rows, width), np.float32)}] * 4
         api.build(str(path), options, calibration_dataset=samples)
         print(form, flush=True)

@@ -21,8 +21,9 @@ def host(name, isa):
     ("name", "isa", "mcpu", "mattr", "features", "bits", "registers"),
     [
         (
-            "sapphire-rapids", "x86_64", "x86-64-v4", ["+avx512vnni", "+avxvnni"],
-            {"avx2", "fma", "avx512", "avx512vnni", "avxvnni"}, 512, 32,
+            "sapphire-rapids", "x86_64", "x86-64-v4",
+            ["+avx512vnni", "+avx512vpopcntdq", "+avxvnni"],
+            {"avx2", "fma", "avx512", "avx512vnni", "avx512vpopcntdq", "avxvnni"}, 512, 32,
         ),
         ("zen3", "x86_64", "x86-64-v3", [], {"avx2", "fma"}, 256, 16),
         (

@@ -23,7 +23,9 @@ _PATTERN = 0xA5
 _SYMBOL = re.compile(r"^extern \"C\" __global__ void \S+ (\w+)\(", re.MULTILINE)
 
 
-class _Kernel(ctypes.Structure):
+class Kernel(ctypes.Structure):
+    """As cuda_on_cpu.h lists them."""
+
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("call", ctypes.c_void_p),
@@ -88,7 +90,7 @@ def run_in_library(source, calls, buffers):
     """Run calls in order by kernels of C++ that includes an emulator's header."""
     symbols = {call.kernel.symbol for call in calls}
     library = ctypes.CDLL(str(compiled(source)))
-    table = ctypes.cast(library.ec_emulated_kernels, ctypes.POINTER(_Kernel))
+    table = ctypes.cast(library.ec_emulated_kernels, ctypes.POINTER(Kernel))
     found = {table[i].name.decode(): table[i] for i in range(len(symbols))}
     arrays, before = {}, {}
     for argument in (argument for call in calls for argument in call.arguments):

@@ -58,7 +58,11 @@ def run_calls(calls, target, buffers, slices=1):
         dict[Value, flat array] after the calls.
     """
     if any(call.launch for call in calls):
-        runners = {"cuda": run_cuda_calls, "metal": run_metal_calls, "webgpu": run_webgpu_calls}
+        runners = {
+            "cuda": run_cuda_calls,
+            "metal": run_metal_calls,
+            "webgpu": run_webgpu_calls,
+        }
         if target.gpu.api in runners:
             return runners[target.gpu.api](calls, buffers)
         return run_gpu_calls(calls, target, buffers)

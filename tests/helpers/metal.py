@@ -21,7 +21,16 @@ def host_source(text):
     tail = '{"", nullptr, 0, 0, nullptr}};'
     own = re.sub(r"\bchar\b", "schar", own)  # signed on every machine, as Metal's is
     return "\n".join(
-        [f'#include "{HEADER}"', "typedef signed char schar;", own, *calls, head, *entries, tail, ""]
+        [
+            f'#include "{HEADER}"',
+            "typedef signed char schar;",
+            own,
+            *calls,
+            head,
+            *entries,
+            tail,
+            "",
+        ]
     )
 
 

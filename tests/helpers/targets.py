@@ -142,6 +142,7 @@ def reason_not_runnable(target):
         "avx2": {"avx2", "fma"},
         "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"},
         "avx512vnni": {"avx512_vnni"},
+        "avx512vpopcntdq": {"avx512_vpopcntdq"},
         "fma": {"fma"},
         "avxvnni": {"avx_vnni"},
     }

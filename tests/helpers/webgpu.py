@@ -7,7 +7,7 @@ import pytest
 
 from edgecomp.plan.values import SLACK_BYTES, Value
 from edgecomp.schedules.schedule import Constant
-from edgecomp.schedules.shader.wgsl import wgsl_source, plain_use
+from edgecomp.schedules.shader.wgsl import plain_use, wgsl_source
 
 _PATTERN = 0xA5
 _NEEDS = "pip install wgpu, apt install mesa-vulkan-drivers"
@@ -52,9 +52,9 @@ def run_webgpu_calls(calls, buffers):
 
     Behind each buffer lie bytes that kernels may read but not write.
     """
+    device = webgpu_device()
     import wgpu
 
-    device = webgpu_device()
     uses = {call.kernel.symbol: plain_use(call.kernel) for call in calls}
     text = wgsl_source([call.kernel for call in calls], uses.values())
     module = device.create_shader_module(code=text)
@@ -75,7 +75,7 @@ def run_webgpu_calls(calls, buffers):
         after = np.frombuffer(device.queue.read_buffer(made[argument]), np.uint8)
         assert (after[size:] == raw[size:]).all(), "wrote past the end"
         if isinstance(argument, Value):
-            results[argument] = after[:size].copy().view(argument.dtype)
+            results[argument] = after[:size].copy().view(argument.stored)
         else:
             assert (after == raw).all(), "wrote to a constant"
     return results
@@ -98,7 +98,10 @@ def _dispatch(device, module, call, buffers):
     group = device.create_bind_group(
         layout=pipeline.get_bind_group_layout(0),
         entries=[
-            {"binding": number, "resource": {"buffer": buffer, "offset": 0, "size": buffer.size}}
+            {
+                "binding": number,
+                "resource": {"buffer": buffer, "offset": 0, "size": buffer.size},
+            }
             for number, buffer in enumerate(buffers)
         ],
     )

@@ -9,7 +9,7 @@ from helpers.cuda import require_nvcc
 from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower import nvcc
-from edgecomp.lower.nvcc import compile_images, find_nvcc
+from edgecomp.lower.nvcc import compile_images, find_nvcc, nvcc_identity
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda.text import cuda_source
@@ -103,3 +103,11 @@ def test_a_release_that_is_older(programs, text, tmp_path):
     assert {"sm_72", "compute_72"} <= find_nvcc().images
     with pytest.raises(EdgecompError, match=r"nvcc 12\.6 does not compile for sm_90"):
         compile_images(text, ["sm_90"], tmp_path)
+
+
+def test_what_a_build_depends_on(programs, monkeypatch):
+    """Another release of the compiler is another build."""
+    monkeypatch.setattr(nvcc, "_LAST_PLACE", "/nowhere/nvcc")
+    assert nvcc_identity() == ""
+    programs("echo release 13.0")
+    assert nvcc_identity() == "release 13.0\n"

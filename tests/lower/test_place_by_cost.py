@@ -135,3 +135,5 @@ def test_prices_of_a_gpu():
     assert gpu_seconds(product, SPEED) == pytest.approx(5e-6 + 80e-6)
     # 160 KB at 10 in a microsecond
     assert gpu_seconds(elementwise([x], y), SPEED) == pytest.approx(5e-6 + 16e-6)
+    # 5000 vectors of results where 20000 work items would keep the device busy
+    assert gpu_seconds(product, SPEED, 20000) == pytest.approx(5e-6 + 4 * 80e-6)

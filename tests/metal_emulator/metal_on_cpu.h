@@ -16,6 +16,7 @@ typedef unsigned char uchar;
 typedef unsigned short ushort;
 typedef unsigned int uint;
 typedef unsigned long ulong;
+typedef _Float16 half;
 
 struct uint3 {
   uint x, y, z;
@@ -143,9 +144,10 @@ constexpr int count_of(void (*)(A...)) {
   typedef metal_emulator::vec<T, 4> name##4;         \
   typedef metal_emulator::packed<T, 2> packed_##name##2; \
   typedef metal_emulator::packed<T, 4> packed_##name##4;
-EC_TYPES(float, float) EC_TYPES(int, int) EC_TYPES(uint, uint) EC_TYPES(char, signed char)
+typedef _Float16 half;
+EC_TYPES(half, half) EC_TYPES(float, float) EC_TYPES(int, int) EC_TYPES(uint, uint) EC_TYPES(char, signed char)
 EC_TYPES(uchar, uchar) EC_TYPES(short, short) EC_TYPES(ushort, ushort) EC_TYPES(long, long)
-EC_TYPES(ulong, ulong) EC_TYPES(bool, bool)
+EC_TYPES(ulong, ulong) EC_TYPES(bool, bool) EC_TYPES(half, half)
 using namespace metal_emulator;
 
 #define EC_METAL_CALL(symbol) \

@@ -90,7 +90,7 @@ def test_written_and_read_again(tmp_path):
         ("- pass: quantize\n  args: {calibration_percentile: .nan}", 2, "at most 100", ""),
         ("- pass: smooth_quant\n  args: {alpha: 1.5}", 2, "at least 0 and at most 1", ""),
         ("- pass: weight_rounding\n  args: {method: up}", 2, "'up' is unknown", "adaround"),
-        ("- pass: quantize\n  args: {precision: auto}", 2, "'auto' is unknown", "known: fp32"),
+        ("- pass: quantize\n  args: {precision: auto}", 2, "'auto' is unknown", "known: bf16"),
         ("- pass: float\n  args: {a: 1}", 2, "unknown key", "known:"),
         ("- pass: float\n  args: 3", 2, "table of arguments", ""),
         ("- pass: float\n  targets: [1]", 2, "list of names", ""),

@@ -25,8 +25,10 @@ static void test_parsing(void) {
                 "avx512");
   check_missing("avx", UINT32_MAX, "avx"); /* a beginning of a name is not the name */
   check_missing("avx2x", UINT32_MAX, "avx2x");
-  check_missing("avx2,fma,avx512,avx512vnni,avxvnni,neon,vfp4,fp16,dotprod,i8mm", UINT32_MAX,
-                "");
+  check_missing(
+      "avx2,fma,avx512,avx512vnni,avxvnni,neon,vfp4,fp16,dotprod,i8mm,"
+      "avx512vpopcntdq",
+      UINT32_MAX, "");
 }
 
 static void test_this_processor(void) {
@@ -43,6 +45,8 @@ static void test_this_processor(void) {
                   __builtin_cpu_supports("avx512dq"),
               (found & EC_CPU_AVX512) != 0);
   CHECK_EQUAL(__builtin_cpu_supports("avx512vnni") != 0, (found & EC_CPU_AVX512VNNI) != 0);
+  CHECK_EQUAL(__builtin_cpu_supports("avx512vpopcntdq") != 0,
+              (found & EC_CPU_AVX512VPOPCNTDQ) != 0);
 #endif
 }
 

@@ -146,13 +146,19 @@ def test_few_bytes(rng, samples, tmp_path):
     limit = least + 2000
     _, report = search(model, samples, tmp_path, max_bytes=limit)
     assert report.best.bytes <= limit
-    assert report.best.precisions == {"w8a8": 4, "fp32": 1}
-    assert [s["targets"] for s in report.recipe if s["pass"] == "float"] == [[BAD]]
+    # Weights alone in 16 bits are as good as float ones: there is room for more layers.
+    assert report.best.precisions == {"w8a8": 2, "fp16": 2, "fp32": 1}
+    (wide,) = (s["targets"] for s in report.recipe[1:] if s["pass"] == "quantize")
+    assert BAD in wide
+    _, fewer = search(model, samples, tmp_path, max_bytes=least - 300)
+    assert fewer.best.bytes <= least - 300
+    assert fewer.best.precisions["w4a8"] >= 1
     with pytest.raises(EdgecompError) as caught:
-        search(model, samples, tmp_path, max_bytes=least - 1)
+        search(model, samples, tmp_path, max_bytes=least // 3)
     assert caught.value.code is Code.POLICY_GATE
-    assert f"take {least} at least" in caught.value.cause
-    assert f"--max-bytes {least}" in caught.value.hint
+    assert "at least" in caught.value.cause
+    reached = int(caught.value.hint.split("--max-bytes ")[1].split()[0].rstrip(",;"))
+    assert least // 3 < reached < least - 300
 
 
 def test_modelled_time(rng, samples, tmp_path):

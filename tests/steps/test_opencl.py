@@ -6,8 +6,10 @@ import re
 import subprocess
 
 import numpy as np
-import onnxruntime
 import pytest
+from helpers import gpu_bundles
+from helpers.gpu_bundles import devices_of, reference, session_on_device
+from helpers.gpu_network import SHAPE, network
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 
@@ -17,54 +19,9 @@ from edgecomp.native import Session
 from edgecomp.options import BuildOptions
 from edgecomp.resources import resource_folder
 
-SHAPE = (1, 3, 17, 13)
-
-
-def network(rng):
-    """Convolutions, a residual, a pool, a resize and a classifier."""
-
-    def weights(*shape):
-        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
-
-    g = Graph()
-    x = g.input("x", SHAPE)
-    a = g(
-        "Relu", g("Conv", x, weights(12, 3, 3, 3), weights(12), pads=[1] * 4, strides=[2, 2])
-    )
-    b = g("Conv", a, weights(12, 1, 3, 3), weights(12), pads=[1] * 4, group=12)
-    c = g("Add", g("HardSwish", g("Conv", b, weights(12, 12, 1, 1), weights(12))), a)
-    d = g("MaxPool", c, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
-    e = g("Resize", d, "", np.array([1, 1, 2, 2], np.float32), mode="nearest")
-    f = g("GlobalAveragePool", e)
-    h = g("Gemm", g("Flatten", f), weights(12, 10), weights(10))
-    return g.proto(g("Softmax", h, axis=-1))
-
 
 def built(proto, folder, target="generic-opencl", **settings):
-    options = BuildOptions(
-        target=str(target),
-        output=folder / "bundle",
-        cache_dir=folder / "cache",
-        name="network",
-        **settings,
-    )
-    return api.build(proto, options)
-
-
-def reference(proto, x):
-    session = onnxruntime.InferenceSession(proto.SerializeToString())
-    return session.run(None, {"x": x})[0]
-
-
-def session_of(bundle, **more):
-    if reason_without_device():
-        pytest.skip(reason_without_device())
-    more = {"plan": "device", **more}
-    return Session(bundle.library_path, weights=bundle.weights_path, **more)
-
-
-def devices_of(session):
-    return [call.device for call in session.calls if call.schedule != "copy"]
+    return gpu_bundles.built(proto, folder, str(target), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +33,8 @@ def whole(tmp_path_factory):
 
 def check_float(proto, bundle, rng, devices):
     x = rng.standard_normal(SHAPE).astype(np.float32)
-    with session_of(bundle) as session:
-        assert set(devices_of(session)) == devices
+    with session_on_device(bundle) as session:
+        assert devices_of(session) == devices
         for _ in range(2):
             (found,) = session.run({"x": x}).values()
             np.testing.assert_allclose(found, reference(proto, x), rtol=1e-5, atol=1e-6)
@@ -90,44 +47,6 @@ def test_float(whole, rng):
     proto, bundle = whole
     check_float(proto, bundle, rng, {1})
     assert bundle.report["facts"]["on_the_processor"] == []
-
-
-def test_a_part_on_the_processor(tmp_path, rng):
-    g = Graph()
-    x = g.input("x", SHAPE)
-    total = g("CumSum", g("Relu", x), np.array(1))
-    proto = g.proto(g("Mul", total, g("Sigmoid", x)))
-    bundle = built(proto, tmp_path)
-    check_float(proto, bundle, rng, {0, 1})
-    (left,) = bundle.report["facts"]["on_the_processor"]
-    assert left.startswith("Cumulative 'n1' at net.py:1: ")
-    with pytest.raises(EdgecompError) as info:
-        built(proto, tmp_path / "refused", require_full_target=True)
-    assert info.value.code is Code.FALLBACK_REFUSED
-    assert left in info.value.cause
-
-
-def test_integers_are_those_of_the_processor(tmp_path, rng):
-    proto = network(rng)
-    samples = [{"x": rng.standard_normal(SHAPE).astype(np.float32)} for _ in range(4)]
-    results = {}
-    for target in ("host", "generic-opencl"):
-        options = BuildOptions(
-            target=target,
-            precision="w8a8",
-            output=tmp_path / target,
-            cache_dir=tmp_path / "cache",
-            name="network",
-        )
-        bundle = api.build(proto, options, calibration_dataset=samples)
-        with session_of(bundle) as session:
-            results[target] = [session.run(sample) for sample in samples]
-            kinds = {call.operator for call in session.calls}
-    assert "Quantize" in kinds
-    for one, other in zip(*results.values(), strict=True):
-        for name, value in one.items():
-            # The softmax behind the integers is float.
-            np.testing.assert_allclose(other[name], value, rtol=1e-5, atol=1e-7)
 
 
 def target_of_speed(folder, gigaflops, microseconds):
@@ -160,8 +79,8 @@ def test_placement_by_cost(tmp_path, rng):
     others = cost["all on the processor"], cost["on the GPU what it can compute"]
     assert cost["microseconds of a run"] < min(others)
     given = rng.standard_normal((1, 64, 64, 64)).astype(np.float32)
-    with session_of(bundle) as session:
-        assert set(devices_of(session)) == {0, 1}
+    with session_on_device(bundle) as session:
+        assert devices_of(session) == {0, 1}
         (found,) = session.run({"x": given}).values()
     np.testing.assert_allclose(found, reference(proto, given), rtol=1e-5, atol=1e-6)
     with pytest.raises(EdgecompError) as info:
@@ -241,7 +160,7 @@ def test_the_cpu_plan(whole, rng):
     x = rng.standard_normal(SHAPE).astype(np.float32)
     with Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as session:
         assert (session.plan, session.device_failure) == ("cpu", "")
-        assert set(devices_of(session)) == {0}
+        assert devices_of(session) == {0}
         (found,) = session.run({"x": x}).values()
         np.testing.assert_allclose(found, reference(proto, x), rtol=1e-5, atol=1e-6)
     api.verify(bundle, plan="cpu")
@@ -276,7 +195,7 @@ def test_no_cpu_plan(tmp_path, whole):
 def test_another_device(whole):
     _, bundle = whole
     with pytest.raises(EdgecompError) as info:
-        session_of(bundle, device="No Such Device")
+        session_on_device(bundle, device="No Such Device")
     assert info.value.code is Code.DEVICE_FAILED
     assert "named 'No Such Device'" in info.value.cause
 
@@ -288,7 +207,7 @@ def test_what_a_driver_compiled_is_kept(tmp_path, whole, rng):
     x = rng.standard_normal(SHAPE).astype(np.float32)
     found = []
     for _ in range(2):
-        with session_of(bundle, device_cache=cache) as session:
+        with session_on_device(bundle, device_cache=cache) as session:
             found.append(session.run({"x": x}))
     assert len(list(cache.iterdir())) == 1
     for name, value in found[0].items():
@@ -311,6 +230,6 @@ def test_dynamic_models_run_on_the_processor(tmp_path, rng):
     proto = g.proto(g("Relu", g("MatMul", x, rng.standard_normal((8, 4)).astype(np.float32))))
     bundle = built(proto, tmp_path, input=("x:[1..9]x8",))
     with Session(bundle.library_path, weights=bundle.weights_path) as session:
-        assert set(devices_of(session)) == {0}
+        assert devices_of(session) == {0}
     (left,) = bundle.report["facts"]["on_the_processor"]
     assert left == "the model: its dimensions differ from run to run"

@@ -62,6 +62,52 @@ def test_a_recipe_says_which_layers(net, samples, tmp_path):
     assert sum(v.data_type == onnx.TensorProto.INT4 and len(v.dims) == 2 for v in stored) == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"method": "rtn"}], ids=["gptq", "rtn"])
+def test_groups_have_scales_of_their_own(settings, rng, tmp_path):
+    """Weights of one output that differ in size by group: sums are whole numbers all the same."""
+    g = Graph()
+    x = g.input("x", (6, 96))
+    size = np.repeat(np.float32([1, 0.1, 0.03, 1, 0.3, 0.01]), 16)
+    matrix = normal(rng, 96, 40) * size[:, None]
+    first = g("Relu", g("Add", g("MatMul", x, matrix, name="a"), normal(rng, 40)))
+    wide = (normal(rng, 50, 40), normal(rng, 50))
+    model = g.proto(g("Relu", g("Gemm", first, *wide, name="b", transB=1), name="last"))
+    samples = [{"x": normal(rng, 6, 96)} for _ in range(16)]
+    (real,) = Runner(api.export(model))(samples[0]).values()
+    lost = {}
+    for group in (None, 16):
+        options = BuildOptions(
+            precision="w4a8", output=tmp_path / str(group), nodes_to_exclude=("b",),
+            group_size=group, **settings,
+        )  # fmt: skip
+        bundle = api.build(model, options, calibration_dataset=samples)
+        api.verify(bundle)
+        (found,) = bundle.run(samples[0]).values()
+        lost[group] = ((found - real) ** 2).sum()
+    assert lost[16] < 0.6 * lost[None]
+    stored = onnx.load(bundle.directory / "model.onnx").graph
+    (node,) = (n for n in stored.node if any(a.name == "block_size" for a in n.attribute))
+    kinds = {v.name: v.data_type for v in stored.initializer}
+    assert kinds[node.input[0]] == onnx.TensorProto.INT4
+    # The recipe that the build wrote repeats it.
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(bundle.report["facts"]["quantization"]["recipe"]))
+    again = api.quantize(model, samples, options=QuantizeOptions(recipe=recipe))
+    (repeated,) = Runner(again)(samples[0]).values()
+    if not settings:
+        np.testing.assert_array_equal(
+            repeated,
+            Runner(api.export(bundle.directory / "model.onnx"))(samples[0])[
+                again.graph.outputs[0].name
+            ],
+        )
+
+
+def test_a_group_size_has_to_divide(net, samples):
+    with pytest.raises(EdgecompError, match="does not divide the 21 inputs of 'gemm'"):
+        api.quantize(net, samples, options=QuantizeOptions(precision="w4a8", group_size=16))
+
+
 def test_budgets_choose_by_layer():
     with pytest.raises(EdgecompError, match="every layer gets a precision of its own"):
         BudgetOptions(precision="w4a8", max_bytes=1000)

@@ -7,6 +7,7 @@ instruction that does it, and says how the weights must lie for it:
 
 import abc
 import dataclasses
+import fractions
 from collections.abc import Callable
 
 import numpy as np
@@ -103,7 +104,7 @@ class Arithmetic(abc.ABC):
             registers: where loads in pairs take no more instructions.
         stores_rows: whether it has ``store_rows``.
         weights_per_element: weights of one column that an element of the packed ones holds; it
-            divides ``group``.
+            divides ``group``, and ``lanes``.
         ragged: whether x may not be read behind the end of a run: ``Operands.elements`` says
             what there is. Elsewhere what is read there is multiplied by weights of 0.
     """
@@ -122,7 +123,7 @@ class Arithmetic(abc.ABC):
     finish_cycles: float = 2.0
     loads_biases: bool = False
     stores_rows: bool = False
-    weights_per_element: int = 1
+    weights_per_element: int | fractions.Fraction = 1
     ragged: bool = False
 
     @property

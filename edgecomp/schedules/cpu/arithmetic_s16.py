@@ -30,9 +30,20 @@ _PAIRS = {
 }
 
 
-def multiply_pairs(x: Expr, weights: Expr, lanes: int) -> Expr:
-    """x86: sums of the two products of 16 bits in each 32-bit lane."""
-    return intrinsic(vector_dtype("int32", lanes), _PAIRS[lanes], x, weights)
+def add_pairs(total: Expr, x: Expr, weights: Expr, lanes: int, *, fuses: bool) -> Expr:
+    """x86: a total plus the two products of 16 bits in each 32-bit lane."""
+    dtype = vector_dtype("int32", lanes)
+    if fuses:
+        name = f"llvm.x86.avx512.vpdpwssd.{32 * lanes}"
+        return intrinsic(dtype, name, total, x, weights)
+    return total + intrinsic(dtype, _PAIRS[lanes], x, weights)
+
+
+def fuses_pairs(target: Target) -> bool:
+    """Whether a product of pairs and its sum are one instruction on x86."""
+    if target.has("avx512vnni"):
+        return True
+    return target.has("avxvnni") and not target.has("avx512")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,8 +94,9 @@ class SixteenBitPairs(Arithmetic):
                 both = reinterpret("int32", load(operands.x, at, 2))
                 x = builder.let("x", reinterpret(wide, splat(both, lanes)), wide)
                 for vector, weight in enumerate(weights):
-                    product = multiply_pairs(x, weight, lanes)
-                    tile.set(builder, row, vector, tile.get(row, vector) + product)
+                    before = tile.get(row, vector)
+                    total = add_pairs(before, x, weight, lanes, fuses=self.fuses)
+                    tile.set(builder, row, vector, total)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,12 +173,12 @@ def arithmetic_s16(target: Target) -> Arithmetic:
     if target.core.isa != "x86_64":
         per_cycle = 1.0 if target.core.in_order else 2.0
         return SixteenBitLanes(
-            arm32=target.core.isa == "armv7", multiplies_per_cycle=per_cycle, name="neon_s16"
+            arm32=target.core.isa == "armv7", multiplies_per_cycle=per_cycle
         )
     lanes = target.lanes(32)
-    fuses = target.has("avx512vnni" if lanes == 16 else "avxvnni")
+    fuses = fuses_pairs(target)
     return SixteenBitPairs(
-        name=f"{'avx512' if lanes == 16 else 'avx2'}{'vnni' if fuses else ''}_s16",
+        name=f"{'avx512' if lanes == 16 else 'avx2'}{'vnni' if fuses else ''}",
         lanes=lanes,
         fuses=fuses,
     )

@@ -3,8 +3,9 @@
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Finish
 from edgecomp.plan.values import Array
-from edgecomp.schedules.cpu import arithmetic_s4_arm, arithmetic_s4_x86
+from edgecomp.schedules.cpu import arithmetic_s4_arm, arithmetic_s4_groups, arithmetic_s4_x86
 from edgecomp.schedules.cpu.int4_code import holds, scaled
+from edgecomp.schedules.cpu.int4_groups import holds_groups
 
 INT4_BITS = 4
 
@@ -14,6 +15,7 @@ Int4Arithmetic = (
     | arithmetic_s4_arm.Int4LaneDot
     | arithmetic_s4_arm.Int4MatrixDot
     | arithmetic_s4_arm.Int4Pairs
+    | arithmetic_s4_groups.Int4GroupDot
 )
 
 
@@ -29,7 +31,8 @@ def arithmetic_s4(
         finish: of the sums.
     """
     if not holds(weight):
-        return None
+        groups = arithmetic_s4_groups.arithmetic_s4_groups(target)
+        return groups if groups is not None and holds_groups(weight) else None
     if target.core.isa == "x86_64":
         found: Int4Arithmetic = arithmetic_s4_x86.arithmetic_s4_x86(target)
     else:

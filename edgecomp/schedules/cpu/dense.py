@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.finish import RuntimeScale
+from edgecomp.plan.finish import RuntimeScale, Scale
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
 from edgecomp.plan.sizes import Size, largest
 from edgecomp.plan.values import Array, Order, Value
@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, Int4Arithmetic, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.arithmetic_signs import arithmetic_signs
 from edgecomp.schedules.cpu.epilogue import (
     Epilogue,
     float_epilogue,
@@ -41,6 +42,10 @@ def refuse_dense(kind: Dense, operation: Operation, target: Target) -> str:
         return "bias is not constant"
     x_dtype = "int16" if x.dtype == "int16" else target.activation_dtype
     wanted = (x_dtype, "int8", "int32")
+    if x.dtype == "int32":  # words of signs
+        wanted = ("int32",) * 3
+        if not isinstance(kind.finish, Scale):
+            return "signs without a scale"
     if kind.finish is None:
         coded = weight_code(weight.dtype) is not None
         wanted = ("float32", weight.dtype if coded else "float32", "float32")
@@ -189,6 +194,8 @@ def _arithmetic(
         return dense_f32(target) if code is None else coded_f32(target, code)
     if x_dtype == "int16":
         return arithmetic_s16(target)
+    if x_dtype == "int32":
+        return arithmetic_signs(target)
     if kind.weight_bits == INT4_BITS:
         small = arithmetic_s4(target, weight, bias, kind.finish)
         if small is not None:

@@ -106,9 +106,10 @@ class FloatKernel:
         del lanes
         return x
 
-    def _product(self, x: Expr, tap: Expr, lanes: int) -> Expr:
+    def _add(self, total: Expr, x: Expr, tap: Expr, lanes: int) -> Expr:
+        """A sum with one more product."""
         del lanes
-        return x * tap
+        return total + x * tap
 
     def build(self, name: str) -> tuple[Kernel, Dimension]:
         """Return the kernel, whose kind is ``name``, and its work items."""
@@ -261,8 +262,8 @@ class FloatKernel:
                 for number, met in enumerate(self._exchanged(value, lanes)):
                     for column, tap in users:
                         weight = taps[tap * self.group_size + number][index]
-                        product = self._product(met, weight, lanes)
-                        total = load(sums[column][index], 0, lanes) + product
+                        total = load(sums[column][index], 0, lanes)
+                        total = self._add(total, met, weight, lanes)
                         builder.store(sums[column][index], ramp(0, lanes), total)
 
     def _exchanged(self, value: Expr, lanes: int) -> list[Expr]:

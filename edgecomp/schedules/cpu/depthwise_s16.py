@@ -13,7 +13,7 @@ from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Expr, constant, intrinsic, load, reinterpret
 from edgecomp.schedules.cpu import depthwise, depthwise_f32
-from edgecomp.schedules.cpu.arithmetic_s16 import multiply_pairs
+from edgecomp.schedules.cpu.arithmetic_s16 import add_pairs, fuses_pairs
 from edgecomp.schedules.cpu.depthwise_f32_kernel import FloatKernel
 from edgecomp.schedules.cpu.epilogue import (
     Epilogue,
@@ -24,7 +24,7 @@ from edgecomp.schedules.cpu.epilogue import (
 from edgecomp.schedules.cpu.progress import band_progress
 from edgecomp.schedules.schedule import Constant, KernelCall
 
-NAME = "depthwise_s16_nhwc"
+NAME = "depthwise_int16_nhwc"
 
 
 def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
@@ -100,16 +100,16 @@ class _Kernel(FloatKernel):
             return reinterpret(vector_dtype("int32", lanes), x)
         return x.astype(vector_dtype("int32", lanes))
 
-    def _product(self, x: Expr, tap: Expr, lanes: int) -> Expr:
+    def _add(self, total: Expr, x: Expr, tap: Expr, lanes: int) -> Expr:
         if self.target.core.isa == "x86_64" and lanes >= 4:
             halves = (reinterpret(vector_dtype("int16", 2 * lanes), v) for v in (x, tap))
-            return multiply_pairs(*halves, lanes)
+            return add_pairs(total, *halves, lanes, fuses=fuses_pairs(self.target))
         if lanes == 4:
             narrow = (v.astype("int16x4") for v in (x, tap))
             is_arm32 = self.target.core.isa == "armv7"
             name = "llvm.arm.neon.vmulls" if is_arm32 else "llvm.aarch64.neon.smull"
-            return intrinsic("int32x4", f"{name}.v4i32", *narrow)
+            return total + intrinsic("int32x4", f"{name}.v4i32", *narrow)
         if self.target.core.isa == "x86_64":  # of fewer lanes: signed again
             shift = constant(16, "int32", lanes)
             x = (x << shift) >> shift
-        return x * tap
+        return total + x * tap

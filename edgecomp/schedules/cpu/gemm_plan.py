@@ -249,7 +249,8 @@ def reach_of_sums(
     arithmetic: Arithmetic, epilogue: Epilogue, target: Target, weights: Array, bias: Array
 ) -> Reach:
     """How far the accumulators go; they start without an offset where nothing narrows."""
-    if epilogue.multiplier is None or arithmetic.sum_dtype == "float32":
+    is_float = arithmetic.sum_dtype == "float32"
+    if epilogue.multiplier is None or is_float or arithmetic.x_dtype == "int32":
         return Reach(0.0)
     farthest = farthest_sums(weights, bias, arithmetic.x_dtype)
     reach = reach_of(target, farthest, epilogue.multiplier)

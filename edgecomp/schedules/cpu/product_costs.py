@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.arithmetic_signs import arithmetic_signs
 from edgecomp.schedules.cpu.product import collapse_rows
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
@@ -100,6 +101,13 @@ def batch_product_cycles(operation: Operation, target: Target) -> float:
     return max(cycles, _traffic(operation, target))
 
 
+def packed_bytes(operation: Operation, target: Target) -> int:
+    """Of the weights of a convolution or product as its kernel reads them."""
+    arithmetic = _arithmetic(operation, target)
+    elements = operation.inputs[1].elements // arithmetic.weights_per_element
+    return elements * arithmetic.weight_bytes
+
+
 def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
     kind, weight = operation.kind, operation.inputs[1].constant
     assert isinstance(kind, (Convolution, MatrixMultiply))
@@ -112,6 +120,8 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
         return arithmetic_f32(target) if code is None else coded_f32(target, code)
     if operation.inputs[0].dtype == "int16":
         return arithmetic_s16(target)
+    if operation.inputs[0].dtype == "int32":
+        return arithmetic_signs(target)
     if kind.weight_bits == INT4_BITS and weight is not None:
         bias, columns_first = operation.inputs[2].constant, isinstance(kind, Convolution)
         matrix = weight.reshape(len(weight), -1) if columns_first else weight.T

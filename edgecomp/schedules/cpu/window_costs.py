@@ -40,6 +40,18 @@ def _float_cycles(operation: Operation, target: Target, walk: Walk) -> float:
     return _bound(operation, vectors * instructions, target)
 
 
+def depthwise_s16_cycles(operation: Operation, target: Target) -> float:
+    """As float32: a product and a sum for each tap, one widening more for each load."""
+    window, output = depthwise.window_of(operation), operation.output
+    walk = depthwise_f32.params_for(target, operation, loops=False)
+    rows, taps = window.size
+    fuses = target.core.isa != "x86_64" or target.has("avx512vnni")
+    loads = 2 * rows * window.span(walk.columns) / walk.columns
+    instructions = (1 if fuses else 2) * rows * taps + loads + _INTEGER_FINISH
+    vectors = _positions(operation) * -(-output.shape[1] // walk.lanes)
+    return _bound(operation, vectors * instructions, target)
+
+
 def depthwise_int8_cycles(operation: Operation, target: Target) -> float:
     """The instructions that the schedule's own choice of tile counts."""
     window, products = depthwise.window_of(operation), products_of(target)

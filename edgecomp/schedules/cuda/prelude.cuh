@@ -219,6 +219,20 @@ EC_INLINE vec<float, N> mad(const vec<float, N>& a, const vec<float, N>& b,
 EC_INLINE float mad(float a, float b, float c) {
   return ::fmaf(a, b, c);
 }
+EC_INLINE half mad(half a, half b, half c) {
+#ifdef EC_ON_CPU
+  return static_cast<half>(::fmaf(a, b, c));
+#else
+  return __hfma(a, b, c);
+#endif
+}
+template <int N>
+EC_INLINE vec<half, N> mad(const vec<half, N>& a, const vec<half, N>& b,
+                           const vec<half, N>& c) {
+  vec<half, N> r;
+  EC_EACH(i) r.v[i] = mad(a.v[i], b.v[i], c.v[i]);
+  return r;
+}
 template <class T>
 EC_INLINE T mad24(const T& a, const T& b, const T& c) {
   return a * b + c;

@@ -337,7 +337,9 @@ class _TensorKernel:
             inside = step
             if self.all_steps != total:
                 inside = builder.let("inside", tirx.Min(step, tirx.const(total - 1, "int32")))
-            indices = unravel(builder, inside, [*(d.size for d in self.depth[:-1]), self.steps])
+            indices = unravel(
+                builder, inside, [*(d.size for d in self.depth[:-1]), self.steps]
+            )
             begin = builder.let("begin", indices[-1] * self.step_elements)
             moved: Expr = begin
             for dimension, index in zip(self.depth[:-1], indices[:-1], strict=True):
@@ -346,7 +348,9 @@ class _TensorKernel:
             if run % self.step_elements or self.all_steps != total:
                 left = builder.let("left", run - begin)
             if self.all_steps != total:
-                left = builder.let("left", tirx.Select(step < total, left, constant(0, "int32")))
+                left = builder.let(
+                    "left", tirx.Select(step < total, left, constant(0, "int32"))
+                )
             self._step(
                 [builder.let("x_at", at + moved) for at in x_ats],
                 builder.let("weight_at", weight_at + step * self._step_words),
@@ -500,7 +504,7 @@ def emit_tensor_product(
 def _packed(weight: Array, made: _TensorKernel, groups: int) -> Array:
     """Words as threads read them: [groups, blocks, steps, fragments, threads, words]."""
     tile, run, word = made.tile, made.depth[-1].size, made.instruction.word
-    kept = _in_words(weight).reshape(groups, -1, made.windows, run)
+    kept = _in_words(weight, word).reshape(groups, -1, made.windows, run)
     spare = made.padded_columns - kept.shape[1], made.steps * made.step_elements - run
     padded = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
     steps = made.windows * made.steps
@@ -517,10 +521,10 @@ def _packed(weight: Array, made: _TensorKernel, groups: int) -> Array:
     return np.ascontiguousarray(every).reshape(-1).view(np.int32)
 
 
-def _in_words(weight: Array) -> Array:
+def _in_words(weight: Array, word: int) -> Array:
     """Weights as the instruction reads them: floats of 32 bits have ten of mantissa."""
-    if weight.dtype != np.float32:
+    if word > 1:
         return stored_floats(weight)
-    bits = weight.view(np.uint32)
+    bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
     # To nearest, ties away from zero: cvt.rna.tf32.f32. Weights are finite.
     return ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)

@@ -19,6 +19,7 @@ from edgecomp.schedules.cuda.tensor_kernel import (
 )
 from edgecomp.schedules.gpu import convolution, matrix_multiply
 from edgecomp.schedules.gpu.dense import emit_dense
+from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall
 
@@ -41,7 +42,10 @@ def match(operation: Operation, target: Target) -> str:
         return reason
     x, weight = operation.inputs[0].stored, operation.inputs[1].dtype
     instruction = INSTRUCTIONS.get(x)
-    if instruction is None or weight != ("int8" if "int" in x else x):
+    wanted = {"int8"} if "int" in x else {x}
+    if x == "float32":
+        wanted |= HALVES  # tf32 holds them
+    if instruction is None or weight not in wanted:
         return f"a product of {x} and {weight}"
     if x == "float32" and not target.tf32:
         return "float32, and tf32 is not allowed"

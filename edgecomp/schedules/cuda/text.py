@@ -354,7 +354,9 @@ class _Writer:
             raise ValueError(f"function {name}")
         value, _, (_, (_, buffer, index)) = arguments
         x = self._expression(value)
-        self._store(buffer, value, index if x.dtype.lanes == 1 else ("Ramp", index, 1, x.dtype.lanes))
+        self._store(
+            buffer, value, index if x.dtype.lanes == 1 else ("Ramp", index, 1, x.dtype.lanes)
+        )
         return _Text("", dtype_of("int32"))
 
     # Multiples.
@@ -404,6 +406,8 @@ def _constant(value: Any, dtype: str) -> _Text:
         return _Text("true" if value else "false", kind)
     if dtype == "float32":
         return _Text(_float(float(value)), kind)
+    if dtype == "float16":
+        return _Text(f"static_cast<ec::half>({_float(float(value))})", kind)
     if kind.is_float:
         return _Text(f"({float(value)!r})", kind)
     suffix = {"uint32": "u", "int64": "ll", "uint64": "ull"}.get(dtype, "")

@@ -59,7 +59,9 @@ def emit_dense(
         residual_of(operation),
     )
     assert bias is not None
-    epilogue = in_memory(epilogue_of(kind, operation.output, residual), operation.output, residual)
+    epilogue = in_memory(
+        epilogue_of(kind, operation.output, residual), operation.output, residual
+    )
     made = make(name, product, epilogue, target, x.stored, weight, bias)
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [

@@ -51,9 +51,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     packed = np.pad(weight.T, ((0, 0), (0, -weight.shape[0] % LANES)))
     arguments: list[Value | Constant] = [
         operation.inputs[0],
-        Constant(
-            f"{label}.packed", stored_floats(np.ascontiguousarray(packed).reshape(-1))
-        ),
+        Constant(f"{label}.packed", stored_floats(np.ascontiguousarray(packed).reshape(-1))),
         Constant(f"{label}.bias", _padded(bias)),
     ]
     if epilogue.multiplier is not None:

@@ -1,7 +1,9 @@
 """Chains of elementwise operators over broadcast inputs: a work item for each vector."""
 
+from collections.abc import Sequence
+
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Elementwise, Operation
+from edgecomp.plan.operations import Elementwise, Operation, Step
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant
@@ -68,18 +70,12 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 
     def body(builder: GridBuilder, vectors: list[Expr], lanes: int) -> Expr:
         loaded = {
-            value: _operand(builder, value, vector, lanes)
+            value: operand_of(builder, value, vector, lanes)
             for value, vector in zip(inputs, vectors, strict=True)
         }
         chain = [loaded.get(value) or immediate(value, lanes) for value in operation.inputs]
-        for step in kind.steps:
-            operands = [chain[k] for k in step.operands]
-            if step.operator in _NATIVE and step.dtype == "float32":
-                chain.append(_native(builder, _NATIVE[step.operator], operands[0], lanes))
-                continue
-            context = Context(builder, step, lanes, builder.isa)
-            chain.append(emit_step(context, operands))
-        return stored_form(builder, chain[-1], output.dtype, lanes)
+        result = emit_steps(builder, kind.steps, chain, lanes)
+        return stored_form(builder, result, output.dtype, lanes)
 
     kernel, launch = emit_map(
         NAME,
@@ -91,6 +87,21 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         most_lanes=LANES if _is_float(operation, kind) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
+
+
+def emit_steps(
+    builder: GridBuilder, steps: Sequence[Step], operands: Sequence[Operand], lanes: int
+) -> Operand:
+    """The result of a chain's last step."""
+    chain = list(operands)
+    for step in steps:
+        given = [chain[k] for k in step.operands]
+        if step.operator in _NATIVE and step.dtype == "float32":
+            chain.append(_native(builder, _NATIVE[step.operator], given[0], lanes))
+            continue
+        context = Context(builder, step, lanes, builder.isa)
+        chain.append(emit_step(context, given))
+    return chain[-1]
 
 
 def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Operand:
@@ -112,7 +123,8 @@ def _pointer(value: Value) -> tuple[str, int]:
     return value.storage or memory_dtype(value.dtype), value.view.elements
 
 
-def _operand(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:
+def operand_of(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:
+    """What was loaded of a value, as steps take it."""
     if value.dtype == "bool":
         vector = tirx.NE(vector, constant(0, "uint8", lanes))
     return Operand(named(builder, "x", vector), value.dtype)

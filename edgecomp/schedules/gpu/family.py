@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 
+from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
+    attention,
     batch_matrix_multiply,
     convolution,
     depthwise,
@@ -20,6 +22,7 @@ from edgecomp.schedules.gpu import (
     quantize,
     reduce,
     resize,
+    shared_product,
     softmax,
     winograd,
 )
@@ -32,9 +35,11 @@ from edgecomp.schedules.shader.writer import NoTextError
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
     winograd,
+    shared_product,
     convolution,
     matrix_multiply,
     packed_product,
+    attention,
     batch_matrix_multiply,
     pool,
     reduce,
@@ -47,12 +52,16 @@ _SHARED: tuple[Schedule, ...] = (
     moves,
 )
 
+#: Interfaces whose texts have the functions of ``halves.py``.
+_HALF_APIS = ("opencl", "cuda", "metal")
 #: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
 _OF_HALVES: tuple[Schedule, ...] = (
     tensor_product,
     depthwise,
     convolution,
     matrix_multiply,
+    packed_product,
+    attention,
     batch_matrix_multiply,
     pool,
     reduce,
@@ -119,4 +128,9 @@ def half_schedules(api: str) -> tuple[Schedule, ...]:
 
 def stores_halves(api: str, name: str) -> bool:
     """Whether the schedule of a name loads and stores floats of 16 bits."""
-    return any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
+    return api in _HALF_APIS and any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
+
+
+def gpu_names(name: str) -> tuple[str, ...]:
+    """Of a schedule, for every interface."""
+    return tuple(f"{api}_{name}" for api in APIS)

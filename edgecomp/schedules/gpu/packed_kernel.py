@@ -35,6 +35,7 @@ class PackedKernel:
         zero: the zero point where all are the same, else None.
         activation: behind the product.
         target: the device.
+        stored: types that x and the output have in memory.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class PackedKernel:
         zero: int | None,
         activation: Activation | None,
         target: Target,
+        stored: tuple[str, str] = ("float32", "float32"),
     ) -> None:
         self.tile, self.zero, self.activation = tile, zero, activation
         self.gpu = gpu_of(target)
@@ -50,14 +52,14 @@ class PackedKernel:
         down = -(-tile.row_tiles // tile.down)
         self.builder = GridBuilder((across, 1, down), (tile.across, tile.shares, tile.down))
         pointer, width = self.builder.pointer, tile.padded_columns
-        self.x = pointer("x", "float32", tile.rows * tile.depth)
+        self.x = pointer("x", stored[0], tile.rows * tile.depth)
         self.words = pointer("words", "int32", tile.words * width)
         self.scales = pointer("scales", "float32", tile.blocks * width)
         self.zeros: Buffer = None
         if zero is None:
             self.zeros = pointer("zeros", "float32", tile.blocks * width)
         self.bias = pointer("bias", "float32", width)
-        self.y = pointer("y", "float32", tile.rows * tile.columns)
+        self.y = pointer("y", stored[1], tile.rows * tile.columns)
 
     def emit(self) -> None:
         """All statements."""

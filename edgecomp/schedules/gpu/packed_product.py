@@ -33,7 +33,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     tile = PackedTile.of(kind, rows, depth, columns, gpu_of(target))
     first = int(zeros.constant.flat[0])
     zero = first if (zeros.constant == first).all() else None
-    kernel = PackedKernel(tile, zero, kind.activation, target)
+    kernel = PackedKernel(
+        tile, zero, kind.activation, target, (x.stored, operation.outputs[0].stored)
+    )
     kernel.emit()
     label = numbers.name
     arguments: list[Value | Constant] = [

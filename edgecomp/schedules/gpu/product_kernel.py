@@ -9,7 +9,9 @@ The last tile of a line of rows begins earlier instead of being shorter: what tw
 compute is the same.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,16 +19,20 @@ from edgecomp.device.target import Target
 from edgecomp.plan.plan import Launch
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, load, splat
+from edgecomp.schedules.builder import Buffer, Expr, Kernel, constant, load, splat
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
-from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.halves import stored_floats
+from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
-from edgecomp.schedules.gpu.vectors import load_vector
+from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector
+
+#: Products that are summed up in float16 where a device multiplies it faster: the error of such a
+#: sum is of the order of what rounding its terms to float16 makes.
+HALF_RUN = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +81,9 @@ class _ProductKernel:
         self.limits = across, down
         self.is_float = "float" in x_dtype
         self.sum_dtype = "float32" if self.is_float else "int32"
+        #: Whether a few products at a time are summed up in float16.
+        self.is_half = "fp16" in gpu.features and x_dtype == weight_dtype == "float16"
+        self.term_dtype = "float16" if self.is_half else self.sum_dtype
         self.builder = GridBuilder(groups, items)
         pointer = self.builder.pointer
         constants = product.groups * self.padded_columns
@@ -88,6 +97,7 @@ class _ProductKernel:
             self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
         self.y = pointer("y", epilogue.output_dtype, product.output_elements)
         self.sums: Buffer = None
+        self.terms: Buffer = None
         self.column: Expr = None
         self.constant_at: Expr = None
 
@@ -146,6 +156,10 @@ class _ProductKernel:
         builder, tile = self.builder, self.tile
         dtype = f"{self.sum_dtype}x{LANES}"
         self.sums = builder.array("sums", dtype, tile.rows * tile.vectors)
+        self.terms = self.sums
+        if self.is_half:
+            terms = f"{self.term_dtype}x{LANES}"
+            self.terms = builder.array("terms", terms, tile.rows * tile.vectors)
         for vector in range(tile.vectors):
             bias = builder.let(
                 "start",
@@ -173,7 +187,43 @@ class _ProductKernel:
             )
 
     def _accumulate_run(self, x_at: Expr, weight_at: Expr) -> None:
-        builder, length = self.builder, self.depth[-1].size
+        length = self.depth[-1].size
+        if not self.is_half:
+            self._accumulate_part(x_at, weight_at, length)
+            return
+        whole = length // HALF_RUN
+        if whole:
+            with self.builder.loop("part", 0, whole) as part, self._in_half():
+                self._accumulate_part(
+                    self.builder.let("x_at", x_at + part * HALF_RUN),
+                    self.builder.let(
+                        "weight_at", weight_at + part * (HALF_RUN * self.padded_columns)
+                    ),
+                    HALF_RUN,
+                )
+        if length % HALF_RUN:
+            done = whole * HALF_RUN
+            with self._in_half():
+                self._accumulate_part(
+                    x_at + done, weight_at + done * self.padded_columns, length - done
+                )
+
+    @contextlib.contextmanager
+    def _in_half(self) -> Iterator[None]:
+        """Sums of float16 begin at zero, and are added to those of float32."""
+        builder, count = self.builder, self.tile.rows * self.tile.vectors
+        for index in range(count):
+            zero = constant(0, self.term_dtype, LANES)
+            builder.store(self.terms, tirx.const(index, "int32"), zero)
+        yield
+        for index in range(count):
+            place = tirx.const(index, "int32")
+            few = tirx.Cast(f"{self.sum_dtype}x{LANES}", load(self.terms, place))
+            builder.store(self.sums, place, load(self.sums, place) + few)
+
+    def _accumulate_part(self, x_at: Expr, weight_at: Expr, length: int) -> None:
+        """Neighbouring elements of K."""
+        builder = self.builder
         whole = length // LANES
         if whole == 1:
             self._step(x_at, weight_at, LANES)
@@ -192,13 +242,11 @@ class _ProductKernel:
     def _step(self, x_at: Expr, weight_at: Expr, count: int) -> None:
         """``count`` elements of K, neighbours in x."""
         builder, tile = self.builder, self.tile
-        wide = f"{self.sum_dtype}x{count}" if count > 1 else self.sum_dtype
+        wide = f"{self.term_dtype}x{count}" if count > 1 else self.term_dtype
         xs = [
             builder.let(
                 "x",
-                self._widened(
-                    load_vector(self.x, x_at + row * int(self.inner.x), count), count
-                ),
+                self._term(self.x, x_at + row * int(self.inner.x), count),
                 wide,
             )
             for row in range(tile.rows)
@@ -208,20 +256,24 @@ class _ProductKernel:
                 at = weight_at + (k * self.padded_columns + vector * LANES)
                 weight = builder.let(
                     "w",
-                    self._widened(load_vector(self.weights, at, LANES), LANES),
-                    f"{self.sum_dtype}x{LANES}",
+                    self._term(self.weights, at, LANES),
+                    f"{self.term_dtype}x{LANES}",
                 )
                 for row, x in enumerate(xs):
                     element = tirx.Shuffle([x], [k]) if count > 1 else x
                     index = self._sum_index(row, vector)
-                    total = load(self.sums, index)
+                    total = load(self.terms, index)
                     builder.store(
-                        self.sums,
+                        self.terms,
                         index,
                         self._multiply_add(splat(element, LANES), weight, total),
                     )
 
-    def _widened(self, value: Expr, lanes: int) -> Expr:
+    def _term(self, buffer: Buffer, at: Expr, lanes: int) -> Expr:
+        """Elements of x or of the weights as they are multiplied."""
+        if self.is_half:
+            return load_as_stored(buffer, at, lanes)
+        value = load_vector(buffer, at, lanes)
         if self.is_float:
             return value
         return tirx.Cast(f"int32x{lanes}" if lanes > 1 else "int32", value)
@@ -229,7 +281,7 @@ class _ProductKernel:
     def _multiply_add(self, a: Expr, b: Expr, total: Expr) -> Expr:
         """The device's fastest; integers of 8 bits are exact in 24."""
         name = "mad" if self.is_float else "mad24"
-        return tirx.call_pure_extern(f"{self.sum_dtype}x{LANES}", name, a, b, total)
+        return tirx.call_pure_extern(f"{self.term_dtype}x{LANES}", name, a, b, total)
 
     def _finish(self, y_at: Expr, z_at: Expr) -> None:
         builder, tile = self.builder, self.tile

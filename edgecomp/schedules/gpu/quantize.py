@@ -20,7 +20,8 @@ from edgecomp.schedules.cpu.vectors import lanes_of, typed
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.maps import emit_map
 from edgecomp.schedules.gpu.places import flat_target, gpu_of
-from edgecomp.schedules.schedule import KernelCall
+from edgecomp.schedules.gpu.thresholds import quantized, thresholds_of
+from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "quantize"
 
@@ -32,7 +33,7 @@ def match(operation: Operation, target: Target) -> str:
         reason = quantize.match(operation, target)
         if reason or isinstance(kind, Dequantize):
             return reason
-        return "" if _divides(target) else _refuse_scale(operation)
+        return "" if _divides(target) or _compares(target) else _refuse_scale(operation)
     if isinstance(kind, QuantizedAdd | QuantizedMultiply):
         return quantized_binary.match(operation, target)
     return "not an operation of quantized values"
@@ -41,6 +42,11 @@ def match(operation: Operation, target: Target) -> str:
 def _divides(target: Target) -> bool:
     """Whether the device's division rounds once: CUDA's does (nvcc's -prec-div)."""
     return gpu_of(target).api == "cuda"
+
+
+def _compares(target: Target) -> bool:
+    """Whether the language promises neither exact quotients nor fused sums, or not by itself."""
+    return gpu_of(target).api in ("metal", "webgpu")
 
 
 def _refuse_scale(operation: Operation) -> str:
@@ -77,7 +83,13 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     if not output.elements:
         return []
 
+    tables = []
+    if isinstance(kind, Quantize) and _compares(target):
+        tables.append(Constant("thresholds", thresholds_of(operation)))
+
     def body(builder: GridBuilder, vectors: list[Expr], _lanes: int) -> Expr:
+        if tables:
+            return quantized(builder, operation, builder.tables[0], vectors[0])
         if isinstance(kind, QuantizedAdd | QuantizedMultiply):
             left, right = vectors
             return quantized_binary.result_of(builder, operation, left, right)
@@ -93,5 +105,6 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [(value.stored, value.view.elements) for value in operation.inputs],
         target,
         body,
+        tables=[("float32", table.array.size) for table in tables],
     )
-    return [KernelCall(kernel, (*operation.inputs, output), 1, launch=launch)]
+    return [KernelCall(kernel, (*operation.inputs, *tables, output), 1, launch=launch)]

@@ -14,6 +14,11 @@ def load_vector(buffer: Buffer, index: Expr, lanes: int) -> Expr:
     """
     if buffer.dtype.element in HALVES:
         return load_half(buffer, index, lanes)
+    return load_as_stored(buffer, index, lanes)
+
+
+def load_as_stored(buffer: Buffer, index: Expr, lanes: int) -> Expr:
+    """The same without any conversion: float16 then needs a device that computes in it."""
     if lanes == 1:
         return load(buffer, index)
     place = pointer_to(buffer, index)

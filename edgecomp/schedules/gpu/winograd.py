@@ -23,6 +23,7 @@ from edgecomp.schedules.cpu.winograd_tiles import image_tiles
 from edgecomp.schedules.gpu import convolution
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.product_kernel import emit_product
+from edgecomp.schedules.gpu.shared_kernel import choose_shared_tile, emit_shared_product
 from edgecomp.schedules.gpu.winograd_price import choose_outputs
 from edgecomp.schedules.gpu.winograd_transforms import emit_outputs, emit_tiles
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -70,7 +71,9 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> list[Kernel
     )
     # [places, C, M] to a row for each column of each group.
     weights = transform_weights(weight.constant, matrices).transpose(0, 2, 1)
-    made = emit_product(
+    tile = choose_shared_tile(product, gpu_of(target))
+    make = emit_product if tile is None else emit_shared_product
+    made = make(
         "winograd_products",
         product,
         float_epilogue(None, None),

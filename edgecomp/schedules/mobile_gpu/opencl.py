@@ -11,6 +11,7 @@ import edgecomp.tvm_import  # noqa: F401  # isort: skip
 from tvm import tirx  # isort: skip
 
 _NAMES = {
+    "float16": "half",
     "float32": "float",
     "int32": "int",
     "uint32": "uint",

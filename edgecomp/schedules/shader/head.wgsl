@@ -18,6 +18,21 @@ fn ec_pack16(v: vec4<u32>) -> vec2<u32> {
   return (v.xz & vec2<u32>(65535u)) | (v.yw << vec2<u32>(16u));
 }
 
+// The nearest float of 16 bits, halves to even, as a float of 32: WGSL's own conversion may take
+// either neighbour. Below 2^-14 the bits of a sum with 0.5 count steps of 2^-24.
+fn ec_half4(x: vec4<f32>) -> vec4<f32> {
+  let sign = bitcast<vec4<u32>>(x) & vec4<u32>(0x80000000u);
+  let size = bitcast<vec4<u32>>(x) ^ sign;
+  let even = (size >> vec4<u32>(13u)) & vec4<u32>(1u);
+  let normal = (size + vec4<u32>(0xfffu) + even) & vec4<u32>(0xffffe000u);
+  let steps = bitcast<vec4<u32>>(bitcast<vec4<f32>>(size) + vec4<f32>(0.5f)) - vec4<u32>(0x3f000000u);
+  let small = bitcast<vec4<u32>>(vec4<f32>(steps) * vec4<f32>(5.9604644775390625e-8f));
+  let finite = select(normal, small, size < vec4<u32>(0x38800000u));
+  let large = select(finite, vec4<u32>(0x7f800000u), finite > vec4<u32>(0x477fe000u));
+  let any = select(large, vec4<u32>(0x7fc00000u), size > vec4<u32>(0x7f800000u));
+  return bitcast<vec4<f32>>(any | sign);
+}
+
 // Division that rounds down.
 fn ec_floordiv(a: i32, b: i32) -> i32 {
   let q = a / b;

@@ -74,6 +74,14 @@ def metal_text(kernel: Kernel) -> str:
     return written(_MetalWriter(kernel.symbol), kernel)
 
 
+def stored_parameters(kernel: Kernel) -> tuple[bool, ...]:
+    """For each parameter whether the kernel stores to it."""
+    assert kernel.record is not None
+    writer = _MetalWriter(kernel.symbol)
+    written(writer, kernel)
+    return tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
+
+
 class _MetalWriter(TextWriter):
     """One kernel on its way."""
 
@@ -106,6 +114,7 @@ class _MetalWriter(TextWriter):
         self, record: tuple[Any, ...], name: str, dtype: Dtype, elements: int, *, shared: bool
     ) -> None:
         """In threadgroup memory where it is shared."""
+        del record
         place = "threadgroup " if shared else ""
         self.emit(f"{place}{self.type_name(dtype)} {name}[{elements}];")
 
@@ -177,7 +186,9 @@ class _MetalWriter(TextWriter):
         if name == "mad24":
             return f"({given[0]} * {given[1]} + {given[2]})"
         if name == "sigmoid":
-            one = self.converted(Text(self.constant(1, dtype.with_lanes(1)), dtype.with_lanes(1)), dtype)
+            one = self.converted(
+                Text(self.constant(1, dtype.with_lanes(1)), dtype.with_lanes(1)), dtype
+            )
             return f"({one} / ({one} + precise::exp(-{given[0]})))"
         if name in _PRECISE and dtype.element == "float32":
             return f"precise::{name}({given[0]})"
@@ -187,7 +198,7 @@ class _MetalWriter(TextWriter):
         """Metal's own."""
         return f"as_type<{self.type_name(dtype)}>({x.text})"
 
-    def select(self, condition: Text, chosen: str, other: str, dtype: Dtype) -> str:
+    def select(self, condition: Text, chosen: str, other: str) -> str:
         """By C's operator, lane by lane by Metal's function."""
         if condition.dtype.lanes == 1:
             return f"({condition.text} ? {chosen} : {other})"
@@ -215,7 +226,9 @@ class _MetalWriter(TextWriter):
             return f"{place}[{index}] = {value.text};"
         name = self.type_name(value.dtype)
         packed = name if aligned else f"packed_{name}"
-        return f"*({self._space(buffer)}{packed} *)({place} + {index}) = {packed}({value.text});"
+        return (
+            f"*({self._space(buffer)}{packed} *)({place} + {index}) = {packed}({value.text});"
+        )
 
     def _space(self, buffer: Any) -> str:
         if buffer[0] == "decl_buffer":

@@ -24,6 +24,7 @@ from edgecomp.schedules.shader.writer import NoTextError, Text, TextWriter, writ
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
 _WORD_BITS, _WIDE_BITS = 32, 64
+_LANES = 4
 _NAMES = {"nearbyint": "round", "mad": "fma"}
 
 
@@ -32,21 +33,16 @@ class Use:
     """A kernel as calls use it.
 
     Attributes:
+        entry: name of the entry point.
         symbol: of the kernel.
         bindings: number of the binding of each parameter; those that are one tensor share one.
         read_only: numbers of bindings to memory that no kernel of the dispatch writes.
     """
 
+    entry: str
     symbol: str
     bindings: tuple[int, ...]
-    read_only: frozenset[int] = dataclasses.field(default=frozenset(), compare=False)
-
-    @property
-    def entry(self) -> str:
-        """Name of the entry point."""
-        if self.bindings == tuple(range(len(self.bindings))):
-            return self.symbol
-        return f"{self.symbol}_{''.join(f'{number:x}' for number in self.bindings)}"
+    read_only: tuple[int, ...] = ()
 
 
 @functools.cache
@@ -66,7 +62,8 @@ def wgsl_source(kernels: Sequence[Kernel], uses: Iterable[Use]) -> str:
 def plain_use(kernel: Kernel) -> Use:
     """Every parameter by itself, all of them written."""
     assert kernel.record is not None
-    return Use(kernel.symbol, tuple(range(len(kernel.record.record[1]))))
+    symbol = kernel.symbol
+    return Use(symbol, symbol, tuple(range(len(kernel.record.record[1]))))
 
 
 def wgsl_text(kernel: Kernel, use: Use | None = None) -> str:
@@ -107,6 +104,7 @@ class _WgslWriter(TextWriter):
         """The text of a PrimFunc."""
         for parameter, number in zip(record[1], self._use.bindings, strict=True):
             element = dtype_of(parameter[2])
+            _element(element)  # refuses what WGSL lacks
             storage = self._storages.get(number)
             if storage is None:
                 name = f"{parameter[1]}_{self._suffix}"
@@ -123,10 +121,8 @@ class _WgslWriter(TextWriter):
         lines = []
         for number, storage in sorted(self._storages.items()):
             mode = "read" if number in self._use.read_only else "read_write"
-            lines += [
-                f"@group(0) @binding({number}) "
-                f"var<storage, {mode}> {storage.name}: {storage.declared_type()};"
-            ]
+            declared = f"{storage.name}: {storage.declared_type()}"
+            lines.append(f"@group(0) @binding({number}) var<storage, {mode}> {declared};")
         for storage in self._storages.values():
             lines += storage.helper_texts()
         x, y, z = self._sizes.values()
@@ -209,6 +205,8 @@ class _WgslWriter(TextWriter):
             zero = zero if source.lanes == 1 else f"{self.type_name(source)}({zero})"
             return f"({x.text} != {zero})"
         text = x.text
+        if dtype.element == "float16" and source.element == "float32":
+            return _narrowed(text, dtype)
         if _element(source) != _element(dtype):
             text = f"{self.type_name(dtype)}({text})"
         return text if _holds(dtype, source) else self._wrapped(text, dtype)
@@ -296,7 +294,7 @@ class _WgslWriter(TextWriter):
             raise NoTextError(f"the bits of {x.dtype} as {dtype}")
         return f"bitcast<{self.type_name(dtype)}>({x.text})"
 
-    def select(self, condition: Text, chosen: str, other: str, dtype: Dtype) -> str:
+    def select(self, condition: Text, chosen: str, other: str) -> str:
         """WGSL's function."""
         return f"select({other}, {chosen}, {condition.text})"
 
@@ -371,6 +369,15 @@ def _holds(dtype: Dtype, source: Dtype) -> bool:
     if signed == was_signed:
         return dtype.bits >= source.bits
     return signed and dtype.bits > source.bits
+
+
+def _narrowed(text: str, dtype: Dtype) -> str:
+    """float32 to float16, rounded to nearest even."""
+    if dtype.lanes == 1:
+        return f"f16(ec_half4(vec4<f32>({text})).x)"
+    if dtype.lanes != _LANES:
+        raise NoTextError(f"{dtype} of float32")
+    return f"vec4<f16>(ec_half4({text}))"
 
 
 def _wide_comparison(left: str, operator: str, right: str) -> str:

@@ -142,7 +142,9 @@ class Storage:
             if bits == 8:
                 return self._store_word(place, f"ec_pack8({value})")
             second = self._store_word(f"(({index}) >> 1u) + 1", "w.y")
-            return f"{{ let w = ec_pack16({value}); {self._store_word(place, 'w.x')} {second} }}"
+            return (
+                f"{{ let w = ec_pack16({value}); {self._store_word(place, 'w.x')} {second} }}"
+            )
         self._stores_parts = True
         self._helpers.add("store")
         if lanes == 1:

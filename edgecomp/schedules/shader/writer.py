@@ -161,6 +161,10 @@ class TextWriter(abc.ABC):
     def broadcast(self, x: Text, lanes: int) -> str:
         """A scalar in every lane."""
 
+    def vector(self, lanes: list[str], dtype: Dtype) -> str:
+        """Of scalars."""
+        return f"{self.type_name(dtype)}({', '.join(lanes)})"
+
     @abc.abstractmethod
     def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
         """``base``, ``base + stride`` and so on."""
@@ -190,7 +194,7 @@ class TextWriter(abc.ABC):
         """The same bits as another type."""
 
     @abc.abstractmethod
-    def select(self, condition: Text, chosen: str, other: str, dtype: Dtype) -> str:
+    def select(self, condition: Text, chosen: str, other: str) -> str:
         """One of two values."""
 
     @abc.abstractmethod
@@ -278,8 +282,13 @@ class TextWriter(abc.ABC):
         self.emit(self.barrier())
 
     def _evaluate(self, value: Any) -> None:
-        if type(value) is tuple and value[0] != "const":
-            raise NoTextError(f"a call of {value[0]} for its effect")
+        if type(value) is not tuple or value[0] == "const":
+            return
+        if value[0] != "call_extern" or not value[2].startswith("vstore_half"):
+            raise NoTextError(f"call of {value[0]} for its effect")
+        _, _, _, given, _, (_, (_, buffer, index)) = value
+        lanes = self.expression(given).dtype.lanes
+        self._store(buffer, given, index if lanes == 1 else ("Ramp", index, 1, lanes))
 
     # Expressions.
 
@@ -387,11 +396,15 @@ class TextWriter(abc.ABC):
 
     def _select(self, condition: Any, chosen: Any, other: Any) -> Text:
         a, b, dtype = self._alike(chosen, other)
-        return Text(self.select(self.expression(condition), a, b, dtype), dtype)
+        return Text(self.select(self.expression(condition), a, b), dtype)
 
     def _shuffle(self, vectors: list[Any], indices: list[Any]) -> Text:
+        if all(self.expression(v).dtype.lanes == 1 for v in vectors) and len(vectors) > 1:
+            given = [self.expression(vectors[index]) for index in indices]
+            dtype = given[0].dtype.with_lanes(len(given))
+            return Text(self.vector([x.text for x in given], dtype), dtype)
         if len(vectors) != 1 or len(indices) != 1:
-            raise NoTextError("a vector of lanes of others")
+            raise NoTextError("vector of lanes of others")
         x = self.expression(vectors[0])
         return Text(self.lane(x, self.expression(indices[0]).text), x.dtype.with_lanes(1))
 
@@ -423,7 +436,9 @@ class TextWriter(abc.ABC):
         kind = dtype_of(dtype)
         if name.startswith("vload"):
             _, (_, (_, buffer, index)) = arguments
-            return self._load_lanes(buffer, index, kind.lanes)
+            loaded = self._load_lanes(buffer, index, kind.lanes)
+            # A float of 16 bits becomes one of 32 by vload_half.
+            return Text(self.converted(loaded, kind), kind)
         if name not in FUNCTIONS | CALLS:
             raise NoTextError(f"function {name}")
         given = [self.expression(argument) for argument in arguments]

@@ -7,14 +7,20 @@
 #include "platform/cpu_features.h"
 
 static const struct {
-  char name[12];
+  char name[16];
   uint32_t bit;
 } known_features[] = {
-    {"avx2", EC_CPU_AVX2},       {"fma", EC_CPU_FMA},
-    {"avx512", EC_CPU_AVX512},   {"avx512vnni", EC_CPU_AVX512VNNI},
-    {"avxvnni", EC_CPU_AVXVNNI}, {"neon", EC_CPU_NEON},
-    {"vfp4", EC_CPU_VFP4},       {"fp16", EC_CPU_FP16},
-    {"dotprod", EC_CPU_DOTPROD}, {"i8mm", EC_CPU_I8MM},
+    {"avx2", EC_CPU_AVX2},
+    {"fma", EC_CPU_FMA},
+    {"avx512", EC_CPU_AVX512},
+    {"avx512vnni", EC_CPU_AVX512VNNI},
+    {"avxvnni", EC_CPU_AVXVNNI},
+    {"neon", EC_CPU_NEON},
+    {"vfp4", EC_CPU_VFP4},
+    {"fp16", EC_CPU_FP16},
+    {"dotprod", EC_CPU_DOTPROD},
+    {"i8mm", EC_CPU_I8MM},
+    {"avx512vpopcntdq", EC_CPU_AVX512VPOPCNTDQ},
 };
 
 /* Bit of a feature, 0 when there is none of that name. */

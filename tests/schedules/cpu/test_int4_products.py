@@ -13,6 +13,7 @@ from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import convolution, matrix_multiply
 from edgecomp.schedules.cpu.int4_code import scaled
+from edgecomp.schedules.cpu.int4_groups import divided, holds_groups
 
 CASES = (
     Conv(c=1, m=1, h=1, w=1, finish="requantize"),
@@ -51,6 +52,46 @@ def test_matrix_product(rows, target):
         matrix_multiply, product, {values[x]: buffers[x].reshape(-1)}, target, slices=2
     )
     np.testing.assert_array_equal(found.transpose(0, 3, 1, 2), expected)
+
+
+@pytest.mark.parametrize("target", [*HOSTS, A76, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("rows", [1, 13])
+def test_groups_of_weights_times_whole_numbers(rows, target):
+    rng = np.random.default_rng(6)
+    case = Conv(c=160, m=75, h=1, w=rows, finish="requantize")
+    operation, buffers, _ = make_integer(case, target, rng, 4)
+    weight = operation.inputs[1]
+    multiples = rng.integers(1, 16, (75, 5)).repeat(32, axis=1)
+    grouped = (rng.integers(-8, 8, (75, 160)) * multiples).astype(np.int8)
+    grouped[3, 32:64] = 0
+    weight.constant = grouped.reshape(weight.constant.shape)
+    finish = operation.kind.finish
+    finish = dataclasses.replace(finish, multiplier=finish.multiplier / np.float32(16))
+    operation.kind = dataclasses.replace(operation.kind, finish=finish)
+    wide = dataclasses.replace(operation.kind, weight_bits=8)
+    wanted = run(
+        convolution, Operation(wide, operation.inputs, operation.outputs), buffers, target
+    )[0]
+    product, values = as_matrix_multiply(operation)
+    (call,) = matrix_multiply.emit(product, target)
+    vnni = target.core.isa == "x86_64" and (target.has("avx512vnni") or target.has("avxvnni"))
+    assert ("int4_groups" in call.kernel.symbol) is vnni
+    x = operation.inputs[0]
+    found, _ = run(
+        matrix_multiply, product, {values[x]: buffers[x].reshape(-1)}, target, slices=2
+    )
+    np.testing.assert_array_equal(found.transpose(0, 3, 1, 2), wanted)
+    assert len(np.unique(found)) > 8
+
+
+def test_multiples_are_found(rng):
+    weight = (rng.integers(-8, 8, (40, 64)) * rng.integers(1, 16, (40, 1))).astype(np.int8)
+    numbers, multiples = divided(weight)
+    assert numbers.min() >= -8
+    assert numbers.max() <= 7
+    np.testing.assert_array_equal(numbers * multiples.repeat(32, axis=1).astype(int), weight)
+    weight[5, :2] = 119, 120
+    assert not holds_groups(weight)
 
 
 def test_memory_holds_half_a_byte_for_each():

@@ -12,9 +12,9 @@ from helpers.kernels import fill, read
 from edgecomp.device.load import load_target
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
+from edgecomp.schedules.cpu import matrix_multiply
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.cuda.tensor_kernel import choose_warp_tile, words_at_once
-from edgecomp.schedules.cpu import matrix_multiply
 
 TARGET = dataclasses.replace(load_target("cuda-sm90"), tf32=True)
 HALVES = ("float16", "bfloat16")
@@ -44,7 +44,9 @@ def operation_of(rows, depth, columns, dtype, rng):
         Value("b", bias.shape, "float32", constant=bias),
     ]
     operation = Operation(MatrixMultiply(), values, [Value("y", (rows, columns), "float32")])
-    want = rounded(x, dtype).astype(np.float64) @ rounded(weight.astype(np.float32), dtype) + bias
+    want = (
+        rounded(x, dtype).astype(np.float64) @ rounded(weight.astype(np.float32), dtype) + bias
+    )
     return operation, x, want
 
 
@@ -94,7 +96,9 @@ def test_convolutions(case):
     found, flat = run(tensor_product, operation, buffers, TARGET)
     assert found.dtype == np.float16
     # Inputs and results are rounded to 11 bits.
-    np.testing.assert_allclose(found.astype(float), want, rtol=0, atol=2e-3 * np.abs(want).max())
+    np.testing.assert_allclose(
+        found.astype(float), want, rtol=0, atol=2e-3 * np.abs(want).max()
+    )
     assert halo_untouched(operation.output, flat)
 
 
@@ -110,6 +114,17 @@ def test_convolutions(case):
 def test_refusals(depth, dtype, target, reason, rng):
     operation, _, _ = operation_of(16, depth, 8, dtype, rng)
     assert reason in tensor_product.match(operation, target)
+
+
+def test_tf32_of_narrow_weights(rng):
+    operation, x, _ = operation_of(9, 24, 8, "float32", rng)
+    weight = operation.inputs[1].constant.astype(ml_dtypes.bfloat16)
+    operation.inputs[1] = Value("w", weight.shape, "bfloat16", constant=weight)
+    want = rounded(x, "float32").astype(np.float64) @ weight.astype(np.float64)
+    want += operation.inputs[2].constant
+    assert tensor_product.match(operation, TARGET) == ""
+    found, _ = run(tensor_product, operation, {operation.inputs[0]: x.reshape(-1)}, TARGET)
+    np.testing.assert_allclose(found, want, rtol=0, atol=TOLERANCE * np.abs(want).max())
 
 
 def test_infinite_weights_are_refused(rng):

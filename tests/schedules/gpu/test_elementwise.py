@@ -118,6 +118,8 @@ def test_others(rng):
     pairs.append((of("Where", [truths[0], x, y], "float32"), [truths[0], x, y]))
     wanted.append(np.where(truths[0], x, y))
     for source, result in (("float32", "int32"), ("int64", "float32"), ("bool", "float32")):
+        if source == "int64" and current_target().gpu.api == "webgpu":
+            continue  # WGSL has no such type: the operation is not claimed
         a = (rng.standard_normal((9, 5)) * 9).astype(source)
         pairs.append((of("Cast", [a], result), [a]))
         wanted.append(a.astype(result))

@@ -3,8 +3,8 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import gpu
 from helpers.dense import Conv, make_float
-from helpers.gpu import compute
 from helpers.kernels import read
 
 from edgecomp.plan.operations import (
@@ -140,9 +140,7 @@ CASES = {
     "batch": batched(transpose_b=False),
     "batch-transposed": batched(transpose_b=True),
     "softmax": simple(softmax, Softmax(1), (3, 37)),
-    "norm": simple(
-        layer_norm, LayerNorm(1, 1e-5), (3, 37), more=(("s", (37,)), ("b", (37,)))
-    ),
+    "norm": simple(layer_norm, LayerNorm(1, 1e-5), (3, 37), more=(("s", (37,)), ("b", (37,)))),
     "maximum": simple(
         pool,
         Pool(maximum=True, window=(2, 2), strides=(2, 2)),
@@ -167,25 +165,35 @@ CASES = {
 }
 
 
-#: bfloat16 goes the same ways: where it is loaded and stored in each way.
-BFLOAT16 = ("bfloat16-weights", "chain", "softmax", "copy")
+#: bfloat16 goes the same ways, and other texts are written of the same records: where values are
+#: loaded and stored in each way.
+SOME = ("narrow-weights", "chain", "softmax", "copy")
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"),
-    [(name, "float16") for name in CASES] + [(name, "bfloat16") for name in BFLOAT16],
+    ("gpu_api", "name", "dtype"),
+    [
+        *(("opencl", name, "float16") for name in CASES),
+        *(("opencl", name, "bfloat16") for name in ("bfloat16-weights", *SOME[1:])),
+        *(("cuda", name, "float16") for name in SOME),
+        *(("cuda", name, "bfloat16") for name in SOME[1:3]),
+        *(("metal", name, "float16") for name in SOME),
+    ],
+    indirect=["gpu_api"],
 )
-def test_rounded_once(name, dtype, rng):
+def test_rounded_once(gpu_api, name, dtype, rng):
     half = np.dtype(getattr(ml_dtypes, dtype, dtype))
     schedule, operation, arrays = CASES[name](rng)
     arrays = [a if a.dtype.kind == "i" else a.astype(half).astype(np.float32) for a in arrays]
-    want = compute(schedule, operation, arrays)
+    want = gpu.compute(schedule, operation, arrays)
     for narrow in (operation.output, *operation.inputs):
         if narrow.dtype == "float32" and narrow.constant is None:
             narrow.storage = dtype
-    found = compute(schedule, operation, arrays)
+    found = gpu.compute(schedule, operation, arrays)
     assert found.dtype == half
-    np.testing.assert_array_equal(found.astype(np.float32), want.astype(half).astype(np.float32))
+    np.testing.assert_array_equal(
+        found.astype(np.float32), want.astype(half).astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,9 +205,9 @@ def test_at_the_edges_of_the_model(name, side, rng):
     arrays = [
         a if a.dtype.kind == "i" else a.astype(np.float16).astype(np.float32) for a in arrays
     ]
-    want = compute(schedule, operation, arrays)
+    want = gpu.compute(schedule, operation, arrays)
     if side == "x":
         operation.inputs[0].storage = "float16"
     else:
         operation.output.storage, want = "float16", want.astype(np.float16)
-    np.testing.assert_array_equal(compute(schedule, operation, arrays), want)
+    np.testing.assert_array_equal(gpu.compute(schedule, operation, arrays), want)

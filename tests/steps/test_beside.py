@@ -74,6 +74,26 @@ def test_side_by_side(rng, samples, tmp_path, target):
     np.testing.assert_allclose(results[name], expected[name], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "precision", ["bf16", "fp8", "log2", "w2a16", "w8a8-dynamic", "w4a8-dynamic"]
+)
+def test_a_layer_has_any_precision(rng, samples, tmp_path, precision):
+    """Beside integer layers, from a recipe to kernels; 2 bits lose most."""
+    model = perceptron(rng)
+    (name,) = (value.name for value in model.graph.outputs)
+    real = run_with_onnxruntime(model, samples[0])[name]
+    path = recipe_file(tmp_path, b=precision, d=precision)
+    mixed = api.quantize(model.clone(), samples, options=QuantizeOptions(recipe=path))
+    wanted = run_with_onnxruntime(mixed, samples[0])[name]
+    noise = ((wanted - real) ** 2).sum() / (real**2).sum()
+    assert noise < (0.2 if "2" in precision or precision == "log2" else 0.02)
+    if reason := reason_not_runnable(AVX2):
+        pytest.skip(reason)
+    found = PlanRunner(lower(mixed, AVX2, name="mixed").plan).run(samples[0])[name]
+    # What lies between two stored numbers may become either.
+    assert ((found - wanted) ** 2).sum() < 1e-3 * (real**2).sum()
+
+
 def run_with_onnxruntime(model, feeds):
     return Runner(model)(feeds)
 

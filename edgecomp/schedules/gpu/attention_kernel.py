@@ -1,0 +1,341 @@
+"""The kernel of an attention: a group of work items for a tile of rows of one batch."""
+
+import dataclasses
+import math as python_math
+from collections.abc import Callable
+
+from edgecomp.device.target import Gpu, Target
+from edgecomp.plan.operations import Attention, Operation
+from edgecomp.plan.values import Value, View
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
+from edgecomp.schedules.cpu import math
+from edgecomp.schedules.cpu.elementwise import immediate
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.cpu.operand import Operand
+from edgecomp.schedules.cpu.small_types import memory_dtype
+from edgecomp.schedules.cpu.vectors import typed
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.elementwise import emit_steps, operand_of
+from edgecomp.schedules.gpu.places import LANES, gpu_of
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+
+_MOST_ROWS = 8
+_FLOAT_BYTES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionTile:
+    """What a group has.
+
+    Attributes:
+        rows: of q, a power of two.
+        items: work items.
+        keys_at_once: of one work item.
+        stride: floats of local memory between rows of scores.
+        joined_rows: rows whose shares are joined at once.
+    """
+
+    rows: int
+    items: int
+    keys_at_once: int
+    stride: int
+    joined_rows: int
+
+    @property
+    def row_items(self) -> int:
+        """Work items for the softmax of a row."""
+        return self.items // self.rows
+
+
+def choose_tile(batch: int, rows: int, keys: int, gpu: Gpu) -> AttentionTile | None:
+    """As many rows as local memory holds scores of, fewer where too few groups run.
+
+    None where memory holds those of one row only, though there are more.
+    """
+    found = None
+    most = 1 << min(_MOST_ROWS, rows).bit_length() - 1
+    for count in (n for n in (8, 4, 2, 1) if n <= most):
+        tile = _tile_of(count, keys, gpu)
+        if tile is None or (count == 1 and rows > 1):
+            continue
+        found = found if found is not None and count == 1 else tile
+        if batch * -(-rows // count) * tile.items >= gpu.busy_items:
+            break
+    return found
+
+
+def _tile_of(rows: int, keys: int, gpu: Gpu) -> AttentionTile | None:
+    items = gpu.group_items
+    at_once = min(2, -(-keys // items))
+    # Rows lie a few banks apart, so that work items of several rows read different ones.
+    stride = -(-keys // (items * at_once)) * items * at_once + items // rows
+    floats = gpu.local_memory_bytes // _FLOAT_BYTES - rows * stride - items - rows
+    joined = min(rows, floats // (items * LANES))
+    return AttentionTile(rows, items, at_once, stride, joined) if joined > 0 else None
+
+
+class AttentionKernel:
+    """One kernel in the making."""
+
+    def __init__(self, operation: Operation, target: Target) -> None:
+        kind, gpu = operation.kind, gpu_of(target)
+        assert isinstance(kind, Attention)
+        self.kind, self.operation = kind, operation
+        *self.batch, self.rows, self.depth = kind.q.shape
+        self.keys, self.columns = kind.v.shape[-2:]
+        batch = python_math.prod(self.batch)
+        tile = choose_tile(batch, self.rows, self.keys, gpu)
+        assert tile is not None
+        self.tile = tile
+        self.row_tiles = -(-self.rows // tile.rows)
+        self.builder = GridBuilder((batch * self.row_tiles, 1, 1), (tile.items, 1, 1))
+        extras = [v for v in operation.inputs[3:] if v.constant is None or v.elements > 1]
+        #: Operands of the kernel, each once.
+        self.inputs = list(dict.fromkeys([*operation.inputs[:3], *extras]))
+        made = {
+            value: self.builder.pointer(
+                f"x{number}", value.storage or memory_dtype(value.dtype), value.view.elements
+            )
+            for number, value in enumerate(self.inputs)
+        }
+        self.q, self.k, self.v = (made[value] for value in operation.inputs[:3])
+        self.extras = {value: made[value] for value in extras}
+        self.y = self.builder.pointer(
+            "y", operation.output.stored, operation.output.view.elements
+        )
+
+    def emit(self) -> None:
+        """All statements."""
+        builder, tile = self.builder, self.tile
+        indices = unravel(builder, builder.group(0), [*self.batch, self.row_tiles])
+        self.indices = indices[:-1]
+        first = indices[-1] * tile.rows
+        if self.rows % tile.rows:
+            first = tirx.Min(first, tirx.const(self.rows - tile.rows, "int32"))
+        self.first = builder.let("first", first)
+        self.item = builder.item(0)
+        self.scores = builder.shared_array("scores", "float32", tile.rows * tile.stride)
+        self.parts = builder.shared_array("parts", "float32", tile.items)
+        self.factors = builder.shared_array("factors", "float32", tile.rows)
+        self._score()
+        builder.barrier()
+        self._soften()
+        self._sum()
+
+    def _start(self, name: str, view: View) -> Expr:
+        """Place of the batch's element at row 0, column 0."""
+        at: Expr = view.offset
+        for index, stride in zip(self.indices, view.strides[:-2], strict=True):
+            at = at + index * stride
+        return self.builder.let(name, at)
+
+    def _score(self) -> None:
+        """Scores of all keys: of several at once each work item."""
+        builder, tile, kind = self.builder, self.tile, self.kind
+        q_at = self._start("q_start", kind.q)
+        q_at = builder.let("q_at", q_at + self.first * kind.q.strides[-2])
+        k_at = self._start("k_start", kind.k)
+        extra_ats = {
+            value: self._start("extra", value.view.broadcast_to(self._scores_shape))
+            for value in self.extras
+        }
+        at_once = tile.keys_at_once
+        sums = builder.array("sums", "float32", tile.rows * at_once)
+        with builder.loop("c", 0, -(-self.keys // (tile.items * at_once))) as c:
+            keys = [
+                builder.let("key", (c * at_once + j) * tile.items + self.item)
+                for j in range(at_once)
+            ]
+            last = tirx.const(self.keys - 1, "int32")
+            inside = [builder.let("inside", tirx.Min(key, last)) for key in keys]
+            k_ats = [builder.let("k_at", k_at + key * kind.k.strides[-2]) for key in inside]
+            for index in range(tile.rows * at_once):
+                builder.store(sums, tirx.const(index, "int32"), constant(0.0, "float32"))
+            whole, rest = divmod(self.depth, LANES)
+            if whole:
+                with builder.loop("k", 0, whole) as k:
+                    moved = [builder.let("k_moved", at + k * LANES) for at in k_ats]
+                    self._dots(sums, builder.let("q_moved", q_at + k * LANES), moved, LANES)
+            for k in range(whole * LANES, whole * LANES + rest):
+                self._dots(sums, q_at + k, [at + k for at in k_ats], 1)
+            for row in range(tile.rows):
+                for j, key in enumerate(keys):
+                    total = load(sums, tirx.const(row * at_once + j, "int32"))
+                    score = self._stepped(
+                        total * constant(kind.alpha, "float32"), row, inside[j], extra_ats
+                    )
+                    builder.store(self.scores, key + row * tile.stride, score)
+
+    @property
+    def _scores_shape(self) -> tuple[int, ...]:
+        return (*self.batch, self.rows, self.keys)
+
+    def _dots(self, sums: Buffer, q_at: Expr, k_ats: list[Expr], count: int) -> None:
+        """``count`` neighbours along K of each row and each key."""
+        builder, dtype = self.builder, typed("float32", count)
+        keys = [builder.let("k_part", load_vector(self.k, at, count), dtype) for at in k_ats]
+        for row in range(self.tile.rows):
+            place = q_at + row * self.kind.q.strides[-2]
+            q = builder.let("q_part", load_vector(self.q, place, count), dtype)
+            for j, key in enumerate(keys):
+                index = tirx.const(row * len(keys) + j, "int32")
+                both = (
+                    q * key if count == 1 else tirx.call_pure_extern("float32", "dot", q, key)
+                )
+                builder.store(sums, index, load(sums, index) + both)
+
+    def _stepped(self, score: Expr, row: int, key: Expr, extra_ats: dict[Value, Expr]) -> Expr:
+        """A score behind the steps."""
+        builder = self.builder
+        if not self.kind.steps:
+            return score
+        chain = [Operand(builder.let("score", score, "float32"), "float32")]
+        for value in self.operation.inputs[3:]:
+            if value not in self.extras:
+                chain.append(immediate(value, 1))
+                continue
+            strides = value.view.broadcast_to(self._scores_shape).strides[-2:]
+            at = extra_ats[value] + (self.first + row) * strides[0] + key * strides[1]
+            loaded = load_vector(self.extras[value], at, 1)
+            chain.append(operand_of(builder, value, loaded, 1))
+        return emit_steps(builder, self.kind.steps, chain, 1).value
+
+    def _soften(self) -> None:
+        """Exponentials in the place of scores, and a factor for each row."""
+        builder, tile = self.builder, self.tile
+        share = tile.row_items
+        row = builder.let("row", tirx.truncdiv(self.item, share))
+        part = builder.let("part", self.item - row * share)
+        base = builder.let("base", row * tile.stride)
+        own, zero = builder.array("own", "float32", 1), tirx.const(0, "int32")
+
+        def walk(body: Callable[[Expr], None]) -> None:
+            with builder.loop("i", 0, -(-self.keys // share)) as i:
+                key = builder.let("at", i * share + part)
+                with builder.condition(None if self.keys % share == 0 else key < self.keys):
+                    body(base + key)
+
+        def fold(name: str, combine: Callable[[Expr, Expr], Expr]) -> Expr:
+            """One result of a row's work items, for all of them."""
+            builder.store(self.parts, self.item, load(own, zero))
+            builder.barrier()
+            half = share // 2
+            while half:
+                with builder.condition(part < half):
+                    both = combine(
+                        load(self.parts, self.item), load(self.parts, self.item + half)
+                    )
+                    builder.store(self.parts, self.item, both)
+                builder.barrier()
+                half //= 2
+            return builder.let(name, load(self.parts, self.item - part), "float32")
+
+        builder.store(own, zero, constant(float("-inf"), "float32"))
+        walk(
+            lambda at: builder.store(
+                own, zero, tirx.max(load(own, zero), load(self.scores, at))
+            )
+        )
+        peak = fold("peak", tirx.max)
+        builder.barrier()
+        builder.store(own, zero, constant(0.0, "float32"))
+
+        def exponential(at: Expr) -> None:
+            moved = builder.let("moved", load(self.scores, at) - peak, "float32")
+            value = builder.let("weight", math.exp(builder, moved), "float32")
+            builder.store(self.scores, at, value)
+            builder.store(own, zero, load(own, zero) + value)
+
+        walk(exponential)
+        total = fold("total", lambda a, b: a + b)
+        with builder.condition(part < 1):
+            builder.store(self.factors, row, constant(1.0, "float32") / total)
+        builder.barrier()
+
+    def _sum(self) -> None:
+        """Rows of the result: vectors of columns side by side, keys in shares."""
+        builder, tile, kind = self.builder, self.tile, self.kind
+        lanes = LANES if self.columns % LANES == 0 else 1
+        blocks = self.columns // lanes
+        across = min(tile.items, 1 << (blocks - 1).bit_length())
+        shares = tile.items // across
+        share = builder.let("share", tirx.truncdiv(self.item, across))
+        beside = builder.let("beside", self.item - share * across)
+        v_at, y_at = self._start("v_start", kind.v), self._start("y_start", kind.y)
+        y_at = builder.let("y_at", y_at + self.first * kind.y.strides[-2])
+        dtype = typed("float32", lanes)
+        totals = builder.array("totals", dtype, tile.rows)
+        joined = (
+            builder.shared_array("joined", dtype, tile.joined_rows * tile.items)
+            if shares > 1
+            else None
+        )
+        for group in range(-(-blocks // across)):
+            block = builder.let("block", beside + group * across)
+            inside = tirx.Min(block, tirx.const(blocks - 1, "int32"))
+            column = builder.let("column", inside * lanes)
+            for row in range(tile.rows):
+                builder.store(
+                    totals, tirx.const(row, "int32"), constant(0.0, "float32", lanes)
+                )
+            self._accumulate(totals, v_at + column, share, shares, lanes)
+            for first in range(0, tile.rows, tile.joined_rows):
+                rows = range(first, min(first + tile.joined_rows, tile.rows))
+                if joined is not None:
+                    builder.barrier()  # what was joined before is read
+                    for row in rows:
+                        place = self.item + (row - first) * tile.items
+                        builder.store(joined, place, load(totals, tirx.const(row, "int32")))
+                    builder.barrier()
+                for row in rows:
+                    index = tirx.const(row, "int32")
+                    test = block < blocks
+                    if joined is not None:
+                        test = tirx.And(test, tirx.EQ(share, row % shares))
+                    with builder.condition(test):
+                        if joined is not None:
+                            self._join(
+                                joined, totals, row, row - first, beside, across, shares
+                            )
+                        factor = load(self.factors, index)
+                        value = load(totals, index) * splat(factor, lanes)
+                        at = y_at + (row * kind.y.strides[-2]) + column
+                        store_vector(builder, self.y, at, value, lanes)
+
+    def _accumulate(
+        self, totals: Buffer, v_at: Expr, share: Expr, shares: int, lanes: int
+    ) -> None:
+        """This work item's keys for all rows."""
+        builder, tile, dtype = self.builder, self.tile, typed("float32", lanes)
+        v_at = builder.let("v_at", v_at)
+        with builder.loop("i", 0, -(-self.keys // shares)) as i:
+            key = builder.let("at", i * shares + share)
+            with builder.condition(None if self.keys % shares == 0 else key < self.keys):
+                place = v_at + key * self.kind.v.strides[-2]
+                value = builder.let("value", load_vector(self.v, place, lanes), dtype)
+                for row in range(tile.rows):
+                    index = tirx.const(row, "int32")
+                    weight = splat(load(self.scores, key + row * tile.stride), lanes)
+                    total = tirx.call_pure_extern(
+                        dtype, "mad", weight, value, load(totals, index)
+                    )
+                    builder.store(totals, index, total)
+
+    def _join(
+        self,
+        joined: Buffer,
+        totals: Buffer,
+        row: int,
+        number: int,
+        beside: Expr,
+        across: int,
+        shares: int,
+    ) -> None:
+        """All shares of a row, in their order."""
+        builder, index = self.builder, tirx.const(row, "int32")
+        start = number * self.tile.items
+        builder.store(totals, index, load(joined, beside + start))
+        with builder.loop("other", 1, shares) as other:
+            part = load(joined, beside + other * across + start)
+            builder.store(totals, index, load(totals, index) + part)

@@ -1,0 +1,320 @@
+"""Float products on a GPU whose local memory is fast: a group keeps tiles of both sides there.
+
+    for each place of the window, for so many elements of K:
+        all work items bring x of the group's rows and weights of its columns to local memory
+        for each element of K: rows times columns of one work item, from there
+
+What one work item loads from memory all others of its group use: each element of x is read once
+for the columns of a group, not once for those of a work item. The last tile of rows begins earlier
+instead of being shorter.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from edgecomp.device.target import Gpu, Target
+from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, load, splat
+from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
+from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.columns import store_columns
+from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.gpu.product_kernel import DeviceProduct, device_product
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+
+_FLOATS = f"float32x{LANES}"
+_FLOAT_BYTES = 4
+#: Vectors of columns of a work item, and its rows: the most first.
+_VECTORS, _ROWS = 2, (8, 4)
+#: Work items of a group one below the other.
+_DOWN = 8
+#: Elements of K in local memory: the most first.
+_DEPTHS = (16, 8)
+#: Registers for addresses and loop counters.
+_SPARE_REGISTERS = 8
+#: Floats behind each row of x in local memory, so that work items store to different banks.
+_PADDING = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedTile:
+    """What a group computes.
+
+    Attributes:
+        item_rows: of one work item, which has ``_VECTORS`` vectors of columns.
+        across: work items side by side; there are ``_DOWN`` one below the other.
+        depth: elements of K at once.
+    """
+
+    item_rows: int
+    across: int
+    depth: int
+
+    @property
+    def items(self) -> int:
+        """Work items."""
+        return self.across * _DOWN
+
+    @property
+    def rows(self) -> int:
+        """Of the group."""
+        return self.item_rows * _DOWN
+
+    @property
+    def columns(self) -> int:
+        """Of the group."""
+        return self.across * _VECTORS * LANES
+
+    @property
+    def local_bytes(self) -> int:
+        """Of both tiles."""
+        return _FLOAT_BYTES * self.depth * (self.rows + _PADDING + self.columns)
+
+
+def choose_shared_tile(product: Product, gpu: Gpu) -> SharedTile | None:
+    """The tile for a product; None where local memory is no gain or too few groups would run."""
+    if not gpu.fast_local_memory:
+        return None
+    tile = tile_for(product, gpu)
+    if tile is None or product.columns * 2 <= tile.columns:
+        return None
+    groups = -(-int(product.row_count) // tile.rows) * -(-product.columns // tile.columns)
+    return tile if groups * product.groups * tile.items >= gpu.busy_items else None
+
+
+def tile_for(product: Product, gpu: Gpu) -> SharedTile | None:
+    """The largest tile that a device has room for; None for a product that is smaller."""
+    across, run = gpu.group_items // _DOWN, collapse_depth(product.depth)[-1].size
+    for rows in _ROWS:
+        registers = LANES * _VECTORS * (rows + 1) + rows
+        for depth in _DEPTHS:
+            tile = SharedTile(rows, across, depth)
+            loads = tile.rows * depth // LANES, tile.columns * depth // LANES
+            if (
+                registers <= gpu.registers - _SPARE_REGISTERS
+                and tile.local_bytes <= gpu.local_memory_bytes
+                and run % depth == 0
+                and tile.items % tile.rows == 0
+                and all(count % tile.items == 0 for count in loads)
+                and int(product.row_count) >= tile.rows
+            ):
+                return tile
+    return None
+
+
+class _SharedKernel:
+    """One kernel in the making."""
+
+    def __init__(
+        self, product: Product, epilogue: Epilogue, target: Target, tile: SharedTile
+    ) -> None:
+        self.product, self.epilogue, self.target, self.tile = product, epilogue, target, tile
+        self.rows, self.depth = collapse_rows(product.rows), collapse_depth(product.depth)
+        self.row_count = int(product.row_count)
+        self.blocks = -(-product.columns // tile.columns)
+        self.padded_columns = self.blocks * tile.columns
+        self.depth_elements = int(np.prod([d.size for d in self.depth]))
+        down = -(-self.row_count // tile.rows)
+        self.builder = GridBuilder(
+            (self.blocks * product.groups, down, 1), (tile.across, _DOWN, 1)
+        )
+        pointer = self.builder.pointer
+        constants = product.groups * self.padded_columns
+        self.x = pointer("x", "float32", product.x_elements)
+        self.weights = pointer("weights", "float32", constants * self.depth_elements)
+        self.bias = pointer("bias", "float32", constants)
+        self.multiplier = self.residual = None
+        if epilogue.multiplier is not None:
+            self.multiplier = pointer("multiplier", "float32", constants)
+        if epilogue.residual_dtype:
+            self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
+        self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+        self.xs_stride = tile.rows + _PADDING
+        self.xs = self.builder.shared_array("xs", "float32", tile.depth * self.xs_stride)
+        self.ws = self.builder.shared_array("ws", "float32", tile.depth * tile.columns)
+
+    def emit(self) -> None:
+        """All statements."""
+        builder, product, tile = self.builder, self.product, self.tile
+        block: Expr = builder.group(0)
+        self.group: Expr = 0
+        if product.groups > 1:
+            self.group = builder.let("group", tirx.truncdiv(block, self.blocks))
+            block = builder.let("block", block - self.group * self.blocks)
+        first_column = builder.let("first_column", block * tile.columns)
+        beside, below = builder.item(0), builder.item(1)
+        self.own = builder.let("own", below * tile.across + beside)
+        self.beside_at = builder.let("beside_at", beside * (_VECTORS * LANES))
+        self.below_at = builder.let("below_at", below * tile.item_rows)
+        self.column = builder.let("column", first_column + self.beside_at)
+        constant_at: Expr = self.column
+        if product.groups > 1:
+            constant_at = self.group * self.padded_columns + self.column
+        self.constant_at = builder.let("constant_at", constant_at)
+        first = builder.group(1) * tile.rows
+        if self.row_count % tile.rows:
+            first = tirx.Min(first, tirx.const(self.row_count - tile.rows, "int32"))
+        self.first = builder.let("first_row", first)
+        self._start_sums()
+        # This work item brings the vectors of one row of x, and of one place of the columns.
+        self.load_row = builder.let("load_row", self.own - self._part(tile.rows) * tile.rows)
+        self.load_depth = builder.let("load_depth", self._part(tile.rows) * LANES)
+        row_at = self._places(self.first + self.load_row, ("x",))[0]
+        vectors = tile.columns // LANES
+        self.load_k = builder.let("load_k", self._part(vectors))
+        self.load_column = builder.let(
+            "load_column", (self.own - self.load_k * vectors) * LANES
+        )
+        weight_at: Expr = first_column + self.load_column
+        if product.groups > 1:
+            step = self.depth_elements * self.padded_columns
+            weight_at = weight_at + self.group * step
+        self._accumulate(
+            0,
+            builder.let("x_at", row_at + self.load_depth),
+            builder.let("weight_at", weight_at + self.load_k * self.padded_columns),
+        )
+        self._finish()
+
+    def _part(self, size: int) -> Expr:
+        return tirx.truncdiv(self.own, size)
+
+    def _places(self, row: Expr, tensors: tuple[str, ...]) -> list[Expr]:
+        """Places of a row's first element in tensors."""
+        builder, product = self.builder, self.product
+        number = builder.let("number", row)
+        indices = unravel(builder, number, [int(d.size) for d in self.rows])
+        places = []
+        for tensor in tensors:
+            at: Expr = getattr(product, f"{tensor}_offset")
+            for dimension, index in zip(self.rows, indices, strict=True):
+                at = index * getattr(dimension, tensor) + at
+            if product.groups > 1:
+                step = product.x_group_stride if tensor == "x" else product.columns
+                at = at + self.group * step
+            places.append(builder.let(f"{tensor}_at", at))
+        return places
+
+    def _start_sums(self) -> None:
+        builder, tile = self.builder, self.tile
+        self.sums = builder.array("sums", _FLOATS, tile.item_rows * _VECTORS)
+        for vector in range(_VECTORS):
+            at = self.constant_at + vector * LANES
+            bias = builder.let("start", load_vector(self.bias, at, LANES), _FLOATS)
+            for row in range(tile.item_rows):
+                builder.store(self.sums, self._index(row, vector), bias)
+
+    def _index(self, row: int, vector: int) -> Expr:
+        return tirx.const(row * _VECTORS + vector, "int32")
+
+    def _accumulate(self, dimension: int, x_at: Expr, weight_at: Expr) -> None:
+        """Loops over the window, then over the run of neighbouring elements."""
+        builder, depth = self.builder, self.depth
+        if dimension < len(depth) - 1:
+            below = int(np.prod([d.size for d in depth[dimension + 1 :]]))
+            with builder.loop("k", 0, depth[dimension].size) as k:
+                self._accumulate(
+                    dimension + 1,
+                    builder.let("x_at", x_at + k * int(depth[dimension].stride)),
+                    builder.let("weight_at", weight_at + k * (below * self.padded_columns)),
+                )
+            return
+        with builder.loop("k", 0, depth[-1].size // self.tile.depth) as k:
+            step = self.tile.depth * self.padded_columns
+            self._bring(x_at + k * self.tile.depth, weight_at + k * step)
+            builder.barrier()
+            self._multiply()
+            builder.barrier()
+
+    def _bring(self, x_at: Expr, weight_at: Expr) -> None:
+        """Both tiles to local memory, x with its rows side by side."""
+        builder, tile = self.builder, self.tile
+        apart = tile.items // tile.rows * LANES
+        for shift in range(0, tile.depth, apart):
+            vector = builder.let("x", load_vector(self.x, x_at + shift, LANES), _FLOATS)
+            for lane in range(LANES):
+                at = (self.load_depth + (shift + lane)) * self.xs_stride + self.load_row
+                builder.store(self.xs, at, tirx.Shuffle([vector], [lane]))
+        apart = tile.items // (tile.columns // LANES)
+        for shift in range(0, tile.depth, apart):
+            place = weight_at + shift * self.padded_columns
+            vector = builder.let("w", load_vector(self.weights, place, LANES), _FLOATS)
+            at = (self.load_k + shift) * tile.columns + self.load_column
+            store_vector(builder, self.ws, at, vector, LANES)
+
+    def _multiply(self) -> None:
+        builder, tile = self.builder, self.tile
+        with builder.loop("d", 0, tile.depth) as d:
+            x_at = builder.let("xs_at", d * self.xs_stride + self.below_at)
+            w_at = builder.let("ws_at", d * tile.columns + self.beside_at)
+            xs = [
+                builder.let("a", load_vector(self.xs, x_at + row, LANES), _FLOATS)
+                for row in range(0, tile.item_rows, LANES)
+            ]
+            for vector in range(_VECTORS):
+                at = w_at + vector * LANES
+                weight = builder.let("b", load_vector(self.ws, at, LANES), _FLOATS)
+                for row in range(tile.item_rows):
+                    element = tirx.Shuffle([xs[row // LANES]], [row % LANES])
+                    index = self._index(row, vector)
+                    total = tirx.call_pure_extern(
+                        _FLOATS, "mad", splat(element, LANES), weight, load(self.sums, index)
+                    )
+                    builder.store(self.sums, index, total)
+
+    def _finish(self) -> None:
+        builder, columns = self.builder, self.product.columns
+        tensors = ("output",) if self.residual is None else ("output", "residual")
+        for row in range(self.tile.item_rows):
+            places = self._places(self.first + self.below_at + row, tensors)
+            for vector in range(_VECTORS):
+                column = self.column + vector * LANES
+                is_certain = self.padded_columns == columns
+                with builder.condition(None if is_certain else column < columns):
+                    self._finish_one(row, vector, places, column)
+
+    def _finish_one(self, row: int, vector: int, places: list[Expr], column: Expr) -> None:
+        builder = self.builder
+        multiplier = residual = None
+        if self.multiplier is not None:
+            at = self.constant_at + vector * LANES
+            multiplier = load_vector(self.multiplier, at, LANES)
+        if self.residual is not None:
+            residual = load_vector(self.residual, places[1] + column, LANES)
+        value = self.epilogue.apply(
+            builder,
+            flat_target(self.target),
+            load(self.sums, self._index(row, vector)),
+            LANES,
+            multiplier,
+            residual,
+        )
+        store_columns(builder, self.y, places[0] + column, value, column, self.product.columns)
+
+
+def emit_shared_product(
+    name: str,
+    product: Product,
+    epilogue: Epilogue,
+    target: Target,
+    x_dtype: str,
+    weight: Array,
+    bias: Array,
+) -> DeviceProduct:
+    """The kernel of a float32 product; arguments as ``product_kernel.emit_product``."""
+    assert x_dtype == "float32"
+    tile = tile_for(product, gpu_of(target))
+    assert tile is not None
+    made = _SharedKernel(product, epilogue, target, tile)
+    made.emit()
+    groups, columns, padded = product.groups, product.columns, made.padded_columns
+    packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)
+    packed = np.pad(packed, ((0, 0), (0, 0), (0, padded - columns)))
+    flat = np.ascontiguousarray(packed).reshape(-1)
+    return device_product(
+        made.builder, f"shared_{name}", product, epilogue, flat, bias, padded
+    )

@@ -1,0 +1,197 @@
+"""Find out on samples that are held back how the ranges of activations are chosen best.
+
+The method ``mse`` weighs what is clipped against what is rounded by squares, as if an error of one
+value cost as much as that of another. What the outputs of a model depend on is not known to it:
+where few large values come from noise, as behind the first convolutions of a text reader, the
+outputs come nearer to float when they are clipped; in a transformer, where single channels are
+large and matter, when nothing is. So the outputs decide: first one method for the whole model, then
+for one part of its layers after another, which need not agree.
+
+Ranges are two numbers each and are made from all samples; the few methods that are tried leave
+little to choose from by chance. Those that only seem better are kept out all the same: what is
+changed has to take a part of the noise away, on most of the samples that are held back.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecomp.calibrate.ranges import Range
+from edgecomp.calibrate.settle import Choice
+from edgecomp.debugging.outputs import FloatOutputs, OutputError
+from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
+from edgecomp.progress import Progress
+from edgecomp.recipe.settings import LayerSettings
+from edgecomp.steps.held_back import Feed, hold_back
+from edgecomp.steps.recipe import range_choices
+from edgecomp.steps.simulate import Simulation
+
+#: What is tried in place of mse.
+CANDIDATES: tuple[Choice, ...] = (
+    ("minmax", 100.0),
+    ("percentile", 99.99),
+    ("percentile", 99.9),
+)
+#: Parts of the layers, in their order, that choose apart.
+_PARTS = 4
+#: Part of the noise that another method has to take away, for the whole model and for a part.
+_LEAST_GAIN = 0.1
+_LEAST_GAIN_OF_PART = 0.03
+
+Noise = npt.NDArray[np.float64]
+#: Method and percentile, and the names of the nodes whose inputs have their range by it; of two
+#: steps that name a reader of one value the later one decides.
+RangeStep = tuple[Choice, tuple[str, ...]]
+#: Of each part of the layers; None for mse.
+_Plan = tuple[Choice | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeTrial:
+    """What was found.
+
+    Attributes:
+        steps: what is chosen otherwise, () for nothing.
+        ranges: of the values that the steps change.
+        before: noise of the outputs over their power, the mean over samples, with mse.
+        after: the same with the steps.
+        samples: that were held back.
+    """
+
+    steps: tuple[RangeStep, ...] = ()
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    before: float = 0.0
+    after: float = 0.0
+    samples: int = 0
+
+
+def try_ranges(
+    model: ir.Model,
+    samples: Iterable[Feed],
+    ranges: Mapping[str, Range],
+    others: Mapping[Choice, Mapping[str, Range]],
+    options: InsertQdqOptions,
+    progress: Progress,
+    *,
+    reference: ir.Model,
+) -> RangeTrial:
+    """Try other ranges; the model stays as it is.
+
+    Args:
+        model: float.
+        samples: feeds; nothing is tried with too few.
+        ranges: as for ``InsertQdqPass``, by mse.
+        others: the same by other methods.
+        options: as for ``InsertQdqPass``.
+        progress: told about it.
+        reference: the float model as trained.
+    """
+    held = hold_back(samples).held
+    scope = decide_scope(model.graph, options, lambda _: "")
+    parts = _parts([block.node.name or "" for block in scope.blocks])
+    if not held or not parts:
+        return RangeTrial()
+    expected = FloatOutputs(reference, held)
+    simulation = Simulation(
+        model, ranges, dataclasses.replace(options, quantize_outputs=False)
+    )
+    known: dict[tuple[tuple[str, Range], ...], Noise] = {}
+
+    def noise(plan: _Plan) -> Noise:
+        changed = _ranges_of(scope, _steps(plan, parts), ranges, others)
+        key = tuple(sorted(changed.items(), key=lambda item: item[0]))
+        if key not in known:
+            known[key] = _noise(simulation, {**ranges, **changed}, expected)
+        progress("try ranges", len(known), 1 + len(others) * (1 + len(parts)))
+        return known[key]
+
+    plain: _Plan = (None,) * len(parts)
+    best = _best(plain, [(choice,) * len(parts) for choice in others], noise)
+    for index in range(len(parts)):
+        plans = [(*best[:index], choice, *best[index + 1 :]) for choice in (None, *others)]
+        best = _best(best, plans, noise)
+    before, after = noise(plain), noise(best)
+    if not _is_less(after, before, _LEAST_GAIN):
+        best, after = plain, before
+    steps = _steps(best, parts)
+    return RangeTrial(
+        steps,
+        _ranges_of(scope, steps, ranges, others),
+        float(before.mean()),
+        float(after.mean()),
+        len(held),
+    )
+
+
+def _best(start: _Plan, plans: Sequence[_Plan], noise: Callable[[_Plan], Noise]) -> _Plan:
+    """The plan of least noise among those that are better than where it starts, or the start."""
+    before = noise(start)
+    better = [plan for plan in plans if _is_less(noise(plan), before, _LEAST_GAIN_OF_PART)]
+    return min(better, key=lambda plan: float(noise(plan).mean()), default=start)
+
+
+def _is_less(found: Noise, before: Noise, gain: float) -> bool:
+    """Whether noise is less by a part of it, and that on most samples."""
+    enough = bool(found.mean() <= (1.0 - gain) * before.mean())
+    return enough and 2 * int((found < before).sum()) > len(found)
+
+
+def _parts(nodes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Names in parts of about the same number."""
+    ends = np.linspace(0, len(nodes), min(_PARTS, len(nodes)) + 1).round().astype(int)
+    return [tuple(nodes[a:b]) for a, b in itertools.pairwise(ends)]
+
+
+def _steps(plan: _Plan, parts: Sequence[tuple[str, ...]]) -> tuple[RangeStep, ...]:
+    """One for each run of parts with the same choice."""
+    steps: list[RangeStep] = []
+    pairs = zip(plan, parts, strict=True)
+    for choice, run in itertools.groupby(pairs, key=lambda pair: pair[0]):
+        if choice is not None:
+            steps.append((choice, tuple(name for _, part in run for name in part)))
+    return tuple(steps)
+
+
+def _ranges_of(
+    scope: Scope,
+    steps: Sequence[RangeStep],
+    ranges: Mapping[str, Range],
+    others: Mapping[Choice, Mapping[str, Range]],
+) -> dict[str, Range]:
+    """Ranges that steps change, as a recipe with them would."""
+    settings = {block.node.name or "": LayerSettings() for block in scope.blocks}
+    chosen: set[Choice] = set()
+    for number, (choice, names) in enumerate(steps):
+        chosen.add(choice)
+        settings |= {
+            name: LayerSettings(
+                calibration_method=choice[0],
+                calibration_percentile=choice[1],
+                range_step=number,
+            )
+            for name in names
+        }
+    found = {
+        name: others[choice][name]
+        for name, choice in range_choices(scope, settings).items()
+        if choice in chosen and name in others[choice]
+    }
+    return {name: each for name, each in found.items() if each != ranges.get(name)}
+
+
+def _noise(
+    simulation: Simulation, ranges: Mapping[str, Range], expected: FloatOutputs
+) -> Noise:
+    """Noise over signal of each sample."""
+    affines = simulation.affines(ranges)
+    found = []
+    for feed, outputs in expected.pairs():
+        error = OutputError(expected.names)
+        results = simulation.run(feed, affines)
+        error.add(outputs, [results[name] for name in simulation.names])
+        found.append(error.noise_to_signal)
+    return np.array(found)

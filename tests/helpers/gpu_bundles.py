@@ -1,0 +1,61 @@
+"""A small network, built for a target with a GPU and run on what stands for its device here."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edgecomp import api
+from edgecomp.native import Session
+from edgecomp.options import BuildOptions
+from helpers.cuda import emulate, require_nvcc
+from helpers.opencl import reason_without_device
+
+#: Interface -> target, and the number that sessions give its device.
+TARGETS = {"opencl": ("generic-opencl", 1), "cuda": ("cuda-sm90", 2)}
+
+
+def built(proto, folder, target, *, samples=None, **settings):
+    """The bundle of a target, below a folder."""
+    if target.startswith(("cuda", "jetson")):
+        require_nvcc()
+    options = BuildOptions(
+        target=target,
+        output=folder / "bundle",
+        cache_dir=folder / "cache",
+        name="network",
+        **settings,
+    )
+    return api.build(proto, options, calibration_dataset=samples)
+
+
+def reference(proto, x):
+    """What onnxruntime computes."""
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    return session.run(None, {"x": x})[0]
+
+
+def cuda_text_of(bundle):
+    """Its CUDA C."""
+    return (bundle.directory / "src" / "network.cu").read_text()
+
+
+def session_of(bundle, **more):
+    """A session of its plan for the device, unless another one is asked for."""
+    return Session(
+        bundle.library_path, weights=bundle.weights_path, **{"plan": "device", **more}
+    )
+
+
+def session_on_device(bundle, **more):
+    """The same on the device, or the driver without one, that this machine has."""
+    (interface,) = bundle.manifest.devices
+    if interface == "cuda":
+        emulate(cuda_text_of(bundle))
+    elif reason_without_device():
+        pytest.skip(reason_without_device())
+    return session_of(bundle, **more)
+
+
+def devices_of(session):
+    """Numbers of the devices that compute."""
+    return {call.device for call in session.calls if call.schedule != "copy"}

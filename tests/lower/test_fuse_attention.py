@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from helpers.gpu import TARGETS
+from helpers.graphs import Graph
+from helpers.kernels import run_calls
+
+from edgecomp.graph.run import random_feeds, run_model
+from edgecomp.lower.assemble import set_aliases
+from edgecomp.lower.fuse_attention import fuse_attention
+from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.select import select
+from edgecomp.plan.operations import Attention, Softmax
+
+TARGET = TARGETS["opencl"]
+HEADS, DEPTH = 3, 8
+
+
+def attention(g, *, read_twice=False):
+    """Queries, keys and values side by side, scaled scores with a mask, heads joined again."""
+    x = g.input("x", (2, 11, 3 * HEADS * DEPTH))
+    mask = g.input("mask", (2, 1, 1, 11))
+    split = g(
+        "Transpose", g("Reshape", x, np.array([2, 11, 3, HEADS, DEPTH])), perm=[2, 0, 3, 1, 4]
+    )
+    q, k, v = (g("Gather", split, np.array(n), axis=0) for n in range(3))
+    scores = g("MatMul", q, g("Transpose", k, perm=[0, 1, 3, 2]))
+    masked = g("Add", g("Mul", scores, np.array(0.3, np.float32)), mask)
+    weights = g("Softmax", masked, axis=-1)
+    y = g("Transpose", g("MatMul", weights, v), perm=[0, 2, 1, 3])
+    y = g("Reshape", y, np.array([2, 11, HEADS * DEPTH]))
+    return g.model(y, weights) if read_twice else g.model(y)
+
+
+def fused(model, **more):
+    program = laid_out_program(model, TARGET).program
+    set_aliases(program)
+    before = list(program.operations)
+    after = fuse_attention(program, TARGET, **more)
+    assert program.operations == before
+    return program, after
+
+
+def test_it_is_one_kernel_without_transposes():
+    model = attention(Graph())
+    _, program = fused(model)
+    calls = [call for choice in select(program, TARGET) for call in choice.calls]
+    assert [type(o.kind) for o in program.operations if isinstance(o.kind, Attention)]
+    assert len(calls) == 1
+    feeds = random_feeds(model, 0)
+    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
+    results = run_calls(calls, TARGET, buffers)
+    (want,) = run_model(model, feeds).values()
+    found = results[calls[0].arguments[-1]].reshape(want.shape)
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("why", ["read twice", "excluded", "on the processor"])
+def test_it_stays_as_it_is(why):
+    model = attention(Graph(), read_twice=why == "read twice")
+    program, _ = fused(model)
+    softmax = next(o for o in program.operations if isinstance(o.kind, Softmax))
+    more = {
+        "excluded": {"without": ("opencl_attention",)},
+        "on the processor": {"left": {softmax: "slower"}},
+    }.get(why, {})
+    assert fuse_attention(program, TARGET, **more) is program

@@ -1,0 +1,64 @@
+"""Products that devices with ``fp16`` form in half, a few at a time, on this machine's processor.
+
+No OpenCL driver here computes in half, so that the text is compiled by clang.
+"""
+
+import dataclasses
+import platform
+
+import numpy as np
+import pytest
+from helpers.cuda import run_cuda_calls
+from helpers.dense import RELU, Conv, halo_untouched, make_float
+from helpers.kernels import read
+from helpers.opencl_on_cpu import run_opencl_on_cpu
+
+from edgecomp.device.load import load_target
+from edgecomp.lower.device_source import extensions_of, opencl_source
+from edgecomp.schedules.gpu import convolution
+
+PLAIN = load_target("generic-opencl")
+GPU = dataclasses.replace(PLAIN.gpu, features=frozenset({"fp16"}))
+TARGET = dataclasses.replace(PLAIN, gpu=GPU, floats="float16")
+#: Ends of K within a run of float16, within a vector and in it; windows and groups; many sums.
+CASES = [
+    Conv(c=16, m=8, h=3, w=5),
+    Conv(c=39, m=9, h=3, w=5, act=RELU, residual=True),
+    Conv(c=6, m=4, h=5, w=6, k=(3, 3), p=(1, 1, 1, 1), g=2),
+    Conv(c=515, m=12, h=2, w=7),
+]
+
+
+def stored_in_half(case):
+    operation, buffers, want = make_float(case, np.random.default_rng(5), "float16")
+    for value in (*operation.inputs, operation.output):
+        if value.constant is None:
+            value.storage = "float16"
+            if value in buffers:
+                buffers[value] = buffers[value].astype(np.float16)
+    return operation, buffers, want
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is no x86-64")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_opencl(case):
+    operation, buffers, want = stored_in_half(case)
+    calls = convolution.emit(operation, TARGET)
+    result = run_opencl_on_cpu(calls, TARGET, buffers)[operation.output]
+    found = read(operation.output, result).astype(float)
+    # A run of 16 loses a few units of 2**-11 of its own size, which is less than the sum's.
+    assert np.abs(found - want).max() <= 3e-3 * np.abs(want).max()
+    assert halo_untouched(operation.output, result)
+    # The records are the same for other interfaces; theirs rounds products and sums at once.
+    other = run_cuda_calls(calls, buffers)[operation.output]
+    other = read(operation.output, other).astype(float)
+    assert np.abs(other - found).max() <= 3e-3 * np.abs(want).max()
+
+
+def test_only_where_the_device_has_it():
+    operation, _, _ = stored_in_half(CASES[0])
+    for target, extensions in ((TARGET, ("cl_khr_fp16",)), (PLAIN, ())):
+        kernels = [call.kernel for call in convolution.emit(operation, target)]
+        text = opencl_source(kernels, target.gpu)
+        assert extensions_of(text) == extensions
+        assert ("cl_khr_fp16 : enable" in text) == bool(extensions)

@@ -1,0 +1,89 @@
+"""Ranges are chosen by another method where samples that are held back show that it pays."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers.graphs import Graph, normal
+
+from edgecomp import api
+from edgecomp.calibrate.observe import Seen, collect_ranges
+from edgecomp.graph.run import Runner
+from edgecomp.options import QuantizeOptions
+from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.steps.held_back import LEAST_SAMPLES
+from edgecomp.steps.recipe import RECIPE_PROPERTY
+from edgecomp.steps.try_ranges import CANDIDATES, try_ranges
+
+OPTIONS = InsertQdqOptions()
+
+
+@pytest.fixture
+def model(rng):
+    """Two products of which the first does not read channel 0."""
+    graph = Graph()
+    x = graph.input("x", (1, 64, 32))
+    weight = normal(rng, 32, 16)
+    weight[0] = 0.0
+    hidden = graph("Relu", graph("MatMul", x, weight))
+    return graph.model(graph("MatMul", hidden, normal(rng, 16, 6)))
+
+
+def samples(rng, outlier):
+    """Few numbers of channel 0 are large."""
+    feeds = []
+    for _ in range(LEAST_SAMPLES):
+        x = normal(rng, 1, 64, 32)
+        x[0, rng.integers(64), 0] = outlier
+        feeds.append({"x": x})
+    return feeds
+
+
+def trial(model, feeds):
+    seen = Seen(CANDIDATES)
+    names = values_to_observe(model.graph, OPTIONS)
+    ranges = collect_ranges(model, feeds, method="mse", values=names, seen=seen)
+    return try_ranges(
+        model, feeds, ranges, seen.others, OPTIONS, lambda *_: None, reference=model
+    )
+
+
+def test_what_does_not_matter_is_clipped(model, rng):
+    found = trial(model, samples(rng, 300.0))
+    assert found.samples == LEAST_SAMPLES // 3
+    assert found.after < 0.1 * found.before
+    assert found.steps[0][0][0] == "percentile"
+    assert found.ranges["x"].high < 10
+
+
+def test_few_samples_try_nothing(model, rng):
+    assert trial(model, samples(rng, 300.0)[1:]).samples == 0
+
+
+def test_where_nothing_is_gained_mse_stays(rng):
+    graph = Graph()
+    model = graph.model(graph("MatMul", graph.input("x", (1, 64, 32)), normal(rng, 32, 6)))
+    feeds = [{"x": rng.random((1, 64, 32), np.float32)} for _ in range(LEAST_SAMPLES)]
+    found = trial(model, feeds)
+    assert found.samples
+    assert not found.steps
+    assert not found.ranges
+
+
+def test_the_recipe_repeats_it(model, rng, tmp_path):
+    feeds = samples(rng, 300.0)
+    made = api.quantize(model.clone(), feeds, options=QuantizeOptions(precision="w8a8"))
+    steps = json.loads(made.metadata_props[RECIPE_PROPERTY])
+    assert steps[1]["args"]["calibration_method"] == "percentile"
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(steps))
+    again = QuantizeOptions(precision="w8a8", recipe=recipe)
+    plain = QuantizeOptions(precision="w8a8", range_trials=False, bias_correction=False)
+    same = [
+        np.array_equal(*(Runner(each)(feeds[0])[made.graph.outputs[0].name] for each in pair))
+        for pair in (
+            (made, api.quantize(model.clone(), feeds, options=options))
+            for options in (again, plain)
+        )
+    ]
+    assert same == [True, False]
