@@ -141,8 +141,8 @@ def whole_recipe(
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
     last += [_ranges_step(choice, names) for choice, names in ranges]
     if corrected:
-        arguments = {"args": {"of": "weights"}} if by_weights else {}
-        last.append({"pass": "bias_correction", "targets": list(corrected), **arguments})
+        step: dict[str, Any] = {"pass": "bias_correction", "targets": list(corrected)}
+        last.append({**step, "args": {"of": "weights"}} if by_weights else step)
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 
 
