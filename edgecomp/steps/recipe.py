@@ -138,7 +138,9 @@ def whole_recipe(
         )
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
-    last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
+    last: list[dict[str, Any]] = []
+    if chosen:
+        last.append({"pass": "float", "targets": list(chosen)})
     last += [_ranges_step(choice, names) for choice, names in ranges]
     if corrected:
         step: dict[str, Any] = {"pass": "bias_correction", "targets": list(corrected)}
