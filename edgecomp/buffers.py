@@ -2,15 +2,22 @@
 
 Pages of a mapped file count as memory of the process while it has touched them. Who is through
 with a part says ``forget``: the pages go, and come back from the file if they are read again.
+
+What is a file already is copied by the system, and hashed once. Within the cache, where nobody
+writes to files, it gets another name instead; a bundle's files are its own.
 """
 
+import contextlib
+import hashlib
 import io
 import math
 import mmap
+import os
 import pathlib
 import tempfile
+import threading
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from edgecomp.cache_folder import cache_folder
 
@@ -23,6 +30,66 @@ Buffer = bytes | memoryview
 #: A buffer smaller than this stays in memory.
 KEPT_BYTES = 16 << 20
 _PIECE_BYTES = 8 << 20
+
+
+class MappedFile(mmap.mmap):
+    """A whole file that nobody writes to any more.
+
+    Args:
+        descriptor: of the file, not empty; a copy of it is kept.
+    """
+
+    def __new__(cls, descriptor: int) -> Self:
+        """Map it."""
+        mapped = super().__new__(cls, descriptor, 0, access=mmap.ACCESS_READ)
+        mapped._descriptor = os.dup(descriptor)
+        mapped._hashing = threading.Lock()
+        mapped._sha256 = ""
+        return mapped
+
+    _descriptor: int
+    _hashing: threading.Lock
+    _sha256: str
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def link(self, path: pathlib.Path) -> bool:
+        """Make the file known by a name that is free; False where that cannot be."""
+        try:
+            # The folder, which a whole path needs not, lets os.link follow the system's own link.
+            here = f"/proc/self/fd/{self._descriptor}"
+            os.link(here, path, src_dir_fd=self._descriptor)
+        except (OSError, NotImplementedError):
+            return False
+        return True
+
+    def append_to(self, file: IO[bytes]) -> None:
+        """Write the contents to a new file, without their passing through this process.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        done = 0
+        if hasattr(os, "copy_file_range"):
+            with contextlib.suppress(OSError):  # not every pair of file systems
+                while done < len(self):
+                    count = os.copy_file_range(
+                        self._descriptor, file.fileno(), len(self) - done, done, done
+                    )
+                    done += count
+                    if count == 0:
+                        break
+        file.seek(done)
+        for piece in pieces(memoryview(self)[done:]):
+            file.write(piece)
+
+    def sha256(self) -> str:
+        """Of the contents, in hexadecimal; found once."""
+        with self._hashing:
+            if not self._sha256:
+                self._sha256 = _sha256(memoryview(self))
+            return self._sha256
 
 
 class Spool:
@@ -52,7 +119,7 @@ class Spool:
                 self._content += piece
                 continue
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=_folder())  # noqa: SIM115
+                self._file = _nameless_file()
                 self._file.write(self._content)
                 self._content.clear()
             self._file.write(piece)
@@ -84,8 +151,7 @@ class Spool:
             return bytes(self._content)
         with self._file as file:
             file.flush()
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return memoryview(mapped)
+            return memoryview(MappedFile(file.fileno()))
 
 
 class BufferReader(io.RawIOBase):
@@ -136,16 +202,40 @@ def read_or_map(path: pathlib.Path) -> Buffer:
     with path.open("rb") as file:
         if path.stat().st_size <= KEPT_BYTES:
             return file.read()
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return memoryview(MappedFile(file.fileno()))
+
+
+def mapped_file(content: Buffer) -> MappedFile | None:
+    """The file that is the content as a whole; None for bytes and parts."""
+    if isinstance(content, memoryview) and isinstance(content.obj, MappedFile):
+        return content.obj if len(content) == len(content.obj) else None
+    return None
+
+
+def sha256_of(content: Buffer) -> str:
+    """SHA-256 in hexadecimal; of a whole mapped file it is remembered."""
+    mapped = mapped_file(content)
+    return _sha256(content) if mapped is None else mapped.sha256()
+
+
+def _sha256(content: Buffer) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces(content):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_pieces(path: pathlib.Path, content: Buffer) -> None:
-    """Write a file.
+    """Write a new file.
 
     Raises:
         OSError: the disk refuses.
     """
+    mapped = mapped_file(content)
     with path.open("wb") as file:
+        if mapped is not None:
+            mapped.append_to(file)
+            return
         for piece in pieces(content):
             file.write(piece)
 
@@ -200,6 +290,16 @@ def _mapping_under(part: Any) -> mmap.mmap | None:
         else:
             return None
     return part if memoryview(part).readonly else None
+
+
+def _nameless_file() -> IO[bytes]:
+    """A file that can be given a name, where the system has such."""
+    folder = _folder()
+    if folder is not None and hasattr(os, "O_TMPFILE"):
+        with contextlib.suppress(OSError):  # not every file system
+            flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+            return os.fdopen(os.open(folder, flags, 0o666), "w+b")
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _folder() -> pathlib.Path | None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from edgecomp.buffers import Buffer, pieces, read_or_map
+from edgecomp.buffers import Buffer, MappedFile, pieces, read_or_map, sha256_of
 from edgecomp.held import remove_abandoned, try_hold
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,30 @@ def keep_written(path: pathlib.Path, write: "Callable[[HashedStream], object]") 
             file.write(stream.digest())
     except OSError as error:
         _warn_once(f"{error.strerror or error}: {error.filename or path}")
+
+
+def keep_beside(path: pathlib.Path, mapped: MappedFile) -> None:
+    """Store a file for ``kept_beside``: under another name, copied only where that must be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if not mapped.link(path):
+            write_whole(path, memoryview(mapped))
+    except OSError as error:
+        _warn_once(f"{error.strerror or error}: {error.filename or path}")
+
+
+def kept_beside(path: pathlib.Path, sha256: str) -> Buffer | None:
+    """What ``keep_beside`` stored; None where it is not there, or has other contents by now.
+
+    A cache is a folder: anybody may have written to what lies in it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = memoryview(MappedFile(file.fileno()))
+    except (OSError, ValueError):  # gone, or empty
+        return None
+    return content if sha256_of(content) == sha256 else None
 
 
 class HashedStream:
@@ -82,14 +106,7 @@ def kept_buffer(path: pathlib.Path) -> Buffer | None:
     except OSError:
         return None
     content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
-    return content if _digest(content) == digest else None
-
-
-def _digest(content: Buffer) -> bytes:
-    digest = hashlib.sha256()
-    for piece in pieces(content):
-        digest.update(piece)
-    return digest.digest()
+    return content if sha256_of(content) == bytes(digest).hex() else None
 
 
 def write_whole(path: pathlib.Path, *contents: Buffer) -> None:
@@ -137,11 +154,16 @@ def _create_held(path: pathlib.Path) -> tuple[pathlib.Path, BinaryIO]:
 
 
 def trim(folder: pathlib.Path, most_bytes: int) -> None:
-    """Remove the files below a folder that were not used for longest until the rest fits."""
+    """Remove the files below a folder that were not used for longest until the rest fits.
+
+    Those with a file's name and a suffix lie beside it: they are as old as that one.
+    """
     try:
-        files = [(path.stat(), path) for path in folder.rglob("*") if path.is_file()]
-        total = sum(status.st_size for status, _ in files)
-        for status, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
+        files = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
+        total = sum(status.st_size for _, status in files)
+        ages = {path: status.st_mtime_ns for path, status in files}
+        files.sort(key=lambda file: ages.get(file[0].with_suffix(""), ages[file[0]]))
+        for path, status in files:
             if total <= most_bytes:
                 return
             path.unlink(missing_ok=True)

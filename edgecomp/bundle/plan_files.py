@@ -32,12 +32,14 @@ def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
     needed = max(ends, default=0) + SLACK_BYTES
     digest = xxhash.xxh64()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        for buffer in (plan.weights, bytes(max(0, needed - len(plan.weights)))):
-            for piece in pieces(buffer):
-                digest.update(piece)
-                file.write(piece)
-        return WrittenWeights(file.tell(), digest.intdigest())
+    slack = bytes(max(0, needed - len(plan.weights)))
+    write_pieces(path, plan.weights)
+    with path.open("ab") as file:
+        file.write(slack)
+    for buffer in (plan.weights, slack):
+        for piece in pieces(buffer):
+            digest.update(piece)
+    return WrittenWeights(len(plan.weights) + len(slack), digest.intdigest())
 
 
 def write_runtime(folder: pathlib.Path, devices: tuple[int, ...] = ()) -> RuntimeFiles:

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import mmap
 import os
@@ -25,8 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from edgecomp.buffers import Buffer, BufferReader, pieces
-from edgecomp.cache import HashedStream, keep_written, kept_buffer, trim
+from edgecomp.buffers import Buffer, BufferReader, MappedFile, mapped_file, pieces
+from edgecomp.cache import (
+    HashedStream,
+    keep_beside,
+    keep_written,
+    kept_beside,
+    kept_buffer,
+    trim,
+)
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.file_hash import file_sha256
@@ -162,6 +170,8 @@ def keep_record(key: str, record: Record, cache: pathlib.Path | None) -> None:
         return
     if sum(map(len, _buffers(record))) <= MOST_RECORD_BYTES:
         folder = _folder(cache)
+        for name, mapped in _mapped(record).items():
+            keep_beside(folder / f"{key}.{name}", mapped)
         keep_written(folder / key, lambda stream: _pack(record, stream))
         trim(folder, MOST_BYTES)
 
@@ -183,7 +193,7 @@ def find_record(key: str, cache: pathlib.Path | None) -> Record | None:
         return None
     with contextlib.suppress(OSError):  # a cache that may only be read
         os.utime(path)
-    return _unpack(content)
+    return _unpack(content, path)
 
 
 def _folder(cache: pathlib.Path | None) -> pathlib.Path:
@@ -267,9 +277,10 @@ def _own_sources() -> str:
 def _pack(record: Record, stream: HashedStream) -> None:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
-    header = {
+    header: dict[str, Any] = {
         "plans": [_packed_plan(each) for each in plan.plans],
         "shaders": plan.shaders and _packed_shaders(plan.shaders),
+        "beside": {name: mapped.sha256() for name, mapped in _mapped(record).items()},
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,
@@ -278,6 +289,8 @@ def _pack(record: Record, stream: HashedStream) -> None:
     with zipfile.ZipFile(file_like, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("header.json", json.dumps(header))
         for name, buffer in zip(_BUFFERS, _buffers(record), strict=True):
+            if name in header["beside"]:
+                continue
             with archive.open(name, "w") as file:
                 for piece in pieces(buffer):
                     file.write(piece)
@@ -286,6 +299,12 @@ def _pack(record: Record, stream: HashedStream) -> None:
         for number, array in enumerate(_arrays(record.golden)):
             with archive.open(f"golden/{number}", "w") as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+
+
+def _mapped(record: Record) -> dict[str, MappedFile]:
+    """What is a file already, and lies beside the record, by its name in ``_BUFFERS``."""
+    found = zip(_BUFFERS, map(mapped_file, _buffers(record)), strict=True)
+    return {name: mapped for name, mapped in found if mapped is not None}
 
 
 def _buffers(record: Record) -> tuple[Buffer, Buffer, Buffer]:
@@ -300,10 +319,21 @@ def _arrays(
             yield from arrays.values()
 
 
-def _unpack(content: Buffer) -> Record:
+def _unpack(content: Buffer, path: pathlib.Path) -> Record | None:
+    """None where what lies beside the record's file is not what it was."""
     with zipfile.ZipFile(BufferReader(content)) as archive:
         header = json.loads(archive.read("header.json"))
-        weights, proto, data = (_stored(archive, name, content) for name in _BUFFERS)
+        buffers = []
+        for name in _BUFFERS:
+            digest = header["beside"].get(name)
+            if digest is None:
+                buffers.append(_stored(archive, name, content))
+                continue
+            beside = kept_beside(path.with_name(f"{path.name}.{name}"), digest)
+            if beside is None:
+                return None
+            buffers.append(beside)
+        weights, proto, data = buffers
         own, *others = map(_plan, header["plans"])
         objects = {name: archive.read(f"objects/{name}") for name in header["objects"]}
         plan = dataclasses.replace(
@@ -313,7 +343,7 @@ def _unpack(content: Buffer) -> Record:
             cpu_plan=others[0] if others else None,
             shaders=header["shaders"] and _shaders(header["shaders"]),
         )
-        numbers = iter(range(len(archive.namelist())))
+        numbers = itertools.count()
 
         def read(names: Sequence[str]) -> dict[str, Array]:
             return {name: _read_array(archive, next(numbers)) for name in names}

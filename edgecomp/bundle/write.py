@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import edgecomp
-from edgecomp.buffers import Buffer
+from edgecomp.buffers import Buffer, sha256_of
 from edgecomp.bundle import elf, manifest, report, runtime_files
 from edgecomp.bundle.build import Built, build_libraries
 from edgecomp.bundle.directory import staged_directory
@@ -108,7 +108,10 @@ def write_bundle(
             hashes[MODEL_DATA] = beside.submit(_write_hashed, folder / MODEL_DATA, model_data)
         write_runtime(folder, plan.devices)
         weights = write_weights(folder / WEIGHTS, plan)
-        hashes[WEIGHTS] = beside.submit(file_sha256, folder / WEIGHTS)
+        if weights.bytes == len(plan.weights):
+            hashes[WEIGHTS] = beside.submit(sha256_of, plan.weights)
+        else:
+            hashes[WEIGHTS] = beside.submit(file_sha256, folder / WEIGHTS)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
         inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
         write_golden(folder, golden, inputs, outputs)
@@ -312,7 +315,7 @@ def _weights_facts(weights: WrittenWeights, *, embedded: bool) -> WeightsFacts:
 def _write_hashed(path: pathlib.Path, content: Buffer) -> str:
     """SHA-256 of what was written."""
     write_file(path, content)
-    return file_sha256(path)
+    return sha256_of(content)
 
 
 def _file_facts(folder: pathlib.Path, hashed: Mapping[str, str]) -> dict[str, FileFacts]:

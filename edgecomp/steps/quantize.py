@@ -140,7 +140,7 @@ def insert_quantization(
         before = constants_of(model)
         corrections = move_scales(model, samples.feeds, layers, options, progress)
         values = _values(model.graph, qdq, options)
-        others = CANDIDATES if _chooses_ranges(options, recipe) else ()
+        others = CANDIDATES if chooses_ranges(options, recipe) else ()
         calibration = calibrate(
             model, options, samples, values, progress, layers.ranges, others
         )
@@ -267,7 +267,8 @@ def _decides_by_itself(options: QuantizeOptions, recipe: Recipe) -> bool:
     return options.precision == "w8a8" and not options.data_free and not by_recipe
 
 
-def _chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
+def chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
+    """Whether a build tries other ranges by itself."""
     return (
         options.range_trials
         and options.calibration_method == "mse"

@@ -138,17 +138,16 @@ def whole_recipe(
         )
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
-    last: list[dict[str, Any]] = []
-    if chosen:
-        last.append({"pass": "float", "targets": list(chosen)})
-    last += [_ranges_step(choice, names) for choice, names in ranges]
+    last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
+    last += [ranges_step(choice, names) for choice, names in ranges]
     if corrected:
-        step: dict[str, Any] = {"pass": "bias_correction", "targets": list(corrected)}
-        last.append({**step, "args": {"of": "weights"}} if by_weights else step)
+        arguments: dict[str, Any] = {"args": {"of": "weights"}} if by_weights else {}
+        last.append({"pass": "bias_correction", "targets": list(corrected), **arguments})
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 
 
-def _ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+def ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+    """The step that gives what layers read ranges by another method."""
     method, percentile = choice
     arguments: dict[str, Any] = {"calibration_method": method}
     if method == "percentile":

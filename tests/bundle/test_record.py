@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import subprocess
 import sys
 
@@ -12,8 +13,9 @@ from helpers.small_plan import small_plan
 from helpers.targets import AVX2
 
 from edgecomp import api
+from edgecomp.buffers import Spool
 from edgecomp.bundle import record
-from edgecomp.cache import HashedStream
+from edgecomp.cache import HashedStream, trim
 from edgecomp.device.load import load_target
 from edgecomp.options import BuildOptions
 
@@ -162,11 +164,48 @@ def test_old_records_make_room(model, tmp_path, monkeypatch):
     assert left != first
 
 
-def test_a_cpu_plan_is_in_the_record():
+def test_a_cpu_plan_is_in_the_record(tmp_path):
     own = small_plan(AVX2)
     cpu_plan = dataclasses.replace(own, arena_bytes=64, weights=b"", objects={})
     plan = dataclasses.replace(own, cpu_plan=cpu_plan, weights=bytes(own.weights))
     written = io.BytesIO()
     record._pack(record.Record(plan, b"model", b"", [], {}), HashedStream(written))
-    kept = record._unpack(written.getvalue())
+    kept = record._unpack(written.getvalue(), tmp_path / "record")
     assert dataclasses.replace(kept.plan, weights=bytes(kept.plan.weights)) == plan
+
+
+def spooled_record(content):
+    plan = small_plan(AVX2)
+    spool = Spool(-1)
+    spool.write(content)
+    plan = dataclasses.replace(plan, weights=spool.finish())
+    return record.Record(plan, b"model", b"", [], {})
+
+
+def test_large_weights_lie_beside_the_record(tmp_path):
+    content = bytes(range(256)) * 100
+    record.keep_record("key", spooled_record(content), tmp_path)
+    beside = tmp_path / "builds" / "key.weights"
+    assert beside.read_bytes() == content
+    assert (tmp_path / "builds" / "key").stat().st_size < len(content)
+    found = record.find_record("key", tmp_path)
+    assert bytes(found.plan.weights) == content
+    with beside.open("r+b") as file:  # as who edits a bundle in place
+        file.write(b"other")
+    assert record.find_record("key", tmp_path) is None
+    record.keep_record("key", spooled_record(content), tmp_path)
+    assert bytes(record.find_record("key", tmp_path).plan.weights) == content
+    beside.unlink()
+    assert record.find_record("key", tmp_path) is None
+
+
+def test_what_lies_beside_goes_with_its_record(tmp_path):
+    folder = tmp_path / "builds"
+    for age_s, key in ((300, "used"), (200, "old"), (100, "new")):
+        record.keep_record(key, spooled_record(bytes(range(256)) * 100), tmp_path)
+        os.utime(folder / key, (1e9 - age_s, 1e9 - age_s))
+    os.utime(folder / "used")
+    size = sum(path.stat().st_size for path in folder.glob("new*"))
+    trim(folder, 2 * size)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"new", "new.weights", "used", "used.weights"}
