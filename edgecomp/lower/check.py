@@ -14,8 +14,9 @@ from edgecomp.lower.check_report import (
     Check,
     CheckReport,
 )
+from edgecomp.lower.choose import why_not_on_gpu
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.lower.lower import Variant, make_dynamic, why_not_on_gpu
+from edgecomp.lower.lower import Variant, make_dynamic
 from edgecomp.lower.operators import cast, movement, padding, resize
 from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.program import LaidOut, finish_program

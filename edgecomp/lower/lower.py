@@ -11,31 +11,23 @@ from edgecomp.device.accelerators import require_accelerators
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.assemble import assemble, set_aliases
+from edgecomp.lower.choose import Asked, Chosen, choose
 from edgecomp.lower.compile import compiling
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.device_programs import device_programs
-from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.generalize import Constants, Seen, generalize
-from edgecomp.lower.narrow_values import narrow_values, stored_as
-from edgecomp.lower.place_by_cost import Placement, place_by_cost
-from edgecomp.lower.place_copies import place_copies, root_of
+from edgecomp.lower.narrow_values import stored_as
+from edgecomp.lower.place_by_cost import Placement
+from edgecomp.lower.place_copies import root_of
 from edgecomp.lower.plan_weights import PlanWeights
-from edgecomp.lower.price_devices import price_devices
-from edgecomp.lower.processor_part import (
-    OnProcessor,
-    processor_part,
-    require_none_on_processor,
-)
+from edgecomp.lower.processor_part import OnProcessor
 from edgecomp.lower.program import LaidOut, laid_out_program
 from edgecomp.lower.read import Refusal
-from edgecomp.lower.select import Selected, select
+from edgecomp.lower.select import Selected
 from edgecomp.lower.shaders import is_for_app, require_whole, with_shaders
-from edgecomp.plan.operations import Program
 from edgecomp.plan.plan import Plan
 from edgecomp.plan.sizes import Symbol
-from edgecomp.plan.values import Value
 from edgecomp.schedules.cost_table import CostTable
-from edgecomp.schedules.schedule import KernelCall
 from edgecomp.schedules.signature import signature
 
 Progress = Callable[[str, int, int], None]
@@ -133,8 +125,48 @@ def lower(
     if target.gpu is not None:
         target = dataclasses.replace(target, floats=floats, tf32=tf32)
     made = laid_out_program(model, target, name, is_dynamic=bool(symbols))
-    program, fallbacks = made.program, made.fallbacks
-    if require_full_target and fallbacks:
+    if require_full_target:
+        _require_no_fallback(made.fallbacks)
+    if symbols:
+        make_dynamic(made, target, symbols, variants)
+    set_aliases(made.program)
+    weights = PlanWeights()
+    asked = Asked(
+        require_full_target=require_full_target,
+        without=without,
+        table=table,
+        accelerators=accelerators,
+        wide=wide,
+        cpu_plan=cpu_plan,
+    )
+    chosen = choose(made, target, asked, weights, symbols)
+
+    def compiled(done: int, total: int) -> None:
+        if progress:
+            progress("compile kernels", done, total)
+
+    with compiling(
+        chosen.compiled, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
+    ) as finish:
+        plan = _assembled(chosen, target, weights, made)
+        if for_app:
+            plan = with_shaders(plan, chosen.calls, target)
+        else:
+            plan.programs = device_programs(chosen.calls, target, cache or cache_folder())
+        plan.weights = weights.finish()
+        plan.objects = finish()
+    return Lowered(
+        plan,
+        made.fallbacks,
+        _kernel_choice(chosen.selected, table),
+        chosen.on_processor,
+        chosen.placement,
+        tuple(sorted({root_of(value).name for value in chosen.narrow})),
+    )
+
+
+def _require_no_fallback(fallbacks: Sequence[Refusal]) -> None:
+    if fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
         raise EdgecompError(
             Code.FALLBACK_REFUSED,
@@ -143,85 +175,16 @@ def lower(
             source=fallbacks[0].source,
             hint="build without --require-full-target, or rewrite these operators",
         )
-    if symbols:
-        make_dynamic(made, target, symbols, variants)
-    set_aliases(program)
-    why_not = why_not_on_gpu(made, symbols, accelerators)
-    placement = None
-    if not why_not and {"cpu", "gpu"} <= set(accelerators):
-        placement = _placement(program, target, without, table)
-    left = placement.left if placement else {}
-    on_cpu = program
-    if target.gpu is not None and not why_not:
-        program = fuse_attention(program, target, without, left)
-    narrow: list[Value] = []
-    if not why_not and target.floats != "float32":
-        narrow = narrow_values(program, target, without, left, wide)
-    weights = PlanWeights()
-    with stored_as(narrow, target.floats):
-        selected = select(
-            program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
-        )
-    on_processor: list[OnProcessor] = []
-    if target.gpu is not None:
-        on_processor = processor_part(selected, why_not, left)
-        if require_full_target and "gpu" in (accelerators or ("gpu",)):
-            require_none_on_processor(on_processor)
-        if for_app:
-            require_none_on_processor(on_processor, f"app's GPU code of '{target.name}'")
-        elif not why_not:
-            selected = place_copies(program, selected)
-
-    def compiled(done: int, total: int) -> None:
-        if progress:
-            progress("compile kernels", done, total)
-
-    calls = _calls(selected)
-    instead: list[Selected] = []
-    if cpu_plan and any(call.launch for call in calls):
-        instead = select(on_cpu, target, without, table, allow_gpu=False, weights=weights)
-    kernels = [call.kernel for call in (*calls, *_calls(instead)) if call.launch is None]
-    with compiling(
-        kernels, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
-    ) as finish:
-        with stored_as(narrow, target.floats):
-            plan = assemble(program, selected, target, weights, made.regions)
-        if instead:
-            cpu = dataclasses.replace(target, gpu=None)
-            plan.cpu_plan = assemble(on_cpu, instead, cpu, weights, made.regions)
-        if for_app:
-            plan = with_shaders(plan, calls, target)
-        else:
-            plan.programs = device_programs(calls, target, cache or cache_folder())
-        plan.weights = weights.finish()
-        plan.objects = finish()
-    choice = _kernel_choice(selected, table)
-    names = tuple(sorted({root_of(value).name for value in narrow}))
-    return Lowered(plan, fallbacks, choice, on_processor, placement, names)
 
 
-def _calls(selected: Sequence[Selected]) -> list[KernelCall]:
-    return [call for choice in selected for call in choice.calls]
-
-
-def _placement(
-    program: Program, target: Target, without: Collection[str], table: CostTable | None
-) -> Placement:
-    assert target.gpu is not None
-    assert target.gpu.speed is not None
-    speed = target.gpu.speed
-    return place_by_cost(program, price_devices(program, target, speed, without, table), speed)
-
-
-def why_not_on_gpu(
-    made: LaidOut, symbols: Sequence[Symbol], accelerators: Collection[str] = ()
-) -> str:
-    """Why all of a model runs on the processor, "" where a GPU may take a part."""
-    if accelerators and "gpu" not in accelerators:
-        return "--accelerator cpu"
-    if symbols:
-        return "its dimensions differ from run to run"
-    return "it has branches or loops" if made.regions else ""
+def _assembled(chosen: Chosen, target: Target, weights: PlanWeights, made: LaidOut) -> Plan:
+    """The plan, with that of the processor alone beside it."""
+    with stored_as(chosen.narrow, target.floats):
+        plan = assemble(chosen.program, chosen.selected, target, weights, made.regions)
+    if chosen.instead:
+        cpu = dataclasses.replace(target, gpu=None)
+        plan.cpu_plan = assemble(chosen.on_cpu, chosen.instead, cpu, weights, made.regions)
+    return plan
 
 
 def make_dynamic(
