@@ -3,8 +3,8 @@
 Pages of a mapped file count as memory of the process while it has touched them. Who is through
 with a part says ``forget``: the pages go, and come back from the file if they are read again.
 
-What was written once need not be copied: where the system allows it, the same file gets further
-names, and is hashed once.
+What is a file already is copied by the system, and hashed once. Within the cache, where nobody
+writes to files, it gets another name instead; a bundle's files are its own.
 """
 
 import contextlib
@@ -63,6 +63,26 @@ class MappedFile(mmap.mmap):
         except (OSError, NotImplementedError):
             return False
         return True
+
+    def append_to(self, file: IO[bytes]) -> None:
+        """Write the contents to a new file, without their passing through this process.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        done = 0
+        if hasattr(os, "copy_file_range"):
+            with contextlib.suppress(OSError):  # not every pair of file systems
+                while done < len(self):
+                    count = os.copy_file_range(
+                        self._descriptor, file.fileno(), len(self) - done, done, done
+                    )
+                    done += count
+                    if count == 0:
+                        break
+        file.seek(done)
+        for piece in pieces(memoryview(self)[done:]):
+            file.write(piece)
 
     def sha256(self) -> str:
         """Of the contents, in hexadecimal; found once."""
@@ -206,15 +226,16 @@ def _sha256(content: Buffer) -> str:
 
 
 def write_pieces(path: pathlib.Path, content: Buffer) -> None:
-    """Write a new file, or give a mapped one another name.
+    """Write a new file.
 
     Raises:
         OSError: the disk refuses.
     """
     mapped = mapped_file(content)
-    if mapped is not None and mapped.link(path):
-        return
     with path.open("wb") as file:
+        if mapped is not None:
+            mapped.append_to(file)
+            return
         for piece in pieces(content):
             file.write(piece)
 

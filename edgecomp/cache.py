@@ -55,7 +55,7 @@ def keep_beside(path: pathlib.Path, mapped: MappedFile) -> None:
 def kept_beside(path: pathlib.Path, sha256: str) -> Buffer | None:
     """What ``keep_beside`` stored; None where it is not there, or has other contents by now.
 
-    Who has the file under another name may have written to it.
+    A cache is a folder: anybody may have written to what lies in it.
     """
     try:
         with path.open("rb") as file:

@@ -87,7 +87,7 @@ def test_a_buffer_is_read_as_a_file():
     assert reader.read(2) == b"34"
 
 
-def test_a_mapped_file_gets_another_name(tmp_path, rng):
+def test_a_mapped_file_is_copied(tmp_path, rng):
     content = rng.integers(0, 256, 10_000).astype(np.uint8).tobytes()
     spool = Spool(0)
     spool.write(content)
@@ -95,7 +95,8 @@ def test_a_mapped_file_gets_another_name(tmp_path, rng):
     write_pieces(tmp_path / "first", mapped)
     write_pieces(tmp_path / "second", mapped)
     write_pieces(tmp_path / "part", mapped[:5000])
-    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes() == content
+    (tmp_path / "first").write_bytes(b"as who edits a file in place")
+    assert (tmp_path / "second").read_bytes() == bytes(mapped) == content
     assert (tmp_path / "part").read_bytes() == content[:5000]
     assert sha256_of(mapped) == sha256_of(content) == hashlib.sha256(content).hexdigest()
     assert mapped_file(mapped) is not None
@@ -103,12 +104,21 @@ def test_a_mapped_file_gets_another_name(tmp_path, rng):
     assert mapped_file(content) is None
 
 
-def test_a_file_that_can_have_no_other_name_is_copied(tmp_path, monkeypatch):
+def test_a_file_that_the_system_does_not_copy(tmp_path, monkeypatch):
     spool = Spool(0)
     spool.write(b"content")
-    monkeypatch.setattr(os, "link", _refuse)
+    monkeypatch.setattr(os, "copy_file_range", _refuse)
     write_pieces(tmp_path / "file", spool.finish())
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_a_file_gets_another_name(tmp_path):
+    spool = Spool(0)
+    spool.write(b"content")
+    mapped = mapped_file(spool.finish())
+    assert mapped.link(tmp_path / "name")
+    assert (tmp_path / "name").read_bytes() == b"content"
+    assert not mapped.link(tmp_path / "name")
 
 
 def _refuse(*_: object, **__: object) -> None:

@@ -5,7 +5,7 @@ import pathlib
 
 import xxhash
 
-from edgecomp.buffers import Buffer, mapped_file, pieces, write_pieces
+from edgecomp.buffers import Buffer, pieces, write_pieces
 from edgecomp.bundle import elf, source
 from edgecomp.bundle.launch_table import table_text
 from edgecomp.bundle.runtime_files import RuntimeFiles, runtime_files
@@ -32,17 +32,14 @@ def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
     needed = max(ends, default=0) + SLACK_BYTES
     digest = xxhash.xxh64()
     path.parent.mkdir(parents=True, exist_ok=True)
-    mapped = mapped_file(plan.weights)
-    if len(plan.weights) >= needed and mapped is not None and mapped.link(path):
-        for piece in pieces(plan.weights):
+    slack = bytes(max(0, needed - len(plan.weights)))
+    write_pieces(path, plan.weights)
+    with path.open("ab") as file:
+        file.write(slack)
+    for buffer in (plan.weights, slack):
+        for piece in pieces(buffer):
             digest.update(piece)
-        return WrittenWeights(len(plan.weights), digest.intdigest())
-    with path.open("wb") as file:
-        for buffer in (plan.weights, bytes(max(0, needed - len(plan.weights)))):
-            for piece in pieces(buffer):
-                digest.update(piece)
-                file.write(piece)
-        return WrittenWeights(file.tell(), digest.intdigest())
+    return WrittenWeights(len(plan.weights) + len(slack), digest.intdigest())
 
 
 def write_runtime(folder: pathlib.Path, devices: tuple[int, ...] = ()) -> RuntimeFiles:

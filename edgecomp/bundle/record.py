@@ -277,10 +277,10 @@ def _own_sources() -> str:
 def _pack(record: Record, stream: HashedStream) -> None:
     """A zip of plain files, nothing compressed."""
     plan = record.plan
-    header = {
+    header: dict[str, Any] = {
         "plans": [_packed_plan(each) for each in plan.plans],
-        "beside": {name: mapped.sha256() for name, mapped in _mapped(record).items()},
         "shaders": plan.shaders and _packed_shaders(plan.shaders),
+        "beside": {name: mapped.sha256() for name, mapped in _mapped(record).items()},
         "objects": list(plan.objects),
         "golden": [[list(given), list(expected)] for given, expected in record.golden],
         "facts": record.facts,

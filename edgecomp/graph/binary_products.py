@@ -88,7 +88,7 @@ def _product(node: ir.Node) -> BinaryProduct | None:
     if node.op_type == "Conv":
         if len(shape) != _IMAGE_RANK or node.attributes.get_int("group", 1) != 1:
             return None
-    elif len(shape) < 2 or node.attributes.get_int("transA", 0):
+    elif len(shape) < 2 or node.attributes.get_int("transA", 0) != 0:
         return None
     if negative.shape[1 if node.op_type == "Conv" else 0] < _LEAST_INPUTS:
         return None
@@ -133,7 +133,13 @@ def _signs(
     if static_shape(choice.outputs[0]) != static_shape(comparison.inputs[0]):
         return None
     nodes = (*inside, choice, comparison)
-    return comparison.inputs[0], nodes, comparison.op_type, int(np.sign(first)), factor * abs(first)
+    return (
+        comparison.inputs[0],
+        nodes,
+        comparison.op_type,
+        int(np.sign(first)),
+        factor * abs(first),
+    )
 
 
 def _single(array: AnyArray | None) -> float | None:

@@ -135,7 +135,8 @@ def _bias(
     most = _LARGEST_WIDE_BIAS if is_wide else _INT32_MAXIMUM
     if not np.isfinite(steps).all() or (np.abs(steps) > most).any():
         raise Refusal(f"its bias does not fit in {'the' if is_wide else 'int32'} accumulator")
-    return np.broadcast_to(steps, (channels,)).astype(np.int64 if is_wide else np.int32)
+    every = np.broadcast_to(steps, (channels,))
+    return every.astype(np.int64) if is_wide else every.astype(np.int32)
 
 
 def _product(

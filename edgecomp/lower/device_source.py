@@ -20,6 +20,39 @@ _DEVICE_KERNEL = 2
 _HEAD = "#pragma OPENCL FP_CONTRACT OFF\n"
 #: In front of kernels that compute in half, which are those with the type apart from pointers.
 _HALF_HEAD = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
+_HALF_CHECK = re.compile(r"#ifdef cl_khr_fp16\n.*?#endif\n", re.DOTALL)
+#: In front of kernels that multiply words of four 8-bit elements: each lane's sum of products, by
+#: the device's instruction where its compiler has one, and exact in any case.
+_DOT_HEAD = """\
+#if defined(cl_khr_integer_dot_product) && \\
+    defined(__opencl_c_integer_dot_product_input_4x8bit_packed)
+#pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable
+#define EC_DOT_S8(x, w, sum) ((sum) + dot_4x8packed_ss_int((uint)(x), (uint)(w)))
+#define EC_DOT_U8(x, w, sum) ((sum) + dot_4x8packed_us_int((uint)(x), (uint)(w)))
+#elif defined(cl_arm_integer_dot_product_accumulate_int8)
+#pragma OPENCL EXTENSION cl_arm_integer_dot_product_accumulate_int8 : enable
+#define EC_DOT_S8(x, w, sum) arm_dot_acc(as_char4(x), as_char4(w), sum)
+#endif
+int4 ec_products(int4 x, int4 w) { return x * w; }
+int ec_added(int4 x) { return x.x + x.y + x.z + x.w; }
+#ifndef EC_DOT_S8
+#define EC_DOT_S8(x, w, sum) \\
+  ((sum) + ec_added(ec_products(convert_int4(as_char4(x)), convert_int4(as_char4(w)))))
+#endif
+#ifndef EC_DOT_U8
+#define EC_DOT_U8(x, w, sum) \\
+  ((sum) + ec_added(ec_products(convert_int4(as_uchar4(x)), convert_int4(as_char4(w)))))
+#endif
+int4 dot4_s8(int x, int4 w, int4 sum) {
+  return (int4)(EC_DOT_S8(x, w.x, sum.x), EC_DOT_S8(x, w.y, sum.y), EC_DOT_S8(x, w.z, sum.z),
+                EC_DOT_S8(x, w.w, sum.w));
+}
+int4 dot4_u8(int x, int4 w, int4 sum) {
+  return (int4)(EC_DOT_U8(x, w.x, sum.x), EC_DOT_U8(x, w.y, sum.y), EC_DOT_U8(x, w.z, sum.z),
+                EC_DOT_U8(x, w.w, sum.w));
+}
+"""
+_DOT = "dot4_"
 _HALF = re.compile(r"\bhalf\d*\b(?! *\*)")
 
 
@@ -32,7 +65,7 @@ def opencl_source(kernels: Sequence[Kernel], gpu: Gpu) -> str:
     texts = [_text(functions[symbol], target) for symbol in sorted(functions)]
     text = "\n".join(texts)
     head = _HALF_HEAD + _HEAD if extensions_of(text) else _HEAD
-    return head + text
+    return head + (_DOT_HEAD if _DOT in text else "") + text
 
 
 def extensions_of(text: str) -> tuple[str, ...]:
@@ -52,7 +85,9 @@ def _text(kernel: Kernel, target: Any) -> str:
 
 
 def _without_head(text: str) -> str:
-    """Drop what TVM asks of compilers for pointers to half: they are core OpenCL, and
-    ``vload_half`` with them. Kernels that compute in half say so themselves.
+    """Drop what TVM asks of compilers for pointers to half.
+
+    They are core OpenCL, and ``vload_half`` with them. Kernels that compute in half say so
+    themselves.
     """
-    return text[text.index("__kernel") :]
+    return _HALF_CHECK.sub("", text)

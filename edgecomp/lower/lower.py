@@ -132,7 +132,7 @@ def lower(
         ahead.start()
     if target.gpu is not None:
         target = dataclasses.replace(target, floats=floats, tf32=tf32)
-    made = laid_out_program(model, target, name)
+    made = laid_out_program(model, target, name, is_dynamic=bool(symbols))
     program, fallbacks = made.program, made.fallbacks
     if require_full_target and fallbacks:
         lines = [f"{f.operator} '{f.node}': {f.reason}" for f in fallbacks]
@@ -242,7 +242,7 @@ def make_dynamic(
     constants = Constants()
     constants.share(made.program)
     for variant in variants:
-        other = laid_out_program(variant.model, target, made.program.name)
+        other = laid_out_program(variant.model, target, made.program.name, is_dynamic=True)
         constants.share(other.program)
         seen.append(Seen(variant.sizes, other))
     generalize(seen)

@@ -123,7 +123,7 @@ def _weight_bytes(program: Program, target: Target) -> int:
         elif isinstance(operation.kind, (Convolution, MatrixMultiply)):
             weights = operation.inputs[1]
             if weights.dtype == "int32":  # words of signs, every other one is 0 and goes
-                constants[weights] = weights.constant.nbytes // 2
+                constants[weights] = 2 * weights.elements
                 continue
             powers = weights.constant is not None and are_powers(weights.constant)
             if powers:

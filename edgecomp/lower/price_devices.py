@@ -4,10 +4,12 @@ from collections.abc import Collection
 
 from edgecomp.device.target import GpuSpeed, Target
 from edgecomp.lower.gpu_price import gpu_seconds
+from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Prices
 from edgecomp.lower.price import price_program
 from edgecomp.lower.select import find_gpu_schedule, telling
 from edgecomp.plan.operations import Operation, Program, Reinterpret
+from edgecomp.plan.values import Value
 from edgecomp.schedules.cost_table import CostTable
 
 
@@ -29,6 +31,9 @@ def price_devices(
     """
     on_processor, _ = price_program(program, target, table, without)
     busy_items = target.gpu.busy_items if target.gpu is not None else 1
+    narrow: list[Value] = []
+    if target.floats != "float32":  # as if the GPU took all that it can
+        narrow = narrow_values(program, target, without)
     prices = []
     for operation, price in zip(program.operations, on_processor, strict=True):
         if isinstance(operation.kind, Reinterpret):
@@ -39,7 +44,8 @@ def price_devices(
             seconds = _measured(operation, target, schedule.NAME, table, speed)
             measured += ["gpu"] if seconds is not None else []
             if seconds is None:
-                seconds = gpu_seconds(operation, speed, busy_items)
+                with stored_as(narrow, target.floats):
+                    seconds = gpu_seconds(operation, speed, busy_items)
         prices.append(
             Prices(
                 operation,

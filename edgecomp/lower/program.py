@@ -27,13 +27,21 @@ class LaidOut:
     fallbacks: list[Refusal]
 
 
-def laid_out_program(model: ir.Model, target: Target, name: str = "model") -> LaidOut:
+def laid_out_program(
+    model: ir.Model, target: Target, name: str = "model", *, is_dynamic: bool = False
+) -> LaidOut:
     """Read a model, fuse its operations and lay out its values.
+
+    Args:
+        model: static shapes.
+        target: device.
+        name: of the program.
+        is_dynamic: whether some of the shapes differ from run to run.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program, refusals = read_program(model, target, name)
+    program, refusals = read_program(model, target, name, is_dynamic=is_dynamic)
     require_possible(refusals)
     return LaidOut(program, finish_program(program), refusals)
 

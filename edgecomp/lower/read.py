@@ -84,8 +84,16 @@ class Refusal:
     possible: bool
 
 
-def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, list[Refusal]]:
+def read_program(
+    model: ir.Model, target: Target, name: str, *, is_dynamic: bool = False
+) -> tuple[Program, list[Refusal]]:
     """Read a model.
+
+    Args:
+        model: static shapes.
+        target: device.
+        name: of the model.
+        is_dynamic: whether some of the shapes differ from run to run.
 
     Returns:
         The program, and the nodes that no schedule's operation can express. Those that are
@@ -105,11 +113,13 @@ def read_program(model: ir.Model, target: Target, name: str) -> tuple[Program, l
         reader.program.inputs.append(reader.value(value))
     recognition = recognize(model.graph)
     products = scaled_products(model.graph)
-    signs = {
-        node: product
-        for node, product in binary_products(model.graph).items()
-        if node in recognition.steps and binary.is_possible(product)
-    }
+    signs = {}
+    if target.gpu is None and not is_dynamic:  # which compute signs as floats
+        signs = {
+            node: product
+            for node, product in binary_products(model.graph).items()
+            if node in recognition.steps and binary.is_possible(product)
+        }
     only_signs = only_inside(signs)
     inside = {node: each for each in products.values() for node in (*each.nodes, each.unit)}
     for step in recognition.steps:

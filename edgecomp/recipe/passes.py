@@ -91,6 +91,17 @@ class SwitchArguments:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class BiasCorrectionArguments(SwitchArguments):
+    """All that shifts the results, or what rounded weights do alone."""
+
+    of: str | None = _argument(
+        "results: the whole mean error, what earlier layers cause included, where it is left out; "
+        "weights: what the rounding of the target's own weights causes",
+        choices={"results": (), "weights": ()},
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SmoothQuantArguments(SwitchArguments):
     """The strength is searched where it is left out."""
 
@@ -156,8 +167,15 @@ def _stay_float(before: LayerSettings, _given: NoArguments, _step: int) -> Layer
     return dataclasses.replace(before, precision="fp32", reason="the recipe leaves it float")
 
 
-def _correct_bias(before: LayerSettings, given: SwitchArguments, _step: int) -> LayerSettings:
-    return dataclasses.replace(before, bias_correction=given.enabled is not False)
+def _correct_bias(
+    before: LayerSettings, given: BiasCorrectionArguments, _step: int
+) -> LayerSettings:
+    enabled, by_weights = given.enabled is not False, given.of == "weights"
+    return dataclasses.replace(
+        before,
+        bias_correction=enabled and not by_weights,
+        weight_correction=enabled and by_weights,
+    )
 
 
 def _equalize(before: LayerSettings, given: SwitchArguments, _step: int) -> LayerSettings:
@@ -188,7 +206,7 @@ PASSES: Sequence[RecipePass] = (
     RecipePass(
         "bias_correction",
         "take the mean error of the targets' results out of their biases",
-        SwitchArguments,
+        BiasCorrectionArguments,
         _correct_bias,
     ),
     RecipePass(

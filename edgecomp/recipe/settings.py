@@ -13,6 +13,7 @@ class LayerSettings:
         calibration_percentile: for the method of that name.
         per_channel: one weight scale per output channel.
         bias_correction: whether its mean error is taken out of its bias.
+        weight_correction: whether what its rounded weights cause is taken out of its bias.
         equalize: whether scales move between it and its neighbours.
         smooth_quant: strength with which scales of the activations that it reads move into its
             weights, as ``options.QuantizeOptions`` has it.
@@ -28,6 +29,7 @@ class LayerSettings:
     calibration_percentile: float = 99.99
     per_channel: bool = True
     bias_correction: bool = False
+    weight_correction: bool = False
     equalize: bool = False
     smooth_quant: str = ""
     weight_rounding: str = "nearest"

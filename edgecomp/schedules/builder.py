@@ -57,6 +57,8 @@ class KernelBuilder:
 
     #: Whether names stay as they are until the kernel is compiled.
     keeps_names = False
+    #: Whether the device computes in float64.
+    has_float64 = True
     #: Makes the variable of a pointer.
     pointer_variable = staticmethod(tirx.PointerVar)
 

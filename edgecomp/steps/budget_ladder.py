@@ -18,9 +18,6 @@ from edgecomp.steps.debug_trials import Quantized, Trials
 
 logger = logging.getLogger(__name__)
 
-#: Time of a product whose scales are found while the model runs by that in float, where no target
-#: says better: a little more than that of one whose ranges are known.
-_DYNAMIC_TIME = 0.3
 #: Costs that differ by less are the same.
 _SAME = 1e-2
 
@@ -132,8 +129,8 @@ def _cost(group: Group, rung: Rung, base: _Base, form: _Base, known: Collection[
     if form.prices:
         earlier = _seconds(base.prices, before)
         seconds *= _seconds(form.prices, now) / earlier if earlier else 1.0
-    elif rung.in_integers and not rung.is_static:
-        seconds *= _DYNAMIC_TIME
+    else:
+        seconds = group.float_seconds * rung.time
     return Cost(size, seconds, rung.is_static)
 
 

@@ -15,6 +15,7 @@ from edgecomp.frontend.opset import convert_opset
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
+from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
@@ -25,9 +26,10 @@ from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps import four_bits
 from edgecomp.steps.beside import Known, beside_passes, store_beside
-from edgecomp.steps.quantize import worth_correcting
-from edgecomp.steps.recipe import LayerChoices, choose_for_layers
+from edgecomp.steps.quantize import chooses_ranges, worth_correcting
+from edgecomp.steps.recipe import LayerChoices, choose_for_layers, ranges_step
 from edgecomp.steps.round_weights import round_weights
+from edgecomp.steps.try_ranges import CANDIDATES, try_ranges
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -98,7 +100,10 @@ class Trials:
         return self._recipe
 
     def begin_as_a_build(self, progress: Progress) -> None:
-        """Let all trials have the corrections of biases that a build makes without being asked."""
+        """Let all trials have the ranges and biases that a build chooses without being asked."""
+        given = self._recipe
+        if chooses_ranges(self._options, given):
+            self._choose_ranges(progress)
         first = self.quantized()
         found = worth_correcting(
             first.corrected,
@@ -107,13 +112,32 @@ class Trials:
             {name: limits for name, (limits, _) in first.ranges.items()},
             self.choices().qdq,
             self._options,
-            self._recipe,
+            given,
             progress,
         )
         names = [node.name or "" for node in self._model.graph if node.name in found.products]
         if names:
-            steps = recipe_of([{"pass": "bias_correction", "targets": names}]).steps
-            self._recipe = Recipe((*self._recipe.steps, *steps))
+            self._add([{"pass": "bias_correction", "targets": names}])
+
+    def _choose_ranges(self, progress: Progress) -> None:
+        first = self.quantized()
+        others = {
+            choice: {name: self._range(name, choice) for name in first.ranges}
+            for choice in CANDIDATES
+        }
+        tried = try_ranges(
+            self._model,
+            self._calibration,
+            {name: limits for name, (limits, _) in first.ranges.items()},
+            others,
+            self.choices().qdq,
+            progress,
+            reference=self._model,
+        )
+        self._add([ranges_step(choice, names) for choice, names in tried.steps])
+
+    def _add(self, steps: Steps) -> None:
+        self._recipe = Recipe((*self._recipe.steps, *recipe_of(list(steps)).steps))
 
     def quantized(self, steps: Steps = (), *, quick: bool = False) -> Quantized:
         """The model with further steps behind those of the recipe.
@@ -132,7 +156,8 @@ class Trials:
         }
         ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
         corrected = self._model
-        if layers.corrected or layers.rounded or layers.qdq.four_bits:
+        biases = layers.corrected | layers.weights_corrected
+        if biases or layers.rounded or layers.qdq.four_bits:
             corrected = self._model.clone()
         if layers.rounded:
             round_weights(
@@ -155,6 +180,16 @@ class Trials:
                 self._options,
                 silent,
                 self._four_bits,
+            )
+        if layers.weights_corrected:
+            correct_weight_errors(
+                corrected,
+                self._calibration,
+                ranges,
+                qdq,
+                shifts={},
+                only=layers.weights_corrected,
+                reference=self._model,
             )
         if layers.corrected and quick and self._shifts:
             self._repeat_shifts(corrected, layers)

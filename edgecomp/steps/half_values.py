@@ -1,5 +1,4 @@
-"""What a GPU's floats of 16 bits do to a model: which values they cannot hold, and how much its
-outputs may differ.
+"""What a GPU's floats of 16 bits do to a model: values they cannot hold, and how far outputs move.
 
 Both are found by running the model, as it is and with every float result rounded to 16 bits. The
 kernels of a GPU round less: what is fused into one of them stays float32.
@@ -13,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.constants import AnyArray, is_constant
+from edgecomp.graph.constants import AnyArray, constant_array, is_constant
+from edgecomp.graph.match import is_operator
 from edgecomp.graph.run import Runner
 from edgecomp.plan.values import Array
 
@@ -21,6 +21,8 @@ from edgecomp.plan.values import Array
 _ROOM = 0.5
 #: Allowed, of the difference that rounding everything makes: samples and orders of sums differ.
 _MARGIN = 4.0
+#: Operators whose kernels may add up products in the type.
+_PRODUCTS = ("Conv", "Gemm", "MatMul")
 _TYPES = {"float16": ir.DataType.FLOAT16, "bfloat16": ir.DataType.BFLOAT16}
 
 
@@ -38,7 +40,10 @@ class HalfValues:
 
 
 def half_values(
-    model: ir.Model, golden: list[tuple[dict[str, Array], dict[str, Array]]], dtype: str
+    model: ir.Model,
+    golden: list[tuple[dict[str, Array], dict[str, Array]]],
+    dtype: str,
+    sums: int = 0,
 ) -> HalfValues:
     """Run a model on its golden vectors.
 
@@ -46,12 +51,13 @@ def half_values(
         model: float, static; not changed.
         golden: inputs and expected outputs.
         dtype: float16 or bfloat16.
+        sums: products that the device adds up in the type.
 
     Raises:
         EdgecompError: NUMERIC_MISMATCH where 16 bits do not give finite outputs that are finite
             in float32.
     """
-    wide = _wide(model, [feeds for feeds, _ in golden], dtype)
+    wide = _wide(model, [feeds for feeds, _ in golden], dtype, sums)
     rounded = model.clone()
     for node in list(rounded.graph):
         for value in node.outputs:
@@ -76,24 +82,40 @@ def _is_float(value: ir.Value) -> bool:
     return value.dtype == ir.DataType.FLOAT
 
 
-def _wide(model: ir.Model, samples: list[dict[str, Array]], dtype: str) -> frozenset[str]:
-    """Values whose magnitudes in the samples leave the type no room."""
+def _wide(
+    model: ir.Model, samples: list[dict[str, Array]], dtype: str, sums: int
+) -> frozenset[str]:
+    """Values whose magnitudes in the samples, or whose products', leave the type no room."""
     end = _ROOM * float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
-    runner, found = Runner(model, "*"), set()
+    largest: dict[str, float] = {}
+    runner = Runner(model, "*")
     for feeds in samples:
         for name, array in runner(feeds).items():
-            if array.dtype == np.float32 and array.size:
-                with np.errstate(invalid="ignore"):
-                    largest = float(np.nanmax(np.abs(array)))
-                if largest > end:
-                    found.add(name)
+            if array.dtype == np.float32:
+                largest[name] = max(largest.get(name, 0.0), _magnitude(array))
+    found = {name for name, size in largest.items() if size > end}
+    for node in model.graph:
+        if sums and is_operator(node, *_PRODUCTS):
+            x, weight = node.inputs[:2]
+            assert x is not None
+            assert weight is not None
+            constant = constant_array(weight)
+            size = largest.get(weight.name or "", 0.0)
+            size = size if constant is None else _magnitude(constant)
+            if sums * size * largest.get(x.name or "", 0.0) > end:
+                found.add(x.name or "")
     return frozenset(found)
+
+
+def _magnitude(array: AnyArray) -> float:
+    with np.errstate(invalid="ignore"):
+        return float(np.nanmax(np.abs(array), initial=0.0))
 
 
 def _spread(found: Mapping[str, AnyArray], expected: Mapping[str, Array]) -> dict[str, float]:
     spread = {}
     for name, array in expected.items():
-        if array.dtype.kind != "f":
+        if "float" not in array.dtype.name:
             continue
         got = found[name].astype(np.float64)
         want = array.astype(np.float64)

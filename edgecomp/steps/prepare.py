@@ -29,6 +29,7 @@ from edgecomp.passes.pipeline import (
     quantized_passes,
     run_passes,
 )
+from edgecomp.passes.widen_halves import WidenHalvesPass, half_type
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
@@ -49,6 +50,8 @@ Options = TypeVar("Options", bound=QuantizeOptions)
 
 #: Channels that stripping keeps a multiple of where no target says how many it computes at once.
 _CHANNEL_MULTIPLE = 8
+#: What models in 16 bits are on a target with a GPU.
+_HALF_PRECISIONS = {ir.DataType.FLOAT16: "fp16", ir.DataType.BFLOAT16: "bf16"}
 
 
 @dataclasses.dataclass
@@ -124,6 +127,7 @@ def prepare(
         bounds=parse_bound_specs(options.bound),
     )
     require_ports(model)
+    options = _with_gpu_floats(model, options, target)
     feeds = random_feeds(model, seed=options.seed)
     if is_quantized(model) or has_narrow_weights(model):
         # Its numbers are a contract already: nothing may be folded across its edges.
@@ -167,6 +171,20 @@ def prepare(
 
         facts["passes"] += [type(each).__name__ for each in beside_passes(found.beside)]
     return Prepared(model, found.samples, facts, found)
+
+
+def _with_gpu_floats(model: ir.Model, options: Options, target: Target | None) -> Options:
+    """A model in 16 bits is computed by a GPU as ``--precision fp16`` or ``bf16`` says."""
+    dtype = half_type(model) if target is not None and target.gpu is not None else None
+    accelerators = getattr(options, "accelerators", ()) or ("gpu",)
+    if dtype is None or options.precision != "fp32" or "gpu" not in accelerators:
+        return options
+    from edgecomp.steps.dynamic import symbols_of
+
+    if symbols_of(model):
+        return options  # the processor's
+    run_passes(model, [WidenHalvesPass()], dump_dir=None)
+    return dataclasses.replace(options, precision=_HALF_PRECISIONS[dtype])
 
 
 def _quantize(

@@ -16,6 +16,7 @@ from edgecomp.options import WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.correct_bias import Means, correct_bias
+from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
@@ -139,7 +140,7 @@ def insert_quantization(
         before = constants_of(model)
         corrections = move_scales(model, samples.feeds, layers, options, progress)
         values = _values(model.graph, qdq, options)
-        others = CANDIDATES if _chooses_ranges(options, recipe) else ()
+        others = CANDIDATES if chooses_ranges(options, recipe) else ()
         calibration = calibrate(
             model, options, samples, values, progress, layers.ranges, others
         )
@@ -191,15 +192,27 @@ def insert_quantization(
         found = worth_correcting(
             model, trained, calibration.samples, ranges, qdq, options, recipe, progress
         )
-        if layers.corrected or found.products:
-            corrected = correct_bias(
+        by_weights = layers.weights_corrected | (found.products if found.by_weights else set())
+        if by_weights:
+            corrected += correct_weight_errors(
+                model,
+                calibration.samples,
+                ranges,
+                qdq,
+                shifts=shifts,
+                only=by_weights,
+                reference=trained,
+            )
+        by_means = layers.corrected | (set() if found.by_weights else found.products)
+        if by_means:
+            corrected += correct_bias(
                 model,
                 calibration.samples,
                 ranges,
                 qdq,
                 progress=lambda done, total: progress("correct biases", done, total),
                 shifts=shifts,
-                only=layers.corrected | found.products,
+                only=by_means,
                 reference=trained,
             )
     progress("insert quantization")
@@ -218,6 +231,7 @@ def insert_quantization(
             chosen=_left_float(model, options, layers.qdq, qdq),
             ranges=tried.steps,
             corrected=[node.name or "" for node in model.graph if node.name in found.products],
+            by_weights=found.by_weights,
         ).as_list(),
         **corrections,
     }
@@ -253,7 +267,8 @@ def _decides_by_itself(options: QuantizeOptions, recipe: Recipe) -> bool:
     return options.precision == "w8a8" and not options.data_free and not by_recipe
 
 
-def _chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
+def chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
+    """Whether a build tries other ranges by itself."""
     return (
         options.range_trials
         and options.calibration_method == "mse"

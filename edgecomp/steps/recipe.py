@@ -43,6 +43,7 @@ class LayerChoices:
         qdq: for ``InsertQdqPass``.
         ranges: values whose range is chosen otherwise than the flags say.
         corrected: nodes whose biases are corrected.
+        weights_corrected: nodes whose biases are corrected by the rounding of their weights.
         equalized: nodes between which scales move.
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
@@ -58,6 +59,7 @@ class LayerChoices:
     rounded: frozenset[str]
     groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
     beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    weights_corrected: frozenset[str] = frozenset()
 
 
 def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
@@ -95,6 +97,7 @@ def whole_recipe(
     chosen: Sequence[str] = (),
     ranges: Sequence[tuple[Choice, Sequence[str]]] = (),
     corrected: Sequence[str] = (),
+    by_weights: bool = False,
 ) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
 
@@ -105,6 +108,7 @@ def whole_recipe(
         chosen: names of nodes that ``auto`` leaves float behind them.
         ranges: choices that turned out to be better, with the names of the layers.
         corrected: names of products whose biases turned out to be worth a correction.
+        by_weights: of what the rounding of their weights causes.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
     named = options.precision in ("w4a8", *SIXTEEN_BITS)
@@ -135,12 +139,15 @@ def whole_recipe(
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
     last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
-    last += [_ranges_step(choice, names) for choice, names in ranges]
-    last += [{"pass": "bias_correction", "targets": list(corrected)}] if corrected else []
+    last += [ranges_step(choice, names) for choice, names in ranges]
+    if corrected:
+        arguments: dict[str, Any] = {"args": {"of": "weights"}} if by_weights else {}
+        last.append({"pass": "bias_correction", "targets": list(corrected), **arguments})
     return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
 
 
-def _ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+def ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+    """The step that gives what layers read ranges by another method."""
     method, percentile = choice
     arguments: dict[str, Any] = {"calibration_method": method}
     if method == "percentile":
@@ -217,6 +224,7 @@ def choose_for_layers(
             if s.precision == "w4a8" and s.group_size > 0
         },
         beside=beside,
+        weights_corrected=frozenset(n for n, s in settings.items() if s.weight_correction),
     )
 
 

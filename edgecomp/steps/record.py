@@ -28,9 +28,10 @@ from edgecomp.reference.rounding import rounding_spread
 from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.gpu import winograd as gpu_winograd
 from edgecomp.schedules.gpu.family import gpu_names
+from edgecomp.schedules.gpu.product_kernel import HALF_RUN
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
-from edgecomp.steps.half_values import half_values
+from edgecomp.steps.half_values import HalfValues, half_values
 from edgecomp.steps.placement_facts import placement_facts
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
@@ -107,17 +108,13 @@ def make_record(
         prepared.facts["sizes_that_the_data_decides"] = _bounds(
             symbol for symbol in symbols if symbol.is_counted
         )
-    floats, halves = _floats_of(target, options), None
+    floats = _floats_of(target, options, str(prepared.facts.get("precision", "")))
     if options.allow_tf32:
         _require_tf32(target)
+    halves = None
     if (floats != "float32" or options.allow_tf32) and not symbols:
         progress("round values to fewer bits")
-        # tf32 has as many bits of mantissa as float16.
-        rounded = "float16" if floats == "float32" else floats
-        halves = half_values(prepared.model, golden, rounded)
-        spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
-    if any(spreads):
-        prepared.facts["rounding_spread"] = spreads
+        halves = _half_values(prepared.model, golden, target, floats)
     progress("lower")
     lowered = lower(
         prepared.model,
@@ -137,6 +134,10 @@ def make_record(
         variants=variants,
         ahead=ahead,
     )
+    if halves is not None and (lowered.narrow or options.allow_tf32):
+        spreads = [_larger(a, b) for a, b in zip(spreads, halves.spreads, strict=True)]
+    if any(spreads):
+        prepared.facts["rounding_spread"] = spreads
     for sizes, shapes in model_shapes:
         steps = {symbol.name: symbol.step for symbol in symbols}
         _require_shapes(lowered.plan, sizes, steps, shapes)
@@ -155,10 +156,26 @@ def make_record(
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 
-def _floats_of(target: Target, options: BuildOptions) -> str:
+def _floats_of(target: Target, options: BuildOptions, precision: str) -> str:
     """What the target's GPU stores float32 values in."""
     on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
-    return GPU_FLOATS.get(options.precision, "float32") if on_gpu else "float32"
+    return GPU_FLOATS.get(precision, "float32") if on_gpu else "float32"
+
+
+def _half_values(
+    model: ir.Model,
+    golden: list[tuple[dict[str, Array], dict[str, Array]]],
+    target: Target,
+    floats: str,
+) -> HalfValues | None:
+    """What fewer bits do to the golden vectors; None where onnxruntime has not computed them."""
+    if rounds_to_integers(model) or may_not_end(model):
+        return None
+    assert target.gpu is not None
+    in_half = floats == "float16" and "fp16" in target.gpu.features
+    # tf32 has as many bits of mantissa as float16.
+    rounded = "float16" if floats == "float32" else floats
+    return half_values(model, golden, rounded, HALF_RUN if in_half else 0)
 
 
 def _require_tf32(target: Target) -> None:

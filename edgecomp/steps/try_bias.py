@@ -9,6 +9,7 @@ nearest to float on samples that the corrections were not made from.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 import onnx_ir as ir
@@ -17,6 +18,7 @@ from edgecomp.calibrate.ranges import Range
 from edgecomp.debugging.outputs import FloatOutputs, output_error
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
+from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.progress import Progress
@@ -26,6 +28,8 @@ from edgecomp.steps.held_back import Feed, hold_back
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 #: Corrections have to take this part of the noise away: chance corrects nothing.
 _LEAST_GAIN = 0.2
+#: The same for those of what rounded weights cause, which have nothing to be led astray by.
+_LEAST_GAIN_BY_WEIGHTS = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +40,15 @@ class Trial:
         products: whose biases are to be corrected.
         noise: of the outputs over their power, with so many of the products corrected.
         samples: that were held back.
+        by_weights: whether of what the rounding of weights causes alone, of all products.
+        noise_by_weights: with that.
     """
 
     products: frozenset[str] = frozenset()
     noise: Mapping[int, float] = dataclasses.field(default_factory=dict)
     samples: int = 0
+    by_weights: bool = False
+    noise_by_weights: float = math.inf
 
 
 def try_bias(
@@ -80,17 +88,26 @@ def try_bias(
     expected = FloatOutputs(reference, split.held)
     names = list(shifts)
 
-    def noise(corrected: int) -> float:
+    def noise(added: Mapping[str, Means]) -> float:
         made = model.clone()
         nodes = {node.name: node for node in made.graph}
-        for name in names[:corrected]:
-            add_bias(nodes[name], shifts[name])
+        for name, shift in added.items():
+            add_bias(nodes[name], shift)
         InsertQdqPass(ranges, options)(made)
         return output_error(made, expected).noise_to_signal
 
     counts = dict.fromkeys([0, *(max(1, round(share * count)) for share in _SHARES)])
-    found = {corrected: noise(corrected) for corrected in counts}
+    found = {
+        corrected: noise({n: shifts[n] for n in names[:corrected]}) for corrected in counts
+    }
     best = min(found, key=lambda corrected: found[corrected])
     if not found[best] <= (1.0 - _LEAST_GAIN) * found[0]:
         best = 0
-    return Trial(frozenset(names[:best]), found, len(split.held))
+    weights: dict[str, Means] = {}
+    correct_weight_errors(
+        model.clone(), split.others, ranges, options, shifts=weights, reference=reference
+    )
+    by_weights = noise(weights)
+    if by_weights < found[best] and by_weights <= (1.0 - _LEAST_GAIN_BY_WEIGHTS) * found[0]:
+        return Trial(frozenset(weights), found, len(split.held), True, by_weights)
+    return Trial(frozenset(names[:best]), found, len(split.held), False, by_weights)

@@ -62,7 +62,9 @@ def build(folder):
 def measure(folder):
     """Medians in turns."""
     options = BenchmarkOptions(num_runs=20, warmup_runs=3, max_secs=1.0)
-    print("| | float32, ms | signs, ms | times faster | weights, times smaller |\n|---|---:|---:|---:|---:|")
+    print(
+        "| | float32, ms | signs, ms | times faster | weights, times smaller |\n|---|---:|---:|---:|---:|"
+    )
     for name in _CASES:
         bundles = [api.open(folder / f"{name}_{form}") for form in ("float", "signs")]
         times = [[], []]
@@ -71,7 +73,9 @@ def measure(folder):
                 found.append(api.benchmark(bundle, options).measurement.wall.p50_ns / 1e6)
         plain, signs = (statistics.median(found) for found in times)
         sizes = [bundle.report["sizes"]["weights"] for bundle in bundles]
-        print(f"| {name} | {plain:.3f} | {signs:.3f} | {plain / signs:.1f} | {sizes[0] / sizes[1]:.1f} |")
+        print(
+            f"| {name} | {plain:.3f} | {signs:.3f} | {plain / signs:.1f} | {sizes[0] / sizes[1]:.1f} |"
+        )
 
 
 def main():

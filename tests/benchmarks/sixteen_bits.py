@@ -59,7 +59,9 @@ def measure(folder, forms):
         for form, bundle in bundles.items():
             times[form].append(api.benchmark(bundle, options).measurement.wall.p50_ns / 1e6)
     base = statistics.median(times["fp32"])
-    print("| form | weights, bytes | arena, bytes | ms | of float's time |\n|---|---:|---:|---:|---:|")
+    print(
+        "| form | weights, bytes | arena, bytes | ms | of float's time |\n|---|---:|---:|---:|---:|"
+    )
     for form, bundle in bundles.items():
         sizes, median = bundle.report["sizes"], statistics.median(times[form])
         print(f"| {form} | {sizes['weights']} | {bundle.report['memory']['arena_bytes']} | {median:.3f} "

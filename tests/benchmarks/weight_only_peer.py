@@ -46,10 +46,11 @@ def main():
     path = pathlib.Path(folder)
     model.load_state_dict(torch.load(path / "model.pt", weights_only=True))
     data = [{"tokens": torch.from_numpy(row)} for row in np.load(rows)]
+    order = None if given["actorder"] == "none" else given["actorder"]
     arguments = QuantizationArgs(
         num_bits=given["bits"], type="int", symmetric=given["symmetric"], strategy="group",
         group_size=given["group"], observer=given["observer"],
-        actorder=None if given["actorder"] == "none" else given["actorder"],
+        actorder=order,
     )  # fmt: skip
     scheme = QuantizationScheme(targets=["Linear"], weights=arguments)
     with tempfile.TemporaryDirectory() as place:
@@ -60,7 +61,10 @@ def main():
         wrapped = _Wrapped(config, model.eval())
         wrapped.name_or_path = place
         gptq = GPTQModifier(
-            config_groups={"all": scheme}, ignore=[], dampening_frac=given["damping"]
+            config_groups={"all": scheme},
+            ignore=[],
+            actorder=order,
+            dampening_frac=given["damping"],
         )
         oneshot(
             model=wrapped, processor=object(), dataset=DataLoader(data, batch_size=1),

@@ -20,6 +20,23 @@ def outputs(model, samples):
     return [runner(sample)[runner.names[0]] for sample in samples]
 
 
+def test_it_begins_with_what_a_build_chooses(rng):
+    """Large numbers that no product reads: a build finds out that clipping them costs nothing."""
+    graph = Graph()
+    weight = normal(rng, 32, 16)
+    weight[0] = 0.0
+    hidden = graph("Relu", graph("MatMul", graph.input("x", (1, 64, 32)), weight))
+    model = graph.model(graph("MatMul", hidden, normal(rng, 16, 6)))
+    feeds = [{"x": normal(rng, 1, 64, 32)} for _ in range(24)]
+    for feed in feeds:
+        feed["x"][0, rng.integers(64), 0] = 300.0
+    report = api.debug(model.clone(), feeds, options=DebugOptions(bisect=False))
+    built = api.quantize(model.clone(), feeds, options=QuantizeOptions(precision="w8a8"))
+    assert json.loads(built.metadata_props["edgecomp.recipe"]) == list(report.recipe)
+    assert any(s["args"].get("calibration_method") == "percentile" for s in report.recipe)
+    assert report.output_db > 25
+
+
 @pytest.mark.parametrize("sabotage", ["weights", "activations"])
 def test_the_sabotaged_layer_is_found(rng, samples, sabotage):
     report = api.debug(chain(rng, sabotage), samples)

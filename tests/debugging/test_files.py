@@ -60,7 +60,7 @@ def test_the_page_parses_and_needs_nothing_else(report_and_files):
     for name in NAMES:
         assert name in page.text
     assert f"{report.search.predicted_db:.1f} dB" in page.text
-    assert "- pass: float" in page.text
+    assert "- pass: quantize" in page.text
     assert BAD in page.text
 
 

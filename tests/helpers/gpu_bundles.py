@@ -1,6 +1,5 @@
 """A small network, built for a target with a GPU and run on what stands for its device here."""
 
-import numpy as np
 import onnxruntime
 import pytest
 

@@ -19,6 +19,7 @@ def host_source(text):
     entries = [f"EC_METAL_KERNEL({symbol}, {barriers})" for symbol, barriers in listed]
     head = 'extern "C" const ec_emulator::kernel ec_emulated_kernels[] = {'
     tail = '{"", nullptr, 0, 0, nullptr}};'
+    own = own.replace("(threadgroup ", "(")  # pointers, which all are to one memory here
     own = re.sub(r"\bchar\b", "schar", own)  # signed on every machine, as Metal's is
     return "\n".join(
         [

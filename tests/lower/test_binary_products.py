@@ -46,7 +46,9 @@ def test_a_network_of_signs(target, rng):
     b = g("Conv", b, signs(rng, 70, 37, 2, 3) * np.float32(0.25), strides=[2, 1], name="plain")
     c = g("Reshape", b, np.array([6, -1], np.int64))
     depth = 2 * 70 * 3 * 4 // 6
-    c = g("MatMul", g("Mul", g("Sign", c), np.float32(3)), signs(rng, depth, 50), name="matmul")
+    c = g(
+        "MatMul", g("Mul", g("Sign", c), np.float32(3)), signs(rng, depth, 50), name="matmul"
+    )
     last = signs(rng, 21, 50) * rng.uniform(0.1, 2, (21, 1)).astype(np.float32)
     model = load_model(
         g.proto(g("Gemm", at_least_zero(g, c, -1.0, "Less"), last, normal(rng, 21), transB=1))

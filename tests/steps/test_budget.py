@@ -1,6 +1,7 @@
 """Budgets on small networks: what is chosen holds, is built from its recipe alone, or is refused."""
 
 import dataclasses
+import re
 
 import numpy as np
 import onnx_ir as ir
@@ -92,8 +93,8 @@ def test_the_bad_layer_is_widened(rng, samples, task, tmp_path, direction, most)
     assert report.candidates[0].drop > float(most)
     assert report.best.drop <= float(most)
     assert report.best.holds(report.limits)
-    wide = [s for s in report.recipe if s["pass"] == "float"]
-    assert [s["targets"] for s in wide] == [[BAD]]
+    # Float, or 16-bit activations, which hold its outlier as well.
+    assert [s["targets"] for s in report.recipe if "targets" in s] == [[BAD]]
     # What was measured is what is built, from the file alone.
     built = api.quantize(model.clone(), samples, options=chosen)
     assert distance(built, model, samples) == pytest.approx(report.best.drop, abs=1e-6)
@@ -146,10 +147,10 @@ def test_few_bytes(rng, samples, tmp_path):
     limit = least + 2000
     _, report = search(model, samples, tmp_path, max_bytes=limit)
     assert report.best.bytes <= limit
-    # Weights alone in 16 bits are as good as float ones: there is room for more layers.
-    assert report.best.precisions == {"w8a8": 2, "fp16": 2, "fp32": 1}
-    (wide,) = (s["targets"] for s in report.recipe[1:] if s["pass"] == "quantize")
-    assert BAD in wide
+    # Weights in 16 bits are as good as float ones: there is room for more layers.
+    assert report.best.precisions["w8a8"] == 2
+    assert report.best.precisions["fp16"] >= 1
+    assert BAD in [name for s in report.recipe for name in s.get("targets", ())]
     _, fewer = search(model, samples, tmp_path, max_bytes=least - 300)
     assert fewer.best.bytes <= least - 300
     assert fewer.best.precisions["w4a8"] >= 1
@@ -201,8 +202,11 @@ def test_the_best_that_was_reached_is_said(rng, samples, task, tmp_path):
     with pytest.raises(EdgecompError) as caught:
         search(model, samples, tmp_path, max_drop="1e-9", metric=f"{task(model)}:likeness")
     assert caught.value.code is Code.ACCURACY_GATE
-    assert "the best lost 0.00" in caught.value.cause
-    assert caught.value.hint.startswith("allow --max-drop 0.00")
+    lost = re.search(r"the best lost (\S+)", caught.value.cause)
+    allowed = re.match(r"allow --max-drop ([^\s;]+)", caught.value.hint)
+    assert lost
+    assert allowed
+    assert 0 < float(lost[1]) <= float(allowed[1]) < 1e-3
     assert not (tmp_path / "r.yaml").exists()
 
 

@@ -1,5 +1,11 @@
 """Bundles with kernels for an app's own GPU code: their launch tables, run beside onnxruntime."""
 
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -33,13 +39,24 @@ def built(tmp_path_factory):
     return build
 
 
+@pytest.fixture
+def target(request):
+    """One that can be run here."""
+    if request.param == "webgpu":
+        webgpu_device()
+    return request.param
+
+
+def on(*targets):
+    return pytest.mark.parametrize("target", targets, indirect=True)
+
+
 def opened(bundle, target):
     if target == "apple-gpu":
         return MetalModel(bundle.directory)
-    device = webgpu_device()
     from helpers.webgpu_host import WebGpuModel
 
-    return WebGpuModel(bundle.directory, device)
+    return WebGpuModel(bundle.directory, webgpu_device())
 
 
 def reference(proto, feeds):
@@ -51,7 +68,7 @@ def some(rng, shape=SHAPE):
     return {"x": rng.standard_normal(shape).astype(np.float32)}
 
 
-@pytest.mark.parametrize("target", ["webgpu", "apple-gpu"])
+@on("webgpu", "apple-gpu")
 def test_float(built, tmp_path, target, rng):
     proto = network(rng)
     bundle = built(proto, tmp_path, target)
@@ -62,7 +79,7 @@ def test_float(built, tmp_path, target, rng):
         np.testing.assert_allclose(found, reference(proto, feeds), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("target", ["webgpu", "apple-gpu"])
+@on("webgpu", "apple-gpu")
 def test_integers_are_those_of_the_processor(built, tmp_path, target, rng):
     proto = network(rng, softmax=False)
     data = [some(rng) for _ in range(4)]
@@ -76,7 +93,7 @@ def test_integers_are_those_of_the_processor(built, tmp_path, target, rng):
         np.testing.assert_array_equal(found, want)
 
 
-@pytest.mark.parametrize("target", ["webgpu", "apple-gpu"])
+@on("webgpu", "apple-gpu")
 def test_floats_of_16_bits_between_kernels(built, tmp_path, target, rng):
     proto = dense_network(rng)
     bundle = built(proto, tmp_path, target, precision="fp16")
@@ -103,11 +120,11 @@ def dense_network(rng):
     return g.proto(g("Conv", d, weights(4, 24, 1, 1), weights(4)))
 
 
-def test_a_tensor_that_is_read_and_written(built, tmp_path, rng):
+@on("webgpu")
+def test_a_tensor_that_is_read_and_written(built, tmp_path, target, rng):
     """WebGPU forbids two bindings of it: the kernel has one."""
     proto = dense_network(rng)
-    bundle = built(proto, tmp_path, "webgpu")
-    model = opened(bundle, "webgpu")
+    model = opened(built(proto, tmp_path, target), target)
     convolutions = [c for c in model.table["calls"] if c["operator"] == "Convolution"]
     assert {len(call["bindings"]) for call in convolutions} == {3, 4}
     feeds = some(rng, (1, 3, 9, 7))
@@ -115,12 +132,13 @@ def test_a_tensor_that_is_read_and_written(built, tmp_path, rng):
     np.testing.assert_allclose(found, reference(proto, feeds), rtol=1e-5, atol=1e-6)
 
 
-def test_indices_of_64_bits(built, tmp_path, rng):
+@on("webgpu")
+def test_indices_of_64_bits(built, tmp_path, target, rng):
     table = rng.standard_normal((11, 8)).astype(np.float32)
     g = Graph()
     ids = g.input("ids", (2, 3), np.int64)
     proto = g.proto(g("Relu", g("Gather", table, ids)))
-    model = opened(built(proto, tmp_path, "webgpu"), "webgpu")
+    model = opened(built(proto, tmp_path, target), target)
     feeds = {"ids": np.array([[0, -1, 10], [3, -11, 5]], np.int64)}
     (found,) = model.run(feeds).values()
     np.testing.assert_array_equal(found, reference(proto, feeds))
@@ -147,6 +165,36 @@ def test_the_bundle(built, tmp_path, rng):
     )  # from what the first build kept
     assert {name: facts.sha256 for name, facts in again.manifest.files.items()} == first
     assert built(path, tmp_path / "cpu", "webgpu", accelerator="cpu").manifest.shaders == {}
+
+
+CHECK_AS_CHROME = """
+import pathlib, sys
+import numpy as np
+import wgpudawn._as_wgpu
+wgpudawn._as_wgpu.install_as_wgpu()
+import wgpu
+from helpers.webgpu_host import WebGpuModel
+device = wgpu.gpu.request_adapter_sync().request_device_sync(required_features=["shader-f16"])
+model = WebGpuModel(pathlib.Path(sys.argv[1]), device)
+model.run({p["name"]: np.zeros(p["shape"], p["dtype"]) for p in model.table["inputs"]})
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "w8a8", "fp16"])
+def test_chromes_implementation_takes_all_of_it(built, tmp_path, precision, rng):
+    """Dawn checks text, bindings and limits; its Null backend computes nothing."""
+    if importlib.util.find_spec("wgpudawn") is None:
+        pytest.skip("Dawn is not installed (pip install wgpudawn)")
+    data = [some(rng)] if precision == "w8a8" else None
+    bundle = built(network(rng), tmp_path, "webgpu", data, precision=precision)
+    tests = str(pathlib.Path(__file__).parents[1])
+    path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_AS_CHROME, bundle.directory],
+        env={**os.environ, "WGPU_BACKEND_TYPE": "Null", "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_whole_model_has_to_have_kernels(built, tmp_path, rng):

@@ -43,7 +43,9 @@ def stored_types(path):
     return {v.name: v.data_type for v in onnx.load(path).graph.initializer if len(v.dims) > 1}
 
 
-@pytest.mark.parametrize(("precision", "least"), [("w8a16-int", 34), ("w16a16-int", 70), ("w16a8", 30)])
+@pytest.mark.parametrize(
+    ("precision", "least"), [("w8a16-int", 34), ("w16a16-int", 70), ("w16a8", 30)]
+)
 def test_a_bundle_computes_in_integers_what_its_file_says(precision, least, net, tmp_path):
     options = BuildOptions(precision=precision, output=tmp_path / "bundle")
     bundle = api.build(net, options, calibration_dataset=samples())

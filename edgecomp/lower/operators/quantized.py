@@ -293,9 +293,10 @@ def _edge_affine(node: ir.Node, stored: ir.Value) -> Affine | None:
     contents = constant_array(zero)
     if zero is not None and contents is None:
         return None
+    if stored.dtype not in (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16):
+        return None
     zero_point = 0 if contents is None else int(contents.reshape(-1)[0])
-    is_wide = stored.dtype == ir.DataType.INT16 and zero_point == 0
-    if stored.dtype not in (ir.DataType.UINT8, ir.DataType.INT8) and not is_wide:
+    if stored.dtype == ir.DataType.INT16 and zero_point != 0:
         return None
     return Affine(scale.reshape(-1)[0], zero_point, stored.dtype.numpy())
 

@@ -124,7 +124,9 @@ def _combine(
     start = None if bias is None else bias.astype(np.float64).reshape(shape)
     added = None if start is None else constant("bias", start)
     multiplier = np.asarray(finish.multiplier.reshape(-1), np.float32)
-    scale = constant("multiplier", multiplier.reshape(shape) if len(multiplier) > 1 else multiplier)
+    scale = constant(
+        "multiplier", multiplier.reshape(shape) if len(multiplier) > 1 else multiplier
+    )
     zero = _zero(reader, group, values, finish) if isinstance(finish, Requantize) else None
     chain = Chain(len(values))
     wide = "float64"

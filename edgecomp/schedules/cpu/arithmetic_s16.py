@@ -5,6 +5,8 @@ Weights lie in memory as bytes and are widened once for all rows of a tile.
 
 import dataclasses
 
+import numpy as np
+
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
@@ -20,8 +22,6 @@ from edgecomp.schedules.builder import (
 from edgecomp.schedules.cpu.arithmetic import LOAD_PRESSURE, Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 from edgecomp.schedules.cpu.narrow import pick
-
-import numpy as np
 
 _PAIRS = {
     4: "llvm.x86.sse2.pmadd.wd",

@@ -21,7 +21,13 @@ from edgecomp.schedules.builder import (
     ramp,
     splat,
 )
-from edgecomp.schedules.cpu.arithmetic import LOAD_PRESSURE, Arithmetic, Operands, RegisterTile, Start
+from edgecomp.schedules.cpu.arithmetic import (
+    LOAD_PRESSURE,
+    Arithmetic,
+    Operands,
+    RegisterTile,
+    Start,
+)
 from edgecomp.schedules.cpu.epilogue import vector_dtype
 
 
@@ -40,6 +46,9 @@ class SignTile(RegisterTile):
 class Signs(Arithmetic):
     """See the module.
 
+    A step is one pair of words: of two LLVM would load neighbouring words of x as a vector, spread
+    them by permutations, and spill.
+
     Attributes:
         instructions: for one vector of columns: exclusive or, and, count, sum.
         count_lanes: of a row's counts.
@@ -49,7 +58,7 @@ class Signs(Arithmetic):
     weight_dtype: str = "int32"
     sum_dtype: str = "int32"
     group: int = 2
-    step: int = 4
+    step: int = 2
     weights_per_element: int = 2
     instructions: float
     count_lanes: int = 1

@@ -303,7 +303,6 @@ class FloatKernel:
         at = place.index("out", channel, column)
         windows.store_valid(builder, self.out_buffer, at, result, vector.place)
 
-
     def _factors(self, channel: Expr, lanes: int) -> Expr | None:
         """Multipliers of output channels from one on."""
         del channel, lanes

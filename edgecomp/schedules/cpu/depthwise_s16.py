@@ -10,7 +10,7 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Accumulate, Requantize, Scale
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.plan.values import Array
+from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Expr, constant, intrinsic, load, reinterpret
 from edgecomp.schedules.cpu import depthwise, depthwise_f32
 from edgecomp.schedules.cpu.arithmetic_s16 import add_pairs, fuses_pairs
@@ -47,7 +47,10 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     walk = depthwise_f32.params_for(target, operation, loops=False)
     emitter = _Kernel(operation, target, walk)
     kernel, items = emitter.build(NAME)
-    arguments = [x, Constant(f"{weight.name}.packed", emitter.packing.data)]
+    arguments: list[Value | Constant] = [
+        x,
+        Constant(f"{weight.name}.packed", emitter.packing.data),
+    ]
     if emitter.factors is not None:
         arguments.append(Constant(f"{weight.name}.multiplier", emitter.factors))
     return [
@@ -102,8 +105,9 @@ class _Kernel(FloatKernel):
 
     def _add(self, total: Expr, x: Expr, tap: Expr, lanes: int) -> Expr:
         if self.target.core.isa == "x86_64" and lanes >= 4:
-            halves = (reinterpret(vector_dtype("int16", 2 * lanes), v) for v in (x, tap))
-            return add_pairs(total, *halves, lanes, fuses=fuses_pairs(self.target))
+            dtype = vector_dtype("int16", 2 * lanes)
+            pairs, taps = reinterpret(dtype, x), reinterpret(dtype, tap)
+            return add_pairs(total, pairs, taps, lanes, fuses=fuses_pairs(self.target))
         if lanes == 4:
             narrow = (v.astype("int16x4") for v in (x, tap))
             is_arm32 = self.target.core.isa == "armv7"

@@ -21,7 +21,7 @@ from edgecomp.schedules.cpu.vectors import lanes_of, named
 
 def _quotient(context: Context, a: Operand, b: Operand) -> Expr:
     """Integer quotient rounded towards zero; a division by 0 gives any number, no trap."""
-    if np.dtype(a.dtype).itemsize < LONG_BYTES:
+    if np.dtype(a.dtype).itemsize < LONG_BYTES and context.builder.has_float64:
         # Exact in float64 for 32-bit numbers, and a vector instruction.
         quotient = convert(context, a.value, a.dtype, "float64") / convert(
             context, b.value, b.dtype, "float64"

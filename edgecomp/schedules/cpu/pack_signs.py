@@ -60,8 +60,8 @@ class _Kernel:
             image = builder.let("image", tirx.truncdiv(item, height))
             row = builder.let("row", item - image * height)
             with builder.loop("column", 0, width) as column:
-                places = [self._place(v, image, row, column) for v in (source, self.output)]
-                self._row(*places, channels)
+                at, out = (self._place(v, image, row, column) for v in (source, self.output))
+                self._row(at, out, channels)
         return batch * height
 
     def _place(self, value: Value, image: Expr, row: Expr, column: Expr) -> Expr:

@@ -14,9 +14,9 @@ from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
-from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_signs import arithmetic_signs
 from edgecomp.schedules.cpu.product import collapse_rows
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles

@@ -267,6 +267,40 @@ EC_INLINE vec<T, 4> pack(T a, T b, T c, T d) {
   return {{a, b, c, d}};
 }
 
+// Sums of products of four 8-bit elements of x, signed or not, with four of each lane's weights.
+#ifdef EC_ON_CPU
+#define EC_DOT4(name, dtype)                                                         \
+  inline int name(int x, int w, int sum) {                                           \
+    _Pragma("unroll") for (int i = 0; i < 4; ++i) {                                  \
+      int a = x >> (8 * i) & 255, b = w >> (8 * i) & 255;                            \
+      a -= dtype[0] == 's' && a > 127 ? 256 : 0;                                     \
+      sum += a * (b > 127 ? b - 256 : b);                                            \
+    }                                                                                \
+    return sum;                                                                      \
+  }
+#else
+#define EC_DOT4(name, dtype)                                                         \
+  EC_INLINE int name(int x, int w, int sum) {                                        \
+    int r;                                                                           \
+    asm("dp4a." dtype ".s32 %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(w), "r"(sum));  \
+    return r;                                                                        \
+  }
+#endif
+EC_DOT4(dot4_s8, "s32")
+EC_DOT4(dot4_u8, "u32")
+template <int N>
+EC_INLINE vec<int, N> dot4_s8(int x, const vec<int, N>& w, const vec<int, N>& sum) {
+  vec<int, N> r;
+  EC_EACH(i) r.v[i] = dot4_s8(x, w.v[i], sum.v[i]);
+  return r;
+}
+template <int N>
+EC_INLINE vec<int, N> dot4_u8(int x, const vec<int, N>& w, const vec<int, N>& sum) {
+  vec<int, N> r;
+  EC_EACH(i) r.v[i] = dot4_u8(x, w.v[i], sum.v[i]);
+  return r;
+}
+
 // Tensor cores: 16 rows by some elements of K times the same by 8 columns, by all threads of a
 // warp. What is in a fragment says tensor_kernel.py.
 #ifdef EC_ON_CPU

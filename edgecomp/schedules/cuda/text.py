@@ -69,7 +69,16 @@ _TENSOR_CALLS = (
 )
 #: Functions that kernels call by the names that OpenCL gives them.
 _CALLS = frozenset(
-    ["mad", "mad24", "fma", "dot", *_TENSOR_CALLS, *(_FUNCTIONS - {"erf", "nearbyint"})]
+    [
+        "mad",
+        "mad24",
+        "fma",
+        "dot",
+        "dot4_s8",
+        "dot4_u8",
+        *_TENSOR_CALLS,
+        *(_FUNCTIONS - {"erf", "nearbyint"}),
+    ]
 )
 
 

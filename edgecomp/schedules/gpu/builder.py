@@ -70,6 +70,7 @@ class GridBuilder(KernelBuilder):
 
     #: TVM's simplifier is not run: a text with names is what drivers compile best.
     keeps_names = True
+    has_float64 = False
     pointer_variable = staticmethod(tirx.GlobalPointerVar)
 
     def __init__(self, groups: tuple[int, int, int], items: tuple[int, int, int]) -> None:

@@ -1,5 +1,6 @@
 """Chains of elementwise operators over broadcast inputs: a work item for each vector."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from edgecomp.device.target import Target
@@ -19,18 +20,18 @@ from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.steps import emit_step
 from edgecomp.schedules.cpu.vectors import named, typed
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.maps import emit_map
-from edgecomp.schedules.gpu.places import LANES
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "elementwise"
 
 #: Types that every device has.
 DTYPES = frozenset({"float32", "int32", "uint8", "int8", "bool", "int64"})
-#: Steps that call a function of the C library, which kernels of a GPU do not have.
+#: Steps that call a function of the C library, which kernels of a GPU do not have; Mod on floats.
 LIBRARY_STEPS = frozenset({"Mod", "Pow"})
 #: Steps that compute in float64 where their operands are integers.
-_WIDE_OF_INTEGERS = frozenset({"Div", "Shrink"})
+_WIDE_OF_INTEGERS = frozenset({"Shrink"})
 #: Steps that are a function of OpenCL's, on float32.
 _NATIVE = {
     name: name.lower()
@@ -48,11 +49,16 @@ def match(operation: Operation, target: Target) -> str:
     if reason or not isinstance(kind, Elementwise):
         return reason
     for step in kind.steps:
-        if step.operator in LIBRARY_STEPS:
+        is_integer = step.operator == "Mod" and step.dtype in INTEGERS
+        if step.operator in LIBRARY_STEPS and not is_integer:
             return f"operator {step.operator}"
         if step.operator in _WIDE_OF_INTEGERS and step.dtype in INTEGERS:
             return f"operator {step.operator} of {step.dtype}"
-    for dtype in _dtypes(operation, kind):
+    # Floats of 16 bits are rounded where they are stored, so at the end alone.
+    rounded = kind.steps[-1].operator == "Cast" and kind.steps[-1].dtype in HALVES
+    inner = kind.steps[:-1] if rounded else kind.steps
+    dtypes = [value.dtype for value in operation.inputs if value.dtype not in HALVES]
+    for dtype in (*dtypes, *(step.dtype for step in inner)):
         if dtype not in DTYPES:
             return f"a chain of {dtype}"
     return ""
@@ -74,8 +80,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             for value, vector in zip(inputs, vectors, strict=True)
         }
         chain = [loaded.get(value) or immediate(value, lanes) for value in operation.inputs]
-        result = emit_steps(builder, kind.steps, chain, lanes)
-        return stored_form(builder, result, output.dtype, lanes)
+        *inner, last = kind.steps
+        if last.dtype in HALVES:  # a store rounds
+            last = dataclasses.replace(last, dtype="float32")
+        result = emit_steps(builder, (*inner, last), chain, lanes)
+        return stored_form(builder, result, last.dtype, lanes)
 
     kernel, launch = emit_map(
         NAME,
@@ -84,7 +93,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [_pointer(value) for value in inputs],
         target,
         body,
-        most_lanes=LANES if _is_float(operation, kind) else 1,
+        most_lanes=0 if _is_float(operation, kind) else 1,
     )
     return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
 
@@ -111,7 +120,7 @@ def _native(builder: GridBuilder, function: str, x: Operand, lanes: int) -> Oper
 
 def _is_float(operation: Operation, kind: Elementwise) -> bool:
     """Whether all of a chain is float32: vectors of truths differ from device to device."""
-    return set(_dtypes(operation, kind)) == {"float32"}
+    return set(_dtypes(operation, kind)) <= {"float32", *HALVES}
 
 
 def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
@@ -120,7 +129,8 @@ def _dtypes(operation: Operation, kind: Elementwise) -> list[str]:
 
 
 def _pointer(value: Value) -> tuple[str, int]:
-    return value.storage or memory_dtype(value.dtype), value.view.elements
+    stored = value.stored
+    return stored if stored in HALVES else memory_dtype(stored), value.view.elements
 
 
 def operand_of(builder: GridBuilder, value: Value, vector: Expr, lanes: int) -> Operand:

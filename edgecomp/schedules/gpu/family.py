@@ -5,13 +5,22 @@ import functools
 
 from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation
+from edgecomp.plan.operations import (
+    Convolution,
+    Dequantize,
+    MatrixMultiply,
+    Operation,
+    Pool,
+    Quantize,
+    Reduce,
+)
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
     attention,
     batch_matrix_multiply,
     convolution,
     depthwise,
+    dot_product,
     elementwise,
     gather,
     layer_norm,
@@ -32,10 +41,13 @@ from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
 from edgecomp.schedules.shader.writer import NoTextError
 
+#: Kinds whose integers are of 8 bits on a GPU.
+_OF_BYTES = (Convolution, MatrixMultiply, Pool, Reduce, Quantize, Dequantize)
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
     winograd,
     shared_product,
+    dot_product,
     convolution,
     matrix_multiply,
     packed_product,
@@ -58,6 +70,7 @@ _HALF_APIS = ("opencl", "cuda", "metal")
 _OF_HALVES: tuple[Schedule, ...] = (
     tensor_product,
     depthwise,
+    dot_product,
     convolution,
     matrix_multiply,
     packed_product,
@@ -83,7 +96,10 @@ class _Named:
     schedule: Schedule
 
     def match(self, operation: Operation, target: Target) -> str:
-        """As the schedule's."""
+        """As the schedule's, but for arithmetic of 16-bit integers."""
+        values = (*operation.inputs[:1], *operation.outputs)
+        if isinstance(operation.kind, _OF_BYTES) and any(v.dtype == "int16" for v in values):
+            return "16-bit integers are computed by the processor"
         return self.schedule.match(operation, target)
 
     def emit(self, operation: Operation, target: Target) -> list[KernelCall]:
@@ -128,7 +144,9 @@ def half_schedules(api: str) -> tuple[Schedule, ...]:
 
 def stores_halves(api: str, name: str) -> bool:
     """Whether the schedule of a name loads and stores floats of 16 bits."""
-    return api in _HALF_APIS and any(f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES)
+    return api in _HALF_APIS and any(
+        f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES
+    )
 
 
 def gpu_names(name: str) -> tuple[str, ...]:

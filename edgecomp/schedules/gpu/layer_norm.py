@@ -7,12 +7,13 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import LayerNorm, Operation
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, constant, load
+from edgecomp.schedules.builder import Expr, constant, splat
 from edgecomp.schedules.cpu import layer_norm as cpu
+from edgecomp.schedules.cpu.vectors import typed
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import gpu_of
-from edgecomp.schedules.gpu.rows import SharedRow, row_items
-from edgecomp.schedules.gpu.vectors import load_vector
+from edgecomp.schedules.gpu.rows import SharedRow, row_items, row_lanes
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "layer_norm"
@@ -38,20 +39,24 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         for value in parameters
         if value.constant is not None
     ]
-    items = row_items(size, gpu_of(target))
+    lanes = row_lanes(size, 1)
+    items = row_items(size // lanes, gpu_of(target))
     builder = GridBuilder((rows, 1, 1), (items, 1, 1))
     x = builder.pointer("x", source.stored, source.elements)
     scale = builder.pointer("scale", "float32", size)
     bias = builder.pointer("bias", "float32", size)
     y = builder.pointer("y", output.stored, output.elements)
     base = builder.let("base", builder.group(0) * size)
-    row = SharedRow(builder, size, items)
+    row, dtype = SharedRow(builder, size, items, lanes=lanes), typed("float32", lanes)
 
     def plus(a: Expr, b: Expr) -> Expr:
         return a + b
 
+    def element(at: Expr) -> Expr:
+        return load_vector(x, base + at, lanes)
+
     def deviation(at: Expr) -> Expr:
-        return builder.let("moved", load_vector(x, base + at, 1) - mean, "float32")
+        return builder.let("moved", element(at) - splat(mean, lanes), dtype)
 
     def square(at: Expr) -> Expr:
         moved = deviation(at)
@@ -60,13 +65,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     share = constant(1.0 / size, "float32")
     mean = builder.let(
         "mean",
-        row.fold(0.0, plus, lambda at: load_vector(x, base + at, 1)) * share,
+        row.fold(0.0, plus, element) * share,
         "float32",
     )
     variance = row.fold(0.0, plus, square) * share + constant(kind.epsilon, "float32")
     factor = builder.let("factor", constant(1.0, "float32") / tirx.sqrt(variance), "float32")
     with row.each() as at:
-        result = deviation(at) * factor * load(scale, at) + load(bias, at)
-        builder.store(y, base + at, result)
+        scaled = deviation(at) * splat(factor, lanes) * load_vector(scale, at, lanes)
+        result = scaled + load_vector(bias, at, lanes)
+        store_vector(builder, y, base + at, result, lanes)
     kernel = builder.finish(NAME)
     return [KernelCall(kernel, (source, *constants, output), 1, launch=builder.launch)]

@@ -8,10 +8,10 @@ from edgecomp.schedules.builder import Expr, Kernel, splat
 from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import (
-    LANES,
     gpu_of,
     in_vectors,
     lanes_of_space,
+    most_lanes_of,
     places_of_items,
 )
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
@@ -30,7 +30,7 @@ def emit_map(
     target: Target,
     body: Body,
     *,
-    most_lanes: int = LANES,
+    most_lanes: int = 0,
     tables: Sequence[Pointer] = (),
 ) -> tuple[Kernel, Launch]:
     """A kernel with a work item for each vector of the output.
@@ -42,10 +42,11 @@ def emit_map(
         inputs: their pointers, the kernel's first.
         target: the device.
         body: the work of one vector.
-        most_lanes: 1 for a body that takes scalars only.
+        most_lanes: 1 for a body that takes scalars only; 0 for as many as suit the device.
         tables: pointers behind the inputs' that the body reads by itself; ``builder.tables``.
     """
-    lanes = min(most_lanes, lanes_of_space(space))
+    wanted = most_lanes_of([dtype for dtype, _ in (output, *inputs)], gpu_of(target))
+    lanes = most_lanes or lanes_of_space(space, wanted)
     vectors = in_vectors(space, lanes)
     builder = GridBuilder.line(int(vectors.elements), gpu_of(target).group_items)
     sources = [builder.pointer(f"x{k}", *pointer) for k, pointer in enumerate(inputs)]

@@ -86,7 +86,7 @@ def _emit_copy(
         [_moved(source, output)],
         target,
         body,
-        most_lanes=LANES if table is None else 1,
+        most_lanes=0 if table is None else 1,
         tables=[(bits_dtype(output.dtype), 256)] if tables else [],
     )
     return [KernelCall(kernel, (source, *tables, output), 1, launch=launch)]

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import numpy as np
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.schedules.builder import Expr
@@ -12,6 +14,9 @@ from edgecomp.schedules.gpu.builder import GridBuilder
 
 #: Elements of a vector that a work item loads and stores at once.
 LANES = 4
+#: Interfaces whose kernels have vectors of 8.
+_VECTORS_OF_8 = ("opencl", "cuda")
+_HALF_BITS = 16
 
 
 def gpu_of(target: Target) -> Gpu:
@@ -25,11 +30,27 @@ def flat_target(target: Target) -> Target:
     return dataclasses.replace(target, core=dataclasses.replace(target.core, isa=""))
 
 
-def lanes_of_space(space: Space) -> int:
-    """``LANES`` where every operand has its vectors contiguous or repeats one element, else 1."""
+def lanes_of_space(space: Space, most: int = LANES) -> int:
+    """Elements of a vector: every operand has them contiguous or repeats one; else 1.
+
+    Args:
+        space: operand 0 is written.
+        most: a multiple of ``LANES``, which is what there is where it does not fit.
+    """
     strides = [space.inner_stride(k) for k in range(len(space.strides))]
-    fits = space.sizes[-1] % LANES == 0 and strides[0] == 1 and set(strides) <= {0, 1}
-    return LANES if fits else 1
+    if strides[0] != 1 or not set(strides) <= {0, 1}:
+        return 1
+    for lanes in (most, LANES):
+        if space.sizes[-1] % lanes == 0:
+            return lanes
+    return 1
+
+
+def most_lanes_of(dtypes: Iterable[str], gpu: Gpu) -> int:
+    """``LANES``, twice as many of 16 bits where a vector of 8 is a type and loaded at once."""
+    widest = max(8 * np.dtype(dtype).itemsize for dtype in dtypes)
+    is_wide = gpu.api in _VECTORS_OF_8 and 2 * LANES * widest <= gpu.vector_bits
+    return 2 * LANES if is_wide and widest == _HALF_BITS else LANES
 
 
 def in_vectors(space: Space, lanes: int) -> Space:

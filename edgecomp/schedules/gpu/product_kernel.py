@@ -22,7 +22,7 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, constant, load, splat
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.nest import unravel
-from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
+from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_depth, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.halves import stored_floats
@@ -52,7 +52,7 @@ class DeviceProduct:
     multiplier: Array | None
 
 
-class _ProductKernel:
+class ProductKernel:
     """One kernel in the making."""
 
     def __init__(
@@ -64,7 +64,7 @@ class _ProductKernel:
         weight_dtype: str,
     ) -> None:
         self.product, self.epilogue, self.target = product, epilogue, target
-        self.rows, self.depth = collapse_rows(product.rows), collapse_depth(product.depth)
+        self.rows, self.depth = collapse_rows(product.rows), self._depth_of(product)
         self.inner = self.rows[-1]
         outer_rows = int(product.row_count) // int(self.inner.size)
         gpu = gpu_of(target)
@@ -100,6 +100,11 @@ class _ProductKernel:
         self.terms: Buffer = None
         self.column: Expr = None
         self.constant_at: Expr = None
+
+    @staticmethod
+    def _depth_of(product: Product) -> tuple[RunDimension, ...]:
+        """Dimensions of K in the weights; the last one is the run of neighbouring elements."""
+        return collapse_depth(product.depth)
 
     def emit(self) -> None:
         """All statements."""
@@ -333,7 +338,7 @@ def emit_product(
         weight: [output channels, K], K in the order of ``product.depth``.
         bias: [output channels].
     """
-    made = _ProductKernel(product, epilogue, target, x_dtype, weight.dtype.name)
+    made = ProductKernel(product, epilogue, target, x_dtype, weight.dtype.name)
     made.emit()
     groups, columns, padded = product.groups, product.columns, made.padded_columns
     packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)

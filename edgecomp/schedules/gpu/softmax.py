@@ -3,15 +3,16 @@
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, constant
+from edgecomp.schedules.builder import Expr, constant, splat
 from edgecomp.schedules.cpu import math
 from edgecomp.schedules.cpu import softmax as cpu
 from edgecomp.schedules.cpu.iteration import collapse
 from edgecomp.schedules.cpu.nest import advance, unravel
+from edgecomp.schedules.cpu.vectors import typed
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import gpu_of
-from edgecomp.schedules.gpu.rows import SharedRow, row_items
-from edgecomp.schedules.gpu.vectors import load_vector
+from edgecomp.schedules.gpu.rows import SharedRow, row_items, row_lanes
+from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "softmax"
@@ -36,19 +37,20 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [[view.strides[d] for d in keep] for view in views],
         [view.offset for view in views],
     )
-    items = row_items(size, gpu_of(target))
+    lanes = row_lanes(size, *(view.strides[axis] for view in views))
+    items = row_items(size // lanes, gpu_of(target))
     builder = GridBuilder((int(rest.elements), 1, 1), (items, 1, 1))
     x = builder.pointer("x", source.stored, source.view.elements)
     y = builder.pointer("y", output.stored, output.view.elements)
     indices = unravel(builder, builder.group(0), rest.sizes)
     to, base = advance(builder, rest, range(len(rest.sizes)), indices, rest.offsets)
-    row = SharedRow(builder, size, items)
+    row, dtype = SharedRow(builder, size, items, lanes=lanes), typed("float32", lanes)
 
     def element(at: Expr) -> Expr:
-        return load_vector(x, base + at * views[1].strides[axis], 1)
+        return load_vector(x, base + at * views[1].strides[axis], lanes)
 
     def exponential(at: Expr) -> Expr:
-        return math.exp(builder, builder.let("moved", element(at) - peak, "float32"))
+        return math.exp(builder, builder.let("moved", element(at) - splat(peak, lanes), dtype))
 
     peak = row.fold(float("-inf"), tirx.max, element)
     total = row.fold(0.0, lambda a, b: a + b, exponential)
@@ -57,6 +59,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     else:
         last = builder.let("factor", constant(1.0, "float32") / total, "float32")
     with row.each() as at:
-        result = (element(at) - peak) - last if kind.logarithm else exponential(at) * last
-        builder.store(y, to + at * views[0].strides[axis], result)
+        if kind.logarithm:
+            result = (element(at) - splat(peak, lanes)) - splat(last, lanes)
+        else:
+            result = exponential(at) * splat(last, lanes)
+        store_vector(builder, y, to + at * views[0].strides[axis], result, lanes)
     return [KernelCall(builder.finish(NAME), (source, output), 1, launch=builder.launch)]

@@ -391,7 +391,11 @@ class TextWriter(abc.ABC):
         return Text(self.converted(self.expression(value), kind), kind)
 
     def _reinterpret(self, dtype: str, value: Any) -> Text:
-        kind = dtype_of(dtype)
+        kind, bits = dtype_of(dtype), value[1] if value[0] == "Broadcast" else value
+        if kind.element == "float32" and type(bits) is tuple and bits[0] == "const":
+            # A compiler that knows the bits of a NaN refuses them.
+            number = np.int64(bits[1]).astype(np.uint32).view(np.float32)
+            return Text(self.converted(self._constant(float(number), "float32"), kind), kind)
         return Text(self.reinterpret(self.expression(value), kind), kind)
 
     def _select(self, condition: Any, chosen: Any, other: Any) -> Text:

@@ -158,6 +158,7 @@ CASES = {
     "nearest": simple(
         resize, Resize(nearest=True, **LINEAR), (1, 8, 2, 2), (1, 8, 3, 1), Order.NHWC
     ),
+    "softmax-of-vectors": simple(softmax, Softmax(1), (3, 40)),
     "chain": chain,
     "table": looked_up,
     "copy": simple(moves, COPY, COPY.shape),

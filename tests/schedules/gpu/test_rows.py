@@ -14,6 +14,7 @@ from edgecomp.schedules.gpu import layer_norm, softmax
     ("shape", "axis", "order"),
     [
         ((3, 130), -1, Order.ROW_MAJOR),
+        ((2, 600), -1, Order.ROW_MAJOR),
         ((2, 5, 7), 1, Order.ROW_MAJOR),
         ((2, 3, 4, 5), 1, Order.NHWC),
         ((4, 1), 1, Order.ROW_MAJOR),
@@ -29,7 +30,9 @@ def test_softmax(shape, axis, order, logarithm, rng):
     np.testing.assert_allclose(found, want, rtol=3e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((5, 130), 1), ((2, 3, 7, 6), 2), ((3, 1), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((5, 130), 1), ((2, 3, 7, 6), 2), ((2, 384), 1), ((3, 1), 1)]
+)
 def test_layer_norm(shape, axis, rng):
     x = (rng.standard_normal(shape) * 3 + 5).astype(np.float32)
     inner = shape[axis:]

@@ -1,0 +1,94 @@
+"""Products of 8-bit integers by an instruction that multiplies words of four of them.
+
+    for each place of the window, for four elements of K:
+        load a word of x for each row of the tile
+        for each column: load its word of weights, multiply all four and add
+
+Weights lie as words of four neighbours in K, [groups][K / 4][columns]. Where a run of K is no
+multiple of four x is read on behind it and multiplied by weights of zero: integers stay exact.
+"""
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Expr, load, reinterpret
+from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_depth
+from edgecomp.schedules.gpu.places import LANES
+from edgecomp.schedules.gpu.product_kernel import (
+    DeviceProduct,
+    ProductKernel,
+    device_product,
+)
+from edgecomp.schedules.gpu.vectors import load_vector
+
+#: Elements of a word.
+WORD = 4
+_INTS = f"int32x{LANES}"
+
+
+class _DotKernel(ProductKernel):
+    """One kernel in the making; the innermost dimension of K counts words."""
+
+    def __init__(
+        self, product: Product, epilogue: Epilogue, target: Target, x_dtype: str
+    ) -> None:
+        super().__init__(product, epilogue, target, x_dtype, "int32")
+        self.multiply = "dot4_u8" if x_dtype == "uint8" else "dot4_s8"
+
+    @staticmethod
+    def _depth_of(product: Product) -> tuple[RunDimension, ...]:
+        *outer, run = collapse_depth(product.depth)
+        return (*outer, RunDimension(-(-run.size // WORD), WORD))
+
+    def _accumulate_run(self, x_at: Expr, weight_at: Expr) -> None:
+        builder, words = self.builder, self.depth[-1].size
+        if words == 1:
+            self._step_of_words(x_at, weight_at)
+            return
+        with builder.loop("k", 0, words) as k:
+            self._step_of_words(
+                builder.let("x_at", x_at + k * WORD),
+                builder.let("weight_at", weight_at + k * self.padded_columns),
+            )
+
+    def _step_of_words(self, x_at: Expr, weight_at: Expr) -> None:
+        """A word of x of each row, and of the weights of each column."""
+        builder, tile = self.builder, self.tile
+        xs = []
+        for row in range(tile.rows):
+            place = x_at + row * int(self.inner.x)
+            bytes_of_word = load_vector(self.x, place, WORD)
+            xs.append(builder.let("x", reinterpret("int32", bytes_of_word), "int32"))
+        for vector in range(tile.vectors):
+            at = weight_at + vector * LANES
+            weight = builder.let("w", load_vector(self.weights, at, LANES), _INTS)
+            for row, x in enumerate(xs):
+                index = self._sum_index(row, vector)
+                total = load(self.sums, index)
+                total = tirx.call_pure_extern(_INTS, self.multiply, x, weight, total)
+                builder.store(self.sums, index, total)
+
+
+def emit_dot_product(
+    name: str,
+    product: Product,
+    epilogue: Epilogue,
+    target: Target,
+    x_dtype: str,
+    weight: Array,
+    bias: Array,
+) -> DeviceProduct:
+    """The kernel of a product of 8-bit integers; arguments as ``product_kernel.emit_product``."""
+    made = _DotKernel(product, epilogue, target, x_dtype)
+    made.emit()
+    groups, columns, padded = product.groups, product.columns, made.padded_columns
+    run, words = collapse_depth(product.depth)[-1].size, made.depth[-1].size
+    kept = weight.reshape(groups, columns, -1, run)
+    spare = padded - columns, words * WORD - run
+    whole = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
+    ordered = whole.reshape(groups, padded, -1, WORD).transpose(0, 2, 1, 3)
+    packed = np.ascontiguousarray(ordered).reshape(-1).view(np.int32)
+    return device_product(made.builder, f"dot_{name}", product, epilogue, packed, bias, padded)
