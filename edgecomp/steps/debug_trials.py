@@ -26,7 +26,8 @@ from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps import four_bits
 from edgecomp.steps.beside import Known, beside_passes, store_beside
-from edgecomp.steps.quantize import chooses_ranges, worth_correcting
+from edgecomp.steps.biases import worth_correcting
+from edgecomp.steps.quantize import chooses_ranges
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, ranges_step
 from edgecomp.steps.round_weights import round_weights
 from edgecomp.steps.try_ranges import CANDIDATES, try_ranges

@@ -5,7 +5,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 
 from edgecomp.calibrate.identity import can_be_read_again
+from edgecomp.options import QuantizeOptions
 from edgecomp.plan.values import Array
+from edgecomp.recipe.recipe import Recipe
 
 #: Fewer samples cannot tell.
 LEAST_SAMPLES = 24
@@ -16,6 +18,12 @@ _HELD_BACK = 3
 _MOST_BYTES = 256 << 20
 
 Feed = Mapping[str, Array]
+
+
+def decides_by_itself(options: QuantizeOptions, recipe: Recipe) -> bool:
+    """Whether samples that are held back may decide what nobody asked for."""
+    by_recipe = options.recipe is not None or bool(recipe.steps)
+    return options.precision == "w8a8" and not options.data_free and not by_recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -15,8 +15,7 @@ from edgecomp.frontend.opset import convert_opset
 from edgecomp.options import WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.choose_precision import quantized_values
-from edgecomp.passes.correct_bias import Means, correct_bias
-from edgecomp.passes.correct_weight_errors import correct_weight_errors
+from edgecomp.passes.correct_bias import Means
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import (
@@ -34,6 +33,7 @@ from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.beside import Stored, beside_passes, store_beside
+from edgecomp.steps.biases import correct_biases, worth_correcting
 from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.corrections import (
@@ -45,9 +45,9 @@ from edgecomp.steps.corrections import (
     repeat_constants,
 )
 from edgecomp.steps.four_bits import round_four_bits
+from edgecomp.steps.held_back import decides_by_itself
 from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
 from edgecomp.steps.source import errors_about
-from edgecomp.steps.try_bias import Trial, try_bias
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
 
 logger = logging.getLogger(__name__)
@@ -183,8 +183,6 @@ def insert_quantization(
                 progress,
             )
         constants = changed_constants(model, before)
-        corrected = 0
-        shifts: dict[str, Means] = {}
         beside: Stored = {}
         if layers.beside:
             progress("store weights of other precisions")
@@ -192,29 +190,9 @@ def insert_quantization(
         found = worth_correcting(
             model, trained, calibration.samples, ranges, qdq, options, recipe, progress
         )
-        by_weights = layers.weights_corrected | (found.products if found.by_weights else set())
-        if by_weights:
-            corrected += correct_weight_errors(
-                model,
-                calibration.samples,
-                ranges,
-                qdq,
-                shifts=shifts,
-                only=by_weights,
-                reference=trained,
-            )
-        by_means = layers.corrected | (set() if found.by_weights else found.products)
-        if by_means:
-            corrected += correct_bias(
-                model,
-                calibration.samples,
-                ranges,
-                qdq,
-                progress=lambda done, total: progress("correct biases", done, total),
-                shifts=shifts,
-                only=by_means,
-                reference=trained,
-            )
+        corrected, shifts = correct_biases(
+            model, trained, calibration.samples, ranges, qdq, layers, found, progress
+        )
     progress("insert quantization")
     refusals = _insert(model, ranges, qdq, options.precision, beside)
     quantization = {
@@ -261,18 +239,12 @@ def insert_quantization(
     )
 
 
-def _decides_by_itself(options: QuantizeOptions, recipe: Recipe) -> bool:
-    """Whether samples that are held back may decide what nobody asked for."""
-    by_recipe = options.recipe is not None or bool(recipe.steps)
-    return options.precision == "w8a8" and not options.data_free and not by_recipe
-
-
 def chooses_ranges(options: QuantizeOptions, recipe: Recipe) -> bool:
     """Whether a build tries other ranges by itself."""
     return (
         options.range_trials
         and options.calibration_method == "mse"
-        and _decides_by_itself(options, recipe)
+        and decides_by_itself(options, recipe)
     )
 
 
@@ -291,22 +263,6 @@ def _told(tried: RangeTrial) -> dict[str, Any]:
             "held_back_samples": tried.samples,
         }
     }
-
-
-def worth_correcting(
-    model: ir.Model,
-    trained: ir.Model,
-    samples: Iterable[Mapping[str, Array]],
-    ranges: Mapping[str, Range],
-    qdq: InsertQdqOptions,
-    options: QuantizeOptions,
-    recipe: Recipe,
-    progress: Progress,
-) -> Trial:
-    """Products whose biases are corrected though nobody asked; none where a recipe decides."""
-    if options.bias_correction is not None or not _decides_by_itself(options, recipe):
-        return Trial()
-    return try_bias(model, samples, ranges, qdq, progress, reference=trained)
 
 
 def _left_float(
