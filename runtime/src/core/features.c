@@ -6,32 +6,23 @@
 
 #include "platform/cpu_features.h"
 
-static const struct {
-  char name[16];
-  uint32_t bit;
-} known_features[] = {
-    {"avx2", EC_CPU_AVX2},
-    {"fma", EC_CPU_FMA},
-    {"avx512", EC_CPU_AVX512},
-    {"avx512vnni", EC_CPU_AVX512VNNI},
-    {"avxvnni", EC_CPU_AVXVNNI},
-    {"neon", EC_CPU_NEON},
-    {"vfp4", EC_CPU_VFP4},
-    {"fp16", EC_CPU_FP16},
-    {"dotprod", EC_CPU_DOTPROD},
-    {"i8mm", EC_CPU_I8MM},
-    {"avx512vpopcntdq", EC_CPU_AVX512VPOPCNTDQ},
-};
+/* In the order of the bits of ec_cpu_feature. */
+static const char known_features[] =
+    "avx2 fma avx512 avx512vnni avxvnni neon vfp4 fp16 dotprod i8mm avx512vpopcntdq";
 
 /* Bit of a feature, 0 when there is none of that name. */
 static uint32_t bit_of(const char *name, size_t length) {
-  for (size_t i = 0; i < sizeof known_features / sizeof known_features[0]; ++i) {
-    const char *known = known_features[i].name;
-    if (strlen(known) == length && memcmp(known, name, length) == 0) {
-      return known_features[i].bit;
+  const char *known = known_features;
+  for (uint32_t bit = EC_CPU_AVX2;; bit <<= 1) {
+    size_t known_length = strcspn(known, " ");
+    if (known_length == length && memcmp(known, name, length) == 0) {
+      return bit;
     }
+    if (known[known_length] == '\0') {
+      return 0;
+    }
+    known += known_length + 1;
   }
-  return 0;
 }
 
 size_t ec_feature_missing(const char *required, uint32_t available, const char **out_name) {
