@@ -45,6 +45,7 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "elementwise": element_costs.elementwise_cycles,
     "lookup_table": element_costs.table_cycles,
     "quantize": element_costs.quantize_cycles,
+    "pack_signs": element_costs.pack_signs_cycles,
     "dynamic_quantize_f32": element_costs.dynamic_quantize_cycles,
     "cumulative": element_costs.reduce_cycles,
     "softmax_f32": element_costs.softmax_cycles,

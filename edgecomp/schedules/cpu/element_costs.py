@@ -10,6 +10,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import (
+    SIGN_BITS,
     Dequantize,
     Elementwise,
     FillHalo,
@@ -39,6 +40,9 @@ _SOFTMAX = 29.0
 _LAYER_NORM = 18.0
 _REDUCE = 3.0
 _QUANTIZED_BINARY = 14.0
+_PACK_SIGNS = 4.0
+#: Of a word of signs: bits of the lanes of a vector become one number.
+_UNITE_SIGNS = 7.0
 #: Cycles per element of a copy whose sides run along different dimensions.
 _TRANSPOSED_COPY_CYCLES = 0.25
 #: A halo is short runs: times the traffic of one run.
@@ -72,6 +76,14 @@ def dynamic_quantize_cycles(operation: Operation, target: Target) -> float:
     extremes = bound(2.0 * x.elements / target.lanes(32), x.bytes, 0, target)
     stored = dataclasses.replace(operation, outputs=operation.outputs[:1])
     return extremes + quantize_cycles(stored, target)
+
+
+def pack_signs_cycles(operation: Operation, target: Target) -> float:
+    """Compare, pick the bits of the lanes and unite them, then those of a word."""
+    x = operation.inputs[0]
+    vectors = x.elements / target.lanes(32)
+    words = x.elements / SIGN_BITS
+    return _bound(operation, _PACK_SIGNS * vectors + _UNITE_SIGNS * words, target)
 
 
 def table_cycles(operation: Operation, target: Target) -> float:
