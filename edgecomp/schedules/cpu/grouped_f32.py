@@ -47,6 +47,8 @@ def match(operation: Operation, target: Target) -> str:
     widens = weight.dtype == "float32" or weight_code(weight.dtype) is not None
     if x.dtype != "float32" or not widens or kind.finish is not None:
         return "not float32"
+    if kind.groups == 1:
+        return "one group"
     size, lanes = weight.shape[1], target.lanes(32)
     if weight.shape[0] != x.shape[1] or not 2 <= size < lanes or lanes % size:
         return f"groups of {size} inputs and {weight.shape[0] // kind.groups} outputs"

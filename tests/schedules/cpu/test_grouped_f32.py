@@ -22,7 +22,7 @@ def grouped(groups, size, k=3, **more):
 
 
 CASES = (
-    grouped(1, 2, h=3, w=4),
+    grouped(2, 2, h=3, w=4),
     grouped(3, 4, h=5, w=6, act=RELU, y_halo=Halo(1, 2, 0, 1)),
     grouped(32, 4, h=5, w=28, act=RELU),
     grouped(7, 2, 5, h=7, w=9, n=2, x_halo=Halo(3, 2, 2, 4)),
@@ -69,6 +69,7 @@ def test_refusals():
     assert reason(grouped(4, 8)) == "groups of 8 inputs and 8 outputs"
     assert reason(grouped(4, 4), A76) == "groups of 4 inputs and 4 outputs"
     assert reason(Conv(c=8, m=16, g=4)) == "groups of 2 inputs and 4 outputs"
+    assert reason(grouped(1, 4)) == "one group"
     assert reason(grouped(8, 1)) == "groups of 1 inputs and 1 outputs"
     operation, _, _ = make_float(grouped(4, 4), np.random.default_rng(0))
     operation.inputs[0].halo = Halo()
@@ -77,7 +78,7 @@ def test_refusals():
 
 @settings(max_examples=10)
 @given(
-    groups=st.integers(1, 20),
+    groups=st.integers(2, 20),
     group_size=st.sampled_from([2, 4]),
     size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
