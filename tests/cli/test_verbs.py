@@ -20,6 +20,7 @@ BUNDLE = types.SimpleNamespace(
         dynamic={},
         target=types.SimpleNamespace(name="raspberry-pi-4"),
         build=types.SimpleNamespace(shared="lib/libnet.so", note=""),
+        shaders={},
         sizes={"weights": 2048, "kernels": 10240},
         quantization={"precision": "w8a8"},
         accuracy={},

@@ -75,7 +75,9 @@ def test_labels_are_learned_and_built(samples, quantized, tmp_path):
 
 def test_the_float_model_is_learned_without_labels(samples):
     """Channels of unlike ranges with one scale for all of them."""
-    options = QuantizeOptions(precision="w8a8", per_channel=False, bias_correction=False)
+    options = QuantizeOptions(
+        precision="w8a8", per_channel=False, bias_correction=False, range_trials=False
+    )
     given = {"calibration_dataset": samples, "options": options}
     model = tiny(np.logspace(-2, 1, 8))
     before = edgecomp.quantize(model.clone(), samples, options=options)
