@@ -86,8 +86,8 @@ def test_float_equals_onnxruntime_on_the_host(float_host, figure):
     assert difference <= 1e-4
 
 
-@pytest.mark.parametrize("core", ["cortex-a53", "cortex-a76"])
-def test_float_equals_onnxruntime_under_qemu(folder, core, figure):
+def test_float_equals_onnxruntime_under_qemu(folder, figure):
+    core = "cortex-a76"
     target = load_target(EMULATED[core])
     if reason := reason_not_runnable(target):
         pytest.skip(reason)

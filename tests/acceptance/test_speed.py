@@ -14,8 +14,8 @@ from edgecomp.graph.run import run_model
 from edgecomp.options import QuantizeOptions
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
-def test_float_against_onnxruntime(name, tmp_path, figure):
+def test_float_against_onnxruntime(tmp_path, figure):
+    name = "mobilenet_v2"
     model = classifier(name)
     bundle = api.compile(model.clone(), output=tmp_path / name, name=name)
     feeds = bundle.golden[0].inputs

@@ -1,9 +1,8 @@
 """Accuracy of trained models in integers, as the numpy reference computes them."""
 
 import numpy as np
-import onnx_ir as ir
 import pytest
-from helpers.models import digits, digits_data, efficientnet, imagenet_images
+from helpers.models import digits, digits_data
 
 from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.calibrate.ranges import METHODS
@@ -38,27 +37,6 @@ def scores(run, model, images):
 
 def correct(found, labels):
     return int((found.argmax(axis=1) == labels).sum())
-
-
-def test_efficientnet_lite0_keeps_its_top_1(figure):
-    pytest.importorskip(
-        "efficientnet_lite_pytorch", reason="the model is in edgecomp[examples]"
-    )
-    model, (images, labels) = prepared(efficientnet()), imagenet_images()
-    result = quantized(model, images, "mse")
-    reference = Reference(result)
-    left = {s.op_type for s in reference.recognition.steps if isinstance(s, ir.Node)}
-    assert left == {"QuantizeLinear"}
-    real = scores(Runner(model, optimize=True), model, images)
-    exact = scores(reference, model, images)
-    figure(
-        "EfficientNet-Lite0, numpy reference, top-1 of 20",
-        f"float {correct(real, labels)}, int8 {correct(exact, labels)}, "
-        f"same class {correct(exact, real.argmax(axis=1))}",
-        "int8 within one of float",
-    )
-    assert correct(exact, labels) >= correct(real, labels) - 1
-    assert correct(exact, real.argmax(axis=1)) >= 18
 
 
 @pytest.mark.parametrize("method", METHODS)
