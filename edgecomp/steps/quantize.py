@@ -34,7 +34,7 @@ from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.beside import Stored, beside_passes, store_beside
 from edgecomp.steps.biases import correct_biases, worth_correcting
-from edgecomp.steps.calibrate import calibrate, open_samples
+from edgecomp.steps.calibrate import Calibration, Samples, calibrate, open_samples
 from edgecomp.steps.choose_precision import choose_layers
 from edgecomp.steps.corrections import (
     Constants,
@@ -46,7 +46,12 @@ from edgecomp.steps.corrections import (
 )
 from edgecomp.steps.four_bits import round_four_bits
 from edgecomp.steps.held_back import decides_by_itself
-from edgecomp.steps.recipe import RECIPE_PROPERTY, choose_for_layers, whole_recipe
+from edgecomp.steps.recipe import (
+    RECIPE_PROPERTY,
+    LayerChoices,
+    choose_for_layers,
+    whole_recipe,
+)
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
 
@@ -119,44 +124,18 @@ def insert_quantization(
     """
     recipe = recipe or Recipe()
     source = options.calibration_data if dataset is None else dataset
-    if source is None and not options.data_free:
-        raise EdgecompError(
-            Code.USAGE,
-            f"precision {options.precision} needs calibration data",
-            hint="give a folder of typical images, an .npy or .npz file or a script",
-        )
     layers = choose_for_layers(model.graph, options, recipe, floats=floats)
-    if options.data_free and (layers.equalized or layers.smoothed):
-        raise EdgecompError(
-            Code.RECIPE_INVALID,
-            "--data-free: not together with equalize and smooth_quant",
-            path=str(options.recipe),
-            hint="leave those steps out, or give calibration data",
-        )
+    _require_data(source, options, layers)
     qdq = layers.qdq
     check_options(model, qdq)
+    rows: list[dict[str, Any]] = []
+    beside: Stored = {}
     with errors_about(source, only=_ABOUT_SAMPLES):
         samples = open_samples(model, options, source)
         before = constants_of(model)
         corrections = move_scales(model, samples.feeds, layers, options, progress)
-        values = _values(model.graph, qdq, options)
-        others = CANDIDATES if chooses_ranges(options, recipe) else ()
-        calibration = calibrate(
-            model, options, samples, values, progress, layers.ranges, others
-        )
-        ranges = calibration.ranges
-        tried = RangeTrial()
-        if others:
-            tried = try_ranges(
-                model,
-                calibration.samples,
-                ranges,
-                calibration.others,
-                qdq,
-                progress,
-                reference=model,
-            )
-            ranges |= tried.ranges
+        calibration, tried = _calibrated(model, options, samples, layers, recipe, progress)
+        ranges = {**calibration.ranges, **tried.ranges}
         choice = None
         if options.precision == "auto" and target is not None:
             progress("choose the precision of each layer")
@@ -166,67 +145,58 @@ def insert_quantization(
             # Ranges of more values would widen those that share a scale with them.
             observed = values_to_observe(model.graph, qdq)
             ranges = {name: ranges[name] for name in observed if name in ranges}
+        given = calibration.samples
         trained = model.clone() if layers.rounded or layers.qdq.four_bits else model
-        corrections |= learn_rounding(
-            model, calibration.samples, qdq, layers.rounded, options, progress
-        )
-        rows: list[dict[str, Any]] = []
+        corrections |= learn_rounding(model, given, qdq, layers.rounded, options, progress)
         if layers.qdq.four_bits:
+            rounded = (layers.rounded, layers.groups)
             qdq, rows = round_four_bits(
-                model,
-                trained,
-                calibration.samples,
-                qdq,
-                layers.rounded,
-                layers.groups,
-                options,
-                progress,
+                model, trained, given, qdq, *rounded, options, progress
             )
         constants = changed_constants(model, before)
-        beside: Stored = {}
         if layers.beside:
             progress("store weights of other precisions")
-            beside = store_beside(trained, calibration.samples, layers.beside)
-        found = worth_correcting(
-            model, trained, calibration.samples, ranges, qdq, options, recipe, progress
-        )
+            beside = store_beside(trained, given, layers.beside)
+        found = worth_correcting(model, trained, given, ranges, qdq, options, recipe, progress)
         corrected, shifts = correct_biases(
-            model, trained, calibration.samples, ranges, qdq, layers, found, progress
+            model, trained, given, ranges, qdq, layers, found, progress
         )
     progress("insert quantization")
     refusals = _insert(model, ranges, qdq, options.precision, beside)
-    quantization = {
-        "precision": options.precision,
-        "calibration_method": options.calibration_method,
-        **calibration.facts,
-        **_told(tried),
-        "corrected_biases": corrected,
-        "stay_float": dict(sorted(refusals.items())),
-        "recipe": whole_recipe(
-            options,
-            recipe,
-            floats=floats,
-            chosen=_left_float(model, options, layers.qdq, qdq),
-            ranges=tried.steps,
-            corrected=[node.name or "" for node in model.graph if node.name in found.products],
-            by_weights=found.by_weights,
-        ).as_list(),
-        **corrections,
+    steps = whole_recipe(
+        options,
+        recipe,
+        floats=floats,
+        chosen=_left_float(model, options, layers.qdq, qdq),
+        ranges=tried.steps,
+        corrected=[node.name or "" for node in model.graph if node.name in found.products],
+        by_weights=found.by_weights,
+    ).as_list()
+    facts: dict[str, Any] = {
+        "quantization": {
+            "precision": options.precision,
+            "calibration_method": options.calibration_method,
+            **calibration.facts,
+            **_told(tried),
+            "corrected_biases": corrected,
+            "stay_float": dict(sorted(refusals.items())),
+            "recipe": steps,
+            **corrections,
+        },
+        **({"weights": rows} if rows else {}),
     }
-    model.metadata_props[RECIPE_PROPERTY] = json.dumps(quantization["recipe"])
-    facts: dict[str, Any] = {"quantization": quantization}
-    if rows:
-        facts["weights"] = rows
-        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
-    model.meta[CALIBRATION_META] = calibration.facts
     if choice is not None and target is not None:
-        quantization["result"] = choice.result
+        facts["quantization"]["result"] = choice.result
         facts |= choice.facts
         model.metadata_props[CHOICE_PROPERTY] = json.dumps(choice.facts, sort_keys=True)
         if choice.result == "float":
             logger.warning(
                 "the whole model stays float: int8 is not faster on %s", target.name
             )
+    model.metadata_props[RECIPE_PROPERTY] = json.dumps(steps)
+    if rows:
+        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+    model.meta[CALIBRATION_META] = calibration.facts
     return Quantization(
         calibration.samples.first[:GOLDEN_SAMPLES],
         facts,
@@ -236,6 +206,42 @@ def insert_quantization(
         shifts,
         beside=beside,
         constants=constants,
+    )
+
+
+def _require_data(source: Any, options: QuantizeOptions, layers: LayerChoices) -> None:
+    if source is None and not options.data_free:
+        raise EdgecompError(
+            Code.USAGE,
+            f"precision {options.precision} needs calibration data",
+            hint="give a folder of typical images, an .npy or .npz file or a script",
+        )
+    if options.data_free and (layers.equalized or layers.smoothed):
+        raise EdgecompError(
+            Code.RECIPE_INVALID,
+            "--data-free: not together with equalize and smooth_quant",
+            path=str(options.recipe),
+            hint="leave those steps out, or give calibration data",
+        )
+
+
+def _calibrated(
+    model: ir.Model,
+    options: QuantizeOptions,
+    samples: Samples,
+    layers: LayerChoices,
+    recipe: Recipe,
+    progress: Progress,
+) -> tuple[Calibration, RangeTrial]:
+    """Ranges of values, and those that samples which are held back prefer to them."""
+    values = _values(model.graph, layers.qdq, options)
+    others = CANDIDATES if chooses_ranges(options, recipe) else ()
+    found = calibrate(model, options, samples, values, progress, layers.ranges, others)
+    if not others:
+        return found, RangeTrial()
+    ranges = found.ranges
+    return found, try_ranges(
+        model, found.samples, ranges, found.others, layers.qdq, progress, reference=model
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -16,7 +17,7 @@ from edgecomp.graph.qdq import rounds_to_integers
 from edgecomp.graph.run import run_model
 from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.compile_ahead import AheadCompiler
-from edgecomp.lower.lower import Variant, lower
+from edgecomp.lower.lower import Lowered, Variant, lower
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import GPU_FLOATS, BuildOptions
 from edgecomp.plan.plan import Plan
@@ -40,6 +41,11 @@ logger = logging.getLogger(__name__)
 
 #: Schedules by Winograd's method, the processor's and those of GPUs.
 _WINOGRAD = (winograd.NAME, *gpu_names(gpu_winograd.NAME))
+
+#: Inputs and outputs of a model.
+_Vector = tuple[dict[str, Array], dict[str, Array]]
+#: Sizes of dynamic dimensions, and shapes of the outputs there.
+_Shapes = tuple[dict[str, int], list[tuple[int, ...]]]
 
 
 def make_record(
@@ -72,42 +78,16 @@ def make_record(
     # wrong in a way that lowering need not survive.
     progress("compute golden vectors")
     require_possible(read_program(prepared.model, target, name)[1])
-    samples = [feeds for feeds in prepared.samples if _is_within(prepared.model, feeds)]
-    if len(samples) < len(prepared.samples):
-        logger.warning(
-            "%d of %d samples find more or fewer elements than --bound allows: they are no "
-            "golden vectors",
-            len(prepared.samples) - len(samples),
-            len(prepared.samples),
-        )
-    golden = [(dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in samples]
+    golden = _golden_vectors(prepared)
     spreads = _spreads(prepared.model, golden)
     symbols = symbols_of(prepared.model)
     variants: Iterable[Variant] = ()
-    model_shapes: list[tuple[dict[str, int], list[tuple[int, ...]]]] = []
+    model_shapes: list[_Shapes] = []
     if symbols:
         assert at_sizes is not None
-        watch = WatchedShapes(symbols, prepared.model)
-        for sizes in golden_sizes(symbols):
-            other = at_sizes(sizes, prepared)
-            model_shapes.append((sizes, _output_shapes(other.model)))
-            watch.note(sizes, other.model)
-            vectors = [
-                (dict(f), golden_outputs(other.model, f))
-                for f in other.samples[:1]
-                if _is_within(other.model, f)
-            ]
-            golden += vectors
-            spreads += _spreads(other.model, vectors)
-
-        def model_at(sizes: Mapping[str, int]) -> ir.Model:
-            return at_sizes(sizes, prepared).model
-
-        variants = watch.watched(variants_of(symbols, model_at), model_at)
-        prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
-        prepared.facts["sizes_that_the_data_decides"] = _bounds(
-            symbol for symbol in symbols if symbol.is_counted
-        )
+        variants, vectors, more, model_shapes = _at_other_sizes(prepared, symbols, at_sizes)
+        golden += vectors
+        spreads += more
     floats = _floats_of(target, options, str(prepared.facts.get("precision", "")))
     if options.allow_tf32:
         _require_tf32(target)
@@ -141,19 +121,76 @@ def make_record(
     for sizes, shapes in model_shapes:
         steps = {symbol.name: symbol.step for symbol in symbols}
         _require_shapes(lowered.plan, sizes, steps, shapes)
-    prepared.facts["fallbacks"] = [dataclasses.asdict(f) for f in lowered.fallbacks]
-    prepared.facts["kernel_choice"] = lowered.kernel_choice
+    prepared.facts |= _facts(lowered, target, halves if floats != "float32" else None, floats)
+    return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+
+
+def _golden_vectors(prepared: Prepared) -> list[_Vector]:
+    samples = [feeds for feeds in prepared.samples if _is_within(prepared.model, feeds)]
+    if len(samples) < len(prepared.samples):
+        logger.warning(
+            "%d of %d samples find more or fewer elements than --bound allows: they are no "
+            "golden vectors",
+            len(prepared.samples) - len(samples),
+            len(prepared.samples),
+        )
+    return [(dict(feeds), golden_outputs(prepared.model, feeds)) for feeds in samples]
+
+
+def _at_other_sizes(
+    prepared: Prepared,
+    symbols: Sequence[Symbol],
+    at_sizes: Callable[[Mapping[str, int], Prepared], Prepared],
+) -> tuple[Iterable[Variant], list[_Vector], list[dict[str, float]], list[_Shapes]]:
+    """What a model with dynamic dimensions is at other sizes than the largest.
+
+    Returns:
+        The model as lowering looks at it; golden vectors; what rounding changes in them; and the
+        shapes of the outputs.
+    """
+    watch = WatchedShapes(symbols, prepared.model)
+    golden: list[_Vector] = []
+    spreads: list[dict[str, float]] = []
+    shapes: list[_Shapes] = []
+    for sizes in golden_sizes(symbols):
+        other = at_sizes(sizes, prepared)
+        shapes.append((sizes, _output_shapes(other.model)))
+        watch.note(sizes, other.model)
+        feeds = [f for f in other.samples[:1] if _is_within(other.model, f)]
+        vectors = [(dict(f), golden_outputs(other.model, f)) for f in feeds]
+        golden += vectors
+        spreads += _spreads(other.model, vectors)
+
+    def model_at(sizes: Mapping[str, int]) -> ir.Model:
+        return at_sizes(sizes, prepared).model
+
+    prepared.facts["dynamic"] = _bounds(filter(_is_given, symbols))
+    prepared.facts["sizes_that_the_data_decides"] = _bounds(
+        symbol for symbol in symbols if symbol.is_counted
+    )
+    variants = watch.watched(variants_of(symbols, model_at), model_at)
+    return variants, golden, spreads, shapes
+
+
+def _facts(
+    lowered: Lowered, target: Target, halves: HalfValues | None, floats: str
+) -> dict[str, Any]:
+    """Of the plan, for the report."""
+    facts: dict[str, Any] = {
+        "fallbacks": [dataclasses.asdict(f) for f in lowered.fallbacks],
+        "kernel_choice": lowered.kernel_choice,
+    }
     if target.gpu is not None:
-        prepared.facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
-    if halves is not None and floats != "float32":
-        prepared.facts["gpu_floats"] = {
+        facts["on_the_processor"] = [str(part) for part in lowered.on_processor]
+    if halves is not None:
+        facts["gpu_floats"] = {
             "stored_as": floats,
             "values": len(lowered.narrow),
             "stay_float32": sorted(halves.wide),
         }
     if lowered.placement is not None:
-        prepared.facts |= placement_facts(lowered.placement)
-    return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
+        facts |= placement_facts(lowered.placement)
+    return facts
 
 
 def _floats_of(target: Target, options: BuildOptions, precision: str) -> str:
@@ -164,7 +201,7 @@ def _floats_of(target: Target, options: BuildOptions, precision: str) -> str:
 
 def _half_values(
     model: ir.Model,
-    golden: list[tuple[dict[str, Array], dict[str, Array]]],
+    golden: list[_Vector],
     target: Target,
     floats: str,
 ) -> HalfValues | None:
@@ -236,9 +273,7 @@ def _require_shapes(
             )
 
 
-def _spreads(
-    model: ir.Model, golden: list[tuple[dict[str, Array], dict[str, Array]]]
-) -> list[dict[str, float]]:
+def _spreads(model: ir.Model, golden: list[_Vector]) -> list[dict[str, float]]:
     if not rounds_to_integers(model):
         return [{} for _ in golden]
     return [rounding_spread(model, *vector) for vector in golden]
