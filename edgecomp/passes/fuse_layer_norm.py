@@ -3,8 +3,9 @@
     d = x - ReduceMean(x);  y = d / Sqrt(ReduceMean(d * d) + epsilon) * scale + bias
         =>   LayerNormalization(x, scale, bias)
 
-over the last dimensions, the square as Pow or Mul, the division as Div or as Mul by a Reciprocal,
-with or without scale and bias. Refused: means over other axes; a scale or bias that is not a
+over the last dimensions, the square as Pow or Mul, the division as Div or as Mul by a Reciprocal
+(which flax scales first: ``d * (Reciprocal(..) * scale)``), means that lose their dimensions and get
+them back by a Reshape, with or without scale and bias. Refused: means over other axes; a scale or bias that is not a
 constant of the normalized shape stays an operator behind.
 """
 
@@ -30,11 +31,24 @@ from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
 
 @dataclasses.dataclass(frozen=True)
 class _Core:
-    """x, first normalized axis and epsilon of the part before scale and bias."""
+    """x, first normalized axis and epsilon of the part before scale and bias.
+
+    ``scale`` is that of the reciprocal, None where it has none.
+    """
 
     x: ir.Value
     axis: int
     epsilon: float
+    scale: AnyArray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Division:
+    """A numerator, the Sqrt that it is divided by, and what its reciprocal is multiplied by."""
+
+    numerator: ir.Value
+    root: ir.Node
+    scale: AnyArray | None = None
 
 
 class FuseLayerNormPass(ir.passes.InPlacePass):
@@ -75,34 +89,45 @@ def _match_core(node: ir.Node) -> _Core | None:
     divided = _divided(node)
     if divided is None:
         return None
-    difference, root = divided
-    shifted = with_scalar(producer(root.inputs[0], "Add"), "Add")
-    centred = _match_centred(difference)
+    shifted = with_scalar(producer(divided.root.inputs[0], "Add"), "Add")
+    centred = _match_centred(divided.numerator)
     if shifted is None or centred is None:
         return None
     x, axes = centred
-    variance = producer(shifted[0], "ReduceMean")
-    if variance is None or _mean_axes(variance) != axes:
+    variance = _mean(shifted[0])
+    if variance is None or variance[1] != axes:
         return None
-    deviation = squared(variance.inputs[0])
+    deviation = squared(variance[0])
     if deviation is None or _match_centred(deviation) != centred:
         return None
-    rank = len(static_shape(x) or ())
-    last = axes == list(range(rank - len(axes), rank))
-    return _Core(x, axes[0] if last else -1, shifted[1])
+    shape = static_shape(x) or ()
+    last = axes == list(range(len(shape) - len(axes), len(shape)))
+    if not last:
+        return _Core(x, -1, shifted[1], None)
+    scale = None
+    if divided.scale is not None:
+        scale = _spread(divided.scale, shape[axes[0] :])
+        if scale is None or static_shape(node.outputs[0]) != shape:
+            return None
+    return _Core(x, axes[0], shifted[1], scale)
 
 
-def _divided(node: ir.Node) -> tuple[ir.Value, ir.Node] | None:
-    """Numerator and Sqrt node of d / Sqrt(..) or d * Reciprocal(Sqrt(..))."""
+def _divided(node: ir.Node) -> _Division | None:
+    """What ``d / Sqrt(..)``, ``d * Reciprocal(Sqrt(..))`` or ``d * (Reciprocal(..) * c)`` is."""
     first, second = node.inputs[0], node.inputs[1]
     if is_operator(node, "Div"):
         root = producer(second, "Sqrt")
-        return None if root is None or first is None else (first, root)
+        return None if root is None or first is None else _Division(first, root)
     for one, other in ((first, second), (second, first)):
+        scale = None
+        scaling = producer(other, "Mul")
+        factors = split_constant(scaling) if scaling is not None else None
+        if factors is not None:
+            other, scale, _ = factors
         inverse = producer(other, "Reciprocal")
         root = producer(inverse.inputs[0], "Sqrt") if inverse is not None else None
         if root is not None and one is not None:
-            return one, root
+            return _Division(one, root, scale)
     return None
 
 
@@ -111,16 +136,24 @@ def _match_centred(value: ir.Value) -> tuple[ir.Value, list[int]] | None:
     node = producer(value, "Sub")
     if node is None or node.inputs[0] is None:
         return None
-    mean = producer(node.inputs[1], "ReduceMean")
-    if mean is None or mean.inputs[0] is not node.inputs[0]:
+    mean = _mean(node.inputs[1])
+    return mean if mean is not None and mean[0] is node.inputs[0] else None
+
+
+def _mean(value: ir.Value | None) -> tuple[ir.Value, list[int]] | None:
+    """What the value is the mean of, and its axes; it has the dimensions of that, or 1."""
+    kept = static_shape(value)
+    while (move := producer(value, "Reshape", "Unsqueeze")) is not None:
+        value = move.inputs[0]
+    node = producer(value, "ReduceMean")
+    if node is None or node.inputs[0] is None:
         return None
-    axes = _mean_axes(mean)
-    return None if axes is None else (node.inputs[0], axes)
-
-
-def _mean_axes(node: ir.Node) -> list[int] | None:
-    """Axes of a ReduceMean that keeps its dimensions, from the front."""
-    return reduced_axes(node) if node.attributes.get_int("keepdims", 1) else None
+    x, axes = node.inputs[0], reduced_axes(node)
+    shape = static_shape(x)
+    if axes is None or shape is None:
+        return None
+    wanted = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    return (x, axes) if kept == wanted else None
 
 
 def _fuse(node: ir.Node, core: _Core) -> None:
@@ -129,18 +162,20 @@ def _fuse(node: ir.Node, core: _Core) -> None:
     shape = static_shape(core.x)
     assert shape is not None
     inner = shape[core.axis :]
-    root = node
-    scale = _constant_behind(root, "Mul", inner)
-    if scale is not None:
-        root = scale[0]
+    root, scale = node, core.scale
+    if scale is None:
+        behind = _constant_behind(root, "Mul", inner)
+        if behind is not None:
+            root, scale = behind
     bias = _constant_behind(root, "Add", inner)
     if bias is not None:
         root = bias[0]
     dtype = core.x.dtype
     assert dtype is not None
     name = root.outputs[0].name
-    ones = np.ones(inner, dtype.numpy())
-    inputs = [core.x, new_initializer(graph, f"{name}_scale", scale[1] if scale else ones)]
+    if scale is None:
+        scale = np.ones(inner, dtype.numpy())
+    inputs = [core.x, new_initializer(graph, f"{name}_scale", scale)]
     if bias is not None:
         inputs.append(new_initializer(graph, f"{name}_bias", bias[1]))
     fused = ir.node(
@@ -166,10 +201,16 @@ def _constant_behind(
     array = found[1]
     if static_shape(reader.outputs[0]) != static_shape(node.outputs[0]):
         return None
+    spread = _spread(array, inner)
+    return None if spread is None else (reader, spread)
+
+
+def _spread(array: AnyArray, inner: tuple[int, ...]) -> AnyArray | None:
+    """A constant broadcast to the normalized shape, None where it varies beyond that."""
     leading = array.shape[: max(0, array.ndim - len(inner))]
     if any(extent != 1 for extent in leading):
         return None
     try:
-        return reader, np.broadcast_to(array.reshape(array.shape[len(leading) :]), inner)
+        return np.broadcast_to(array.reshape(array.shape[len(leading) :]), inner)
     except ValueError:
         return None

@@ -9,8 +9,8 @@ Forms that the float list guarantees to what comes after it:
   dimensions; Gemm of computed matrices is MatMul;
 * Conv, MaxPool and AveragePool have explicit pads, zero Pads are inside them;
 * activations and normalisations that exporters write in parts are one operator where the opset
-  has it: Gelu, HardSwish, HardSigmoid, Mish, Softplus, Sigmoid, LayerNormalization. x * Sigmoid(x)
-  stays two operators.
+  has it: Gelu, HardSwish, HardSigmoid, Mish, Softplus, Sigmoid, Softmax, LayerNormalization.
+  x * Sigmoid(x) stays two operators.
 """
 
 import dataclasses
@@ -36,6 +36,7 @@ from edgecomp.passes.fold_moves import FoldMovesPass
 from edgecomp.passes.fuse_activations import FuseActivationsPass
 from edgecomp.passes.fuse_gelu import FuseGeluPass
 from edgecomp.passes.fuse_layer_norm import FuseLayerNormPass
+from edgecomp.passes.fuse_softmax import FuseSoftmaxPass
 from edgecomp.passes.merge_pads import MergePadsPass
 from edgecomp.passes.outcome import Numerics, Refusal
 from edgecomp.passes.remove_identities import RemoveIdentitiesPass
@@ -68,6 +69,7 @@ def float_passes(
         CenterVariancesPass(),
         # Before FoldChannelAffine, which would take the scales and shifts of these patterns.
         FuseLayerNormPass(),
+        FuseSoftmaxPass(),
         FuseGeluPass(),
         FuseActivationsPass(),
         MergePadsPass(),
@@ -105,6 +107,7 @@ def quantized_passes() -> list[ir.passes.InPlacePass]:
         FoldConstantsPass(),
         RemoveIdentitiesPass(),
         FuseLayerNormPass(),
+        FuseSoftmaxPass(),
         FuseGeluPass(),
         FuseActivationsPass(),
     ]

@@ -47,6 +47,45 @@ def test_a_scale_by_row_stays_behind(rng):
     assert operators(model) == ["LayerNormalization", "Mul"]
 
 
+def of_flax(g, x, scale, *, back):
+    """Means lose their dimension and get it back; the reciprocal is scaled."""
+
+    def mean(value):
+        less = g("ReduceMean", value, np.array([-1]), keepdims=0)
+        if back == "Unsqueeze":
+            return g("Unsqueeze", less, np.array([-1]))
+        return g("Reshape", less, np.array([2, 3, 1]))
+
+    d = g("Sub", x, mean(x))
+    inverse = g("Reciprocal", g("Sqrt", g("Add", mean(g("Mul", d, d)), np.float32(1e-6))))
+    return g("Mul", d, g("Mul", inverse, scale))
+
+
+@pytest.mark.parametrize("back", ["Reshape", "Unsqueeze"])
+def test_a_scaled_reciprocal_of_means_without_dimensions(rng, back):
+    g = Graph()
+    y = of_flax(g, g.input("x", (2, 3, 8)), normal(rng, 1, 1, 8), back=back)
+    model = g.model(g("Add", y, normal(rng, 8)))
+    apply(FuseLayerNormPass(), model)
+    assert operators(model) == ["LayerNormalization"]
+
+
+def test_a_reciprocal_scaled_by_row_is_left_alone(rng):
+    g = Graph()
+    model = g.model(of_flax(g, g.input("x", (2, 3, 8)), normal(rng, 3, 1), back="Reshape"))
+    assert not apply(FuseLayerNormPass(), model).modified
+
+
+def test_means_in_another_order_are_left_alone(rng):
+    g = Graph()
+    x = g.input("x", (3, 3))
+    row = g("Reshape", g("ReduceMean", x, np.array([-1]), keepdims=0), np.array([1, 3]))
+    d = g("Sub", x, row)
+    v = g("ReduceMean", g("Mul", d, d), np.array([-1]))
+    model = g.model(g("Div", d, g("Sqrt", g("Add", v, np.float32(1e-5)))))
+    assert not apply(FuseLayerNormPass(), model).modified
+
+
 def test_other_axes_are_refused(rng):
     g = Graph()
     outcome = apply(FuseLayerNormPass(), g.model(parts(g, g.input("x", (2, 3, 8)), axes=(1,))))

@@ -56,6 +56,22 @@ def test_what_does_not_matter_is_clipped(model, rng):
     assert found.ranges["x"].high < 10
 
 
+def test_two_samples_that_a_softmax_is_not_sure_of_decide(rng):
+    graph = Graph()
+    weight = normal(rng, 32, 6)
+    weight[0] = 0.0
+    scores = graph("MatMul", graph.input("x", (1, 64, 32)), weight)
+    sharper = graph("Div", scores, graph.input("temperature", (1, 1, 1)))
+    model = graph.model(graph("Softmax", sharper))
+    feeds = samples(rng, 30.0)
+    for index, feed in enumerate(feeds):
+        warm = index in (2, 5)  # these are held back
+        feed["temperature"] = np.full((1, 1, 1), 1.0 if warm else 1e-3, np.float32)
+        if not warm:  # no answer is near another one
+            feed["x"] = np.repeat(feed["x"][:, :1], 64, 1)
+    assert trial(model, feeds).ranges["x"].high < 10
+
+
 def test_few_samples_try_nothing(model, rng):
     assert trial(model, samples(rng, 300.0)[1:]).samples == 0
 
