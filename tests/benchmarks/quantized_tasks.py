@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 from helpers.models import digits_data, imagenet_images
-from real_models import digits, efficientnet_lite0, magika, minilm, ocr_recognition
+from real_models import (
+    digits,
+    efficientnet_lite0,
+    magika,
+    minilm,
+    ocr_news,
+    ocr_recognition,
+)
 from real_models.model import Feed, Outputs, RealModel
 
 
@@ -86,6 +93,13 @@ TASKS = {
             _document_is_told,
         ),
         Task(ocr_recognition.MODEL, "characters of lines", 1000, _line, _line_is_read),
+        Task(
+            ocr_news.MODEL,
+            "characters of lines of news",
+            2000,
+            ocr_news.feed,
+            lambda index, outputs: ocr_news.read(index, outputs[0][0]),
+        ),
         Task(
             magika.MODEL,
             "files",

