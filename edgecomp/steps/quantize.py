@@ -33,7 +33,6 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
-from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.beside import Stored, beside_passes, store_beside
 from edgecomp.steps.biases import Calibrated, correct_biases, with_found, worth_correcting
 from edgecomp.steps.calibrate import Calibration, Samples, calibrate, open_samples
@@ -56,6 +55,7 @@ from edgecomp.steps.recipe import (
 )
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
+from edgecomp.steps.without import left_out
 
 logger = logging.getLogger(__name__)
 
@@ -188,8 +188,7 @@ def _choose(
 ) -> tuple[PrecisionChoice, dict[str, Range]]:
     """What ``auto`` leaves float on a target, and the ranges that are left."""
     progress("choose the precision of each layer")
-    without = () if getattr(options, "winograd", True) else (winograd.NAME,)
-    choice = choose_layers(model, ranges, qdq, target, table=table, without=without)
+    choice = choose_layers(model, ranges, qdq, target, table=table, without=left_out(options))
     # Ranges of more values would widen those that share a scale with them.
     observed = values_to_observe(model.graph, choice.options)
     return choice, {name: ranges[name] for name in observed if name in ranges}
