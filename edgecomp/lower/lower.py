@@ -148,7 +148,7 @@ def lower(
     with compiling(
         chosen.compiled, target, cache=cache, workers=workers, progress=compiled, ahead=ahead
     ) as finish:
-        plan = _assembled(chosen, target, weights, made)
+        plan = assembled(chosen, target, weights, made)
         if for_app:
             plan = with_shaders(plan, chosen.calls, target)
         else:
@@ -177,7 +177,7 @@ def _require_no_fallback(fallbacks: Sequence[Refusal]) -> None:
         )
 
 
-def _assembled(chosen: Chosen, target: Target, weights: PlanWeights, made: LaidOut) -> Plan:
+def assembled(chosen: Chosen, target: Target, weights: PlanWeights, made: LaidOut) -> Plan:
     """The plan, with that of the processor alone beside it."""
     with stored_as(chosen.narrow, target.floats):
         plan = assemble(chosen.program, chosen.selected, target, weights, made.regions)

@@ -8,6 +8,8 @@ they are made, and large ones leave memory.
 import dataclasses
 import hashlib
 
+import numpy as np
+
 from edgecomp.buffers import Buffer, Spool, bytes_of, forget, pieces
 from edgecomp.plan.values import SLACK_BYTES, Array
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -78,3 +80,29 @@ class PlanWeights:
     def finish(self) -> Buffer:
         """The contents; nothing can be added any more."""
         return self._contents.finish()
+
+
+class NoWeights(PlanWeights):
+    """For a plan of which only the memory is asked: nothing is kept of what is packed."""
+
+    def add(self, array: Array) -> int:  # noqa: ARG002 - as of those that keep it
+        """Nowhere."""
+        return 0
+
+    def take(self, calls: list[KernelCall]) -> list[KernelCall]:
+        """The calls with constants of the same form that take no memory."""
+        return [
+            dataclasses.replace(
+                call,
+                arguments=tuple(
+                    _without_contents(argument) if isinstance(argument, Constant) else argument
+                    for argument in call.arguments
+                ),
+            )
+            for call in calls
+        ]
+
+
+def _without_contents(constant: Constant) -> Constant:
+    array = np.broadcast_to(np.zeros((), constant.array.dtype), constant.array.shape)
+    return dataclasses.replace(constant, array=array)

@@ -23,7 +23,7 @@ from edgecomp.graph.run import Runner
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import MOST_SAMPLES, Feed, Means
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, weight_channel_axis
+from edgecomp.passes.quantization_scope import Block, InsertQdqOptions, weight_channel_axis
 from edgecomp.passes.scales.apply import as_matrix
 
 #: Weights of fewer bits have scales by group, and methods of their own that make up for them.
@@ -55,9 +55,7 @@ def correct_weight_errors(
     nodes = [
         block.node
         for block in scope.blocks
-        if block.is_product
-        and options.weight_bits(block.node) == _BITS
-        and (only is None or block.node.name in only)
+        if can_correct(block, options) and (only is None or block.node.name in only)
     ]
     trained = {node.name: node for node in (reference or model).graph}
     means = _means(reference or model, samples, nodes)
@@ -71,6 +69,11 @@ def correct_weight_errors(
         add_bias(node, shift)
         shifts[node.name or ""] = shift
     return len(nodes)
+
+
+def can_correct(block: Block, options: InsertQdqOptions) -> bool:
+    """Whether a block is a product whose weights' rounding can be made up for."""
+    return block.is_product and options.weight_bits(block.node) == _BITS
 
 
 def _lost(node: ir.Node, trained: ir.Node, options: InsertQdqOptions) -> AnyArray:

@@ -10,24 +10,27 @@
 """
 
 import dataclasses
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
-from edgecomp.budget.metric import Metric
+from edgecomp.budget.metric import Metric, ModelRun
 from edgecomp.budget.problem import FLOAT, Groups, groups_by_target, groups_of
 from edgecomp.budget.result import BudgetReport, Limits
+from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.observe import collect_histograms
 from edgecomp.calibrate.ranges import METHODS
+from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.debugging.layers import layers_of
 from edgecomp.debugging.outputs import FloatOutputs
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.graph.shapes import static_shape
-from edgecomp.lower.price import price_conversions, price_model
+from edgecomp.lower.price import price_conversions
 from edgecomp.options import BudgetOptions, QuantizeOptions
 from edgecomp.passes.choose_precision import price_layers, quantized_values
 from edgecomp.passes.quantization_scope import (
@@ -40,10 +43,9 @@ from edgecomp.plan.prices import Price
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
-from edgecomp.schedules.cost import Table
-from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.budget_ladder import offer_ladder
 from edgecomp.steps.budget_measure import Measures, model_run
+from edgecomp.steps.budget_prices import Pricing
 from edgecomp.steps.budget_search import Search
 from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.corrections import move_scales
@@ -94,53 +96,124 @@ def search_budget(
             hint="give a folder of typical images, an .npy or .npz file or a script",
         )
     asked, recipe = with_recipe(options)
-    floats = options.precision == FLOAT
     reading = float_options(options)
     model = prepare(source, reading, progress, args=args, kwargs=kwargs, target=target).model
     _require_float(model)
+    floats = options.precision == FLOAT
     with errors_about(data, only=_ABOUT_SAMPLES):
-        metric = Metric(options.metric) if options.metric else None
-        choices = choose_for_layers(model.graph, asked, recipe, floats=floats)
-        check_options(model, choices.qdq)
-        _require_histograms(asked, choices)
-        samples = open_samples(model, asked, data)
-        # What is to be said about the samples is said before anything is searched with them.
-        values = values_to_observe(model.graph, choices.qdq)
-        calibration = calibrate(
-            model, asked, samples, values, progress, choices.ranges
-        ).samples
-        progress("measure the float model")
-        float_metric = None if metric is None else metric(model_run(model), calibration)
-        move_scales(model, calibration, choices, asked, progress)
-        histograms = collect_histograms(
-            model,
-            calibration,
-            _may_be_stored(model),
-            progress=lambda done, total: progress("calibrate", done, total or 0),
-        )
-        some = min(_SAMPLES, calibration.used or _SAMPLES)
-        few = dataclasses.replace(asked, num_samples=some)
-        reference = FloatOutputs(model, open_samples(model, few, data).feeds)
-    trials = Trials(model, asked, recipe, histograms, calibration, reference, floats=floats)
+        read = _read(model, options, asked, recipe, data, progress)
+    trials = Trials(
+        model, asked, recipe, read.histograms, read.samples, read.reference, floats=floats
+    )
     trials.begin_as_a_build(progress)
-    table = None if target is None else table_for(target, getattr(options, "cost_table", ""))
+    pricing = Pricing.of(target, options)
+    groups = _offered(trials, pricing, options)
     measures = Measures(
         trials,
-        reference,
-        None if metric is None else lambda run, what: metric(run, calibration, what),
+        read.reference,
+        read.metric,
         1.0 if options.metric_direction == "higher-better" else -1.0,
-        target,
-        table,
+        pricing,
         options,
         progress,
-        float_metric,
+        read.float_metric,
     )
-    limits = Limits(
-        None if float_metric is None or not options.max_drop
-        else options.allowed_drop(float_metric),
-        options.max_bytes,
-        None if options.max_ms is None else options.max_ms * 1e-3,
-    )  # fmt: skip
+    limits = _limits(options, read.float_metric)
+    search = Search(measures, limits, groups, options)
+    chosen = search.run()
+    steps = Recipe((*trials.recipe.steps, *recipe_of(list(chosen.steps)).steps))
+    return BudgetReport(
+        limits,
+        read.float_metric,
+        tuple(measures.candidates),
+        measures.candidates.index(chosen),
+        whole_recipe(asked, steps, floats=floats).as_list(),
+        search.objective_words,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What the samples say about the float model.
+
+    Attributes:
+        samples: of the calibration.
+        histograms: of all values that some recipe may store.
+        reference: a few samples with float's outputs.
+        metric: of a model that is described in words; None where none was given.
+        float_metric: of the float model.
+    """
+
+    samples: CalibrationSet
+    histograms: Mapping[str, Histogram]
+    reference: FloatOutputs
+    metric: Callable[[ModelRun, str], float] | None
+    float_metric: float | None
+
+
+def _read(
+    model: ir.Model,
+    options: BudgetOptions,
+    asked: QuantizeOptions,
+    recipe: Recipe,
+    data: Any,
+    progress: Progress,
+) -> _Read:
+    """Look at the samples; scales move in the model where that is asked for.
+
+    Args:
+        model: float.
+        options: as they were given.
+        asked: with the precision of the recipe.
+        recipe: steps.
+        data: of the calibration.
+        progress: told about every step.
+    """
+    given = Metric(options.metric) if options.metric else None
+    choices = choose_for_layers(model.graph, asked, recipe, floats=options.precision == FLOAT)
+    check_options(model, choices.qdq)
+    _require_histograms(asked, choices)
+    # What is to be said about the samples is said before anything is searched with them.
+    values = values_to_observe(model.graph, choices.qdq)
+    opened = open_samples(model, asked, data)
+    samples = calibrate(model, asked, opened, values, progress, choices.ranges).samples
+    metric, float_metric = None, None
+    if given is not None:
+        metric = functools.partial(_with_samples, given, samples)
+        progress("measure the float model")
+        float_metric = metric(model_run(model))
+    move_scales(model, samples, choices, asked, progress)
+    histograms = collect_histograms(
+        model,
+        samples,
+        _may_be_stored(model),
+        progress=lambda done, total: progress("calibrate", done, total or 0),
+    )
+    few = dataclasses.replace(asked, num_samples=min(_SAMPLES, samples.used or _SAMPLES))
+    reference = FloatOutputs(model, open_samples(model, few, data).feeds)
+    return _Read(samples, histograms, reference, metric, float_metric)
+
+
+def _with_samples(
+    metric: Metric, samples: CalibrationSet, run: ModelRun, what: str = "the float model"
+) -> float:
+    return metric(run, samples, what)
+
+
+def _limits(options: BudgetOptions, float_metric: float | None) -> Limits:
+    drop = None
+    if float_metric is not None and options.max_drop:
+        drop = options.allowed_drop(float_metric)
+    seconds = None if options.max_ms is None else options.max_ms * 1e-3
+    return Limits(drop, options.max_bytes, seconds)
+
+
+def _offered(trials: Trials, pricing: Pricing, options: BudgetOptions) -> Groups:
+    """The layers that are decided together, with what each precision costs them.
+
+    Raises:
+        EdgecompError: USAGE where there are none.
+    """
     first = trials.quantized()
     if not first.scope.blocks:
         raise EdgecompError(
@@ -148,22 +221,10 @@ def search_budget(
             "no layer of the model can be quantized, so that there is nothing to choose",
             hint="'edgecomp check' lists its operators; leave the budgets out",
         )
-    plain = [] if target is None else price_model(model, target, table=table)
-    groups = _groups(first, plain, target, table)
-    groups = offer_ladder(
-        trials, first, groups, plain, target, table, bytes_count=options.max_bytes is not None
-    )
-    search = Search(measures, limits, groups, options)
-    chosen = search.run()
-    steps = Recipe((*trials.recipe.steps, *recipe_of(list(chosen.steps)).steps))
-    return BudgetReport(
-        limits,
-        float_metric,
-        tuple(measures.candidates),
-        measures.candidates.index(chosen),
-        whole_recipe(asked, steps, floats=floats).as_list(),
-        search.objective_words,
-    )
+    plain = pricing.prices(trials.model)
+    groups = _groups(first, plain, pricing)
+    counted = options.max_bytes is not None
+    return offer_ladder(trials, first, groups, plain, pricing, bytes_count=counted)
 
 
 def _require_float(model: ir.Model) -> None:
@@ -195,18 +256,15 @@ def _may_be_stored(model: ir.Model) -> list[str]:
     return [value.name or "" for value in quantized_values(scope)]
 
 
-def _groups(
-    first: Quantized, plain: Sequence[Price], target: Target | None, table: Table | None
-) -> Groups:
+def _groups(first: Quantized, plain: Sequence[Price], pricing: Pricing) -> Groups:
     """What is decided together, with prices of the target where there is one.
 
     Args:
         first: all that can be in 8 bits.
         plain: prices of the float model.
-        target: device.
-        table: measured times of its kernels.
+        pricing: on the target.
     """
-    if target is None:
+    if pricing.target is None:
         layers = layers_of(first.scope)
         return groups_of(first.scope, {layer.name: layer.multiply_adds for layer in layers})
     values = quantized_values(first.scope)
@@ -215,7 +273,7 @@ def _groups(
     priced = price_layers(
         first.scope,
         plain,
-        price_model(first.model, target, table=table),
-        price_conversions(shapes, inputs, target),
+        pricing.prices(first.model),
+        price_conversions(shapes, inputs, pricing.target),
     )
     return groups_by_target(priced)

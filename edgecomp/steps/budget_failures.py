@@ -32,7 +32,7 @@ def out_of_reach(
         how = "measured" if measures.runs_here else "modelled"
         lines.append(
             f"--max-ms {limits.seconds * 1e3:g}: one inference takes {reached_ms:.4g} ms at "
-            f"least, {how} for {measures.target.name if measures.target else 'the target'}"
+            f"least, {how} for {measures.pricing.target.name if measures.pricing.target else 'the target'}"
         )
         hints.append(f"--max-ms {_up(reached_ms)}")
         over = limits.bytes is None or least["bytes"] <= limits.bytes

@@ -2,18 +2,16 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
 from edgecomp.budget.ladder import LADDER, Rung
 from edgecomp.budget.problem import Cost, Group, Groups
-from edgecomp.device.target import Target
 from edgecomp.errors import EdgecompError
-from edgecomp.lower.price import price_model
 from edgecomp.plan.prices import Price
-from edgecomp.schedules.cost import Table
 from edgecomp.steps.beside import operators_of
+from edgecomp.steps.budget_prices import Pricing
 from edgecomp.steps.debug_trials import Quantized, Trials
 
 logger = logging.getLogger(__name__)
@@ -40,8 +38,7 @@ def offer_ladder(
     first: Quantized,
     groups: Groups,
     plain: Sequence[Price],
-    target: Target | None,
-    table: Table | None,
+    pricing: Pricing,
     *,
     bytes_count: bool,
     ladder: Sequence[Rung] = LADDER,
@@ -53,15 +50,13 @@ def offer_ladder(
         first: all that can be in 8 bits.
         groups: of its layers.
         plain: prices of the float model.
-        target: whose prices say what is gained; without one only integers are faster.
-        table: measured times of its kernels.
+        pricing: says what is gained; without a target only integers are faster.
         bytes_count: whether fewer bytes are worth anything.
         ladder: the precisions, most exact first.
     """
-    price = _pricing(target, table)
     bases = {
         False: _Base(trials.model, plain),
-        True: _Base(first.model, price(first.model)),
+        True: _Base(first.model, pricing.prices(first.model)),
     }
     known = {node.name or "" for node in trials.model.graph}
     others: list[dict[str, Cost]] = [{} for _ in groups.groups]
@@ -71,7 +66,7 @@ def offer_ladder(
             continue
         model = _model_of(trials, able, rung)
         try:
-            prices = price(model)
+            prices = pricing.prices(model)
         except EdgecompError as error:
             logger.info("%s is not offered: %s", rung.precision, error.cause)
             continue
@@ -87,14 +82,6 @@ def offer_ladder(
         for group, costs in zip(groups.groups, others, strict=True)
     ]
     return dataclasses.replace(groups, groups=tuple(changed))
-
-
-def _pricing(
-    target: Target | None, table: Table | None
-) -> Callable[[ir.Model], Sequence[Price]]:
-    if target is None:
-        return lambda _model: ()
-    return lambda model: price_model(model, target, table=table)
 
 
 def _able(model: ir.Model, group: Group, rung: Rung, first: Quantized) -> bool:

@@ -11,14 +11,12 @@ from edgecomp.budget.problem import FLOAT, INTEGER
 from edgecomp.budget.result import Candidate, Step
 from edgecomp.debugging.outputs import FloatOutputs, output_error
 from edgecomp.device.load import HOST
-from edgecomp.device.target import Target
 from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape
-from edgecomp.lower.price import price_model
 from edgecomp.options import BudgetOptions
 from edgecomp.passes.layer_prices import total_seconds
 from edgecomp.progress import Progress
-from edgecomp.schedules.cost import Table
+from edgecomp.steps.budget_prices import Pricing
 from edgecomp.steps.budget_time import measured_seconds
 from edgecomp.steps.debug_trials import Trials
 
@@ -51,8 +49,7 @@ class Measures:
         reference: samples with float's outputs.
         metric: of a model that is described in words; None where none was given.
         better: 1 where higher is better, else -1.
-        target: that prices are for, None without one.
-        table: measured times of its kernels.
+        pricing: on the target.
         options: flags.
         progress: told about every candidate.
         float_metric: of the float model.
@@ -63,8 +60,7 @@ class Measures:
     reference: FloatOutputs
     metric: Callable[[ModelRun, str], float] | None
     better: float
-    target: Target | None
-    table: Table | None
+    pricing: Pricing
     options: BudgetOptions
     progress: Progress
     float_metric: float | None = None
@@ -116,7 +112,7 @@ class Measures:
     @property
     def runs_here(self) -> bool:
         """Whether times are measured rather than modelled."""
-        return self.target is not None and self.target.name == HOST
+        return self.pricing.target is not None and self.pricing.target.name == HOST
 
     def _metric(self, model: ir.Model, change: str) -> tuple[float | None, float | None]:
         if self.metric is None or self.float_metric is None:
@@ -125,12 +121,13 @@ class Measures:
         return value, self.better * (self.float_metric - value)
 
     def _seconds(self, model: ir.Model) -> tuple[float | None, bool]:
-        if self.target is None:
+        target = self.pricing.target
+        if target is None:
             return None, False
         if self.runs_here and self.options.max_ms is not None:
             sample = next(iter(self.reference.feeds))
-            return measured_seconds(model, self.target, self.options, sample), True
-        prices = {"it": price_model(model, self.target, table=self.table)}
+            return measured_seconds(model, target, self.options, sample), True
+        prices = {"it": self.pricing.prices(model)}
         seconds, _ = total_seconds(prices)
         return seconds["it"], False
 

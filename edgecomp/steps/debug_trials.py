@@ -11,24 +11,18 @@ from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.ranges import Range, range_of
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
-from edgecomp.frontend.opset import convert_opset
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.add_bias import add_bias
-from edgecomp.passes.correct_bias import Means, correct_bias
-from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import Scope, decide_scope, values_to_observe
-from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
-from edgecomp.passes.store_weights import LEAST_OPSET
+from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, values_to_observe
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.steps import four_bits
-from edgecomp.steps.beside import Known, beside_passes, store_beside
-from edgecomp.steps.biases import worth_correcting
-from edgecomp.steps.quantize import chooses_ranges
-from edgecomp.steps.recipe import LayerChoices, choose_for_layers, ranges_step
+from edgecomp.steps.beside import Known, store_beside
+from edgecomp.steps.biases import Calibrated, Shifts, correct_biases, worth_correcting
+from edgecomp.steps.quantize import chooses_ranges, insert_known
+from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 from edgecomp.steps.try_ranges import CANDIDATES, try_ranges
 
@@ -87,7 +81,7 @@ class Trials:
         self._rounded: dict[tuple[str, bool, int], Array] = {}
         self._beside: Known = {}
         self._four_bits: four_bits.Known = {}
-        self._shifts: dict[str, Means] = {}
+        self._shifts: dict[str, Shifts] = {}
         self._errors: dict[tuple[str, int | None, bool], OutputError] = {}
 
     @property
@@ -106,19 +100,12 @@ class Trials:
         if chooses_ranges(self._options, given):
             self._choose_ranges(progress)
         first = self.quantized()
-        found = worth_correcting(
-            first.corrected,
-            self._model,
-            self._calibration,
-            {name: limits for name, (limits, _) in first.ranges.items()},
-            self.choices().qdq,
-            self._options,
-            given,
-            progress,
+        ranges = {name: limits for name, (limits, _) in first.ranges.items()}
+        subject = Calibrated(
+            first.corrected, self._model, self._calibration, ranges, self.choices().qdq
         )
-        names = [node.name or "" for node in self._model.graph if node.name in found.products]
-        if names:
-            self._add([{"pass": "bias_correction", "targets": names}])
+        found = worth_correcting(subject, self._options, given, progress)
+        self._add(found.recipe_steps(self._model.graph))
 
     def _choose_ranges(self, progress: Progress) -> None:
         first = self.quantized()
@@ -135,7 +122,7 @@ class Trials:
             progress,
             reference=self._model,
         )
-        self._add([ranges_step(choice, names) for choice, names in tried.steps])
+        self._add(tried.recipe_steps())
 
     def _add(self, steps: Steps) -> None:
         self._recipe = Recipe((*self._recipe.steps, *recipe_of(list(steps)).steps))
@@ -145,34 +132,55 @@ class Trials:
 
         Args:
             steps: further ones.
-            quick: correct biases by what was found for the first model that was corrected, though
+            quick: correct biases by what was found for the first model that was corrected so, though
                 other layers are quantized now.
         """
         layers = self.choices(steps)
+        chosen = self._methods_of(layers)
+        ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
+        corrected, qdq = self._with_weights(layers)
+        known = self._shifts if quick else {}
+        subject = Calibrated(corrected, self._model, self._calibration, ranges, qdq)
+        correct_biases(subject, layers, silent, known)
+        self._shifts = {**known, **self._shifts}
+        model = corrected.clone()
+        stored = store_beside(self._model, self._calibration, layers.beside, self._beside)
+        insert_known(model, ranges, qdq, stored)
+        scope = InsertQdqPass(ranges, qdq).scope_of(corrected.graph)
+        how = {name: (ranges[name], choice) for name, choice in chosen.items()}
+        return Quantized(model, corrected, scope, how)
+
+    def _methods_of(self, layers: LayerChoices) -> dict[str, Choice]:
+        """How the range of each value is chosen that these layers need."""
         plain = (self._options.calibration_method, self._options.calibration_percentile)
-        chosen = {
+        return {
             name: layers.ranges.get(name, plain)
             for name in values_to_observe(self._model.graph, layers.qdq)
             if name in self._histograms
         }
-        ranges = {name: self._range(name, choice) for name, choice in chosen.items()}
-        corrected = self._model
+
+    def _with_weights(self, layers: LayerChoices) -> tuple[ir.Model, InsertQdqOptions]:
+        """The float model with the weights of layers whose rounding is chosen.
+
+        It is the model itself where nothing is changed in it, now or in its biases later.
+        """
+        qdq = layers.qdq
         biases = layers.corrected | layers.weights_corrected
-        if biases or layers.rounded or layers.qdq.four_bits:
-            corrected = self._model.clone()
+        if not (biases or layers.rounded or qdq.four_bits):
+            return self._model, qdq
+        model = self._model.clone()
         if layers.rounded:
             round_weights(
-                corrected,
+                model,
                 self._calibration,
-                layers.qdq,
+                qdq,
                 only=layers.rounded,
                 seed=self._options.seed,
                 known=self._rounded,
             )
-        qdq = layers.qdq
         if qdq.four_bits:
             qdq, _ = four_bits.round_four_bits(
-                corrected,
+                model,
                 self._model,
                 self._calibration,
                 qdq,
@@ -182,50 +190,7 @@ class Trials:
                 silent,
                 self._four_bits,
             )
-        if layers.weights_corrected:
-            correct_weight_errors(
-                corrected,
-                self._calibration,
-                ranges,
-                qdq,
-                shifts={},
-                only=layers.weights_corrected,
-                reference=self._model,
-            )
-        if layers.corrected and quick and self._shifts:
-            self._repeat_shifts(corrected, layers)
-        elif layers.corrected:
-            shifts: dict[str, Means] = {}
-            correct_bias(
-                corrected,
-                self._calibration,
-                ranges,
-                qdq,
-                shifts=shifts,
-                only=layers.corrected,
-                reference=self._model,
-            )
-            self._shifts = self._shifts or shifts
-        model = corrected.clone()
-        typed = qdq.four_bits or qdq.wide_weights or qdq.wide_activations or layers.beside
-        if typed and model.opset_imports[""] < LEAST_OPSET:
-            convert_opset(model, LEAST_OPSET)
-        insert = InsertQdqPass(ranges, qdq)
-        scope = insert.scope_of(corrected.graph)
-        insert(model)
-        QuantizeRecurrentWeightsPass(layers.qdq)(model)  # no layers of their own, yet heard
-        stored = store_beside(self._model, self._calibration, layers.beside, self._beside)
-        for store in beside_passes(stored):
-            store(model)
-        known = {name: (ranges[name], choice) for name, choice in chosen.items()}
-        return Quantized(model, corrected, scope, known)
-
-    def _repeat_shifts(self, model: ir.Model, layers: LayerChoices) -> None:
-        scope = decide_scope(model.graph, layers.qdq, lambda _: "")
-        for block in scope.blocks:
-            name = block.node.name or ""
-            if name in layers.corrected and name in self._shifts:
-                add_bias(block.node, self._shifts[name])
+        return model, qdq
 
     def choices(self, steps: Steps = ()) -> LayerChoices:
         """What is done to the layers."""

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import edgecomp.onnx_ir_import  # noqa: F401
@@ -33,7 +33,6 @@ from edgecomp.passes.widen_halves import WidenHalvesPass, half_type
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
-from edgecomp.schedules.cpu import winograd
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.recipe import with_recipe
@@ -42,6 +41,7 @@ from edgecomp.steps.recipe import with_recipe
 # build as a whole takes little longer than these imports.
 if TYPE_CHECKING:
     from edgecomp.recipe.recipe import Recipe
+    from edgecomp.steps.gain import Gain
     from edgecomp.steps.quantize import Quantization
 
 logger = logging.getLogger(__name__)
@@ -63,12 +63,14 @@ class Prepared:
         samples: some inputs it was calibrated on, for golden vectors.
         facts: for the manifest and the report.
         quantization: how it was quantized, None where it was not.
+        gain: what that gains on a target, None where there is none.
     """
 
     model: ir.Model
     samples: list[dict[str, Array]]
     facts: dict[str, Any]
     quantization: "Quantization | None" = None
+    gain: "Gain | None" = None
 
 
 def float_options(options: Options) -> Options:
@@ -89,7 +91,6 @@ def prepare(
     kwargs: Mapping[str, Any] | None = None,
     dataset: Any = None,
     target: Target | None = None,
-    table: Table | None = None,
     sizes: Mapping[str, int] | None = None,
     largest: Prepared | None = None,
 ) -> Prepared:
@@ -103,8 +104,6 @@ def prepare(
         kwargs: keyword example inputs of a torch module.
         dataset: samples, in place of ``options.calibration_data``.
         target: what the model is for, where that is known already.
-        table: measured times of layers on it, for the precision ``auto``; None for the table
-            that a build would choose kernels by.
         sizes: of bounded and counted dimensions, by the name of their symbol; the largest where
             None.
         largest: with ``sizes``: the model at the largest ones, which is quantized alike.
@@ -114,70 +113,104 @@ def prepare(
     """
     floats = options.precision == "fp32"
     options, recipe = with_recipe(options)
+    model = _read(source, options, progress, args, kwargs, sizes)
+    options = _with_gpu_floats(model, options, target)
+    feeds = random_feeds(model, seed=options.seed)
+    if is_quantized(model) or has_narrow_weights(model):
+        return _as_given(model, options, feeds)
+    progress("optimize the graph")
+    reports = _optimize(model, options, feeds, target)
+    facts = {"precision": options.precision, **_pass_facts(reports)}
+    if options.precision == "fp32":
+        return Prepared(model, [feeds], facts)
+    if largest is not None:
+        return _repeated(model, facts, feeds, largest)
+    from edgecomp.steps.gain import Gain, float_form, stored_form
+
+    table, plain = None, None
+    if target is not None:
+        table = table_for(target, getattr(options, "cost_table", ""))
+        plain = float_form(model, target, options, table)
+    found = _quantize(model, options, progress, feeds, dataset, target, table, recipe, floats)
+    facts |= found.facts
+    gain = None
+    if plain is not None and target is not None:
+        on_gpu = target.gpu is not None and "gpu" in _accelerators(options)
+        stored = stored_form(model, target, options, table)
+        gain = Gain(options.precision, target.name, on_gpu, plain, stored)
+        facts["gain"] = gain.facts()
+    facts["passes"] += _storing_passes(model, found)
+    return Prepared(model, found.samples, facts, found, gain)
+
+
+def _read(
+    source: Any,
+    options: QuantizeOptions,
+    progress: Progress,
+    args: Sequence[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    sizes: Mapping[str, int] | None,
+) -> ir.Model:
     progress("read the model")
-    specs = parse_input_specs(options.input)
     model = load_model(
         source,
         args=args,
         kwargs=kwargs,
-        inputs=specs,
+        inputs=parse_input_specs(options.input),
         constants=parse_constant_specs(options.constant),
         opset=options.opset,
         sizes=sizes,
         bounds=parse_bound_specs(options.bound),
     )
     require_ports(model)
-    options = _with_gpu_floats(model, options, target)
-    feeds = random_feeds(model, seed=options.seed)
-    if is_quantized(model) or has_narrow_weights(model):
-        # Its numbers are a contract already: nothing may be folded across its edges.
-        if options.precision != "fp32":
-            logger.warning("the model is quantized already: it is taken as it is")
-        reports = run_passes(
-            model,
-            quantized_passes(),
-            dump_dir=options.dump_passes,
-            verify_feeds=feeds if options.verify_passes else None,
-        )
-        return Prepared(model, [feeds], {"precision": "as given", **_pass_facts(reports)})
-    progress("optimize the graph")
-    reports = _optimize(model, options, feeds, target)
-    facts = {"precision": options.precision, **_pass_facts(reports)}
-    if options.precision == "fp32":
-        return Prepared(model, [feeds], facts)
-    from edgecomp.steps.gain import Form, gain_facts
+    return model
+
+
+def _as_given(model: ir.Model, options: QuantizeOptions, feeds: dict[str, Array]) -> Prepared:
+    """A quantized model: its numbers are a contract, nothing may be folded across its edges."""
+    if options.precision != "fp32":
+        logger.warning("the model is quantized already: it is taken as it is")
+    reports = run_passes(
+        model,
+        quantized_passes(),
+        dump_dir=options.dump_passes,
+        verify_feeds=feeds if options.verify_passes else None,
+    )
+    return Prepared(model, [feeds], {"precision": "as given", **_pass_facts(reports)})
+
+
+def _repeated(
+    model: ir.Model, facts: dict[str, Any], feeds: Mapping[str, Array], largest: Prepared
+) -> Prepared:
+    """A model at other sizes, quantized as it was at the largest."""
     from edgecomp.steps.quantize import repeat_quantization
 
-    if largest is not None:
-        if largest.quantization is not None:
-            repeat_quantization(model, largest.quantization)
-        cut = [_cut(sample, feeds) for sample in largest.samples]
-        return Prepared(model, cut, facts)
-    if target is not None and table is None:
-        table = table_for(target, getattr(options, "cost_table", ""))
-    plain, without = None, () if getattr(options, "winograd", True) else (winograd.NAME,)
-    if target is not None and options.precision != "auto":  # which says more
-        plain = Form.of(model, target, table, without)
-    found = _quantize(model, options, progress, feeds, dataset, target, table, recipe, floats)
-    facts |= found.facts
-    if plain is not None and target is not None:
-        stored = Form.of(model, target, table, without)
-        facts["gain"] = gain_facts(options.precision, plain, stored, target)
-    if found.storing is not None:
-        facts["passes"].append(type(found.storing).__name__)
-    elif is_quantized(model):
-        facts["passes"].append("InsertQdqPass")
-        from edgecomp.steps.beside import beside_passes
+    if largest.quantization is not None:
+        repeat_quantization(model, largest.quantization)
+    return Prepared(model, [_cut(sample, feeds) for sample in largest.samples], facts)
 
-        facts["passes"] += [type(each).__name__ for each in beside_passes(found.beside)]
-    return Prepared(model, found.samples, facts, found)
+
+def _storing_passes(model: ir.Model, found: "Quantization") -> list[str]:
+    """Names of the passes that stored fewer bits."""
+    from edgecomp.steps.beside import beside_passes
+
+    if found.storing is not None:
+        return [type(found.storing).__name__]
+    if not is_quantized(model):
+        return []
+    beside = beside_passes(found.beside)
+    return ["InsertQdqPass", *(type(each).__name__ for each in beside)]
+
+
+def _accelerators(options: QuantizeOptions) -> Collection[str]:
+    """What computes on a target with a GPU."""
+    return getattr(options, "accelerators", ()) or ("gpu",)
 
 
 def _with_gpu_floats(model: ir.Model, options: Options, target: Target | None) -> Options:
     """A model in 16 bits is computed by a GPU as ``--precision fp16`` or ``bf16`` says."""
     dtype = half_type(model) if target is not None and target.gpu is not None else None
-    accelerators = getattr(options, "accelerators", ()) or ("gpu",)
-    if dtype is None or options.precision != "fp32" or "gpu" not in accelerators:
+    if dtype is None or options.precision != "fp32" or "gpu" not in _accelerators(options):
         return options
     from edgecomp.steps.dynamic import symbols_of
 

@@ -9,6 +9,8 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
+from edgecomp.calibrate.readers import CalibrationSet
+from edgecomp.debugging.search import float_step
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.opset import convert_opset
@@ -31,11 +33,10 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.recipe import Recipe
 from edgecomp.schedules.cost import Table
-from edgecomp.schedules.cpu import winograd
 from edgecomp.steps.beside import Stored, beside_passes, store_beside
-from edgecomp.steps.biases import correct_biases, worth_correcting
+from edgecomp.steps.biases import Calibrated, correct_biases, with_found, worth_correcting
 from edgecomp.steps.calibrate import Calibration, Samples, calibrate, open_samples
-from edgecomp.steps.choose_precision import choose_layers
+from edgecomp.steps.choose_precision import PrecisionChoice, choose_layers
 from edgecomp.steps.corrections import (
     Constants,
     changed_constants,
@@ -54,6 +55,7 @@ from edgecomp.steps.recipe import (
 )
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
+from edgecomp.steps.without import left_out
 
 logger = logging.getLogger(__name__)
 
@@ -126,87 +128,134 @@ def insert_quantization(
     source = options.calibration_data if dataset is None else dataset
     layers = choose_for_layers(model.graph, options, recipe, floats=floats)
     _require_data(source, options, layers)
-    qdq = layers.qdq
-    check_options(model, qdq)
-    rows: list[dict[str, Any]] = []
-    beside: Stored = {}
+    check_options(model, layers.qdq)
     with errors_about(source, only=_ABOUT_SAMPLES):
         samples = open_samples(model, options, source)
         before = constants_of(model)
-        corrections = move_scales(model, samples.feeds, layers, options, progress)
+        moved = move_scales(model, samples.feeds, layers, options, progress)
         calibration, tried = _calibrated(model, options, samples, layers, recipe, progress)
         ranges = {**calibration.ranges, **tried.ranges}
-        choice = None
+        qdq, choice = layers.qdq, None
         if options.precision == "auto" and target is not None:
-            progress("choose the precision of each layer")
-            without = () if getattr(options, "winograd", True) else (winograd.NAME,)
-            choice = choose_layers(model, ranges, qdq, target, table=table, without=without)
+            choice, ranges = _choose(model, ranges, qdq, options, progress, target, table)
             qdq = choice.options
-            # Ranges of more values would widen those that share a scale with them.
-            observed = values_to_observe(model.graph, qdq)
-            ranges = {name: ranges[name] for name in observed if name in ranges}
-        given = calibration.samples
-        trained = model.clone() if layers.rounded or layers.qdq.four_bits else model
-        corrections |= learn_rounding(model, given, qdq, layers.rounded, options, progress)
-        if layers.qdq.four_bits:
-            rounded = (layers.rounded, layers.groups)
-            qdq, rows = round_four_bits(
-                model, trained, given, qdq, *rounded, options, progress
-            )
+        weights = _round(model, calibration.samples, qdq, layers, options, progress)
         constants = changed_constants(model, before)
-        if layers.beside:
-            progress("store weights of other precisions")
-            beside = store_beside(trained, given, layers.beside)
-        found = worth_correcting(model, trained, given, ranges, qdq, options, recipe, progress)
-        corrected, shifts = correct_biases(
-            model, trained, given, ranges, qdq, layers, found, progress
-        )
+        given = Calibrated(model, weights.trained, calibration.samples, ranges, weights.qdq)
+        found = worth_correcting(given, options, recipe, progress)
+        shifts = correct_biases(given, with_found(layers, found), progress)
     progress("insert quantization")
-    refusals = _insert(model, ranges, qdq, options.precision, beside)
-    steps = whole_recipe(
-        options,
-        recipe,
-        floats=floats,
-        chosen=_left_float(model, options, layers.qdq, qdq),
-        ranges=tried.steps,
-        corrected=[node.name or "" for node in model.graph if node.name in found.products],
-        by_weights=found.by_weights,
-    ).as_list()
+    recurrent = options.precision != "auto"  # no price says yet when weights alone pay
+    refusals = insert_known(model, ranges, weights.qdq, weights.beside, recurrent=recurrent)
+    steps = [
+        *float_step(_left_float(model, options, layers.qdq, qdq)),
+        *tried.recipe_steps(),
+        *found.recipe_steps(model.graph),
+    ]
     facts: dict[str, Any] = {
-        "quantization": {
-            "precision": options.precision,
-            "calibration_method": options.calibration_method,
-            **calibration.facts,
-            **_told(tried),
-            "corrected_biases": corrected,
-            "stay_float": dict(sorted(refusals.items())),
-            "recipe": steps,
-            **corrections,
-        },
-        **({"weights": rows} if rows else {}),
+        "precision": options.precision,
+        "calibration_method": options.calibration_method,
+        **calibration.facts,
+        **_told(tried),
+        "corrected_biases": len(shifts),
+        "stay_float": dict(sorted(refusals.items())),
+        "recipe": whole_recipe(options, recipe, floats=floats, found=steps).as_list(),
+        **moved,
+        **weights.facts,
     }
-    if choice is not None and target is not None:
-        facts["quantization"]["result"] = choice.result
-        facts |= choice.facts
-        model.metadata_props[CHOICE_PROPERTY] = json.dumps(choice.facts, sort_keys=True)
-        if choice.result == "float":
-            logger.warning(
-                "the whole model stays float: int8 is not faster on %s", target.name
-            )
-    model.metadata_props[RECIPE_PROPERTY] = json.dumps(steps)
-    if rows:
-        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+    model.metadata_props[RECIPE_PROPERTY] = json.dumps(facts["recipe"])
     model.meta[CALIBRATION_META] = calibration.facts
     return Quantization(
         calibration.samples.first[:GOLDEN_SAMPLES],
-        facts,
+        _with_choice(model, {"quantization": facts}, choice, target) | weights.tell(model),
         options.precision,
         ranges,
-        qdq,
+        weights.qdq,
         shifts,
-        beside=beside,
+        beside=weights.beside,
         constants=constants,
     )
+
+
+def _choose(
+    model: ir.Model,
+    ranges: Mapping[str, Range],
+    qdq: InsertQdqOptions,
+    options: QuantizeOptions,
+    progress: Progress,
+    target: Target,
+    table: Table | None,
+) -> tuple[PrecisionChoice, dict[str, Range]]:
+    """What ``auto`` leaves float on a target, and the ranges that are left."""
+    progress("choose the precision of each layer")
+    choice = choose_layers(model, ranges, qdq, target, table=table, without=left_out(options))
+    # Ranges of more values would widen those that share a scale with them.
+    observed = values_to_observe(model.graph, choice.options)
+    return choice, {name: ranges[name] for name in observed if name in ranges}
+
+
+def _with_choice(
+    model: ir.Model,
+    facts: dict[str, Any],
+    choice: PrecisionChoice | None,
+    target: Target | None,
+) -> dict[str, Any]:
+    """The facts with those of what ``auto`` chose; the model keeps these too."""
+    if choice is None or target is None:
+        return facts
+    facts["quantization"]["result"] = choice.result
+    model.metadata_props[CHOICE_PROPERTY] = json.dumps(choice.facts, sort_keys=True)
+    if choice.result == "float":
+        logger.warning("the whole model stays float: int8 is not faster on %s", target.name)
+    return facts | choice.facts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Weights:
+    """Weights whose stored numbers are chosen before ranges come in.
+
+    Attributes:
+        trained: the model as it was before.
+        qdq: what is quantized, with the 4-bit weights that have scales of groups.
+        beside: what layers of other precisions store.
+        facts: for the report, of learned rounding.
+        rows: the same, of each layer with 4-bit weights.
+    """
+
+    trained: ir.Model
+    qdq: InsertQdqOptions
+    beside: Stored
+    facts: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+    def tell(self, model: ir.Model) -> dict[str, Any]:
+        """The rows for the report; the quantized model keeps them too."""
+        if not self.rows:
+            return {}
+        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(self.rows, sort_keys=True)
+        return {"weights": self.rows}
+
+
+def _round(
+    model: ir.Model,
+    samples: CalibrationSet,
+    qdq: InsertQdqOptions,
+    layers: LayerChoices,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> _Weights:
+    """Round weights in place where more than the nearest number is asked for."""
+    trained = model.clone() if layers.rounded or layers.qdq.four_bits else model
+    facts = learn_rounding(model, samples, qdq, layers.rounded, options, progress)
+    rows: list[dict[str, Any]] = []
+    if layers.qdq.four_bits:
+        rounded = (layers.rounded, layers.groups)
+        qdq, rows = round_four_bits(model, trained, samples, qdq, *rounded, options, progress)
+    beside: Stored = {}
+    if layers.beside:
+        progress("store weights of other precisions")
+        beside = store_beside(trained, samples, layers.beside)
+    return _Weights(trained, qdq, beside, facts, rows)
 
 
 def _require_data(source: Any, options: QuantizeOptions, layers: LayerChoices) -> None:
@@ -293,23 +342,33 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)
-    _insert(model, known.ranges, known.options, known.precision, known.beside)
+    recurrent = known.precision != "auto"
+    insert_known(model, known.ranges, known.options, known.beside, recurrent=recurrent)
 
 
-def _insert(
+def insert_known(
     model: ir.Model,
     ranges: Mapping[str, Range],
     options: InsertQdqOptions,
-    precision: str,
     beside: Stored,
+    *,
+    recurrent: bool = True,
 ) -> dict[str, str]:
-    """Quantize by known ranges and weights; returns the nodes that stay float, and why."""
+    """Quantize by known ranges and weights; returns the nodes that stay float, and why.
+
+    Args:
+        model: float, its weights and biases as they are to be stored; changed in place.
+        ranges: of values, by name.
+        options: what is computed in integers.
+        beside: what layers of other precisions store.
+        recurrent: whether weights of recurrent nets are stored in 8 bits.
+    """
     typed = options.four_bits or options.wide_weights or options.wide_activations or beside
     if typed and model.opset_imports.get("", 0) < LEAST_OPSET:
         convert_opset(model, LEAST_OPSET)
     insert = InsertQdqPass(ranges, options)
     passes: list[ir.passes.InPlacePass] = [insert]
-    if precision != "auto":  # no price says yet when weights alone pay
+    if recurrent:
         passes.append(QuantizeRecurrentWeightsPass(options))
     passes += beside_passes(beside)
     run_passes(model, passes)

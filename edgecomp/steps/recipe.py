@@ -94,10 +94,7 @@ def whole_recipe(
     recipe: Recipe,
     *,
     floats: bool = False,
-    chosen: Sequence[str] = (),
-    ranges: Sequence[tuple[Choice, Sequence[str]]] = (),
-    corrected: Sequence[str] = (),
-    by_weights: bool = False,
+    found: Sequence[Mapping[str, Any]] = (),
 ) -> Recipe:
     """The recipe with the flags in front: it alone repeats what was done.
 
@@ -105,10 +102,7 @@ def whole_recipe(
         options: the flags.
         recipe: the steps behind them.
         floats: whether the model is float before the steps of the recipe.
-        chosen: names of nodes that ``auto`` leaves float behind them.
-        ranges: choices that turned out to be better, with the names of the layers.
-        corrected: names of products whose biases turned out to be worth a correction.
-        by_weights: of what the rounding of their weights causes.
+        found: steps behind them, for what nobody asked for and turned out to be better.
     """
     types, excluded = options.op_types_to_quantize, options.nodes_to_exclude
     named = options.precision in ("w4a8", *SIXTEEN_BITS)
@@ -138,12 +132,7 @@ def whole_recipe(
         )
     if options.weight_rounding != "nearest":
         steps.append({"pass": "weight_rounding", "args": {"method": options.weight_rounding}})
-    last = [{"pass": "float", "targets": list(chosen)}] if chosen else []
-    last += [ranges_step(choice, names) for choice, names in ranges]
-    if corrected:
-        arguments: dict[str, Any] = {"args": {"of": "weights"}} if by_weights else {}
-        last.append({"pass": "bias_correction", "targets": list(corrected), **arguments})
-    return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(last).steps))
+    return Recipe((*recipe_of(steps).steps, *recipe.steps, *recipe_of(list(found)).steps))
 
 
 def ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
@@ -153,6 +142,17 @@ def ranges_step(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
     if method == "percentile":
         arguments["calibration_percentile"] = percentile
     return {"pass": "quantize", "targets": list(names), "args": arguments}
+
+
+def bias_step(names: Sequence[str], *, by_weights: bool) -> dict[str, Any]:
+    """The step that corrects the biases of products.
+
+    Args:
+        names: of the products.
+        by_weights: of what the rounding of their weights causes, else of their mean error.
+    """
+    step: dict[str, Any] = {"pass": "bias_correction", "targets": list(names)}
+    return step | ({"args": {"of": "weights"}} if by_weights else {})
 
 
 def strength_of(smooth_quant: str) -> float | None:

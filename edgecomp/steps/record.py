@@ -18,6 +18,7 @@ from edgecomp.graph.run import run_model
 from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.compile_ahead import AheadCompiler
 from edgecomp.lower.lower import Lowered, Variant, lower
+from edgecomp.lower.memory import arena_bytes_of
 from edgecomp.lower.read import read_program, require_possible
 from edgecomp.options import GPU_FLOATS, BuildOptions
 from edgecomp.plan.plan import Plan
@@ -26,9 +27,6 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
-from edgecomp.schedules.cpu import winograd
-from edgecomp.schedules.gpu import winograd as gpu_winograd
-from edgecomp.schedules.gpu.family import gpu_names
 from edgecomp.schedules.gpu.product_kernel import HALF_RUN
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
@@ -36,11 +34,9 @@ from edgecomp.steps.half_values import HalfValues, half_values
 from edgecomp.steps.placement_facts import placement_facts
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
+from edgecomp.steps.without import left_out
 
 logger = logging.getLogger(__name__)
-
-#: Schedules by Winograd's method, the processor's and those of GPUs.
-_WINOGRAD = (winograd.NAME, *gpu_names(gpu_winograd.NAME))
 
 #: Inputs and outputs of a model.
 _Vector = tuple[dict[str, Array], dict[str, Array]]
@@ -101,7 +97,7 @@ def make_record(
         target,
         name=name,
         require_full_target=options.require_full_target,
-        without=() if options.winograd else _WINOGRAD,
+        without=left_out(options),
         table=table,
         accelerators=options.accelerators,
         floats=floats,
@@ -122,6 +118,9 @@ def make_record(
         steps = {symbol.name: symbol.step for symbol in symbols}
         _require_shapes(lowered.plan, sizes, steps, shapes)
     prepared.facts |= _facts(lowered, target, halves if floats != "float32" else None, floats)
+    if prepared.gain is not None:
+        gain = prepared.gain.with_arena(arena_bytes_of(lowered.plan))
+        prepared.facts["gain"] = gain.facts()
     return Record(lowered.plan, *serialize(prepared.model), golden, prepared.facts)
 
 

@@ -11,6 +11,7 @@ nearest to float on samples that the corrections were not made from.
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import onnx_ir as ir
 
@@ -23,6 +24,7 @@ from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.progress import Progress
 from edgecomp.steps.held_back import Feed, hold_back
+from edgecomp.steps.recipe import bias_step
 
 #: Shares of the products that are tried.
 _SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -49,6 +51,11 @@ class Trial:
     samples: int = 0
     by_weights: bool = False
     noise_by_weights: float = math.inf
+
+    def recipe_steps(self, graph: ir.Graph) -> list[dict[str, Any]]:
+        """What a recipe says to have the same, for a graph with the products."""
+        names = [node.name or "" for node in graph if node.name in self.products]
+        return [bias_step(names, by_weights=self.by_weights)] if names else []
 
 
 def try_bias(

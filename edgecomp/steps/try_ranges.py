@@ -15,6 +15,7 @@ changed has to take a part of the noise away, and some without the one sample th
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_s
 from edgecomp.progress import Progress
 from edgecomp.recipe.settings import LayerSettings
 from edgecomp.steps.held_back import Feed, hold_back
-from edgecomp.steps.recipe import range_choices
+from edgecomp.steps.recipe import range_choices, ranges_step
 from edgecomp.steps.simulate import Simulation
 
 #: What is tried in place of mse.
@@ -67,6 +68,10 @@ class RangeTrial:
     before: float = 0.0
     after: float = 0.0
     samples: int = 0
+
+    def recipe_steps(self) -> list[dict[str, Any]]:
+        """What a recipe says to have the same."""
+        return [ranges_step(choice, names) for choice, names in self.steps]
 
 
 def try_ranges(

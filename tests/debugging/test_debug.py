@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from debugging.conftest import BAD, NAMES, chain, sqnr
 from helpers.graphs import Graph, normal
@@ -35,6 +36,24 @@ def test_it_begins_with_what_a_build_chooses(rng):
     assert json.loads(built.metadata_props["edgecomp.recipe"]) == list(report.recipe)
     assert any(s["args"].get("calibration_method") == "percentile" for s in report.recipe)
     assert report.output_db > 25
+
+
+@pytest.mark.parametrize(("seed", "kind"), [(0, {"of": "weights"}), (1, {})])
+def test_it_corrects_biases_as_a_build_does(seed, kind):
+    """Of two products whose inputs are far from zero; one of many draws for each kind."""
+    rng = np.random.default_rng(seed)
+    graph = Graph()
+    hidden = graph("MatMul", graph.input("x", (1, 16, 8)), normal(rng, 8, 24))
+    model = graph.model(graph("MatMul", graph("Relu", hidden), normal(rng, 24, 6)))
+    feeds = [{"x": 3 + normal(rng, 1, 16, 8)} for _ in range(30)]
+    options = DebugOptions(bisect=False, samples=len(feeds))
+    report = api.debug(model.clone(), feeds, options=options)
+    built = api.quantize(model.clone(), feeds, options=QuantizeOptions(precision="w8a8"))
+    assert json.loads(built.metadata_props["edgecomp.recipe"]) == list(report.recipe)
+    assert report.recipe[-1]["pass"] == "bias_correction"
+    assert report.recipe[-1].get("args", {}) == kind
+    expected = outputs(model, feeds)
+    assert report.output_db == pytest.approx(sqnr(expected, outputs(built, feeds)), abs=1e-6)
 
 
 @pytest.mark.parametrize("sabotage", ["weights", "activations"])
