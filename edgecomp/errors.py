@@ -133,6 +133,11 @@ class EdgecompError(Exception):
     def __post_init__(self) -> None:
         self.hint = self.hint or _GENERAL_HINTS.get(self.code, "see docs/errors.md")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """As it is now; an exception alone is made again of what it was made of by position."""
+        fields = tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+        return type(self), fields, self.__dict__
+
     def __str__(self) -> str:
         where = [
             f"{label} {value}"

@@ -5,7 +5,7 @@
     MatMul(Mul(Sign(x), a), DequantizeLinear(w1, s))              a: one number
 
 Such a sum is a count of equal signs. Sign gives 0 for 0, which then counts for nothing, as padding
-does; Where gives 1 or -1.
+does, and NaN too; Where gives 1 or -1.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.constants import AnyArray, constant_array, is_one_row
 from edgecomp.graph.dequantized import dequantized
 from edgecomp.graph.match import is_operator, producer, split_constant
 from edgecomp.graph.packed_weights import is_turned
@@ -94,13 +94,20 @@ def _product(node: ir.Node) -> BinaryProduct | None:
         return None
     bias = None
     if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = constant_array(node.inputs[2])
-        if bias is None or bias.size not in (1, len(scale)):
+        bias = _bias(node, len(scale))
+        if bias is None:
             return None
-        beta = np.float32(node.attributes.get_float("beta", 1.0))
-        bias = np.broadcast_to(beta * bias.reshape(-1), scale.shape).astype(np.float32)
     scale = (scale.astype(np.float64) * factor).astype(np.float32)
     return BinaryProduct(node, inside, source, test, first, negative, scale, bias)
+
+
+def _bias(node: ir.Node, outputs: int) -> AnyArray | None:
+    """Float32 [outputs]; None where it is no constant, or another one in every row of a Gemm."""
+    bias = constant_array(node.inputs[2])
+    if bias is None or not is_one_row(bias.shape, outputs):
+        return None
+    beta = np.float32(node.attributes.get_float("beta", 1.0))
+    return np.broadcast_to(beta * bias.reshape(-1), (outputs,)).astype(np.float32)
 
 
 def _signs(
@@ -128,7 +135,7 @@ def _signs(
     if limit is None or limit.any() or None in ends:
         return None
     first, second = ends
-    if first is None or second is None or first != -second or first == 0:
+    if first is None or second is None or first != -second or not 0 < abs(first) < np.inf:
         return None
     if static_shape(choice.outputs[0]) != static_shape(comparison.inputs[0]):
         return None

@@ -1,5 +1,7 @@
 """Constants of a graph: read them as numpy arrays, make new ones."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,16 @@ def scalar(value: ir.Value | None) -> float | None:
     if tensor is None or tensor.size != 1:
         return None
     return float(tensor.numpy().reshape(()))
+
+
+def is_one_row(shape: Sequence[int], columns: int) -> bool:
+    """Whether an addend of a matrix is one number, or one for each column.
+
+    [M, 1] is neither, although it has as many elements as there are columns where M is that number.
+    """
+    return math.prod(shape) == 1 or (
+        tuple(shape[-1:]) == (columns,) and math.prod(shape) == columns
+    )
 
 
 def compact(array: AnyArray) -> AnyArray:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import constant_array
+from edgecomp.graph.constants import constant_array, is_one_row
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer import (
     Float32Array,
@@ -129,7 +129,7 @@ def _bias(
     else:
         real = stored[0].astype(np.float64).reshape(-1) * stored[1].astype(np.float64)
         steps = np.rint(real / unit)
-    if steps.size not in (1, channels):
+    if not is_one_row(static_shape(value) or (), channels):
         raise Refusal("its bias is not one number per channel")
     is_wide = _is_wide(node, x)
     most = _LARGEST_WIDE_BIAS if is_wide else _INT32_MAXIMUM

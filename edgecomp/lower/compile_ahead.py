@@ -16,11 +16,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from edgecomp.device.target import Target
-from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower.child_errors import packed_error, raised, stopped
 from edgecomp.lower.compile_here import compiling_here
-from edgecomp.lower.workers import begin_child, out_of_memory, signals_held
+from edgecomp.lower.workers import begin_child, signals_held
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.tirx import recursion_limit
+
+#: In an answer, in the place of a kernel's number.
+_ERROR = -1
 
 Results = Iterator[tuple[Kernel, bytes]]
 
@@ -31,6 +34,7 @@ class AheadCompiler:
     def __init__(self) -> None:
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
+        self._unanswered = 0
 
     def start(self) -> None:
         """Start the process, where that saves something; once is enough."""
@@ -61,20 +65,33 @@ class AheadCompiler:
             with compiling_here(kernels, target, workers) as results:
                 yield results
             return
+        self._unanswered = len(kernels)
         try:
-            self._connection.send_bytes(request)
+            with self._named_end():
+                self._connection.send_bytes(request)
             yield self._received(self._connection, kernels)
-        except (EOFError, ConnectionError) as error:
-            raise out_of_memory() from error
+        finally:
+            if self._unanswered:  # its answers would be taken for those of the next request
+                self.stop()
 
-    @staticmethod
-    def _received(connection: Connection, kernels: Sequence[Kernel]) -> Results:
+    def _received(self, connection: Connection, kernels: Sequence[Kernel]) -> Results:
         for _ in kernels:
-            answer = connection.recv()
-            if isinstance(answer, Exception):
-                raise answer
-            index, content = answer
+            with self._named_end():
+                index, content = connection.recv()
+            if index == _ERROR:
+                raise raised(content)
+            self._unanswered -= 1
             yield kernels[index], content
+
+    @contextlib.contextmanager
+    def _named_end(self) -> Iterator[None]:
+        """A connection that is closed at the other end: how the process ended."""
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            assert self._process is not None
+            self._process.join()
+            raise stopped([self._process.exitcode]) from error
 
 
 @contextlib.contextmanager
@@ -109,22 +126,17 @@ def _serve(connection: Connection, parent: int) -> None:
         import edgecomp.lower.codegen  # noqa: F401
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            with recursion_limit():
-                made, target, workers = pickle.loads(connection.recv_bytes())  # noqa: S301
-            kernels = [Kernel(symbol, make) for symbol, make in made]
+            request = connection.recv_bytes()
             try:
-                _answer(connection, kernels, target, workers)
-            except EdgecompError as error:
-                connection.send(error)
+                _answer(connection, request)
             except Exception as error:  # said where people look
-                connection.send(
-                    EdgecompError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-                )
+                connection.send((_ERROR, packed_error(error)))
 
 
-def _answer(
-    connection: Connection, kernels: Sequence[Kernel], target: Target, workers: int
-) -> None:
+def _answer(connection: Connection, request: bytes) -> None:
+    with recursion_limit():
+        made, target, workers = pickle.loads(request)  # noqa: S301 - of a process of our own
+    kernels = [Kernel(symbol, make) for symbol, make in made]
     places = {kernel.symbol: index for index, kernel in enumerate(kernels)}
     with compiling_here(kernels, target, workers) as results:
         for kernel, content in results:

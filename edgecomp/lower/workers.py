@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from edgecomp.errors import Code, EdgecompError
+from edgecomp.lower.child_errors import sendable, stopped
 
 Result = TypeVar("Result")
 
@@ -41,7 +42,8 @@ def forked(
 
     Yields:
         Iterator over index and result, in the order in which they finish; it raises what the
-        function raised, and EdgecompError OUT_OF_MEMORY when the system ended a process.
+        function raised, and EdgecompError where a process is gone: OUT_OF_MEMORY when the system
+        stopped it, else INTERNAL.
     """
     global _function
     _function = function
@@ -51,27 +53,24 @@ def forked(
         initializer=begin_child,
         initargs=(os.getpid(),),
     )
+    others = set(multiprocessing.active_children())
+    children: set[multiprocessing.process.BaseProcess] = set()
     try:
         with signals_held():
             futures = {pool.submit(_call, index): index for index in range(count)}
+        children = set(multiprocessing.active_children()) - others
         yield (
             (futures[future], future.result())
             for future in concurrent.futures.as_completed(futures)
         )
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise out_of_memory() from error
+        pool.shutdown(
+            wait=True, cancel_futures=True
+        )  # until then some are not known to be gone
+        raise stopped(child.exitcode for child in children) from error
     finally:
         _function = None
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def out_of_memory() -> EdgecompError:
-    """That a process which compiled is gone."""
-    return EdgecompError(
-        Code.OUT_OF_MEMORY,
-        "the system stopped a process that was compiling, most often because memory ran out",
-        hint="close other programs and build again: what was compiled is kept",
-    )
 
 
 @contextlib.contextmanager
@@ -102,7 +101,13 @@ def signals_held() -> Iterator[None]:
 
 def _call(index: int) -> Any:
     assert _function is not None
-    return _function(index)
+    try:
+        return _function(index)
+    except Exception as error:
+        sent = sendable(error)
+        if sent is error:
+            raise
+        raise sent from error
 
 
 def begin_child(parent: int) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.qspaces import store_weights, weight_scales, weight_space
-from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.constants import AnyArray, constant_array, is_one_row
 from edgecomp.graph.packed_weights import weight_matrix
 from edgecomp.passes.quantize_dynamically import IntegerMatrix
 from edgecomp.passes.weight_scope import few_bit_products
@@ -30,7 +30,7 @@ def dynamic_refusal(node: ir.Node) -> str:
     if value is None:
         return ""
     bias = constant_array(value)
-    if bias is None or bias.size not in (1, matrix.shape[1]):
+    if bias is None or not is_one_row(bias.shape, matrix.shape[1]):
         return "its bias is not one constant number per output"
     return ""
 

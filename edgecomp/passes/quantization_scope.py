@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
-from edgecomp.graph.constants import constant_array, is_constant
+from edgecomp.graph.constants import constant_array, is_constant, is_one_row
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer_rules import (
     AVERAGES,
@@ -306,7 +306,7 @@ def _product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
         return "its bias is not constant"
     channel_axis = weight_channel_axis(node)
     channels = weight.shape[channel_axis]
-    if bias is not None and (bias.size not in (1, channels) or not np.isfinite(bias).all()):
+    if bias is not None and not (is_one_row(bias.shape, channels) and np.isfinite(bias).all()):
         return "its bias is not one finite number per channel"
     if options.is_wide(node) or options.weight_bits(node) > _BYTE_BITS:
         return ""  # parts of the weights hold any sum (graph/weight_parts.py)

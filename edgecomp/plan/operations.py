@@ -425,8 +425,8 @@ class PackSigns:
     does not count.
 
     Attributes:
-        test: Sign, by which zero does not count, or GreaterOrEqual, Greater, LessOrEqual, Less.
-        first: the sign where the comparison with 0 holds, 1 or -1; 1 of Sign.
+        test: Sign, by which zero and NaN do not count, or GreaterOrEqual, Greater, LessOrEqual, Less.
+        first: the sign where the comparison with 0 holds, 1 or -1; 1 of Sign. NaN has the other one.
     """
 
     test: str

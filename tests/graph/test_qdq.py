@@ -101,6 +101,18 @@ def test_gemm_weights_are_rows_by_columns(rng, transposed):
     np.testing.assert_array_equal(found.weight, array)
 
 
+@pytest.mark.parametrize(
+    ("shape", "is_integer"), [((), True), ((1, 4), True), ((1, 1), True), ((4, 1), False)]
+)
+def test_a_bias_of_a_gemm_is_the_same_in_every_row(rng, shape, is_integer):
+    graph = QdqGraph()
+    weight = graph.weight(weights(rng, 5, 4), 0.5)
+    bias = rng.standard_normal(shape).astype(np.float32)
+    result = graph("Gemm", graph.stored("x", (4, 5), 0.1, 3), weight, bias)
+    found = steps(graph, graph.quantize(result, 0.5, 0))
+    assert (["Gemm", "QuantizeLinear"] in found) == is_integer
+
+
 def test_matrix_multiply_takes_the_bias_behind_it(rng):
     graph = QdqGraph()
     x = graph.stored("x", (2, 3, 5), 0.1, 3)

@@ -130,3 +130,35 @@ def test_weights_stored_in_few_bits(rng):
     (found,) = PlanRunner(lowered.plan).run(feeds).values()
     (wanted,) = run_model(model, feeds).values()
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("comparison", ["GreaterOrEqual", "Greater", "LessOrEqual", "Less"])
+@pytest.mark.parametrize("high", [1.0, -0.5])
+def test_nan_has_the_sign_of_what_does_not_hold(comparison, high, rng):
+    g = Graph()
+    x = g.input("x", (5, 40))
+    chosen = at_least_zero(g, x, high, comparison)
+    model = load_model(g.proto(g("MatMul", chosen, signs(rng, 40, 24))))
+    lowered = lower(model, load_target("host"), name="m")
+    assert "pack_signs" in symbols(lowered.plan)
+    array = rng.standard_normal((5, 40)).astype(np.float32)
+    array[rng.random(array.shape) < 0.3] = np.nan
+    array[rng.random(array.shape) < 0.3] = -0.0
+    array[rng.random(array.shape) < 0.1] = 0.0
+    (found,) = PlanRunner(lowered.plan).run({"x": array}).values()
+    (wanted,) = run_model(model, {"x": array}).values()
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("shape", [(1,), (24,), (1, 24), (24, 1), (24, 24)])
+def test_biases_of_a_gemm(shape, rng):
+    g = Graph()
+    x = g.input("x", (24, 40))
+    weight = signs(rng, 40, 24)
+    model = load_model(g.proto(g("Gemm", g("Sign", x), weight, normal(rng, *shape), beta=0.5)))
+    lowered = lower(model, load_target("host"), name="m")
+    assert ("pack_signs" in symbols(lowered.plan)) == (shape[:-1] in ((), (1,)))
+    feeds = {"x": rng.standard_normal((24, 40)).astype(np.float32)}
+    (found,) = PlanRunner(lowered.plan).run(feeds).values()
+    (wanted,) = run_model(model, feeds).values()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)

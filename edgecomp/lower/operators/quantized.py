@@ -24,6 +24,7 @@ from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.graph.packed_weights import is_packed_weight
 from edgecomp.lower.operators import counting, movement, padding, resize
 from edgecomp.lower.operators.affine import emit_dequantize, emit_quantize
+from edgecomp.lower.operators.integer_product import ProductReading
 from edgecomp.lower.operators.sixteen_bits import (
     emit_sixteen_bit_multiply,
     emit_sixteen_bit_product,
@@ -35,10 +36,8 @@ from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
 from edgecomp.plan.finish import IntegerAdd, Requantize, Scale
 from edgecomp.plan.operations import (
-    Convolution,
     Dequantize,
     LookupTable,
-    MatrixMultiply,
     Pool,
     Quantize,
     QuantizedAdd,
@@ -67,36 +66,15 @@ def _emit_product(reader: Reader, group: IntegerProduct) -> None:
     if group.requantization is not None:
         finish = _requantize(reader, group.requantization)
     output = reader.stored(group.output) if group.output else reader.value(group.result)
-    name = group.node.name
+    product = ProductReading(reader, group, x)
     if group.is_wide:
-        emit_sixteen_bit_product(reader, group, x, bias, finish, output)
+        emit_sixteen_bit_product(product, bias, finish, output)
         return
     bias = bias.astype(np.int32)
     if weight.dtype != np.int8:
-        emit_wide_product(reader, group, x, bias, finish, output)
+        emit_wide_product(product, bias, finish, output)
         return
-    if group.window is None:
-        constants = [
-            reader.new_constant(f"{name}.weight", weight),
-            reader.new_constant(f"{name}.bias", bias),
-        ]
-        product = MatrixMultiply(finish=finish, weight_bits=group.weight_bits)
-        reader.emit(product, [x, *constants], [output], group.nodes)
-        return
-    image_weight = weight[:, :, None, :] if weight.ndim == 3 else weight
-    constants = [
-        reader.new_constant(f"{name}.weight", image_weight),
-        reader.new_constant(f"{name}.bias", bias),
-    ]
-    kind = Convolution(
-        strides=pair(group.window.strides, 1),
-        dilations=pair(group.window.dilations, 1),
-        pads=image_pads(group.window),
-        groups=group.groups,
-        finish=finish,
-        weight_bits=group.weight_bits,
-    )
-    emit_on_image(reader, group.node, x, constants, kind, group.nodes, output)
+    product.emit(weight, bias, finish, output, weight_bits=group.weight_bits)
 
 
 def _emit_sum(reader: Reader, group: IntegerSum) -> None:

@@ -10,15 +10,14 @@ import numpy as np
 from edgecomp.graph.integer_operators import (
     IntegerMultiply,
     IntegerOperator,
-    IntegerProduct,
     IntegerSum,
 )
 from edgecomp.graph.weight_parts import weight_parts
 from edgecomp.lower.operators.chain import Chain
-from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
+from edgecomp.lower.operators.integer_product import ProductReading
 from edgecomp.lower.reader import Reader
-from edgecomp.plan.finish import Accumulate, Finish, Requantize, Scale
-from edgecomp.plan.operations import Convolution, Elementwise, MatrixMultiply
+from edgecomp.plan.finish import Accumulate, Requantize, Scale
+from edgecomp.plan.operations import Elementwise
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.reach import greatest_x
 
@@ -30,81 +29,39 @@ def has_sixteen_bits(group: IntegerOperator) -> bool:
 
 
 def emit_sixteen_bit_product(
-    reader: Reader,
-    group: IntegerProduct,
-    x: Value,
-    bias: Array,
-    finish: Requantize | Scale,
-    output: Value,
+    product: ProductReading, bias: Array, finish: Requantize | Scale, output: Value
 ) -> None:
     """Emit a product.
 
     Args:
-        reader: receives the operations.
-        group: whose activations or weights are stored in 16 bits.
-        x: stored activation.
+        product: whose activations or weights are stored in 16 bits.
         bias: whole numbers per channel, the activation's zero point taken off already.
         finish: of the sums.
         output: stored or float result.
     """
+    group, x_dtype = product.group, product.x.dtype
     channel_axis = 0 if group.window else 1
-    parts = weight_parts(group.weight, bias, channel_axis, greatest_x(x.dtype))
+    parts = weight_parts(group.weight, bias, channel_axis, greatest_x(x_dtype))
     assert parts is not None, "recognized with a bias of greater magnitude"
     if len(parts.weights) == 1:
-        _emit_part(reader, group, x, parts.weights[0], parts.biases[0], finish, output)
+        product.emit(parts.weights[0], parts.biases[0], finish, output)
         return
     # Depthwise kernels of bytes give no int32, but float32, which is exact.
-    floats = _is_depthwise(group) and x.dtype != "int16"
+    floats = product.is_depthwise and x_dtype != "int16"
     sums = []
     for weight, start in zip(parts.weights, parts.biases, strict=True):
-        dtype = "float32" if floats else "int32"
-        part = reader.new_value(f"{group.node.name}.sums", output.shape, dtype)
+        part = product.new_value("sums", output.shape, "float32" if floats else "int32")
         if floats:
             nothing, one = np.zeros_like(start), Scale(np.ones(1, np.float32))
-            _emit_part(reader, group, x, weight, nothing, one, part)
+            product.emit(weight, nothing, one, part)
         else:
-            _emit_part(reader, group, x, weight, start, Accumulate(), part)
+            product.emit(weight, start, Accumulate(), part)
         sums.append(part)
-    _combine(reader, group, sums, parts.base, bias if floats else None, finish, output)
-
-
-def _is_depthwise(group: IntegerProduct) -> bool:
-    weight = group.weight
-    return group.window is not None and group.groups > 1 and weight.shape[1] == 1
-
-
-def _emit_part(
-    reader: Reader,
-    group: IntegerProduct,
-    x: Value,
-    weight: Array,
-    bias: Array,
-    finish: Finish,
-    output: Value,
-) -> None:
-    name, window = group.node.name, group.window
-    image = weight[:, :, None, :] if window and weight.ndim == 3 else weight
-    constants = [
-        reader.new_constant(f"{name}.weight", image),
-        reader.new_constant(f"{name}.bias", bias),
-    ]
-    if window is None:
-        kind = MatrixMultiply(finish=finish)
-        reader.emit(kind, [x, *constants], [output], group.nodes)
-        return
-    convolution = Convolution(
-        strides=pair(window.strides, 1),
-        dilations=pair(window.dilations, 1),
-        pads=image_pads(window),
-        groups=group.groups,
-        finish=finish,
-    )
-    emit_on_image(reader, group.node, x, constants, convolution, group.nodes, output)
+    _combine(product, sums, parts.base, bias if floats else None, finish, output)
 
 
 def _combine(
-    reader: Reader,
-    group: IntegerProduct,
+    product: ProductReading,
     sums: list[Value],
     base: int,
     bias: Array | None,
@@ -112,12 +69,12 @@ def _combine(
     output: Value,
 ) -> None:
     """``sums[0] + base * (sums[1] + base * ...) + bias``, requantized or scaled."""
-    values = list(sums)
+    values, group = list(sums), product.group
     rank = len(output.shape) - 2 if group.window else 0
     shape = (-1, *(1,) * rank)
 
     def constant(name: str, array: Array) -> int:
-        values.append(reader.new_constant(f"{group.node.name}.{name}", array))
+        values.append(product.new_constant(name, array))
         return len(values) - 1
 
     factor = constant("base", np.array(base, np.float64))
@@ -127,7 +84,9 @@ def _combine(
     scale = constant(
         "multiplier", multiplier.reshape(shape) if len(multiplier) > 1 else multiplier
     )
-    zero = _zero(reader, group, values, finish) if isinstance(finish, Requantize) else None
+    zero = None
+    if isinstance(finish, Requantize):
+        zero = _zero(product.reader, group, values, finish)
     chain = Chain(len(values))
     wide = "float64"
     total = chain.add("Cast", len(sums) - 1, dtype=wide)
@@ -139,7 +98,7 @@ def _combine(
     scaled = chain.add("Mul", chain.add("Cast", total), scale)
     if isinstance(finish, Requantize):
         _round(chain, scaled, finish, zero, output.dtype)
-    reader.emit(Elementwise(tuple(chain.steps)), values, [output], group.nodes)
+    product.reader.emit(Elementwise(tuple(chain.steps)), values, [output], group.nodes)
 
 
 def emit_sixteen_bit_sum(

@@ -10,10 +10,9 @@ import numpy as np
 
 from edgecomp.graph.integer_operators import IntegerProduct
 from edgecomp.lower.operators.chain import Chain
-from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
-from edgecomp.lower.reader import Reader
+from edgecomp.lower.operators.integer_product import ProductReading
 from edgecomp.plan.finish import Accumulate, Requantize, Scale
-from edgecomp.plan.operations import Convolution, Elementwise, MatrixMultiply
+from edgecomp.plan.operations import Elementwise
 from edgecomp.plan.values import Array, Value
 
 #: Integers below it are exact in float32.
@@ -21,42 +20,35 @@ _EXACT = 1 << 24
 
 
 def emit_wide_product(
-    reader: Reader,
-    group: IntegerProduct,
-    x: Value,
-    bias: Array,
-    finish: Requantize | Scale,
-    output: Value,
+    product: ProductReading, bias: Array, finish: Requantize | Scale, output: Value
 ) -> None:
     """Emit the product.
 
     Args:
-        reader: receives the operations.
-        group: with int16 weights.
-        x: stored activation.
+        product: with int16 weights.
         bias: int32 per channel, the activation's zero point taken off already.
         finish: of the sums.
         output: stored or float result.
     """
+    group = product.group
     weight, is_image = group.weight, group.window is not None
     if _is_depthwise(group, bias):
         half = weight >> 1
         parts = [
-            _sums(reader, group, x, part.astype(np.int8), exact=True)
-            for part in (half, weight - half)
+            _sums(product, part.astype(np.int8), exact=True) for part in (half, weight - half)
         ]
-        _combine(reader, group, parts, (bias,), finish, output)
+        _combine(product, parts, (bias,), finish, output)
         return
     others = tuple(range(1, weight.ndim)) if is_image else (0,)
     least, most = weight.min(axis=others), weight.max(axis=others)
     centre = np.where((least < -128) | (most > 127), least + 128, 0).astype(np.int32)
     along = (-1, *(1,) * (weight.ndim - 1)) if is_image else (1, -1)
-    sums = _sums(reader, group, x, (weight - centre.reshape(along)).astype(np.int8))
+    sums = _sums(product, (weight - centre.reshape(along)).astype(np.int8))
     ones = np.ones_like(weight, np.int8)
     if group.groups == 1:
         ones = ones[:1] if is_image else ones[:, :1]
-    rows = _sums(reader, group, x, ones)
-    _combine(reader, group, [sums, rows], (bias, centre), finish, output)
+    rows = _sums(product, ones)
+    _combine(product, [sums, rows], (bias, centre), finish, output)
 
 
 def _is_depthwise(group: IntegerProduct, bias: Array) -> bool:
@@ -69,40 +61,19 @@ def _is_depthwise(group: IntegerProduct, bias: Array) -> bool:
     return int(farthest.max()) < _EXACT and int(taps.max()) < 2 * 127
 
 
-def _sums(
-    reader: Reader, group: IntegerProduct, x: Value, weight: Array, *, exact: bool = False
-) -> Value:
+def _sums(product: ProductReading, weight: Array, *, exact: bool = False) -> Value:
     """Sums of products: int32, or float32 where that is exact."""
-    name, window = group.node.name, group.window
+    x, window = product.x, product.group.window
     channels = weight.shape[0] if window else weight.shape[1]
-    constants = [
-        reader.new_constant(f"{name}.weight", weight),
-        reader.new_constant(f"{name}.bias", np.zeros(channels, np.int32)),
-    ]
-    if window is None:
-        result = reader.new_value(f"{name}.sums", (*x.shape[:-1], channels), "int32")
-        reader.emit(
-            MatrixMultiply(finish=Accumulate()), [x, *constants], [result], group.nodes
-        )
-        return result
-    shape = (x.shape[0], channels, *window.output)
-    result = reader.new_value(f"{name}.sums", shape, "float32" if exact else "int32")
-    if weight.ndim == 3:
-        constants[0] = reader.new_constant(f"{name}.weight", weight[:, :, None, :])
-    kind = Convolution(
-        strides=pair(window.strides, 1),
-        dilations=pair(window.dilations, 1),
-        pads=image_pads(window),
-        groups=group.groups,
-        finish=Scale(np.ones(1, np.float32)) if exact else Accumulate(),
-    )
-    emit_on_image(reader, group.node, x, constants, kind, group.nodes, result)
+    shape = (x.shape[0], channels, *window.output) if window else (*x.shape[:-1], channels)
+    result = product.new_value("sums", shape, "float32" if exact else "int32")
+    finish = Scale(np.ones(1, np.float32)) if exact else Accumulate()
+    product.emit(weight, np.zeros(channels, np.int32), finish, result)
     return result
 
 
 def _combine(
-    reader: Reader,
-    group: IntegerProduct,
+    product: ProductReading,
     sums: list[Value],
     channels: tuple[Array, ...],
     finish: Requantize | Scale,
@@ -111,19 +82,19 @@ def _combine(
     """``sums + centre * row sums + bias``, requantized or scaled as docs/numerics.md says.
 
     Args:
-        reader: receives the operation.
-        group: the product.
+        product: receives the operation.
         sums: int32 sums and row sums, or two float32 values to add.
         channels: bias and centre; the bias alone for sums in float32.
         finish: of the total.
         output: stored or float result.
     """
+    group = product.group
     rank = len(output.shape) - 2 if group.window else 0
     shape = (-1, *(1,) * rank)
     values = list(sums)
 
     def constant(name: str, array: Array) -> int:
-        values.append(reader.new_constant(f"{group.node.name}.{name}", array))
+        values.append(product.new_constant(name, array))
         return len(values) - 1
 
     dtype = sums[0].dtype
@@ -147,4 +118,4 @@ def _combine(
         chain.add("Round", chain.last)
         chain.add("Add", chain.last, zero)
         chain.add("Cast", chain.last, dtype=output.dtype)
-    reader.emit(Elementwise(tuple(chain.steps)), values, [output], group.nodes)
+    product.reader.emit(Elementwise(tuple(chain.steps)), values, [output], group.nodes)

@@ -142,11 +142,7 @@ class Arithmetic(abc.ABC):
 
     @abc.abstractmethod
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Add ``groups`` groups of K.
 

@@ -48,11 +48,7 @@ class CodedBroadcastFma(_Coded, BroadcastFma):
     """x86: weights first, then one element of x after the other in all lanes."""
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """One element of K at a time."""
         for k in range(groups):
@@ -76,11 +72,7 @@ class CodedLaneFma(_Coded, LaneFma):
         )
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Four elements of K: a vector load of x per row, then by element."""
         elements = self.x_elements(builder, tile, operands, groups)

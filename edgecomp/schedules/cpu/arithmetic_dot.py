@@ -57,11 +57,7 @@ class LaneDot(Signed):
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * loads
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Load 16 (or 4 at a time) elements of each row, then multiply by element."""
         quads = load_row_words(builder, operands, "int32", groups, 4)
@@ -150,11 +146,7 @@ class MatrixDot(Signed):
         return RegisterTile(rows, vectors, self.lanes, sums)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """One group of eight elements at a time."""
         for group in range(groups):

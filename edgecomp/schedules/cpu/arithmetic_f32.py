@@ -29,11 +29,7 @@ class BroadcastFma(Arithmetic):
         return rows * vectors + vectors + 1 <= registers
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """One element of K at a time."""
         for k in range(groups):
@@ -64,11 +60,7 @@ class LaneFma(Arithmetic):
         return rows * vectors + rows + weights <= registers
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Four elements of K: a vector load of x per row, then by element."""
         elements = self.x_elements(builder, tile, operands, groups)

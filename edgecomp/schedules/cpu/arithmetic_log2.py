@@ -65,11 +65,7 @@ class Log2Fma(Arithmetic):
         return np.ascontiguousarray((low | high << 4).swapaxes(3, 4)).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """A group after the other, its elements in turns."""
         elements = operands.elements or groups * self.group

@@ -75,11 +75,7 @@ class SixteenBitPairs(Arithmetic):
         return max(operations, loads, self.latency_cycles) + LOAD_PRESSURE * (rows + vectors)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Widen the weights of a group, multiply them by each row's pair in all lanes."""
         lanes, wide = self.lanes, vector_dtype("int16", 2 * self.lanes)
@@ -130,11 +126,7 @@ class SixteenBitLanes(Arithmetic):
         return np.ascontiguousarray(split.transpose(0, 1, 2, 4, 3)).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Load the step's elements of each row, then multiply by element."""
         rows = [self._row(builder, operands, index, groups) for index in operands.x_rows]

@@ -53,11 +53,7 @@ class Int4LaneDot(LaneDot):
         return np.ascontiguousarray(paired(small[..., :4], small[..., 4:])).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Load 16 (or 8) elements of each row, then multiply by element."""
         quads = load_row_words(builder, operands, "int32", 2 * groups, 4)
@@ -107,11 +103,7 @@ class Int4MatrixDot(MatrixDot):
         return np.ascontiguousarray(paired(split[:, :, :, 0], split[:, :, :, 1])).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """One group of eight elements at a time."""
         for group in range(groups):
@@ -173,11 +165,7 @@ class Int4Pairs(WidenedPairs):
         return both.reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Vector after vector: its weights of the step, then all rows."""
         pairs = load_row_words(builder, operands, "int16", 4 * groups, 2)

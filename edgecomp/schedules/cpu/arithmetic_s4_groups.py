@@ -67,11 +67,7 @@ class Int4GroupDot(Arithmetic):
         return np.ascontiguousarray(both.transpose(0, 1, 2, 4, 3, 5)).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Word after word of all vectors."""
         lanes = self.lanes

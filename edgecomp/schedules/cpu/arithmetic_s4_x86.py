@@ -78,11 +78,7 @@ class Int4DotProduct(_Int4):
         return 2 * one + 3 * vectors / self.multiplies_per_cycle
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """The lower halves of all vectors, then the upper ones."""
         lanes, name = self.lanes, f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}"
@@ -139,11 +135,7 @@ class Int4Pairs(_Int4):
         return operations + LOAD_PRESSURE * (2 * rows * vectors + vectors)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Vector after vector: its weights of the step, then all rows."""
         lanes = self.lanes

@@ -31,11 +31,7 @@ class DotProduct(Arithmetic):
         return rows * vectors + vectors + 2 <= registers
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Broadcast four bytes of x to all lanes, multiply each vector of weights by them."""
         bits = 32 * self.lanes
@@ -87,11 +83,7 @@ class WidenedPairs(Arithmetic):
         return np.ascontiguousarray(split.transpose(0, 1, 2, 5, 3, 4)).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Both forms of a row's four bytes against the weights in memory."""
         lanes, half = self.lanes, 2 * self.lanes

@@ -94,11 +94,7 @@ class Signs(Arithmetic):
         return SignTile(rows, vectors, self.lanes, tile.sums, counts)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """One pair of words of K at a time."""
         assert isinstance(tile, SignTile)

@@ -56,11 +56,7 @@ class WidenedPairs(Signed):
         return operations / self.multiplies_per_cycle
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Load the step's elements of each row, then go through their pairs."""
         pairs = load_row_words(builder, operands, "int16", groups, 2)
@@ -120,11 +116,7 @@ class WidenedQuads(Signed):
         return split.transpose(0, 1, 2, 4, 3, 5).reshape(-1)
 
     def accumulate(
-        self,
-        builder: KernelBuilder,
-        tile: RegisterTile,
-        operands: Operands,
-        groups: int,
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Load the step's elements of each row, then go through their fours."""
         quads = load_row_words(builder, operands, "int32", groups, 4)

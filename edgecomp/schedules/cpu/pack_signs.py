@@ -86,29 +86,41 @@ class _Kernel:
         for start in range(0, count, self.lanes):
             x = named(self.builder, "x", load(self.x, at + start, self.lanes))
             bits = self._bits(start, count)
-            nothing = constant(0, "int32", self.lanes)
-            zero = constant(0.0, "float32", self.lanes)
-            negative.append(tirx.Select(self._is_negative(x, zero), bits, nothing))
+            negative.append(self._negative(x, bits))
             if self.kind.test == "Sign":
-                nonzero.append(tirx.Select(tirx.NE(x, zero), bits, nothing))
+                nothing, zero = self._nothing(), self._zero()
+                signed = tirx.Select(x > zero, bits, nothing)
+                nonzero.append(negative[-1] | signed)
         self._store(self.y, out, negative)
         if nonzero:
             self._store(self.y, out + 1, nonzero)
         else:
             self.builder.store(self.y, out + 1, _signed((1 << count) - 1))
 
-    def _is_negative(self, x: Expr, zero: Expr) -> Expr:
-        """A comparison with NaN does not hold, nor does the other one then."""
-        kind = self.kind
+    def _negative(self, x: Expr, bits: Expr) -> Expr:
+        """The bits of lanes with a negative sign.
+
+        No comparison with NaN holds. Where the sign is negative of what does not hold, the two
+        choices change places: TVM would turn the denial of ``x >= 0`` into ``x < 0``.
+        """
+        kind, nothing, zero = self.kind, self._nothing(), self._zero()
         if kind.test == "Sign":
-            return x < zero
+            return tirx.Select(x < zero, bits, nothing)
         holds = {
-            "GreaterOrEqual": lambda: x >= zero,
-            "Greater": lambda: x > zero,
-            "LessOrEqual": lambda: x <= zero,
-            "Less": lambda: x < zero,
-        }[kind.test]()
-        return holds if kind.first < 0 else tirx.Not(holds)
+            "GreaterOrEqual": tirx.GE,
+            "Greater": tirx.GT,
+            "LessOrEqual": tirx.LE,
+            "Less": tirx.LT,
+        }[kind.test](x, zero)
+        if kind.first < 0:
+            return tirx.Select(holds, bits, nothing)
+        return tirx.Select(holds, nothing, bits)
+
+    def _nothing(self) -> Expr:
+        return constant(0, "int32", self.lanes)
+
+    def _zero(self) -> Expr:
+        return constant(0.0, "float32", self.lanes)
 
     def _bits(self, start: int, count: int) -> Expr:
         """The bit of each lane, 0 of lanes behind the last element."""
