@@ -39,7 +39,7 @@ from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
-from edgecomp.schedules.shader.writer import NoTextError
+from edgecomp.schedules.text.language import NoTextError
 
 #: Kinds whose integers are of 8 bits on a GPU.
 _OF_BYTES = (Convolution, MatrixMultiply, Pool, Reduce, Quantize, Dequantize)
