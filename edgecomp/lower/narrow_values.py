@@ -53,9 +53,8 @@ def narrow_values(
 
 
 def _is_able(operation: Operation, target: Target, without: Collection[str]) -> bool:
-    assert target.gpu is not None
     schedule, _ = find_gpu_schedule(operation, target, without)
-    return schedule is not None and stores_halves(target.gpu.api, schedule.NAME)
+    return schedule is not None and stores_halves(schedule.NAME)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.schedule import KernelCall
 from edgecomp.schedules.shader.metal import metal_source, stored_parameters
 from edgecomp.schedules.shader.wgsl import Use, wgsl_source
-from edgecomp.schedules.shader.writer import NoTextError
+from edgecomp.schedules.text.language import NoTextError
 
 
 def is_for_app(target: Target, accelerators: Collection[str]) -> bool:

@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from helpers.gpu_bundles import session_of
 from helpers.graphs import Graph, normal
+from helpers.opencl import reason_without_device
 
 from edgecomp import api
-from edgecomp.errors import EdgecompError
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.run import Runner
 from edgecomp.options import BudgetOptions, BuildOptions, QuantizeOptions
 from edgecomp.reference.interpreter import run_reference
@@ -123,3 +125,35 @@ def test_budgets_choose_by_layer():
     with pytest.raises(EdgecompError, match="every layer gets a precision of its own"):
         BudgetOptions(precision="w8a16-int", max_bytes=1000)
     assert QuantizeOptions(precision="16a8w").precision == "w8a16-int"
+
+
+@pytest.mark.parametrize("target", ["apple-gpu", "webgpu"])
+def test_an_apps_gpu_code_has_no_kernels_for_them(target, rng, tmp_path):
+    """One product, which these devices have in 8 bits: refused, and no bundle is left."""
+    g = Graph()
+    x = g.input("x", (1, 5, 9, 8))
+    model = g.proto(g("Conv", x, normal(rng, 21, 5, 3, 3), normal(rng, 21), name="conv"))
+    out = tmp_path / "bundle"
+    options = BuildOptions(precision="w8a16-int", target=target, output=out, toolchain="none")
+    with pytest.raises(EdgecompError) as info:
+        api.build(model, options, calibration_dataset=samples())
+    assert info.value.code is Code.FALLBACK_REFUSED
+    assert "16-bit integers are computed by the processor" in info.value.cause
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("precision", ["w8a16-int", "w16a16-int", "w16a8"])
+def test_beside_a_gpu_the_processor_computes_them(precision, net, tmp_path):
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    options = BuildOptions(
+        precision=precision, target="generic-opencl", output=tmp_path / "bundle"
+    )
+    bundle = api.build(net, options, calibration_dataset=samples())
+    feeds = samples(9)[-1]
+    portable = api.export(bundle.directory / "model.onnx")
+    (wanted,) = run_reference(portable, feeds).values()
+    with session_of(bundle) as session:
+        (found,) = session.run(feeds).values()
+        assert len({call.device for call in session.calls}) == 2
+    np.testing.assert_array_equal(found, wanted)

@@ -39,10 +39,11 @@ from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
-from edgecomp.schedules.shader.writer import NoTextError
+from edgecomp.schedules.text.language import NoTextError
 
 #: Kinds whose integers are of 8 bits on a GPU.
 _OF_BYTES = (Convolution, MatrixMultiply, Pool, Reduce, Quantize, Dequantize)
+#: By every interface.
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
     winograd,
@@ -63,29 +64,8 @@ _SHARED: tuple[Schedule, ...] = (
     gather,
     moves,
 )
-
-#: Interfaces whose texts have the functions of ``halves.py``.
-_HALF_APIS = ("opencl", "cuda", "metal", "webgpu")
-#: Schedules whose kernels load and store floats of 16 bits where a value is stored so.
-_OF_HALVES: tuple[Schedule, ...] = (
-    tensor_product,
-    depthwise,
-    dot_product,
-    convolution,
-    matrix_multiply,
-    packed_product,
-    attention,
-    batch_matrix_multiply,
-    pool,
-    reduce,
-    resize,
-    elementwise,
-    quantize,
-    softmax,
-    layer_norm,
-    gather,
-    moves,
-)
+#: Those whose kernels neither load nor store floats of 16 bits where a value is stored so.
+_OF_FLOATS: tuple[Schedule, ...] = (winograd, shared_product)
 
 
 @dataclasses.dataclass
@@ -111,8 +91,8 @@ class _Written(_Named):
     """A schedule whose kernels are source text in a bundle: it claims what has a text."""
 
     def match(self, operation: Operation, target: Target) -> str:
-        """As the schedule's, then whether the language has words for its kernels."""
-        reason = self.schedule.match(operation, target)
+        """As the others', then whether the language has words for its kernels."""
+        reason = super().match(operation, target)
         if reason:
             return reason
         try:
@@ -138,15 +118,13 @@ def gpu_schedules(api: str) -> tuple[Schedule, ...]:
 def half_schedules(api: str) -> tuple[Schedule, ...]:
     """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
     every = gpu_schedules(api)
-    able = [schedule for schedule in every if stores_halves(api, schedule.NAME)]
+    able = [schedule for schedule in every if stores_halves(schedule.NAME)]
     return (*able, *(schedule for schedule in every if schedule not in able))
 
 
-def stores_halves(api: str, name: str) -> bool:
-    """Whether the schedule of a name loads and stores floats of 16 bits."""
-    return api in _HALF_APIS and any(
-        f"{api}_{schedule.NAME}" == name for schedule in _OF_HALVES
-    )
+def stores_halves(name: str) -> bool:
+    """Whether the schedule of a name (in reports) loads and stores floats of 16 bits."""
+    return not any(name in gpu_names(schedule.NAME) for schedule in _OF_FLOATS)
 
 
 def gpu_names(name: str) -> tuple[str, ...]:

@@ -30,10 +30,7 @@ def match(operation: Operation, target: Target) -> str:
     """Claim what the CPU's schedules of the same kinds claim."""
     kind = operation.kind
     if isinstance(kind, Quantize | Dequantize):
-        reason = quantize.match(operation, target)
-        if reason or isinstance(kind, Dequantize):
-            return reason
-        return "" if _divides(target) or _compares(target) else _refuse_scale(operation)
+        return quantize.match(operation, target)
     if isinstance(kind, QuantizedAdd | QuantizedMultiply):
         return quantized_binary.match(operation, target)
     return "not an operation of quantized values"
@@ -44,22 +41,25 @@ def _divides(target: Target) -> bool:
     return gpu_of(target).api == "cuda"
 
 
-def _compares(target: Target) -> bool:
-    """Whether the language promises neither exact quotients nor fused sums, or not by itself."""
-    return gpu_of(target).api in ("metal", "webgpu")
+def _compares(operation: Operation, target: Target) -> bool:
+    """Whether results are found by thresholds.
+
+    Metal and WGSL promise neither exact quotients nor fused sums, or not by themselves. OpenCL
+    promises fused sums: two of them are a division by most scales, and its own is not exact.
+    """
+    api = gpu_of(target).api
+    return api in ("metal", "webgpu") or (api == "opencl" and not _is_product(operation))
 
 
-def _refuse_scale(operation: Operation) -> str:
-    """Whether products give what a division does: OpenCL's own division is not exact."""
+def _is_product(operation: Operation) -> bool:
+    """Whether products give what a division by the scale does."""
     output = operation.output
     assert output.quantization is not None
     limits, point = np.iinfo(output.dtype), output.quantization.zero_point
     scale = output.quantization.scale
-    if is_power_of_two(scale) or is_exact(
+    return is_power_of_two(scale) or is_exact(
         scale, int(limits.min) - point, int(limits.max) - point
-    ):
-        return ""
-    return f"no exact quotient by {scale}"
+    )
 
 
 def _quotient(
@@ -84,7 +84,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         return []
 
     tables = []
-    if isinstance(kind, Quantize) and _compares(target):
+    if isinstance(kind, Quantize) and _compares(operation, target):
         tables.append(Constant("thresholds", thresholds_of(operation)))
 
     def body(builder: GridBuilder, vectors: list[Expr], _lanes: int) -> Expr:

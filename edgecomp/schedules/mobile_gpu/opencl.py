@@ -34,6 +34,7 @@ def replay_for_opencl(node: Node) -> Any:
         "number": lambda value: _constant(value, "float32"),
         "reinterpret": _reinterpret,
         "Select": _select,
+        "Shuffle": _shuffle,
     }
     return replay(node, own)
 
@@ -62,6 +63,15 @@ def _select(condition: Any, chosen: Any, other: Any) -> Any:
     if dtype_of(str(condition.ty.dtype)).lanes == 1:
         return tirx.if_then_else(condition, chosen, other)
     return tirx.Select(condition, chosen, other)
+
+
+def _shuffle(vectors: list[Any], indices: list[Any]) -> Any:
+    """A vector of scalars as OpenCL C writes it; TVM writes C++'s constructor."""
+    if len(vectors) == 1 or any(dtype_of(str(v.ty.dtype)).lanes > 1 for v in vectors):
+        return tirx.Shuffle(vectors, indices)
+    dtype = dtype_of(str(vectors[0].ty.dtype)).with_lanes(len(indices))
+    lanes = [vectors[int(index)] for index in indices]
+    return tirx.call_pure_extern(dtype.name, f"({opencl_name(dtype)})", *lanes)
 
 
 def opencl_name(dtype: Dtype) -> str:

@@ -6,14 +6,13 @@ alignment of an element. Metal's fast arithmetic is switched off where the compi
 (``METAL fp`` pragmas, Metal 3.2); with older ones the app compiles with ``fastMathEnabled = NO``.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from edgecomp.schedules.builder import Kernel
-from edgecomp.schedules.shader.writer import NoTextError, Text, TextWriter, written
+from edgecomp.schedules.text.c_like import CWriter
+from edgecomp.schedules.text.language import NoTextError, Text
+from edgecomp.schedules.text.writer import written
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
 _TYPES = {
@@ -29,8 +28,6 @@ _TYPES = {
     "int64": "long",
     "uint64": "ulong",
 }
-#: Bits of what C makes of smaller types before it computes.
-_C_INT_BITS = 32
 #: What stands in front of kernels.
 HEAD = """\
 #include <metal_stdlib>
@@ -82,8 +79,12 @@ def stored_parameters(kernel: Kernel) -> tuple[bool, ...]:
     return tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
 
 
-class _MetalWriter(TextWriter):
+class _MetalWriter(CWriter):
     """One kernel on its way."""
+
+    types: ClassVar = _TYPES
+    suffixes: ClassVar = {"uint32": "u", "int64": "l", "uint64": "ul"}
+    shared_word = "threadgroup"
 
     def head(self, parameters: list[tuple[Any, ...]]) -> str:
         """The signature."""
@@ -101,72 +102,33 @@ class _MetalWriter(TextWriter):
 
     def type_name(self, dtype: Dtype) -> str:
         """``float4``."""
-        if dtype.element not in _TYPES:
-            raise NoTextError(f"type {dtype.element}")
-        return _TYPES[dtype.element] + (str(dtype.lanes) if dtype.lanes > 1 else "")
+        return self.element_name(dtype) + (str(dtype.lanes) if dtype.lanes > 1 else "")
+
+    def as_type(self, text: str, dtype: Dtype) -> str:
+        """By the type's constructor."""
+        return f"{self.type_name(dtype)}({text})"
 
     def thread(self, axis: str) -> str:
         """Of the parameters that Metal fills in."""
         kind, _, letter = axis.partition(".")
         return f"int({'group' if kind == 'blockIdx' else 'item'}_id.{letter})"
 
-    def declare_array(
-        self, record: tuple[Any, ...], name: str, dtype: Dtype, elements: int, *, shared: bool
-    ) -> None:
-        """In threadgroup memory where it is shared."""
-        del record
-        place = "threadgroup " if shared else ""
-        self.emit(f"{place}{self.type_name(dtype)} {name}[{elements}];")
-
-    def declare(self, name: str, dtype: Dtype, value: str) -> str:
-        """As in C."""
-        return f"const {self.type_name(dtype)} {name} = {value};"
-
-    def loop_head(self, name: str, first: str, end: str) -> str:
-        """As in C."""
-        return f"for (int {name} = {first}; {name} < {end}; ++{name})"
-
     def barrier(self) -> str:
         """For threadgroup memory."""
         return "threadgroup_barrier(mem_flags::mem_threadgroup);"
 
-    def constant(self, value: Any, dtype: Dtype) -> str:
-        """A literal of its type."""
-        if dtype.is_bool:
-            return "true" if value else "false"
-        if dtype.element == "float32":
-            return _float(float(value))
-        if dtype.element == "float16":
-            return f"half({_float(float(value))})"
-        suffix = {"uint32": "u", "int64": "l", "uint64": "ul"}.get(dtype.element, "")
-        least = -(1 << (dtype.bits - 1))
-        if value == least and dtype.element in ("int32", "int64"):
-            text = f"({value + 1}{suffix} - 1)"  # in C the sign is no part of a number
-        else:
-            text = f"{value}{suffix}" if value >= 0 else f"({value}{suffix})"
-        return text if dtype.bits >= _C_INT_BITS else f"{self.type_name(dtype)}({text})"
-
     def cast(self, x: Text, dtype: Dtype) -> str:
         """By the type's constructor."""
-        return f"{self.type_name(dtype)}({x.text})"
+        return self.as_type(x.text, dtype)
 
     def broadcast(self, x: Text, lanes: int) -> str:
         """By the type's constructor."""
-        return f"{self.type_name(x.dtype.with_lanes(lanes))}({x.text})"
+        return self.as_type(x.text, x.dtype.with_lanes(lanes))
 
     def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
         """Element by element."""
         lanes = ", ".join(f"{base} + {k} * {stride}" for k in range(dtype.lanes))
         return f"{self.type_name(dtype)}({lanes})"
-
-    def operation(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
-        """As in C; small scalars are made their own type again."""
-        return self._wrapped(f"({left} {operator} {right})", dtype)
-
-    def comparison(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
-        """As in C, lane by lane."""
-        del dtype
-        return f"({left} {operator} {right})"
 
     def join(self, name: str, left: str, right: str, dtype: Dtype) -> str:
         """Metal's own, or that in front of the kernels."""
@@ -175,10 +137,6 @@ class _MetalWriter(TextWriter):
         if dtype.name != "int32":
             raise NoTextError(f"{name} of {dtype}")
         return f"ec_{name}({left}, {right})"
-
-    def unary(self, operator: str, x: Text) -> str:
-        """As in C."""
-        return self._wrapped(f"({operator}{x.text})", x.dtype)
 
     def apply(self, name: str, arguments: list[Text], dtype: Dtype) -> str:
         """Metal's functions have the names of C's."""
@@ -234,19 +192,3 @@ class _MetalWriter(TextWriter):
         if buffer[0] == "decl_buffer":
             return "device "
         return "threadgroup " if buffer[4] == "shared" else "thread "
-
-    def _wrapped(self, text: str, dtype: Dtype) -> str:
-        """Arithmetic of scalars that C widens, as their own again."""
-        small = not dtype.is_bool and not dtype.is_float and dtype.bits < _C_INT_BITS
-        return f"{self.type_name(dtype)}{text}" if small and dtype.lanes == 1 else text
-
-
-def _float(value: float) -> str:
-    """A float32 exactly."""
-    exact = np.float32(value)
-    if not np.isfinite(exact):
-        return f"as_type<float>(0x{int(exact.view(np.uint32)):08x}u)"
-    text = f"{float(exact):.9g}"
-    if not set(".e") & set(text):
-        text += ".0"
-    return f"{text}f" if math.copysign(1.0, value) > 0 else f"({text}f)"

@@ -20,7 +20,8 @@ import numpy as np
 
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.shader.wgsl_storage import Layout, Storage, words_of
-from edgecomp.schedules.shader.writer import NoTextError, Text, TextWriter, written
+from edgecomp.schedules.text.language import NoTextError, Text
+from edgecomp.schedules.text.writer import TextWriter, written
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
 _WORD_BITS, _WIDE_BITS = 32, 64

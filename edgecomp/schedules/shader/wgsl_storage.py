@@ -2,7 +2,7 @@
 
 import enum
 
-from edgecomp.schedules.shader.writer import NoTextError
+from edgecomp.schedules.text.language import NoTextError
 from edgecomp.schedules.tirx import Dtype
 
 _WORD_BITS = 32

@@ -9,6 +9,7 @@ from edgecomp.schedules.builder import constant, load
 from edgecomp.schedules.cuda.text import cuda_source, kernel_text
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.text.language import NoTextError
 
 
 def small(value, dtype="float32"):
@@ -97,6 +98,14 @@ def test_names_are_told_apart():
     assert "int" not in names
 
 
+def test_vectors_of_scalars():
+    def value(builder):
+        x = builder.let("x", load_vector(builder.pointer("x", "int32", 4), 0, 4), "int32x4")
+        return tirx.Shuffle([tirx.Shuffle([x], [k]) for k in (3, 0)], [1, 0])
+
+    assert "= ec::vec<int, 2>{{x_n1_.v[0], x_n1_.v[3]}};" in small(value, "int32x2")
+
+
 def test_shared_arrays_and_barriers():
     builder = GridBuilder((1, 1, 1), (4, 1, 1))
     y = builder.pointer("y", "float32", 16)
@@ -122,5 +131,5 @@ def test_each_kernel_is_written_once():
 
 
 def test_what_has_no_text_is_refused():
-    with pytest.raises(ValueError, match="function frexp"):
+    with pytest.raises(NoTextError, match="function frexp"):
         small(lambda _: tirx.call_pure_extern("float32", "frexp", constant(1.0, "float32")))

@@ -9,7 +9,7 @@ from edgecomp.schedules.builder import constant, load
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.shader.metal import metal_source, metal_text, stored_parameters
-from edgecomp.schedules.shader.writer import NoTextError
+from edgecomp.schedules.text.language import NoTextError
 
 
 def small(value, dtype="float32"):

@@ -11,7 +11,7 @@ from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import KernelCall
 from edgecomp.schedules.shader.wgsl import Use, wgsl_source, wgsl_text
-from edgecomp.schedules.shader.writer import NoTextError
+from edgecomp.schedules.text.language import NoTextError
 
 
 def copied(index_of, dtype, lanes=4):

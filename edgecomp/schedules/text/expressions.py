@@ -1,23 +1,13 @@
-"""Records of GPU kernels to text: what languages have in common.
+"""Expressions of records to text, in the words that a language has."""
 
-A record (``schedules/tirx.py``) says all that a text needs: types are known, names are unique,
-every statement is one of C's. This walks it; a language says how types, numbers, loads, stores
-and functions are written.
-"""
-
-import abc
-import dataclasses
-import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from edgecomp.schedules.builder import Kernel
+from edgecomp.schedules.text.language import Language, NoTextError, Text
 from edgecomp.schedules.tirx import Dtype, dtype_of, joined
 
-#: Deeper than any kernel's expressions, as in ``schedules/tirx.py``.
-_RECURSION_LIMIT = 10_000
 _INT32 = range(-(1 << 31), 1 << 31)
 #: Larger than any vector.
 _MULTIPLE_OF_ALL = 1 << 20
@@ -49,248 +39,20 @@ FUNCTIONS = frozenset(
 CALLS = frozenset(["mad", "mad24", "fma", "dot"])
 
 
-class NoTextError(ValueError):
-    """A language has no words for a part of a kernel."""
+class ExpressionWriter(Language):
+    """A language that writes expressions."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Text:
-    """An expression.
-
-    Attributes:
-        text: in parentheses where it needs them.
-        dtype: as the record's.
-    """
-
-    text: str
-    dtype: Dtype
-
-
-def written(writer: "TextWriter", kernel: Kernel) -> str:
-    """The text of a kernel, which was built with a ``GridBuilder``.
-
-    Raises:
-        NoTextError: the language lacks a type or a function.
-    """
-    assert kernel.record is not None
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _RECURSION_LIMIT))
-    try:
-        return writer.function(kernel.record.record)
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-class TextWriter(abc.ABC):
-    """One function on its way.
-
-    Args:
-        symbol: its name.
-    """
+    #: Functions of one operand, whose result is of its type.
+    functions: ClassVar = FUNCTIONS
+    #: Functions that kernels call by the names that OpenCL gives them.
+    calls: ClassVar = FUNCTIONS | CALLS
+    #: Whether compilers of the language may compute ``(x + y) - y`` as x.
+    reorders_sums: ClassVar = True
 
     def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.lines: list[str] = []
-        #: Work items of a group.
-        self.items = 1
-        #: What stands for variables and buffers, by the identity of their records.
-        self.names: dict[int, str] = {}
-        #: Buffers (their pointers, where they have one) that are stored to, by identity.
-        self.stored: set[int] = set()
-        self._depth = 1
+        super().__init__(symbol)
         #: Powers of two by which integer variables can be divided.
         self._multiples: dict[int, int] = {}
-        self._used: dict[str, int] = {}
-
-    def function(self, record: tuple[Any, ...]) -> str:
-        """The text of a PrimFunc."""
-        _, parameters, body = record
-        for parameter in parameters:
-            self.name(parameter, parameter[1])
-        self._statement(body)
-        return self.head(parameters) + "".join(f"{line}\n" for line in self.lines) + "}\n"
-
-    def name(self, record: tuple[Any, ...], name: str) -> str:
-        """One that no other variable has, and no word of the language."""
-        count = self._used.get(name, 0)
-        self._used[name] = count + 1
-        made = self.names[id(record)] = f"{name}_" if count == 0 else f"{name}_n{count}_"
-        return made
-
-    # What a language decides.
-
-    @abc.abstractmethod
-    def head(self, parameters: list[tuple[Any, ...]]) -> str:
-        """All in front of the statements, once these are written."""
-
-    @abc.abstractmethod
-    def type_name(self, dtype: Dtype) -> str:
-        """Of a value."""
-
-    @abc.abstractmethod
-    def thread(self, axis: str) -> str:
-        """The number of ``blockIdx.x`` and its like as an int32."""
-
-    @abc.abstractmethod
-    def declare_array(
-        self, record: tuple[Any, ...], name: str, dtype: Dtype, elements: int, *, shared: bool
-    ) -> None:
-        """A work item's own array, or a group's."""
-
-    @abc.abstractmethod
-    def declare(self, name: str, dtype: Dtype, value: str) -> str:
-        """Statement: a value has a name."""
-
-    @abc.abstractmethod
-    def loop_head(self, name: str, first: str, end: str) -> str:
-        """Head of a loop over [first, end)."""
-
-    @abc.abstractmethod
-    def barrier(self) -> str:
-        """Statement: stores to shared arrays are seen by the group."""
-
-    @abc.abstractmethod
-    def constant(self, value: Any, dtype: Dtype) -> str:
-        """A number."""
-
-    @abc.abstractmethod
-    def cast(self, x: Text, dtype: Dtype) -> str:
-        """A value as one of another element type."""
-
-    @abc.abstractmethod
-    def broadcast(self, x: Text, lanes: int) -> str:
-        """A scalar in every lane."""
-
-    def vector(self, lanes: list[str], dtype: Dtype) -> str:
-        """Of scalars."""
-        return f"{self.type_name(dtype)}({', '.join(lanes)})"
-
-    @abc.abstractmethod
-    def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
-        """``base``, ``base + stride`` and so on."""
-
-    @abc.abstractmethod
-    def operation(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
-        """Arithmetic, bits and shifts of two operands of one type."""
-
-    @abc.abstractmethod
-    def comparison(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
-        """Of two operands of a type."""
-
-    @abc.abstractmethod
-    def join(self, name: str, left: str, right: str, dtype: Dtype) -> str:
-        """``min``, ``max``, ``floordiv`` and ``floormod``."""
-
-    @abc.abstractmethod
-    def unary(self, operator: str, x: Text) -> str:
-        """``-``, ``~`` and ``!``."""
-
-    @abc.abstractmethod
-    def apply(self, name: str, arguments: list[Text], dtype: Dtype) -> str:
-        """A function of ``FUNCTIONS`` or ``CALLS``."""
-
-    @abc.abstractmethod
-    def reinterpret(self, x: Text, dtype: Dtype) -> str:
-        """The same bits as another type."""
-
-    @abc.abstractmethod
-    def select(self, condition: Text, chosen: str, other: str) -> str:
-        """One of two values."""
-
-    @abc.abstractmethod
-    def lane(self, x: Text, index: str) -> str:
-        """An element of a vector."""
-
-    @abc.abstractmethod
-    def load(self, buffer: Any, index: str, dtype: Dtype, *, aligned: bool) -> str:
-        """Neighbouring elements of a buffer; ``aligned`` where the index is a multiple."""
-
-    @abc.abstractmethod
-    def store(self, buffer: Any, index: str, value: Text, *, aligned: bool) -> str:
-        """Statement: neighbouring elements to a buffer."""
-
-    # Statements.
-
-    def emit(self, line: str) -> None:
-        """Add a line."""
-        self.lines.append("  " * self._depth + line)
-
-    def _block(self, head: str, body: tuple[Any, ...]) -> None:
-        self.emit(f"{head} {{")
-        self._depth += 1
-        self._statement(body)
-        self._depth -= 1
-        self.emit("}")
-
-    def _statement(self, record: tuple[Any, ...]) -> None:
-        if record[0] not in _STATEMENTS:
-            raise NoTextError(f"statement {record[0]}")
-        _STATEMENTS[record[0]](self, *record[1:])
-
-    def _thread_extent(self, axis: str, variable: Any, extent: int, body: Any) -> None:
-        self.names[id(variable)] = self.thread(axis)
-        if axis.startswith("threadIdx"):
-            self.thread_items(axis, extent)
-        self._statement(body)
-
-    def thread_items(self, axis: str, extent: int) -> None:
-        """Told how many work items a group has along an axis."""
-        del axis
-        self.items *= extent
-
-    def _sequence(self, statements: list[Any]) -> None:
-        for statement in statements:
-            self._statement(statement)
-
-    def _declare_buffer(self, buffer: Any, data: Any) -> None:
-        self.names[id(buffer)] = self.names[id(data)]
-
-    def _allocate(self, buffer: Any) -> None:
-        kind, elements, dtype, name, place = buffer
-        shared = kind == "decl_scoped_buffer" and place == "shared"
-        made = self.name(buffer, name)
-        self.declare_array(buffer, made, dtype_of(dtype), elements, shared=shared)
-
-    def _bind(self, variable: Any, value: Any) -> None:
-        kind = dtype_of(variable[2])
-        self._multiples[id(variable)] = self._multiple(value)
-        text = self.converted(self.expression(value), kind)
-        self.emit(self.declare(self.name(variable, variable[1]), kind, text))
-
-    def _for(self, variable: Any, begin: Any, extent: Any, body: Any) -> None:
-        name = self.name(variable, variable[1])
-        first, count = self.expression(begin).text, self.expression(extent).text
-        end = count if first == "0" else f"{first} + {count}"
-        self._block(self.loop_head(name, first, end), body)
-
-    def _if(self, test: Any, then: Any) -> None:
-        self._block(f"if ({self.expression(test).text})", then)
-
-    def _store(self, buffer: Any, value: Any, index: Any) -> None:
-        self.stored.add(id(buffer[4]) if buffer[0] == "decl_buffer" else id(buffer))
-        element, base, lanes = dtype_of(buffer[2]), index, 1
-        if type(index) is tuple and index[0] == "Ramp":
-            _, base, stride, lanes = index
-            if stride != 1:
-                raise NoTextError(f"a store with stride {stride}")
-        wanted = element.with_lanes(lanes * element.lanes)
-        given = Text(self.converted(self.expression(value), wanted), wanted)
-        aligned = self._is_aligned(base, lanes)
-        self.emit(self.store(buffer, self.expression(base).text, given, aligned=aligned))
-
-    def _barrier(self) -> None:
-        self.emit(self.barrier())
-
-    def _evaluate(self, value: Any) -> None:
-        if type(value) is not tuple or value[0] == "const":
-            return
-        if value[0] != "call_extern" or not value[2].startswith("vstore_half"):
-            raise NoTextError(f"call of {value[0]} for its effect")
-        _, _, _, given, _, (_, (_, buffer, index)) = value
-        lanes = self.expression(given).dtype.lanes
-        self._store(buffer, given, index if lanes == 1 else ("Ramp", index, 1, lanes))
-
-    # Expressions.
 
     def expression(self, record: Any) -> Text:
         """The text of a record."""
@@ -310,23 +72,12 @@ class TextWriter(abc.ABC):
         if name in _JOINING:
             left, right, dtype = self._alike(*record[1:])
             return Text(self.join(_JOINING[name], left, right, dtype), dtype)
-        if name in FUNCTIONS:
+        if name in self.functions:
             x = self.expression(record[1])
             return Text(self.apply(name, [x], x.dtype), x.dtype)
         if name not in _EXPRESSIONS:
             raise NoTextError(f"function {name}")
         return _EXPRESSIONS[name](self, *record[1:])
-
-    def converted(self, x: Text, dtype: Dtype) -> str:
-        """Cast, then repeat where a vector is wanted of a scalar."""
-        if x.dtype.element != dtype.element:
-            kind = dtype.with_lanes(x.dtype.lanes)
-            x = Text(self.cast(x, kind), kind)
-        if x.dtype.lanes == dtype.lanes:
-            return x.text
-        if x.dtype.lanes != 1:
-            raise NoTextError(f"{x.dtype} as {dtype}")
-        return self.broadcast(x, dtype.lanes)
 
     def _number(self, value: Any) -> Text:
         if type(value) is bool:
@@ -350,7 +101,7 @@ class TextWriter(abc.ABC):
         return self.converted(left, dtype), self.converted(right, dtype), dtype
 
     def _binary(self, operator: str, a: Any, b: Any) -> Text:
-        if operator == "-" and (found := _rounded_sum(a, b)):
+        if self.reorders_sums and operator == "-" and (found := _rounded_sum(a, b)):
             return self._from_mantissa(*found)
         left, right, dtype = self._alike(a, b)
         short = _short(left, operator, right) if dtype.name == "int32" else ""
@@ -429,6 +180,10 @@ class TextWriter(abc.ABC):
                 raise NoTextError(f"a load with stride {stride}")
         return self._load_lanes(buffer, base, lanes)
 
+    def _address(self, place: Any) -> Text:
+        _, buffer, index = place
+        return Text(self.address(buffer, self.expression(index).text), dtype_of("handle"))
+
     def _load_lanes(self, buffer: Any, base: Any, lanes: int) -> Text:
         element = dtype_of(buffer[2])
         dtype = element.with_lanes(element.lanes * lanes)
@@ -443,7 +198,7 @@ class TextWriter(abc.ABC):
             loaded = self._load_lanes(buffer, index, kind.lanes)
             # A float of 16 bits becomes one of 32 by vload_half.
             return Text(self.converted(loaded, kind), kind)
-        if name not in FUNCTIONS | CALLS:
+        if name not in self.calls:
             raise NoTextError(f"function {name}")
         given = [self.expression(argument) for argument in arguments]
         return Text(self.apply(name, given, kind), kind)
@@ -500,30 +255,19 @@ def _short(left: str, operator: str, right: str) -> str:
     return ""
 
 
-_STATEMENTS: dict[str, Callable[..., None]] = {
-    "AllocBuffer": TextWriter._allocate,
-    "Bind": TextWriter._bind,
-    "BufferStore": TextWriter._store,
-    "DeclBuffer": TextWriter._declare_buffer,
-    "Evaluate": TextWriter._evaluate,
-    "For": TextWriter._for,
-    "IfThenElse": TextWriter._if,
-    "SeqStmt": TextWriter._sequence,
-    "SharedBarrier": TextWriter._barrier,
-    "ThreadExtent": TextWriter._thread_extent,
-}
 _EXPRESSIONS: dict[str, Callable[..., Text]] = {
-    "Broadcast": TextWriter._broadcast,
-    "BufferLoad": TextWriter._load,
-    "Cast": TextWriter._cast,
+    "Broadcast": ExpressionWriter._broadcast,
+    "BufferLoad": ExpressionWriter._load,
+    "Cast": ExpressionWriter._cast,
     "Not": lambda self, x: self._unary("!", x),
-    "Ramp": TextWriter._ramp,
-    "Select": TextWriter._select,
-    "Shuffle": TextWriter._shuffle,
+    "Ramp": ExpressionWriter._ramp,
+    "Select": ExpressionWriter._select,
+    "Shuffle": ExpressionWriter._shuffle,
+    "address_of": ExpressionWriter._address,
     "astype": lambda self, value, dtype: self._cast(dtype, value),
-    "call_pure_extern": TextWriter._call,
+    "call_pure_extern": ExpressionWriter._call,
     "const": lambda self, value, dtype: self._constant(value, dtype),
     "neg": lambda self, x: self._unary("-", x),
-    "reinterpret": TextWriter._reinterpret,
+    "reinterpret": ExpressionWriter._reinterpret,
     "~": lambda self, x: self._unary("~", x),
 }

@@ -1,0 +1,1 @@
+"""Records of GPU kernels to text, apart from what each language decides."""
