@@ -8,6 +8,9 @@ A call that reads a whole image of several megabytes finds it in memory or in a 
 turns it finds the band that was just written in the level-2 cache. Kernels and results are the
 same: a call computes a part of its work items, of which its schedule says which rows they are
 (``Progress``). Threads share such a chain by strips (``strips.py``).
+
+All images of a chain live at once. One that would need much more memory than the calls one by one
+is cut where an image in it is smallest, which a cache holds best.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from edgecomp.device.target import Target
 from edgecomp.lower.select import Selected
 from edgecomp.lower.strips import Part, cut_strips
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.cpu.bands import cache_bands
 from edgecomp.schedules.schedule import KernelCall
 
@@ -42,21 +45,25 @@ class Step:
 
 Entry = tuple[Selected, KernelCall]
 
+#: Memory that the images of a chain may take, over that of the call of the plan that takes most.
+MEMORY_SHARE = 1.25
+
 
 def interleave(selected: Sequence[Selected], target: Target) -> list[Step]:
     """All calls in the order in which they run."""
     calls = [(choice, call) for choice in selected for call in choice.calls]
+    most = MEMORY_SHARE * max((_image_bytes([entry]) for entry in calls), default=0)
     steps: list[Step] = []
     position = 0
     while position < len(calls):
-        chain, fills = _chain(calls, position, target)
+        chain = _chain(calls, position, target)
+        chain = chain[: _fitting([link.entry for link in chain], most)]
         if len(chain) > 1:
-            steps += [_whole(entry) for entry in fills]
-            steps += _in_turns(chain, target)
-            position += len(chain) + len(fills)
+            steps += [_whole(fill) for link in chain for fill in link.fills]
+            steps += _in_turns([link.entry for link in chain], target)
         else:
             steps.append(_whole(calls[position]))
-            position += 1
+        position += sum(1 + len(link.fills) for link in chain)
     return steps
 
 
@@ -65,21 +72,28 @@ def _whole(entry: Entry) -> Step:
     return Step(choice, call, 0, call.work_items)
 
 
-def _chain(
-    calls: Sequence[Entry], start: int, target: Target
-) -> tuple[list[Entry], list[Entry]]:
-    """The longest chain from ``start`` on, and the calls between that only fill halos."""
-    chain, fills, pending = [calls[start]], [], []
+@dataclasses.dataclass(frozen=True)
+class _Link:
+    """A call of a chain, and the calls before it that only fill halos."""
+
+    entry: Entry
+    fills: tuple[Entry, ...] = ()
+
+
+def _chain(calls: Sequence[Entry], start: int, target: Target) -> list[_Link]:
+    """The longest chain from ``start`` on."""
+    chain: list[_Link] = [_Link(calls[start])]
+    pending: list[Entry] = []
     if calls[start][1].progress is None:
-        return chain, []
+        return chain
     l2_bytes = target.core.l2_bytes
     for entry in calls[start + 1 :]:
         call = entry[1]
         if len(call.arguments) == 1 and call.launch is None:
             pending.append(entry)
             continue
-        image = chain[-1][1].arguments[-1]
-        written = {id(_root(other.arguments[-1])) for _, other in chain}
+        image = chain[-1].entry[1].arguments[-1]
+        written = {id(_root(link.entry[1].arguments[-1])) for link in chain}
         others = {id(_root(argument)) for argument in call.arguments[1:]}
         if (
             call.progress is None
@@ -90,10 +104,37 @@ def _chain(
             or any(id(_root(fill.arguments[0])) in written for _, fill in pending)
         ):
             break
-        chain.append(entry)
-        fills += pending
+        chain.append(_Link(entry, tuple(pending)))
         pending = []
-    return chain, fills
+    return chain
+
+
+def _fitting(chain: Sequence[Entry], most: float) -> int:
+    """How many of a chain's calls come first, so that their images take ``most`` bytes.
+
+    It ends behind the smallest image that lets it fit, the last one of several. Two calls stay
+    together whatever they take.
+    """
+    count = len(chain)
+    while count > 2 and _image_bytes(chain[:count]) > most:
+        ends = [_bytes_of(call.arguments[-1]) for _, call in chain[: count - 1]]
+        count = max(range(1, count), key=lambda end: (-ends[end - 1], end))
+    return count
+
+
+def _image_bytes(calls: Sequence[Entry]) -> int:
+    """Bytes of all that the calls read and write beside constants."""
+    roots = {
+        id(root): root
+        for _, call in calls
+        for root in map(_root, call.arguments)
+        if isinstance(root, Value) and root.constant is None
+    }
+    return sum(largest_bytes(root) for root in roots.values())
+
+
+def _bytes_of(argument: object) -> int:
+    return largest_bytes(argument) if isinstance(argument, Value) else 0
 
 
 def _root(argument: object) -> object:

@@ -156,3 +156,30 @@ def test_same_results(l2_bytes):
     )
     found, expected = (PlanRunner(plan).run({"x": x})["y"] for plan in plans)
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+def test_a_chain_is_cut_where_its_images_are_small():
+    body = """g (float[1,8,41,38] x) => (float[1,48,41,38] y) {
+        a = Conv (x, expand)
+        b = Conv <pads = [1,1,1,1], group = 48> (a, depthwise)
+        c = Conv (b, reduce)
+        d = Conv (c, expand)
+        y = Conv <pads = [1,1,1,1], group = 48> (d, depthwise)
+    }"""
+    constants = {
+        "expand": WEIGHTS["expand1"],
+        "depthwise": WEIGHTS["depthwise1"],
+        "reduce": WEIGHTS["reduce1"],
+    }
+    _, steps = steps_of(body, with_cache(AVX512, 1 << 14), **constants)
+    order = [step.call.arguments[-1].name for step in steps if step.call.progress]
+    first = order[: order.index("d")]
+    assert {"a", "b", "c"} == set(first)
+    assert {"d", "y"} == set(order[len(first) :])
+    assert len(first) > 3
+    model = model_of(HEAD + body, **constants)
+    arenas = [
+        lower(model, with_cache(AVX512, size), name="m", workers=1).plan.arena_bytes
+        for size in (1 << 14, 1 << 24)
+    ]
+    assert arenas[0] <= 1.25 * arenas[1]
