@@ -16,6 +16,7 @@ from edgecomp.options import (
     QuantizeOptions,
     RunOptions,
     TalkOptions,
+    TuneOptions,
 )
 
 ALL = [*dict.fromkeys(options.VERBS.values()), TalkOptions]
@@ -78,6 +79,11 @@ def test_defaults_are_valid(cls):
         (QuantizeOptions, {"mean": (127.5,)}, "--mean", "255"),
         (QuantizeOptions, {"std": (float("nan"),)}, "--std", ""),
         (QuantizeOptions, {"std": (0.0,)}, "--std", ""),
+        (QuantizeOptions, {"std": (float("inf"),)}, "--std", ""),
+        (QuantizeOptions, {"mean": (float("nan"),)}, "--mean", ""),
+        (DebugOptions, {"restore": float("nan")}, "--restore", ""),
+        (BenchmarkOptions, {"max_secs": float("nan")}, "--max-secs", ""),
+        (TuneOptions, {"max_secs": float("nan")}, "--max-secs", ""),
         (QuantizeOptions, {"resize": -1}, "--resize", ""),
         (BuildOptions, {"name": "my model"}, "--name", ""),
         (BuildOptions, {"name": "großes_netz"}, "--name", ""),

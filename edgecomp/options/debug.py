@@ -1,6 +1,7 @@
 """Options of searching where a quantized model loses its accuracy."""
 
 import dataclasses
+import math
 import pathlib
 
 from edgecomp.options.option import check_range, option, usage
@@ -50,6 +51,8 @@ class DebugOptions(QuantizeOptions):
             )
         check_range("samples", self.samples, 1, None)
         check_range("top", self.top, 1, None)
+        if self.restore is not None and not math.isfinite(self.restore):
+            raise usage("restore", f"expected a number of dB, found {self.restore}")
         for name in ("apply", "output"):
             check_recipe_file(name, getattr(self, name))
         if self.apply is not None and (self.recipe or self.output):
