@@ -138,7 +138,8 @@ def prepare(
     if plain is not None and target is not None:
         on_gpu = target.gpu is not None and "gpu" in _accelerators(options)
         stored = stored_form(model, target, options, table)
-        gain = Gain(options.precision, target.name, on_gpu, plain, stored)
+        what = options.precision if options.recipe is None else "the recipe"
+        gain = Gain(what, target.name, on_gpu, plain, stored)
         facts["gain"] = gain.facts()
     facts["passes"] += _storing_passes(model, found)
     return Prepared(model, found.samples, facts, found, gain)
