@@ -75,6 +75,22 @@ def test_defaults_are_valid(cls):
         (DebugOptions, {"output": pathlib.Path("r.toml")}, "--output", ".yaml"),
         (DebugOptions, {"apply": pathlib.Path("recipe")}, "--apply", ".yaml"),
         (BudgetOptions, {"precision": "fp16", "max_bytes": 9}, "--precision", "budgets"),
+        (
+            DebugOptions,
+            {"output": pathlib.Path("r.yaml"), "html": pathlib.Path("./r.yaml")},
+            "--html",
+            "",
+        ),
+        (
+            QuantizeOptions,
+            {
+                "precision": "w8a8",
+                "output": pathlib.Path("r.yaml"),
+                "save_recipe": pathlib.Path("r.yaml"),
+            },
+            "--save-recipe",
+            "",
+        ),
         (QuantizeOptions, {"mean": (1.0, 2.0)}, "--mean", ""),
         (QuantizeOptions, {"mean": (127.5,)}, "--mean", "255"),
         (QuantizeOptions, {"std": (float("nan"),)}, "--std", ""),

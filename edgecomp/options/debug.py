@@ -4,7 +4,7 @@ import dataclasses
 import math
 import pathlib
 
-from edgecomp.options.option import check_range, option, usage
+from edgecomp.options.option import check_apart, check_range, option, usage
 from edgecomp.options.quantize import QuantizeOptions, check_recipe_file
 
 
@@ -55,5 +55,6 @@ class DebugOptions(QuantizeOptions):
             raise usage("restore", f"expected a number of dB, found {self.restore}")
         for name in ("apply", "output"):
             check_recipe_file(name, getattr(self, name))
+        check_apart(self, ("output", "save_recipe", "apply", "html", "node_data"))
         if self.apply is not None and (self.recipe or self.output):
             raise usage("apply", "not together with --recipe or --output")
