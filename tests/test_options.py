@@ -16,6 +16,7 @@ from edgecomp.options import (
     QuantizeOptions,
     RunOptions,
     TalkOptions,
+    TuneOptions,
 )
 
 ALL = [*dict.fromkeys(options.VERBS.values()), TalkOptions]
@@ -74,10 +75,31 @@ def test_defaults_are_valid(cls):
         (DebugOptions, {"output": pathlib.Path("r.toml")}, "--output", ".yaml"),
         (DebugOptions, {"apply": pathlib.Path("recipe")}, "--apply", ".yaml"),
         (BudgetOptions, {"precision": "fp16", "max_bytes": 9}, "--precision", "budgets"),
+        (
+            DebugOptions,
+            {"output": pathlib.Path("r.yaml"), "html": pathlib.Path("./r.yaml")},
+            "--html",
+            "",
+        ),
+        (
+            QuantizeOptions,
+            {
+                "precision": "w8a8",
+                "output": pathlib.Path("r.yaml"),
+                "save_recipe": pathlib.Path("r.yaml"),
+            },
+            "--save-recipe",
+            "",
+        ),
         (QuantizeOptions, {"mean": (1.0, 2.0)}, "--mean", ""),
         (QuantizeOptions, {"mean": (127.5,)}, "--mean", "255"),
         (QuantizeOptions, {"std": (float("nan"),)}, "--std", ""),
         (QuantizeOptions, {"std": (0.0,)}, "--std", ""),
+        (QuantizeOptions, {"std": (float("inf"),)}, "--std", ""),
+        (QuantizeOptions, {"mean": (float("nan"),)}, "--mean", ""),
+        (DebugOptions, {"restore": float("nan")}, "--restore", ""),
+        (BenchmarkOptions, {"max_secs": float("nan")}, "--max-secs", ""),
+        (TuneOptions, {"max_secs": float("nan")}, "--max-secs", ""),
         (QuantizeOptions, {"resize": -1}, "--resize", ""),
         (BuildOptions, {"name": "my model"}, "--name", ""),
         (BuildOptions, {"name": "großes_netz"}, "--name", ""),

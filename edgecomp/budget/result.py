@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgecomp.debugging.metrics import decibels
+from edgecomp.debugging.metrics import decibels, finite
 
 Step = Mapping[str, Any]
 
@@ -69,11 +69,11 @@ class Candidate:
         facts: dict[str, Any] = {
             "change": self.change,
             "precisions": dict(self.precisions),
-            "output_db": _finite(decibels(self.noise)),
+            "output_db": finite(decibels(self.noise)),
             "weight_bytes": self.bytes,
         }
         if self.predicted is not None:
-            facts["predicted_db"] = _finite(decibels(self.predicted))
+            facts["predicted_db"] = finite(decibels(self.predicted))
         if self.metric is not None:
             facts |= {"metric": self.metric, "drop": self.drop}
         if self.seconds is not None:
@@ -150,7 +150,3 @@ def describe(candidate: Candidate) -> str:
 def _db_text(noise: float) -> str:
     db = decibels(noise)
     return f"{db:.1f} dB" if math.isfinite(db) else ("exact" if db > 0 else "no signal")
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

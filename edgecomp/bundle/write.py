@@ -12,7 +12,7 @@ import numpy as np
 
 import edgecomp
 from edgecomp.buffers import Buffer, sha256_of
-from edgecomp.bundle import elf, manifest, report, runtime_files
+from edgecomp.bundle import manifest, report, runtime_files
 from edgecomp.bundle.build import Built, build_libraries
 from edgecomp.bundle.directory import staged_directory
 from edgecomp.bundle.golden import write_golden
@@ -37,12 +37,13 @@ from edgecomp.bundle.plan_files import (
 )
 from edgecomp.bundle.reader import Bundle, open_bundle
 from edgecomp.bundle.rendering import keep_compiled, render
+from edgecomp.bundle.sizes import sizes_of
 from edgecomp.bundle.toolchain import Compiler, ToolchainUse, find_compiler, missing_hint
 from edgecomp.cache_folder import cache_folder
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.file_hash import file_sha256
-from edgecomp.plan.plan import Extent, Plan, PlanPort, PlanSymbol, Storage
+from edgecomp.plan.plan import Extent, Plan, PlanPort, PlanSymbol
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 
@@ -102,8 +103,7 @@ def write_bundle(
         concurrent.futures.ThreadPoolExecutor(1) as beside,
     ):
         # Large files are written and hashed while compilers run.
-        hashes: dict[str, concurrent.futures.Future[str]] = {}
-        hashes[MODEL] = beside.submit(_write_hashed, folder / MODEL, model_bytes)
+        hashes = {MODEL: beside.submit(_write_hashed, folder / MODEL, model_bytes)}
         if model_data:
             hashes[MODEL_DATA] = beside.submit(_write_hashed, folder / MODEL_DATA, model_data)
         write_runtime(folder, plan.devices)
@@ -113,8 +113,8 @@ def write_bundle(
         else:
             hashes[WEIGHTS] = beside.submit(file_sha256, folder / WEIGHTS)
         kernels = write_plan(folder, plan, target, weights, embedded=embed_weights)
-        inputs, outputs = (_ports(p, plan.symbols) for p in (plan.inputs, plan.outputs))
-        write_golden(folder, golden, inputs, outputs)
+        ports = _ports(plan.inputs, plan.symbols), _ports(plan.outputs, plan.symbols)
+        write_golden(folder, golden, *ports)
         if compiler is None:
             built = _not_built(target, toolchain)
         else:
@@ -131,37 +131,57 @@ def write_bundle(
             )
         _write_cmake(folder, plan, built.facts, kernels, embedded=embed_weights)
         hashed = {name: future.result() for name, future in hashes.items()}
-        sizes = _sizes(folder, plan, built, weights.bytes)
+        sizes = sizes_of(plan, built, weights.bytes, folder / MODEL)
         _write_report(folder, plan, sizes, built.facts.note, facts)
-        text = manifest.to_json(
-            Manifest(
-                name=plan.name,
-                versions=_versions(),
-                target=_target_facts(target),
-                inputs=inputs,
-                outputs=outputs,
-                weights=_weights_facts(weights, embedded=embed_weights),
-                build=built.facts,
-                memory=MemoryFacts(
-                    plan.arena_bytes, plan.arena_bound_bytes, plan.workspace_bytes
-                ),
-                sizes=sizes,
-                golden_vectors=len(golden),
-                passes=tuple(facts.get("passes", ())),
-                quantization=dict(facts.get("quantization", {})),
-                accuracy=dict(facts.get("accuracy", {})),
-                files=_file_facts(folder, hashed),
-                dynamic={
-                    s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
-                },
-                counted=tuple(s.name for s in plan.symbols if s.is_counted),
-                devices=tuple(runtime_files.DEVICES[device] for device in plan.devices),
-                cpu_plan=plan.cpu_plan is not None,
-                shaders=shader_files(plan),
-            )
+        content = _manifest(
+            plan,
+            target,
+            ports,
+            facts,
+            weights=_weights_facts(weights, embedded=embed_weights),
+            build=built.facts,
+            sizes=sizes,
+            golden_vectors=len(golden),
+            files=_file_facts(folder, hashed),
         )
-        write_file(folder / manifest.NAME, text.encode())
+        write_file(folder / manifest.NAME, manifest.to_json(content).encode())
     return open_bundle(final)
+
+
+def _manifest(
+    plan: Plan,
+    target: Target,
+    ports: tuple[tuple[Port, ...], tuple[Port, ...]],
+    facts: Mapping[str, Any],
+    *,
+    weights: WeightsFacts,
+    build: BuildFacts,
+    sizes: dict[str, int],
+    golden_vectors: int,
+    files: dict[str, FileFacts],
+) -> Manifest:
+    """What the plan and the steps before say, and what was written."""
+    return Manifest(
+        name=plan.name,
+        versions=_versions(),
+        target=_target_facts(target),
+        inputs=ports[0],
+        outputs=ports[1],
+        weights=weights,
+        build=build,
+        memory=MemoryFacts(plan.arena_bytes, plan.arena_bound_bytes, plan.workspace_bytes),
+        sizes=sizes,
+        golden_vectors=golden_vectors,
+        passes=tuple(facts.get("passes", ())),
+        quantization=dict(facts.get("quantization", {})),
+        accuracy=dict(facts.get("accuracy", {})),
+        files=files,
+        dynamic={s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived},
+        counted=tuple(s.name for s in plan.symbols if s.is_counted),
+        devices=tuple(runtime_files.DEVICES[device] for device in plan.devices),
+        cpu_plan=plan.cpu_plan is not None,
+        shaders=shader_files(plan),
+    )
 
 
 def _check_name(name: str) -> None:
@@ -231,43 +251,6 @@ def _write_report(
     content = report.build_report(plan, sizes, note, facts)
     write_file(folder / "report.json", report.report_json(content).encode())
     write_file(folder / "report.md", report.report_markdown(content).encode())
-
-
-def _sizes(
-    folder: pathlib.Path, plan: Plan, built: Built, weights_bytes: int
-) -> dict[str, int]:
-    """Kind -> bytes. Kernels, runtime and descriptor count code and data, not object files."""
-    sizes = {
-        "weights": weights_bytes,
-        "kernels": sum(elf.loaded_bytes(content) for content in plan.objects.values()),
-        "portable_model": (folder / MODEL).stat().st_size,
-    }
-    if plan.cpu_plan:
-        sizes |= _cpu_plan_sizes(plan, plan.cpu_plan)
-    if plan.shaders:
-        sizes["shaders"] = len(plan.shaders.text.encode())
-    if built.facts.shared:
-        sizes["runtime"] = built.runtime_bytes
-        sizes["descriptor"] = built.descriptor_bytes
-        sizes["shared_library"] = (folder / built.facts.shared).stat().st_size
-        sizes["static_library"] = (folder / built.facts.static).stat().st_size
-        sizes["runner"] = (folder / built.facts.runner).stat().st_size
-    return sizes
-
-
-def _cpu_plan_sizes(plan: Plan, cpu_plan: Plan) -> dict[str, int]:
-    """What of the weights and kernels nothing but the CPU plan uses."""
-    own, others = (
-        {t.offset_bytes: t.bytes for t in each.tensors if t.storage is Storage.WEIGHTS}
-        for each in (plan, cpu_plan)
-    )
-    kernels = {call.kernel for call in cpu_plan.calls} - {call.kernel for call in plan.calls}
-    return {
-        "weights_of_cpu_plan": sum(
-            size for offset, size in others.items() if offset not in own
-        ),
-        "kernels_of_cpu_plan": sum(elf.loaded_bytes(plan.objects[k]) for k in kernels),
-    }
 
 
 def _versions() -> dict[str, str]:

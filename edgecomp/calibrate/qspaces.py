@@ -1,4 +1,4 @@
-"""Named quantization spaces, and the scales that map real numbers into them."""
+"""Quantization spaces, and the scales that map real numbers into them."""
 
 import dataclasses
 from typing import Any
@@ -31,7 +31,6 @@ class QuantizationSpace:
     """How real numbers are stored as integers.
 
     Attributes:
-        name: as reports print it.
         dtype: of the stored numbers.
         low: least stored number that is used.
         high: greatest stored number that is used.
@@ -39,7 +38,6 @@ class QuantizationSpace:
         per_channel: one scale per output channel rather than one per tensor.
     """
 
-    name: str
     dtype: np.dtype[Any]
     low: int
     high: int
@@ -53,57 +51,34 @@ class QuantizationSpace:
 
 
 ACTIVATION_UINT8 = QuantizationSpace(
-    name="uint8-asymmetric",
     dtype=np.dtype(np.uint8),
     low=0,
     high=255,
     symmetric=False,
     per_channel=False,
 )
-ACTIVATION_INT16 = QuantizationSpace(
-    name="int16-symmetric",
-    dtype=np.dtype(np.int16),
-    low=-32767,
-    high=32767,
-    symmetric=True,
-    per_channel=False,
-)
-WEIGHT_INT8_PER_CHANNEL = QuantizationSpace(
-    name="int8-symmetric-per-channel",
-    dtype=np.dtype(np.int8),
-    low=-127,
-    high=127,
-    symmetric=True,
-    per_channel=True,
-)
-WEIGHT_INT8 = dataclasses.replace(
-    WEIGHT_INT8_PER_CHANNEL, name="int8-symmetric", per_channel=False
-)
-WEIGHT_INT4_PER_CHANNEL = QuantizationSpace(
-    name="int4-symmetric-per-channel",
-    dtype=np.dtype(ml_dtypes.int4),
-    low=-8,
-    high=7,
-    symmetric=True,
-    per_channel=True,
-)
+
+
+def _symmetric(
+    dtype: Any, high: int, *, low: int | None = None, per_channel: bool = True
+) -> QuantizationSpace:
+    """From ``-high`` where there is no other ``low``."""
+    return QuantizationSpace(
+        dtype=np.dtype(dtype),
+        low=-high if low is None else low,
+        high=high,
+        symmetric=True,
+        per_channel=per_channel,
+    )
+
+
+ACTIVATION_INT16 = _symmetric(np.int16, 32767, per_channel=False)
+WEIGHT_INT8_PER_CHANNEL = _symmetric(np.int8, 127)
+WEIGHT_INT8 = _symmetric(np.int8, 127, per_channel=False)
+WEIGHT_INT4_PER_CHANNEL = _symmetric(ml_dtypes.int4, 7, low=-8)
 #: 127 * 255 + 127: two balanced digits of 8 bits (graph/weight_parts.py).
-WEIGHT_INT16_PER_CHANNEL = QuantizationSpace(
-    name="int16-symmetric-per-channel",
-    dtype=np.dtype(np.int16),
-    low=-32512,
-    high=32512,
-    symmetric=True,
-    per_channel=True,
-)
-BIAS_INT32 = QuantizationSpace(
-    name="int32-bias",
-    dtype=np.dtype(np.int32),
-    low=-(2**31) + 1,
-    high=2**31 - 1,
-    symmetric=True,
-    per_channel=True,
-)
+WEIGHT_INT16_PER_CHANNEL = _symmetric(np.int16, 32512)
+BIAS_INT32 = _symmetric(np.int32, 2**31 - 1)
 
 
 def weight_space(*, per_channel: bool, bits: int = 8) -> QuantizationSpace:

@@ -28,6 +28,7 @@ def summary(bundle: Any) -> dict[str, Any]:
     """What ``build`` prints under ``--json``."""
     manifest, report = bundle.manifest, bundle.report
     bounds = {name: list(pair) for name, pair in manifest.dynamic.items()}
+    gain = report["facts"].get("gain")
     return {
         "bundle": str(bundle.directory),
         "name": bundle.name,
@@ -42,6 +43,7 @@ def summary(bundle: Any) -> dict[str, Any]:
         "memory": report["memory"],
         "coverage": report["coverage"],
         "quantization": dict(manifest.quantization),
+        **({"gain": gain} if gain else {}),
         "accuracy": dict(manifest.accuracy),
     }
 
@@ -68,6 +70,7 @@ def summary_text(facts: dict[str, Any]) -> str:
         ("calls", f"{coverage['calls']}, {coverage['fallback_calls']} through the fallback"),
         ("multiply-adds", f"{coverage['multiply_adds'] / 1e6:.1f} million"),
         *(_fact_rows("quantization", facts["quantization"])),
+        *([("gain", facts["gain"]["summary"])] if "gain" in facts else []),
         *(_fact_rows("accuracy", facts["accuracy"])),
     ]
     return table(("", "built"), rows)

@@ -32,7 +32,7 @@ def command(bundle_path: pathlib.Path, talk: Talk) -> None:
     ]
     header = ("call", "operator", "schedule", "million MACs", "weights", "from")
     parts = [summary_text(summary(bundle)), table(header, rows)]
-    stays = bundle.report.get("facts", {}).get("layers_that_stay_float", ())
+    stays = bundle.report["facts"].get("layers_that_stay_float", ())
     if stays:
         pairs = [line.partition(": ")[::2] for line in stays]
         parts.append(table(("stays float", "why"), pairs))

@@ -110,6 +110,11 @@ def decibels(noise_to_signal: float) -> float:
     return -10.0 * math.log10(noise_to_signal) if noise_to_signal < math.inf else -math.inf
 
 
+def finite(value: float) -> float | None:
+    """A figure for JSON, which has no infinite ones."""
+    return value if math.isfinite(value) else None
+
+
 def noise_of(db: float) -> float:
     """The noise to signal of a number of decibels."""
     return float(10.0 ** (-db / 10.0))

@@ -45,7 +45,7 @@ class BenchmarkOptions(PlanOptions):
     def _check(self) -> None:
         check_range("warmup_runs", self.warmup_runs, 0, None)
         check_range("num_runs", self.num_runs, 1, None)
-        if self.max_secs <= 0:
+        if not self.max_secs > 0:
             raise usage("max_secs", "expected a positive number")
         names = [name for part in self.compare for name in part.split(",")]
         for name in names:

@@ -1,9 +1,10 @@
 """Options of searching where a quantized model loses its accuracy."""
 
 import dataclasses
+import math
 import pathlib
 
-from edgecomp.options.option import check_range, option, usage
+from edgecomp.options.option import check_apart, check_range, option, usage
 from edgecomp.options.quantize import QuantizeOptions, check_recipe_file
 
 
@@ -50,7 +51,10 @@ class DebugOptions(QuantizeOptions):
             )
         check_range("samples", self.samples, 1, None)
         check_range("top", self.top, 1, None)
+        if self.restore is not None and not math.isfinite(self.restore):
+            raise usage("restore", f"expected a number of dB, found {self.restore}")
         for name in ("apply", "output"):
             check_recipe_file(name, getattr(self, name))
+        check_apart(self, ("output", "save_recipe", "apply", "html", "node_data"))
         if self.apply is not None and (self.recipe or self.output):
             raise usage("apply", "not together with --recipe or --output")

@@ -1,6 +1,7 @@
 """Options of how an image becomes an input."""
 
 import dataclasses
+import math
 
 from edgecomp.options.option import Options, check_range, option, usage
 
@@ -27,9 +28,9 @@ class ImageOptions(Options):
             values = getattr(self, name)
             if len(values) not in (0, 1, 3, 4):
                 raise usage(name, f"expected 1, 3 or 4 numbers, found {len(values)}")
-        if any(abs(value) > 1 for value in self.mean):
+        if not all(abs(value) <= 1 for value in self.mean):
             raise usage("mean", "pixels are 0..1 before it", hint="divide mean and std by 255")
-        if not all(value > 0 for value in self.std):
+        if not all(0 < value < math.inf for value in self.std):
             raise usage("std", "expected positive numbers")
         if self.resize is not None:
             check_range("resize", self.resize, 0, 16384)

@@ -101,6 +101,19 @@ def check_range(name: str, value: int, low: int, high: int | None) -> None:
         raise usage(name, f"expected {limits}, found {value}")
 
 
+def check_apart(options: Any, names: Sequence[str]) -> None:
+    """Raise where two of the files that are written are the same one."""
+    known: dict[pathlib.Path, str] = {}
+    for name in names:
+        path = getattr(options, name)
+        if path is None:
+            continue
+        path = path.absolute()
+        if path in known:
+            raise usage(name, f"the same file as {flag_of(known[path])}")
+        known[path] = name
+
+
 def set_field(options: Any, name: str, value: Any) -> None:
     """Normalize a field of a frozen dataclass, from ``__post_init__`` only."""
     object.__setattr__(options, name, value)

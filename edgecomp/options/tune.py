@@ -36,5 +36,5 @@ class TuneOptions(DeviceOptions, ModelOptions):
 
     def _check(self) -> None:
         check_range("trials", self.trials, 3, 10_000)
-        if self.max_secs < 0:
+        if not self.max_secs >= 0:
             raise usage("max_secs", "expected a positive number, or 0")

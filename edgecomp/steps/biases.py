@@ -79,6 +79,9 @@ def correct_biases(
         What was added.
     """
     known = {} if known is None else known
+    if given.trained is given.model and layers.weights_corrected and layers.corrected:
+        # The second kind looks at the float model, which the first must not have changed.
+        given = dataclasses.replace(given, trained=given.model.clone())
     added: Shifts = {}
     for kind, names in (
         (_BY_WEIGHTS, layers.weights_corrected),

@@ -24,6 +24,7 @@ from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
 from edgecomp.passes.weight_scope import few_bit_products, require_group
 from edgecomp.progress import Progress
+from edgecomp.steps.weight_rows import layer_row
 
 #: Rounded layers by name.
 Known = dict[tuple[str, int], StoredLayer]
@@ -70,19 +71,7 @@ def round_four_bits(
             hint="give calibration data, or leave --data-free or --method out",
         )
     method = options.method or ("rtn" if options.data_free else "gptq")
-    possible = few_bit_products(model.graph)
-    blocks = decide_scope(model.graph, qdq, lambda _: "").blocks
-    in_integers = {block.node.name for block in blocks}
-    products = [
-        node
-        for node in model.graph
-        if (node.name or "") in qdq.four_bits
-        and possible.get(node.name or "") == ""
-        and node.name not in rounded
-        and node.name in in_integers
-    ]
-    if method == "rtn":
-        products = [node for node in products if groups.get(node.name or "", 0)]
+    products = _products(model, qdq, rounded, groups, only_groups=method == "rtn")
     if not products:
         return qdq, []
     if options.group_size is not None and options.group_size > 0:
@@ -96,24 +85,12 @@ def round_four_bits(
         progress("round 4-bit weights", number, len(products))
         name = node.name or ""
         group = groups.get(name, 0)
-        form = WeightForm(
-            bits=4,
-            group=group,
-            symmetric=True,
-            ranges="mse",
-            multiples=_MULTIPLES if group else 0,
-        )
         if (name, group) not in known:
             value = read[name]
             assert value is not None
             if method == "gptq" and value not in moments:
-                moments = {value: hessian_of(values.of(value))}
-            known[name, group] = store_layer(
-                weight_matrix(node).astype(np.float64),
-                form,
-                method,
-                moments.get(value),
-            )
+                moments = {value: hessian_of(values.of(value))}  # those before are large
+            known[name, group] = _stored(node, group, method, moments.get(value))
         layer = known[name, group]
         if group:
             grouped[name] = layer.weights
@@ -121,20 +98,47 @@ def round_four_bits(
         set_constant_input(
             node, 1, np.ascontiguousarray(matrix.T if is_turned(node) else matrix)
         )
-        rows.append(_row(name, layer))
+        rows.append(layer_row(name, layer))
     return dataclasses.replace(qdq, grouped=grouped), rows
 
 
-def _row(name: str, layer: StoredLayer) -> dict[str, Any]:
-    """A layer in the report."""
-    depth, columns = layer.weights.numbers.shape
-    row: dict[str, Any] = {
-        "node": name,
-        "shape": [depth, columns],
-        "float_bytes": depth * columns * 4,
-        "bytes": -(-depth * columns // 2) + layer.weights.scales.nbytes,
-        "method": layer.method,
-    }
-    if layer.error is not None:
-        row |= {"error": float(np.float32(layer.error)), "rtn_error": layer.control}
-    return row | ({"note": layer.note} if layer.note else {})
+def _products(
+    model: ir.Model,
+    qdq: InsertQdqOptions,
+    rounded: Collection[str],
+    groups: Mapping[str, int],
+    *,
+    only_groups: bool,
+) -> list[ir.Node]:
+    """MatMul and Gemm with 4-bit weights whose rounding is not chosen yet.
+
+    Args:
+        model: float.
+        qdq: what is quantized.
+        rounded: names of nodes whose rounding was learned.
+        groups: as of ``round_four_bits``.
+        only_groups: leave those without groups out: storing them rounds to nearest.
+    """
+    possible = few_bit_products(model.graph)
+    blocks = decide_scope(model.graph, qdq, lambda _: "").blocks
+    in_integers = {block.node.name for block in blocks}
+    return [
+        node
+        for node in model.graph
+        if (node.name or "") in qdq.four_bits
+        and possible.get(node.name or "") == ""
+        and node.name not in rounded
+        and node.name in in_integers
+        and (groups.get(node.name or "", 0) or not only_groups)
+    ]
+
+
+def _stored(node: ir.Node, group: int, method: str, moments: Real | None) -> StoredLayer:
+    form = WeightForm(
+        bits=4,
+        group=group,
+        symmetric=True,
+        ranges="mse",
+        multiples=_MULTIPLES if group else 0,
+    )
+    return store_layer(weight_matrix(node).astype(np.float64), form, method, moments)

@@ -74,7 +74,7 @@ class Gain:
     """Two forms of a model on a target.
 
     Attributes:
-        precision: of the second form.
+        precision: of the second form, or what gave it several.
         target: name of the target.
         on_gpu: whether its GPU computes; times are the processor's, and none is given then.
         plain: the float model.

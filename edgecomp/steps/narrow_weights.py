@@ -1,23 +1,20 @@
 """Weights as floats of fewer bits, everything else in float32."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from edgecomp.compress.narrow import narrowed, real
-from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.constants import constant_array
 from edgecomp.graph.narrow_weights import NarrowWeights, output_axis
-from edgecomp.options import WEIGHT_TYPES, WEIGHTS_PROPERTY, QuantizeOptions
+from edgecomp.options import WEIGHT_TYPES, QuantizeOptions
 from edgecomp.passes.narrow_scope import WEIGHTS, narrow_scope
 from edgecomp.passes.narrow_weights import NarrowWeightsPass
-from edgecomp.passes.pipeline import run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.steps.quantize import Quantization
+from edgecomp.steps.stored_alone import scope_options, store_alone
+from edgecomp.steps.weight_rows import rounded_row
 
 
 def narrow_weights(
@@ -38,11 +35,7 @@ def narrow_weights(
         EdgecompError: USAGE.
     """
     dtype = WEIGHT_TYPES[options.precision]
-    scope_options = InsertQdqOptions(
-        nodes_to_exclude=options.nodes_to_exclude,
-        op_types_to_quantize=options.op_types_to_quantize,
-    )
-    scope = narrow_scope(model, scope_options, dtype)
+    scope = narrow_scope(model, scope_options(options), dtype)
     made: dict[tuple[ir.Value, int | None], NarrowWeights] = {}
     weights, rows = {}, []
     for number, node in enumerate(scope.nodes):
@@ -56,38 +49,19 @@ def narrow_weights(
             axis = output_axis(node)
         if (value, axis) not in made:
             made[value, axis] = narrowed(weight, dtype, axis)
-        weights[node.name or ""] = made[value, axis]
-        rows.append(_row(node.name or "", weight, made[value, axis], axis, dtype))
-    store = NarrowWeightsPass(weights)
-    run_passes(model, [store], dump_dir=None)
-    model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+        stored = weights[node.name or ""] = made[value, axis]
+        back, size = real(stored, axis), _stored_bytes(stored, dtype)
+        rows.append(rounded_row(node.name or "", weight, back, size))
     facts = {
-        "quantization": {
-            "precision": options.precision,
-            "activations": "float32",
-            "method": "rtn",
-            "samples": 0,
-            "stay_float": {each.node: each.reason for each in scope.refusals},
-        },
-        "weights": rows,
-    }
-    return Quantization(
-        [dict(sample)], facts, options.precision, {}, scope_options, {}, storing=store
-    )
-
-
-def _row(
-    name: str, weight: AnyArray, stored: NarrowWeights, axis: int | None, dtype: str
-) -> Mapping[str, Any]:
-    """A layer in the report; its error is ``||W - Q||^2 / ||W||^2``, 0 where all are 0."""
-    lost, power = weight - real(stored, axis), float(np.vdot(weight, weight))
-    scale_bytes = 0 if stored.scale is None else stored.scale.nbytes
-    number_bytes = -(-stored.numbers.size // 2) if dtype == "log2" else stored.numbers.nbytes
-    return {
-        "node": name,
-        "shape": list(weight.shape),
-        "float_bytes": weight.nbytes,
-        "bytes": number_bytes + scale_bytes,
+        "activations": "float32",
         "method": "rtn",
-        "weight_error": float(np.float32(np.vdot(lost, lost) / power)) if power else 0.0,
+        "stay_float": {each.node: each.reason for each in scope.refusals},
     }
+    return store_alone(model, options, NarrowWeightsPass(weights), rows, facts, [sample])
+
+
+def _stored_bytes(stored: NarrowWeights, dtype: str) -> int:
+    """Of numbers and scales; powers of two take half a byte in a bundle."""
+    scale_bytes = 0 if stored.scale is None else stored.scale.nbytes
+    numbers = -(-stored.numbers.size // 2) if dtype == "log2" else stored.numbers.nbytes
+    return numbers + scale_bytes

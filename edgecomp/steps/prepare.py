@@ -18,7 +18,7 @@ from edgecomp.frontend.constant_spec import parse_constant_specs
 from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.narrow_weights import has_narrow_weights
-from edgecomp.graph.qdq import is_quantized
+from edgecomp.graph.qdq import is_quantized, rounds_to_integers
 from edgecomp.graph.run import random_feeds
 from edgecomp.lower.ports import require_ports
 from edgecomp.options import DYNAMIC_BITS, WEIGHT_BITS, WEIGHT_TYPES, QuantizeOptions
@@ -133,11 +133,13 @@ def prepare(
         plain = float_form(model, target, options, table)
     found = _quantize(model, options, progress, feeds, dataset, target, table, recipe, floats)
     facts |= found.facts
+    _warn_where_nothing_is(model, found)
     gain = None
     if plain is not None and target is not None:
         on_gpu = target.gpu is not None and "gpu" in _accelerators(options)
         stored = stored_form(model, target, options, table)
-        gain = Gain(options.precision, target.name, on_gpu, plain, stored)
+        what = options.precision if options.recipe is None else "the recipe"
+        gain = Gain(what, target.name, on_gpu, plain, stored)
         facts["gain"] = gain.facts()
     facts["passes"] += _storing_passes(model, found)
     return Prepared(model, found.samples, facts, found, gain)
@@ -188,6 +190,16 @@ def _repeated(
     if largest.quantization is not None:
         repeat_quantization(model, largest.quantization)
     return Prepared(model, [_cut(sample, feeds) for sample in largest.samples], facts)
+
+
+def _warn_where_nothing_is(model: ir.Model, found: "Quantization") -> None:
+    """Whoever asks for a precision should hear that no layer has it; ``auto`` says so itself."""
+    stored = found.facts.get("weights") or rounds_to_integers(model)
+    if stored or found.precision == "auto":
+        return
+    reasons = found.facts["quantization"]["stay_float"]
+    first = next((f": '{node}': {why}" for node, why in reasons.items()), "")
+    logger.warning("nothing of the model is stored as %s says%s", found.precision, first)
 
 
 def _storing_passes(model: ir.Model, found: "Quantization") -> list[str]:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.readers import CalibrationSet
+from edgecomp.debugging.metrics import finite
 from edgecomp.debugging.search import float_step
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
@@ -157,6 +158,7 @@ def insert_quantization(
         "calibration_method": options.calibration_method,
         **calibration.facts,
         **_told(tried),
+        **found.facts,
         "corrected_biases": len(shifts),
         "stay_float": dict(sorted(refusals.items())),
         "recipe": whole_recipe(options, recipe, floats=floats, found=steps).as_list(),
@@ -313,7 +315,7 @@ def _told(tried: RangeTrial) -> dict[str, Any]:
                 {"method": method, "percentile": percentile, "layers": len(names)}
                 for (method, percentile), names in tried.steps
             ],
-            "noise_by_mse": tried.before,
+            "noise_by_mse": finite(tried.before),
             "noise": tried.after,
             "held_back_samples": tried.samples,
         }

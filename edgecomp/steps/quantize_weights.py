@@ -1,22 +1,17 @@
 """Weights in few bits, activations in float: which, by which method, with what error."""
 
-import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.readers import CalibrationSet
 from edgecomp.compress.grid import WeightForm
-from edgecomp.compress.weight_layers import StoredLayer, store_layers
+from edgecomp.compress.weight_layers import store_layers
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.frontend.opset import convert_opset
 from edgecomp.graph.run import random_feeds
-from edgecomp.options import WEIGHT_BITS, WEIGHTS_PROPERTY, QuantizeOptions
-from edgecomp.passes.pipeline import run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.options import WEIGHT_BITS, QuantizeOptions
 from edgecomp.passes.store_weights import TWO_BITS_OPSET, StoreWeightsPass
 from edgecomp.passes.weight_scope import require_group, weight_scope
 from edgecomp.progress import Progress
@@ -24,6 +19,8 @@ from edgecomp.steps.beside import GROUP
 from edgecomp.steps.calibrate import open_samples
 from edgecomp.steps.quantize import GOLDEN_SAMPLES, Quantization
 from edgecomp.steps.source import errors_about
+from edgecomp.steps.stored_alone import scope_options, store_alone
+from edgecomp.steps.weight_rows import layer_row
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +53,7 @@ def quantize_weights(
     form = _form(options)
     if form.bits <= _BITS_OF_OPSET_25:
         _raise_opset(model)
-    scope_options = InsertQdqOptions(
-        nodes_to_exclude=options.nodes_to_exclude,
-        op_types_to_quantize=options.op_types_to_quantize,
-    )
-    scope = weight_scope(model, scope_options)
+    scope = weight_scope(model, scope_options(options))
     if options.group_size not in (None, -1):
         require_group(scope.products, form.group)
     method = options.method or ("rtn" if source is None else "gptq")
@@ -81,25 +74,17 @@ def quantize_weights(
             )
         samples = calibration.first[:GOLDEN_SAMPLES]
     store = StoreWeightsPass({name: layer.weights for name, layer in layers.items()})
-    run_passes(model, [store], dump_dir=None)
-    rows = [_row(name, layer) for name, layer in layers.items()]
-    model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+    rows = [layer_row(name, layer) for name, layer in layers.items()]
     facts = {
-        "quantization": {
-            "precision": options.precision,
-            "activations": "float32",
-            "method": method,
-            "group_size": form.group or -1,
-            "symmetric": form.symmetric,
-            "weight_ranges": form.ranges,
-            "samples": 0 if calibration is None else calibration.used,
-            "stay_float": {each.node: each.reason for each in scope.refusals},
-        },
-        "weights": rows,
+        "activations": "float32",
+        "method": method,
+        "group_size": form.group or -1,
+        "symmetric": form.symmetric,
+        "weight_ranges": form.ranges,
+        "samples": 0 if calibration is None else calibration.used,
+        "stay_float": {each.node: each.reason for each in scope.refusals},
     }
-    return Quantization(
-        samples, facts, options.precision, {}, scope_options, {}, storing=store
-    )
+    return store_alone(model, options, store, rows, facts, samples)
 
 
 def _form(options: QuantizeOptions) -> WeightForm:
@@ -121,20 +106,3 @@ def _raise_opset(model: ir.Model) -> None:
         convert_opset(model, TWO_BITS_OPSET)
     except EdgecompError as error:
         logger.warning("2-bit weights take 4 bits in the portable model: %s", error.cause)
-
-
-def _row(name: str, layer: StoredLayer) -> Mapping[str, Any]:
-    """A layer in the report."""
-    weights = layer.weights
-    depth, columns = weights.numbers.shape
-    bits = depth * columns * weights.bits + weights.scales.size * 32
-    row: dict[str, Any] = {
-        "node": name,
-        "shape": [depth, columns],
-        "float_bytes": depth * columns * 4,
-        "bytes": -(-bits // 8),
-        "method": layer.method,
-    }
-    if layer.error is not None:
-        row |= {"error": float(np.float32(layer.error)), "rtn_error": layer.control}
-    return row | ({"note": layer.note} if layer.note else {})

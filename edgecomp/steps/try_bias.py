@@ -16,6 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
+from edgecomp.debugging.metrics import finite
 from edgecomp.debugging.outputs import FloatOutputs, output_error
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
@@ -51,6 +52,24 @@ class Trial:
     samples: int = 0
     by_weights: bool = False
     noise_by_weights: float = math.inf
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the report; nothing where nothing was found."""
+        if not self.products:
+            return {}
+        noise = self.noise_by_weights
+        if not self.by_weights:
+            noise = self.noise[len(self.products)]
+        return {
+            "biases_chosen": {
+                "by": "rounded weights" if self.by_weights else "mean errors",
+                "products": len(self.products),
+                "noise_without": finite(self.noise[0]),
+                "noise": noise,
+                "held_back_samples": self.samples,
+            }
+        }
 
     def recipe_steps(self, graph: ir.Graph) -> list[dict[str, Any]]:
         """What a recipe says to have the same, for a graph with the products."""

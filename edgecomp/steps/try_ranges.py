@@ -24,6 +24,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError
+from edgecomp.graph.constants import AnyArray
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
 from edgecomp.progress import Progress
 from edgecomp.recipe.settings import LayerSettings
@@ -145,7 +146,8 @@ def _is_less(found: Noise, before: Noise, gain: float) -> bool:
     More samples for it than against would not do: where a softmax is sure of its answer both noises
     are nothing, and which of them is the smaller one is chance.
     """
-    enough = bool(found.mean() <= (1.0 - gain) * before.mean())
+    mean = found.mean()
+    enough = bool(np.isfinite(mean) and mean <= (1.0 - gain) * before.mean())
     gains = before - found
     return enough and bool(gains.sum() > gains.max())
 
@@ -196,12 +198,18 @@ def _ranges_of(
 def _noise(
     simulation: Simulation, ranges: Mapping[str, Range], expected: FloatOutputs
 ) -> Noise:
-    """Noise over signal of each sample."""
+    """Noise over signal of each sample; those without a signal say nothing."""
     affines = simulation.affines(ranges)
     found = []
     for feed, outputs in expected.pairs():
+        if not _has_signal(outputs):
+            continue
         error = OutputError(expected.names)
         results = simulation.run(feed, affines)
         error.add(outputs, [results[name] for name in simulation.names])
         found.append(error.noise_to_signal)
-    return np.array(found)
+    return np.array(found or [0.0])
+
+
+def _has_signal(outputs: Mapping[str, AnyArray]) -> bool:
+    return any(each.dtype.kind != "f" or np.any(each) for each in outputs.values())

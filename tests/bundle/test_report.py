@@ -55,6 +55,20 @@ def test_markdown_names_the_fallback_and_its_source(plan):
     assert "\n\n\n" not in text
 
 
+def test_markdown_has_the_errors_of_layers(plan):
+    """Of results where they were computed, of weights where these alone were rounded."""
+    layer = {"shape": [8, 4], "float_bytes": 128, "bytes": 32}
+    rows = [
+        {"node": "a", "method": "gptq", "error": 0.01, "rtn_error": 0.02, **layer},
+        {"node": "b", "method": "rtn", "weight_error": 0.03, **layer},
+        {"node": "c", "method": "rtn", **layer},
+    ]
+    text = report.report_markdown(report.build_report(plan, {}, "", {"weights": rows}))
+    assert "| a | 8, 4 | 128 | 32 | gptq | 1.00e-02 | 2.00e-02 |  |" in text
+    assert "| b | 8, 4 | 128 | 32 | rtn |  |  | 3.00e-02 |" in text
+    assert "| c | 8, 4 | 128 | 32 | rtn |  |  |  |" in text
+
+
 def test_markdown_without_fallbacks(plan):
     text = report.report_markdown(
         report.build_report(changed(plan, calls=plan.calls[:2]), {}, "", {})

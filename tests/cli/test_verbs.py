@@ -28,6 +28,7 @@ BUNDLE = types.SimpleNamespace(
     report={
         "memory": {"arena_bytes": 1000, "arena_bound_bytes": 1000},
         "coverage": {"calls": 2, "fallback_calls": 1, "multiply_adds": 3_000_000},
+        "facts": {"gain": {"summary": "w8a8 on raspberry-pi-4: a run is not faster"}},
         "calls": [
             {
                 "index": 0,
@@ -119,6 +120,7 @@ def test_build(run, calls):
     assert "compile kernels" in result.err
     for text in ("/somewhere/net.bundle", "x float32 2x2", "10 KiB", "1 through the fallback"):
         assert text in result.out
+    assert "w8a8 on raspberry-pi-4: a run is not faster" in result.out
 
 
 def test_build_as_json(run, calls):
@@ -126,6 +128,7 @@ def test_build_as_json(run, calls):
     assert facts["bundle"] == "/somewhere/net.bundle"
     assert facts["inputs"] == [{"name": "x", "dtype": "float32", "shape": [2, 2]}]
     assert facts["coverage"]["fallback_calls"] == 1
+    assert facts["gain"]["summary"].startswith("w8a8 on")
 
 
 @pytest.mark.parametrize(

@@ -38,20 +38,42 @@ def test_it_begins_with_what_a_build_chooses(rng):
     assert report.output_db > 25
 
 
-@pytest.mark.parametrize(("seed", "kind"), [(0, {"of": "weights"}), (1, {})])
-def test_it_corrects_biases_as_a_build_does(seed, kind):
-    """Of two products whose inputs are far from zero; one of many draws for each kind."""
+def far_from_zero(seed):
+    """Two products whose inputs are far from zero, and samples."""
     rng = np.random.default_rng(seed)
     graph = Graph()
-    hidden = graph("MatMul", graph.input("x", (1, 16, 8)), normal(rng, 8, 24))
-    model = graph.model(graph("MatMul", graph("Relu", hidden), normal(rng, 24, 6)))
-    feeds = [{"x": 3 + normal(rng, 1, 16, 8)} for _ in range(30)]
+    first = graph("MatMul", graph.input("x", (1, 16, 8)), normal(rng, 8, 24), name="first")
+    last = graph("MatMul", graph("Relu", first), normal(rng, 24, 6), name="last")
+    return graph.model(last), [{"x": 3 + normal(rng, 1, 16, 8)} for _ in range(30)]
+
+
+@pytest.mark.parametrize(("seed", "kind"), [(0, {"of": "weights"}), (1, {})])
+def test_it_corrects_biases_as_a_build_does(seed, kind):
+    """One of many draws for each kind."""
+    model, feeds = far_from_zero(seed)
     options = DebugOptions(bisect=False, samples=len(feeds))
     report = api.debug(model.clone(), feeds, options=options)
     built = api.quantize(model.clone(), feeds, options=QuantizeOptions(precision="w8a8"))
     assert json.loads(built.metadata_props["edgecomp.recipe"]) == list(report.recipe)
     assert report.recipe[-1]["pass"] == "bias_correction"
     assert report.recipe[-1].get("args", {}) == kind
+    expected = outputs(model, feeds)
+    assert report.output_db == pytest.approx(sqnr(expected, outputs(built, feeds)), abs=1e-6)
+
+
+def test_both_kinds_of_corrections_are_those_of_a_build(tmp_path):
+    """What the mean error is taken from is the float model, without the other corrections."""
+    model, feeds = far_from_zero(0)
+    path = tmp_path / "recipe.json"
+    steps = [
+        {"pass": "quantize"},
+        {"pass": "bias_correction", "targets": ["first"], "args": {"of": "weights"}},
+        {"pass": "bias_correction", "targets": ["last"]},
+    ]
+    path.write_text(json.dumps(steps))
+    options = DebugOptions(bisect=False, samples=len(feeds), recipe=path)
+    report = api.debug(model.clone(), feeds, options=options)
+    built = api.quantize(model.clone(), feeds, options=QuantizeOptions(recipe=path))
     expected = outputs(model, feeds)
     assert report.output_db == pytest.approx(sqnr(expected, outputs(built, feeds)), abs=1e-6)
 

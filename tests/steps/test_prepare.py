@@ -115,3 +115,19 @@ def test_excluded_nodes_of_a_model_with_branches(rng, name):
     samples = [{"x": normal(rng, 4, 8), "c": np.array(True)}]
     prepared = prepare(proto, options, silent, dataset=samples)
     assert is_quantized(prepared.model) == (name == "inside")
+
+
+@pytest.mark.parametrize(
+    ("precision", "why"),
+    [
+        ("w8a8-dynamic", ": 'c': activations of convolutions are not quantized"),
+        ("w4a16", ": 'c': "),
+        ("fp16", ""),
+    ],
+)
+def test_it_is_said_where_no_layer_has_the_precision(model, precision, why, caplog):
+    """The only layer is a convolution, which some precisions are not for."""
+    with caplog.at_level(logging.WARNING):
+        prepare(model, QuantizeOptions(precision=precision), silent)
+    said = f"nothing of the model is stored as {precision} says"
+    assert (f"{said}{why}" in caplog.text) is (precision != "fp16")

@@ -37,6 +37,13 @@ def test_what_helps_is_kept(images):
     assert found.samples == 16
     assert len(found.noise) == 5
     assert found.noise[len(found.products)] == min(found.noise.values()) < 0.8 * found.noise[0]
+    assert found.facts["biases_chosen"] == {
+        "by": "mean errors",
+        "products": len(found.products),
+        "noise_without": found.noise[0],
+        "noise": min(found.noise.values()),
+        "held_back_samples": 16,
+    }
 
 
 def test_few_samples_try_nothing(images):

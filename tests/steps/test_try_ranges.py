@@ -86,6 +86,18 @@ def test_where_nothing_is_gained_mse_stays(rng):
     assert not found.ranges
 
 
+def test_samples_whose_outputs_are_zero_say_nothing(rng):
+    """Stored weights do not cancel as the float ones do: such noise has no ratio to a signal."""
+    graph = Graph()
+    x = graph.input("x", (1, 64, 4))
+    model = graph.model(graph("MatMul", x, np.array([[1], [1], [1], [-3]], np.float32)))
+    feeds = [{"x": normal(rng, 1, 64, 4)} for _ in range(LEAST_SAMPLES)]
+    feeds[2]["x"][:] = 1.0
+    found = trial(model, feeds)
+    assert found.samples == LEAST_SAMPLES // 3
+    assert 0 < found.after <= found.before < 0.1
+
+
 def test_the_recipe_repeats_it(model, rng, tmp_path):
     feeds = samples(rng, 300.0)
     made = api.quantize(model.clone(), feeds, options=QuantizeOptions(precision="w8a8"))
