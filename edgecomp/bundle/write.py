@@ -101,11 +101,7 @@ def write_bundle(
         staged_directory(final, force=force) as folder,
         concurrent.futures.ThreadPoolExecutor(1) as beside,
     ):
-        # Large files are written and hashed while compilers run.
-        hashes: dict[str, concurrent.futures.Future[str]] = {}
-        hashes[MODEL] = beside.submit(_write_hashed, folder / MODEL, model_bytes)
-        if model_data:
-            hashes[MODEL_DATA] = beside.submit(_write_hashed, folder / MODEL_DATA, model_data)
+        hashes = _start_large(beside, folder, model_bytes, model_data)
         write_runtime(folder, plan.devices)
         weights = write_weights(folder / WEIGHTS, plan)
         if weights.bytes == len(plan.weights):
@@ -133,35 +129,50 @@ def write_bundle(
         hashed = {name: future.result() for name, future in hashes.items()}
         sizes = _sizes(folder, plan, built, weights.bytes)
         _write_report(folder, plan, sizes, built.facts.note, facts)
-        text = manifest.to_json(
-            Manifest(
-                name=plan.name,
-                versions=_versions(),
-                target=_target_facts(target),
-                inputs=inputs,
-                outputs=outputs,
-                weights=_weights_facts(weights, embedded=embed_weights),
-                build=built.facts,
-                memory=MemoryFacts(
-                    plan.arena_bytes, plan.arena_bound_bytes, plan.workspace_bytes
-                ),
-                sizes=sizes,
-                golden_vectors=len(golden),
-                passes=tuple(facts.get("passes", ())),
-                quantization=dict(facts.get("quantization", {})),
-                accuracy=dict(facts.get("accuracy", {})),
-                files=_file_facts(folder, hashed),
-                dynamic={
-                    s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived
-                },
-                counted=tuple(s.name for s in plan.symbols if s.is_counted),
-                devices=tuple(runtime_files.DEVICES[device] for device in plan.devices),
-                cpu_plan=plan.cpu_plan is not None,
-                shaders=shader_files(plan),
-            )
+        made = Manifest(
+            name=plan.name,
+            versions=_versions(),
+            target=_target_facts(target),
+            inputs=inputs,
+            outputs=outputs,
+            weights=_weights_facts(weights, embedded=embed_weights),
+            build=built.facts,
+            memory=MemoryFacts(plan.arena_bytes, plan.arena_bound_bytes, plan.workspace_bytes),
+            sizes=sizes,
+            golden_vectors=len(golden),
+            files=_file_facts(folder, hashed),
+            **_facts_of(plan, facts),
         )
-        write_file(folder / manifest.NAME, text.encode())
+        write_file(folder / manifest.NAME, manifest.to_json(made).encode())
     return open_bundle(final)
+
+
+def _start_large(
+    beside: concurrent.futures.Executor,
+    folder: pathlib.Path,
+    model_bytes: Buffer,
+    model_data: Buffer,
+) -> dict[str, concurrent.futures.Future[str]]:
+    """Large files are written and hashed while compilers run: name -> SHA-256."""
+    contents = {MODEL: model_bytes, **({MODEL_DATA: model_data} if model_data else {})}
+    return {
+        name: beside.submit(_write_hashed, folder / name, content)
+        for name, content in contents.items()
+    }
+
+
+def _facts_of(plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest takes from the plan and from the steps before, as it is."""
+    return {
+        "passes": tuple(facts.get("passes", ())),
+        "quantization": dict(facts.get("quantization", {})),
+        "accuracy": dict(facts.get("accuracy", {})),
+        "dynamic": {s.name: (s.minimum, s.maximum) for s in plan.symbols if not s.derived},
+        "counted": tuple(s.name for s in plan.symbols if s.is_counted),
+        "devices": tuple(runtime_files.DEVICES[device] for device in plan.devices),
+        "cpu_plan": plan.cpu_plan is not None,
+        "shaders": shader_files(plan),
+    }
 
 
 def _check_name(name: str) -> None:
