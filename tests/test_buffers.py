@@ -11,6 +11,7 @@ import pytest
 
 from edgecomp.buffers import (
     BufferReader,
+    MappedFile,
     Spool,
     bytes_of,
     forget,
@@ -126,6 +127,19 @@ def test_a_file_gets_one_name(tmp_path, monkeypatch):
     assert (tmp_path / "name").read_bytes() == b"content"
     assert not mapped.link(tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux's")
+def test_only_the_second_file_is_a_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMP_CACHE_DIR", str(tmp_path))
+    spool, copied = Spool(0), []
+    spool.write(b"content")
+    content = spool.finish()
+    monkeypatch.setattr(MappedFile, "append_to", lambda _, file: copied.append(file.name))
+    for name in ("first", "second"):
+        write_pieces(tmp_path / name, content)
+    assert list(map(str, copied)) == [str(tmp_path / "second")]
+    assert (tmp_path / "first").read_bytes() == b"content"
 
 
 def _refuse(*_: object, **__: object) -> None:
