@@ -3,8 +3,8 @@
 Pages of a mapped file count as memory of the process while it has touched them. Who is through
 with a part says ``forget``: the pages go, and come back from the file if they are read again.
 
-What is a file already is copied by the system, and hashed once. Within the cache, where nobody
-writes to files, it gets another name instead; a bundle's files are its own.
+What is a file already is hashed once. The first who keeps it gives it a name; for whoever else keeps
+it, it is copied by the system: the cache's files and every bundle's are their own.
 """
 
 import contextlib
@@ -43,26 +43,33 @@ class MappedFile(mmap.mmap):
         """Map it."""
         mapped = super().__new__(cls, descriptor, 0, access=mmap.ACCESS_READ)
         mapped._descriptor = os.dup(descriptor)
-        mapped._hashing = threading.Lock()
+        mapped._hashing, mapped._naming = threading.Lock(), threading.Lock()
         mapped._sha256 = ""
         return mapped
 
     _descriptor: int
     _hashing: threading.Lock
+    _naming: threading.Lock
     _sha256: str
 
     def __del__(self) -> None:
         os.close(self._descriptor)
 
     def link(self, path: pathlib.Path) -> bool:
-        """Make the file known by a name that is free; False where that cannot be."""
-        try:
-            # The folder, which a whole path needs not, lets os.link follow the system's own link.
-            here = f"/proc/self/fd/{self._descriptor}"
-            os.link(here, path, src_dir_fd=self._descriptor)
-        except (OSError, NotImplementedError):
-            return False
-        return True
+        """Make the file known by a name that is free; False where it has one or that cannot be.
+
+        A file of two names would change in both places where somebody edits it in one.
+        """
+        with self._naming:
+            if os.fstat(self._descriptor).st_nlink:
+                return False
+            try:
+                # The folder, which a whole path needs not, lets os.link follow the system's link.
+                here = f"/proc/self/fd/{self._descriptor}"
+                os.link(here, path, src_dir_fd=self._descriptor)
+            except (OSError, NotImplementedError):
+                return False
+            return True
 
     def append_to(self, file: IO[bytes]) -> None:
         """Write the contents to a new file, without their passing through this process.
@@ -226,12 +233,14 @@ def _sha256(content: Buffer) -> str:
 
 
 def write_pieces(path: pathlib.Path, content: Buffer) -> None:
-    """Write a new file.
+    """Write a new file; what is a file without a name becomes that one.
 
     Raises:
         OSError: the disk refuses.
     """
     mapped = mapped_file(content)
+    if mapped is not None and mapped.link(path):
+        return
     with path.open("wb") as file:
         if mapped is not None:
             mapped.append_to(file)

@@ -42,12 +42,13 @@ def keep_written(path: pathlib.Path, write: "Callable[[HashedStream], object]") 
 
 
 def keep_beside(path: pathlib.Path, mapped: MappedFile) -> None:
-    """Store a file for ``kept_beside``: under another name, copied only where that must be."""
+    """Store a file for ``kept_beside``: under its only name, copied where it has one already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         if not mapped.link(path):
-            write_whole(path, memoryview(mapped))
+            with _whole_file(path) as file:
+                mapped.append_to(file)
     except OSError as error:
         _warn_once(f"{error.strerror or error}: {error.filename or path}")
 

@@ -11,6 +11,7 @@ import pytest
 
 from edgecomp.buffers import (
     BufferReader,
+    MappedFile,
     Spool,
     bytes_of,
     forget,
@@ -21,6 +22,7 @@ from edgecomp.buffers import (
     spooled,
     write_pieces,
 )
+from edgecomp.cache import keep_beside
 
 
 @pytest.mark.parametrize("kept_bytes", [-1, 0, 7, 1 << 20])
@@ -87,7 +89,7 @@ def test_a_buffer_is_read_as_a_file():
     assert reader.read(2) == b"34"
 
 
-def test_a_mapped_file_is_copied(tmp_path, rng):
+def test_every_file_of_a_mapped_one_is_its_own(tmp_path, rng):
     content = rng.integers(0, 256, 10_000).astype(np.uint8).tobytes()
     spool = Spool(0)
     spool.write(content)
@@ -95,8 +97,11 @@ def test_a_mapped_file_is_copied(tmp_path, rng):
     write_pieces(tmp_path / "first", mapped)
     write_pieces(tmp_path / "second", mapped)
     write_pieces(tmp_path / "part", mapped[:5000])
-    (tmp_path / "first").write_bytes(b"as who edits a file in place")
-    assert (tmp_path / "second").read_bytes() == bytes(mapped) == content
+    keep_beside(tmp_path / "kept", mapped_file(mapped))
+    names = ("first", "second", "kept")
+    assert all((tmp_path / name).read_bytes() == content for name in names)
+    assert len({(tmp_path / name).stat().st_ino for name in names}) == len(names)
+    assert bytes(mapped) == content
     assert (tmp_path / "part").read_bytes() == content[:5000]
     assert sha256_of(mapped) == sha256_of(content) == hashlib.sha256(content).hexdigest()
     assert mapped_file(mapped) is not None
@@ -112,13 +117,29 @@ def test_a_file_that_the_system_does_not_copy(tmp_path, monkeypatch):
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
-def test_a_file_gets_another_name(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux's")
+def test_a_file_gets_one_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMP_CACHE_DIR", str(tmp_path))
     spool = Spool(0)
     spool.write(b"content")
     mapped = mapped_file(spool.finish())
     assert mapped.link(tmp_path / "name")
     assert (tmp_path / "name").read_bytes() == b"content"
-    assert not mapped.link(tmp_path / "name")
+    assert not mapped.link(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux's")
+def test_only_the_second_file_is_a_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMP_CACHE_DIR", str(tmp_path))
+    spool, copied = Spool(0), []
+    spool.write(b"content")
+    content = spool.finish()
+    monkeypatch.setattr(MappedFile, "append_to", lambda _, file: copied.append(file.name))
+    for name in ("first", "second"):
+        write_pieces(tmp_path / name, content)
+    assert list(map(str, copied)) == [str(tmp_path / "second")]
+    assert (tmp_path / "first").read_bytes() == b"content"
 
 
 def _refuse(*_: object, **__: object) -> None:

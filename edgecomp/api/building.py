@@ -46,7 +46,8 @@ def build(
     Raises:
         EdgecompError: anything that is wrong with the input; nothing is left half-written.
     """
-    from edgecomp.bundle.record import find_record, keeping, record_key
+    from edgecomp.bundle.record import find_record, keeping
+    from edgecomp.bundle.record_key import record_key
     from edgecomp.device.accelerators import require_accelerators
     from edgecomp.steps.save_recipe import save_recipe
 

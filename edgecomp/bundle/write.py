@@ -102,10 +102,7 @@ def write_bundle(
         staged_directory(final, force=force) as folder,
         concurrent.futures.ThreadPoolExecutor(1) as beside,
     ):
-        # Large files are written and hashed while compilers run.
-        hashes = {MODEL: beside.submit(_write_hashed, folder / MODEL, model_bytes)}
-        if model_data:
-            hashes[MODEL_DATA] = beside.submit(_write_hashed, folder / MODEL_DATA, model_data)
+        hashes = _start_large(beside, folder, model_bytes, model_data)
         write_runtime(folder, plan.devices)
         weights = write_weights(folder / WEIGHTS, plan)
         if weights.bytes == len(plan.weights):
@@ -184,13 +181,18 @@ def _manifest(
     )
 
 
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise EdgecompError(
-            Code.USAGE,
-            f"the model's name '{name}' is not a C identifier",
-            hint="give one with --name: letters, digits and '_', not beginning with a digit",
-        )
+def _start_large(
+    beside: concurrent.futures.Executor,
+    folder: pathlib.Path,
+    model_bytes: Buffer,
+    model_data: Buffer,
+) -> dict[str, concurrent.futures.Future[str]]:
+    """Large files are written and hashed while compilers run: name -> SHA-256."""
+    contents = {MODEL: model_bytes, **({MODEL_DATA: model_data} if model_data else {})}
+    return {
+        name: beside.submit(_write_hashed, folder / name, content)
+        for name, content in contents.items()
+    }
 
 
 def _choose_compiler(target: Target, use: ToolchainUse, *, required: bool) -> Compiler | None:

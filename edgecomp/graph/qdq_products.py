@@ -29,10 +29,11 @@ from edgecomp.graph.qdq_tensors import (
     weight_of,
 )
 from edgecomp.graph.shapes import static_shape
-from edgecomp.graph.weight_parts import weight_parts
+from edgecomp.graph.weight_parts import FLOAT32_LIMIT, weight_parts
 from edgecomp.graph.windows import Window, window_of
 
 _INT32_MAXIMUM = 2**31 - 1
+_MATRIX_RANK = 2
 _LARGEST_WIDE_BIAS = 2**52
 # A bias scale this close to s_x * s_w was computed as their product in another order.
 _SCALE_TOLERANCE = 1e-5
@@ -192,6 +193,13 @@ def _check_parts(
         start = start + greatest * np.abs(weight.astype(np.int64)).sum(axis=others)
     if weight_parts(weight, start, channel_axis, greatest) is None:
         raise Refusal("its accumulator could overflow the parts of its weights")
+    if x.affine.is_wide or weight.ndim == _MATRIX_RANK or weight.shape[1] != 1:
+        return
+    if (
+        weight_parts(weight, np.zeros_like(bias), channel_axis, greatest, FLOAT32_LIMIT)
+        is None
+    ):
+        raise Refusal("its window is too large for the parts of its weights")
 
 
 def _check_range(weight: WeightArray, bias: BiasArray, channel_axis: int) -> None:

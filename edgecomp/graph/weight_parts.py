@@ -17,6 +17,8 @@ import numpy.typing as npt
 from edgecomp.graph.integer import AnyArray
 
 _INT32_LIMIT = 2**31
+#: Whole numbers up to it are exact in float32, in which some kernels give sums of bytes.
+FLOAT32_LIMIT = 2**24
 _GREATEST_DIGIT = 127
 _MOST_PARTS = 4
 #: Whole numbers below it are exact in float64, by which parts are brought together.
@@ -39,7 +41,11 @@ class WeightParts:
 
 
 def weight_parts(
-    weight: AnyArray, bias: AnyArray, channel_axis: int, greatest_x: int
+    weight: AnyArray,
+    bias: AnyArray,
+    channel_axis: int,
+    greatest_x: int,
+    limit: int = _INT32_LIMIT,
 ) -> WeightParts | None:
     """The fewest parts that are sure to fit; None where there are none.
 
@@ -50,6 +56,7 @@ def weight_parts(
         bias: whole numbers per channel.
         channel_axis: of the weights.
         greatest_x: magnitude of activations.
+        limit: no accumulator reaches it.
     """
     wide = weight.astype(np.int64)
     others = tuple(d for d in range(weight.ndim) if d != channel_axis)
@@ -63,7 +70,10 @@ def weight_parts(
         weights = _digits(wide, base, count)
         biases = _digits(bias.astype(np.int64), base, count)
         starts = [np.full_like(biases[-1], _GREATEST_DIGIT)] * (count - 1) + biases[-1:]
-        if all(_fits(w, b, others, greatest_x) for w, b in zip(weights, starts, strict=True)):
+        if all(
+            _fits(w, b, others, greatest_x, limit)
+            for w, b in zip(weights, starts, strict=True)
+        ):
             return WeightParts(
                 base,
                 tuple(w.astype(np.int8) for w in weights),
@@ -90,8 +100,10 @@ def _digits(numbers: AnyArray, base: int, count: int) -> list[AnyArray]:
     return [*found, rest]
 
 
-def _fits(weight: AnyArray, bias: AnyArray, others: tuple[int, ...], greatest_x: int) -> bool:
+def _fits(
+    weight: AnyArray, bias: AnyArray, others: tuple[int, ...], greatest_x: int, limit: int
+) -> bool:
     if np.abs(weight).max(initial=0) > _GREATEST_DIGIT:
         return False
     reach = np.abs(weight).sum(axis=others) * greatest_x + np.abs(bias)
-    return int(reach.max(initial=0)) < _INT32_LIMIT
+    return int(reach.max(initial=0)) < limit

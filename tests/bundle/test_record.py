@@ -13,8 +13,9 @@ from helpers.small_plan import small_plan
 from helpers.targets import AVX2
 
 from edgecomp import api
-from edgecomp.buffers import Spool
+from edgecomp.buffers import Spool, write_pieces
 from edgecomp.bundle import record
+from edgecomp.bundle.record_key import record_key
 from edgecomp.cache import HashedStream, trim
 from edgecomp.device.load import load_target
 from edgecomp.options import BuildOptions
@@ -91,7 +92,7 @@ def test_a_second_build_loads_no_compiler(model, tmp_path):
 
 
 def key(source, target="x86-64-v3", **options):
-    return record.record_key(source, BuildOptions(**options), load_target(target))
+    return record_key(source, BuildOptions(**options), load_target(target))
 
 
 def test_what_decides_the_key(model, samples, tmp_path):
@@ -209,3 +210,14 @@ def test_what_lies_beside_goes_with_its_record(tmp_path):
     trim(folder, 2 * size)
     left = {path.name for path in folder.iterdir()}
     assert left == {"new", "new.weights", "used", "used.weights"}
+
+
+def test_a_bundle_and_its_record_share_no_file(tmp_path):
+    content = bytes(range(256)) * 100
+    made = spooled_record(content)
+    with record.keeping("key", made, tmp_path):
+        write_pieces(tmp_path / "weights.bin", made.plan.weights)
+    assert (tmp_path / "weights.bin").read_bytes() == content
+    with (tmp_path / "weights.bin").open("r+b") as file:  # as who edits a bundle in place
+        file.write(b"other")
+    assert bytes(record.find_record("key", tmp_path).plan.weights) == content

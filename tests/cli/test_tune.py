@@ -126,7 +126,7 @@ def test_a_build_by_its_table(run, model, tmp_path):
 
 
 def test_the_key_of_a_kept_build_has_the_table(model, tmp_path):
-    from edgecomp.bundle.record import record_key
+    from edgecomp.bundle.record_key import record_key
     from edgecomp.device.load import load_target
     from edgecomp.options import BuildOptions
 

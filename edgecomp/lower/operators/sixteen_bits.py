@@ -12,7 +12,7 @@ from edgecomp.graph.integer_operators import (
     IntegerOperator,
     IntegerSum,
 )
-from edgecomp.graph.weight_parts import weight_parts
+from edgecomp.graph.weight_parts import FLOAT32_LIMIT, weight_parts
 from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.integer_product import ProductReading
 from edgecomp.lower.reader import Reader
@@ -40,20 +40,23 @@ def emit_sixteen_bit_product(
         output: stored or float result.
     """
     group, x_dtype = product.group, product.x.dtype
-    channel_axis = 0 if group.window else 1
-    parts = weight_parts(group.weight, bias, channel_axis, greatest_x(x_dtype))
+    channel_axis, greatest = 0 if group.window else 1, greatest_x(x_dtype)
+    parts = weight_parts(group.weight, bias, channel_axis, greatest)
     assert parts is not None, "recognized with a bias of greater magnitude"
     if len(parts.weights) == 1:
         product.emit(parts.weights[0], parts.biases[0], finish, output)
         return
     # Depthwise kernels of bytes give no int32, but float32, which is exact.
     floats = product.is_depthwise and x_dtype != "int16"
+    if floats:
+        nothing = np.zeros_like(bias)
+        parts = weight_parts(group.weight, nothing, channel_axis, greatest, FLOAT32_LIMIT)
+        assert parts is not None, "recognized with a smaller window"
     sums = []
     for weight, start in zip(parts.weights, parts.biases, strict=True):
         part = product.new_value("sums", output.shape, "float32" if floats else "int32")
         if floats:
-            nothing, one = np.zeros_like(start), Scale(np.ones(1, np.float32))
-            product.emit(weight, nothing, one, part)
+            product.emit(weight, np.zeros_like(start), Scale(np.ones(1, np.float32)), part)
         else:
             product.emit(weight, start, Accumulate(), part)
         sums.append(part)
