@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
 from edgecomp.schedules.cpu.winograd_matrices import transform_weights, winograd
 from edgecomp.schedules.cpu.winograd_tiles import image_tiles
 from edgecomp.schedules.gpu import convolution
+from edgecomp.schedules.gpu.dense_kernel import ProductTask
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.product_kernel import emit_product
 from edgecomp.schedules.gpu.shared_kernel import choose_shared_tile, emit_shared_product
@@ -74,13 +75,15 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> list[Kernel
     tile = choose_shared_tile(product, gpu_of(target))
     make = emit_product if tile is None else emit_shared_product
     made = make(
-        "winograd_products",
-        product,
-        float_epilogue(None, None),
-        target,
-        "float32",
-        weights.reshape(-1, channels),
-        np.zeros(places * columns, np.float32),
+        ProductTask(
+            "winograd_products",
+            product,
+            float_epilogue(None, None),
+            target,
+            "float32",
+            weights.reshape(-1, channels),
+            np.zeros(places * columns, np.float32),
+        )
     )
     into, launch_into = emit_tiles(x.view, kind.pads[:2], matrices, tiles, target)
     out, launch_out = emit_outputs(
