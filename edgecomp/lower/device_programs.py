@@ -10,7 +10,8 @@ from edgecomp.plan.plan import DEVICES, LaunchKind, PlanProgram
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.schedule import KernelCall
 
-_MOST_ITEMS = (2**31 - 1,) * 3
+#: Work items of a launch in all dimensions: the descriptor counts them in 32 bits.
+_MOST_ITEMS = 2**32 - 1
 #: Groups of a grid by dimension.
 _MOST_GROUPS = {
     # CUDA C++ Programming Guide 13.0, Technical Specifications
@@ -54,7 +55,15 @@ def check_launch(call: KernelCall, gpu: Gpu) -> None:
         raise EdgecompError(
             Code.INTERNAL, f"{call.kernel.symbol} has {items} work items in a group"
         )
-    most = _MOST_GROUPS.get(gpu.api, _MOST_ITEMS)
+    whole_grid = math.prod(launch.global_sizes)
+    if whole_grid > _MOST_ITEMS:
+        raise EdgecompError(
+            Code.OPERATOR_UNSUPPORTED,
+            f"a kernel ({call.kernel.symbol}) has {whole_grid} work items, a launch at most "
+            f"{_MOST_ITEMS}",
+            hint="build for smaller images or batches",
+        )
+    most = _MOST_GROUPS.get(gpu.api, (_MOST_ITEMS,) * 3)
     for axis, (whole, group) in enumerate(
         zip(launch.global_sizes, launch.local_sizes, strict=True)
     ):

@@ -36,7 +36,7 @@ namespace ec_emulator {
 struct place {
   unsigned x, y, z;
 };
-/* As tests/cuda_emulator/emulator.c reads it. */
+/* As emulator.h reads it. */
 struct kernel {
   const char *name;
   void (*call)(void **arguments);

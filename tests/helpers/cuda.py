@@ -144,12 +144,12 @@ def _run(library, kernel, call, arrays):
 
 @functools.cache
 def emulator_folder():
-    """The folder with libcuda.so.1, a driver without a device (``tests/cuda_emulator/emulator.c``)."""
+    """The folder with libcuda.so.1, a driver without a device (``tests/cuda_emulator/emulator.h``)."""
     root = HEADER.parents[2]
     folder = _folder() / "driver"
     folder.mkdir()
     command = ["cc", "-std=c11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden",
-               f"-I{root}/runtime/src", HEADER.with_name("emulator.c"), "-ldl",
+               f"-I{root}/runtime/src", *sorted(HEADER.parent.glob("*.c")), "-ldl",
                "-Wl,-soname,libcuda.so.1", "-o", folder / "libcuda.so.1"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,12 @@ from edgecomp.schedules.schedule import KernelCall
             "65536 groups of work items",
         ),
         ((2048, 1, 1), (2048, 1, 1), Code.INTERNAL, "2048 work items in a group"),
+        (
+            (1 << 20, 1 << 12, 1),
+            (64, 1, 1),
+            Code.OPERATOR_UNSUPPORTED,
+            "4294967296 work items, a launch at most 4294967295",
+        ),
     ],
 )
 def test_launches(sizes, group, code, said, tmp_path):

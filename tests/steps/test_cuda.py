@@ -1,6 +1,6 @@
 """Bundles for CUDA devices: built by nvcc, run on a driver without a device.
 
-The driver (``tests/cuda_emulator/emulator.c``) has the kernels' CUDA C compiled for this machine's
+The driver (``tests/cuda_emulator/emulator.h``) has the kernels' CUDA C compiled for this machine's
 processor; everything else is what a device would see. Nothing here needs one.
 """
 

@@ -156,4 +156,7 @@ def test_beside_a_gpu_the_processor_computes_them(precision, net, tmp_path):
     with session_of(bundle) as session:
         (found,) = session.run(feeds).values()
         assert len({call.device for call in session.calls}) == 2
+    # The report names what the processor has, and why.
+    said = str(bundle.report["facts"]["on_the_processor"])
+    assert ("16-bit integers are computed by the processor" in said) is ("a16" in precision)
     np.testing.assert_array_equal(found, wanted)

@@ -19,184 +19,60 @@ Where the tiles are too few to keep the device busy, several warps share one: ea
 step of K, and the sums of all are added through shared memory, always in the same order.
 """
 
-import dataclasses
 import math
 
 import numpy as np
 
-from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load, pointer_to
-from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.nest import unravel
-from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
+from edgecomp.schedules.cpu.product import collapse_depth
+from edgecomp.schedules.cuda.tensor_tile import (
+    COLUMNS,
+    INSTRUCTIONS,
+    ROWS,
+    SHARING,
+    WARP,
+    choose_warp_tile,
+    words_at_once,
+)
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.places import flat_target, gpu_of
-from edgecomp.schedules.gpu.product_kernel import DeviceProduct, device_product
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
-#: Rows and columns of one instruction.
-ROWS, COLUMNS = 16, 8
-_WARP = 32
-#: Threads of a warp that share a row of x, each with a word of both halves of K.
-_SHARING = 4
-#: Words that a thread may load at once, the most first.
-_WORDS = (4, 2, 1)
-#: Warps of a block, one below the other.
-_WARPS = 4
-#: Fragments of a warp: rows, columns. The larger, the less is loaded for each product.
-_TILES = ((2, 4), (1, 4), (1, 2), (1, 1))
 
-
-#: Warps that may share a tile, and the least steps of K that each then has.
-_SLICES = (1, 2, 4, 8)
-_LEAST_STEPS = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Instruction:
-    """A multiplication of tensor cores.
-
-    Attributes:
-        feature: of ``Gpu.features`` that a device needs for it.
-        function: in the prelude.
-        word: elements of x in 32 bits.
-        sums: type of the sums.
-    """
-
-    feature: str
-    function: str
-    word: int
-    sums: str
-
-    @property
-    def depth(self) -> int:
-        """Elements of K: two words of each of the threads that share a row."""
-        return 2 * _SHARING * self.word
-
-
-#: By the type that x has in memory.
-INSTRUCTIONS = {
-    "uint8": Instruction("int8_mma", "mma_u8", 4, "int32"),
-    "int8": Instruction("int8_mma", "mma_s8", 4, "int32"),
-    "float16": Instruction("fp16_mma", "mma_f16", 2, "float32"),
-    "bfloat16": Instruction("bf16_mma", "mma_bf16", 2, "float32"),
-    "float32": Instruction("tf32_mma", "mma_tf32", 1, "float32"),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class WarpTile:
-    """Fragments of one warp, and warps of a block.
-
-    Attributes:
-        down, across: fragments of a warp.
-        warps: one below the other.
-        slices: warps that share each tile; ``warps`` is 1 then.
-    """
-
-    down: int
-    across: int
-    warps: int
-    slices: int = 1
-
-    @property
-    def rows(self) -> int:
-        """Of a block."""
-        return self.down * ROWS * self.warps
-
-    @property
-    def columns(self) -> int:
-        """Of a block."""
-        return self.across * COLUMNS
-
-
-def choose_warp_tile(rows: int, columns: int, groups: int, steps: int, gpu: Gpu) -> WarpTile:
-    """The largest tile with which enough warps run, by as few to a tile as that takes.
-
-    Args:
-        rows: of the product.
-        columns: of a group.
-        groups: of columns.
-        steps: of K, that warps may share.
-        gpu: the device.
-    """
-    for down, across in _TILES:
-        for slices in _SLICES:
-            if slices > 1 and steps < slices * _LEAST_STEPS:
-                break
-            stacked = min(_WARPS, -(-rows // (ROWS * down))) if slices == 1 else 1
-            tile = WarpTile(down, across, stacked, slices)
-            blocks = -(-rows // tile.rows) * -(-columns // tile.columns) * groups
-            if blocks * stacked * slices * _WARP >= gpu.busy_items:
-                return tile
-    return tile
-
-
-def words_at_once(product: Product, word: int) -> int:
-    """Words of x that a thread can load at once, 0 where rows do not begin at words.
-
-    Args:
-        product: addresses.
-        word: elements of a word.
-    """
-    depth = collapse_depth(product.depth)
-    steps = [product.x_offset, product.x_group_stride if product.groups > 1 else 0]
-    steps += [row.x for row in product.rows if row.size != 1]
-    steps += [dimension.stride for dimension in depth[:-1]]
-    for words in _WORDS:
-        if not any(int(step) % (words * word) for step in steps):
-            return words
-    return 0
-
-
-class _TensorKernel:
+class _TensorKernel(DenseKernel):
     """One kernel in the making."""
 
-    def __init__(
-        self, product: Product, epilogue: Epilogue, target: Target, x_dtype: str
-    ) -> None:
-        self.product, self.epilogue, self.target = product, epilogue, target
-        self.instruction = INSTRUCTIONS[x_dtype]
-        self.rows, self.depth = collapse_rows(product.rows), collapse_depth(product.depth)
-        self.row_count = int(product.row_count)
+    def __init__(self, task: ProductTask) -> None:
+        super().__init__(task, collapse_depth(task.product.depth))
+        product, self.instruction = task.product, INSTRUCTIONS[task.x_dtype]
         self.words = words_at_once(product, self.instruction.word)
         #: Instructions of a step: a thread's words are two for each.
         self.parts = max(1, self.words // 2)
         self.step_elements = self.parts * self.instruction.depth
         self.steps = -(-self.depth[-1].size // self.step_elements)
         self.windows = math.prod(d.size for d in self.depth[:-1])
+        total = self.windows * self.steps
         self.tile = choose_warp_tile(
-            self.row_count,
-            product.columns,
-            product.groups,
-            self.windows * self.steps,
-            gpu_of(target),
+            self.row_count, product.columns, product.groups, total, gpu_of(self.target)
         )
         slices = self.tile.slices
         #: Steps of a warp, and of all of them: those behind the last multiply by zero.
-        self.rounds = -(-self.windows * self.steps // slices)
+        self.rounds = -(-total // slices)
         self.all_steps = self.rounds * slices
         self.blocks = -(-product.columns // self.tile.columns)
         self.padded_columns = self.blocks * self.tile.columns
         down = -(-self.row_count // self.tile.rows)
         self.builder = GridBuilder(
-            (self.blocks * product.groups, down, 1), (_WARP, self.tile.warps * slices, 1)
+            (self.blocks * product.groups, down, 1), (WARP, self.tile.warps * slices, 1)
         )
-        pointer = self.builder.pointer
-        constants = product.groups * self.padded_columns
-        self.x = pointer("x", x_dtype, product.x_elements)
-        words = constants * self.all_steps * self.step_elements // self.instruction.word
-        self.weights = pointer("weights", "int32", words)
-        self.bias = pointer("bias", self.instruction.sums, constants)
-        self.multiplier = self.residual = None
-        if epilogue.multiplier is not None:
-            self.multiplier = pointer("multiplier", "float32", constants)
-        if epilogue.residual_dtype:
-            self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
-        self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+        each = self.all_steps * self.step_elements // self.instruction.word
+        words = product.groups * self.padded_columns * each
+        self.declare_operands(self.instruction.sums, "int32", words)
         self.sums_dtype = f"{self.instruction.sums}x4"
         self.sums = self.builder.array(
             "sums", self.sums_dtype, self.tile.down * self.tile.across
@@ -205,27 +81,17 @@ class _TensorKernel:
     @property
     def _step_words(self) -> int:
         """Words of weights that a warp reads in a step."""
-        return self.tile.across * _WARP * 2 * self.parts
+        return self.tile.across * WARP * 2 * self.parts
 
     def emit(self) -> None:
         """All statements."""
         builder, product, tile = self.builder, self.product, self.tile
         lane = builder.item(0)
-        block: Expr = builder.group(0)
-        self.group: Expr = 0
-        if product.groups > 1:
-            self.group = builder.let("group", tirx.truncdiv(block, self.blocks))
-            block = builder.let("block", block - self.group * self.blocks)
-        self.quad = builder.let("quad", tirx.truncdiv(lane, _SHARING))
-        self.place = builder.let("place", lane - self.quad * _SHARING)
+        block = self.split_block(builder.group(0), self.blocks)
+        self.quad = builder.let("quad", tirx.truncdiv(lane, SHARING))
+        self.place = builder.let("place", lane - self.quad * SHARING)
         own = builder.let("own", self.place * 2)
-        self.column = builder.let("column", block * tile.columns + own)
-        constant_at: Expr = self.column
-        if product.groups > 1:
-            constant_at = builder.let(
-                "constant_at", self.group * self.padded_columns + self.column
-            )
-        self.constant_at = constant_at
+        self.begin_columns(block * tile.columns + own)
         x_ats = self._find_rows()
         self._start_sums()
         # [groups][blocks][steps][fragments][threads][words]
@@ -243,7 +109,7 @@ class _TensorKernel:
 
     def _find_rows(self) -> list[Expr]:
         """Places in x of this thread's rows; those in the output and the residual are kept."""
-        builder, product, tile = self.builder, self.product, self.tile
+        builder, tile = self.builder, self.tile
         warp: Expr = builder.group(1)
         if tile.slices == 1:
             warp = warp * tile.warps + builder.item(1)
@@ -252,26 +118,14 @@ class _TensorKernel:
         self.row_ats: list[tuple[Expr, Expr]] = []
         x_ats: list[Expr] = []
         own = max(1, self.words) * self.instruction.word
+        shifts = {"x": self.place * own, "output": self.column, "residual": self.column}
         for part in range(2 * tile.down):
             number = builder.let("row", first + part * (ROWS // 2))
             inside = builder.let(
                 "inside", tirx.Min(number, tirx.const(self.row_count - 1, "int32"))
             )
             indices = unravel(builder, inside, [int(d.size) for d in self.rows])
-            ats: list[Expr] = []
-            for tensor, offset in (
-                ("x", product.x_offset),
-                ("output", product.output_offset),
-                ("residual", product.residual_offset),
-            ):
-                at: Expr = offset
-                for dimension, index in zip(self.rows, indices, strict=True):
-                    at = index * getattr(dimension, tensor) + at
-                if product.groups > 1:
-                    step = product.x_group_stride if tensor == "x" else product.columns
-                    at = at + self.group * step
-                at = at + (self.place * own if tensor == "x" else self.column)
-                ats.append(builder.let(f"{tensor}_at", at))
+            ats = self.places_of(indices, shifts)
             self.row_numbers.append(number)
             self.row_ats.append((ats[1], ats[2]))
             x_ats.append(ats[0])
@@ -371,7 +225,7 @@ class _TensorKernel:
                 )
                 fragments.append(builder.let("a", packed, "int32x4"))
         for n in range(tile.across):
-            at = weight_at + n * (_WARP * 2 * parts)
+            at = weight_at + n * (WARP * 2 * parts)
             loaded = builder.let(
                 "w", load_vector(self.weights, at, 2 * parts), f"int32x{2 * parts}"
             )
@@ -422,18 +276,18 @@ class _TensorKernel:
         tiles = tile.down * tile.across
         lane, own = builder.item(0), builder.item(1)
         shared = builder.shared_array(
-            "shared", self.sums_dtype, (tile.slices - 1) * tiles * _WARP
+            "shared", self.sums_dtype, (tile.slices - 1) * tiles * WARP
         )
         with builder.condition(own > 0):
             for index in range(tiles):
-                at = (own - 1) * (tiles * _WARP) + index * _WARP + lane
+                at = (own - 1) * (tiles * WARP) + index * WARP + lane
                 builder.store(shared, at, load(self.sums, tirx.const(index, "int32")))
         builder.barrier()
         with builder.condition(own < 1):
             for index in range(tiles):
                 place = tirx.const(index, "int32")
                 for other in range(tile.slices - 1):
-                    at = lane + (other * tiles + index) * _WARP
+                    at = lane + (other * tiles + index) * WARP
                     both = load(self.sums, place) + load(shared, at)
                     builder.store(self.sums, place, both)
 
@@ -477,40 +331,24 @@ class _TensorKernel:
                 builder.store(self.y, at + 1, tirx.Shuffle([result], [1]))
 
 
-def emit_tensor_product(
-    name: str,
-    product: Product,
-    epilogue: Epilogue,
-    target: Target,
-    x_dtype: str,
-    weight: Array,
-    bias: Array,
-) -> DeviceProduct:
-    """The kernel of a product; arguments as ``product_kernel.emit_product``."""
-    made = _TensorKernel(product, epilogue, target, x_dtype)
+def emit_tensor_product(task: ProductTask) -> DeviceProduct:
+    """The kernel of a product."""
+    made = _TensorKernel(task)
     made.emit()
-    packed = _packed(weight, made, product.groups)
-    return device_product(
-        made.builder,
-        f"tensor_{name}",
-        product,
-        epilogue,
-        packed,
-        bias,
-        made.padded_columns,
-    )
+    return made.finished(f"tensor_{task.name}", _packed(made))
 
 
-def _packed(weight: Array, made: _TensorKernel, groups: int) -> Array:
+def _packed(made: _TensorKernel) -> Array:
     """Words as threads read them: [groups, blocks, steps, fragments, threads, words]."""
     tile, run, word = made.tile, made.depth[-1].size, made.instruction.word
-    kept = _in_words(weight, word).reshape(groups, -1, made.windows, run)
+    groups = made.product.groups
+    kept = _in_words(made.task.weight, word).reshape(groups, -1, made.windows, run)
     spare = made.padded_columns - kept.shape[1], made.steps * made.step_elements - run
     padded = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
     steps = made.windows * made.steps
     # A thread has the column t / 4, and t % 4 says which elements: neighbouring words, or the
     # same word of both halves of K.
-    inner = (_SHARING, 2 * made.parts) if made.words > 1 else (2, _SHARING)
+    inner = (SHARING, 2 * made.parts) if made.words > 1 else (2, SHARING)
     split = padded.reshape(groups, made.blocks, tile.across, COLUMNS, steps, *inner, word)
     if made.words == 1:
         split = split.swapaxes(5, 6)

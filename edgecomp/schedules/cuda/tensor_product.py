@@ -6,21 +6,18 @@ Floats of 16 bits where values are stored so, and, where the build allows tf32, 
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
-from edgecomp.schedules.cpu import convolution as cpu_convolution
-from edgecomp.schedules.cpu import matrix_multiply as cpu_matrix_multiply
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cpu.product import Product, collapse_depth
-from edgecomp.schedules.cuda.tensor_kernel import (
+from edgecomp.schedules.cuda.tensor_kernel import emit_tensor_product
+from edgecomp.schedules.cuda.tensor_tile import (
     COLUMNS,
     INSTRUCTIONS,
     Instruction,
-    emit_tensor_product,
     words_at_once,
 )
-from edgecomp.schedules.gpu import convolution, matrix_multiply
-from edgecomp.schedules.gpu.dense import emit_dense
 from edgecomp.schedules.gpu.halves import HALVES
 from edgecomp.schedules.gpu.places import gpu_of
+from edgecomp.schedules.gpu.products import emit_by, product_of, refusal
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "tensor_product"
@@ -31,13 +28,7 @@ _LEAST_RUN = 8
 
 def match(operation: Operation, target: Target) -> str:
     """Claim what the GPU's schedules of the same kinds claim, where x lies in whole words."""
-    kind = operation.kind
-    if isinstance(kind, Convolution):
-        reason = convolution.match(operation, target)
-    elif isinstance(kind, MatrixMultiply):
-        reason = matrix_multiply.match(operation, target)
-    else:
-        return "neither a convolution nor a product with a constant"
+    reason = refusal(operation, target)
     if reason:
         return reason
     x, weight = operation.inputs[0].stored, operation.inputs[1].dtype
@@ -51,13 +42,7 @@ def match(operation: Operation, target: Target) -> str:
         return "float32, and tf32 is not allowed"
     if instruction.feature not in gpu_of(target).features:
         return f"the device has no {instruction.feature}"
-    return _refuse_shape(_product_of(operation), instruction) or _refuse_weight(operation)
-
-
-def _product_of(operation: Operation) -> Product:
-    if isinstance(operation.kind, Convolution):
-        return cpu_convolution.product(operation)
-    return cpu_matrix_multiply.product_of(operation)[0]
+    return _refuse_shape(product_of(operation), instruction) or _refuse_weight(operation)
 
 
 def _refuse_shape(product: Product, instruction: Instruction) -> str:
@@ -82,12 +67,4 @@ def _refuse_weight(operation: Operation) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
-    kind = operation.kind
-    if isinstance(kind, Convolution):
-        name, weight = "convolution", cpu_convolution.channels_last(operation)
-        product = cpu_convolution.product(operation)
-    else:
-        assert isinstance(kind, MatrixMultiply)
-        name = "matrix_multiply"
-        product, weight = cpu_matrix_multiply.product_of(operation)
-    return [emit_dense(name, kind, product, operation, target, weight, emit_tensor_product)]
+    return emit_by(emit_tensor_product, operation, target)

@@ -10,8 +10,9 @@ from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.dense import Dense, epilogue_of, residual_of
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.product import Product
+from edgecomp.schedules.gpu.dense_kernel import DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.halves import HALVES
-from edgecomp.schedules.gpu.product_kernel import DeviceProduct, emit_product
+from edgecomp.schedules.gpu.product_kernel import emit_product
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 
@@ -40,7 +41,7 @@ def emit_dense(
     operation: Operation,
     target: Target,
     weight: Array,
-    make: Callable[..., DeviceProduct] = emit_product,
+    make: Callable[[ProductTask], DeviceProduct] = emit_product,
 ) -> KernelCall:
     """The call of a claimed operation.
 
@@ -62,7 +63,7 @@ def emit_dense(
     epilogue = in_memory(
         epilogue_of(kind, operation.output, residual), operation.output, residual
     )
-    made = make(name, product, epilogue, target, x.stored, weight, bias)
+    made = make(ProductTask(name, product, epilogue, target, x.stored, weight, bias))
     label = operation.inputs[1].name
     arguments: list[Value | Constant] = [
         x,

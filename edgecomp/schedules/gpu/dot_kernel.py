@@ -10,18 +10,12 @@ multiple of four x is read on behind it and multiplied by weights of zero: integ
 
 import numpy as np
 
-from edgecomp.device.target import Target
-from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load, reinterpret
-from edgecomp.schedules.cpu.epilogue import Epilogue
-from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_depth
+from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
+from edgecomp.schedules.gpu.dense_kernel import DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES
-from edgecomp.schedules.gpu.product_kernel import (
-    DeviceProduct,
-    ProductKernel,
-    device_product,
-)
+from edgecomp.schedules.gpu.product_kernel import ProductKernel
 from edgecomp.schedules.gpu.vectors import load_vector
 
 #: Elements of a word.
@@ -32,16 +26,11 @@ _INTS = f"int32x{LANES}"
 class _DotKernel(ProductKernel):
     """One kernel in the making; the innermost dimension of K counts words."""
 
-    def __init__(
-        self, product: Product, epilogue: Epilogue, target: Target, x_dtype: str
-    ) -> None:
-        super().__init__(product, epilogue, target, x_dtype, "int32")
-        self.multiply = "dot4_u8" if x_dtype == "uint8" else "dot4_s8"
-
-    @staticmethod
-    def _depth_of(product: Product) -> tuple[RunDimension, ...]:
-        *outer, run = collapse_depth(product.depth)
-        return (*outer, RunDimension(-(-run.size // WORD), WORD))
+    def __init__(self, task: ProductTask) -> None:
+        *outer, run = collapse_depth(task.product.depth)
+        words = RunDimension(-(-run.size // WORD), WORD)
+        super().__init__(task, (*outer, words), "int32")
+        self.multiply = "dot4_u8" if task.x_dtype == "uint8" else "dot4_s8"
 
     def _accumulate_run(self, x_at: Expr, weight_at: Expr) -> None:
         builder, words = self.builder, self.depth[-1].size
@@ -72,23 +61,15 @@ class _DotKernel(ProductKernel):
                 builder.store(self.sums, index, total)
 
 
-def emit_dot_product(
-    name: str,
-    product: Product,
-    epilogue: Epilogue,
-    target: Target,
-    x_dtype: str,
-    weight: Array,
-    bias: Array,
-) -> DeviceProduct:
-    """The kernel of a product of 8-bit integers; arguments as ``product_kernel.emit_product``."""
-    made = _DotKernel(product, epilogue, target, x_dtype)
+def emit_dot_product(task: ProductTask) -> DeviceProduct:
+    """The kernel of a product of 8-bit integers."""
+    made = _DotKernel(task)
     made.emit()
-    groups, columns, padded = product.groups, product.columns, made.padded_columns
-    run, words = collapse_depth(product.depth)[-1].size, made.depth[-1].size
-    kept = weight.reshape(groups, columns, -1, run)
+    groups, columns, padded = task.product.groups, task.product.columns, made.padded_columns
+    run, words = collapse_depth(task.product.depth)[-1].size, made.depth[-1].size
+    kept = task.weight.reshape(groups, columns, -1, run)
     spare = padded - columns, words * WORD - run
     whole = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
     ordered = whole.reshape(groups, padded, -1, WORD).transpose(0, 2, 1, 3)
     packed = np.ascontiguousarray(ordered).reshape(-1).view(np.int32)
-    return device_product(made.builder, f"dot_{name}", product, epilogue, packed, bias, padded)
+    return made.finished(f"dot_{task.name}", packed)

@@ -77,10 +77,12 @@ class _Named:
 
     def match(self, operation: Operation, target: Target) -> str:
         """As the schedule's, but for arithmetic of 16-bit integers."""
+        reason = self.schedule.match(operation, target)
         values = (*operation.inputs[:1], *operation.outputs)
-        if isinstance(operation.kind, _OF_BYTES) and any(v.dtype == "int16" for v in values):
+        is_wide = any(value.dtype == "int16" for value in values)
+        if not reason and is_wide and isinstance(operation.kind, _OF_BYTES):
             return "16-bit integers are computed by the processor"
-        return self.schedule.match(operation, target)
+        return reason
 
     def emit(self, operation: Operation, target: Target) -> list[KernelCall]:
         """As the schedule's."""

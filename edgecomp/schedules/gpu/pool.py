@@ -4,8 +4,9 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Pool
+from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, constant, load, splat
+from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu import pool as cpu
 from edgecomp.schedules.cpu.epilogue import requantize
 from edgecomp.schedules.cpu.nest import unravel
@@ -41,7 +42,6 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         divisor = builder.pointer("divisors", "float32", divisors.size)
     y = builder.pointer("y", output.stored, output.view.elements)
     view, out = x_value.view, output.view
-    sum_dtype = typed(_sum_dtype(kind, x_value.dtype), lanes)
     with builder.each(count) as at:
         image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
         channel = builder.let("channel", block * lanes)
@@ -51,39 +51,12 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             + (column * kind.strides[1] - kind.pads[1]) * view.strides[3]
         )
         x_at = builder.let("x_at", first + view.offset + channel)
-        total = builder.array("total", sum_dtype, 1)
-        zero = tirx.const(0, "int32")
-        builder.store(
-            total,
-            zero,
-            constant(_start(kind, x_value.dtype), _sum_dtype(kind, x_value.dtype), lanes),
-        )
-        with (
-            builder.loop("i", 0, kind.window[0]) as i,
-            builder.loop("j", 0, kind.window[1]) as j,
-        ):
-            place = (
-                x_at
-                + i * (kind.dilations[0] * view.strides[2])
-                + j * (kind.dilations[1] * view.strides[3])
-            )
-            value = tirx.Cast(sum_dtype, load_vector(x, place, lanes))
-            so_far = load(total, zero)
-            joined = tirx.max(so_far, value) if kind.maximum else so_far + value
-            builder.store(total, zero, joined)
-        result: Expr = load(total, zero)
+        result = _walked(builder, kind, x_value, x, x_at, lanes)
         if averages:
             index = row * width + column
             result = result / splat(load(divisor, index), lanes)
         elif not kind.maximum:
-            assert kind.requantize is not None
-            elements = kind.window[0] * kind.window[1]
-            centred = result - constant(elements * kind.zero_x, "int32", lanes)
-            scale = float(np.float32(kind.requantize.multiplier.reshape(-1)[0]))
-            multiplier = constant(scale, "float32", lanes)
-            result = requantize(
-                flat_target(target), centred, multiplier, kind.requantize, lanes
-            )
+            result = _requantized(kind, result, target, lanes)
         to = (
             image * out.strides[0]
             + row * out.strides[2]
@@ -95,6 +68,49 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         )
     kernel = builder.finish(NAME)
     return [KernelCall(kernel, (x_value, *table, output), 1, launch=builder.launch)]
+
+
+def _walked(
+    builder: GridBuilder, kind: Pool, x_value: Value, x: Buffer, x_at: Expr, lanes: int
+) -> Expr:
+    """Maximum or sum of a window.
+
+    Args:
+        builder: of the kernel.
+        kind: of the operation.
+        x_value: its input.
+        x: where that lies.
+        x_at: place of the window's first element.
+        lanes: channels side by side.
+    """
+    view, element = x_value.view, _sum_dtype(kind, x_value.dtype)
+    dtype, zero = typed(element, lanes), tirx.const(0, "int32")
+    total = builder.array("total", dtype, 1)
+    builder.store(total, zero, constant(_start(kind, x_value.dtype), element, lanes))
+    with (
+        builder.loop("i", 0, kind.window[0]) as i,
+        builder.loop("j", 0, kind.window[1]) as j,
+    ):
+        place = (
+            x_at
+            + i * (kind.dilations[0] * view.strides[2])
+            + j * (kind.dilations[1] * view.strides[3])
+        )
+        value = tirx.Cast(dtype, load_vector(x, place, lanes))
+        so_far = load(total, zero)
+        joined = tirx.max(so_far, value) if kind.maximum else so_far + value
+        builder.store(total, zero, joined)
+    return load(total, zero)
+
+
+def _requantized(kind: Pool, total: Expr, target: Target, lanes: int) -> Expr:
+    """The quantized average of integers."""
+    assert kind.requantize is not None
+    elements = kind.window[0] * kind.window[1]
+    centred = total - constant(elements * kind.zero_x, "int32", lanes)
+    scale = float(np.float32(kind.requantize.multiplier.reshape(-1)[0]))
+    multiplier = constant(scale, "float32", lanes)
+    return requantize(flat_target(target), centred, multiplier, kind.requantize, lanes)
 
 
 def _sum_dtype(kind: Pool, dtype: str) -> str:

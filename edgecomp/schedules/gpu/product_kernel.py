@@ -10,21 +10,17 @@ compute is the same.
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from edgecomp.device.target import Target
-from edgecomp.plan.plan import Launch
-from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, Kernel, constant, load, splat
-from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu.nest import unravel
-from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_depth, collapse_rows
+from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
+from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
@@ -35,127 +31,62 @@ from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector
 HALF_RUN = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class DeviceProduct:
-    """A kernel with its constants.
-
-    Attributes:
-        weights: [groups, K, padded columns], flat.
-        bias: [groups, padded columns], flat.
-        multiplier: float32, as the bias; None where sums are not scaled.
-    """
-
-    kernel: Kernel
-    launch: Launch
-    weights: Array
-    bias: Array
-    multiplier: Array | None
-
-
-class ProductKernel:
+class ProductKernel(DenseKernel):
     """One kernel in the making."""
 
     def __init__(
-        self,
-        product: Product,
-        epilogue: Epilogue,
-        target: Target,
-        x_dtype: str,
-        weight_dtype: str,
+        self, task: ProductTask, depth: tuple[RunDimension, ...], weight_dtype: str
     ) -> None:
-        self.product, self.epilogue, self.target = product, epilogue, target
-        self.rows, self.depth = collapse_rows(product.rows), self._depth_of(product)
+        super().__init__(task, depth)
+        product, gpu = self.product, gpu_of(self.target)
         self.inner = self.rows[-1]
-        outer_rows = int(product.row_count) // int(self.inner.size)
-        gpu = gpu_of(target)
+        outer_rows = self.row_count // int(self.inner.size)
         self.tile = choose_tile(
             int(self.inner.size), outer_rows, product.columns, product.groups, gpu
         )
         self.row_tiles = -(-int(self.inner.size) // self.tile.rows)
         self.blocks = -(-product.columns // self.tile.columns)
         self.padded_columns = self.blocks * self.tile.columns
-        self.depth_elements = int(np.prod([d.size for d in self.depth]))
         across, down = self.blocks * product.groups, outer_rows * self.row_tiles
         items = group_shape(across, gpu)
         groups = (-(-across // items[0]), -(-down // items[1]), 1)
         self.limits = across, down
-        self.is_float = "float" in x_dtype
+        self.is_float = "float" in task.x_dtype
         self.sum_dtype = "float32" if self.is_float else "int32"
         #: Whether a few products at a time are summed up in float16.
-        self.is_half = "fp16" in gpu.features and x_dtype == weight_dtype == "float16"
+        self.is_half = "fp16" in gpu.features and task.x_dtype == weight_dtype == "float16"
         self.term_dtype = "float16" if self.is_half else self.sum_dtype
         self.builder = GridBuilder(groups, items)
-        pointer = self.builder.pointer
-        constants = product.groups * self.padded_columns
-        self.x = pointer("x", x_dtype, product.x_elements)
-        self.weights = pointer("weights", weight_dtype, constants * self.depth_elements)
-        self.bias = pointer("bias", self.sum_dtype, constants)
-        self.multiplier = self.residual = None
-        if epilogue.multiplier is not None:
-            self.multiplier = pointer("multiplier", "float32", constants)
-        if epilogue.residual_dtype:
-            self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
-        self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+        self.declare_operands(self.sum_dtype, weight_dtype)
         self.sums: Buffer = None
         self.terms: Buffer = None
-        self.column: Expr = None
-        self.constant_at: Expr = None
-
-    @staticmethod
-    def _depth_of(product: Product) -> tuple[RunDimension, ...]:
-        """Dimensions of K in the weights; the last one is the run of neighbouring elements."""
-        return collapse_depth(product.depth)
 
     def emit(self) -> None:
         """All statements."""
         builder, (across, down) = self.builder, self.limits
         block, line = builder.place(0), builder.place(1)
         with builder.condition(tirx.And(block < across, line < down)):
-            group: Expr = 0
-            if self.product.groups > 1:
-                group = builder.let("group", tirx.truncdiv(block, self.blocks))
-                block = builder.let("block", block - group * self.blocks)
-            self.column = builder.let("column", block * self.tile.columns)
-            self.constant_at = self.column
-            if self.product.groups > 1:
-                self.constant_at = builder.let(
-                    "constant_at", group * self.padded_columns + self.column
-                )
-            x_at, y_at, z_at = self._starts(line, group)
+            block = self.split_block(block, self.blocks)
+            self.begin_columns(block * self.tile.columns)
+            x_at, y_at, z_at = self._starts(line)
             self._start_sums()
             weight_at: Expr = self.column
             if self.product.groups > 1:
                 step = self.depth_elements * self.padded_columns
-                weight_at = builder.let("weight_at", group * step + self.column)
+                weight_at = builder.let("weight_at", self.group * step + self.column)
             self._accumulate(0, x_at, weight_at)
             self._finish(y_at, z_at)
 
-    def _starts(self, line: Expr, group: Expr) -> tuple[Expr, Expr, Expr]:
+    def _starts(self, line: Expr) -> list[Expr]:
         """Places of the tile's first row in x, the output and the residual."""
-        builder, product, tile = self.builder, self.product, self.tile
+        builder, tile = self.builder, self.tile
         sizes = [int(dimension.size) for dimension in self.rows[:-1]] + [self.row_tiles]
         indices = unravel(builder, line, sizes)
         first = indices[-1] * tile.rows
         if int(self.inner.size) % tile.rows:
             first = tirx.Min(first, tirx.const(int(self.inner.size) - tile.rows, "int32"))
         indices[-1] = builder.let("first", first)
-        places: list[Expr] = []
-        for tensor, offset in (
-            ("x", product.x_offset),
-            ("output", product.output_offset),
-            ("residual", product.residual_offset),
-        ):
-            at: Expr = offset
-            for dimension, index in zip(self.rows, indices, strict=True):
-                at = index * getattr(dimension, tensor) + at
-            if self.product.groups > 1:
-                at = at + group * (
-                    product.x_group_stride if tensor == "x" else product.columns
-                )
-            if tensor != "x":
-                at = at + self.column
-            places.append(builder.let(f"{tensor}_at", at))
-        return places[0], places[1], places[2]
+        return self.places_of(indices, {"output": self.column, "residual": self.column})
 
     def _start_sums(self) -> None:
         builder, tile = self.builder, self.tile
@@ -318,68 +249,9 @@ class ProductKernel:
             store_columns(builder, self.y, at, value, self.column + shift, columns)
 
 
-def emit_product(
-    name: str,
-    product: Product,
-    epilogue: Epilogue,
-    target: Target,
-    x_dtype: str,
-    weight: Array,
-    bias: Array,
-) -> DeviceProduct:
-    """The kernel of a product.
-
-    Args:
-        name: of the kind.
-        product: addresses, all static.
-        epilogue: from sums to results.
-        target: the device.
-        x_dtype: in memory: a float, or 8 bits.
-        weight: [output channels, K], K in the order of ``product.depth``.
-        bias: [output channels].
-    """
-    made = ProductKernel(product, epilogue, target, x_dtype, weight.dtype.name)
+def emit_product(task: ProductTask) -> DeviceProduct:
+    """The kernel of a product."""
+    depth = collapse_depth(task.product.depth)
+    made = ProductKernel(task, depth, task.weight.dtype.name)
     made.emit()
-    groups, columns, padded = product.groups, product.columns, made.padded_columns
-    packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)
-    packed = np.pad(packed, ((0, 0), (0, 0), (0, padded - columns)))
-    flat = stored_floats(np.ascontiguousarray(packed).reshape(-1))
-    return device_product(made.builder, name, product, epilogue, flat, bias, padded)
-
-
-def device_product(
-    builder: GridBuilder,
-    name: str,
-    product: Product,
-    epilogue: Epilogue,
-    packed: Array,
-    bias: Array,
-    padded_columns: int,
-) -> DeviceProduct:
-    """The kernel of a builder with its constants.
-
-    Args:
-        builder: has all statements.
-        name: of the kernel.
-        product: of which it is.
-        epilogue: gives the multiplier.
-        packed: weights as the kernel reads them.
-        bias: [output channels].
-        padded_columns: of a group; constants get zeros behind the last column.
-    """
-    groups, columns = product.groups, product.columns
-
-    def spread(values: Array) -> Array:
-        """One for each padded column."""
-        every = np.broadcast_to(values.reshape(-1), (groups * columns,))
-        rows = every.reshape(groups, columns)
-        return np.pad(rows, ((0, 0), (0, padded_columns - columns))).reshape(-1)
-
-    multiplier = epilogue.multiplier
-    return DeviceProduct(
-        builder.finish(name),
-        builder.launch,
-        packed,
-        spread(bias),
-        None if multiplier is None else spread(multiplier.astype(np.float32)),
-    )
+    return made.finished(task.name, stored_floats(made.columns_last()))

@@ -9,7 +9,7 @@ from edgecomp.schedules.cpu import matrix_multiply as cpu_matrix_multiply
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.gpu import convolution, matrix_multiply
 from edgecomp.schedules.gpu.dense import emit_dense
-from edgecomp.schedules.gpu.product_kernel import DeviceProduct
+from edgecomp.schedules.gpu.dense_kernel import DeviceProduct, ProductTask
 from edgecomp.schedules.schedule import KernelCall
 
 
@@ -30,9 +30,9 @@ def product_of(operation: Operation) -> Product:
 
 
 def emit_by(
-    make: Callable[..., DeviceProduct], operation: Operation, target: Target
+    make: Callable[[ProductTask], DeviceProduct], operation: Operation, target: Target
 ) -> list[KernelCall]:
-    """One kernel, as ``make`` emits it (arguments as ``product_kernel.emit_product``)."""
+    """One kernel, as ``make`` emits it."""
     kind = operation.kind
     if isinstance(kind, Convolution):
         name, weight = "convolution", cpu_convolution.channels_last(operation)

@@ -13,17 +13,15 @@ import dataclasses
 
 import numpy as np
 
-from edgecomp.device.target import Gpu, Target
-from edgecomp.plan.values import Array
+from edgecomp.device.target import Gpu
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load, splat
-from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.nest import unravel
-from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
+from edgecomp.schedules.cpu.product import Product, collapse_depth
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
+from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
-from edgecomp.schedules.gpu.product_kernel import DeviceProduct, device_product
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
 _FLOATS = f"float32x{LANES}"
@@ -106,33 +104,19 @@ def tile_for(product: Product, gpu: Gpu) -> SharedTile | None:
     return None
 
 
-class _SharedKernel:
+class _SharedKernel(DenseKernel):
     """One kernel in the making."""
 
-    def __init__(
-        self, product: Product, epilogue: Epilogue, target: Target, tile: SharedTile
-    ) -> None:
-        self.product, self.epilogue, self.target, self.tile = product, epilogue, target, tile
-        self.rows, self.depth = collapse_rows(product.rows), collapse_depth(product.depth)
-        self.row_count = int(product.row_count)
-        self.blocks = -(-product.columns // tile.columns)
+    def __init__(self, task: ProductTask, tile: SharedTile) -> None:
+        super().__init__(task, collapse_depth(task.product.depth))
+        self.tile = tile
+        self.blocks = -(-self.product.columns // tile.columns)
         self.padded_columns = self.blocks * tile.columns
-        self.depth_elements = int(np.prod([d.size for d in self.depth]))
         down = -(-self.row_count // tile.rows)
         self.builder = GridBuilder(
-            (self.blocks * product.groups, down, 1), (tile.across, _DOWN, 1)
+            (self.blocks * self.product.groups, down, 1), (tile.across, _DOWN, 1)
         )
-        pointer = self.builder.pointer
-        constants = product.groups * self.padded_columns
-        self.x = pointer("x", "float32", product.x_elements)
-        self.weights = pointer("weights", "float32", constants * self.depth_elements)
-        self.bias = pointer("bias", "float32", constants)
-        self.multiplier = self.residual = None
-        if epilogue.multiplier is not None:
-            self.multiplier = pointer("multiplier", "float32", constants)
-        if epilogue.residual_dtype:
-            self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
-        self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+        self.declare_operands("float32", "float32")
         self.xs_stride = tile.rows + _PADDING
         self.xs = self.builder.shared_array("xs", "float32", tile.depth * self.xs_stride)
         self.ws = self.builder.shared_array("ws", "float32", tile.depth * tile.columns)
@@ -140,21 +124,13 @@ class _SharedKernel:
     def emit(self) -> None:
         """All statements."""
         builder, product, tile = self.builder, self.product, self.tile
-        block: Expr = builder.group(0)
-        self.group: Expr = 0
-        if product.groups > 1:
-            self.group = builder.let("group", tirx.truncdiv(block, self.blocks))
-            block = builder.let("block", block - self.group * self.blocks)
+        block = self.split_block(builder.group(0), self.blocks)
         first_column = builder.let("first_column", block * tile.columns)
         beside, below = builder.item(0), builder.item(1)
         self.own = builder.let("own", below * tile.across + beside)
         self.beside_at = builder.let("beside_at", beside * (_VECTORS * LANES))
         self.below_at = builder.let("below_at", below * tile.item_rows)
-        self.column = builder.let("column", first_column + self.beside_at)
-        constant_at: Expr = self.column
-        if product.groups > 1:
-            constant_at = self.group * self.padded_columns + self.column
-        self.constant_at = builder.let("constant_at", constant_at)
+        self.begin_columns(first_column + self.beside_at)
         first = builder.group(1) * tile.rows
         if self.row_count % tile.rows:
             first = tirx.Min(first, tirx.const(self.row_count - tile.rows, "int32"))
@@ -185,19 +161,9 @@ class _SharedKernel:
 
     def _places(self, row: Expr, tensors: tuple[str, ...]) -> list[Expr]:
         """Places of a row's first element in tensors."""
-        builder, product = self.builder, self.product
-        number = builder.let("number", row)
-        indices = unravel(builder, number, [int(d.size) for d in self.rows])
-        places = []
-        for tensor in tensors:
-            at: Expr = getattr(product, f"{tensor}_offset")
-            for dimension, index in zip(self.rows, indices, strict=True):
-                at = index * getattr(dimension, tensor) + at
-            if product.groups > 1:
-                step = product.x_group_stride if tensor == "x" else product.columns
-                at = at + self.group * step
-            places.append(builder.let(f"{tensor}_at", at))
-        return places
+        number = self.builder.let("number", row)
+        indices = unravel(self.builder, number, [int(d.size) for d in self.rows])
+        return self.places_of(indices, {}, tensors)
 
     def _start_sums(self) -> None:
         builder, tile = self.builder, self.tile
@@ -296,25 +262,11 @@ class _SharedKernel:
         store_columns(builder, self.y, places[0] + column, value, column, self.product.columns)
 
 
-def emit_shared_product(
-    name: str,
-    product: Product,
-    epilogue: Epilogue,
-    target: Target,
-    x_dtype: str,
-    weight: Array,
-    bias: Array,
-) -> DeviceProduct:
-    """The kernel of a float32 product; arguments as ``product_kernel.emit_product``."""
-    assert x_dtype == "float32"
-    tile = tile_for(product, gpu_of(target))
+def emit_shared_product(task: ProductTask) -> DeviceProduct:
+    """The kernel of a float32 product."""
+    assert task.x_dtype == "float32"
+    tile = tile_for(task.product, gpu_of(task.target))
     assert tile is not None
-    made = _SharedKernel(product, epilogue, target, tile)
+    made = _SharedKernel(task, tile)
     made.emit()
-    groups, columns, padded = product.groups, product.columns, made.padded_columns
-    packed = weight.reshape(groups, columns, -1).transpose(0, 2, 1)
-    packed = np.pad(packed, ((0, 0), (0, 0), (0, padded - columns)))
-    flat = np.ascontiguousarray(packed).reshape(-1)
-    return device_product(
-        made.builder, f"shared_{name}", product, epilogue, flat, bias, padded
-    )
+    return made.finished(f"shared_{task.name}", made.columns_last())

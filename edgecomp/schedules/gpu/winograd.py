@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu import convolution as implicit
 from edgecomp.schedules.cpu import winograd as cpu
 from edgecomp.schedules.cpu.epilogue import float_epilogue
@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension
 from edgecomp.schedules.cpu.winograd_matrices import transform_weights, winograd
 from edgecomp.schedules.cpu.winograd_tiles import image_tiles
 from edgecomp.schedules.gpu import convolution
+from edgecomp.schedules.gpu.dense_kernel import DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.product_kernel import emit_product
 from edgecomp.schedules.gpu.shared_kernel import choose_shared_tile, emit_shared_product
@@ -60,28 +61,9 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> list[Kernel
     places, channels, columns = matrices.inputs**2, x.shape[1], y.shape[1]
     transformed = Value(f"{y.name}.tiles", (places, tiles.count, channels), "float32")
     sums = Value(f"{y.name}.sums", (tiles.count, places, columns), "float32")
-    product = Product(
-        rows=(RowDimension(tiles.count, channels, places * columns),),
-        depth=(RunDimension(channels, 1),),
-        columns=columns,
-        groups=places,
-        x_group_stride=tiles.count * channels,
-        x_elements=transformed.elements,
-        output_elements=sums.elements,
-    )
     # [places, C, M] to a row for each column of each group.
     weights = transform_weights(weight.constant, matrices).transpose(0, 2, 1)
-    tile = choose_shared_tile(product, gpu_of(target))
-    make = emit_product if tile is None else emit_shared_product
-    made = make(
-        "winograd_products",
-        product,
-        float_epilogue(None, None),
-        target,
-        "float32",
-        weights.reshape(-1, channels),
-        np.zeros(places * columns, np.float32),
-    )
+    made = _products(transformed, sums, weights.reshape(-1, channels), target)
     into, launch_into = emit_tiles(x.view, kind.pads[:2], matrices, tiles, target)
     out, launch_out = emit_outputs(
         y.view,
@@ -113,3 +95,37 @@ def emit_with(operation: Operation, target: Target, outputs: int) -> list[Kernel
         ),
         KernelCall(out, (*last, y), 1, launch=launch_out),
     ]
+
+
+def _products(tiles: Value, sums: Value, weights: Array, target: Target) -> DeviceProduct:
+    """A product of matrices for each place of the tiles.
+
+    Args:
+        tiles: [places, tiles, channels].
+        sums: [tiles, places, columns].
+        weights: [places * columns, channels].
+        target: the device.
+    """
+    (places, count, channels), columns = tiles.shape, sums.shape[2]
+    product = Product(
+        rows=(RowDimension(count, channels, places * columns),),
+        depth=(RunDimension(channels, 1),),
+        columns=columns,
+        groups=places,
+        x_group_stride=count * channels,
+        x_elements=tiles.elements,
+        output_elements=sums.elements,
+    )
+    tile = choose_shared_tile(product, gpu_of(target))
+    make = emit_product if tile is None else emit_shared_product
+    return make(
+        ProductTask(
+            "winograd_products",
+            product,
+            float_epilogue(None, None),
+            target,
+            "float32",
+            weights,
+            np.zeros(places * columns, np.float32),
+        )
+    )

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from edgecomp.schedules.builder import Kernel
+from edgecomp.schedules.shader.words import ShaderWords
 from edgecomp.schedules.text.c_like import CWriter
-from edgecomp.schedules.text.language import NoTextError, Text
+from edgecomp.schedules.text.language import Text
 from edgecomp.schedules.text.writer import written
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
@@ -79,7 +80,7 @@ def stored_parameters(kernel: Kernel) -> tuple[bool, ...]:
     return tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
 
 
-class _MetalWriter(CWriter):
+class _MetalWriter(ShaderWords, CWriter):
     """One kernel on its way."""
 
     types: ClassVar = _TYPES
@@ -106,7 +107,7 @@ class _MetalWriter(CWriter):
 
     def as_type(self, text: str, dtype: Dtype) -> str:
         """By the type's constructor."""
-        return f"{self.type_name(dtype)}({text})"
+        return self.constructed(text, dtype)
 
     def thread(self, axis: str) -> str:
         """Of the parameters that Metal fills in."""
@@ -119,35 +120,15 @@ class _MetalWriter(CWriter):
 
     def cast(self, x: Text, dtype: Dtype) -> str:
         """By the type's constructor."""
-        return self.as_type(x.text, dtype)
-
-    def broadcast(self, x: Text, lanes: int) -> str:
-        """By the type's constructor."""
-        return self.as_type(x.text, x.dtype.with_lanes(lanes))
-
-    def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
-        """Element by element."""
-        lanes = ", ".join(f"{base} + {k} * {stride}" for k in range(dtype.lanes))
-        return f"{self.type_name(dtype)}({lanes})"
-
-    def join(self, name: str, left: str, right: str, dtype: Dtype) -> str:
-        """Metal's own, or that in front of the kernels."""
-        if name in ("min", "max"):
-            return f"{name}({left}, {right})"
-        if dtype.name != "int32":
-            raise NoTextError(f"{name} of {dtype}")
-        return f"ec_{name}({left}, {right})"
+        return self.constructed(x.text, dtype)
 
     def apply(self, name: str, arguments: list[Text], dtype: Dtype) -> str:
         """Metal's functions have the names of C's."""
-        given = [argument.text for argument in arguments]
         if name == "mad24":
-            return f"({given[0]} * {given[1]} + {given[2]})"
+            return self.sum_of_products(arguments)
         if name == "sigmoid":
-            one = self.converted(
-                Text(self.constant(1, dtype.with_lanes(1)), dtype.with_lanes(1)), dtype
-            )
-            return f"({one} / ({one} + precise::exp(-{given[0]})))"
+            return self.sigmoid(arguments[0], "precise::exp")
+        given = [argument.text for argument in arguments]
         if name in _PRECISE and dtype.element == "float32":
             return f"precise::{name}({given[0]})"
         return f"{_NAMES.get(name, name)}({', '.join(given)})"
@@ -161,10 +142,6 @@ class _MetalWriter(CWriter):
         if condition.dtype.lanes == 1:
             return f"({condition.text} ? {chosen} : {other})"
         return f"select({other}, {chosen}, {condition.text})"
-
-    def lane(self, x: Text, index: str) -> str:
-        """As of an array."""
-        return f"{x.text}[{index}]"
 
     def load(self, buffer: Any, index: str, dtype: Dtype, *, aligned: bool) -> str:
         """At once, as a packed vector where it is not aligned."""

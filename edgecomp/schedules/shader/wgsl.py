@@ -20,6 +20,7 @@ import numpy as np
 
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.shader.wgsl_storage import Layout, Storage, words_of
+from edgecomp.schedules.shader.words import ShaderWords
 from edgecomp.schedules.text.language import NoTextError, Text
 from edgecomp.schedules.text.writer import TextWriter, written
 from edgecomp.schedules.tirx import Dtype, dtype_of
@@ -79,7 +80,7 @@ def wgsl_text(kernel: Kernel, use: Use | None = None) -> str:
     return written(_WgslWriter(use, first.layouts()), kernel)
 
 
-class _WgslWriter(TextWriter):
+class _WgslWriter(ShaderWords, TextWriter):
     """One kernel on its way.
 
     Args:
@@ -226,15 +227,6 @@ class _WgslWriter(TextWriter):
             return f"vec2<u32>(u32({x.text}), 0u)"
         return f"ec_wide({x.text})"
 
-    def broadcast(self, x: Text, lanes: int) -> str:
-        """By the type's constructor."""
-        return f"{self.type_name(x.dtype.with_lanes(lanes))}({x.text})"
-
-    def ramp(self, base: str, stride: str, dtype: Dtype) -> str:
-        """Element by element."""
-        lanes = ", ".join(f"{base} + {k} * {stride}" for k in range(dtype.lanes))
-        return f"{self.type_name(dtype)}({lanes})"
-
     # Arithmetic.
 
     def operation(self, left: str, operator: str, right: str, dtype: Dtype) -> str:
@@ -259,13 +251,11 @@ class _WgslWriter(TextWriter):
 
     def join(self, name: str, left: str, right: str, dtype: Dtype) -> str:
         """WGSL's own, or that in front of the kernels."""
-        if name in ("min", "max"):
-            if dtype.element == "uint64":
-                raise NoTextError(f"{name} of {dtype}")
-            return f"{'ec_wide_' if _is_wide(dtype) else ''}{name}({left}, {right})"
-        if dtype.name != "int32":
+        if not _is_wide(dtype) or name not in ("min", "max"):
+            return super().join(name, left, right, dtype)
+        if dtype.element == "uint64":
             raise NoTextError(f"{name} of {dtype}")
-        return f"ec_{name}({left}, {right})"
+        return f"ec_wide_{name}({left}, {right})"
 
     def unary(self, operator: str, x: Text) -> str:
         """As in C."""
@@ -275,14 +265,13 @@ class _WgslWriter(TextWriter):
 
     def apply(self, name: str, arguments: list[Text], dtype: Dtype) -> str:
         """WGSL's functions have the names of C's."""
-        given = [argument.text for argument in arguments]
         if _is_wide(dtype):
             raise NoTextError(f"function {name} of {dtype}")
         if name == "mad24":
-            return f"({given[0]} * {given[1]} + {given[2]})"
+            return self.sum_of_products(arguments)
         if name == "sigmoid":
-            one = f"{self.type_name(dtype)}({self.constant(1, dtype.with_lanes(1))})"
-            return f"({one} / ({one} + exp(-{given[0]})))"
+            return self.sigmoid(arguments[0], "exp")
+        given = (argument.text for argument in arguments)
         return f"{_NAMES.get(name, name)}({', '.join(given)})"
 
     def reinterpret(self, x: Text, dtype: Dtype) -> str:
@@ -298,10 +287,6 @@ class _WgslWriter(TextWriter):
     def select(self, condition: Text, chosen: str, other: str) -> str:
         """WGSL's function."""
         return f"select({other}, {chosen}, {condition.text})"
-
-    def lane(self, x: Text, index: str) -> str:
-        """As of an array."""
-        return f"{x.text}[{index}]"
 
     def _wrapped(self, text: str, dtype: Dtype) -> str:
         """Arithmetic of small integers in 32 bits, as their own again."""

@@ -14,7 +14,7 @@ from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import matrix_multiply
 from edgecomp.schedules.cuda import tensor_product
-from edgecomp.schedules.cuda.tensor_kernel import choose_warp_tile, words_at_once
+from edgecomp.schedules.cuda.tensor_tile import choose_warp_tile, words_at_once
 
 TARGET = dataclasses.replace(load_target("cuda-sm90"), tf32=True)
 HALVES = ("float16", "bfloat16")

@@ -11,7 +11,7 @@ from edgecomp.plan.finish import Accumulate
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda import tensor_product
-from edgecomp.schedules.cuda.tensor_kernel import choose_warp_tile
+from edgecomp.schedules.cuda.tensor_tile import choose_warp_tile
 
 TARGET = load_target("cuda-sm90")
 

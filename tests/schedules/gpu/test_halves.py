@@ -16,13 +16,14 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Operation,
     Pool,
+    Quantize,
     Reduce,
     Resize,
     Softmax,
     Step,
     StridedCopy,
 )
-from edgecomp.plan.values import Halo, Order, Value
+from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules.gpu import (
     batch_matrix_multiply,
     convolution,
@@ -33,6 +34,7 @@ from edgecomp.schedules.gpu import (
     matrix_multiply,
     moves,
     pool,
+    quantize,
     reduce,
     resize,
     softmax,
@@ -111,6 +113,14 @@ def looked_up(rng):
     return gather, operation, [table, np.array([3, 0, 10, 5])]
 
 
+def quantized(rng):
+    """By a scale that no product divides by: OpenCL compares too, eight values at once."""
+    scale = float(np.float32(0.1))
+    output = Value("y", (5, 16), "uint8", quantization=Quantization(scale, 17))
+    operation = Operation(Quantize(), [value("x", (5, 16))], [output])
+    return quantize, operation, [rng.standard_normal((5, 16)) * 10]
+
+
 def filled(_rng):
     return moves, Operation(Fill(0.3), [], [value("y", (1, 3, 4, 5))]), []
 
@@ -163,6 +173,7 @@ CASES = {
     "table": looked_up,
     "copy": simple(moves, COPY, COPY.shape),
     "fill": filled,
+    "quantize": quantized,
 }
 
 
@@ -193,6 +204,7 @@ def test_rounded_once(gpu_api, name, dtype, rng):
         if narrow.dtype == "float32" and narrow.constant is None:
             narrow.storage = dtype
     found = gpu.compute(schedule, operation, arrays)
+    half = half if operation.output.storage else want.dtype
     assert found.dtype == half
     np.testing.assert_array_equal(
         found.astype(np.float32), want.astype(half).astype(np.float32)

@@ -1,0 +1,180 @@
+"""What kernels of convolutions and products with constants share, however they multiply."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.plan import Launch
+from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Buffer, Expr, Kernel
+from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_rows
+from edgecomp.schedules.gpu.builder import GridBuilder
+
+_TENSORS = ("x", "output", "residual")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProductTask:
+    """What a kernel is to compute.
+
+    Attributes:
+        name: of the kind.
+        product: addresses, all static.
+        epilogue: from sums to results.
+        target: the device.
+        x_dtype: in memory: a float, or 8 bits.
+        weight: [output channels, K], K in the order of ``product.depth``.
+        bias: [output channels].
+    """
+
+    name: str
+    product: Product
+    epilogue: Epilogue
+    target: Target
+    x_dtype: str
+    weight: Array
+    bias: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceProduct:
+    """A kernel with its constants.
+
+    Attributes:
+        weights: [groups, K, padded columns], flat.
+        bias: [groups, padded columns], flat.
+        multiplier: float32, as the bias; None where sums are not scaled.
+    """
+
+    kernel: Kernel
+    launch: Launch
+    weights: Array
+    bias: Array
+    multiplier: Array | None
+
+
+class DenseKernel:
+    """One kernel in the making.
+
+    Args:
+        task: what it computes.
+        depth: dimensions of K in the weights; the last one is the run of neighbouring elements.
+    """
+
+    #: Set by the kernel, before its operands are declared.
+    builder: GridBuilder
+    padded_columns: int
+
+    def __init__(self, task: ProductTask, depth: tuple[RunDimension, ...]) -> None:
+        self.task, self.product, self.epilogue = task, task.product, task.epilogue
+        self.target = task.target
+        self.rows, self.depth = collapse_rows(task.product.rows), depth
+        self.row_count = int(task.product.row_count)
+        self.depth_elements = int(np.prod([d.size for d in depth]))
+        self.multiplier: Buffer = None
+        self.residual: Buffer = None
+        self.group: Expr = 0
+        self.column: Expr = None
+        self.constant_at: Expr = None
+
+    def declare_operands(
+        self, sum_dtype: str, weight_dtype: str, weight_elements: int | None = None
+    ) -> None:
+        """The kernel's parameters, in the order of a call's arguments.
+
+        Args:
+            sum_dtype: of the sums, which the bias has too.
+            weight_dtype: in memory.
+            weight_elements: [groups, K, padded columns] if not given.
+        """
+        product, epilogue, pointer = self.product, self.epilogue, self.builder.pointer
+        constants = product.groups * self.padded_columns
+        weights = weight_elements or constants * self.depth_elements
+        self.x = pointer("x", self.task.x_dtype, product.x_elements)
+        self.weights = pointer("weights", weight_dtype, weights)
+        self.bias = pointer("bias", sum_dtype, constants)
+        if epilogue.multiplier is not None:
+            self.multiplier = pointer("multiplier", "float32", constants)
+        if epilogue.residual_dtype:
+            self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
+        self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+
+    def split_block(self, block: Expr, blocks: int) -> Expr:
+        """Number of a block of columns in its group, which is kept.
+
+        Args:
+            block: number among those of all groups.
+            blocks: of a group.
+        """
+        if self.product.groups == 1:
+            return block
+        self.group = self.builder.let("group", tirx.truncdiv(block, blocks))
+        return self.builder.let("block", block - self.group * blocks)
+
+    def begin_columns(self, column: Expr) -> None:
+        """Keep the first column and its place among the constants."""
+        builder = self.builder
+        self.column = self.constant_at = builder.let("column", column)
+        if self.product.groups > 1:
+            at = self.group * self.padded_columns + self.column
+            self.constant_at = builder.let("constant_at", at)
+
+    def places_of(
+        self,
+        indices: Sequence[Expr],
+        shifts: Mapping[str, Expr],
+        tensors: Sequence[str] = _TENSORS,
+    ) -> list[Expr]:
+        """Where a row lies in tensors.
+
+        Args:
+            indices: of the row, one for each of ``rows``.
+            shifts: what is added in a tensor.
+            tensors: of x, output and residual.
+        """
+        product, places = self.product, []
+        for tensor in tensors:
+            at: Expr = getattr(product, f"{tensor}_offset")
+            for dimension, index in zip(self.rows, indices, strict=True):
+                at = index * getattr(dimension, tensor) + at
+            if product.groups > 1:
+                step = product.x_group_stride if tensor == "x" else product.columns
+                at = at + self.group * step
+            if tensor in shifts:
+                at = at + shifts[tensor]
+            places.append(self.builder.let(f"{tensor}_at", at))
+        return places
+
+    def finished(self, name: str, packed: Array) -> DeviceProduct:
+        """The kernel with its constants, once all statements are there.
+
+        Args:
+            name: of the kernel.
+            packed: weights as it reads them.
+        """
+        multiplier = self.epilogue.multiplier
+        return DeviceProduct(
+            self.builder.finish(name),
+            self.builder.launch,
+            packed,
+            self._spread(self.task.bias),
+            None if multiplier is None else self._spread(multiplier.astype(np.float32)),
+        )
+
+    def _spread(self, values: Array) -> Array:
+        """One for each padded column, zeros behind the last of a group."""
+        groups, columns = self.product.groups, self.product.columns
+        rows = np.broadcast_to(values.reshape(-1), (groups * columns,)).reshape(groups, -1)
+        return np.pad(rows, ((0, 0), (0, self.padded_columns - columns))).reshape(-1)
+
+    def columns_last(self) -> Array:
+        """The weights as [groups, K, padded columns], flat."""
+        groups, columns = self.product.groups, self.product.columns
+        packed = self.task.weight.reshape(groups, columns, -1).transpose(0, 2, 1)
+        spare = self.padded_columns - columns
+        padded = np.pad(packed, ((0, 0), (0, 0), (0, spare)))
+        return np.ascontiguousarray(padded).reshape(-1)
