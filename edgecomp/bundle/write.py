@@ -195,6 +195,15 @@ def _start_large(
     }
 
 
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise EdgecompError(
+            Code.USAGE,
+            f"the model's name '{name}' is not a C identifier",
+            hint="give one with --name: letters, digits and '_', not beginning with a digit",
+        )
+
+
 def _choose_compiler(target: Target, use: ToolchainUse, *, required: bool) -> Compiler | None:
     compiler = find_compiler(target, use)
     if compiler is None and required:
