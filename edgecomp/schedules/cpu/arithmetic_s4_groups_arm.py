@@ -56,8 +56,19 @@ class Int4GroupLaneDot(Int4LaneDot):
     step: int = GROUP
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, x, the weights of a vector, packed ones, a mask, a multiple, a sum."""
+        """Accumulators, x, the weights of a vector, packed ones, a mask, a multiple, a sum.
+
+        Of one vector alone LLVM takes one register of weights after the other for the sums of all
+        rows.
+        """
+        if vectors == 1:
+            return 3 * rows + 8 <= registers
         return rows * vectors + 2 * rows + 2 * _NUMBERS + 4 <= registers
+
+    def loop_steps(self, steps: int) -> int:
+        """A step is long enough."""
+        del steps
+        return 1
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Sums that start at 0 and are multiplied; two instructions for a register of numbers."""
@@ -169,9 +180,15 @@ class Int4GroupPairs(Int4Pairs):
     step: int = GROUP
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators and sums, x of a row twice, weights, x beside all columns; indices."""
-        indices = 0 if self.arm32 else 4
-        return 2 * rows * vectors + 2 * rows + 4 + indices <= registers
+        """Accumulators and sums, x, weights; indices of ``tbl``, or all pairs of x.
+
+        LLVM unpacks the weights of all vectors ahead; on armv7 it finishes one vector after the
+        other, and keeps the pairs of x for the next.
+        """
+        sums = 2 * rows * vectors
+        if self.arm32:
+            return sums + rows * (8 if vectors > 1 else 2) + 4 <= registers
+        return sums + 2 * rows + 2 * vectors + 4 <= registers
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Sixteen products, a pairwise addition, ``mla``; x; numbers, of which 32 take three."""

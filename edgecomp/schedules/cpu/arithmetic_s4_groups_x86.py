@@ -134,8 +134,13 @@ class Int4GroupPairs(_Int4Groups):
     finish_cycles: float = 6.0
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
-        """Accumulators, the weights of a group and vector, a sum, x."""
-        return rows * vectors + GROUP // 4 + 2 <= registers
+        """Accumulators, the weights of a group and vector, a sum, x.
+
+        LLVM keeps the words of x for further vectors, and unpacks weights where they are used.
+        """
+        words = GROUP // 4
+        held = words if vectors == 1 else rows * words + 3
+        return rows * vectors + held + 2 <= registers
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
         """Three ports share multiplies, additions and what unpacks."""
