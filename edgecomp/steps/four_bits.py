@@ -29,7 +29,7 @@ from edgecomp.progress import Progress
 Known = dict[tuple[str, int], StoredLayer]
 
 #: Scales of groups are up to so many times that of the output: 4 bits times it are 8 bits.
-_MULTIPLES = 15
+LARGEST_MULTIPLE = 15
 
 
 def round_four_bits(
@@ -101,7 +101,7 @@ def round_four_bits(
             group=group,
             symmetric=True,
             ranges="mse",
-            multiples=_MULTIPLES if group else 0,
+            multiples=LARGEST_MULTIPLE if group else 0,
         )
         if (name, group) not in known:
             value = read[name]

@@ -4,11 +4,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.compress.grid import WeightForm
+from edgecomp.compress.round_to_nearest import round_to_nearest
 from edgecomp.frontend.opset import convert_opset
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.grouped_scales import common_unit
 from edgecomp.options import DYNAMIC_BITS, WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.dynamic_scope import (
     dynamic_matrix,
@@ -19,9 +23,10 @@ from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.passes.quantize_dynamically import IntegerMatrix, QuantizeDynamicallyPass
 from edgecomp.passes.store_weights import LEAST_OPSET
-from edgecomp.passes.weight_scope import weight_scope
+from edgecomp.passes.weight_scope import require_group, weight_scope
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
+from edgecomp.steps.four_bits import LARGEST_MULTIPLE
 from edgecomp.steps.quantize import Quantization
 
 
@@ -51,6 +56,9 @@ def quantize_dynamically(
     refusals = {each.node: each.reason for each in scope.refusals}
     reasons = dynamic_products(model.graph)
     refusals = {name: reasons.get(name) or reason for name, reason in refusals.items()}
+    group = max(0, options.group_size or 0)
+    if group:
+        require_group([each for each in scope.products if not reasons[each.name or ""]], group)
     weights: dict[str, IntegerMatrix] = {}
     rows = []
     for number, node in enumerate(scope.products):
@@ -60,7 +68,11 @@ def quantize_dynamically(
             refusals[node.name or ""] = reason
             continue
         matrix = dynamic_matrix(node)
-        stored = integer_matrix(matrix, bits, per_channel=options.per_channel)
+        stored = (
+            grouped_matrix(matrix, group)
+            if group
+            else integer_matrix(matrix, bits, per_channel=options.per_channel)
+        )
         weights[node.name or ""] = stored
         rows.append(_row(node.name or "", matrix, stored, bits))
     store = QuantizeDynamicallyPass(weights)
@@ -81,15 +93,32 @@ def quantize_dynamically(
     )
 
 
+def grouped_matrix(matrix: AnyArray, group: int) -> IntegerMatrix:
+    """4-bit weights rounded to nearest, with scales of groups that are multiples of one per output.
+
+    Args:
+        matrix: float32 [K, N].
+        group: elements of K with one scale; it divides K.
+    """
+    form = WeightForm(bits=4, group=group, ranges="mse", multiples=LARGEST_MULTIPLE)
+    stored = round_to_nearest(matrix.astype(np.float64), form)
+    found = common_unit(stored.scales)
+    assert found is not None  # they are short multiples of one
+    unit, multiples = found
+    numbers = (stored.numbers.astype(np.int8) - 8).astype(ml_dtypes.int4)
+    return IntegerMatrix(numbers, unit, multiples.astype(np.float32))
+
+
 def _row(name: str, matrix: AnyArray, stored: IntegerMatrix, bits: int) -> dict[str, Any]:
     """A layer in the report; its error is ``||W - Q||^2 / ||W||^2``."""
-    lost = matrix - stored.numbers.astype(np.float32) * stored.scales
+    lost = matrix - stored.whole().astype(np.float32) * stored.scales
     power = float(np.vdot(matrix, matrix))
+    multiples = 0 if stored.multiples is None else stored.multiples.nbytes
     return {
         "node": name,
         "shape": list(matrix.shape),
         "float_bytes": matrix.nbytes,
-        "bytes": -(-matrix.size * bits // 8) + stored.scales.nbytes,
+        "bytes": -(-matrix.size * bits // 8) + stored.scales.nbytes + multiples,
         "method": "rtn",
         "weight_error": float(np.float32(np.vdot(lost, lost) / power)) if power else 0.0,
     }
