@@ -5,11 +5,11 @@
     python tests/benchmarks/weight_only_speed.py measure FOLDER [--forms fp32,fp8]
 
 ``build`` makes bundles of the products of a transformer's layers (query, key and value, output, up,
-down; with a Relu between) for this machine or a target that it runs, in float32, with weights as floats of 16 and 8 bits, as
-powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with signs, and with 8-bit
-activations; a form may name a group size (``w4a8:64``). ``measure`` runs them in turns, one thread,
-and prints bytes and medians. On a machine that does something else too only the ratios say anything,
-and they little.
+down; with a Relu between) for this machine or a target that it runs, in float32, with weights as
+floats of 16 and 8 bits, as powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with
+signs, and with 8-bit activations; a form may name a group size (``w4a8:64``). ``measure`` runs them in
+turns, one thread, and prints bytes and medians. On a machine that does something else too only the
+ratios say anything, and they little.
 """
 
 import argparse
