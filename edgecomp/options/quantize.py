@@ -111,8 +111,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     group_size: int | None = option(
         None,
         "inputs of a layer whose weights of few bits share a scale, a multiple of 16 that divides "
-        "the inputs of every layer, or -1 for one scale per output, as by default for binary and "
-        "w4a8; for others it is 64, where the last group may be smaller",
+        "the inputs of every layer, or -1 for one scale per output, as by default for binary, w4a8 "
+        "and w4a8-dynamic; for others it is 64, where the last group may be smaller",
         metavar="N",
     )
     symmetric: bool = option(True, "weights of few bits have no zero points")
@@ -249,6 +249,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         }
         if self.precision == "w4a8":
             given["method"] = given["group_size"] = False
+        if self.precision == "w4a8-dynamic":
+            given["group_size"] = False
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):
                 raise usage(

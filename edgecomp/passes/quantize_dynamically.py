@@ -5,7 +5,8 @@
     Gemm(x, W, b)      =>  the same, + b
 
 Weights are int8 with a scale per output, or int4 behind a Cast to int8, as MatMulInteger takes
-bytes. Products that read one value share its quantization. No ranges are needed, and no
+bytes. Where groups of inputs have scales of their own, those are whole multiples of one per output,
+and a DequantizeLinear with blocks makes whole numbers of int4 in front of the Cast. Products that read one value share its quantization. No ranges are needed, and no
 calibration; each run reads its activations once more to find them.
 """
 
@@ -32,10 +33,27 @@ class IntegerMatrix:
     Attributes:
         numbers: int8 or int4 [K, N].
         scales: float32 [N] or [1].
+        multiples: float32 [blocks, N], whole numbers by which int4 of a block of K are multiplied;
+            they stay within int8. None for no blocks.
     """
 
     numbers: AnyArray
     scales: AnyArray
+    multiples: AnyArray | None = None
+
+    def whole(self) -> AnyArray:
+        """The numbers that products have, int8 [K, N]."""
+        numbers = self.numbers.astype(np.int8)
+        if self.multiples is None:
+            return numbers
+        spread = self.multiples.astype(np.int8).repeat(self.block, axis=0)
+        return numbers * spread
+
+    @property
+    def block(self) -> int:
+        """Elements of K that share a multiple."""
+        assert self.multiples is not None
+        return len(self.numbers) // len(self.multiples)
 
 
 class QuantizeDynamicallyPass(ir.passes.InPlacePass):
@@ -81,7 +99,7 @@ class _Inserter:
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
         self._quantized: dict[ir.Value, ir.Node] = {}
-        self._stored: dict[int, tuple[ir.Value, ir.Value]] = {}
+        self._stored: dict[int, tuple[ir.Value, ir.Value, ir.Value | None]] = {}
 
     def insert(self, node: ir.Node, weights: IntegerMatrix) -> None:
         """The chain in the place of a product."""
@@ -89,9 +107,15 @@ class _Inserter:
         assert x is not None
         quantize = self._quantize(x, node)
         q, scale, zero = quantize.outputs
-        numbers, scales = self._constants(node, weights)
+        numbers, scales, multiples = self._constants(node, weights)
         shape, real = node.outputs[0].shape, ir.TensorType(ir.DataType.FLOAT)
-        if numbers.dtype == ir.DataType.INT4:
+        if multiples is not None:
+            blocks: dict[str, object] = {"axis": 0, "block_size": weights.block}
+            inputs = [numbers, multiples]
+            whole = self._before(node, "DequantizeLinear", inputs, "whole", blocks)
+            whole.type, whole.shape = real, numbers.shape
+            numbers = whole
+        if numbers.dtype != ir.DataType.INT8:
             cast = self._before(
                 node, "Cast", [numbers], "weights", {"to": ir.DataType.INT8.value}
             )
@@ -139,12 +163,17 @@ class _Inserter:
         self._quantized[x] = new
         return new
 
-    def _constants(self, node: ir.Node, weights: IntegerMatrix) -> tuple[ir.Value, ir.Value]:
+    def _constants(
+        self, node: ir.Node, weights: IntegerMatrix
+    ) -> tuple[ir.Value, ir.Value, ir.Value | None]:
         known = self._stored.get(id(weights))
         if known is None:
             known = (
                 new_initializer(self._graph, f"{node.name}_quantized", weights.numbers),
                 new_initializer(self._graph, f"{node.name}_scale", weights.scales),
+                None
+                if weights.multiples is None
+                else new_initializer(self._graph, f"{node.name}_multiples", weights.multiples),
             )
             self._stored[id(weights)] = known
         return known

@@ -16,6 +16,7 @@ from edgecomp.plan.operations import (
     Operation,
 )
 from edgecomp.plan.values import Order, Value
+from edgecomp.schedules.cpu.int4_code import holds
 from edgecomp.schedules.cpu.log2_code import are_powers
 
 
@@ -58,7 +59,9 @@ def _dense_words(operation: Operation) -> list[str]:
         powers = weight.constant is not None and are_powers(weight.constant)
         shape += ":log2" if powers else f":{weight.dtype}"
     assert isinstance(operation.kind, (Convolution, MatrixMultiply))
-    shape += ":int4" if operation.kind.weight_bits == 4 else ""
+    if operation.kind.weight_bits == 4:
+        groups = weight.constant is not None and not holds(weight.constant)
+        shape += ":int4:groups" if groups else ":int4"
     return [_value(x), f"w={shape}", "->", _value(operation.output)]
 
 

@@ -30,7 +30,7 @@ from edgecomp.steps.weight_rows import layer_row
 Known = dict[tuple[str, int], StoredLayer]
 
 #: Scales of groups are up to so many times that of the output: 4 bits times it are 8 bits.
-_MULTIPLES = 15
+LARGEST_MULTIPLE = 15
 
 
 def round_four_bits(
@@ -139,6 +139,6 @@ def _stored(node: ir.Node, group: int, method: str, moments: Real | None) -> Sto
         group=group,
         symmetric=True,
         ranges="mse",
-        multiples=_MULTIPLES if group else 0,
+        multiples=LARGEST_MULTIPLE if group else 0,
     )
     return store_layer(weight_matrix(node).astype(np.float64), form, method, moments)

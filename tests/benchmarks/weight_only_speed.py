@@ -1,14 +1,15 @@
 """Time of matrix products with weights of few bits over that of float32 ones.
 
-    python tests/benchmarks/weight_only_speed.py build FOLDER [--width 1024] [--rows 1] [--forms fp32,fp8]
+    python tests/benchmarks/weight_only_speed.py build FOLDER [--width 1024] [--rows 1] [--forms fp32,fp8] \\
+        [--target x86-64-v3]
     python tests/benchmarks/weight_only_speed.py measure FOLDER [--forms fp32,fp8]
 
 ``build`` makes bundles of the products of a transformer's layers (query, key and value, output, up,
-down; with a Relu between) for this machine, in float32, with weights as floats of 16 and 8 bits, as
-powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with signs, and with 8-bit
-activations; a form may name a group size (``w4a8:64``). ``measure`` runs them in turns, one thread,
-and prints bytes and medians. On a machine that does something else too only the ratios say anything,
-and they little.
+down; with a Relu between) for this machine or a target that it runs, in float32, with weights as
+floats of 16 and 8 bits, as powers of two, with integers of 8, 4, 3 and 2 bits in groups of 64, with
+signs, and with 8-bit activations; a form may name a group size (``w4a8:64``). ``measure`` runs them in
+turns, one thread, and prints bytes and medians. On a machine that does something else too only the
+ratios say anything, and they little.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def products(width, layers, rows):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
-def build(folder, width, layers, rows, forms):
+def build(folder, width, layers, rows, forms, target):
     """A bundle per form."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "products.onnx"
@@ -58,6 +59,7 @@ def build(folder, width, layers, rows, forms):
         options = BuildOptions(
             precision=precision, method="rtn" if precision == "w4a8" else None,
             group_size=int(group) if group else None, output=folder / form, force=True,
+            target=target,
         )  # fmt: skip
         random, samples = np.random.default_rng(1), None
         if precision in ("w8a8", "w4a8"):
@@ -91,11 +93,15 @@ def main():
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--target", default="host")
     parser.add_argument("--forms", default=",".join(_FORMS))
     arguments = parser.parse_args()
     forms = arguments.forms.split(",")
     if arguments.verb == "build":
-        build(arguments.folder, arguments.width, arguments.layers, arguments.rows, forms)
+        build(
+            arguments.folder, arguments.width, arguments.layers, arguments.rows, forms,
+            arguments.target,
+        )  # fmt: skip
     else:
         measure(arguments.folder, forms)
 

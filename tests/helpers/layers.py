@@ -9,11 +9,16 @@ import functools
 import numpy as np
 
 from edgecomp.calibrate.ranges import Range
+from edgecomp.compress.grid import WeightForm
+from edgecomp.compress.round_to_nearest import round_to_nearest
+from edgecomp.graph.packed_weights import weight_matrix
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import float_passes, run_passes
+from edgecomp.passes.quantization_scope import InsertQdqOptions
 from helpers.graphs import Graph, normal
 
 PRECISIONS = ("float", "int8")
+FOUR_BITS = ("int4", "int4 groups")
 
 
 class Layers(Graph):
@@ -158,6 +163,18 @@ def encoded_positions(g):
     return [g.conv(g.add(x, g.depthwise(x)), 128)]
 
 
+def products_of_one_row(g):
+    """What a language model's layer multiplies for one token."""
+    x = g.input("x", (1, 384))
+    return [g.linear(g.linear(x, 384, 1536, act="Relu"), 1536, 384)]
+
+
+def products_of_rows(g):
+    """The same for a prompt."""
+    x = g.input("x", (64, 384))
+    return [g.linear(g.linear(x, 384, 1536, act="Relu"), 1536, 384)]
+
+
 #: Block -> precisions; int8 where it has kernels of its own.
 BLOCKS = {
     first_layers: PRECISIONS,
@@ -170,6 +187,8 @@ BLOCKS = {
     neck: ("float",),
     odd_sizes: PRECISIONS,
     encoded_positions: ("int8",),
+    products_of_one_row: FOUR_BITS,
+    products_of_rows: FOUR_BITS,
 }
 
 
@@ -182,8 +201,23 @@ def block_model(block, precision):
         run_passes(model, float_passes(strip=False))
         return model
     model = block_model(block, "float").clone()
-    run_passes(model, [InsertQdqPass(_ranges(model))])
+    run_passes(model, [InsertQdqPass(_ranges(model), _weights(model, precision))])
     return model
+
+
+def _weights(model, precision):
+    """8-bit weights, 4-bit ones, or those with scales of groups."""
+    if precision == "int8":
+        return InsertQdqOptions()
+    products = {node.name: node for node in model.graph if node.op_type in ("MatMul", "Gemm")}
+    form = WeightForm(bits=4, group=32, multiples=15)
+    grouped = {
+        name: round_to_nearest(weight_matrix(node).astype(np.float64), form)
+        for name, node in products.items()
+    }
+    return InsertQdqOptions(
+        four_bits=frozenset(products), grouped=grouped if precision == "int4 groups" else {}
+    )
 
 
 def _ranges(model):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from helpers.graphs import Graph, normal
 
@@ -137,6 +138,52 @@ def test_products_quantized_while_the_model_runs(precision, bits, rng, tmp_path)
     again = api.build(bundle.directory / "model.onnx", BuildOptions(output=tmp_path / "again"))
     (same,) = again.run(feeds).values()
     np.testing.assert_array_equal(same, found)
+
+
+def test_groups_of_weights_of_products_quantized_while_the_model_runs(rng, tmp_path):
+    g = Graph()
+    size = np.repeat(np.float32([1, 0.1, 0.03]), 32)
+    matrix = normal(rng, 96, 40) * size[:, None]
+    g.input("x", (5, 96))
+    first = g("Relu", g("Gemm", "x", matrix, normal(rng, 40), name="a"))
+    wide = g("MatMul", "x", normal(rng, 96, 33), name="b")
+    model = g.proto(g("Concat", first, wide, axis=1))
+    feeds = {"x": rng.standard_normal((5, 96)).astype(np.float32)}
+    (real,) = Runner(api.export(model))(feeds).values()
+    lost = {}
+    for group in (None, 32):
+        options = BuildOptions(
+            precision="w4a8-dynamic", group_size=group, output=tmp_path / str(group)
+        )
+        bundle = api.build(model, options)
+        api.verify(bundle)
+        (found,) = bundle.run(feeds).values()
+        lost[group] = ((found - real) ** 2)[:, :40].sum()
+    assert lost[32] < 0.6 * lost[None]
+    path = bundle.directory / "model.onnx"
+    graph = onnx.load(path).graph
+    kinds = [v.data_type for v in graph.initializer if list(v.dims) == [96, 40]]
+    assert kinds == [onnx.TensorProto.INT4]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(
+        found, session.run(None, feeds)[0], atol=1e-3 * np.abs(real).max()
+    )
+    # 4 bits and a multiple for each 32, which padding to whole vectors does not fill.
+    held = {
+        call["nodes"][0]: call["weights_bytes"]
+        for call in bundle.report["calls"]
+        if call["nodes"]
+    }
+    assert 96 * 48 * 5 // 8 + 16 * 48 in held.values()
+    rows = bundle.report["facts"]["weights"]
+    assert rows[0]["bytes"] == 96 * 40 // 2 + 4 * 40 + 3 * 4 * 40
+    again = api.build(path, BuildOptions(output=tmp_path / "again"))
+    (same,) = again.run(feeds).values()
+    np.testing.assert_array_equal(same, found)
+    with pytest.raises(EdgecompError, match="does not divide the 96 inputs"):
+        api.quantize(model, options=QuantizeOptions(precision="w4a8-dynamic", group_size=64))
+    with pytest.raises(EdgecompError, match="the precision is w8a8-dynamic"):
+        QuantizeOptions(precision="w8a8-dynamic", group_size=64)
 
 
 def test_they_need_no_calibration_and_no_recipe(tmp_path):

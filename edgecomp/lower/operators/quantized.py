@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array, is_constant
+from edgecomp.graph.int4_casts import is_int4_multiply
 from edgecomp.graph.integer import Affine, AnyArray, Requantization
 from edgecomp.graph.integer_operators import (
     IntegerAverage,
@@ -251,7 +252,9 @@ def read_dequantize(reader: Reader, node: ir.Node) -> str:
     """A DequantizeLinear on the edge; one of a constant is computed now."""
     source = node.inputs[0]
     assert source is not None
-    if is_constant(source) and (is_packed_weight(node) or is_narrow_weight(node)):
+    if is_constant(source) and (
+        is_packed_weight(node) or is_narrow_weight(node) or is_int4_multiply(node)
+    ):
         return ""  # its readers take the numbers as they are stored
     affine = _edge_affine(node, source)
     output = reader.value(node.outputs[0])

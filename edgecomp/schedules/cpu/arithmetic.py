@@ -104,7 +104,8 @@ class Arithmetic(abc.ABC):
             registers: where loads in pairs take no more instructions.
         stores_rows: whether it has ``store_rows``.
         weights_per_element: weights of one column that an element of the packed ones holds; it
-            divides ``group``, and ``lanes``.
+            divides ``group``.
+        shift: sums count every product ``2**shift`` times; so do the biases that they start from.
         ragged: whether x may not be read behind the end of a run: ``Operands.elements`` says
             what there is. Elsewhere what is read there is multiplied by weights of 0.
     """
@@ -124,6 +125,7 @@ class Arithmetic(abc.ABC):
     loads_biases: bool = False
     stores_rows: bool = False
     weights_per_element: int | fractions.Fraction = 1
+    shift: int = 0
     ragged: bool = False
 
     @property
@@ -227,6 +229,20 @@ class Arithmetic(abc.ABC):
     def arrange(self, block: Array) -> Array:
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)
+
+    def panel_width(self, vectors: int) -> fractions.Fraction:
+        """Elements of the packed weights of so many vectors, for an element of K."""
+        return fractions.Fraction(vectors * self.lanes) / self.weights_per_element
+
+    def panel_index(self, vectors: int, depth: Expr) -> Expr:
+        """Elements of a panel before an element of K that begins a group."""
+        width = self.panel_width(vectors)
+        elements = depth * width.numerator
+        if width.denominator == 1:
+            return elements
+        if isinstance(elements, int):
+            return elements // width.denominator
+        return tirx.truncdiv(elements, width.denominator)
 
     def weight_at(
         self, tile: RegisterTile, operands: Operands, group: int, vector: int

@@ -3,25 +3,20 @@
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Finish
 from edgecomp.plan.values import Array
-from edgecomp.schedules.cpu import arithmetic_s4_arm, arithmetic_s4_groups, arithmetic_s4_x86
+from edgecomp.schedules.cpu.arithmetic import Arithmetic
+from edgecomp.schedules.cpu.arithmetic_s4_arm import arithmetic_s4_arm
+from edgecomp.schedules.cpu.arithmetic_s4_groups_arm import arithmetic_s4_groups_arm
+from edgecomp.schedules.cpu.arithmetic_s4_groups_x86 import arithmetic_s4_groups_x86
+from edgecomp.schedules.cpu.arithmetic_s4_x86 import arithmetic_s4_x86
 from edgecomp.schedules.cpu.int4_code import holds, scaled
 from edgecomp.schedules.cpu.int4_groups import holds_groups
 
 INT4_BITS = 4
 
-Int4Arithmetic = (
-    arithmetic_s4_x86.Int4DotProduct
-    | arithmetic_s4_x86.Int4Pairs
-    | arithmetic_s4_arm.Int4LaneDot
-    | arithmetic_s4_arm.Int4MatrixDot
-    | arithmetic_s4_arm.Int4Pairs
-    | arithmetic_s4_groups.Int4GroupDot
-)
-
 
 def arithmetic_s4(
     target: Target, weight: Array, bias: Array, finish: Finish
-) -> Int4Arithmetic | None:
+) -> Arithmetic | None:
     """The arithmetic of a target; None where the product has to keep its weights in 8 bits.
 
     Args:
@@ -30,11 +25,14 @@ def arithmetic_s4(
         bias: int32 [columns].
         finish: of the sums.
     """
-    if not holds(weight):
-        groups = arithmetic_s4_groups.arithmetic_s4_groups(target)
-        return groups if groups is not None and holds_groups(weight) else None
-    if target.core.isa == "x86_64":
-        found: Int4Arithmetic = arithmetic_s4_x86.arithmetic_s4_x86(target)
+    is_x86 = target.core.isa == "x86_64"
+    found: Arithmetic
+    if holds(weight):
+        found = arithmetic_s4_x86(target) if is_x86 else arithmetic_s4_arm(target)
+    elif holds_groups(weight):
+        found = (
+            arithmetic_s4_groups_x86(target) if is_x86 else arithmetic_s4_groups_arm(target)
+        )
     else:
-        found = arithmetic_s4_arm.arithmetic_s4_arm(target)
+        return None
     return found if not found.shift or scaled(weight, bias, finish) is not None else None

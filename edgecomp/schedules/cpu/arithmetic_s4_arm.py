@@ -1,6 +1,7 @@
 """int8 by int4 products on ARM, exact in int32: weights are unpacked in registers."""
 
 import dataclasses
+import fractions
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
+    Buffer,
     Expr,
     KernelBuilder,
     constant,
@@ -33,7 +35,7 @@ class Int4LaneDot(LaneDot):
 
     name: str = "int4_dotprod"
     weight_dtype: str = "uint8"
-    weights_per_element: int = 2
+    weights_per_element: int | fractions.Fraction = 2
     group: int = 8
     shift: int = 4
     loads_biases: bool = False
@@ -49,8 +51,7 @@ class Int4LaneDot(LaneDot):
 
     def arrange(self, block: Array) -> Array:
         """[column][4 bytes] of every group and vector."""
-        small = block >> self.shift
-        return np.ascontiguousarray(paired(small[..., :4], small[..., 4:])).reshape(-1)
+        return np.ascontiguousarray(paired(block[..., :4], block[..., 4:])).reshape(-1)
 
     def accumulate(
         self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
@@ -59,7 +60,7 @@ class Int4LaneDot(LaneDot):
         quads = load_row_words(builder, operands, "int32", 2 * groups, 4)
         for group in range(groups):
             halves = [
-                _sixteenfold(
+                sixteenfold(
                     builder,
                     load(operands.weights, self.weight_at(tile, operands, group, v), 16),
                 )
@@ -88,7 +89,7 @@ class Int4MatrixDot(MatrixDot):
 
     name: str = "int4_i8mm"
     weight_dtype: str = "uint8"
-    weights_per_element: int = 2
+    weights_per_element: int | fractions.Fraction = 2
     shift: int = 4
 
     def step_cycles(self, rows: int, vectors: int, registers: int) -> float:
@@ -99,7 +100,7 @@ class Int4MatrixDot(MatrixDot):
     def arrange(self, block: Array) -> Array:
         """[2 columns][8 bytes] of every group and vector."""
         runs, groups, columns, _ = block.shape
-        split = (block >> self.shift).reshape(runs, groups, columns // 4, 2, 2, 8)
+        split = block.reshape(runs, groups, columns // 4, 2, 2, 8)
         return np.ascontiguousarray(paired(split[:, :, :, 0], split[:, :, :, 1])).reshape(-1)
 
     def accumulate(
@@ -110,13 +111,10 @@ class Int4MatrixDot(MatrixDot):
             columns = []
             for vector in range(tile.vectors):
                 at = self.weight_at(tile, operands, group, vector)
-                columns += _sixteenfold(builder, load(operands.weights, at, 16))
-            for pair, sums in enumerate(tile.sums):
-                rows = (2 * pair, min(2 * pair + 1, tile.rows - 1))
-                both = builder.array("x_pair", "int8", 16)
-                for place, row in enumerate(rows):
-                    part = load(operands.x, operands.x_rows[row] + group * 8, 8)
-                    builder.store(both, ramp(place * 8, 8), part)
+                columns += sixteenfold(builder, load(operands.weights, at, 16))
+            for both, sums in zip(
+                self.row_pairs(builder, tile, operands, group), tile.sums, strict=True
+            ):
                 for part, weights in enumerate(columns):
                     total = intrinsic(
                         "int32x4",
@@ -126,6 +124,19 @@ class Int4MatrixDot(MatrixDot):
                         weights,
                     )
                     builder.store(sums, ramp(part * 4, 4), total)
+
+    def row_pairs(
+        self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, eight: int
+    ) -> list[Buffer]:
+        """Eight elements of both rows of every pair; a row left alone is its own neighbour."""
+        found = []
+        for pair in range(len(tile.sums)):
+            both = builder.array("x_pair", "int8", 16)
+            for place, row in enumerate((2 * pair, min(2 * pair + 1, tile.rows - 1))):
+                part = load(operands.x, operands.x_rows[row] + eight * 8, 8)
+                builder.store(both, ramp(place * 8, 8), part)
+            found.append(both)
+        return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,10 +148,9 @@ class Int4Pairs(WidenedPairs):
 
     name: str = "int4_neon"
     weight_dtype: str = "uint8"
-    weights_per_element: int = 2
+    weights_per_element: int | fractions.Fraction = 2
     group: int = 8
     step: int = 16
-    shift: int = 0
 
     def fits(self, rows: int, vectors: int, registers: int) -> bool:
         """Accumulators, the weights of a step and vector, x of every row, a product and a copy."""
@@ -156,7 +166,7 @@ class Int4Pairs(WidenedPairs):
     def arrange(self, block: Array) -> Array:
         """[pair of K][column][2 bytes] of every group and vector."""
         runs, groups, columns, _ = block.shape
-        split = (block >> self.shift).reshape(runs, groups, columns // 4, 4, 2, 2, 2)
+        split = block.reshape(runs, groups, columns // 4, 4, 2, 2, 2)
         ordered = split.transpose(0, 1, 2, 4, 5, 3, 6)  # half, pair, column, element
         both = paired(
             np.ascontiguousarray(ordered[:, :, :, 0]),
@@ -173,8 +183,8 @@ class Int4Pairs(WidenedPairs):
             weights = []
             for group in range(groups):
                 at = self.weight_at(tile, operands, group, vector)
-                for half in _halves(builder, load(operands.weights, at, 16)):
-                    weights += [_part(half, first) for first in (0, 8)]
+                for half in numbers_of(builder, load(operands.weights, at, 16)):
+                    weights += [eight_lanes(half, first) for first in (0, 8)]
             for row in range(tile.rows):
                 total: Expr = None
                 for place, weight in enumerate(weights):
@@ -184,14 +194,14 @@ class Int4Pairs(WidenedPairs):
                 tile.set(builder, row, vector, self._add_pairs(tile.get(row, vector), total))
 
 
-def _sixteenfold(builder: KernelBuilder, packed: Expr) -> list[Expr]:
+def sixteenfold(builder: KernelBuilder, packed: Expr) -> list[Expr]:
     """Lower and upper halves of 16 bytes as int8 that are 16 times the numbers."""
     packed = builder.let("packed", packed, "uint8x16")
     parts = (packed << constant(4, "uint8", 16), packed & constant(0xF0, "uint8", 16))
     return [builder.let("weight", reinterpret("int8x16", each), "int8x16") for each in parts]
 
 
-def _halves(builder: KernelBuilder, packed: Expr) -> list[Expr]:
+def numbers_of(builder: KernelBuilder, packed: Expr) -> list[Expr]:
     """Lower and upper halves of 16 bytes as int8."""
     four = constant(4, "int8", 16)
     signed = builder.let("packed", reinterpret("int8x16", packed), "int8x16")
@@ -201,7 +211,7 @@ def _halves(builder: KernelBuilder, packed: Expr) -> list[Expr]:
     ]
 
 
-def _part(vector: Expr, first: int) -> Expr:
+def eight_lanes(vector: Expr, first: int) -> Expr:
     """Eight neighbouring lanes."""
     return tirx.Shuffle([vector], [tirx.const(first + n, "int32") for n in range(8)])
 

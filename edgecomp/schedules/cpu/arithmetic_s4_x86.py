@@ -31,11 +31,10 @@ class _Int4(Arithmetic):
     sum_dtype: str = "int32"
     group: int = 8
     weights_per_element: int = 2
-    shift: int = 0
 
     def arrange(self, block: Array) -> Array:
         """[column][4 bytes] of every group and vector."""
-        return paired_in_groups(block >> self.shift)
+        return paired_in_groups(block)
 
     def words(
         self,
@@ -146,8 +145,8 @@ class Int4Pairs(_Int4):
             weights = [
                 each
                 for group in range(groups)
-                for each in self._unpacked(
-                    builder, self.words(builder, tile, operands, group, vector)
+                for each in less_eight(
+                    builder, self.words(builder, tile, operands, group, vector), lanes
                 )
             ]
             for row in range(tile.rows):
@@ -163,15 +162,15 @@ class Int4Pairs(_Int4):
                 )
                 tile.set(builder, row, vector, tile.get(row, vector) + added)
 
-    def _unpacked(self, builder: KernelBuilder, words: Expr) -> list[Expr]:
-        """Both halves of bytes less 8: int8."""
-        lanes = self.lanes
-        mask, middle = constant(_LOWER, "int32", lanes), constant(8, "int8", 4 * lanes)
-        halves = []
-        for part in (words, words >> constant(4, "int32", lanes)):
-            unsigned = reinterpret(f"int8x{4 * lanes}", part & mask)
-            halves.append(builder.let("weight", unsigned - middle, f"int8x{4 * lanes}"))
-        return halves
+
+def less_eight(builder: KernelBuilder, words: Expr, lanes: int) -> list[Expr]:
+    """Lower and upper halves of bytes, less 8: int8."""
+    mask, middle = constant(_LOWER, "int32", lanes), constant(8, "int8", 4 * lanes)
+    halves = []
+    for part in (words, words >> constant(4, "int32", lanes)):
+        unsigned = reinterpret(f"int8x{4 * lanes}", part & mask)
+        halves.append(builder.let("weight", unsigned - middle, f"int8x{4 * lanes}"))
+    return halves
 
 
 def arithmetic_s4_x86(target: Target) -> Int4DotProduct | Int4Pairs:

@@ -142,16 +142,7 @@ class WidenedQuads(Signed):
             pairs = reinterpret("int16x2", load(quads, group))
             lanes = [tirx.const(index, "int32") for index in (0, 0, 0, 0, 1, 1, 1, 1)]
             return reinterpret("int8x16", tirx.Shuffle([pairs, pairs, pairs, pairs], lanes))
-        indices = tirx.Shuffle(
-            [
-                splat(tirx.const(0x0100 + 0x0202 * (2 * group + pair), "int16"), 4)
-                for pair in range(2)
-            ],
-            [tirx.const(index, "int32") for index in range(8)],
-        )
-        whole = reinterpret("int8x16", load(quads, 0, groups))
-        table = reinterpret("int8x16", indices)
-        return intrinsic("int8x16", "llvm.aarch64.neon.tbl1.v16i8", whole, table)
+        return pairs_of_four(load(quads, 0, groups), group)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,6 +174,19 @@ class LoopQuads(WidenedQuads):
         loop = WidenedLoop(tile.rows, tile.vectors, groups, operands.x_shifts)
         call_run_loop(builder, loop, tile, operands)
         return True
+
+
+def pairs_of_four(fours: Expr, group: int) -> Expr:
+    """Both pairs of a word of four words of x, each four times."""
+    indices = tirx.Shuffle(
+        [
+            splat(tirx.const(0x0100 + 0x0202 * (2 * group + pair), "int16"), 4)
+            for pair in range(2)
+        ],
+        [tirx.const(index, "int32") for index in range(8)],
+    )
+    whole, table = reinterpret("int8x16", fours), reinterpret("int8x16", indices)
+    return intrinsic("int8x16", "llvm.aarch64.neon.tbl1.v16i8", whole, table)
 
 
 def _widened(x: Expr, weight: Expr, first: int) -> Expr:

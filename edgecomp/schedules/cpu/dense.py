@@ -13,7 +13,7 @@ from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
-from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, Int4Arithmetic, arithmetic_s4
+from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
@@ -101,12 +101,11 @@ def emit_dense(
     )
     assert bias is not None
     arithmetic = _arithmetic(kind, target, weight, bias, x.dtype)
-    if isinstance(arithmetic, Int4Arithmetic) and arithmetic.shift:
+    if arithmetic.shift:
         assert kind.finish is not None
         small = scaled(weight, bias, kind.finish)
         assert small is not None
-        weight, bias = small.weight, small.bias
-        kind = dataclasses.replace(kind, finish=small.finish)
+        bias, kind = small.bias, dataclasses.replace(kind, finish=small.finish)
     shape = gemm_shape(product, arithmetic, operation.output.dtype)
     code = weight_code_of(weight)
     multiplier = None

@@ -95,7 +95,6 @@ class TileSums:
     ) -> None:
         """One contiguous run of K: full steps in a loop, then what is left."""
         builder, arithmetic = self.builder, self.arithmetic
-        width = sums.vectors * sums.lanes // arithmetic.weights_per_element
 
         def operands(shift: Expr, elements: int = 0) -> Operands:
             return Operands(
@@ -103,7 +102,8 @@ class TileSums:
                 x_rows=[row + at.x + shift for row in addresses.x],
                 x_shifts=tuple(addresses.x_shifts),
                 weights=self.pointers.weights,
-                weight_index=block.panel + (at.depth + shift) * width,
+                weight_index=block.panel
+                + arithmetic.panel_index(sums.vectors, at.depth + shift),
                 elements=elements,
             )
 
@@ -121,7 +121,7 @@ class TileSums:
                     builder.prefetch(self.pointers.x, ahead, near=True)
             self._prefetch(
                 here.weight_index,
-                groups * arithmetic.group * width,
+                arithmetic.panel_index(sums.vectors, groups * arithmetic.group),
                 next_panel,
                 (at.depth + shift) * block.depth_share,
             )

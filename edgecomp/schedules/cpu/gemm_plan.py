@@ -252,7 +252,7 @@ def reach_of_sums(
     is_float = arithmetic.sum_dtype == "float32"
     if epilogue.multiplier is None or is_float or arithmetic.x_dtype == "int32":
         return Reach(0.0)
-    farthest = farthest_sums(weights, bias, arithmetic.x_dtype)
+    farthest = farthest_sums(weights, bias, arithmetic.x_dtype, arithmetic.shift)
     reach = reach_of(target, farthest, epilogue.multiplier)
     return reach if _narrows(epilogue, target) else dataclasses.replace(reach, offset=0)
 
@@ -263,8 +263,8 @@ def _narrows(epilogue: Epilogue, target: Target) -> bool:
     return epilogue.requantize is not None and bytes_ and not adds
 
 
-def farthest_sums(weights: Array, bias: Array, x_dtype: str) -> Array:
+def farthest_sums(weights: Array, bias: Array, x_dtype: str, shift: int = 0) -> Array:
     """Greatest magnitude of each channel's integer accumulator."""
     rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    farthest: Array = greatest_x(x_dtype) * rows.sum(axis=1)
+    farthest: Array = (greatest_x(x_dtype) * rows.sum(axis=1)) << shift
     return farthest + np.abs(bias.reshape(-1).astype(np.int64))

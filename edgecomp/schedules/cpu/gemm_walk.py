@@ -1,6 +1,7 @@
 """The loops of an implicit GEMM's kernel around one register tile."""
 
 import dataclasses
+import math
 
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder
@@ -119,8 +120,8 @@ class GemmWalk:
         """Elements of the next panel that a tile asks for: in all, for one element of K."""
         if not self.params.prefetch_next:
             return None, 0
-        width = vectors * self.arithmetic.lanes // self.arithmetic.weights_per_element
-        panel = width * self.plan.depth
+        width = math.ceil(self.arithmetic.panel_width(vectors))
+        panel = vectors * self.arithmetic.lanes * self.plan.stored_depth
         if isinstance(tiles, int):
             return -(-panel // tiles), -(-width // tiles)
         share, depth_share = (

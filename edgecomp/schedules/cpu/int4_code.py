@@ -28,12 +28,10 @@ class Scaled:
     """A product in units of a sixteenth of a weight.
 
     Attributes:
-        weight: int8, 16 times the weights.
         bias: int32, 16 times the biases.
         finish: with multipliers of a sixteenth.
     """
 
-    weight: Array
     bias: Array
     finish: Requantize | Scale | RuntimeScale
 
@@ -63,9 +61,7 @@ def scaled(weight: Array, bias: Array, finish: Finish) -> Scaled | None:
     less = dataclasses.replace(finish, multiplier=multiplier)
     if isinstance(less, RuntimeScale):
         less = dataclasses.replace(less, sums=(less.sums * FACTOR).astype(np.int32))
-    return Scaled(
-        (weight * np.int8(FACTOR)).astype(np.int8), (bias * FACTOR).astype(np.int32), less
-    )
+    return Scaled((bias * FACTOR).astype(np.int32), less)
 
 
 def paired(low: Array, high: Array) -> Array:

@@ -4,8 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.dense import RELU, Conv, as_matrix_multiply, halo_untouched, make_integer, run
+from helpers.dense import (
+    RELU,
+    Conv,
+    as_matrix_multiply,
+    convolve,
+    halo_untouched,
+    make_integer,
+    requantize,
+    run,
+)
 from helpers.dense_cases import SAME3
+from helpers.kernels import read
 from helpers.targets import A53, A76, ALL, ARMV7, HOSTS
 
 from edgecomp.plan.finish import Accumulate, Requantize
@@ -54,34 +64,62 @@ def test_matrix_product(rows, target):
     np.testing.assert_array_equal(found.transpose(0, 3, 1, 2), expected)
 
 
-@pytest.mark.parametrize("target", [*HOSTS, A76, ARMV7], ids=lambda t: t.name)
-@pytest.mark.parametrize("rows", [1, 13])
-def test_groups_of_weights_times_whole_numbers(rows, target):
+def grouped_weights(rng, columns, depth, *, extreme):
+    """Numbers of 4 bits times a multiple for each 32 inputs."""
+    multiples = rng.integers(1, 16, (columns, depth // 32))
+    numbers = rng.integers(-8, 8, (columns, depth))
+    if extreme:
+        multiples[:] = 15
+        numbers = rng.choice([-8, 7], (columns, depth), p=[0.8, 0.2])
+        numbers[0], numbers[-1] = -8, 7
+    else:
+        numbers[columns // 2, :32] = 0
+    return (numbers * multiples.repeat(32, axis=1)).astype(np.int8)
+
+
+@pytest.mark.parametrize("target", ALL, ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Conv(c=32, m=5, h=1, w=1, finish="requantize"),
+        Conv(c=160, m=75, h=1, w=1, finish="requantize"),
+        Conv(c=160, m=75, h=1, w=13, finish="requantize"),
+        Conv(c=96, m=130, h=1, w=29, finish="scale", act=RELU),
+        Conv(c=608, m=33, h=1, w=5, finish="requantize", extreme=True),
+    ],
+    ids=str,
+)
+def test_groups_of_weights_times_whole_numbers(case, target):
     rng = np.random.default_rng(6)
-    case = Conv(c=160, m=75, h=1, w=rows, finish="requantize")
     operation, buffers, _ = make_integer(case, target, rng, 4)
-    weight = operation.inputs[1]
-    multiples = rng.integers(1, 16, (75, 5)).repeat(32, axis=1)
-    grouped = (rng.integers(-8, 8, (75, 160)) * multiples).astype(np.int8)
-    grouped[3, 32:64] = 0
-    weight.constant = grouped.reshape(weight.constant.shape)
-    finish = operation.kind.finish
-    finish = dataclasses.replace(finish, multiplier=finish.multiplier / np.float32(16))
+    x, weight, bias = operation.inputs[:3]
+    columns = grouped_weights(rng, case.m, case.c, extreme=case.extreme)
+    weight.constant = columns.reshape(weight.constant.shape)
+    sums = convolve(read(x, buffers[x]), weight.constant, case)
+    middle = np.rint(sums.mean(axis=(0, 2, 3))).astype(np.int32)
+    bias.constant = rng.integers(-1000, 1000, case.m).astype(np.int32) - middle
+    acc = sums + bias.constant.astype(np.int64)[None, :, None, None]
+    multiplier = (rng.uniform(10, 100, case.m) / np.abs(acc).max(axis=(0, 2, 3))).astype(
+        np.float32
+    )
+    finish = dataclasses.replace(operation.kind.finish, multiplier=multiplier)
+    if case.finish == "requantize":
+        bounds = np.iinfo(target.activation_dtype)
+        whole = {"low": bounds.min, "high": bounds.max, "zero_point": bounds.min + 128}
+        finish = dataclasses.replace(finish, **whole)
     operation.kind = dataclasses.replace(operation.kind, finish=finish)
-    wide = dataclasses.replace(operation.kind, weight_bits=8)
-    wanted = run(
-        convolution, Operation(wide, operation.inputs, operation.outputs), buffers, target
-    )[0]
     product, values = as_matrix_multiply(operation)
     (call,) = matrix_multiply.emit(product, target)
-    vnni = target.core.isa == "x86_64" and (target.has("avx512vnni") or target.has("avxvnni"))
-    assert ("int4_groups" in call.kernel.symbol) is vnni
-    x = operation.inputs[0]
-    found, _ = run(
-        matrix_multiply, product, {values[x]: buffers[x].reshape(-1)}, target, slices=2
-    )
-    np.testing.assert_array_equal(found.transpose(0, 3, 1, 2), wanted)
-    assert len(np.unique(found)) > 8
+    assert "int4_groups" in call.kernel.symbol
+    assert call.arguments[1].array.nbytes <= (case.m + 15) * case.c * 5 // 8
+    inputs = {values[x]: buffers[x].reshape(-1)}
+    found = run(matrix_multiply, product, inputs, target, slices=2)[0].transpose(0, 3, 1, 2)
+    if case.finish == "scale":
+        scaled_sums = acc.astype(np.float32) * multiplier[None, :, None, None]
+        np.testing.assert_array_equal(found, np.maximum(scaled_sums, 0))
+    else:
+        np.testing.assert_array_equal(found, requantize(acc, finish))
+    assert len(np.unique(found)) > case.w
 
 
 def test_multiples_are_found(rng):
@@ -99,6 +137,24 @@ def test_memory_holds_half_a_byte_for_each():
     operation = make_integer(case, HOSTS[0], np.random.default_rng(0), 4)[0]
     (call,) = matrix_multiply.emit(as_matrix_multiply(operation)[0], HOSTS[0])
     assert call.arguments[1].array.nbytes == 64 * 64 // 2
+
+
+def test_sums_of_groups_that_could_leave_int32_keep_bytes():
+    case = Conv(c=64, m=5, h=1, w=3, finish="requantize")
+    operation = make_integer(case, A76, np.random.default_rng(5), 4)[0]
+    weight, bias = operation.inputs[1:3]
+    columns = grouped_weights(np.random.default_rng(5), 5, 64, extreme=True)
+    weight.constant = columns.reshape(weight.constant.shape)
+    for largest, held in ((1 << 20, True), (1 << 29, False)):
+        bias.constant = np.full(5, largest, np.int32)
+        symbols = {
+            target.name: matrix_multiply.emit(as_matrix_multiply(operation)[0], target)[
+                0
+            ].kernel.symbol
+            for target in (A53, A76)
+        }
+        assert "int4_groups" in symbols["a53"]  # its sums are no larger
+        assert ("int4_groups" in symbols["a76"]) is held
 
 
 def test_sums_that_could_leave_int32_keep_bytes():
