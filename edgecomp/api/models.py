@@ -144,7 +144,7 @@ def finetune(
     return trained
 
 
-def save(model: "ir.Model", path: pathlib.Path) -> None:
+def save(model: "ir.Model", path: pathlib.Path | str) -> None:
     """Write an ONNX file whole or not at all.
 
     One above 2 GB has its large weights beside it, in ``<name>.data``.
@@ -153,6 +153,7 @@ def save(model: "ir.Model", path: pathlib.Path) -> None:
     from edgecomp.graph.portable import serialize
     from edgecomp.writable import writable
 
+    path = pathlib.Path(path)
     data_path = path.with_name(f"{path.name}.data")
     content, data = serialize(model, data_path.name)
     with writable(path):

@@ -131,3 +131,17 @@ def test_it_is_said_where_no_layer_has_the_precision(model, precision, why, capl
         prepare(model, QuantizeOptions(precision=precision), silent)
     said = f"nothing of the model is stored as {precision} says"
     assert (f"{said}{why}" in caplog.text) is (precision != "fp16")
+
+
+def test_a_model_is_written_to_a_path_of_either_kind(model, tmp_path):
+    options = QuantizeOptions(precision="fp32")
+    made = api.quantize(model, options=options)
+    path = tmp_path / "model.onnx"
+    api.save(made, str(path))
+    content = path.read_bytes()
+    api.save(made, path)
+    assert path.read_bytes() == content
+    assert [node.op_type for node in api.quantize(path, options=options).graph] == [
+        "Conv",
+        "Relu",
+    ]
