@@ -89,6 +89,26 @@ def reduced_axes(node: ir.Node) -> list[int] | None:
     return normalized_axes(axes, len(shape))
 
 
+def kept_reduction(value: ir.Value | None, operator: str) -> tuple[ir.Value, list[int]] | None:
+    """What the value is a reduction of by ``operator``, and over which axes.
+
+    The value has the shape of that with 1 at the axes, kept by the reduction itself or given back
+    by Reshape, Unsqueeze or Squeeze behind it, which leave the order of the elements.
+    """
+    kept = static_shape(value)
+    while (move := producer(value, "Reshape", "Unsqueeze", "Squeeze")) is not None:
+        value = move.inputs[0]
+    node = producer(value, operator)
+    if node is None or node.inputs[0] is None:
+        return None
+    x, axes = node.inputs[0], reduced_axes(node)
+    shape = static_shape(x)
+    if axes is None or shape is None:
+        return None
+    wanted = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    return (x, axes) if kept == wanted else None
+
+
 def squared(value: ir.Value | None) -> ir.Value | None:
     """Find v of v ** 2 or v * v."""
     power = with_scalar(producer(value, "Pow"), "Pow")

@@ -18,8 +18,8 @@ from edgecomp.graph.constants import AnyArray, new_initializer
 from edgecomp.graph.edit import only_reader, remove_unused, replace_node
 from edgecomp.graph.match import (
     is_operator,
+    kept_reduction,
     producer,
-    reduced_axes,
     split_constant,
     squared,
     with_scalar,
@@ -94,7 +94,7 @@ def _match_core(node: ir.Node) -> _Core | None:
     if shifted is None or centred is None:
         return None
     x, axes = centred
-    variance = _mean(shifted[0])
+    variance = kept_reduction(shifted[0], "ReduceMean")
     if variance is None or variance[1] != axes:
         return None
     deviation = squared(variance[0])
@@ -136,24 +136,8 @@ def _match_centred(value: ir.Value) -> tuple[ir.Value, list[int]] | None:
     node = producer(value, "Sub")
     if node is None or node.inputs[0] is None:
         return None
-    mean = _mean(node.inputs[1])
+    mean = kept_reduction(node.inputs[1], "ReduceMean")
     return mean if mean is not None and mean[0] is node.inputs[0] else None
-
-
-def _mean(value: ir.Value | None) -> tuple[ir.Value, list[int]] | None:
-    """What the value is the mean of, and its axes; it has the dimensions of that, or 1."""
-    kept = static_shape(value)
-    while (move := producer(value, "Reshape", "Unsqueeze")) is not None:
-        value = move.inputs[0]
-    node = producer(value, "ReduceMean")
-    if node is None or node.inputs[0] is None:
-        return None
-    x, axes = node.inputs[0], reduced_axes(node)
-    shape = static_shape(x)
-    if axes is None or shape is None:
-        return None
-    wanted = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-    return (x, axes) if kept == wanted else None
 
 
 def _fuse(node: ir.Node, core: _Core) -> None:

@@ -4,8 +4,8 @@
 
 Also: Transpose that moves no element, Slice of everything, Pad by nothing, Expand to the same
 shape, Concat and Split with one side, Resize by 1, pools of one element, reductions over extents
-of 1, and arithmetic with the neutral constant (x + 0, x - 0, x * 1, x / 1, x ** 1) where it does
-not broadcast x.
+of 1, and arithmetic with the neutral constant (x + 0, x - 0, x * 1, x / 1, x ** 1, the maximum
+with -infinity, the minimum with infinity) where it does not broadcast x.
 
 Where shapes depend on a count, which only the data decides, equal shapes say nothing: only what
 hands on its input whatever its shape is removed there.
@@ -48,8 +48,11 @@ _NEUTRAL = {
     ("Mul", 1): 1,
     ("Div", 1): 1,
     ("Pow", 1): 1,
+    ("Max", 0): -np.inf,
+    ("Max", 1): -np.inf,
+    ("Min", 0): np.inf,
+    ("Min", 1): np.inf,
 }
-
 
 # Those that hand on a single input of any shape.
 _ANY_SHAPE = frozenset({"Identity", "Dropout", "Cast", "Clip"}) | _SAME_WHEN_ALONE
@@ -68,7 +71,7 @@ class RemoveIdentitiesPass(ir.passes.InPlacePass):
         removed, open_ones = 0, open_values(model)
         for node in list(model.graph):
             is_open = open_ones.reads(node) or is_counting(node)
-            if is_open and node.op_type not in _ANY_SHAPE:
+            if is_open and not _keeps_any_shape(node):
                 continue
             kept = same_value(node)
             if kept is None or _joins_input_to_output(kept, node):
@@ -79,6 +82,12 @@ class RemoveIdentitiesPass(ir.passes.InPlacePass):
         if removed:
             remove_unused(model)
         return finish(type(self).__name__, model, removed)
+
+
+def _keeps_any_shape(node: ir.Node) -> bool:
+    """Whether what is handed on would be handed on in any other shape too."""
+    alone = node.op_type not in _SAME_WHEN_ALONE or len(node.inputs) == 1
+    return node.op_type in _ANY_SHAPE and alone
 
 
 def same_value(node: ir.Node) -> ir.Value | None:
@@ -99,7 +108,7 @@ def _hands_on(node: ir.Node, index: int) -> bool:
         return False
     operator = node.op_type
     neutral = _NEUTRAL.get((operator, 1 - index))
-    if neutral is not None:
+    if neutral is not None and len(node.inputs) == 2:
         return _is_neutral(node, index, neutral)
     if index != 0:
         return False
@@ -142,7 +151,7 @@ def _elements_stay(node: ir.Node, value: ir.Value) -> bool:
     return False
 
 
-def _is_neutral(node: ir.Node, index: int, neutral: int) -> bool:
+def _is_neutral(node: ir.Node, index: int, neutral: float) -> bool:
     value, result = node.inputs[index], node.outputs[0]
     array = constant_array(node.inputs[1 - index])
     if array is None or value is None or not _same_type_and_shape(value, result):
