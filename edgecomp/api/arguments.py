@@ -7,6 +7,7 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.options import BuildOptions, QuantizeOptions
 from edgecomp.steps.source import require_free
+from edgecomp.writable import require_writable_folder
 
 
 def require_by_name(*given: Any) -> None:
@@ -21,19 +22,21 @@ def require_by_name(*given: Any) -> None:
 
 
 def require_output_free(model: Any, options: QuantizeOptions) -> None:
-    """Refuse an output that must not be written, before any work is done.
+    """Refuse an output that cannot or must not be written, before any work is done.
 
     Raises:
-        EdgecompError: OUTPUT_EXISTS.
+        EdgecompError: OUTPUT_EXISTS, OUTPUT_UNWRITABLE.
     """
-    from edgecomp.bundle.directory import check_free
+    from edgecomp.bundle.directory import check_place
 
+    if options.dump_passes is not None:
+        require_writable_folder(options.dump_passes)
     if options.save_recipe is not None:
         require_free(options.save_recipe, model, force=options.force, flag="--save-recipe")
     if options.output is None:
         return
     if isinstance(options, BuildOptions):
-        check_free(options.output, force=options.force)
+        check_place(options.output, force=options.force)
     else:
         require_free(options.output, model, force=options.force)
 

@@ -9,6 +9,7 @@ from edgecomp.api.budgets import chosen_within_budget
 from edgecomp.options import BudgetOptions, QuantizeOptions
 from edgecomp.progress import Progress, silent
 from edgecomp.steps.source import errors_about
+from edgecomp.writable import require_writable_file, writable
 
 # Everything that is heavy to import is imported where it is used: `edgecomp --help` and
 # `edgecomp targets` come through here too.
@@ -41,6 +42,8 @@ def export(
     """
     from edgecomp.frontend.load import load_model
 
+    if output is not None:
+        require_writable_file(pathlib.Path(output))
     result = load_model(
         model, args=args, kwargs=kwargs, dynamic_shapes=dynamic_shapes, opset=opset_version
     )
@@ -151,7 +154,6 @@ def save(model: "ir.Model", path: pathlib.Path | str) -> None:
     """
     from edgecomp.cache import write_whole
     from edgecomp.graph.portable import serialize
-    from edgecomp.writable import writable
 
     path = pathlib.Path(path)
     data_path = path.with_name(f"{path.name}.data")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.held import create_held, remove_abandoned
-from edgecomp.writable import writable
+from edgecomp.writable import try_to_create, writable
 
 MANIFEST = "manifest.json"
 
@@ -29,7 +29,7 @@ def staged_directory(final: pathlib.Path, *, force: bool) -> Iterator[pathlib.Pa
     Raises:
         EdgecompError: OUTPUT_EXISTS, or OUTPUT_UNWRITABLE when the disk refuses.
     """
-    with writable(final, hint="check the free space and the permissions there"):
+    with writable(final):
         _restore_replaced(final)
         check_free(final, force=force)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +42,18 @@ def staged_directory(final: pathlib.Path, *, force: bool) -> Iterator[pathlib.Pa
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             os.close(lock)
+
+
+def check_place(final: pathlib.Path, *, force: bool) -> None:
+    """Raise, before any work is done, where ``staged_directory`` would in the end.
+
+    Raises:
+        EdgecompError: OUTPUT_EXISTS, OUTPUT_UNWRITABLE.
+    """
+    check_free(final, force=force)
+    with writable(final):
+        final = final.absolute()
+        try_to_create(final.with_name(f"{_prefix(final, 'building')}{os.getpid()}-0"))
 
 
 def check_free(final: pathlib.Path, *, force: bool) -> None:

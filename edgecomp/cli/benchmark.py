@@ -10,7 +10,7 @@ from edgecomp.cli.bundles import bundle_argument
 from edgecomp.cli.flags import with_options
 from edgecomp.cli.talk import Talk
 from edgecomp.options import BenchmarkOptions
-from edgecomp.writable import writable
+from edgecomp.writable import require_writable_file, writable
 
 
 @click.command("benchmark")
@@ -23,6 +23,8 @@ def command(bundle_path: pathlib.Path, options: BenchmarkOptions, talk: Talk) ->
     """
     from edgecomp import api
 
+    if options.result_json is not None:
+        require_writable_file(options.result_json)
     with talk.progress() as progress:
         result = api.benchmark(api.open(bundle_path), options, progress)
     if options.result_json is not None:

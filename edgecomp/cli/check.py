@@ -11,7 +11,7 @@ from edgecomp.cli.talk import Talk
 from edgecomp.device.load import HOST, list_targets, load_target
 from edgecomp.errors import ExitCode
 from edgecomp.options import CheckOptions
-from edgecomp.writable import writable
+from edgecomp.writable import require_writable_file, writable
 
 _HELP = f"""Say which operators of a model run how on which target.
 
@@ -30,6 +30,8 @@ def command(
 ) -> None:
     """Say which operators run how."""
     source = require_model(model)
+    if options.sarif is not None:
+        require_writable_file(options.sarif)
     # Before the model is read: a wrong name is found at once.
     names = options.target or (HOST, *(target.name for target in list_targets()))
     targets = [load_target(name) for name in names]

@@ -12,6 +12,7 @@ from edgecomp.cli.flags import with_options
 from edgecomp.cli.table import table
 from edgecomp.cli.talk import Talk
 from edgecomp.options import VERB_DEFAULTS, RunOptions
+from edgecomp.writable import require_writable_folder, writable
 
 #: Values of an output that are shown to people.
 _SHOWN = 6
@@ -29,6 +30,8 @@ def command(bundle_path: pathlib.Path, options: RunOptions, talk: Talk) -> None:
     from edgecomp.cli.inputs import read_inputs
     from edgecomp.cli.labels import best, read_labels
 
+    if options.output is not None:
+        require_writable_folder(options.output)
     labels = read_labels(options.labels) if options.labels else []
     bundle = api.open(bundle_path)
     inputs = read_inputs(options.input_file, bundle.inputs, options)
@@ -56,7 +59,6 @@ def _save(outputs: Mapping[str, Any], folder: pathlib.Path | None) -> dict[str, 
 
     from edgecomp.cache import write_whole
     from edgecomp.cli.files import safe_names
-    from edgecomp.writable import writable
 
     files = {}
     with writable(folder):

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from edgecomp.options.budget import BudgetOptions
-from edgecomp.options.option import check_choice, option, usage
+from edgecomp.options.option import check_apart, check_choice, option, usage
 
 ACCELERATORS = ("cpu", "gpu")
 TOOLCHAINS = ("auto", "require", "none")
@@ -77,6 +77,7 @@ class BuildOptions(BudgetOptions):
             check_choice("accelerator", name, ACCELERATORS)
         if self.name and not (self.name.isidentifier() and self.name.isascii()):
             raise usage("name", f"'{self.name}' is not a C identifier")
+        check_apart(self, ("output",), folders=("cache_dir",))
 
     @property
     def accelerators(self) -> frozenset[str]:

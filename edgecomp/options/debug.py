@@ -55,6 +55,7 @@ class DebugOptions(QuantizeOptions):
             raise usage("restore", f"expected a number of dB, found {self.restore}")
         for name in ("apply", "output"):
             check_recipe_file(name, getattr(self, name))
-        check_apart(self, ("output", "save_recipe", "apply", "html", "node_data"))
+        files = ("output", "save_recipe", "apply", "html", "node_data")
+        check_apart(self, files, folders=("dump_passes",))
         if self.apply is not None and (self.recipe or self.output):
             raise usage("apply", "not together with --recipe or --output")

@@ -7,6 +7,7 @@ its metadata holds the help text. ``tuple[str, ...]`` is a flag that may be repe
 
 import dataclasses
 import inspect
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -101,17 +102,30 @@ def check_range(name: str, value: int, low: int, high: int | None) -> None:
         raise usage(name, f"expected {limits}, found {value}")
 
 
-def check_apart(options: Any, names: Sequence[str]) -> None:
-    """Raise where two of the files that are written are the same one."""
-    known: dict[pathlib.Path, str] = {}
-    for name in names:
+def check_apart(options: Any, names: Sequence[str], folders: Sequence[str] = ()) -> None:
+    """Raise where two of the files that are written are the same one, or one inside another.
+
+    Args:
+        options: that name them.
+        names: options of files, and of folders that are written whole.
+        folders: options of folders that get files one by one; those may hold the others.
+    """
+    known: dict[str, str] = {}
+    for name in (*names, *folders):
         path = getattr(options, name)
         if path is None:
             continue
-        path = path.absolute()
-        if path in known:
-            raise usage(name, f"the same file as {flag_of(known[path])}")
-        known[path] = name
+        place = os.path.realpath(path)
+        if place in known:
+            raise usage(name, f"the same file as {flag_of(known[place])}")
+        known[place] = name
+    for place, name in known.items():
+        for parent in pathlib.PurePath(place).parents:
+            other = known.get(str(parent), "")
+            if other in names:
+                raise usage(
+                    name, f"lies inside {flag_of(other)}", hint="give a place beside it"
+                )
 
 
 def set_field(options: Any, name: str, value: Any) -> None:

@@ -189,7 +189,7 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         check_choice("weight_rounding", self.weight_rounding, WEIGHT_ROUNDINGS)
         _check_strength(self.smooth_quant)
         check_recipe_file("save_recipe", self.save_recipe)
-        check_apart(self, ("output", "save_recipe"))
+        check_apart(self, ("output", "save_recipe"), folders=("dump_passes",))
         if self.data_free:
             self._check_data_free()
         if not self._chooses_layers:

@@ -42,6 +42,7 @@ from edgecomp.passes.outcome import Numerics, Refusal
 from edgecomp.passes.remove_identities import RemoveIdentitiesPass
 from edgecomp.passes.resolve_auto_pad import ResolveAutoPadPass
 from edgecomp.passes.strip_pruned_channels import StripPrunedChannelsPass
+from edgecomp.writable import writable
 
 
 def float_passes(
@@ -252,8 +253,9 @@ def _compare(
 def _dump(model: ir.Model, folder: pathlib.Path | None, number: int, name: str) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    ir.save(model, folder / f"{number:02d}_{name}.onnx")
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        ir.save(model, folder / f"{number:02d}_{name}.onnx")
 
 
 def _snake(name: str) -> str:

@@ -11,19 +11,25 @@ from edgecomp.options import DebugOptions, flag_of
 from edgecomp.recipe.read import recipe_of
 from edgecomp.recipe.write import write_recipe
 from edgecomp.steps.source import require_free
-from edgecomp.writable import writable
+from edgecomp.writable import require_writable_file, require_writable_folder, writable
 
 
 def require_writable(options: DebugOptions, model: Any) -> None:
-    """Refuse files that exist before any work is done; a recipe that is applied may.
+    """Refuse files that exist or cannot be written, before any work is done.
+
+    A recipe that is applied may exist.
 
     Raises:
-        EdgecompError: OUTPUT_EXISTS.
+        EdgecompError: OUTPUT_EXISTS, OUTPUT_UNWRITABLE.
     """
     for name in ("output", "html", "node_data", "save_recipe"):
         path = getattr(options, name)
         if path is not None:
             require_free(path, model, force=options.force, flag=flag_of(name))
+    if options.apply is not None:
+        require_writable_file(options.apply)
+    if options.dump_passes is not None:
+        require_writable_folder(options.dump_passes)
 
 
 def write_files(report: DebugReport, options: DebugOptions) -> None:

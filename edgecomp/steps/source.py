@@ -8,6 +8,7 @@ from typing import Any
 
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.plan.names import c_identifier
+from edgecomp.writable import require_writable_file
 
 
 @contextlib.contextmanager
@@ -42,10 +43,14 @@ def require_free(
         flag: that it was given by.
 
     Raises:
-        EdgecompError: OUTPUT_EXISTS.
+        EdgecompError: OUTPUT_EXISTS, OUTPUT_UNWRITABLE.
     """
-    if not os.path.lexists(path):
-        return
+    if os.path.lexists(path):
+        _require_replaceable(path, source, force=force, flag=flag)
+    require_writable_file(path)
+
+
+def _require_replaceable(path: pathlib.Path, source: Any, *, force: bool, flag: str) -> None:
     cause = "the output exists already"
     hint = f"give another {flag}, or --force to replace it"
     if path.is_dir():

@@ -14,6 +14,7 @@ from edgecomp.steps.prepare import prepare
 from edgecomp.steps.source import errors_about
 from edgecomp.tune.result import TuneResult
 from edgecomp.tune.session import TuneSettings, require_measurable, tune_model
+from edgecomp.writable import require_writable_file
 
 
 def tune(source: pathlib.Path | str, options: TuneOptions, progress: Progress) -> TuneResult:
@@ -23,6 +24,9 @@ def tune(source: pathlib.Path | str, options: TuneOptions, progress: Progress) -
         bundle = open_bundle(pathlib.Path(source))
         name, model = name or bundle.manifest.target.name, bundle.model_path
     target = load_target(name or HOST)
+    folder = (options.cache_dir or cache_folder()) / "tuned"
+    output = options.output or folder / table_name(target)
+    require_writable_file(output)
     device = open_device(options.device, target)
     require_measurable(target, device)
     given = QuantizeOptions(
@@ -33,9 +37,8 @@ def tune(source: pathlib.Path | str, options: TuneOptions, progress: Progress) -
     )
     with errors_about(source):
         prepared = prepare(model, given, progress, target=target)
-    folder = (options.cache_dir or cache_folder()) / "tuned"
     settings = TuneSettings(
-        output=options.output or folder / table_name(target),
+        output=output,
         threads=options.num_threads,
         trials=options.trials,
         max_secs=options.max_secs,

@@ -12,6 +12,7 @@ from helpers.prefork import Server
 from edgecomp.errors import Code
 
 BUILD = ("build", "model.onnx", "-o")
+DEBUG = ("debug", "model.onnx", "--calibration-data", "data.npy")
 QUANTIZE = ("quantize", "model.onnx", "--calibration-data", "data.npy", "-o")
 
 
@@ -68,6 +69,68 @@ def test_places_that_cannot_be_written(refused, folder, data):
         refused((*BUILD, place), Code.OUTPUT_UNWRITABLE, place)
     for place in ("file/q.onnx", "/proc/q.onnx"):
         refused((*QUANTIZE, place), Code.OUTPUT_UNWRITABLE, place)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*BUILD, "{}"),
+        (*BUILD, "{}", "--force"),
+        (*BUILD, "bundle", "--precision", "w8a8", "--data-free", "--save-recipe", "{}/r.yaml"),
+        (*BUILD, "bundle", "--dump-passes", "{}"),
+        (
+            *BUILD,
+            "{}",
+            "--precision",
+            "w8a8",
+            "--calibration-data",
+            "data.npy",
+            "--max-bytes",
+            "9",
+        ),
+        (*QUANTIZE, "{}"),
+        (*QUANTIZE, "q.onnx", "--save-recipe", "{}/r.yaml"),
+        (*DEBUG, "-o", "{}/r.yaml"),
+        (*DEBUG, "--apply", "{}/r.yaml"),
+        (*DEBUG, "--html", "{}"),
+        (*DEBUG, "--node-data", "{}"),
+        (*DEBUG, "--dump-passes", "{}"),
+        ("tune", "model.onnx", "-o", "{}"),
+        ("check", "model.onnx", "--sarif", "{}"),
+    ],
+)
+@pytest.mark.parametrize("place", ["file/deeper", "/proc/deeper", "new/" + 300 * "x"])
+def test_before_any_work_is_done(refused, folder, data, command, place):
+    """The model, which cannot be read, is not looked at."""
+    (folder / "file").write_text("mine")
+    (folder / "model.onnx").write_text("no model")
+    written = [part.format(place) for part in command]
+    refused(written, Code.OUTPUT_UNWRITABLE, place)
+
+
+@pytest.mark.parametrize("place", ["file/deeper", "/proc/deeper"])
+def test_before_a_bundle_runs(refused, folder, built, place):
+    """The device and the input, which are not there, are not looked for."""
+    (folder / "file").write_text("mine")
+    elsewhere = ("--device", "ssh:nobody@nowhere.invalid")
+    benchmark = ("benchmark", built, "--result-json", place, *elsewhere)
+    refused(benchmark, Code.OUTPUT_UNWRITABLE, place)
+    refused(("run", built, "-i", "none.npy", "-o", place), Code.OUTPUT_UNWRITABLE, place)
+
+
+def test_a_folder_for_a_file(refused, folder, built):
+    (folder / "folder").mkdir()
+    refused(("benchmark", built, "--result-json", "folder"), Code.OUTPUT_UNWRITABLE, "folder")
+    refused(("check", "model.onnx", "--sarif", "folder"), Code.OUTPUT_UNWRITABLE, "folder")
+    refused(("tune", "model.onnx", "-o", "folder"), Code.OUTPUT_UNWRITABLE, "folder")
+
+
+def test_one_output_inside_another(refused, folder, data):
+    recipe = ("--save-recipe", "bundle/r.yaml", "--precision", "w8a8", "--data-free")
+    refused((*BUILD, "bundle", *recipe), Code.USAGE, "--save-recipe", "inside --output")
+    cache = ("--cache-dir", "x/../bundle/cache")
+    refused((*BUILD, "bundle", *cache), Code.USAGE, "--cache-dir", "inside --output")
+    refused((*DEBUG, "--html", "h", "--dump-passes", "h/p"), Code.USAGE, "inside --html")
 
 
 def test_a_folder_without_permission(refused, folder, data):
