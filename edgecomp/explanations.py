@@ -24,8 +24,8 @@ EXPLANATIONS: dict[Code, str] = {
     Code.DIMENSION_FREE: "A dimension of an input has no fixed size. Set it with --input "
     "NAME:1x3x224x224.",
     Code.OUTPUT_EXISTS: "The output is there already. Give another -o, or --force to replace it.",
-    Code.OUTPUT_UNWRITABLE: "The output cannot be written: permissions, a full disk, or a folder "
-    "that does not exist.",
+    Code.OUTPUT_UNWRITABLE: "The output cannot be written: permissions, a full disk, a "
+    "name that is too long, or a file where a folder should be.",
     Code.INPUT_MISMATCH: "The contents given for an input have another name, shape or dtype than "
     "the model's input.",
     Code.ENTRY_INVALID: "FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION cannot be imported, fails, "

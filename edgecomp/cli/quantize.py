@@ -60,6 +60,6 @@ def command(model: str | None, options: BudgetOptions, talk: Talk) -> None:
 def _weights_line(row: dict[str, Any]) -> str:
     """A layer whose weights are stored in few bits; the control stands beside any method."""
     text = f"{row['node']}: {row['float_bytes']} to {row['bytes']} bytes, {row['method']}"
-    if "error" not in row:
-        return text
-    return f"{text}, error {row['error']:.2e} (rtn {row['rtn_error']:.2e})"
+    if "error" in row:
+        text += f", error {row['error']:.2e} (rtn {row['rtn_error']:.2e})"
+    return f"{text}; {row['note']}" if "note" in row else text

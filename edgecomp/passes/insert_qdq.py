@@ -72,6 +72,8 @@ class InsertQdqPass(ir.passes.InPlacePass):
 
     Attributes:
         refusals: after a run, node name -> why an operator with an integer form stays float.
+        ungrouped: after a run, node name -> why weights that were rounded with scales of groups
+            have one scale per output.
     """
 
     numerics = Numerics.QUANTIZED
@@ -83,6 +85,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
         self._ranges = ranges
         self._options = options or InsertQdqOptions()
         self.refusals: dict[str, str] = {}
+        self.ungrouped: dict[str, str] = {}
 
     def requires(self, model: ir.Model) -> None:
         """Raise where the operator set lacks per-channel QuantizeLinear."""
@@ -97,7 +100,9 @@ class InsertQdqPass(ir.passes.InPlacePass):
         self.refusals = {refusal.node: refusal.reason for refusal in scope.refusals}
         if scope.blocks:
             affines = affines_of(scope, self._ranges, self._options)
-            _Inserter(model.graph, scope, affines, self._options).insert()
+            inserter = _Inserter(model.graph, scope, affines, self._options)
+            inserter.insert()
+            self.ungrouped = inserter.ungrouped
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
 
@@ -212,6 +217,7 @@ class _Inserter:
         self._names = _Names(graph)
         self._parameters: dict[Affine, tuple[ir.Value, ir.Value]] = {}
         self._stored: dict[ir.Value, _Stored] = {}
+        self.ungrouped: dict[str, str] = {}
 
     def insert(self) -> None:
         """Do it."""
@@ -316,11 +322,13 @@ class _Inserter:
             bias = np.broadcast_to(bias.reshape(-1), (weight.shape[axis],))
         activation = self._affines[block.input_values[0]]
         grouped = self._options.grouped.get(node.name or "")
-        unit = None if grouped is None else _unit_of(grouped, bias, activation.scale)
-        if grouped is not None and unit is not None:
-            self._read(self._grouped_tensor(value, node, grouped), node, 1, value)
-            self._insert_bias(block, bias, activation, unit)
-            return
+        if grouped is not None:
+            unit = _unit_of(grouped, bias, activation.scale)
+            if not isinstance(unit, str):
+                self._read(self._grouped_tensor(value, node, grouped), node, 1, value)
+                self._insert_bias(block, bias, activation, unit)
+                return
+            self.ungrouped[node.name or ""] = unit
         space = weight_space(
             per_channel=self._options.is_per_channel(node),
             bits=bits,
@@ -456,19 +464,21 @@ def _bias_place(block: Block) -> tuple[ir.Node, int] | tuple[None, int]:
 
 def _unit_of(
     weights: PackedWeights, bias: AnyArray | None, activation_scale: np.float32
-) -> AnyArray | None:
-    """The scale of each output that those of its groups are multiples of.
-
-    None where a bias in such units would not fit in int32.
-    """
+) -> AnyArray | str:
+    """The scale of each output that those of its groups are multiples of, or why there is none."""
     found = common_unit(weights.scales)
     if found is None:
-        return None
+        return "the scales of its groups are too far apart to be multiples of one"
     unit = found[0]
     if bias is None:
         return unit
     reach = np.abs(bias.astype(np.float64)) / (np.float64(activation_scale) * unit)
-    return unit if (reach <= LARGEST_BIAS).all() else None
+    if (reach <= LARGEST_BIAS).all():
+        return unit
+    return (
+        f"its bias is up to {reach.max():.2g} steps of its sums, and int32 has room for "
+        f"{LARGEST_BIAS:.2g} beside them"
+    )
 
 
 def _per_channel(scales: AnyArray) -> AnyArray:

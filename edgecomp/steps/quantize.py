@@ -56,6 +56,7 @@ from edgecomp.steps.recipe import (
 )
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
+from edgecomp.steps.weight_rows import without_groups
 from edgecomp.steps.without import left_out
 
 logger = logging.getLogger(__name__)
@@ -147,7 +148,8 @@ def insert_quantization(
         shifts = correct_biases(given, with_found(layers, found), progress)
     progress("insert quantization")
     recurrent = options.precision != "auto"  # no price says yet when weights alone pay
-    refusals = insert_known(model, ranges, weights.qdq, weights.beside, recurrent=recurrent)
+    inserted = insert_known(model, ranges, weights.qdq, weights.beside, recurrent=recurrent)
+    _warn_without_groups(inserted.ungrouped)
     steps = [
         *float_step(_left_float(model, options, layers.qdq, qdq)),
         *tried.recipe_steps(),
@@ -160,7 +162,8 @@ def insert_quantization(
         **_told(tried),
         **found.facts,
         "corrected_biases": len(shifts),
-        "stay_float": dict(sorted(refusals.items())),
+        "stay_float": dict(sorted(inserted.stay_float.items())),
+        **({"one_scale_per_output": inserted.ungrouped} if inserted.ungrouped else {}),
         "recipe": whole_recipe(options, recipe, floats=floats, found=steps).as_list(),
         **moved,
         **weights.facts,
@@ -169,7 +172,8 @@ def insert_quantization(
     model.meta[CALIBRATION_META] = calibration.facts
     return Quantization(
         calibration.samples.first[:GOLDEN_SAMPLES],
-        _with_choice(model, {"quantization": facts}, choice, target) | weights.tell(model),
+        _with_choice(model, {"quantization": facts}, choice, target)
+        | weights.tell(model, inserted.ungrouped),
         options.precision,
         ranges,
         weights.qdq,
@@ -230,12 +234,21 @@ class _Weights:
     facts: dict[str, Any]
     rows: list[dict[str, Any]]
 
-    def tell(self, model: ir.Model) -> dict[str, Any]:
-        """The rows for the report; the quantized model keeps them too."""
+    def tell(self, model: ir.Model, ungrouped: Mapping[str, str]) -> dict[str, Any]:
+        """The rows for the report; the quantized model keeps them too.
+
+        Args:
+            model: gets them.
+            ungrouped: layers that are stored without their groups, and why.
+        """
         if not self.rows:
             return {}
-        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(self.rows, sort_keys=True)
-        return {"weights": self.rows}
+        rows = [
+            without_groups(row, ungrouped[row["node"]]) if row["node"] in ungrouped else row
+            for row in self.rows
+        ]
+        model.metadata_props[WEIGHTS_PROPERTY] = json.dumps(rows, sort_keys=True)
+        return {"weights": rows}
 
 
 def _round(
@@ -335,6 +348,16 @@ def _left_float(
     return [name for name in (*found.stay_float, *nets) if name not in asked.stay_float]
 
 
+def _warn_without_groups(ungrouped: Mapping[str, str]) -> None:
+    """Whoever asks for groups should hear which layers have none."""
+    if ungrouped:
+        name, reason = next(iter(ungrouped.items()))
+        others = f"; {len(ungrouped) - 1} others like it" if len(ungrouped) > 1 else ""
+        logger.warning(
+            "'%s' has one scale per output, not one per group: %s%s", name, reason, others
+        )
+
+
 def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     """Quantize a model as the same one was at other sizes of its dynamic dimensions."""
     if known.storing is not None:
@@ -348,6 +371,19 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     insert_known(model, known.ranges, known.options, known.beside, recurrent=recurrent)
 
 
+@dataclasses.dataclass(frozen=True)
+class Inserted:
+    """What was not stored as asked for.
+
+    Attributes:
+        stay_float: node name -> why it is float.
+        ungrouped: node name -> why its weights have one scale per output, not one per group.
+    """
+
+    stay_float: dict[str, str]
+    ungrouped: dict[str, str]
+
+
 def insert_known(
     model: ir.Model,
     ranges: Mapping[str, Range],
@@ -355,8 +391,8 @@ def insert_known(
     beside: Stored,
     *,
     recurrent: bool = True,
-) -> dict[str, str]:
-    """Quantize by known ranges and weights; returns the nodes that stay float, and why.
+) -> Inserted:
+    """Quantize by known ranges and weights.
 
     Args:
         model: float, its weights and biases as they are to be stored; changed in place.
@@ -374,7 +410,7 @@ def insert_known(
         passes.append(QuantizeRecurrentWeightsPass(options))
     passes += beside_passes(beside)
     run_passes(model, passes)
-    return insert.refusals
+    return Inserted(insert.refusals, insert.ungrouped)
 
 
 def _values(graph: ir.Graph, qdq: InsertQdqOptions, options: QuantizeOptions) -> list[str]:

@@ -25,6 +25,21 @@ def layer_row(name: str, layer: StoredLayer) -> dict[str, Any]:
     return row | ({"note": layer.note} if layer.note else {})
 
 
+def without_groups(row: dict[str, Any], reason: str) -> dict[str, Any]:
+    """The row of a layer that was rounded with scales of groups and is stored with one per output.
+
+    Args:
+        row: of ``layer_row``; the errors in it are those of other numbers.
+        reason: why.
+    """
+    depth, columns = row["shape"]
+    known = {key: value for key, value in row.items() if key not in ("error", "rtn_error")}
+    note = f"one scale per output, not one per group: {reason}"
+    if "note" in row:
+        note = f"{row['note']}; {note}"
+    return {**known, "bytes": -(-depth * columns // 2) + 4 * columns, "note": note}
+
+
 def rounded_row(name: str, weight: AnyArray, back: AnyArray, size: int) -> dict[str, Any]:
     """A layer in the report whose weights were rounded to nearest.
 

@@ -104,6 +104,47 @@ def test_groups_have_scales_of_their_own(settings, rng, tmp_path):
         )
 
 
+@pytest.mark.parametrize("method", ["gptq", "rtn"])
+def test_a_bias_beside_which_groups_have_no_room_is_told(method, rng, tmp_path, caplog):
+    g = Graph()
+    x = g.input("x", (6, 96))
+    tiny, bias = normal(rng, 48, 64), normal(rng, 64)
+    tiny[:, 3] *= 1e-8
+    bias[3] = 20
+    first = g("Relu", g("Gemm", x, normal(rng, 96, 48), normal(rng, 48), name="fits"))
+    second = g("Relu", g("Gemm", first, tiny, bias, name="large"))
+    model = g.proto(g("Gemm", second, normal(rng, 64, 8), normal(rng, 8), name="last"))
+    samples = [{"x": normal(rng, 6, 96)} for _ in range(8)]
+    options = BuildOptions(
+        precision="w4a8", output=tmp_path / "bundle", group_size=16, method=method
+    )
+    bundle = api.build(model, options, calibration_dataset=samples)
+    api.verify(bundle)
+    told = bundle.report["facts"]["quantization"]["one_scale_per_output"]
+    assert list(told) == ["large"]
+    assert told["large"].startswith("its bias is up to ")
+    assert (
+        f"'large' has one scale per output, not one per group: {told['large']}" in caplog.text
+    )
+    rows = {row["node"]: row for row in bundle.report["facts"]["weights"]}
+    assert rows["large"]["note"] == f"one scale per output, not one per group: {told['large']}"
+    assert "note" not in rows["fits"]
+    blocks, held = {}, {}
+    stored = onnx.load(bundle.directory / "model.onnx").graph
+    arrays = {v.name: onnx.numpy_helper.to_array(v) for v in stored.initializer}
+    for node in stored.node:
+        weights = arrays.get(node.input[0])
+        if node.op_type == "DequantizeLinear" and weights is not None and weights.ndim == 2:
+            blocks[weights.shape] = [a.i for a in node.attribute if a.name == "block_size"]
+            held[weights.shape] = weights.size // 2 + 4 * arrays[node.input[1]].size
+    assert blocks == {(96, 48): [16], (48, 64): [], (64, 8): [16]}
+    assert [row["bytes"] for row in rows.values()] == [held[96, 48], held[48, 64], held[64, 8]]
+    assert (
+        f"large: one scale per output, not one per group: {told['large']}"
+        in (bundle.directory / "report.md").read_text()
+    )
+
+
 def test_a_group_size_has_to_divide(net, samples):
     with pytest.raises(EdgecompError, match="does not divide the 21 inputs of 'gemm'"):
         api.quantize(net, samples, options=QuantizeOptions(precision="w4a8", group_size=16))
