@@ -75,6 +75,7 @@ def test_defaults_are_valid(cls):
         (DebugOptions, {"output": pathlib.Path("r.toml")}, "--output", ".yaml"),
         (DebugOptions, {"apply": pathlib.Path("recipe")}, "--apply", ".yaml"),
         (BudgetOptions, {"precision": "fp16", "max_bytes": 9}, "--precision", "budgets"),
+        (BudgetOptions, {"precision": "w8a8", "method": "gptq"}, "--method", "w4a16"),
         (
             DebugOptions,
             {"output": pathlib.Path("r.yaml"), "html": pathlib.Path("./r.yaml")},

@@ -21,7 +21,12 @@ from edgecomp.options.precisions import (
     WEIGHT_TYPES,
     WEIGHTS_PROPERTY,
 )
-from edgecomp.options.quantize import CALIBRATION_METHODS, WEIGHT_ROUNDINGS, QuantizeOptions
+from edgecomp.options.quantize import (
+    CALIBRATION_METHODS,
+    WEIGHT_METHODS,
+    WEIGHT_ROUNDINGS,
+    QuantizeOptions,
+)
 from edgecomp.options.talk import TalkOptions
 from edgecomp.options.tune import TuneOptions
 from edgecomp.options.verbs import VERB_DEFAULTS, VERBS
@@ -49,6 +54,7 @@ __all__ = [
     "VerifyOptions",
     "WEIGHTS_PROPERTY",
     "WEIGHT_BITS",
+    "WEIGHT_METHODS",
     "WEIGHT_ROUNDINGS",
     "WEIGHT_TYPES",
     "facts_of",

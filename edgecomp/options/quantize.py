@@ -251,6 +251,8 @@ class QuantizeOptions(ModelOptions, ImageOptions):
             given["method"] = given["group_size"] = False
         if self.precision == "w4a8-dynamic":
             given["group_size"] = False
+        if self._chooses_layers:
+            given["method"] = False
         if self.precision not in WEIGHT_BITS:
             for name in (name for name, is_given in given.items() if is_given):
                 raise usage(

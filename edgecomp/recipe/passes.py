@@ -12,6 +12,7 @@ from typing import Any
 from edgecomp.options import (
     CALIBRATION_METHODS,
     PRECISIONS,
+    WEIGHT_METHODS,
     WEIGHT_ROUNDINGS,
 )
 from edgecomp.recipe.settings import LayerSettings
@@ -80,6 +81,11 @@ class QuantizeArguments:
     group_size: int | None = _argument(
         "inputs of a product of precision w4a8 that share a scale; -1 for all of them",
         least=-1,
+    )
+    method: str | None = _argument(
+        "how weights of few bits (w4a8, w8a16, w4a16, w3a16, w2a16, binary) are chosen: rtn: each is "
+        "rounded to nearest; gptq: so that the layer's results change least",
+        choices=WEIGHT_METHODS,
     )
 
 

@@ -19,6 +19,7 @@ class LayerSettings:
             weights, as ``options.QuantizeOptions`` has it.
         weight_rounding: name of ``options.WEIGHT_ROUNDINGS``.
         group_size: inputs that share a scale of 4-bit weights; without a positive number all do.
+        method: name of ``options.WEIGHT_METHODS``, by which weights of few bits are chosen.
         reason: why it stays float, "" where it does not.
         range_step: number of the step that chose the method, -1 for none: of two layers that
             read one value the one with the later step decides.
@@ -34,5 +35,6 @@ class LayerSettings:
     smooth_quant: str = ""
     weight_rounding: str = "nearest"
     group_size: int = 0
+    method: str = "gptq"
     reason: str = ""
     range_step: int = -1

@@ -6,7 +6,7 @@ float model, and depend on no other layer's precision.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ GROUP = 64
 
 #: What is stored for an operator, by its name and precision; with each the pass that stores it.
 Stored = Mapping[str, tuple[str, Any]]
-Known = dict[tuple[str, str], Any]
+#: The same of trials, by name, precision, and whether it was rounded to nearest.
+Known = dict[tuple[str, str, bool], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Family:
         operators: graph and precision -> operators with weights, and why they stay as they are,
             or "".
         store: what the pass takes for an operator of a precision, from ``X^T X`` of what it
-            reads where there is one.
+            reads; without one weights are rounded to nearest.
         make_pass: from what is stored, by the operators' names.
-        learns: whether ``X^T X`` is needed.
+        learns: whether ``X^T X`` is of use.
     """
 
     precisions: Sequence[str]
@@ -65,6 +66,7 @@ def store_beside(
     model: ir.Model,
     samples: Iterable[Mapping[str, AnyArray]],
     wanted: Mapping[str, str],
+    to_nearest: Collection[str] = (),
     known: Known | None = None,
 ) -> Stored:
     """Choose the stored weights of operators; the model stays as it is.
@@ -73,6 +75,7 @@ def store_beside(
         model: float, as it was trained or with scales that were moved.
         samples: feeds, iterable again.
         wanted: name of an operator -> precision of ``FAMILIES`` that it can have.
+        to_nearest: names of operators whose weights are rounded to nearest.
         known: what was chosen before from the same samples; receives what is chosen now.
     """
     known = {} if known is None else known
@@ -80,16 +83,20 @@ def store_beside(
     for node in model.graph:
         name = node.name or ""
         precision = wanted.get(name)
-        if precision is None or (name, precision) in known:
+        nearest = name in to_nearest
+        if precision is None or (name, precision, nearest) in known:
             continue
         family = _family(precision)
         moments = None
-        if family.learns:
+        if family.learns and not nearest:
             read = node.inputs[0]
             assert read is not None
             moments = hessian_of(values.of(read))
-        known[name, precision] = family.store(node, precision, moments)
-    return {name: (precision, known[name, precision]) for name, precision in wanted.items()}
+        known[name, precision, nearest] = family.store(node, precision, moments)
+    return {
+        name: (precision, known[name, precision, name in to_nearest])
+        for name, precision in wanted.items()
+    }
 
 
 def beside_passes(stored: Stored) -> list[ir.passes.InPlacePass]:
@@ -109,7 +116,8 @@ def _family(precision: str) -> Family:
 def _pack(node: ir.Node, precision: str, moments: Real | None) -> Any:
     bits = WEIGHT_BITS[precision]
     form = WeightForm(bits=bits, group=GROUP if bits > 1 else 0, symmetric=True, ranges="mse")
-    return store_layer(weight_matrix(node).astype(np.float64), form, "gptq", moments).weights
+    method = "rtn" if moments is None else "gptq"
+    return store_layer(weight_matrix(node).astype(np.float64), form, method, moments).weights
 
 
 def _narrow(node: ir.Node, precision: str, _moments: Real | None) -> Any:

@@ -12,7 +12,8 @@ Options = TypeVar("Options", bound=BudgetOptions)
 _IN_RECIPE = (
     "calibration_method", "calibration_percentile", "calibration_tolerance", "range_trials",
     "per_channel", "bias_correction",
-    "equalize", "smooth_quant", "weight_rounding", "nodes_to_exclude", "op_types_to_quantize",
+    "equalize", "smooth_quant", "weight_rounding", "method", "nodes_to_exclude",
+    "op_types_to_quantize",
 )  # fmt: skip
 _BUDGETS = ("max_drop", "metric", "metric_direction", "max_bytes", "max_ms")
 

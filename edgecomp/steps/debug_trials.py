@@ -144,7 +144,9 @@ class Trials:
         correct_biases(subject, layers, silent, known)
         self._shifts = {**known, **self._shifts}
         model = corrected.clone()
-        stored = store_beside(self._model, self._calibration, layers.beside, self._beside)
+        stored = store_beside(
+            self._model, self._calibration, layers.beside, layers.to_nearest, self._beside
+        )
         insert_known(model, ranges, qdq, stored)
         scope = InsertQdqPass(ranges, qdq).scope_of(corrected.graph)
         how = {name: (ranges[name], choice) for name, choice in chosen.items()}
@@ -184,8 +186,7 @@ class Trials:
                 self._model,
                 self._calibration,
                 qdq,
-                layers.rounded,
-                layers.groups,
+                layers,
                 self._options,
                 silent,
                 self._four_bits,

@@ -7,7 +7,7 @@ which are stored as the same numbers.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ import onnx_ir as ir
 from edgecomp.calibrate.values_in_order import ValuesInOrder
 from edgecomp.compress.grid import Real, WeightForm
 from edgecomp.compress.weight_layers import StoredLayer, hessian_of, store_layer
-from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.packed_weights import is_turned, weight_matrix
@@ -24,10 +23,11 @@ from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
 from edgecomp.passes.weight_scope import few_bit_products, require_group
 from edgecomp.progress import Progress
+from edgecomp.steps.recipe import LayerChoices
 from edgecomp.steps.weight_rows import layer_row
 
-#: Rounded layers by name.
-Known = dict[tuple[str, int], StoredLayer]
+#: Rounded layers by name, group and method.
+Known = dict[tuple[str, int, str], StoredLayer]
 
 #: Scales of groups are up to so many times that of the output: 4 bits times it are 8 bits.
 LARGEST_MULTIPLE = 15
@@ -38,8 +38,7 @@ def round_four_bits(
     trained: ir.Model,
     samples: Iterable[Mapping[str, AnyArray]],
     qdq: InsertQdqOptions,
-    rounded: Collection[str],
-    groups: Mapping[str, int],
+    layers: LayerChoices,
     options: QuantizeOptions,
     progress: Progress,
     known: Known | None = None,
@@ -52,26 +51,16 @@ def round_four_bits(
             layer's weights depend on no other's precision.
         samples: feeds, iterable again.
         qdq: what is quantized, and which weights to 4 bits.
-        rounded: names of nodes whose rounding was learned already.
-        groups: inputs that share a scale, by the name of a node; without one all inputs do.
-        options: the method.
+        layers: whose rounding was learned already, which have groups, and by which method others are
+            rounded.
+        options: of the build.
         progress: told about the step.
         known: layers that were rounded before for the same samples; receives those of now.
 
     Returns:
         What is quantized, with the weights that have groups; rows for the report, one a layer.
-
-    Raises:
-        EdgecompError: USAGE where GPTQ is asked for on made-up inputs.
     """
-    if options.data_free and options.method == "gptq":
-        raise EdgecompError(
-            Code.USAGE,
-            "--method gptq: it rounds for the inputs of a layer, and made-up ones say little",
-            hint="give calibration data, or leave --data-free or --method out",
-        )
-    method = options.method or ("rtn" if options.data_free else "gptq")
-    products = _products(model, qdq, rounded, groups, only_groups=method == "rtn")
+    products = _products(model, qdq, layers)
     if not products:
         return qdq, []
     if options.group_size is not None and options.group_size > 0:
@@ -84,14 +73,15 @@ def round_four_bits(
     for number, node in enumerate(products):
         progress("round 4-bit weights", number, len(products))
         name = node.name or ""
-        group = groups.get(name, 0)
-        if (name, group) not in known:
+        group = layers.groups.get(name, 0)
+        method = "rtn" if name in layers.to_nearest else "gptq"
+        if (name, group, method) not in known:
             value = read[name]
             assert value is not None
             if method == "gptq" and value not in moments:
                 moments = {value: hessian_of(values.of(value))}  # those before are large
-            known[name, group] = _stored(node, group, method, moments.get(value))
-        layer = known[name, group]
+            known[name, group, method] = _stored(node, group, method, moments.get(value))
+        layer = known[name, group, method]
         if group:
             grouped[name] = layer.weights
         matrix = layer.weights.real()
@@ -102,22 +92,10 @@ def round_four_bits(
     return dataclasses.replace(qdq, grouped=grouped), rows
 
 
-def _products(
-    model: ir.Model,
-    qdq: InsertQdqOptions,
-    rounded: Collection[str],
-    groups: Mapping[str, int],
-    *,
-    only_groups: bool,
-) -> list[ir.Node]:
+def _products(model: ir.Model, qdq: InsertQdqOptions, layers: LayerChoices) -> list[ir.Node]:
     """MatMul and Gemm with 4-bit weights whose rounding is not chosen yet.
 
-    Args:
-        model: float.
-        qdq: what is quantized.
-        rounded: names of nodes whose rounding was learned.
-        groups: as of ``round_four_bits``.
-        only_groups: leave those without groups out: storing them rounds to nearest.
+    Storing those without groups rounds to nearest.
     """
     possible = few_bit_products(model.graph)
     blocks = decide_scope(model.graph, qdq, lambda _: "").blocks
@@ -127,9 +105,9 @@ def _products(
         for node in model.graph
         if (node.name or "") in qdq.four_bits
         and possible.get(node.name or "") == ""
-        and node.name not in rounded
+        and node.name not in layers.rounded
         and node.name in in_integers
-        and (groups.get(node.name or "", 0) or not only_groups)
+        and (node.name in layers.groups or node.name not in layers.to_nearest)
     ]
 
 

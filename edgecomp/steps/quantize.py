@@ -264,12 +264,11 @@ def _round(
     facts = learn_rounding(model, samples, qdq, layers.rounded, options, progress)
     rows: list[dict[str, Any]] = []
     if layers.qdq.four_bits:
-        rounded = (layers.rounded, layers.groups)
-        qdq, rows = round_four_bits(model, trained, samples, qdq, *rounded, options, progress)
+        qdq, rows = round_four_bits(model, trained, samples, qdq, layers, options, progress)
     beside: Stored = {}
     if layers.beside:
         progress("store weights of other precisions")
-        beside = store_beside(trained, samples, layers.beside)
+        beside = store_beside(trained, samples, layers.beside, layers.to_nearest)
     return _Weights(trained, qdq, beside, facts, rows)
 
 

@@ -48,6 +48,7 @@ class LayerChoices:
         smoothed: nodes whose inputs are smoothed, by strength; None where it is searched.
         rounded: nodes whose weights' rounding is learned.
         groups: inputs of a product with 4-bit weights that share a scale, where not all do.
+        to_nearest: nodes whose weights of few bits are rounded to nearest, not by GPTQ.
         beside: operators that static integers are not for -> precision of ``steps.beside``.
     """
 
@@ -60,6 +61,7 @@ class LayerChoices:
     groups: Mapping[str, int] = dataclasses.field(default_factory=dict)
     beside: Mapping[str, str] = dataclasses.field(default_factory=dict)
     weights_corrected: frozenset[str] = frozenset()
+    to_nearest: frozenset[str] = frozenset()
 
 
 def with_recipe(options: QuantizeOptions) -> tuple[QuantizeOptions, Recipe]:
@@ -116,6 +118,8 @@ def whole_recipe(
         whole["calibration_percentile"] = options.calibration_percentile
     if integer == "w4a8" and options.group_size:
         whole["group_size"] = options.group_size
+    if options.method:
+        whole["method"] = options.method
     steps: list[dict[str, Any]] = [{"pass": "quantize", "args": whole}]
     if types:
         steps.append({"pass": "quantize", "targets": types, "args": {"precision": integer}})
@@ -172,7 +176,8 @@ def choose_for_layers(
         floats: whether nodes that no step names stay float.
 
     Raises:
-        EdgecompError: RECIPE_INVALID, or USAGE where a flag names no node.
+        EdgecompError: RECIPE_INVALID, or USAGE where a flag names no node, or where GPTQ is asked for
+            on made-up inputs.
     """
     base = LayerSettings(
         precision="fp32" if floats else options.precision,
@@ -184,8 +189,11 @@ def choose_for_layers(
         smooth_quant=options.smooth_quant,
         weight_rounding=options.weight_rounding,
         group_size=options.group_size or 0,
+        method=options.method or ("rtn" if options.data_free else "gptq"),
     )
     settings = settings_of(graph, recipe, base)
+    if options.data_free:
+        _require_no_learning(settings)
     beside = _beside(graph, settings)
     qdq = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
@@ -225,7 +233,20 @@ def choose_for_layers(
         },
         beside=beside,
         weights_corrected=frozenset(n for n, s in settings.items() if s.weight_correction),
+        to_nearest=frozenset(n for n, s in settings.items() if s.method == "rtn"),
     )
+
+
+def _require_no_learning(settings: Mapping[str, LayerSettings]) -> None:
+    """Without calibration data GPTQ is only what somebody asked for."""
+    for name, own in settings.items():
+        if own.method == "gptq" and own.precision in ("w4a8", *WEIGHT_BITS):
+            raise EdgecompError(
+                Code.USAGE,
+                "method gptq: it rounds for the inputs of a layer, and made-up ones say little",
+                node=name,
+                hint="give calibration data, or leave --data-free or the method out",
+            )
 
 
 def _beside(graph: ir.Graph, settings: dict[str, LayerSettings]) -> dict[str, str]:

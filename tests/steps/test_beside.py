@@ -110,6 +110,54 @@ def test_a_layer_depends_on_no_other(rng, samples, tmp_path):
     np.testing.assert_array_equal(*numbers)
 
 
+def stored_numbers(model):
+    """Stored weights of each product."""
+    makers = {n.name: n.inputs[1].producer() for n in model.graph if n.op_type == "MatMul"}
+    return {name: maker.inputs[0].const_value.numpy() for name, maker in makers.items()}
+
+
+@pytest.mark.parametrize("precision", ["w4a16", "w4a8"])
+def test_a_layer_has_its_own_method(rng, samples, tmp_path, precision):
+    model, path = perceptron(rng), tmp_path / "r.json"
+
+    def numbers(*steps, **flags):
+        path.write_text(
+            json.dumps([{"pass": "quantize", "args": {"precision": precision}}, *steps])
+        )
+        options = QuantizeOptions(recipe=path, **flags)
+        return stored_numbers(api.quantize(model.clone(), samples, options=options))
+
+    def method(name, **targets):
+        return {"pass": "quantize", **targets, "args": {"method": name}}
+
+    learned, nearest = numbers(), numbers(method("rtn"))
+    assert not any(np.array_equal(learned[name], nearest[name]) for name in NAMES)
+    mixed = numbers(method("round-to-nearest", targets=["b"]))
+    for name in NAMES:
+        np.testing.assert_array_equal(mixed[name], (nearest if name == "b" else learned)[name])
+    mixed = numbers(method("gptq", targets=["b"]), method="rtn")
+    for name in NAMES:
+        np.testing.assert_array_equal(mixed[name], (learned if name == "b" else nearest)[name])
+
+
+@pytest.mark.parametrize("precision", ["w4a16", "w4a8"])
+def test_made_up_inputs_round_to_nearest(rng, tmp_path, precision):
+    """They say nothing about what a layer will read; whoever asks for GPTQ is told so."""
+    model, path = perceptron(rng), tmp_path / "r.json"
+    first = {"pass": "quantize", "args": {"precision": precision}}
+    found = []
+    for steps in ([first], [first, {"pass": "quantize", "args": {"method": "rtn"}}]):
+        path.write_text(json.dumps(steps))
+        options = QuantizeOptions(recipe=path, data_free=True)
+        found.append(stored_numbers(api.quantize(model.clone(), options=options)))
+    for name in NAMES:
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+    first["args"]["method"] = "gptq"
+    path.write_text(json.dumps([first]))
+    with pytest.raises(EdgecompError, match=r"method gptq: .* made-up"):
+        api.quantize(model, options=QuantizeOptions(recipe=path, data_free=True))
+
+
 def test_what_has_no_such_form_stays_float(rng, samples, tmp_path):
     path = recipe_file(tmp_path)
     path.write_text('[{"pass": "quantize", "args": {"precision": "w4a16"}}]')

@@ -1,6 +1,7 @@
 """Budgets on small networks: what is chosen holds, is built from its recipe alone, or is refused."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgecomp import api
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.run import Runner
 from edgecomp.options import BudgetOptions, BuildOptions, QuantizeOptions
+from edgecomp.recipe.read import read_recipe
 from edgecomp.steps.budget_measure import weight_bytes
 
 METRIC = """
@@ -248,6 +250,29 @@ def test_flags_and_recipes_hold(rng, samples, tmp_path):
         model, samples, tmp_path, max_bytes=1_000_000, recipe=own, precision="fp32"
     )
     assert sum(report.candidates[0].precisions.values()) == 2
+
+
+def test_the_recipe_holds_the_method(rng, samples, tmp_path):
+    """Layers of few bits are rounded again as they were while precisions were searched."""
+    graph = Graph()
+    x = graph.input("x", (1, 64))
+    for name in ("a", "b", "c"):
+        x = graph("Relu", graph("MatMul", x, normal(rng, 64, 64) / 8, name=name))
+    model, data = graph.model(x), [{"x": normal(rng, 1, 64)} for _ in range(8)]
+    numbers = {}
+    for method in ("rtn", "gptq"):
+        chosen, report = search(model, data, tmp_path, max_bytes=8_500, method=method)
+        assert report.recipe[0]["args"]["method"] == method
+        assert chosen.method is None
+        quantized = api.quantize(model.clone(), data, options=chosen)
+        written = read_recipe(tmp_path / "r.yaml").as_list()
+        assert (
+            json.loads(quantized.metadata_props["edgecomp.recipe"])[-len(written) :] == written
+        )
+        numbers[method] = [
+            v.const_value.tobytes() for v in quantized.graph.initializers.values()
+        ]
+    assert numbers["rtn"] != numbers["gptq"]
 
 
 def test_nothing_to_choose(rng, samples, tmp_path):
