@@ -22,7 +22,12 @@ from edgecomp.lower.ports import Port, refused_ports
 from edgecomp.lower.program import LaidOut, finish_program
 from edgecomp.lower.read import Refusal, read_program
 from edgecomp.lower.rewrites import rewrite_for
-from edgecomp.lower.select import find_gpu_schedule, find_schedule, telling, undynamic_reason
+from edgecomp.lower.select import (
+    find_gpu_schedule,
+    find_schedule,
+    undynamic_reason,
+    why_refused,
+)
 from edgecomp.lower.shaders import is_for_app
 from edgecomp.plan.operations import (
     Fallback,
@@ -219,12 +224,12 @@ def _claimed(operation: Operation, subject: _Subject) -> tuple[str, str]:
     if found is not None:
         return found.NAME, ""
     if subject.why_not_by_app is not None:
-        return "", subject.why_not_by_app or "; ".join(telling(refusals))
+        return "", subject.why_not_by_app or why_refused(refusals)
     if is_dynamic_operation(operation):
         dynamic, refusals = find_dynamic_schedule(operation, target)
         return (dynamic.NAME, "") if dynamic else ("", undynamic_reason(refusals))
     found, refusals = find_schedule(operation, target)
-    return (found.NAME, "") if found else ("", "; ".join(telling(refusals)))
+    return (found.NAME, "") if found else ("", why_refused(refusals))
 
 
 def _operator(operation: Operation, subject: _Subject) -> str:

@@ -7,7 +7,7 @@ from edgecomp.lower.gpu_price import gpu_seconds
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Prices
 from edgecomp.lower.price import price_program
-from edgecomp.lower.select import find_gpu_schedule, telling
+from edgecomp.lower.select import find_gpu_schedule, why_refused
 from edgecomp.plan.operations import Operation, Program, Reinterpret
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cost_table import CostTable
@@ -51,7 +51,7 @@ def price_devices(
                 operation,
                 price.modelled if price.measured is None else price.measured,
                 seconds,
-                "; ".join(telling(refusals)) if schedule is None else "",
+                why_refused(refusals) if schedule is None else "",
                 ", ".join(measured),
             )
         )

@@ -138,7 +138,7 @@ def _choose(
         if on_gpu is not None:
             calls = on_gpu.emit(operation, target) if emit else []
             return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
-        why_on_cpu = "; ".join(telling(refusals))
+        why_on_cpu = why_refused(refusals)
     chosen, refusals = _choose_for_cpu(operation, target, without, table, emit=emit)
     if chosen is not None:
         chosen = dataclasses.replace(chosen, why_on_cpu=why_on_cpu)
@@ -196,10 +196,15 @@ def gpu_schedule_names() -> frozenset[str]:
 def find_gpu_schedule(
     operation: Operation, target: Target, without: Collection[str] = ()
 ) -> tuple[Schedule | None, list[str]]:
-    """The first schedule of the target's GPU that claims an operation, and why others do not."""
+    """The first schedule of the target's GPU that claims an operation, and why others do not.
+
+    The reasons are in the order of ``gpu_schedules``, the most general schedule's last.
+    """
     assert target.gpu is not None
     family = gpu_schedules if target.floats == "float32" else half_schedules
-    return find_schedule(operation, target, without, family(target.gpu.api))
+    chosen, refusals = find_schedule(operation, target, without, family(target.gpu.api))
+    names = [schedule.NAME for schedule in gpu_schedules(target.gpu.api)]
+    return chosen, sorted(refusals, key=lambda reason: names.index(reason.partition(":")[0]))
 
 
 def find_schedule(
@@ -221,10 +226,22 @@ def find_schedule(
     return None, refusals
 
 
-def telling(refusals: list[str]) -> list[str]:
+def why_refused(refusals: Sequence[str]) -> str:
+    """The reason of the schedule that is nearest to the operation.
+
+    Special schedules are asked before the more general ones of a kind: what the last one lacks is
+    what keeps the operation from running, what the others say is why it is not special.
+
+    Args:
+        refusals: "schedule: reason" in that order.
+    """
+    own = _of_its_kind(refusals)
+    return own[-1] if own else "no schedule is for operations of its kind"
+
+
+def _of_its_kind(refusals: Sequence[str]) -> list[str]:
     """The reasons of schedules of the operation's kind; the others say "not a ..."."""
-    own = [r for r in refusals if not re.match(r"\w+: (not an? |neither )", r)]
-    return own or refusals
+    return [r for r in refusals if not re.match(r"\w+: (not an? |neither )", r)]
 
 
 def _undynamic(refused: _Refused) -> EdgecompError:
@@ -251,8 +268,7 @@ def _unclaimed(refused: _Refused, target: Target) -> EdgecompError:
 def _refusal(code: Code, head: str, refused: _Refused, *, hint: str) -> EdgecompError:
     """An error at the first of the operations that lists them all."""
     lines = [
-        f"{_described(operation)}: {'; '.join(telling(refusals))}"
-        for operation, refusals in refused
+        f"{_described(operation)}: {why_refused(refusals)}" for operation, refusals in refused
     ]
     first = refused[0][0]
     return EdgecompError(
@@ -265,9 +281,8 @@ def _refusal(code: Code, head: str, refused: _Refused, *, hint: str) -> Edgecomp
 
 
 def undynamic_reason(refusals: list[str]) -> str:
-    """The telling reasons; that each schedule is for other operations is none."""
-    own = telling(refusals)
-    return "; ".join(own) if own != refusals else "its kernels are compiled for one size"
+    """The reasons of its kind; that each schedule is for other operations is none."""
+    return "; ".join(_of_its_kind(refusals)) or "its kernels are compiled for one size"
 
 
 def _described(operation: Operation) -> str:

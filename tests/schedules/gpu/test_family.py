@@ -1,13 +1,16 @@
 """Which schedules a GPU's interface has, and what all of them refuse. Needs no device."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.gpu import TARGETS
 
-from edgecomp.lower.select import find_gpu_schedule, telling
+from edgecomp.lower.select import find_gpu_schedule, why_refused
 from edgecomp.plan.finish import Requantize, Scale
 from edgecomp.plan.operations import (
     Convolution,
+    Cumulative,
     Dequantize,
     MatrixMultiply,
     Operation,
@@ -63,18 +66,35 @@ def of_integers(dtype):
     }
 
 
+def halves(target):
+    """The target with floats of 16 bits, for which schedules are asked in another order."""
+    return dataclasses.replace(target, floats="float16")
+
+
 @pytest.mark.parametrize("name", of_integers("int16"))
 @pytest.mark.parametrize("api", TARGETS)
 def test_integers_of_16_bits_are_refused_with_a_reason(api, name):
-    schedule, refusals = find_gpu_schedule(of_integers("int16")[name], TARGETS[api])
-    assert schedule is None
-    # By the one that claims the same in 8 bits, which is the last of its kind.
-    said = [reason.partition(": ")[2] for reason in telling(refusals)]
-    assert said.index("16-bit integers are computed by the processor") == len(said) - 1
+    for target in (TARGETS[api], halves(TARGETS[api])):
+        schedule, refusals = find_gpu_schedule(of_integers("int16")[name], target)
+        assert schedule is None
+        # By the one that claims the same in 8 bits, whatever special ones say.
+        said = why_refused(refusals).partition(": ")[2]
+        assert said == "16-bit integers are computed by the processor"
     # The same in 8 bits is the GPU's, so that the refusal is for nothing else.
     bytes_ = of_integers(TARGETS[api].activation_dtype)[name]
     schedule, refusals = find_gpu_schedule(bytes_, TARGETS[api])
     assert schedule is not None, refusals
+
+
+@pytest.mark.parametrize("api", TARGETS)
+def test_an_operation_that_no_schedule_is_for(api):
+    """One line, not what each schedule is for."""
+    kind = Cumulative(axis=1)
+    total = Operation(kind, [Value("x", (4, 8), "float32")], [Value("y", (4, 8), "float32")])
+    schedule, refusals = find_gpu_schedule(total, TARGETS[api])
+    assert schedule is None
+    assert len(refusals) == len(gpu_schedules(api))
+    assert why_refused(refusals) == "no schedule is for operations of its kind"
 
 
 @pytest.mark.parametrize("api", TARGETS)
