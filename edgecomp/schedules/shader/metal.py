@@ -6,6 +6,7 @@ alignment of an element. Metal's fast arithmetic is switched off where the compi
 (``METAL fp`` pragmas, Metal 3.2); with older ones the app compiles with ``fastMathEnabled = NO``.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.shader.words import ShaderWords
 from edgecomp.schedules.text.c_like import CWriter
 from edgecomp.schedules.text.language import Text
-from edgecomp.schedules.text.writer import written
+from edgecomp.schedules.text.writer import KEPT_TEXTS, written
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
 _TYPES = {
@@ -69,15 +70,21 @@ def metal_text(kernel: Kernel) -> str:
     Raises:
         NoTextError: Metal lacks a type or a function.
     """
-    return written(_MetalWriter(kernel.symbol), kernel)
+    return _text_and_stored(kernel)[0]
 
 
 def stored_parameters(kernel: Kernel) -> tuple[bool, ...]:
     """For each parameter whether the kernel stores to it."""
+    return _text_and_stored(kernel)[1]
+
+
+@functools.lru_cache(maxsize=KEPT_TEXTS)
+def _text_and_stored(kernel: Kernel) -> tuple[str, tuple[bool, ...]]:
     assert kernel.record is not None
     writer = _MetalWriter(kernel.symbol)
-    written(writer, kernel)
-    return tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
+    text = written(writer, kernel)
+    stored = tuple(id(parameter) in writer.stored for parameter in kernel.record.record[1])
+    return text, stored
 
 
 class _MetalWriter(ShaderWords, CWriter):

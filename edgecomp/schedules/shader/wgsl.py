@@ -22,7 +22,7 @@ from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.shader.wgsl_storage import Layout, Storage, words_of
 from edgecomp.schedules.shader.words import ShaderWords
 from edgecomp.schedules.text.language import NoTextError, Text
-from edgecomp.schedules.text.writer import TextWriter, written
+from edgecomp.schedules.text.writer import KEPT_TEXTS, TextWriter, written
 from edgecomp.schedules.tirx import Dtype, dtype_of
 
 _WORD_BITS, _WIDE_BITS = 32, 64
@@ -74,7 +74,11 @@ def wgsl_text(kernel: Kernel, use: Use | None = None) -> str:
     Raises:
         NoTextError: WGSL lacks a type or a function.
     """
-    use = use or plain_use(kernel)
+    return _text(kernel, use or plain_use(kernel))
+
+
+@functools.lru_cache(maxsize=KEPT_TEXTS)
+def _text(kernel: Kernel, use: Use) -> str:
     first = _WgslWriter(use, {})
     written(first, kernel)  # says how each binding is used
     return written(_WgslWriter(use, first.layouts()), kernel)

@@ -16,6 +16,9 @@ from edgecomp.schedules.tirx import dtype_of
 
 #: Deeper than any kernel's expressions, as in ``schedules/tirx.py``.
 _RECURSION_LIMIT = 10_000
+#: Texts of kernels that a language keeps: a schedule's match asks whether there is one, and the
+#: bundle's source is made of them later.
+KEPT_TEXTS = 512
 
 
 def written(writer: "TextWriter", kernel: Kernel) -> str:

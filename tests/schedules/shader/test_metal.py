@@ -8,7 +8,12 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import constant, load
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
-from edgecomp.schedules.shader.metal import metal_source, metal_text, stored_parameters
+from edgecomp.schedules.shader.metal import (
+    _MetalWriter,
+    metal_source,
+    metal_text,
+    stored_parameters,
+)
 from edgecomp.schedules.text.language import NoTextError
 
 
@@ -91,3 +96,20 @@ def test_what_has_no_text_is_refused():
 def test_each_kernel_is_written_once():
     one, other = (small(lambda _, n=n: constant(n, "float32")) for n in (1.0, 2.0))
     assert metal_source([one, one, other]).count("[[kernel") == 2
+
+
+def test_a_kernel_is_written_once(monkeypatch):
+    """By matching; the source and the parameters' use are of the same text."""
+    begun, plain = [], _MetalWriter.head
+
+    def head(self, parameters):
+        begun.append(self.symbol)
+        return plain(self, parameters)
+
+    monkeypatch.setattr(_MetalWriter, "head", head)
+    first, again = (small(lambda _: constant(0.123, "float32")) for _ in range(2))
+    assert first is not again
+    text = metal_text(first)
+    assert text in metal_source([again])
+    assert stored_parameters(again).count(True) == 1
+    assert len(begun) == 1
