@@ -6,6 +6,9 @@ import onnx_ir as ir
 from edgecomp.graph.constants import AnyArray, constant_array, scalar
 from edgecomp.graph.shapes import static_shape
 
+#: They hand on the elements in their order, in another shape.
+RENAMES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
 
 def is_operator(node: ir.Node | None, *operators: str) -> bool:
     """Whether the node exists, is of the standard domain and of one of the types."""
@@ -93,10 +96,10 @@ def kept_reduction(value: ir.Value | None, operator: str) -> tuple[ir.Value, lis
     """What the value is a reduction of by ``operator``, and over which axes.
 
     The value has the shape of that with 1 at the axes, kept by the reduction itself or given back
-    by Reshape, Unsqueeze or Squeeze behind it, which leave the order of the elements.
+    by renames behind it.
     """
     kept = static_shape(value)
-    while (move := producer(value, "Reshape", "Unsqueeze", "Squeeze")) is not None:
+    while (move := producer(value, *RENAMES)) is not None:
         value = move.inputs[0]
     node = producer(value, operator)
     if node is None or node.inputs[0] is None:

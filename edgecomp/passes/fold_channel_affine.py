@@ -4,16 +4,21 @@
     MatMul(x, W) -> Add(.., b [N]) -> Mul(.., s [N])   =>   MatMul(x, s W) -> Add(.., s b)
 
 Add and Sub become bias, Mul and Div scale the weights; a scalar counts as the same for every
-channel. Not applied where the product is read elsewhere too, or the constant varies along
-another dimension than the channels (then it stays an operator of its own).
+channel. Between a Conv, ConvTranspose or Gemm and the arithmetic there may be Squeeze, Unsqueeze,
+Reshape and Flatten that leave the channels a dimension of their own. Not applied where the product
+is read elsewhere too, or the constant varies along another dimension than the channels (then it
+stays an operator of its own).
 """
+
+import math
 
 import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import AnyArray, constant_array
+from edgecomp.graph.counts import OpenValues, open_values
 from edgecomp.graph.edit import only_reader, remove_unused, replace_value, set_constant_input
-from edgecomp.graph.match import is_operator, producer, split_constant
+from edgecomp.graph.match import RENAMES, is_operator, producer, split_constant
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.channel_scale import (
@@ -37,12 +42,12 @@ class FoldChannelAffinePass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Fold in graph order, so that chains fold one after the other."""
-        applied = 0
+        applied, open_ones = 0, open_values(model)
         refusals: list[Refusal] = []
         for node in list(model.graph):
             if not is_operator(node, "Add", "Sub", "Mul", "Div"):
                 continue
-            reason = _fold(node)
+            reason = _fold(node, open_ones)
             if reason is None:
                 continue
             if reason:
@@ -54,22 +59,25 @@ class FoldChannelAffinePass(ir.passes.InPlacePass):
         return finish(type(self).__name__, model, applied, refusals)
 
 
-def _fold(node: ir.Node) -> str | None:
+def _fold(node: ir.Node, open_ones: OpenValues) -> str | None:
     """Fold: "" when done, a reason when refused, None when it is no such place."""
     found = split_constant(node)
     if found is None:
         return None
     value, array, index = found
-    product = value.producer()
+    names = _renamed(value)
+    product = names[-1].producer()
     if product is None or not is_operator(product, *PRODUCTS):
         return _fold_into_matrix(node, value, array, index)
+    if len(names) > 1 and open_ones.reads(node):
+        return "its shape is not that of every run"
     channels, shape = output_channels(product), static_shape(value)
     if channels is None or shape is None or static_shape(node.outputs[0]) != shape:
         return "the product's weights are not constant"
-    vector = per_channel(array, shape, 1)
+    vector = _by_channel(array, static_shape(names[-1]) or (), shape)
     if vector is None:
         return "the constant varies along another dimension than the channels"
-    if only_reader(value) is not node:
+    if any(only_reader(name) is None for name in names):
         return "the product's result is read elsewhere too"
     if array.dtype.kind != "f" or (node.op_type == "Div" and (index == 0 or not vector.all())):
         return "it divides by the product or by zero"
@@ -77,6 +85,35 @@ def _fold(node: ir.Node) -> str | None:
     scale_output_channels(product, scale, shift)
     _remove(node, value, product)
     return ""
+
+
+def _renamed(value: ir.Value) -> list[ir.Value]:
+    """A value and those in front of it that hold the same elements in the same order."""
+    found = [value]
+    while (rename := producer(found[-1], *RENAMES)) is not None:
+        before = rename.inputs[0]
+        assert before is not None
+        found.append(before)
+    return found
+
+
+def _by_channel(
+    array: AnyArray, made: tuple[int, ...], shape: tuple[int, ...]
+) -> AnyArray | None:
+    """A constant that meets a product's result in another shape, by the result's channels.
+
+    Args:
+        array: the constant.
+        made: shape of the product's result, with channels in dimension 1.
+        shape: that it has where the constant meets it.
+    """
+    count, channels = made[:2]
+    if array.size == 1:
+        return per_channel(array.reshape(()), made, 1)
+    for axis, extent in enumerate(shape):
+        if extent == channels and math.prod(shape[:axis]) == count:
+            return per_channel(array, shape, axis)
+    return None
 
 
 def _fold_into_matrix(

@@ -13,12 +13,10 @@ import onnx_ir as ir
 from edgecomp.graph.constants import constant_array, new_initializer
 from edgecomp.graph.counts import open_values
 from edgecomp.graph.edit import only_reader, remove_unused, replace_node
-from edgecomp.graph.match import is_operator
+from edgecomp.graph.match import RENAMES, is_operator
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, finish
-
-_RENAMES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 class FoldMovesPass(ir.passes.InPlacePass):
@@ -47,10 +45,10 @@ class FoldMovesPass(ir.passes.InPlacePass):
 
 def _inner(node: ir.Node) -> ir.Node | None:
     """The node of the same kind before ``node`` that only ``node`` reads."""
-    if not is_operator(node, "Transpose", *_RENAMES) or node.inputs[0] is None:
+    if not is_operator(node, "Transpose", *RENAMES) or node.inputs[0] is None:
         return None
     value = node.inputs[0]
-    kinds = ("Transpose",) if is_operator(node, "Transpose") else _RENAMES
+    kinds = ("Transpose",) if is_operator(node, "Transpose") else RENAMES
     before = value.producer()
     if before is None or not is_operator(before, *kinds) or only_reader(value) is not node:
         return None

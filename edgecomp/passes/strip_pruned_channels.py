@@ -24,6 +24,7 @@ import onnx_ir as ir
 
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.edit import remove_unused
+from edgecomp.graph.match import RENAMES
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.channels import rules_elementwise as elementwise
 from edgecomp.passes.channels import rules_moves as moves
@@ -139,7 +140,7 @@ def analyse(graph: ir.Graph) -> State:
 
 
 def _reason(node: ir.Node) -> str:
-    if node.op_type in ("Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+    if node.op_type in RENAMES:
         return f"{node.op_type} splits or reorders the channels"
     if node.op_type in (
         "LayerNormalization",

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array
-from edgecomp.graph.match import normalized_axes, split_constant
+from edgecomp.graph.match import RENAMES, normalized_axes, split_constant
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.channel_scale import output_channels
 from edgecomp.passes.scales.region import Ids, Place, Region, along, spread
@@ -24,7 +24,6 @@ NORMALISATIONS = ("LayerNormalization",)
 _SAME = ("Relu", "LeakyRelu", "PRelu", "Identity", "Neg", "Abs")
 _POOLS = ("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool")
 _REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 def start_region(node: ir.Node) -> Region | None:
@@ -347,7 +346,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(_POOLS, _pool),
     **dict.fromkeys(_REDUCTIONS, _reduction),
-    **dict.fromkeys(_RESHAPES, _reshape),
+    **dict.fromkeys(RENAMES, _reshape),
     **dict.fromkeys(("Add", "Sub"), _sum),
     **dict.fromkeys(("Mul", "Div"), _factors),
     "Pad": _pad,
