@@ -6,7 +6,7 @@ Forms that the float list guarantees to what comes after it:
   CastLike is left, and shape arithmetic is folded;
 * products with a constant matrix are ``Gemm(x, W [K, N], b [N])`` without factors or transposes
   where x is 2-D, and ``MatMul(x, W [K, N])`` followed by ``Add(.., b [N])`` where it has more
-  dimensions; Gemm of computed matrices is MatMul;
+  dimensions; Gemm of computed matrices is MatMul, and one-hot rows by a constant matrix are Gather;
 * Conv, MaxPool and AveragePool have explicit pads, zero Pads are inside them;
 * activations and normalisations that exporters write in parts are one operator where the opset
   has it: Gelu, HardSwish, HardSigmoid, Mish, Softplus, Sigmoid, Softmax, LayerNormalization.
@@ -40,6 +40,7 @@ from edgecomp.passes.fuse_softmax import FuseSoftmaxPass
 from edgecomp.passes.merge_pads import MergePadsPass
 from edgecomp.passes.outcome import Numerics, Refusal
 from edgecomp.passes.remove_identities import RemoveIdentitiesPass
+from edgecomp.passes.replace_one_hot_products import ReplaceOneHotProductsPass
 from edgecomp.passes.resolve_auto_pad import ResolveAutoPadPass
 from edgecomp.passes.strip_pruned_channels import StripPrunedChannelsPass
 from edgecomp.writable import writable
@@ -79,6 +80,8 @@ def float_passes(
         FoldBatchNormPass(),
         # ... and a normalisation that became Mul and Add, or had one behind it, can fold now.
         FoldChannelAffinePass(),
+        # After what folds into products: it takes their whole rows.
+        ReplaceOneHotProductsPass(),
         # After the folds into weights: normalisations do not fold through the interleaving.
         DecomposeConvTransposePass(),
         # After normalisations are gone: nothing may stand between the factors.
