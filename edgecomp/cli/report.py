@@ -36,5 +36,8 @@ def command(bundle_path: pathlib.Path, talk: Talk) -> None:
     if stays:
         pairs = [line.partition(": ")[::2] for line in stays]
         parts.append(table(("stays float", "why"), pairs))
+    ungrouped = bundle.report["facts"].get("quantization", {}).get("one_scale_per_output")
+    if ungrouped:
+        parts.append(table(("one scale per output", "why no groups"), list(ungrouped.items())))
     text = "\n\n".join(parts)
     talk.result({**summary(bundle), "report": bundle.report}, text)

@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from helpers.graphs import Graph, normal
 
 from edgecomp import api
+from edgecomp.cli.report import command
 from edgecomp.errors import EdgecompError
 from edgecomp.graph.run import Runner
 from edgecomp.options import BudgetOptions, BuildOptions, QuantizeOptions
@@ -124,6 +126,8 @@ def test_a_bias_beside_which_groups_have_no_room_is_told(method, rng, tmp_path, 
     rows = {row["node"]: row for row in bundle.report["facts"]["weights"]}
     assert rows["large"]["note"] == f"one scale per output, not one per group: {told['large']}"
     assert "note" not in rows["fits"]
+    shown = CliRunner().invoke(command, [str(bundle.directory)])
+    assert told["large"] in " ".join(shown.output.split())
     blocks, held = {}, {}
     stored = onnx.load(bundle.directory / "model.onnx").graph
     arrays = {v.name: onnx.numpy_helper.to_array(v) for v in stored.initializer}
