@@ -116,6 +116,28 @@ class GpuSpeed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GpuTextures:
+    """Images that a GPU reads faster than buffers, in texels of four elements.
+
+    Attributes:
+        width, height: at most (``CL_DEVICE_IMAGE2D_MAX_WIDTH``, ``_HEIGHT``).
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) <= 0:
+                value = getattr(self, field.name)
+                raise ValueError(f"{field.name}: expected a positive number, found {value}")
+
+    def hold(self, width: int, height: int) -> bool:
+        """Whether there are images so large."""
+        return width <= self.width and height <= self.height
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Gpu:
     """A graphics processor beside the processor.
 
@@ -137,6 +159,7 @@ class Gpu:
         fast_local_memory: whether that is memory of its own, not a part of the device's.
         alignment_bytes: of parts of a buffer.
         speed: for ``--accelerator cpu,gpu``; None where nobody knows.
+        textures: OpenCL: what kernels read as images; None where buffers are as fast.
         name: for people.
     """
 
@@ -154,6 +177,7 @@ class Gpu:
     #: 16 to 18 cores of 16 lanes, four threads each: GPUs of phones.
     busy_items: int = 1024
     speed: GpuSpeed | None = None
+    textures: GpuTextures | None = None
     name: str = ""
 
 

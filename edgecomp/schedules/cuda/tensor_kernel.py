@@ -72,7 +72,9 @@ class _TensorKernel(DenseKernel):
         )
         each = self.all_steps * self.step_elements // self.instruction.word
         words = product.groups * self.padded_columns * each
-        self.declare_operands(self.instruction.sums, "int32", words)
+        self.declare_input()
+        self.weights = self.builder.pointer("weights", "int32", words)
+        self.declare_operands(self.instruction.sums)
         self.sums_dtype = f"{self.instruction.sums}x4"
         self.sums = self.builder.array(
             "sums", self.sums_dtype, self.tile.down * self.tile.across

@@ -13,6 +13,7 @@ from edgecomp.schedules.builder import Buffer, Expr, Kernel
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.weights import WeightShape
 
 _TENSORS = ("x", "output", "residual")
 
@@ -45,7 +46,7 @@ class DeviceProduct:
     """A kernel with its constants.
 
     Attributes:
-        weights: [groups, K, padded columns], flat.
+        weights: in the kernel's own order.
         bias: [groups, padded columns], flat.
         multiplier: float32, as the bias; None where sums are not scaled.
     """
@@ -81,27 +82,36 @@ class DenseKernel:
         self.column: Expr = None
         self.constant_at: Expr = None
 
-    def declare_operands(
-        self, sum_dtype: str, weight_dtype: str, weight_elements: int | None = None
-    ) -> None:
-        """The kernel's parameters, in the order of a call's arguments.
+    def declare_input(self) -> None:
+        """The first parameter; that of the weights is the second."""
+        self.x = self.builder.pointer("x", self.task.x_dtype, self.product.x_elements)
+
+    def declare_operands(self, sum_dtype: str) -> None:
+        """The kernel's other parameters, in the order of a call's arguments.
 
         Args:
             sum_dtype: of the sums, which the bias has too.
-            weight_dtype: in memory.
-            weight_elements: [groups, K, padded columns] if not given.
         """
         product, epilogue, pointer = self.product, self.epilogue, self.builder.pointer
         constants = product.groups * self.padded_columns
-        weights = weight_elements or constants * self.depth_elements
-        self.x = pointer("x", self.task.x_dtype, product.x_elements)
-        self.weights = pointer("weights", weight_dtype, weights)
         self.bias = pointer("bias", sum_dtype, constants)
         if epilogue.multiplier is not None:
             self.multiplier = pointer("multiplier", "float32", constants)
         if epilogue.residual_dtype:
             self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
         self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+
+    @property
+    def weight_shape(self) -> WeightShape:
+        """Of the weights as ``depth`` walks through them."""
+        run = self.depth[-1].size
+        return WeightShape(
+            groups=self.product.groups,
+            columns=self.product.columns,
+            padded_columns=self.padded_columns,
+            runs=self.depth_elements // run,
+            run=run,
+        )
 
     def split_block(self, block: Expr, blocks: int) -> Expr:
         """Number of a block of columns in its group, which is kept.
@@ -170,11 +180,3 @@ class DenseKernel:
         groups, columns = self.product.groups, self.product.columns
         rows = np.broadcast_to(values.reshape(-1), (groups * columns,)).reshape(groups, -1)
         return np.pad(rows, ((0, 0), (0, self.padded_columns - columns))).reshape(-1)
-
-    def columns_last(self) -> Array:
-        """The weights as [groups, K, padded columns], flat."""
-        groups, columns = self.product.groups, self.product.columns
-        packed = self.task.weight.reshape(groups, columns, -1).transpose(0, 2, 1)
-        spare = self.padded_columns - columns
-        padded = np.pad(packed, ((0, 0), (0, 0), (0, spare)))
-        return np.ascontiguousarray(padded).reshape(-1)

@@ -16,6 +16,7 @@ from helpers.opencl_on_cpu import run_opencl_on_cpu
 from helpers.webgpu import has_f16, run_webgpu_calls
 
 from edgecomp.device.load import load_target
+from edgecomp.device.target import GpuTextures
 from edgecomp.lower.device_source import extensions_of, opencl_source
 from edgecomp.schedules.gpu import convolution
 
@@ -39,6 +40,21 @@ def stored_in_half(case):
             if value in buffers:
                 buffers[value] = buffers[value].astype(np.float16)
     return operation, buffers, want
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is no x86-64")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_images(case):
+    """Texels of half: the results are those of buffers, bit by bit."""
+    operation, buffers, _ = stored_in_half(case)
+    gpu = dataclasses.replace(GPU, textures=GpuTextures(width=4096, height=4096))
+    found = []
+    for target in (TARGET, dataclasses.replace(TARGET, gpu=gpu)):
+        calls = convolution.emit(operation, target)
+        text = opencl_source([call.kernel for call in calls], target.gpu)
+        assert ("= EC_TEXEL_H(weights" in text) == bool(target.gpu.textures)
+        found.append(run_opencl_on_cpu(calls, target, buffers)[operation.output])
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is no x86-64")
