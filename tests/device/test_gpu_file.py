@@ -68,6 +68,11 @@ def test_beside_its_processor(tmp_path):
             "[gpu.textures]\nwidth = 8\nheight = 8\ndepth = 8\n[gpu.speed]",
             "gpu.textures.depth: unknown key",
         ),
+        (
+            "[gpu.speed]",
+            "[gpu.textures]\nwidth = 8\nheight = 8\nrow_texels = 48\n[gpu.speed]",
+            "gpu.textures: row_texels: expected a power of two, found 48",
+        ),
     ],
 )
 def test_refusals(tmp_path, old, new, problem):

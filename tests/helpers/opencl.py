@@ -168,9 +168,10 @@ def run_gpu_calls(calls, target, buffers):
             array = np.ascontiguousarray(argument.constant).reshape(-1)
         else:
             array = np.full(argument.bytes, _PATTERN, np.uint8).view(argument.stored)
-        raw = np.full(array.nbytes + SLACK_BYTES, _PATTERN, np.uint8)
+        behind = max(SLACK_BYTES, _image_bytes(calls, argument, array.dtype) - array.nbytes)
+        raw = np.full(array.nbytes + behind, _PATTERN, np.uint8)
         raw[: array.nbytes] = array.view(np.uint8)
-        arrays[argument] = raw, array.dtype
+        arrays[argument] = raw, array.dtype, behind
         made[argument] = device.buffer(raw)
     for call in calls:
         given = [made[argument] for argument in call.arguments]
@@ -181,10 +182,10 @@ def run_gpu_calls(calls, target, buffers):
         for image in call.launch.images:
             device.cl.clReleaseMemObject(given[image.argument])
     results = {}
-    for argument, (raw, dtype) in arrays.items():
+    for argument, (raw, dtype, behind) in arrays.items():
         before = raw.copy()
         device.read(made[argument], raw)
-        end = raw.nbytes - SLACK_BYTES
+        end = raw.nbytes - behind
         assert (raw[end:] == before[end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
             results[argument] = raw[:end].view(dtype)
@@ -192,3 +193,16 @@ def run_gpu_calls(calls, target, buffers):
             assert (raw == before).all(), "wrote to a constant"
     device.cl.clReleaseProgram(program)
     return results
+
+
+def _image_bytes(calls, argument, dtype):
+    """Of the largest image that calls read an argument as; 0 for none."""
+    return max(
+        (
+            image.elements * dtype.itemsize
+            for call in calls
+            for image in call.launch.images
+            if call.arguments[image.argument] is argument
+        ),
+        default=0,
+    )

@@ -93,8 +93,12 @@ def _run(library, call, arrays):
     places = [array.ctypes.data for array in arrays]
     images = []  # kept until the kernel has run
     for given in call.launch.images:
-        element = (arrays[given.argument].nbytes - SLACK_BYTES) // given.elements
-        image = _Image(places[given.argument], given.width, given.height, element == 2)
+        argument = call.arguments[given.argument]
+        dtype = (
+            argument.array.dtype.name if isinstance(argument, Constant) else argument.stored
+        )
+        is_half = {"float16": True, "float32": False}[dtype]
+        image = _Image(places[given.argument], given.width, given.height, is_half)
         images.append(image)
         places[given.argument] = ctypes.addressof(image)
     pointers = (ctypes.c_void_p * len(arrays))(*places)

@@ -351,14 +351,15 @@ static cl_int EnqueueCopyBufferToImage(cl_command_queue queue, cl_mem buffer, cl
   (void)queue;
   (void)count;
   (void)events;
-  CHECK(offset == 0 && origin[0] == 0 && origin[1] == 0 && origin[2] == 0 && region[2] == 1);
+  CHECK(origin[0] == 0 && origin[1] == 0 && origin[2] == 0 && region[2] == 1);
   CHECK(!buffer->is_mapped && image->image_bytes != 0 && image->whole == NULL);
+  CHECK(buffer->whole == NULL); /* see images.c */
   CHECK(region[0] * region[1] * 4 * sizeof(float) == image->image_bytes);
-  CHECK(image->image_bytes <= buffer->bytes);
+  CHECK(offset + image->image_bytes <= buffer->bytes);
   cl_int result = make_event(event);
   if (result == CL_SUCCESS) {
     fake.filled_images += 1;
-    memcpy(image->data, buffer->data, image->image_bytes);
+    memcpy(image->data, buffer->data + offset, image->image_bytes);
   }
   return result;
 }

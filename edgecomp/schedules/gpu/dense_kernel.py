@@ -13,6 +13,8 @@ from edgecomp.schedules.builder import Buffer, Expr, Kernel
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.inputs import InputBuffer, InputImage, declare_input
+from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.weights import WeightShape
 
 _TENSORS = ("x", "output", "residual")
@@ -69,6 +71,7 @@ class DenseKernel:
     #: Set by the kernel, before its operands are declared.
     builder: GridBuilder
     padded_columns: int
+    x: InputBuffer | InputImage
 
     def __init__(self, task: ProductTask, depth: tuple[RunDimension, ...]) -> None:
         self.task, self.product, self.epilogue = task, task.product, task.epilogue
@@ -84,7 +87,13 @@ class DenseKernel:
 
     def declare_input(self) -> None:
         """The first parameter; that of the weights is the second."""
-        self.x = self.builder.pointer("x", self.task.x_dtype, self.product.x_elements)
+        product, depth = self.product, self.depth
+        distances = [int(product.x_offset), *(int(row.x) for row in self.rows)]
+        # Vectors of K are texels where runs are whole vectors.
+        distances += [int(outer.stride) for outer in depth[:-1]] + [depth[-1].size]
+        distances += [product.x_group_stride] if product.groups > 1 else []
+        dtype, gpu = self.task.x_dtype, gpu_of(self.target)
+        self.x = declare_input(self.builder, dtype, product.x_elements, distances, gpu)
 
     def declare_operands(self, sum_dtype: str) -> None:
         """The kernel's other parameters, in the order of a call's arguments.
@@ -148,12 +157,13 @@ class DenseKernel:
         """
         product, places = self.product, []
         for tensor in tensors:
-            at: Expr = getattr(product, f"{tensor}_offset")
+            in_places = self.x.in_places if tensor == "x" else int
+            at: Expr = in_places(int(getattr(product, f"{tensor}_offset")))
             for dimension, index in zip(self.rows, indices, strict=True):
-                at = index * getattr(dimension, tensor) + at
+                at = index * in_places(int(getattr(dimension, tensor))) + at
             if product.groups > 1:
                 step = product.x_group_stride if tensor == "x" else product.columns
-                at = at + self.group * step
+                at = at + self.group * in_places(step)
             if tensor in shifts:
                 at = at + shifts[tensor]
             places.append(self.builder.let(f"{tensor}_at", at))

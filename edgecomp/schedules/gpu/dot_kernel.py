@@ -16,7 +16,6 @@ from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
 from edgecomp.schedules.gpu.dense_kernel import DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES
 from edgecomp.schedules.gpu.product_kernel import ProductKernel
-from edgecomp.schedules.gpu.vectors import load_vector
 from edgecomp.schedules.gpu.weights import Texel
 
 #: Elements of a word.
@@ -50,7 +49,7 @@ class _DotKernel(ProductKernel):
         xs = []
         for row in range(tile.rows):
             place = x_at + row * int(self.inner.x)
-            bytes_of_word = load_vector(self.x, place, WORD)
+            bytes_of_word = self.x.load(place, WORD)
             xs.append(builder.let("x", reinterpret("int32", bytes_of_word), "int32"))
         for vector in range(tile.vectors):
             weight = builder.let("w", self.weights.load(weight_at, 0, vector), _INTS)

@@ -23,7 +23,7 @@ from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
-from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector, widened
+from edgecomp.schedules.gpu.vectors import load_vector, widened
 from edgecomp.schedules.gpu.weights import Texel, declare_weights
 
 #: Products that are summed up in float16 where a device multiplies it faster: the error of such a
@@ -116,7 +116,7 @@ class ProductKernel(DenseKernel):
         with builder.loop("k", 0, depth[dimension].size) as k:
             self._accumulate(
                 dimension + 1,
-                builder.let("x_at", x_at + k * int(depth[dimension].stride)),
+                builder.let("x_at", x_at + k * self.x.in_places(int(depth[dimension].stride))),
                 builder.let("weight_at", weight_at + k * self.weights.advance(below)),
             )
 
@@ -129,7 +129,7 @@ class ProductKernel(DenseKernel):
         if whole:
             with self.builder.loop("part", 0, whole) as part, self._in_half():
                 self._accumulate_part(
-                    self.builder.let("x_at", x_at + part * HALF_RUN),
+                    self.builder.let("x_at", x_at + part * self.x.in_places(HALF_RUN)),
                     self.builder.let(
                         "weight_at", weight_at + part * self.weights.advance(HALF_RUN)
                     ),
@@ -139,7 +139,7 @@ class ProductKernel(DenseKernel):
             done = whole * HALF_RUN
             with self._in_half():
                 rest_at = weight_at + self.weights.advance(done)
-                self._accumulate_part(x_at + done, rest_at, length - done)
+                self._accumulate_part(x_at + self.x.in_places(done), rest_at, length - done)
 
     @contextlib.contextmanager
     def _in_half(self) -> Iterator[None]:
@@ -163,13 +163,13 @@ class ProductKernel(DenseKernel):
         elif whole:
             with builder.loop("k", 0, whole) as k:
                 self._step(
-                    builder.let("x_at", x_at + k * LANES),
+                    builder.let("x_at", x_at + k * self.x.in_places(LANES)),
                     builder.let("weight_at", weight_at + k * self.weights.advance(LANES)),
                     LANES,
                 )
         done = whole * LANES
         for k in range(done, length):
-            self._step(x_at + k, self.weights.place(weight_at, k), 1)
+            self._step(x_at + self.x.in_places(k), self.weights.place(weight_at, k), 1)
 
     def _step(self, x_at: Expr, weight_at: Expr | Texel, count: int) -> None:
         """``count`` elements of K, neighbours in x."""
@@ -178,7 +178,7 @@ class ProductKernel(DenseKernel):
         xs = [
             builder.let(
                 "x",
-                self._term(x_at + row * int(self.inner.x), count),
+                self._term(x_at + row * self.x.in_places(int(self.inner.x)), count),
                 wide,
             )
             for row in range(tile.rows)
@@ -202,8 +202,8 @@ class ProductKernel(DenseKernel):
     def _term(self, at: Expr, lanes: int) -> Expr:
         """Elements of x as they are multiplied."""
         if self.is_half:
-            return load_as_stored(self.x, at, lanes)
-        value = load_vector(self.x, at, lanes)
+            return self.x.load_as_stored(at, lanes)
+        value = self.x.load(at, lanes)
         return value if self.is_float else widened(value)
 
     def _multiply_add(self, a: Expr, b: Expr, total: Expr) -> Expr:

@@ -150,7 +150,7 @@ class _SharedKernel(DenseKernel):
         self.load_column = builder.let(
             "load_column", (self.own - self.load_k * vectors) * LANES
         )
-        x_at = builder.let("x_at", row_at + self.load_depth)
+        x_at = builder.let("x_at", row_at + self.x.in_places(self.load_depth))
         column = first_column + self.load_column
         self._accumulate(0, x_at, self.weights.begin_behind(self.group, column, self.load_k))
         self._finish()
@@ -184,13 +184,15 @@ class _SharedKernel(DenseKernel):
             with builder.loop("k", 0, depth[dimension].size) as k:
                 self._accumulate(
                     dimension + 1,
-                    builder.let("x_at", x_at + k * int(depth[dimension].stride)),
+                    builder.let(
+                        "x_at", x_at + k * self.x.in_places(int(depth[dimension].stride))
+                    ),
                     builder.let("weight_at", weight_at + k * self.weights.advance(below)),
                 )
             return
         with builder.loop("k", 0, depth[-1].size // self.tile.depth) as k:
             step = self.weights.advance(self.tile.depth)
-            self._bring(x_at + k * self.tile.depth, weight_at + k * step)
+            self._bring(x_at + k * self.x.in_places(self.tile.depth), weight_at + k * step)
             builder.barrier()
             self._multiply()
             builder.barrier()
@@ -200,7 +202,8 @@ class _SharedKernel(DenseKernel):
         builder, tile = self.builder, self.tile
         apart = tile.items // tile.rows * LANES
         for shift in range(0, tile.depth, apart):
-            vector = builder.let("x", load_vector(self.x, x_at + shift, LANES), _FLOATS)
+            place = x_at + self.x.in_places(shift)
+            vector = builder.let("x", self.x.load(place, LANES), _FLOATS)
             for lane in range(LANES):
                 at = (self.load_depth + (shift + lane)) * self.xs_stride + self.load_row
                 builder.store(self.xs, at, tirx.Shuffle([vector], [lane]))

@@ -1,4 +1,4 @@
-"""Kernels that read images: the weights of convolutions and products."""
+"""Kernels that read images: weights of convolutions and products, and activations."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from edgecomp.device.load import list_targets, load_target
 from edgecomp.device.target import GpuTextures
 from edgecomp.lower.device_source import opencl_source
 from edgecomp.plan.plan import ImageArgument
-from edgecomp.plan.values import Halo
+from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.gpu import (
     convolution,
     depthwise,
@@ -29,26 +29,21 @@ FLOAT_TOLERANCE = 2e-5  # of the largest magnitude: docs/numerics.md
 PLAIN = load_target("generic-opencl")
 
 
-def with_textures(target, width=16384, height=16384):
-    """The target with images of its weights."""
-    textures = GpuTextures(width=width, height=height)
+def with_textures(target, width=16384, height=16384, row_texels=None):
+    """The target with images of its weights, and of activations where rows are so long."""
+    textures = GpuTextures(width=width, height=height, row_texels=row_texels)
     return dataclasses.replace(target, gpu=dataclasses.replace(target.gpu, textures=textures))
 
 
 TARGET = with_textures(PLAIN)
 
 
-def check_images(calls, argument=1):
-    """The weights of the calls that have any are images, which have all their bytes."""
-    found = 0
-    for call in calls:
-        for image in call.launch.images:
-            value = call.arguments[image.argument]
-            assert isinstance(value, Constant)
-            assert image.argument == argument
-            assert value.array.size == image.elements
-            found += 1
-    assert found
+def check_images(calls):
+    """The weights of one of the calls are an image, which has all their bytes."""
+    (image,) = [image for call in calls for image in call.launch.images if image.argument == 1]
+    (weights,) = {call.arguments[1] for call in calls if image in call.launch.images}
+    assert isinstance(weights, Constant)
+    assert weights.array.size == image.elements
 
 
 def check(
@@ -174,6 +169,152 @@ def test_packed_weights(rows, depth, columns, bits, block):
     found = read(output, run_calls(calls, TARGET, {value: fill(value, x)})[output])
     expected = packed.expected(operation, x)
     assert np.abs(found - expected).max() <= FLOAT_TOLERANCE * np.abs(expected).max()
+
+
+ACTIVE = with_textures(PLAIN, row_texels=4)
+
+
+def check_activations(calls, *, are_images=True):
+    """Whether the kernels with weights read x as an image."""
+    products = [call for call in calls if any(isinstance(a, Constant) for a in call.arguments)]
+    arguments = [
+        [image for image in call.launch.images if image.argument == 0] for call in products
+    ]
+    assert any(arguments) == are_images
+    for call, images in zip(products, arguments, strict=True):
+        for image in images:
+            value = call.arguments[0]
+            rest = image.elements - value.view.elements
+            assert 0 <= rest < 4 * image.width  # the last row may end behind it
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Conv(c=8, m=21, h=5, w=7),
+        Conv(c=20, m=9, h=5, w=7, k=(3, 3), p=(1, 1, 1, 1), act=RELU, residual=True),
+        Conv(c=12, m=8, h=9, w=6, n=2, k=(3, 2), s=(2, 1), d=(2, 2), p=(2, 0, 1, 2)),
+        Conv(c=16, m=6, h=4, w=5, g=2, k=(3, 3), p=(1, 1, 1, 1), x_halo=Halo(2, 1, 3, 2)),
+        Conv(c=4, m=4, h=1, w=1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("row_texels", [1, 64])
+def test_activations(case, row_texels):
+    target = with_textures(PLAIN, row_texels=row_texels)
+    operation, buffers, expected = make_float(case, np.random.default_rng(1))
+    check_activations(convolution.emit(operation, target))
+    found, flat = run(convolution, operation, buffers, target)
+    assert np.abs(found - expected).max() <= FLOAT_TOLERANCE * max(1, np.abs(expected).max())
+    assert halo_untouched(operation.output, flat)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Conv(c=12, m=12, g=12, h=7, w=9, k=(3, 3), p=(1, 1, 1, 1), act=RELU),
+        Conv(c=8, m=8, g=8, h=9, w=7, n=2, k=(5, 7), p=(2, 3, 2, 3), s=(2, 2)),
+        Conv(c=4, m=4, g=4, h=8, w=8, k=(3, 3), d=(2, 2), residual=True),
+    ],
+    ids=str,
+)
+def test_activations_of_depthwise(case):
+    operation, buffers, expected = make_float(case, np.random.default_rng(1))
+    check_activations(depthwise.emit(operation, ACTIVE))
+    check(depthwise, operation, buffers, ACTIVE, expected=expected)
+
+
+@pytest.mark.parametrize("schedule", [convolution, depthwise])
+def test_activations_in_half(schedule):
+    case = Conv(
+        c=8, m=8, h=5, w=6, k=(3, 3), p=(1, 1, 1, 1), g=8 if schedule is depthwise else 1
+    )
+    operation, buffers, expected = make_float(case, np.random.default_rng(5), "float16")
+    for value in (*operation.inputs, operation.output):
+        if value.constant is None:
+            value.storage = "float16"
+            if value in buffers:
+                buffers[value] = buffers[value].astype(np.float16)
+    check_activations(schedule.emit(operation, ACTIVE))
+    found, _ = run(schedule, operation, buffers, ACTIVE)
+    assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max()
+
+
+def test_activations_through_local_memory():
+    case = Conv(c=16, m=37, h=9, w=11, k=(3, 3), p=(1, 1, 1, 1))
+    operation, buffers, expected = make_float(case, np.random.default_rng(1))
+    calls = shared_product.emit(operation, ACTIVE)
+    check_activations(calls)
+    found = read(operation.output, run_calls(calls, ACTIVE, buffers)[operation.output])
+    assert np.abs(found - expected).max() <= FLOAT_TOLERANCE * max(1, np.abs(expected).max())
+
+
+def test_activations_of_winograd():
+    case = Conv(c=12, m=13, h=9, w=10, k=(3, 3), p=(1, 1, 1, 1))
+    operation, buffers, expected = make_float(case, np.random.default_rng(1))
+    calls = winograd.emit_with(operation, ACTIVE, 2)
+    check_activations(calls)
+    found = read(operation.output, run_calls(calls, ACTIVE, buffers)[operation.output])
+    assert np.abs(found - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Conv(c=6, m=8),  # channels that are no whole texels
+        Conv(c=12, m=8, g=2),  # of a group
+        Conv(c=1, m=8, h=5, w=8, k=(1, 4)),
+    ],
+    ids=str,
+)
+def test_activations_that_are_no_whole_texels_stay_in_buffers(case):
+    operation, buffers, expected = make_float(case, np.random.default_rng(1))
+    check_activations(convolution.emit(operation, ACTIVE), are_images=False)
+    check(convolution, operation, buffers, ACTIVE, expected=expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_activations_that_are_integers_stay_in_buffers(dtype):
+    target = dataclasses.replace(ACTIVE, activation_dtype=dtype)
+    case = Conv(c=8, m=8, k=(3, 3), p=(1, 1, 1, 1), finish="requantize")
+    operation, buffers, expected = make_integer(case, target, np.random.default_rng(1))
+    check_activations(convolution.emit(operation, target), are_images=False)
+    check(convolution, operation, buffers, target, expected=expected)
+
+
+def test_rows_are_longer_where_images_are_low():
+    operation, _, _ = make_float(Conv(c=8, m=4, h=10, w=10), np.random.default_rng(1))
+    for height, width in ((200, 1), (199, 2), (50, 4), (1, None)):
+        target = with_textures(PLAIN, 128, height, row_texels=1)
+        (call,) = convolution.emit(operation, target)
+        (found,) = [image.width for image in call.launch.images if image.argument == 0] or [
+            None
+        ]
+        assert found == width
+
+
+def test_a_part_of_an_image():
+    """Some channels of one that is wider."""
+    operation, _, expected = make_float(Conv(c=8, m=4, h=5, w=6), np.random.default_rng(1))
+    x = operation.inputs[0]
+    array = np.random.default_rng(1).standard_normal(x.shape).astype(np.float32)
+    for first, are_images in ((4, True), (2, False)):
+        whole = Value("whole", (1, 16, 5, 6), "float32", Order.NHWC, x.halo)
+        contents = np.ones(whole.shape, np.float32)
+        contents[:, first : first + 8] = array
+        part = dataclasses.replace(x, part_of=whole, first_channel=first)
+        used = dataclasses.replace(operation, inputs=[part, *operation.inputs[1:]])
+        calls = convolution.emit(used, ACTIVE)
+        check_activations(calls, are_images=are_images)
+        calls = [
+            dataclasses.replace(
+                call, arguments=tuple(whole if a is part else a for a in call.arguments)
+            )
+            for call in calls
+        ]
+        flat = run_calls(calls, ACTIVE, {whole: fill(whole, contents)})[operation.output]
+        found = read(operation.output, flat)
+        assert np.abs(found - expected).max() <= FLOAT_TOLERANCE * np.abs(expected).max()
 
 
 def test_what_is_too_large_stays_in_buffers():

@@ -221,6 +221,19 @@ const ec_cl_image *ec_cl_image_of(const ec_cl_images *images, const ec_model *mo
   return NULL;
 }
 
+/* From the whole of which the tensor's buffer is a part: PoCL 3.1 ends the process where such
+ * a copy is asked of a part. */
+static cl_int fill(const ec_cl_buffers *buffers, const ec_model *model, cl_command_queue queue,
+                   const ec_image *image, uint32_t index, cl_mem into) {
+  const size_t origin[] = {0, 0, 0};
+  const size_t region[] = {image->width, image->height, 1};
+  const ec_tensor *tensor = &model->tensors[index];
+  bool is_part = buffers->is_shared[index] == 0 && ec_cl_is_part(buffers, model, tensor);
+  return buffers->driver->EnqueueCopyBufferToImage(
+      queue, is_part ? buffers->arena : buffers->tensors[index], into,
+      is_part ? (size_t)tensor->offset_bytes : 0, origin, region, 0, NULL, NULL);
+}
+
 cl_int ec_cl_images_fill(const ec_cl_images *images, const ec_cl_buffers *buffers,
                          const ec_model *model, cl_command_queue queue, uint32_t call_index) {
   const ec_call *call = &model->calls[call_index];
@@ -229,11 +242,7 @@ cl_int ec_cl_images_fill(const ec_cl_images *images, const ec_cl_buffers *buffer
     const ec_image *image = &call->launch->images[k];
     const ec_cl_image *made = &images->made[images->first[call_index] + k];
     if (made->is_filled) {
-      const size_t origin[] = {0, 0, 0};
-      const size_t region[] = {image->width, image->height, 1};
-      result = buffers->driver->EnqueueCopyBufferToImage(
-          queue, buffers->tensors[call->tensors[image->argument]], made->image, 0, origin,
-          region, 0, NULL, NULL);
+      result = fill(buffers, model, queue, image, call->tensors[image->argument], made->image);
     }
   }
   return result;
