@@ -58,6 +58,20 @@ def test_float(tmp_path, target, kind, rng):
     api.verify(bundle)
 
 
+def test_the_report(tmp_path, target, kind, rng):
+    bundle = built(network(rng), tmp_path, target, toolchain="none")
+    images = bundle.report["images"]
+    assert (images["calls"], images["weights"]) == (4, 4)
+    # Rows of K in fours; columns in fours: [12, 3 x 9], [12, 9], [12, 12] and [10, 12].
+    assert images["weights_bytes"] == 4 * (12 * 9 * 4 + 12 * 3 * 4 + 12 * 12 + 12 * 12)
+    assert images["activations"] == (3 if kind == "activations" else 0)
+    assert bool(images["activations_bytes"]) == (kind == "activations")
+    assert "4 calls read images: 4 of weights" in (bundle.directory / "report.md").read_text()
+    plain = built(network(rng), tmp_path / "plain", "generic-opencl", toolchain="none")
+    assert plain.report["images"] is None
+    assert "images" not in (plain.directory / "report.md").read_text()
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_floats_of_16_bits(tmp_path, target, kind, rng, precision):
     bundle = built(network(rng), tmp_path, target, precision=precision)
