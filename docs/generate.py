@@ -140,6 +140,7 @@ def targets_page() -> str:
         ("emulator", target.Emulator),
         ("gpu", target.Gpu),
         ("gpu.speed", target.GpuSpeed),
+        ("gpu.textures", target.GpuTextures),
     ):
         parts += [f"### [{name}]", _key_table(cls, ("speed",))]
     parts += ["### Features", _table(("isa", "features"), features), _GPU_TEXT]

@@ -8,6 +8,7 @@ from typing import Any
 from edgecomp.plan.plan import (
     DynamicCall,
     Extent,
+    ImageArgument,
     Launch,
     LaunchKind,
     Plan,
@@ -124,6 +125,7 @@ def _plan_call(content: Mapping[str, Any]) -> PlanCall:
         tuple(given["global_sizes"]),
         tuple(given["local_sizes"]),
         given["program"],
+        tuple(ImageArgument(**image) for image in given["images"]),
     )
     return PlanCall(**{**content, **lists, "dynamic": dynamic, "launch": launch})
 

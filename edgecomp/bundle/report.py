@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from edgecomp.bundle.manifest import plain
 from edgecomp.bundle.plan_files import shader_files
 from edgecomp.bundle.rendering import render
@@ -65,6 +67,7 @@ def build_report(
         "coverage": coverage(rows),
         "cpu_plan": _cpu_plan(plan.cpu_plan),
         "shaders": _shaders(plan),
+        "images": _images(plan),
         "sizes": dict(sizes),
         "memory": {
             "arena_bytes": plan.arena_bytes,
@@ -111,6 +114,28 @@ def _cpu_plan(plan: Plan | None) -> dict[str, int] | None:
         "calls": len(plan.calls),
         "arena_bytes": plan.arena_bytes,
         "workspace_bytes": plan.workspace_bytes,
+    }
+
+
+def _images(plan: Plan) -> dict[str, int] | None:
+    """What kernels read as images, and the bytes of those that are not made over buffers."""
+    readers = [call for call in plan.calls if call.launch and call.launch.images]
+    if not readers:
+        return None
+    found: dict[Storage, set[tuple[int, int]]] = {storage: set() for storage in Storage}
+    for call in readers:
+        for image in call.launch.images if call.launch else ():
+            index = call.arguments[image.argument]
+            tensor = plan.tensors[index]
+            size = image.elements * np.dtype(tensor.dtype).itemsize
+            found[tensor.storage].add((index, size))
+    weights, activations = found[Storage.WEIGHTS], found[Storage.ARENA]
+    return {
+        "calls": len(readers),
+        "weights": len(weights),
+        "weights_bytes": sum(size for _, size in weights),
+        "activations": len(activations),
+        "activations_bytes": sum(size for _, size in activations),
     }
 
 

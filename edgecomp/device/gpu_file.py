@@ -38,6 +38,10 @@ class GpuFile:
         for feature in sorted(self.gpu.features):
             check_choice("gpu.features", feature, FEATURES)
         _check_images(self.gpu)
+        if self.gpu.textures is not None and self.gpu.api != "opencl":
+            raise RecordError(
+                "gpu.textures", f"expected for OpenCL only, api is {self.gpu.api}"
+            )
         check_positive(self.gpu, "gpu")
         if self.gpu.group_items > self.gpu.most_group_items:
             most = f"more than gpu.most_group_items = {self.gpu.most_group_items}"

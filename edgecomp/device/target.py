@@ -4,6 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
+#: Four of float32.
+_LARGEST_TEXEL_BYTES = 16
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Core:
@@ -116,6 +119,38 @@ class GpuSpeed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class GpuTextures:
+    """Images that a GPU reads faster than buffers, in texels of four elements.
+
+    Attributes:
+        width, height: at most (``CL_DEVICE_IMAGE2D_MAX_WIDTH``, ``_HEIGHT``).
+        row_texels: rows of images over buffers are multiples of it, a power of two
+            (``CL_DEVICE_IMAGE_PITCH_ALIGNMENT``); without it activations stay in buffers.
+        base_texels: such images begin at multiples of it, a power of two
+            (``CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT``).
+    """
+
+    width: int
+    height: int
+    row_texels: int | None = None
+    base_texels: int = 1
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{field.name}: expected a positive number, found {value}")
+        for name in ("row_texels", "base_texels"):
+            value = getattr(self, name)
+            if value is not None and value & (value - 1):
+                raise ValueError(f"{name}: expected a power of two, found {value}")
+
+    def hold(self, width: int, height: int) -> bool:
+        """Whether there are images so large."""
+        return width <= self.width and height <= self.height
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Gpu:
     """A graphics processor beside the processor.
 
@@ -137,6 +172,7 @@ class Gpu:
         fast_local_memory: whether that is memory of its own, not a part of the device's.
         alignment_bytes: of parts of a buffer.
         speed: for ``--accelerator cpu,gpu``; None where nobody knows.
+        textures: OpenCL: what kernels read as images; None where buffers are as fast.
         name: for people.
     """
 
@@ -154,7 +190,15 @@ class Gpu:
     #: 16 to 18 cores of 16 lanes, four threads each: GPUs of phones.
     busy_items: int = 1024
     speed: GpuSpeed | None = None
+    textures: GpuTextures | None = None
     name: str = ""
+
+    @property
+    def tensor_alignment_bytes(self) -> int:
+        """Of tensors in the arena, which are parts of a buffer and may be images."""
+        if self.textures is None or self.textures.row_texels is None:
+            return self.alignment_bytes
+        return max(self.alignment_bytes, self.textures.base_texels * _LARGEST_TEXEL_BYTES)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

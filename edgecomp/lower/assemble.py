@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.arena import Block, alive_through, lower_bound, plan_arena
@@ -147,7 +149,7 @@ def assemble(
         weights: that the constants are added to.
         regions: branches and loops among the operations.
     """
-    alignment = target.gpu.alignment_bytes if target.gpu else ALIGNMENT_BYTES
+    alignment = target.gpu.tensor_alignment_bytes if target.gpu else ALIGNMENT_BYTES
     tensors, symbols = _Tensors(alignment, weights), SymbolTable(program.symbols)
     inputs = [
         _port(value, tensors.touch(value, -1), value.name, symbols) for value in program.inputs
@@ -204,7 +206,13 @@ def assemble(
 def _overruns(call: KernelCall) -> list[tuple[Value | Constant, int]]:
     """Arguments of a call, and how far behind each of them it may reach."""
     found = call.dynamic.overrun_bytes if call.dynamic else ()
-    return list(zip(call.arguments, found or (0,) * len(call.arguments), strict=True))
+    reach = list(found or (0,) * len(call.arguments))
+    for image in call.launch.images if call.launch else ():
+        argument = call.arguments[image.argument]
+        if isinstance(argument, Value):  # weights are as long as their rows
+            whole = image.elements * np.dtype(argument.stored).itemsize
+            reach[image.argument] = max(0, whole - largest_bytes(argument))
+    return list(zip(call.arguments, reach, strict=True))
 
 
 def _parts(

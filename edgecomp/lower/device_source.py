@@ -53,6 +53,16 @@ int4 dot4_u8(int x, int4 w, int4 sum) {
 }
 """
 _DOT = "dot4_"
+#: What TVM calls every texture; kernels have images of two dimensions (``schedules/gpu/images.py``).
+_TEXTURE, _IMAGE = "image2d_array_t", "__read_only image2d_t"
+#: In front of kernels that read images. TVM declares their sampler: no normalized coordinates, no
+#: filter, and zeros behind the border.
+_TEXEL_HEAD = """\
+#define EC_TEXEL_F(image, x, y) read_imagef(image, image_sampler, (int2)(x, y))
+#define EC_TEXEL_H(image, x, y) read_imageh(image, image_sampler, (int2)(x, y))
+#define EC_TEXEL_I(image, x, y) read_imagei(image, image_sampler, (int2)(x, y))
+#define EC_TEXEL_U(image, x, y) read_imageui(image, image_sampler, (int2)(x, y))
+"""
 _HALF = re.compile(r"\bhalf\d*\b(?! *\*)")
 
 
@@ -65,6 +75,7 @@ def opencl_source(kernels: Sequence[Kernel], gpu: Gpu) -> str:
     texts = [_text(functions[symbol], target) for symbol in sorted(functions)]
     text = "\n".join(texts)
     head = _HALF_HEAD + _HEAD if extensions_of(text) else _HEAD
+    head += _TEXEL_HEAD if _IMAGE in text else ""
     return head + (_DOT_HEAD if _DOT in text else "") + text
 
 
@@ -81,7 +92,7 @@ def _text(kernel: Kernel, target: Any) -> str:
         # Buffers are flat and vectors explicit: only functions are left to be named.
         module = tirx.transform.LowerIntrin()(module)
     library = tvm.get_global_func("target.build.opencl")(module, target)
-    return _without_head(str(library.inspect_source()))
+    return _without_head(str(library.inspect_source())).replace(_TEXTURE, _IMAGE)
 
 
 def _without_head(text: str) -> str:

@@ -90,6 +90,8 @@ class DynamicCall:
 DEVICES = {"opencl": 1, "cuda": 2}
 #: How apps drive a GPU by themselves -> language of the kernels that a bundle has for it.
 APP_LANGUAGES = {"metal": "metal", "webgpu": "wgsl"}
+#: Elements of a texel: CL_RGBA.
+TEXEL_ELEMENTS = 4
 #: ``PlanCall.device`` of calls that an app makes.
 APP_DEVICE = -1
 
@@ -124,6 +126,27 @@ class LaunchKind(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class ImageArgument:
+    """An argument that a kernel reads as image2d_t, with texels of four elements: ec_image.
+
+    Rows follow one another from the tensor's first byte on; the last one may end behind it.
+
+    Attributes:
+        argument: index among the call's.
+        width, height: texels.
+    """
+
+    argument: int
+    width: int
+    height: int
+
+    @property
+    def elements(self) -> int:
+        """Of all rows."""
+        return self.width * self.height * TEXEL_ELEMENTS
+
+
+@dataclasses.dataclass(frozen=True)
 class Launch:
     """How a call for a device other than the CPU is made.
 
@@ -133,12 +156,14 @@ class Launch:
         global_sizes: work items in three dimensions, multiples of the local sizes.
         local_sizes: of a group.
         program: index in the plan's.
+        images: arguments that are images, in their order.
     """
 
     kind: LaunchKind
     global_sizes: tuple[int, int, int] = (0, 0, 0)
     local_sizes: tuple[int, int, int] = (0, 0, 0)
     program: int = 0
+    images: tuple[ImageArgument, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

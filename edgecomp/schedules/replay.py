@@ -102,6 +102,9 @@ _OWN: dict[str, Make] = {
         name, PointerType(PrimType(dtype), "global")
     ),
     "IfThenElse": lambda test, then: tirx.IfThenElse(test, then, None),
+    "ImageVar": lambda name, dtype: tirx.Var(
+        name, PointerType(PrimType(dtype), "global.texture")
+    ),
     "ImportLlvm": _import_llvm,
     "PointerVar": lambda name, dtype: tirx.Var(name, PointerType(PrimType(dtype))),
     "PrimFunc": lambda parameters, body: tirx.PrimFunc(parameters, body).with_attr(

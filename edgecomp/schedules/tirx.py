@@ -330,6 +330,11 @@ def GlobalPointerVar(name: str, dtype: str) -> Expr:  # noqa: N802 - beside the 
     return Expr(("GlobalPointerVar", sys.intern(name), dtype_of(dtype).name), _HANDLE)
 
 
+def ImageVar(name: str, dtype: str) -> Expr:  # noqa: N802 - beside the others
+    """A variable that is an image of a device, with elements of ``dtype``."""
+    return Expr(("ImageVar", sys.intern(name), dtype_of(dtype).name), _HANDLE)
+
+
 def Cast(dtype: str | Dtype, value: Expr) -> Expr:  # noqa: N802
     """A value as another type."""
     wanted = dtype_of(dtype)

@@ -64,11 +64,13 @@ def test_a_second_build_only_writes(model, samples, tmp_path):
     assert not second & {"read the model", "calibrate", "lower", "compile kernels"}
 
 
-def test_a_second_build_for_a_gpu(model, tmp_path):
-    first, second = steps_of_two(model, tmp_path, target="generic-opencl", toolchain="none")
+@pytest.mark.parametrize("target", ["generic-opencl", "adreno-7xx"])
+def test_a_second_build_for_a_gpu(model, tmp_path, target):
+    first, second = steps_of_two(model, tmp_path, target=target, toolchain="none")
     assert "read the model" in first - second
-    source = tmp_path / "first" / "src" / f"{model.stem}.c"
-    assert "EC_LAUNCH_KERNEL" in source.read_text()
+    source = (tmp_path / "first" / "src" / f"{model.stem}.c").read_text()
+    assert "EC_LAUNCH_KERNEL" in source
+    assert (".images = images_" in source) == (target == "adreno-7xx")
 
 
 def test_a_second_build_loads_no_compiler(model, tmp_path):

@@ -53,6 +53,26 @@ def test_beside_its_processor(tmp_path):
         ('"gpu.version" =', '"gpu.other" =', "the file has no such key"),
         ('cpu = "host"', 'cpu = "opencl"', "'generic-opencl' has a GPU of its own"),
         ("group_items = 64", "group_items = 129", "gpu.group_items: more than"),
+        (
+            "[gpu.speed]",
+            "[gpu.textures]\nwidth = 16384\n[gpu.speed]",
+            "gpu.textures.height: missing",
+        ),
+        (
+            "[gpu.speed]",
+            "[gpu.textures]\nwidth = 0\nheight = 8\n[gpu.speed]",
+            "gpu.textures: width: expected a positive number",
+        ),
+        (
+            "[gpu.speed]",
+            "[gpu.textures]\nwidth = 8\nheight = 8\ndepth = 8\n[gpu.speed]",
+            "gpu.textures.depth: unknown key",
+        ),
+        (
+            "[gpu.speed]",
+            "[gpu.textures]\nwidth = 8\nheight = 8\nrow_texels = 48\n[gpu.speed]",
+            "gpu.textures: row_texels: expected a power of two, found 48",
+        ),
     ],
 )
 def test_refusals(tmp_path, old, new, problem):
@@ -60,6 +80,17 @@ def test_refusals(tmp_path, old, new, problem):
         load_target(written(tmp_path, old, new))
     assert info.value.code is Code.TARGET_INVALID
     assert problem in info.value.cause
+
+
+def test_images_are_opencls(tmp_path):
+    path = tmp_path / "gpu.toml"
+    text = (FILE.parent / "apple-gpu.toml").read_text()
+    path.write_text(
+        text.replace("[sources]", "[gpu.textures]\nwidth = 8\nheight = 8\n[sources]")
+    )
+    with pytest.raises(EdgecompError) as info:
+        load_target(str(path))
+    assert "gpu.textures: expected for OpenCL only, api is metal" in info.value.cause
 
 
 def test_a_file_that_is_its_own_processor(tmp_path):

@@ -11,6 +11,23 @@ from edgecomp.schedules.schedule import Constant
 
 _READ_WRITE, _COPY_HOST_PTR, _ALL, _BUILD_LOG = 1, 32, 0xFFFFFFFF, 0x1183
 _PATTERN = 0xA5
+_IMAGE2D, _RGBA = 0x10F1, 0x10B5
+#: Channels of images, by the type of elements.
+_CHANNELS = {"int8": 0x10D7, "int32": 0x10D9, "uint8": 0x10DA, "uint16": 0x10DB, "float16": 0x10DD,
+             "float32": 0x10DE}  # fmt: skip
+
+
+class _ImageDesc(ctypes.Structure):
+    """cl_image_desc."""
+
+    _fields_ = (
+        ("image_type", ctypes.c_uint32),
+        *((name, ctypes.c_size_t) for name in ("width", "height", "depth", "array_size",
+                                               "row_pitch", "slice_pitch")),
+        ("num_mip_levels", ctypes.c_uint32),
+        ("num_samples", ctypes.c_uint32),
+        ("buffer", ctypes.c_void_p),
+    )  # fmt: skip
 
 
 class _Device:
@@ -18,8 +35,8 @@ class _Device:
 
     def __init__(self):
         self.cl = ctypes.CDLL("libOpenCL.so.1")
-        for name in ("CreateContext", "CreateCommandQueue", "CreateBuffer", "CreateKernel",
-                     "CreateProgramWithSource"):  # fmt: skip
+        for name in ("CreateContext", "CreateCommandQueue", "CreateBuffer", "CreateImage",
+                     "CreateKernel", "CreateProgramWithSource"):  # fmt: skip
             getattr(self.cl, f"cl{name}").restype = ctypes.c_void_p
         platforms, devices = (ctypes.c_void_p * 8)(), (ctypes.c_void_p * 8)()
         count = ctypes.c_uint32()
@@ -68,6 +85,22 @@ class _Device:
         )  # fmt: skip
         self.check(error.value)
         return ctypes.c_void_p(made)
+
+    def image(self, argument, buffer, dtype):
+        """An image with what a buffer holds now."""
+        error = ctypes.c_int32()
+        form = (ctypes.c_uint32 * 2)(_RGBA, _CHANNELS[np.dtype(dtype).name])
+        desc = _ImageDesc(image_type=_IMAGE2D, width=argument.width, height=argument.height)
+        made = self.cl.clCreateImage(self.context, ctypes.c_uint64(_READ_WRITE), form,
+                                     ctypes.byref(desc), None, ctypes.byref(error))  # fmt: skip
+        self.check(error.value)
+        image = ctypes.c_void_p(made)
+        sizes = ctypes.c_size_t * 3
+        region = sizes(argument.width, argument.height, 1)
+        self.check(self.cl.clEnqueueCopyBufferToImage(self.queue, buffer, image,
+                                                      ctypes.c_size_t(0), sizes(0, 0, 0), region,
+                                                      0, None, None))  # fmt: skip
+        return image
 
     def run(self, program, symbol, buffers, launch):
         """Start a kernel."""
@@ -135,17 +168,24 @@ def run_gpu_calls(calls, target, buffers):
             array = np.ascontiguousarray(argument.constant).reshape(-1)
         else:
             array = np.full(argument.bytes, _PATTERN, np.uint8).view(argument.stored)
-        raw = np.full(array.nbytes + SLACK_BYTES, _PATTERN, np.uint8)
+        behind = max(SLACK_BYTES, _image_bytes(calls, argument, array.dtype) - array.nbytes)
+        raw = np.full(array.nbytes + behind, _PATTERN, np.uint8)
         raw[: array.nbytes] = array.view(np.uint8)
-        arrays[argument] = raw, array.dtype
+        arrays[argument] = raw, array.dtype, behind
         made[argument] = device.buffer(raw)
     for call in calls:
-        device.run(program, call.kernel.symbol, [made[a] for a in call.arguments], call.launch)
+        given = [made[argument] for argument in call.arguments]
+        for image in call.launch.images:
+            read = arrays[call.arguments[image.argument]][1]
+            given[image.argument] = device.image(image, given[image.argument], read)
+        device.run(program, call.kernel.symbol, given, call.launch)
+        for image in call.launch.images:
+            device.cl.clReleaseMemObject(given[image.argument])
     results = {}
-    for argument, (raw, dtype) in arrays.items():
+    for argument, (raw, dtype, behind) in arrays.items():
         before = raw.copy()
         device.read(made[argument], raw)
-        end = raw.nbytes - SLACK_BYTES
+        end = raw.nbytes - behind
         assert (raw[end:] == before[end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
             results[argument] = raw[:end].view(dtype)
@@ -153,3 +193,16 @@ def run_gpu_calls(calls, target, buffers):
             assert (raw == before).all(), "wrote to a constant"
     device.cl.clReleaseProgram(program)
     return results
+
+
+def _image_bytes(calls, argument, dtype):
+    """Of the largest image that calls read an argument as; 0 for none."""
+    return max(
+        (
+            image.elements * dtype.itemsize
+            for call in calls
+            for image in call.launch.images
+            if call.arguments[image.argument] is argument
+        ),
+        default=0,
+    )

@@ -16,6 +16,13 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / "opencl_on_cpu"
 _PATTERN = 0xA5
 
 
+class _Image(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int) for name in ("width", "height", "is_half")),
+    )
+
+
 def run_opencl_on_cpu(calls, target, buffers):
     """Run calls of kernels without barriers in order; see ``helpers.kernels.run_calls``."""
     from edgecomp.lower.device_source import opencl_source
@@ -83,6 +90,17 @@ def _run(library, call, arrays):
     sizes = zip(call.launch.global_sizes, call.launch.local_sizes, strict=True)
     groups = (ctypes.c_uint * 3)(*(items // group for items, group in sizes))
     items = (ctypes.c_uint * 3)(*call.launch.local_sizes)
-    pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+    places = [array.ctypes.data for array in arrays]
+    images = []  # kept until the kernel has run
+    for given in call.launch.images:
+        argument = call.arguments[given.argument]
+        dtype = (
+            argument.array.dtype.name if isinstance(argument, Constant) else argument.stored
+        )
+        is_half = {"float16": True, "float32": False}[dtype]
+        image = _Image(places[given.argument], given.width, given.height, is_half)
+        images.append(image)
+        places[given.argument] = ctypes.addressof(image)
+    pointers = (ctypes.c_void_p * len(arrays))(*places)
     kernel = ctypes.cast(getattr(library, call.kernel.symbol), ctypes.c_void_p)
     library.ec_run(kernel, groups, items, len(arrays), pointers)

@@ -54,3 +54,15 @@ EC_OVERLOAD void vstore_half_rte(float x, size_t at, __global half *p) { p[at] =
 EC_OVERLOAD void vstore_half4_rte(float4 x, size_t at, __global half *p) {
   vstore4(__builtin_convertvector(x, half4), at, p);
 }
+
+/* Images of floats: run.c. */
+#define CLK_NORMALIZED_COORDS_FALSE 0
+#define CLK_ADDRESS_CLAMP 4
+#define CLK_FILTER_NEAREST 0x10
+float4 ec_texel(__read_only image2d_t image, int x, int y);
+EC_OVERLOAD float4 read_imagef(__read_only image2d_t image, sampler_t sampler, int2 at) {
+  return ec_texel(image, at.x, at.y);
+}
+EC_OVERLOAD half4 read_imageh(__read_only image2d_t image, sampler_t sampler, int2 at) {
+  return __builtin_convertvector(ec_texel(image, at.x, at.y), half4);
+}

@@ -22,14 +22,19 @@ void fake_reset(void) {
                        .alignment_bits = 1024,
                        .largest_bytes = 1u << 20,
                        .most_group_items = 64,
+                       .has_images = true,
+                       .most_image_width = 64,
+                       .most_image_height = 64,
                        .arguments = 4};
 }
 
 struct _cl_mem {
   uint8_t *data;
-  struct _cl_mem *whole; /* of a part */
+  struct _cl_mem *whole; /* of a part, and of an image over a buffer */
+  size_t bytes;          /* of a buffer */
   bool is_session_memory;
   bool is_mapped;
+  size_t image_bytes; /* 0 for a buffer */
 };
 struct _cl_kernel {
   cl_mem buffers[3];
@@ -108,6 +113,7 @@ static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void
   const cl_bitfield type = fake.types[number_of(device)];
   const char *name = type == CL_DEVICE_TYPE_GPU ? "Fake GPU" : "Fake other";
   const cl_bool shares = fake.shares_memory;
+  const cl_bool images = fake.has_images;
   const cl_bitfield rounding = fake.rounds_to_zero ? 1u << 3 : CL_FP_ROUND_TO_NEAREST;
   switch (what) {
     case CL_DEVICE_NAME:
@@ -126,6 +132,16 @@ static cl_int GetDeviceInfo(cl_device_id device, cl_uint what, size_t room, void
       return answer(&shares, sizeof shares, room, out, out_bytes);
     case CL_DEVICE_SINGLE_FP_CONFIG:
       return answer(&rounding, sizeof rounding, room, out, out_bytes);
+    case CL_DEVICE_IMAGE_SUPPORT:
+      return answer(&images, sizeof images, room, out, out_bytes);
+    case CL_DEVICE_IMAGE2D_MAX_WIDTH:
+      return answer(&fake.most_image_width, sizeof(size_t), room, out, out_bytes);
+    case CL_DEVICE_IMAGE2D_MAX_HEIGHT:
+      return answer(&fake.most_image_height, sizeof(size_t), room, out, out_bytes);
+    case CL_DEVICE_IMAGE_PITCH_ALIGNMENT:
+      return answer(&fake.row_texels, sizeof fake.row_texels, room, out, out_bytes);
+    case CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT:
+      return answer(&fake.base_texels, sizeof fake.base_texels, room, out, out_bytes);
     case CL_DEVICE_TYPE:
       return answer(&type, sizeof type, room, out, out_bytes);
     default:
@@ -175,6 +191,7 @@ static cl_mem CreateBuffer(cl_context context, cl_bitfield flags, size_t bytes, 
   }
   cl_mem made = calloc(1, sizeof *made);
   CHECK(made != NULL && bytes != 0);
+  made->bytes = bytes;
   if (is_session_memory) {
     made->is_session_memory = true;
     made->data = contents;
@@ -202,7 +219,47 @@ static cl_mem CreateSubBuffer(cl_mem whole, cl_bitfield flags, cl_uint kind,
   cl_mem made = calloc(1, sizeof *made);
   CHECK(made != NULL);
   made->data = whole->data + part->origin;
+  made->bytes = part->size;
+  CHECK(part->origin + part->size <= whole->bytes);
   made->whole = whole;
+  return made;
+}
+
+static cl_mem CreateImage(cl_context context, cl_bitfield flags, const cl_image_format *format,
+                          const cl_image_desc *desc, void *contents, cl_int *out_result) {
+  (void)context;
+  CHECK(desc->image_type == CL_MEM_OBJECT_IMAGE2D && format->image_channel_order == CL_RGBA);
+  CHECK(format->image_channel_data_type == CL_FLOAT && (flags & CL_MEM_READ_ONLY) != 0);
+  CHECK(desc->image_width <= fake.most_image_width);
+  CHECK(desc->image_height <= fake.most_image_height);
+  const size_t row_bytes = 4 * sizeof(float) * desc->image_width;
+  if (desc->buffer != NULL && fake.refuses_images_of_buffers) {
+    *out_result = -40;
+    return NULL;
+  }
+  if (!is_made(out_result)) {
+    return NULL;
+  }
+  cl_mem made = calloc(1, sizeof *made);
+  CHECK(made != NULL);
+  made->image_bytes = row_bytes * desc->image_height;
+  if (desc->buffer != NULL) {
+    CHECK(contents == NULL && desc->image_row_pitch == row_bytes);
+    CHECK(fake.row_texels != 0 && desc->image_width % fake.row_texels == 0);
+    CHECK(made->image_bytes <= desc->buffer->bytes);
+    made->data = desc->buffer->data;
+    made->whole = desc->buffer;
+    fake.images_of_buffers += 1;
+    return made;
+  }
+  CHECK(((flags & CL_MEM_COPY_HOST_PTR) != 0) == (contents != NULL));
+  made->data = malloc(made->image_bytes);
+  CHECK(made->data != NULL);
+  memset(made->data, 0x5a, made->image_bytes);
+  if (contents != NULL) {
+    memcpy(made->data, contents, made->image_bytes);
+  }
+  fake.images += 1;
   return made;
 }
 
@@ -283,6 +340,26 @@ static cl_int EnqueueUnmapMemObject(cl_command_queue queue, cl_mem buffer, void 
   if (result == CL_SUCCESS) {
     buffer->is_mapped = false;
     fake.mapped -= 1;
+  }
+  return result;
+}
+
+static cl_int EnqueueCopyBufferToImage(cl_command_queue queue, cl_mem buffer, cl_mem image,
+                                       size_t offset, const size_t *origin,
+                                       const size_t *region, cl_uint count,
+                                       const cl_event *events, cl_event *event) {
+  (void)queue;
+  (void)count;
+  (void)events;
+  CHECK(origin[0] == 0 && origin[1] == 0 && origin[2] == 0 && region[2] == 1);
+  CHECK(!buffer->is_mapped && image->image_bytes != 0 && image->whole == NULL);
+  CHECK(buffer->whole == NULL); /* see images.c */
+  CHECK(region[0] * region[1] * 4 * sizeof(float) == image->image_bytes);
+  CHECK(offset + image->image_bytes <= buffer->bytes);
+  cl_int result = make_event(event);
+  if (result == CL_SUCCESS) {
+    fake.filled_images += 1;
+    memcpy(image->data, buffer->data + offset, image->image_bytes);
   }
   return result;
 }

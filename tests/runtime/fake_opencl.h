@@ -21,6 +21,12 @@ typedef struct fake_opencl {
   bool refuses_weights; /* in the session's memory */
   uint64_t largest_bytes;
   size_t most_group_items;
+  bool has_images;
+  size_t most_image_width;
+  size_t most_image_height;
+  uint32_t row_texels; /* of images over buffers, 0 for none */
+  uint32_t base_texels;
+  bool refuses_images_of_buffers;
   uint32_t arguments; /* that the kernel says it takes */
   bool refuses_source;
   bool refuses_binary;
@@ -37,7 +43,10 @@ typedef struct fake_opencl {
   uint32_t parts;          /* of buffers that were made */
   uint32_t copied_buffers; /* transfers between the memories */
   uint32_t mapped;         /* buffers that are mapped now */
-  uint32_t chosen;         /* device of the last context */
+  uint32_t images;         /* with memory of their own that were made */
+  uint32_t images_of_buffers;
+  uint32_t filled_images; /* from buffers */
+  uint32_t chosen;        /* device of the last context */
 } fake_opencl;
 
 extern fake_opencl fake;

@@ -14,6 +14,20 @@ static const char text[] =
     "  t[i] = x[i] * w[i] + plus;\n"
     "}\n";
 
+static const char text_with_images[] =
+    "float ec_element(__read_only image2d_t image, int i) {\n"
+    "  const sampler_t sampler =\n"
+    "      CLK_NORMALIZED_COORDS_FALSE | CLK_ADDRESS_CLAMP | CLK_FILTER_NEAREST;\n"
+    "  int width = get_image_width(image);\n"
+    "  float4 texel = read_imagef(image, sampler, (int2)(i / 4 % width, i / 4 / width));\n"
+    "  return ((float *)&texel)[i % 4];\n"
+    "}\n"
+    "__kernel void ec_test_scale(__read_only image2d_t x, __read_only image2d_t w,\n"
+    "                            __global float *t, int plus) {\n"
+    "  int i = get_global_id(0);\n"
+    "  t[i] = ec_element(x, i) * ec_element(w, i) + plus;\n"
+    "}\n";
+
 enum { X, W, T, TOTAL };
 
 static const struct {
@@ -94,6 +108,16 @@ void opencl_model_make(opencl_model *out) {
                           .weights_bytes = sizeof weights,
                           .weights_hash = 0,
                           .embedded_weights = &weights};
+}
+
+void opencl_model_read_images(opencl_model *model, uint32_t width) {
+  const uint32_t height = (OPENCL_ELEMENTS / 4 + width - 1) / width;
+  model->images[0] = (ec_image){0, width, height, 0};
+  model->images[1] = (ec_image){1, width, height, 0};
+  model->program.text = text_with_images;
+  model->program.text_bytes = sizeof text_with_images - 1;
+  model->launches[1].images = model->images;
+  model->launches[1].image_count = OPENCL_IMAGES;
 }
 
 void opencl_run_and_compare(ec_session *session, float seed) {

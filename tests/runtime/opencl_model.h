@@ -14,7 +14,7 @@
 
 #include "edgecomp/edgecomp.h"
 
-enum { OPENCL_ELEMENTS = 32, OPENCL_CALLS = 4, OPENCL_TENSORS = 4 };
+enum { OPENCL_ELEMENTS = 32, OPENCL_CALLS = 4, OPENCL_TENSORS = 4, OPENCL_IMAGES = 2 };
 
 /* A copy that a test may spoil. Points into itself: not to be moved. */
 typedef struct opencl_model {
@@ -24,9 +24,14 @@ typedef struct opencl_model {
   ec_call calls[OPENCL_CALLS];
   ec_launch launches[OPENCL_CALLS];
   int32_t constant;
+  ec_image images[OPENCL_IMAGES];
 } opencl_model;
 
 void opencl_model_make(opencl_model *out_model);
+
+/* Let the kernel read x and the weights as images of `width` texels, which divides the eight
+ * that each has, or as much more as rows may end behind a tensor. */
+void opencl_model_read_images(opencl_model *model, uint32_t width);
 
 /* Run it on x[i] = i + seed and compare. */
 void opencl_run_and_compare(ec_session *session, float seed);

@@ -39,11 +39,31 @@ static void test_kernels(void) {
   CHECK_BAD("call 1", of.launches[1].kernel = "");
   CHECK_BAD("call 1", of.launches[1].constants = NULL);
   CHECK_BAD("call 1", of.launches[1].constant_count = EC_MAX_LAUNCH_CONSTANTS + 1);
-  CHECK_BAD("call 1", of.launches[1].reserved = 1);
   CHECK_BAD("call 1", of.launches[1].local_sizes[0] = 5);
   CHECK_BAD("call 1", of.launches[1].local_sizes[2] = 0);
   CHECK_BAD("call 1", of.launches[1].global_sizes[0] = 0);
   CHECK_BAD("call 1", of.launches[1].global_sizes[1] = UINT32_MAX);
+}
+
+#define CHECK_BAD_IMAGE(change) CHECK_BAD("call 1", opencl_model_read_images(&of, 4); change)
+
+static void test_images(void) {
+  CHECK_BAD_IMAGE(of.launches[1].images = NULL);
+  CHECK_BAD_IMAGE(of.images[0].argument = 3);
+  CHECK_BAD_IMAGE(of.images[0].argument = 1); /* twice */
+  CHECK_BAD_IMAGE(of.images[0].argument = 2); /* not in order */
+  CHECK_BAD_IMAGE(of.images[0].width = 0);
+  CHECK_BAD_IMAGE(of.images[0].height = 0);
+  CHECK_BAD_IMAGE(of.images[0].reserved = 1);
+  CHECK_BAD_IMAGE(of.images[0].height = 3); /* a row behind the tensor */
+  CHECK_BAD_IMAGE(of.images[0].height = UINT32_MAX);
+  CHECK_BAD_IMAGE(of.images[0].width = 64); /* a row that ends behind the arena */
+  CHECK_BAD_IMAGE(of.images[0].width = UINT32_MAX);
+  CHECK_BAD_IMAGE(of.images[1].width = 64); /* and behind the weights */
+  CHECK_BAD_IMAGE(of.tensors[0].dtype = EC_DTYPE_INT64);
+  CHECK_BAD_IMAGE(of.tensors[0].dtype = EC_DTYPE_BFLOAT16);
+  CHECK_BAD("call 0", opencl_model_read_images(&of, 4); of.launches[0].image_count = 1;
+            of.launches[0].images = of.images);
 }
 
 static void test_copies(void) {
@@ -65,6 +85,7 @@ static void test_cpu(void) {
 int main(void) {
   test_programs();
   test_kernels();
+  test_images();
   test_copies();
   test_cpu();
   return 0;

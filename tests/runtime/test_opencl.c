@@ -14,6 +14,7 @@
 #include "check.h"
 #include "device/opencl/cl.h"
 #include "edgecomp/edgecomp.h"
+#include "edgecomp/model.h"
 #include "fake_opencl.h"
 #include "opencl_model.h"
 
@@ -75,6 +76,89 @@ static void test_shared(bool refuses_weights) {
   CHECK_EQUAL(0, fake.copied_buffers + fake.parts);
   ec_session_close(session);
   CHECK_EQUAL(0, fake.live + fake.mapped);
+}
+
+/* x and the weights as images: over their buffers or with memory of their own, which only the
+ * weights keep from run to run. */
+static void test_images(uint32_t row_texels, uint32_t base_texels, bool shares_memory,
+                        uint32_t of_buffers) {
+  opencl_model of;
+  opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
+  fake_reset();
+  fake.extensions = "cl_khr_one cl_khr_image2d_from_buffer cl_khr_two";
+  fake.row_texels = row_texels;
+  fake.base_texels = base_texels;
+  fake.shares_memory = shares_memory;
+  ec_session *session = open_good(&of);
+  CHECK_EQUAL(of_buffers, fake.images_of_buffers);
+  CHECK_EQUAL(2 - of_buffers, fake.images);
+  for (uint32_t run = 0; run < 3; ++run) {
+    fake.filled_images = 0;
+    opencl_run_and_compare(session, (float)run);
+    CHECK_EQUAL(of_buffers == 0 ? 1 : 0, fake.filled_images);
+  }
+  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
+  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
+  opencl_run_and_compare(session, 9);
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live + fake.mapped);
+}
+
+/* A driver that refuses to make them over buffers gets images with memory of their own. */
+static void test_refused_images_of_buffers(void) {
+  opencl_model of;
+  opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
+  fake_reset();
+  fake.version = "OpenCL 3.0 fake";
+  fake.row_texels = 4;
+  fake.refuses_images_of_buffers = true;
+  ec_session *session = open_good(&of);
+  CHECK_EQUAL(2, fake.images);
+  opencl_run_and_compare(session, 6);
+  CHECK_EQUAL(1, fake.filled_images);
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live);
+}
+
+/* The last row of x ends behind it; its buffer reaches as far. */
+static void test_rows_behind_the_end(uint32_t alignment_bits, uint64_t largest_bytes) {
+  opencl_model of;
+  opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
+  of.images[0] = (ec_image){0, 16, 1, 0};
+  fake_reset();
+  fake.version = "OpenCL 2.0 fake"; /* which has images over buffers without an extension */
+  fake.row_texels = 16;
+  fake.alignment_bits = alignment_bits;
+  fake.largest_bytes = largest_bytes;
+  ec_session *session = open_good(&of);
+  CHECK_EQUAL(1, fake.images_of_buffers);
+  CHECK_EQUAL(1, fake.images);
+  opencl_run_and_compare(session, 4);
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live);
+}
+
+/* Calls that read a tensor alike have one image of it. */
+static void test_images_are_shared(void) {
+  opencl_model of;
+  opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
+  ec_call calls[OPENCL_CALLS + 1];
+  for (uint32_t i = 0; i < OPENCL_CALLS + 1; ++i) {
+    calls[i] = of.calls[i < 2 ? i : i - 1];
+  }
+  of.model.calls = calls;
+  of.model.call_count = OPENCL_CALLS + 1;
+  fake_reset();
+  ec_session *session = open_good(&of);
+  CHECK_EQUAL(2, fake.images);
+  opencl_run_and_compare(session, 2);
+  CHECK_EQUAL(2, fake.filled_images); /* in front of either kernel */
+  ec_session_close(session);
+  CHECK_EQUAL(0, fake.live);
 }
 
 /* What only the device has is brought from there. */
@@ -166,6 +250,38 @@ static void test_refusals(void) {
   refuse(&of, NULL, EC_ERROR_DEVICE, "find kernel 'ec_other'");
 }
 
+static void test_refused_images(void) {
+  opencl_model of;
+  opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
+  fake_reset();
+  fake.has_images = false;
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no images, and the kernels read 'x' as one");
+  fake_reset();
+  fake.most_image_width = 3;
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE,
+         "has images of at most 3 x 64 texels, the kernels read 'x' as one of 4 x 2");
+  fake_reset();
+  fake.most_image_height = 1;
+  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "at most 64 x 1 texels");
+  fake_reset();
+  for (uint32_t at = 1; fake.images == 0; ++at) { /* the driver's own reasons */
+    const int32_t results[] = {CL_INVALID_IMAGE_SIZE, CL_IMAGE_FORMAT_NOT_SUPPORTED};
+    fake_reset();
+    fake.fail_at = at;
+    fake.fail_with = results[at % 2];
+    ec_open_options options = options_of();
+    ec_session *session = NULL;
+    ec_status status = ec_session_open(&of.model, &options, &session);
+    CHECK(status == EC_ERROR_DEVICE_FEATURE || status == EC_ERROR_DEVICE_BUILD);
+    CHECK_EQUAL(0, fake.live);
+  }
+  opencl_model_make(&of); /* none is asked of a device that needs none */
+  fake_reset();
+  fake.has_images = false;
+  ec_session_close(open_good(&of));
+}
+
 static void test_names(void) {
   opencl_model of;
   opencl_model_make(&of);
@@ -206,15 +322,19 @@ static void test_choice(void) {
 
 /* Every call of the driver fails once: a status, nothing is left, and the next attempt works.
  */
-static void test_each_failure(int32_t result, ec_status expected, bool shares_memory) {
+static void test_each_failure(int32_t result, ec_status expected, bool shares_memory,
+                              uint32_t row_texels) {
   opencl_model of;
   opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
   uint32_t failures = 0;
   for (uint32_t at = 1;; ++at) {
     fake_reset();
     fake.fail_at = at;
     fake.fail_with = result;
     fake.shares_memory = shares_memory;
+    fake.version = "OpenCL 2.1 fake";
+    fake.row_texels = row_texels;
     ec_open_options options = options_of();
     ec_session *session = NULL;
     ec_status status = ec_session_open(&of.model, &options, &session);
@@ -240,10 +360,11 @@ static void test_each_failure(int32_t result, ec_status expected, bool shares_me
 static void test_failing_runs(int32_t result, ec_status expected, bool shares_memory) {
   opencl_model of;
   opencl_model_make(&of);
+  opencl_model_read_images(&of, 4);
   fake_reset();
   fake.shares_memory = shares_memory;
   ec_session *session = open_good(&of);
-  for (uint32_t call = 1; call <= 4; ++call) { /* two copies, a kernel, the end */
+  for (uint32_t call = 1; call <= 5; ++call) { /* two copies, an image, a kernel, the end */
     fake.calls = 0;
     fake.fail_at = call;
     fake.fail_with = result;
@@ -251,7 +372,7 @@ static void test_failing_runs(int32_t result, ec_status expected, bool shares_me
     fake.fail_at = 0;
     opencl_run_and_compare(session, 1);
   }
-  for (uint32_t call = 1; call <= 10; ++call) {
+  for (uint32_t call = 1; call <= 11; ++call) {
     opencl_run_and_compare(session, 2);
     ec_call_profile profiles[OPENCL_CALLS] = {{0}};
     fake.calls = 0;
@@ -341,6 +462,17 @@ int main(void) {
   test_run(1024, 1u << 20, 2);
   test_run(4096, 1u << 20, 1); /* t is not aligned for a part: it has a buffer of its own */
   test_run(1024, 600, 0);      /* no buffer is large enough for all */
+  for (int shares_memory = 0; shares_memory < 2; ++shares_memory) {
+    test_images(0, 0, shares_memory, 0);
+    test_images(4, 0, shares_memory, 2);
+    test_images(4, 4, shares_memory, 2); /* 64 bytes, as everything is aligned */
+    test_images(8, 0, shares_memory, 0); /* rows are shorter */
+  }
+  test_rows_behind_the_end(1024, 1u << 20);
+  test_rows_behind_the_end(1024, 600);
+  test_refused_images_of_buffers();
+  test_images_are_shared();
+  test_refused_images();
   test_refusals();
   test_names();
   test_choice();
@@ -350,9 +482,13 @@ int main(void) {
   test_tensors(false);
   test_tensors(true);
   for (int shares_memory = 0; shares_memory < 2; ++shares_memory) {
-    test_each_failure(CL_MEM_OBJECT_ALLOCATION_FAILURE, EC_ERROR_DEVICE_MEMORY, shares_memory);
-    test_each_failure(CL_DEVICE_NOT_AVAILABLE, EC_ERROR_DEVICE_LOST, shares_memory);
-    test_each_failure(-30, EC_ERROR_DEVICE, shares_memory);
+    for (uint32_t row_texels = 0; row_texels <= 4; row_texels += 4) {
+      test_each_failure(CL_MEM_OBJECT_ALLOCATION_FAILURE, EC_ERROR_DEVICE_MEMORY,
+                        shares_memory, row_texels);
+      test_each_failure(CL_DEVICE_NOT_AVAILABLE, EC_ERROR_DEVICE_LOST, shares_memory,
+                        row_texels);
+      test_each_failure(-30, EC_ERROR_DEVICE, shares_memory, row_texels);
+    }
     test_failing_runs(CL_OUT_OF_RESOURCES, EC_ERROR_DEVICE_MEMORY, shares_memory);
     test_failing_runs(CL_INVALID_COMMAND_QUEUE, EC_ERROR_DEVICE_LOST, shares_memory);
   }

@@ -27,6 +27,17 @@ int main(void) {
   CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
   CHECK_EQUAL(1, profiles[1].runs);
   ec_session_close(session);
+  for (uint32_t width = 1; width <= 8; width *= 2) { /* also as images, where it has them */
+    opencl_model_read_images(&of, width);
+    status = ec_session_open(&of.model, &options, &session);
+    if (status == EC_ERROR_DEVICE_FEATURE) {
+      (void)printf("without images: %s\n", ec_last_message());
+      break;
+    }
+    CHECK_STATUS(EC_OK, status);
+    opencl_run_and_compare(session, (float)width);
+    ec_session_close(session);
+  }
   opencl_model broken;
   opencl_model_make(&broken);
   broken.program.text = "__kernel void ec_test_scale(";

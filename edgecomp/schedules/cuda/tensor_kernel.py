@@ -40,6 +40,7 @@ from edgecomp.schedules.cuda.tensor_tile import (
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.halves import stored_floats
+from edgecomp.schedules.gpu.inputs import InputBuffer
 from edgecomp.schedules.gpu.places import flat_target, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
@@ -72,7 +73,10 @@ class _TensorKernel(DenseKernel):
         )
         each = self.all_steps * self.step_elements // self.instruction.word
         words = product.groups * self.padded_columns * each
-        self.declare_operands(self.instruction.sums, "int32", words)
+        self.x_buffer = self.builder.pointer("x", task.x_dtype, product.x_elements)
+        self.x = InputBuffer(self.x_buffer)
+        self.weights = self.builder.pointer("weights", "int32", words)
+        self.declare_operands(self.instruction.sums)
         self.sums_dtype = f"{self.instruction.sums}x4"
         self.sums = self.builder.array(
             "sums", self.sums_dtype, self.tile.down * self.tile.across
@@ -251,14 +255,16 @@ class _TensorKernel(DenseKernel):
             count = 2 * self.parts
             name, dtype = f"words{count}", f"int32x{count}"
             loaded = builder.let(
-                "x", tirx.call_pure_extern(dtype, name, pointer_to(self.x, at)), dtype
+                "x", tirx.call_pure_extern(dtype, name, pointer_to(self.x_buffer, at)), dtype
             )
             words = [tirx.Shuffle([loaded], [k]) for k in range(count)]
             begins = [self.place * (count * word) + k * word for k in range(count)]
         else:
             half = self.instruction.depth // 2
             words = [
-                tirx.call_pure_extern("int32", "word", pointer_to(self.x, at + k * half))
+                tirx.call_pure_extern(
+                    "int32", "word", pointer_to(self.x_buffer, at + k * half)
+                )
                 for k in range(2)
             ]
             begins = [self.place * word + k * half for k in range(2)]

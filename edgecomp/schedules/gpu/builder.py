@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Self
 
-from edgecomp.plan.plan import Launch, LaunchKind
+from edgecomp.plan.plan import ImageArgument, Launch, LaunchKind
 from edgecomp.plan.sizes import Dimension, Size
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
@@ -21,6 +21,7 @@ from edgecomp.schedules.builder import (
     _sequence,
 )
 from edgecomp.schedules.gpu.halves import HALVES, as_halves, store_half
+from edgecomp.schedules.gpu.images import Image
 
 _AXES = ("x", "y", "z")
 _TAKEN = frozenset(
@@ -78,6 +79,7 @@ class GridBuilder(KernelBuilder):
         self._groups, self._items = groups, items
         #: What a kernel reads beside its operands.
         self.tables: list[Buffer] = []
+        self._images: list[ImageArgument] = []
         self._threads: dict[str, tuple[Expr, int]] = {}
         for axis, group_count, item_count in zip(_AXES, groups, items, strict=True):
             self._threads[f"blockIdx.{axis}"] = tirx.Var(f"group_{axis}", "int32"), group_count
@@ -127,6 +129,14 @@ class GridBuilder(KernelBuilder):
             return as_halves(super().pointer(name, "uint16", elements))
         return super().pointer(name, dtype, elements)
 
+    def image(self, name: str, dtype: str, width: int, height: int) -> Image:
+        """Add an image parameter, in texels; the argument's rows follow one another."""
+        self._images.append(ImageArgument(len(self._parameters), width, height))
+        stored = "uint16" if dtype == "bfloat16" else dtype
+        variable = tirx.ImageVar(name, stored)
+        self._parameters.append(variable)
+        return Image(variable, tirx.dtype_of(dtype))
+
     def store(self, buffer: Buffer, index: Expr, value: Expr) -> None:
         """As other kernels'; a float32 scalar is rounded where the buffer's floats have 16 bits."""
         if buffer.dtype.element in HALVES and value.dtype.name == "float32":
@@ -159,7 +169,8 @@ class GridBuilder(KernelBuilder):
     def launch(self) -> Launch:
         """How the kernel is started."""
         (gx, gy, gz), (ix, iy, iz) = self._groups, self._items
-        return Launch(LaunchKind.KERNEL, (gx * ix, gy * iy, gz * iz), self._items)
+        sizes = (gx * ix, gy * iy, gz * iz)
+        return Launch(LaunchKind.KERNEL, sizes, self._items, images=tuple(self._images))
 
     def _unique(self, name: str) -> str:
         """No variable is called as a word of OpenCL's or as a function that kernels call."""

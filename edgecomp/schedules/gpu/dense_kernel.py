@@ -13,6 +13,9 @@ from edgecomp.schedules.builder import Buffer, Expr, Kernel
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.inputs import InputBuffer, InputImage, declare_input
+from edgecomp.schedules.gpu.places import gpu_of
+from edgecomp.schedules.gpu.weights import WeightShape
 
 _TENSORS = ("x", "output", "residual")
 
@@ -45,7 +48,7 @@ class DeviceProduct:
     """A kernel with its constants.
 
     Attributes:
-        weights: [groups, K, padded columns], flat.
+        weights: in the kernel's own order.
         bias: [groups, padded columns], flat.
         multiplier: float32, as the bias; None where sums are not scaled.
     """
@@ -68,6 +71,7 @@ class DenseKernel:
     #: Set by the kernel, before its operands are declared.
     builder: GridBuilder
     padded_columns: int
+    x: InputBuffer | InputImage
 
     def __init__(self, task: ProductTask, depth: tuple[RunDimension, ...]) -> None:
         self.task, self.product, self.epilogue = task, task.product, task.epilogue
@@ -81,27 +85,42 @@ class DenseKernel:
         self.column: Expr = None
         self.constant_at: Expr = None
 
-    def declare_operands(
-        self, sum_dtype: str, weight_dtype: str, weight_elements: int | None = None
-    ) -> None:
-        """The kernel's parameters, in the order of a call's arguments.
+    def declare_input(self) -> None:
+        """The first parameter; that of the weights is the second."""
+        product, depth = self.product, self.depth
+        distances = [int(product.x_offset), *(int(row.x) for row in self.rows)]
+        # Vectors of K are texels where runs are whole vectors.
+        distances += [int(outer.stride) for outer in depth[:-1]] + [depth[-1].size]
+        distances += [product.x_group_stride] if product.groups > 1 else []
+        dtype, gpu = self.task.x_dtype, gpu_of(self.target)
+        self.x = declare_input(self.builder, dtype, product.x_elements, distances, gpu)
+
+    def declare_operands(self, sum_dtype: str) -> None:
+        """The kernel's other parameters, in the order of a call's arguments.
 
         Args:
             sum_dtype: of the sums, which the bias has too.
-            weight_dtype: in memory.
-            weight_elements: [groups, K, padded columns] if not given.
         """
         product, epilogue, pointer = self.product, self.epilogue, self.builder.pointer
         constants = product.groups * self.padded_columns
-        weights = weight_elements or constants * self.depth_elements
-        self.x = pointer("x", self.task.x_dtype, product.x_elements)
-        self.weights = pointer("weights", weight_dtype, weights)
         self.bias = pointer("bias", sum_dtype, constants)
         if epilogue.multiplier is not None:
             self.multiplier = pointer("multiplier", "float32", constants)
         if epilogue.residual_dtype:
             self.residual = pointer("z", epilogue.residual_dtype, product.residual_elements)
         self.y = pointer("y", epilogue.output_dtype, product.output_elements)
+
+    @property
+    def weight_shape(self) -> WeightShape:
+        """Of the weights as ``depth`` walks through them."""
+        run = self.depth[-1].size
+        return WeightShape(
+            groups=self.product.groups,
+            columns=self.product.columns,
+            padded_columns=self.padded_columns,
+            runs=self.depth_elements // run,
+            run=run,
+        )
 
     def split_block(self, block: Expr, blocks: int) -> Expr:
         """Number of a block of columns in its group, which is kept.
@@ -138,12 +157,13 @@ class DenseKernel:
         """
         product, places = self.product, []
         for tensor in tensors:
-            at: Expr = getattr(product, f"{tensor}_offset")
+            in_places = self.x.in_places if tensor == "x" else int
+            at: Expr = in_places(int(getattr(product, f"{tensor}_offset")))
             for dimension, index in zip(self.rows, indices, strict=True):
-                at = index * getattr(dimension, tensor) + at
+                at = index * in_places(int(getattr(dimension, tensor))) + at
             if product.groups > 1:
                 step = product.x_group_stride if tensor == "x" else product.columns
-                at = at + self.group * step
+                at = at + self.group * in_places(step)
             if tensor in shifts:
                 at = at + shifts[tensor]
             places.append(self.builder.let(f"{tensor}_at", at))
@@ -170,11 +190,3 @@ class DenseKernel:
         groups, columns = self.product.groups, self.product.columns
         rows = np.broadcast_to(values.reshape(-1), (groups * columns,)).reshape(groups, -1)
         return np.pad(rows, ((0, 0), (0, self.padded_columns - columns))).reshape(-1)
-
-    def columns_last(self) -> Array:
-        """The weights as [groups, K, padded columns], flat."""
-        groups, columns = self.product.groups, self.product.columns
-        packed = self.task.weight.reshape(groups, columns, -1).transpose(0, 2, 1)
-        spare = self.padded_columns - columns
-        padded = np.pad(packed, ((0, 0), (0, 0), (0, spare)))
-        return np.ascontiguousarray(padded).reshape(-1)

@@ -16,13 +16,17 @@ from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense import refuse_product
 from edgecomp.schedules.gpu.halves import stored_floats
+from edgecomp.schedules.gpu.inputs import InputBuffer, InputImage, declare_input
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import group_shape
-from edgecomp.schedules.gpu.vectors import load_vector
+from edgecomp.schedules.gpu.vectors import load_vector, widened
+from edgecomp.schedules.gpu.weights import WeightShape, declare_image
 from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "depthwise"
 
+#: Elements are the places of what is no image.
+_BUFFER = InputBuffer(None)
 #: Columns of the output that a work item computes at most.
 _MOST_COLUMNS = 4
 #: Wider windows are products (convolution.py): code size.
@@ -48,10 +52,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     kernel.emit()
     label, epilogue = operation.inputs[1].name, kernel.epilogue
     weight, bias = cpu.constants_of(operation)
-    packed = np.pad(weight.T, ((0, 0), (0, -weight.shape[0] % LANES)))
     arguments: list[Value | Constant] = [
         operation.inputs[0],
-        Constant(f"{label}.packed", stored_floats(np.ascontiguousarray(packed).reshape(-1))),
+        Constant(f"{label}.packed", kernel.packed(weight)),
         Constant(f"{label}.bias", _padded(bias)),
     ]
     if epilogue.multiplier is not None:
@@ -111,8 +114,22 @@ class _DepthwiseKernel:
         padded = self.blocks * LANES
         taps = self.window.size[0] * self.window.size[1]
         pointer = self.builder.pointer
-        self.x = pointer("x", self.x_value.stored, self.x_value.view.elements)
-        self.weights = pointer("weights", weight_dtype, taps * padded)
+        view = self.x_value.view
+        batch_stride, _, row_stride, column_stride = view.strides
+        distances = (view.offset, batch_stride, row_stride, column_stride)
+        stored, elements = self.x_value.stored, int(view.elements)
+        self.x = declare_input(self.builder, stored, elements, map(int, distances), gpu)
+        self.taps = WeightShape(
+            groups=1,
+            columns=self.channels,
+            padded_columns=padded,
+            runs=self.window.size[0],
+            run=self.window.size[1],
+        )
+        self.image = declare_image(self.builder, weight_dtype, self.taps, gpu)
+        self.weights: tirx.Buffer | None = None
+        if self.image is None:
+            self.weights = pointer("weights", weight_dtype, taps * padded)
         self.bias = pointer("bias", "float32" if self.is_float else "int32", padded)
         self.multiplier = self.residual = None
         if self.epilogue.multiplier is not None:
@@ -152,40 +169,71 @@ class _DepthwiseKernel:
         image = builder.let("image", tirx.truncdiv(upper, height))
         return image, builder.let("row", upper - image * height), column
 
-    def _at(self, value: Value, image: Expr, row: Expr, column: Expr, channel: Expr) -> Expr:
-        view = value.view
-        at = row * view.strides[2] + column * view.strides[3] + view.offset + channel
-        return at if self.output.shape[0] == 1 else at + image * view.strides[0]
+    def _at(
+        self,
+        value: Value,
+        image: Expr,
+        row: Expr,
+        column: Expr,
+        channel: Expr,
+        tensor: InputBuffer | InputImage = _BUFFER,
+    ) -> Expr:
+        view, places = value.view, tensor.in_places
+        strides = [places(int(stride)) for stride in (*view.strides[2:], view.strides[0])]
+        at = (
+            row * strides[0] + column * strides[1] + places(int(view.offset)) + places(channel)
+        )
+        return at if self.output.shape[0] == 1 else at + image * strides[2]
 
     def _accumulate(self, channel: Expr, image: Expr, row: Expr, column: Expr) -> None:
         builder, window, view = self.builder, self.window, self.x_value.view
+        places = self.x.in_places
         first = self._at(
             self.x_value,
             image,
             row * window.strides[0] - window.pads[0],
             column * window.strides[1] - window.pads[1],
             channel,
+            self.x,
         )
         x_at = builder.let("x_at", first)
         with builder.loop("k", 0, window.size[0]) as k:
             line_at = builder.let(
-                "line_at", x_at + k * (window.dilations[0] * view.strides[2])
+                "line_at", x_at + k * places(window.dilations[0] * int(view.strides[2]))
             )
-            weight_at = builder.let("weight_at", k * (window.size[1] * self.padded) + channel)
-            weights = [
-                self._vector("w", self.weights, weight_at + tap * self.padded)
-                for tap in range(window.size[1])
-            ]
+            weights = self._weights(k, channel)
             for position, users in window.users(self.columns).items():
-                x = self._vector("x", self.x, line_at + position * view.strides[3])
+                at = line_at + position * places(int(view.strides[3]))
+                x = self._named("x", self.x.load(at, LANES))
                 for index, tap in users:
                     self._add(index, x, weights[tap])
 
-    def _vector(self, name: str, buffer: tirx.Buffer, at: Expr) -> Expr:
-        value = load_vector(buffer, at, LANES)
+    def _weights(self, row: Expr, channel: Expr) -> list[Expr]:
+        """Those of a row of the window."""
+        builder, count = self.builder, self.window.size[1]
+        if self.image is not None:
+            at = self.image.begin(0, channel) + row * self.image.advance(count)
+            at = builder.let("weight_row", at)
+            values = [self.image.load_at(self.image.place(at, tap)) for tap in range(count)]
+        else:
+            at = builder.let("weight_at", row * (count * self.padded) + channel)
+            values = [
+                load_vector(self.weights, at + tap * self.padded, LANES)
+                for tap in range(count)
+            ]
+        return [self._named("w", value) for value in values]
+
+    def _named(self, name: str, value: Expr) -> Expr:
         if not self.is_float:
-            value = tirx.Cast(self.sum_dtype, value)
+            value = widened(value)
         return self.builder.let(name, value, self.sum_dtype)
+
+    def packed(self, weight: Array) -> Array:
+        """[channels, taps] as the kernel reads it."""
+        if self.image is not None:
+            return self.image.pack(weight)
+        padded = np.pad(weight.T, ((0, 0), (0, -weight.shape[0] % LANES)))
+        return stored_floats(np.ascontiguousarray(padded).reshape(-1))
 
     def _add(self, index: int, x: Expr, weight: Expr) -> None:
         name = "mad" if self.is_float else "mad24"

@@ -4,7 +4,7 @@
         load a word of x for each row of the tile
         for each column: load its word of weights, multiply all four and add
 
-Weights lie as words of four neighbours in K, [groups][K / 4][columns]. Where a run of K is no
+Weights are words of four neighbours in K, which lie as other products' elements do. Where a run of K is no
 multiple of four x is read on behind it and multiplied by weights of zero: integers stay exact.
 """
 
@@ -16,7 +16,7 @@ from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
 from edgecomp.schedules.gpu.dense_kernel import DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES
 from edgecomp.schedules.gpu.product_kernel import ProductKernel
-from edgecomp.schedules.gpu.vectors import load_vector
+from edgecomp.schedules.gpu.weights import Texel
 
 #: Elements of a word.
 WORD = 4
@@ -40,20 +40,19 @@ class _DotKernel(ProductKernel):
         with builder.loop("k", 0, words) as k:
             self._step_of_words(
                 builder.let("x_at", x_at + k * WORD),
-                builder.let("weight_at", weight_at + k * self.padded_columns),
+                self.weights.walk(weight_at, k),
             )
 
-    def _step_of_words(self, x_at: Expr, weight_at: Expr) -> None:
+    def _step_of_words(self, x_at: Expr, weight_at: Expr | Texel) -> None:
         """A word of x of each row, and of the weights of each column."""
         builder, tile = self.builder, self.tile
         xs = []
         for row in range(tile.rows):
             place = x_at + row * int(self.inner.x)
-            bytes_of_word = load_vector(self.x, place, WORD)
+            bytes_of_word = self.x.load(place, WORD)
             xs.append(builder.let("x", reinterpret("int32", bytes_of_word), "int32"))
         for vector in range(tile.vectors):
-            at = weight_at + vector * LANES
-            weight = builder.let("w", load_vector(self.weights, at, LANES), _INTS)
+            weight = builder.let("w", self.weights.load(weight_at, 0, vector), _INTS)
             for row, x in enumerate(xs):
                 index = self._sum_index(row, vector)
                 total = load(self.sums, index)
@@ -65,11 +64,9 @@ def emit_dot_product(task: ProductTask) -> DeviceProduct:
     """The kernel of a product of 8-bit integers."""
     made = _DotKernel(task)
     made.emit()
-    groups, columns, padded = task.product.groups, task.product.columns, made.padded_columns
+    groups, columns = task.product.groups, task.product.columns
     run, words = collapse_depth(task.product.depth)[-1].size, made.depth[-1].size
-    kept = task.weight.reshape(groups, columns, -1, run)
-    spare = padded - columns, words * WORD - run
-    whole = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
-    ordered = whole.reshape(groups, padded, -1, WORD).transpose(0, 2, 1, 3)
-    packed = np.ascontiguousarray(ordered).reshape(-1).view(np.int32)
-    return made.finished(f"dot_{task.name}", packed)
+    kept = task.weight.reshape(groups * columns, -1, run)
+    whole = np.pad(kept, ((0, 0), (0, 0), (0, words * WORD - run)))
+    of_words = np.ascontiguousarray(whole).view(np.int32).reshape(groups * columns, -1)
+    return made.finished(f"dot_{task.name}", made.weights.pack(of_words))

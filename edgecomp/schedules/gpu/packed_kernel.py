@@ -12,6 +12,7 @@ off exactly. The power is chosen by the number's place in its word, so that most
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
+from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, reinterpret, splat
 from edgecomp.schedules.cpu import functions
@@ -20,6 +21,7 @@ from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.packed_tile import PackedTile
 from edgecomp.schedules.gpu.places import LANES, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector
+from edgecomp.schedules.gpu.weights import declare_image
 
 #: Bits of a float32's mantissa, the exponent of 1.0, and the bits of -1.0.
 _MANTISSA_BITS, _BIAS, _MINUS_ONE = 23, 127, 0xBF800000
@@ -53,13 +55,23 @@ class PackedKernel:
         self.builder = GridBuilder((across, 1, down), (tile.across, tile.shares, tile.down))
         pointer, width = self.builder.pointer, tile.padded_columns
         self.x = pointer("x", stored[0], tile.rows * tile.depth)
-        self.words = pointer("words", "int32", tile.words * width)
+        self.image = declare_image(self.builder, "int32", tile.word_shape, self.gpu)
+        self.words: Buffer = None
+        if self.image is None:
+            self.words = pointer("words", "int32", tile.words * width)
         self.scales = pointer("scales", "float32", tile.blocks * width)
         self.zeros: Buffer = None
         if zero is None:
             self.zeros = pointer("zeros", "float32", tile.blocks * width)
         self.bias = pointer("bias", "float32", width)
         self.y = pointer("y", stored[1], tile.rows * tile.columns)
+
+    def packed(self, numbers: Array) -> Array:
+        """uint8 [K, N] as the kernel reads it."""
+        words = self.tile.pack(numbers)
+        if self.image is None:
+            return words
+        return self.image.pack(words.reshape(self.tile.words, -1).T)
 
     def emit(self) -> None:
         """All statements."""
@@ -69,6 +81,10 @@ class PackedKernel:
         last = tirx.const(tile.column_blocks - 1, "int32")
         inside = builder.let("inside", tirx.Min(block, last))
         self.column = builder.let("column", inside * (tile.vectors * LANES))
+        #: A word's place is its number in an image, and else that of its first column's.
+        self.word_step, self.first = tile.padded_columns, self.column
+        if self.image is not None:
+            self.word_step, self.first = 1, tirx.const(0, "int32")
         row = line * tile.tile_rows
         if tile.row_tiles > 1:
             row = tirx.Min(row, tirx.const(tile.rows - tile.tile_rows, "int32"))
@@ -118,18 +134,17 @@ class PackedKernel:
         self.zero_vectors = (
             self._of_columns("zero", self.zeros, at) if self.zero is None else []
         )
-        step = tile.unit_words * tile.padded_columns
-        word_at = builder.let("word_at", unit * step + self.column)
+        word_at = builder.let(
+            "word_at", unit * (tile.unit_words * self.word_step) + self.first
+        )
         x_at = builder.let("x_at", self.row * tile.depth + unit * tile.unit)
         self.sums = self._cleared("sums") if tile.few else self.totals
         whole, rest = divmod(size, tile.each)
         if whole:
             with builder.loop("word", 0, whole) as word:
-                self._word(word_at + word * tile.padded_columns, x_at + word * tile.each)
+                self._word(word_at + word * self.word_step, x_at + word * tile.each)
         if rest:
-            self._word(
-                word_at + whole * tile.padded_columns, x_at + whole * tile.each, count=rest
-            )
+            self._word(word_at + whole * self.word_step, x_at + whole * tile.each, count=rest)
         if tile.few:
             for index in range(tile.tile_rows * tile.vectors):
                 place = tirx.const(index, "int32")
@@ -149,10 +164,14 @@ class PackedKernel:
         builder, tile = self.builder, self.tile
         count = count or tile.each
         at, x = builder.let("at", word_at), builder.let("x_word", x_at)
-        words = [
-            builder.let("bits", load_vector(self.words, at + v * LANES, LANES), _INTS)
-            for v in range(tile.vectors)
-        ]
+        if self.image is not None:
+            row = self.image.walk(self.image.begin(0, self.column), at)
+            loaded = [self.image.load(row, 0, v) for v in range(tile.vectors)]
+        else:
+            loaded = [
+                load_vector(self.words, at + v * LANES, LANES) for v in range(tile.vectors)
+            ]
+        words = [builder.let("bits", value, _INTS) for value in loaded]
         done = 0
         while done < count:
             size = next(size for size in (LANES, 2, 1) if done + size <= count)

@@ -40,7 +40,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     label = numbers.name
     arguments: list[Value | Constant] = [
         x,
-        Constant(f"{label}.packed", tile.pack(numbers.constant)),
+        Constant(f"{label}.packed", kernel.packed(numbers.constant)),
         Constant(f"{label}.scales", tile.pad(scales.constant)),
     ]
     if zero is None:

@@ -14,6 +14,7 @@ from edgecomp.plan.operations import PackedMatrixMultiply
 from edgecomp.plan.values import Array
 from edgecomp.schedules.gpu.places import LANES
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
+from edgecomp.schedules.gpu.weights import WeightShape
 
 #: Elements of K in a unit: enough for its scale to cost little, few enough to share them out.
 _MOST_OF_UNIT = 128
@@ -141,6 +142,14 @@ class PackedTile:
     def padded_columns(self) -> int:
         """Columns in memory."""
         return self.column_blocks * self.vectors * LANES
+
+    @property
+    def word_shape(self) -> WeightShape:
+        """Of the words, which are K's elements there."""
+        width = self.padded_columns
+        return WeightShape(
+            groups=1, columns=width, padded_columns=width, runs=1, run=self.words
+        )
 
     def pack(self, numbers: Array) -> Array:
         """uint8 [K, N] to the bits of words, int32, flat: [words of K][padded columns]."""

@@ -4,7 +4,7 @@
         load a vector of x for each row of the tile
         for each of the four: load the weights of the tile's columns, multiply and add
 
-Weights lie as [groups][K][columns], so that neighbouring work items read neighbouring vectors.
+Weights lie so that neighbouring work items read neighbouring vectors (``weights.py``).
 The last tile of a line of rows begins earlier instead of being shorter: what two work items
 compute is the same.
 """
@@ -21,10 +21,10 @@ from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
-from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
-from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector
+from edgecomp.schedules.gpu.vectors import load_vector, widened
+from edgecomp.schedules.gpu.weights import Texel, declare_weights
 
 #: Products that are summed up in float16 where a device multiplies it faster: the error of such a
 #: sum is of the order of what rounding its terms to float16 makes.
@@ -57,7 +57,9 @@ class ProductKernel(DenseKernel):
         self.is_half = "fp16" in gpu.features and task.x_dtype == weight_dtype == "float16"
         self.term_dtype = "float16" if self.is_half else self.sum_dtype
         self.builder = GridBuilder(groups, items)
-        self.declare_operands(self.sum_dtype, weight_dtype)
+        self.declare_input()
+        self.weights = declare_weights(self.builder, weight_dtype, self.weight_shape, gpu)
+        self.declare_operands(self.sum_dtype)
         self.sums: Buffer = None
         self.terms: Buffer = None
 
@@ -70,11 +72,7 @@ class ProductKernel(DenseKernel):
             self.begin_columns(block * self.tile.columns)
             x_at, y_at, z_at = self._starts(line)
             self._start_sums()
-            weight_at: Expr = self.column
-            if self.product.groups > 1:
-                step = self.depth_elements * self.padded_columns
-                weight_at = builder.let("weight_at", self.group * step + self.column)
-            self._accumulate(0, x_at, weight_at)
+            self._accumulate(0, x_at, self.weights.begin(self.group, self.column))
             self._finish(y_at, z_at)
 
     def _starts(self, line: Expr) -> list[Expr]:
@@ -118,8 +116,8 @@ class ProductKernel(DenseKernel):
         with builder.loop("k", 0, depth[dimension].size) as k:
             self._accumulate(
                 dimension + 1,
-                builder.let("x_at", x_at + k * int(depth[dimension].stride)),
-                builder.let("weight_at", weight_at + k * (below * self.padded_columns)),
+                builder.let("x_at", x_at + k * self.x.in_places(int(depth[dimension].stride))),
+                builder.let("weight_at", weight_at + k * self.weights.advance(below)),
             )
 
     def _accumulate_run(self, x_at: Expr, weight_at: Expr) -> None:
@@ -131,18 +129,17 @@ class ProductKernel(DenseKernel):
         if whole:
             with self.builder.loop("part", 0, whole) as part, self._in_half():
                 self._accumulate_part(
-                    self.builder.let("x_at", x_at + part * HALF_RUN),
+                    self.builder.let("x_at", x_at + part * self.x.in_places(HALF_RUN)),
                     self.builder.let(
-                        "weight_at", weight_at + part * (HALF_RUN * self.padded_columns)
+                        "weight_at", weight_at + part * self.weights.advance(HALF_RUN)
                     ),
                     HALF_RUN,
                 )
         if length % HALF_RUN:
             done = whole * HALF_RUN
             with self._in_half():
-                self._accumulate_part(
-                    x_at + done, weight_at + done * self.padded_columns, length - done
-                )
+                rest_at = weight_at + self.weights.advance(done)
+                self._accumulate_part(x_at + self.x.in_places(done), rest_at, length - done)
 
     @contextlib.contextmanager
     def _in_half(self) -> Iterator[None]:
@@ -165,36 +162,33 @@ class ProductKernel(DenseKernel):
             self._step(x_at, weight_at, LANES)
         elif whole:
             with builder.loop("k", 0, whole) as k:
-                step = LANES * self.padded_columns
                 self._step(
-                    builder.let("x_at", x_at + k * LANES),
-                    builder.let("weight_at", weight_at + k * step),
+                    builder.let("x_at", x_at + k * self.x.in_places(LANES)),
+                    builder.let("weight_at", weight_at + k * self.weights.advance(LANES)),
                     LANES,
                 )
         done = whole * LANES
         for k in range(done, length):
-            self._step(x_at + k, weight_at + k * self.padded_columns, 1)
+            self._step(x_at + self.x.in_places(k), self.weights.place(weight_at, k), 1)
 
-    def _step(self, x_at: Expr, weight_at: Expr, count: int) -> None:
+    def _step(self, x_at: Expr, weight_at: Expr | Texel, count: int) -> None:
         """``count`` elements of K, neighbours in x."""
         builder, tile = self.builder, self.tile
         wide = f"{self.term_dtype}x{count}" if count > 1 else self.term_dtype
         xs = [
             builder.let(
                 "x",
-                self._term(self.x, x_at + row * int(self.inner.x), count),
+                self._term(x_at + row * self.x.in_places(int(self.inner.x)), count),
                 wide,
             )
             for row in range(tile.rows)
         ]
         for k in range(count):
             for vector in range(tile.vectors):
-                at = weight_at + (k * self.padded_columns + vector * LANES)
-                weight = builder.let(
-                    "w",
-                    self._term(self.weights, at, LANES),
-                    f"{self.term_dtype}x{LANES}",
-                )
+                value = self.weights.load(weight_at, k, vector, as_stored=self.is_half)
+                if not self.is_float:
+                    value = widened(value)
+                weight = builder.let("w", value, f"{self.term_dtype}x{LANES}")
                 for row, x in enumerate(xs):
                     element = tirx.Shuffle([x], [k]) if count > 1 else x
                     index = self._sum_index(row, vector)
@@ -205,14 +199,12 @@ class ProductKernel(DenseKernel):
                         self._multiply_add(splat(element, LANES), weight, total),
                     )
 
-    def _term(self, buffer: Buffer, at: Expr, lanes: int) -> Expr:
-        """Elements of x or of the weights as they are multiplied."""
+    def _term(self, at: Expr, lanes: int) -> Expr:
+        """Elements of x as they are multiplied."""
         if self.is_half:
-            return load_as_stored(buffer, at, lanes)
-        value = load_vector(buffer, at, lanes)
-        if self.is_float:
-            return value
-        return tirx.Cast(f"int32x{lanes}" if lanes > 1 else "int32", value)
+            return self.x.load_as_stored(at, lanes)
+        value = self.x.load(at, lanes)
+        return value if self.is_float else widened(value)
 
     def _multiply_add(self, a: Expr, b: Expr, total: Expr) -> Expr:
         """The device's fastest; integers of 8 bits are exact in 24."""
@@ -254,4 +246,4 @@ def emit_product(task: ProductTask) -> DeviceProduct:
     depth = collapse_depth(task.product.depth)
     made = ProductKernel(task, depth, task.weight.dtype.name)
     made.emit()
-    return made.finished(task.name, stored_floats(made.columns_last()))
+    return made.finished(task.name, made.weights.pack(task.weight))

@@ -23,6 +23,7 @@ from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.gpu.weights import declare_weights
 
 _FLOATS = f"float32x{LANES}"
 _FLOAT_BYTES = 4
@@ -116,14 +117,17 @@ class _SharedKernel(DenseKernel):
         self.builder = GridBuilder(
             (self.blocks * self.product.groups, down, 1), (tile.across, _DOWN, 1)
         )
-        self.declare_operands("float32", "float32")
+        self.declare_input()
+        gpu = gpu_of(task.target)
+        self.weights = declare_weights(self.builder, "float32", self.weight_shape, gpu)
+        self.declare_operands("float32")
         self.xs_stride = tile.rows + _PADDING
         self.xs = self.builder.shared_array("xs", "float32", tile.depth * self.xs_stride)
         self.ws = self.builder.shared_array("ws", "float32", tile.depth * tile.columns)
 
     def emit(self) -> None:
         """All statements."""
-        builder, product, tile = self.builder, self.product, self.tile
+        builder, tile = self.builder, self.tile
         block = self.split_block(builder.group(0), self.blocks)
         first_column = builder.let("first_column", block * tile.columns)
         beside, below = builder.item(0), builder.item(1)
@@ -136,7 +140,8 @@ class _SharedKernel(DenseKernel):
             first = tirx.Min(first, tirx.const(self.row_count - tile.rows, "int32"))
         self.first = builder.let("first_row", first)
         self._start_sums()
-        # This work item brings the vectors of one row of x, and of one place of the columns.
+        # This work item brings the vectors of one row of x, and of one place of the columns: as
+        # many elements of K at once as a vector has, of which its own is ``load_k``.
         self.load_row = builder.let("load_row", self.own - self._part(tile.rows) * tile.rows)
         self.load_depth = builder.let("load_depth", self._part(tile.rows) * LANES)
         row_at = self._places(self.first + self.load_row, ("x",))[0]
@@ -145,15 +150,9 @@ class _SharedKernel(DenseKernel):
         self.load_column = builder.let(
             "load_column", (self.own - self.load_k * vectors) * LANES
         )
-        weight_at: Expr = first_column + self.load_column
-        if product.groups > 1:
-            step = self.depth_elements * self.padded_columns
-            weight_at = weight_at + self.group * step
-        self._accumulate(
-            0,
-            builder.let("x_at", row_at + self.load_depth),
-            builder.let("weight_at", weight_at + self.load_k * self.padded_columns),
-        )
+        x_at = builder.let("x_at", row_at + self.x.in_places(self.load_depth))
+        column = first_column + self.load_column
+        self._accumulate(0, x_at, self.weights.begin_behind(self.group, column, self.load_k))
         self._finish()
 
     def _part(self, size: int) -> Expr:
@@ -185,13 +184,15 @@ class _SharedKernel(DenseKernel):
             with builder.loop("k", 0, depth[dimension].size) as k:
                 self._accumulate(
                     dimension + 1,
-                    builder.let("x_at", x_at + k * int(depth[dimension].stride)),
-                    builder.let("weight_at", weight_at + k * (below * self.padded_columns)),
+                    builder.let(
+                        "x_at", x_at + k * self.x.in_places(int(depth[dimension].stride))
+                    ),
+                    builder.let("weight_at", weight_at + k * self.weights.advance(below)),
                 )
             return
         with builder.loop("k", 0, depth[-1].size // self.tile.depth) as k:
-            step = self.tile.depth * self.padded_columns
-            self._bring(x_at + k * self.tile.depth, weight_at + k * step)
+            step = self.weights.advance(self.tile.depth)
+            self._bring(x_at + k * self.x.in_places(self.tile.depth), weight_at + k * step)
             builder.barrier()
             self._multiply()
             builder.barrier()
@@ -201,14 +202,15 @@ class _SharedKernel(DenseKernel):
         builder, tile = self.builder, self.tile
         apart = tile.items // tile.rows * LANES
         for shift in range(0, tile.depth, apart):
-            vector = builder.let("x", load_vector(self.x, x_at + shift, LANES), _FLOATS)
+            place = x_at + self.x.in_places(shift)
+            vector = builder.let("x", self.x.load(place, LANES), _FLOATS)
             for lane in range(LANES):
                 at = (self.load_depth + (shift + lane)) * self.xs_stride + self.load_row
                 builder.store(self.xs, at, tirx.Shuffle([vector], [lane]))
         apart = tile.items // (tile.columns // LANES)
         for shift in range(0, tile.depth, apart):
-            place = weight_at + shift * self.padded_columns
-            vector = builder.let("w", load_vector(self.weights, place, LANES), _FLOATS)
+            place = self.weights.place(weight_at, shift)
+            vector = builder.let("w", self.weights.load_at(place), _FLOATS)
             at = (self.load_k + shift) * tile.columns + self.load_column
             store_vector(builder, self.ws, at, vector, LANES)
 
@@ -269,4 +271,4 @@ def emit_shared_product(task: ProductTask) -> DeviceProduct:
     assert tile is not None
     made = _SharedKernel(task, tile)
     made.emit()
-    return made.finished(f"shared_{task.name}", made.columns_last())
+    return made.finished(f"shared_{task.name}", made.weights.pack(task.weight))

@@ -26,6 +26,12 @@ def load_as_stored(buffer: Buffer, index: Expr, lanes: int) -> Expr:
     return tirx.call_pure_extern(dtype, f"vload{lanes}", 0, place)
 
 
+def widened(value: Expr) -> Expr:
+    """Integers as they are multiplied; those of an image are that wide."""
+    wanted = tirx.dtype_of("int32").with_lanes(value.dtype.lanes)
+    return value if value.dtype is wanted else tirx.Cast(wanted, value)
+
+
 def store_vector(
     builder: KernelBuilder, buffer: Buffer, index: Expr, value: Expr, lanes: int
 ) -> None:

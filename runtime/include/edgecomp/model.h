@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 6u
+#define EC_MODEL_ABI_VERSION 7u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 #define EC_MAX_LAUNCH_CONSTANTS 16
@@ -96,6 +96,17 @@ typedef enum ec_launch_kind {
   EC_LAUNCH_FROM_DEVICE = 3 /* and back */
 } ec_launch_kind;
 
+/* A tensor that a kernel reads as image2d_t, with texels of four elements (CL_RGBA): `height`
+ * rows of `width` texels, one behind the other from the tensor's first byte on. The last row
+ * may end behind the tensor, but not behind its storage. Elements are float32, float16, int8,
+ * uint8, int32 or uint16, and texels have the channels of that type. */
+typedef struct ec_image {
+  uint32_t argument; /* index into the call's tensors; ascending in a launch */
+  uint32_t width;    /* texels */
+  uint32_t height;
+  uint32_t reserved; /* zero */
+} ec_image;
+
 /* How such a call is made.
  *
  * A device has an arena of its own beside the session's, in which each tensor has the same
@@ -111,7 +122,8 @@ typedef struct ec_launch {
   uint32_t constant_count;  /* at most EC_MAX_LAUNCH_CONSTANTS */
   uint32_t global_sizes[3]; /* work items, multiples of the local sizes; 0 for a copy */
   uint32_t local_sizes[3];  /* work items of a group; 0 for a copy */
-  uint32_t reserved;        /* zero */
+  uint32_t image_count;     /* of OpenCL's kernels only */
+  const ec_image *images;   /* arguments that are images; the others are buffers */
 } ec_launch;
 
 typedef struct ec_tensor {

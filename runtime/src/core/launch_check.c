@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/checked.h"
+#include "core/image.h"
 #include "core/message.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
@@ -51,12 +53,51 @@ static bool has_sizes(const ec_launch *launch) {
   return true;
 }
 
+/* Whether images have channels of an element type. */
+static bool is_channel(uint32_t dtype) {
+  return dtype == EC_DTYPE_FLOAT32 || dtype == EC_DTYPE_FLOAT16 || dtype == EC_DTYPE_INT8 ||
+         dtype == EC_DTYPE_UINT8 || dtype == EC_DTYPE_INT32 || dtype == EC_DTYPE_UINT16;
+}
+
+/* Rows begin inside the tensor and end inside its storage. */
+static bool is_image(const ec_model *model, const ec_call *call, const ec_image *image) {
+  if (image->argument >= call->pointer_count || image->width == 0 || image->height == 0 ||
+      image->reserved != 0) {
+    return false;
+  }
+  const ec_tensor *tensor = &model->tensors[call->tensors[image->argument]];
+  uint64_t room =
+      tensor->storage == EC_STORAGE_WEIGHTS ? model->weights_bytes : model->arena_bytes;
+  uint64_t row_bytes = ec_image_row_bytes(image, tensor);
+  uint64_t end = 0;
+  return is_channel(tensor->dtype) && ec_multiply(image->height, row_bytes, &end) &&
+         end - row_bytes < tensor->bytes && ec_add(tensor->offset_bytes, end, &end) &&
+         end <= room;
+}
+
+static bool has_images(const ec_model *model, const ec_call *call) {
+  const ec_launch *launch = call->launch;
+  if (launch->image_count != 0 &&
+      (launch->images == NULL || call->device != EC_DEVICE_OPENCL)) {
+    return false;
+  }
+  for (uint32_t i = 0; i < launch->image_count; ++i) {
+    const ec_image *image = &launch->images[i];
+    if (!is_image(model, call, image) ||
+        (i != 0 && image->argument <= launch->images[i - 1].argument)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static bool is_kernel(const ec_model *model, const ec_call *call) {
   const ec_launch *launch = call->launch;
   return launch->program < model->program_count &&
          model->programs[launch->program].device == call->device && launch->kernel != NULL &&
          launch->kernel[0] != '\0' && launch->constant_count <= EC_MAX_LAUNCH_CONSTANTS &&
-         (launch->constants != NULL || launch->constant_count == 0) && has_sizes(launch);
+         (launch->constants != NULL || launch->constant_count == 0) && has_sizes(launch) &&
+         has_images(model, call);
 }
 
 static bool is_copy(const ec_model *model, const ec_call *call) {
@@ -66,12 +107,12 @@ static bool is_copy(const ec_model *model, const ec_call *call) {
     is_sized = is_sized || launch->global_sizes[d] != 0 || launch->local_sizes[d] != 0;
   }
   return !is_sized && launch->program == 0 && launch->kernel == NULL &&
-         launch->constant_count == 0 && call->pointer_count == 1 &&
+         launch->constant_count == 0 && launch->image_count == 0 && call->pointer_count == 1 &&
          model->tensors[call->tensors[0]].storage == EC_STORAGE_ARENA;
 }
 
 static bool is_launch(const ec_model *model, const ec_call *call) {
-  if (call->launch->reserved != 0 || call->strip != 0 || call->workspace_bytes != 0) {
+  if (call->strip != 0 || call->workspace_bytes != 0) {
     return false;
   }
   switch (call->launch->kind) {

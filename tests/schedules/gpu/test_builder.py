@@ -46,6 +46,37 @@ def test_places():
     assert builder.launch.local_sizes == (8, 4, 1)
 
 
+def test_images():
+    builder = GridBuilder((1, 1, 1), (4, 1, 1))
+    x = builder.pointer("x", "float32", 16)
+    read = {dtype: builder.image(f"of_{dtype}", dtype, 8, 2) for dtype in _FUNCTIONS}
+    y = builder.pointer("y", "float32", 16)
+    item = builder.item(0)
+    store_vector(builder, y, item * 4, load_vector(x, item * 4, 4), 4)
+    for dtype, image in read.items():
+        texel = image.load(item, 1)
+        assert str(texel.dtype) == ("float32x4" if "float" in dtype else "int32x4")
+        store_vector(builder, y, item * 4, texel.astype("float32x4"), 4)
+    text = text_of(builder)
+    for dtype, function in _FUNCTIONS.items():
+        assert f"__read_only image2d_t of_{dtype}" in text
+        assert re.search(rf"{function}\(of_{dtype}, .*get_local_id.*, 1\)", text)
+    assert text.count("const sampler_t image_sampler = CLK_NORMALIZED_COORDS_FALSE") == 1
+    assert [image.argument for image in builder.launch.images] == [1, 2, 3, 4, 5, 6]
+    assert {image.elements for image in builder.launch.images} == {64}
+
+
+#: Types of elements -> how their texels are read.
+_FUNCTIONS = {
+    "float32": "EC_TEXEL_F",
+    "float16": "EC_TEXEL_F",
+    "bfloat16": "EC_TEXEL_U",
+    "int8": "EC_TEXEL_I",
+    "uint8": "EC_TEXEL_U",
+    "int32": "EC_TEXEL_I",
+}
+
+
 @pytest.mark.parametrize(
     ("number", "written"),
     [(0.5, "5.000000e-01f"), (12583038.0, "as_float(1262485630)"), (0.1, "1.000000e-01f"),

@@ -16,6 +16,7 @@ from helpers.opencl_on_cpu import run_opencl_on_cpu
 from helpers.webgpu import has_f16, run_webgpu_calls
 
 from edgecomp.device.load import load_target
+from edgecomp.device.target import GpuTextures
 from edgecomp.lower.device_source import extensions_of, opencl_source
 from edgecomp.schedules.gpu import convolution
 
@@ -39,6 +40,28 @@ def stored_in_half(case):
             if value in buffers:
                 buffers[value] = buffers[value].astype(np.float16)
     return operation, buffers, want
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is no x86-64")
+@pytest.mark.parametrize("row_texels", [None, 8], ids=["weights", "activations"])
+@pytest.mark.parametrize("case", [*CASES, Conv(c=20, m=8, h=4, w=5, k=(3, 3))], ids=str)
+def test_images(case, row_texels):
+    """Texels of half: the results are those of buffers, bit by bit."""
+    operation, buffers, _ = stored_in_half(case)
+    textures = GpuTextures(width=4096, height=4096, row_texels=row_texels)
+    gpu = dataclasses.replace(GPU, textures=textures)
+    found = []
+    for target in (TARGET, dataclasses.replace(TARGET, gpu=gpu)):
+        calls = convolution.emit(operation, target)
+        text = opencl_source([call.kernel for call in calls], target.gpu)
+        has_images = target.gpu.textures is not None
+        assert ("= EC_TEXEL_H(weights" in text) == has_images
+        in_fours = case.c // case.g % 4 == 0
+        assert ("= EC_TEXEL_H(x" in text) == (
+            has_images and in_fours and row_texels is not None
+        )
+        found.append(run_opencl_on_cpu(calls, target, buffers)[operation.output])
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the processor is no x86-64")

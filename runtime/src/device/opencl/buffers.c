@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "core/checked.h"
+#include "core/image.h"
 #include "device/opencl/choose.h"
 #include "device/opencl/cl.h"
 #include "device/opencl/cl_status.h"
@@ -13,9 +14,24 @@
 #include "edgecomp/model.h"
 #include "exec/device.h"
 
-/* Contents and slack, which fit: the descriptor is checked. */
-static size_t bytes_of(const ec_tensor *tensor) {
-  return (size_t)(tensor->bytes + EC_SLACK_BYTES);
+/* Contents and slack, or the rows of images of the tensor; they fit: the descriptor is
+ * checked.
+ */
+static size_t bytes_of(const ec_model *model, uint32_t index) {
+  const ec_tensor *tensor = &model->tensors[index];
+  uint64_t most = tensor->bytes + EC_SLACK_BYTES;
+  for (uint32_t i = 0; i < model->call_count; ++i) {
+    const ec_call *call = &model->calls[i];
+    uint32_t count = call->launch != NULL ? call->launch->image_count : 0;
+    for (uint32_t k = 0; k < count; ++k) {
+      const ec_image *image = &call->launch->images[k];
+      uint64_t bytes = ec_image_bytes(image, tensor);
+      if (call->tensors[image->argument] == index && bytes > most) {
+        most = bytes;
+      }
+    }
+  }
+  return (size_t)most;
 }
 
 /* Over memory of the session's, which the device uses in place. */
@@ -27,17 +43,19 @@ static cl_mem make_over(const ec_cl_buffers *buffers, cl_bitfield flags, const u
 }
 
 static cl_mem make_weights(const ec_cl_buffers *buffers, const ec_device_context *session,
-                           const ec_tensor *tensor, cl_int *out_result) {
+                           uint32_t index, cl_int *out_result) {
+  const ec_tensor *tensor = &session->model->tensors[index];
   const uint8_t *contents = session->weights + (size_t)tensor->offset_bytes;
+  size_t bytes = bytes_of(session->model, index);
   if (buffers->device->shares_memory) {
-    cl_mem made = make_over(buffers, CL_MEM_READ_ONLY, contents, bytes_of(tensor), out_result);
+    cl_mem made = make_over(buffers, CL_MEM_READ_ONLY, contents, bytes, out_result);
     if (*out_result == CL_SUCCESS) {
       return made;
     } /* a driver may refuse memory that is mapped from a file */
   }
-  return buffers->driver->CreateBuffer(
-      buffers->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes_of(tensor),
-      (void *)(uintptr_t)contents, out_result);
+  return buffers->driver->CreateBuffer(buffers->context,
+                                       CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes,
+                                       (void *)(uintptr_t)contents, out_result);
 }
 
 static cl_mem make_alone(const ec_cl_buffers *buffers, size_t bytes, cl_int *out_result) {
@@ -45,15 +63,15 @@ static cl_mem make_alone(const ec_cl_buffers *buffers, size_t bytes, cl_int *out
                                        out_result);
 }
 
-/* Whether a tensor can be a part of one buffer for the whole arena. */
-static bool is_part(const ec_cl_buffers *buffers, const ec_model *model,
-                    const ec_tensor *tensor) {
+bool ec_cl_is_part(const ec_cl_buffers *buffers, const ec_model *model,
+                   const ec_tensor *tensor) {
   return model->arena_bytes <= buffers->device->largest_bytes &&
          tensor->offset_bytes % buffers->device->alignment_bytes == 0;
 }
 
-static cl_mem make_part(ec_cl_buffers *buffers, const ec_model *model, const ec_tensor *tensor,
+static cl_mem make_part(ec_cl_buffers *buffers, const ec_model *model, uint32_t index,
                         cl_int *out_result) {
+  size_t offset = (size_t)model->tensors[index].offset_bytes;
   *out_result = CL_SUCCESS;
   if (buffers->arena == NULL) {
     buffers->arena = make_alone(buffers, (size_t)model->arena_bytes, out_result);
@@ -61,7 +79,7 @@ static cl_mem make_part(ec_cl_buffers *buffers, const ec_model *model, const ec_
   if (*out_result != CL_SUCCESS) {
     return NULL;
   }
-  cl_buffer_region region = {(size_t)tensor->offset_bytes, bytes_of(tensor)};
+  cl_buffer_region region = {offset, bytes_of(model, index)};
   return buffers->driver->CreateSubBuffer(buffers->arena, CL_MEM_READ_WRITE,
                                           CL_BUFFER_CREATE_TYPE_REGION, &region, out_result);
 }
@@ -72,17 +90,18 @@ ec_status ec_cl_buffer_make(ec_cl_buffers *buffers, const ec_device_context *ses
   if (buffers->tensors[index] != NULL) {
     return EC_OK;
   }
+  const ec_model *model = session->model;
   cl_int result = CL_SUCCESS;
   cl_mem made = NULL;
   if (tensor->storage == EC_STORAGE_WEIGHTS) {
-    made = make_weights(buffers, session, tensor, &result);
+    made = make_weights(buffers, session, index, &result);
   } else if (buffers->is_shared[index] != 0) {
     made = make_over(buffers, CL_MEM_READ_WRITE, session->arena + (size_t)tensor->offset_bytes,
-                     bytes_of(tensor), &result);
-  } else if (is_part(buffers, session->model, tensor)) {
-    made = make_part(buffers, session->model, tensor, &result);
+                     bytes_of(model, index), &result);
+  } else if (ec_cl_is_part(buffers, model, tensor)) {
+    made = make_part(buffers, model, index, &result);
   } else {
-    made = make_alone(buffers, bytes_of(tensor), &result);
+    made = make_alone(buffers, bytes_of(model, index), &result);
   }
   if (result != CL_SUCCESS) {
     return ec_cl_status(result, "make the buffer of tensor", tensor->name);

@@ -2,6 +2,7 @@
 #ifndef EDGECOMP_SRC_DEVICE_OPENCL_BUFFERS_H
 #define EDGECOMP_SRC_DEVICE_OPENCL_BUFFERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "device/opencl/choose.h"
@@ -28,6 +29,10 @@ typedef struct ec_cl_buffers {
 /* Make the buffer of a tensor if there is none yet; weights are copied into theirs. */
 EC_MUST_CHECK ec_status ec_cl_buffer_make(ec_cl_buffers *buffers,
                                           const ec_device_context *session, uint32_t tensor);
+
+/* Whether a tensor of the arena, one that is not shared, is a part of the buffer for all. */
+bool ec_cl_is_part(const ec_cl_buffers *buffers, const ec_model *model,
+                   const ec_tensor *tensor);
 
 /* Give all of them back. */
 void ec_cl_buffers_release(ec_cl_buffers *buffers, uint32_t tensor_count);

@@ -10,12 +10,14 @@
 #include "core/message.h"
 #include "device/opencl/cl.h"
 #include "device/opencl/driver.h"
+#include "device/opencl/images.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
 #define MOST_PLATFORMS 16
 #define MOST_DEVICES 16
 #define EXTENSIONS_BYTES 4096
+#define VERSION_WITH_IMAGES_OF_BUFFERS 200
 
 /* Text of a device, cut to the room there is; "" where it has none. */
 static void read_text(const ec_cl_driver *driver, cl_device_id device, cl_uint what, char *out,
@@ -113,7 +115,30 @@ static ec_status check_programs(const ec_cl_driver *driver, const ec_cl_device *
       status = check_program(driver, device, &model->programs[i]);
     }
   }
-  return status;
+  return status == EC_OK ? ec_cl_images_check(device, model) : status;
+}
+
+/* 2.0 has images over buffers of its own, 3.0 where the alignment is not 0. */
+static void describe_images(const ec_cl_driver *driver, ec_cl_device *out) {
+  char text[EXTENSIONS_BYTES];
+  const char *word = NULL;
+  cl_device_id id = out->id;
+  out->has_images = read_number(driver, id, CL_DEVICE_IMAGE_SUPPORT, sizeof(cl_bool)) != 0;
+  out->most_image_width =
+      (size_t)read_number(driver, id, CL_DEVICE_IMAGE2D_MAX_WIDTH, sizeof(size_t));
+  out->most_image_height =
+      (size_t)read_number(driver, id, CL_DEVICE_IMAGE2D_MAX_HEIGHT, sizeof(size_t));
+  read_text(driver, id, CL_DEVICE_VERSION, text, sizeof text);
+  bool is_able = version_of(text) >= VERSION_WITH_IMAGES_OF_BUFFERS;
+  read_text(driver, id, CL_DEVICE_EXTENSIONS, text, sizeof text);
+  if (!is_able && find_missing("cl_khr_image2d_from_buffer", text, &word) != 0) {
+    return;
+  }
+  out->image_row_texels =
+      (uint32_t)read_number(driver, id, CL_DEVICE_IMAGE_PITCH_ALIGNMENT, sizeof(cl_uint));
+  uint64_t base =
+      read_number(driver, id, CL_DEVICE_IMAGE_BASE_ADDRESS_ALIGNMENT, sizeof(cl_uint));
+  out->image_base_texels = base != 0 ? (uint32_t)base : 1;
 }
 
 static void describe(const ec_cl_driver *driver, cl_platform_id platform, cl_device_id id,
@@ -126,6 +151,7 @@ static void describe(const ec_cl_driver *driver, cl_platform_id platform, cl_dev
   out->alignment_bytes = bits >= 8 ? (size_t)(bits / 8) : 1;
   out->shares_memory =
       read_number(driver, id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool)) != 0;
+  describe_images(driver, out);
 }
 
 /* Whether a device is one that the user has named. */

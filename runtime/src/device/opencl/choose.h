@@ -21,6 +21,11 @@ typedef struct ec_cl_device {
   uint64_t largest_bytes;        /* of one buffer */
   size_t alignment_bytes;        /* of parts of a buffer */
   bool shares_memory;            /* with the CPU */
+  bool has_images;
+  size_t most_image_width; /* texels */
+  size_t most_image_height;
+  uint32_t image_row_texels;  /* of images over buffers: rows are multiples; 0: it has none */
+  uint32_t image_base_texels; /* and begin at multiples */
 } ec_cl_device;
 
 /* The first device with all that the model's programs for OpenCL ask for, whose name or

@@ -18,6 +18,12 @@ ec_status ec_cl_status(cl_int result, const char *action, const char *subject) {
       return EC_FAIL(EC_ERROR_DEVICE_MEMORY,
                      "the OpenCL device has no memory or registers left to %s '%s' (%d)",
                      action, subject, (int)result);
+    case CL_IMAGE_FORMAT_NOT_SUPPORTED:
+    case CL_INVALID_IMAGE_SIZE:
+      return EC_FAIL(EC_ERROR_DEVICE_FEATURE,
+                     "the OpenCL device has no images of this size and format: it failed to "
+                     "%s '%s' (%d)",
+                     action, subject, (int)result);
     case CL_DEVICE_NOT_AVAILABLE:
     case CL_INVALID_CONTEXT:
     case CL_INVALID_COMMAND_QUEUE:

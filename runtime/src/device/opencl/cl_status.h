@@ -5,7 +5,7 @@
 #include "device/opencl/cl.h"
 #include "edgecomp/edgecomp.h"
 
-/* EC_OK for CL_SUCCESS. Else EC_ERROR_DEVICE_MEMORY, EC_ERROR_DEVICE_LOST or EC_ERROR_DEVICE,
+/* EC_OK for CL_SUCCESS. Else EC_ERROR_DEVICE_MEMORY, _FEATURE, _LOST or EC_ERROR_DEVICE,
  * and the message says what was tried ("run kernel 'k'" is `action` with `subject`). */
 ec_status ec_cl_status(cl_int result, const char *action, const char *subject);
 

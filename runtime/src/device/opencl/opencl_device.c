@@ -12,6 +12,7 @@
 #include "device/opencl/cl.h"
 #include "device/opencl/cl_status.h"
 #include "device/opencl/driver.h"
+#include "device/opencl/images.h"
 #include "device/opencl/program.h"
 #include "device/opencl/program_cache.h"
 #include "device/opencl/sharing.h"
@@ -22,8 +23,8 @@
 #define DIMENSIONS 3
 
 /* Followed in memory by one cl_mem and one address for each tensor, one cl_program for each
- * program, one cl_kernel for each call, NULL where there is none, and a byte for each tensor.
- */
+ * program, one cl_kernel for each call, NULL where there is none, what is made for each image
+ * of a call, the number of each call's first one, and a byte for each tensor. */
 typedef struct opencl_state {
   ec_device_context session;
   ec_cl_driver driver;
@@ -32,6 +33,7 @@ typedef struct opencl_state {
   cl_command_queue queue;
   cl_command_queue measured_queue; /* for profiles: events with times slow some drivers down */
   ec_cl_buffers buffers;
+  ec_cl_images images;
   cl_program *programs;
   cl_kernel *kernels;
   void *table[];
@@ -51,7 +53,8 @@ static uint64_t opencl_state_bytes(const ec_model *model) {
   return sizeof(opencl_state) +
          (2 * (uint64_t)model->tensor_count + model->program_count + model->call_count) *
              sizeof(void *) +
-         model->tensor_count;
+         ec_cl_image_count(model) * sizeof(ec_cl_image) +
+         model->call_count * sizeof(uint32_t) + model->tensor_count;
 }
 
 static void opencl_close(void *opaque) {
@@ -74,6 +77,7 @@ static void opencl_close(void *opaque) {
       (void)driver->ReleaseProgram(state->programs[i]);
     }
   }
+  ec_cl_images_release(&state->images, driver, ec_cl_image_count(model));
   ec_cl_buffers_release(&state->buffers, model->tensor_count);
   if (state->measured_queue != NULL) {
     (void)driver->ReleaseCommandQueue(state->measured_queue);
@@ -96,7 +100,10 @@ static void place_tables(opencl_state *state, const ec_model *model) {
   next += model->program_count;
   state->kernels = (cl_kernel *)(uintptr_t)next;
   next += model->call_count;
-  state->buffers.is_shared = (uint8_t *)next;
+  state->images.made = (ec_cl_image *)(uintptr_t)next;
+  state->images.first = (uint32_t *)(uintptr_t)(state->images.made + ec_cl_image_count(model));
+  state->buffers.is_shared = (uint8_t *)(state->images.first + model->call_count);
+  ec_cl_images_begin(&state->images, model);
 }
 
 static ec_status open_queues(opencl_state *state) {
@@ -191,8 +198,10 @@ static ec_status set_arguments(const opencl_state *state, uint32_t index) {
   cl_kernel kernel = state->kernels[index];
   cl_int result = CL_SUCCESS;
   for (uint32_t i = 0; result == CL_SUCCESS && i < call->pointer_count; ++i) {
-    result = state->driver.SetKernelArg(kernel, i, sizeof(cl_mem),
-                                        &state->buffers.tensors[call->tensors[i]]);
+    const ec_cl_image *image = ec_cl_image_of(&state->images, state->session.model, index, i);
+    result = state->driver.SetKernelArg(
+        kernel, i, sizeof(cl_mem),
+        image != NULL ? &image->image : &state->buffers.tensors[call->tensors[i]]);
   }
   for (uint32_t i = 0; result == CL_SUCCESS && i < launch->constant_count; ++i) {
     result = state->driver.SetKernelArg(kernel, call->pointer_count + i, sizeof(int32_t),
@@ -212,10 +221,8 @@ static ec_status opencl_sync(void *opaque) {
 static ec_status opencl_prepare(void *opaque, uint32_t index) {
   opencl_state *state = opaque;
   const ec_call *call = &state->session.model->calls[index];
-  ec_status status = EC_OK;
-  for (uint32_t i = 0; status == EC_OK && i < call->pointer_count; ++i) {
-    status = ec_cl_buffer_make(&state->buffers, &state->session, call->tensors[i]);
-  }
+  ec_status status =
+      ec_cl_images_make(&state->images, &state->buffers, &state->session, index);
   if (status == EC_OK) { /* the CPU fills the inputs, which are its only once that is done */
     status = opencl_sync(state);
   }
@@ -269,6 +276,10 @@ static cl_int run_kernel(const opencl_state *state, cl_command_queue queue, uint
   cl_int result = CL_SUCCESS;
   for (uint32_t i = 0; result == CL_SUCCESS && i < call->pointer_count; ++i) {
     result = ec_cl_to_device(&state->buffers, queue, call->tensors[i], NULL); /* results */
+  }
+  if (result == CL_SUCCESS) {
+    result =
+        ec_cl_images_fill(&state->images, &state->buffers, state->session.model, queue, index);
   }
   if (result != CL_SUCCESS) {
     return result;
