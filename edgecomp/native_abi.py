@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 6
+MODEL_ABI_VERSION = 7
 MAX_RANK = 8
 
 #: Name of a plan -> ec_plan_choice.
@@ -100,6 +100,7 @@ class EcCall(ctypes.Structure):
         ("grain_items", ctypes.c_uint32),
         ("first_item", ctypes.c_uint32),
         ("strip", ctypes.c_uint32),
+        ("strip_flags", ctypes.c_uint32),
         ("launch", ctypes.c_void_p),
     )
 

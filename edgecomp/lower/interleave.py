@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.lower.select import Selected
-from edgecomp.lower.strips import Part, cut_strips
+from edgecomp.lower.strips import cut_strips
+from edgecomp.plan.plan import StripFlag
 from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.cpu.bands import cache_bands
 from edgecomp.schedules.schedule import KernelCall
@@ -33,7 +34,7 @@ class Step:
         call: the whole call.
         first: its first work item.
         count: of work items.
-        strip: as in ``PlanCall``.
+        strip, strip_flags: as in ``PlanCall``.
     """
 
     choice: Selected
@@ -41,6 +42,7 @@ class Step:
     first: int
     count: int
     strip: int = 0
+    strip_flags: StripFlag = StripFlag(0)
 
 
 Entry = tuple[Selected, KernelCall]
@@ -147,21 +149,22 @@ def _root(argument: object) -> object:
     return argument
 
 
-def _in_turns(chain: list[Entry], target: Target) -> list[Step]:
+def _in_turns(chain: list[Entry], target: Target) -> Iterator[Step]:
     """The chain's calls in bands: what the last one needs next comes just before it."""
     progress = [call.progress for _, call in chain]
     images = [call.arguments[0].bytes for _, call in chain[1:]]  # type: ignore[union-attr]
     bands = cache_bands(max(images), target.core.l2_bytes)
-    cut = cut_strips(progress, bands)  # type: ignore[arg-type]
-    return [step for group in cut for step in _group(chain, group)]
+    costs = [_item_cost(call) for _, call in chain]
+    for part in cut_strips(progress, costs, bands):  # type: ignore[arg-type]
+        choice, call = chain[part.call]
+        assert call.progress is not None
+        ends = (0, *call.progress.items)
+        first, last = ends[part.first], ends[part.end]
+        yield Step(choice, call, first, last - first, part.strip, part.flags)
 
 
-def _group(chain: list[Entry], strips: list[list[Part]]) -> Iterator[Step]:
-    """Strips that run beside each other; a single one is shared call by call."""
-    for number, parts in enumerate(strips, start=1):
-        for part in parts:
-            choice, call = chain[part.call]
-            assert call.progress is not None
-            ends = (0, *call.progress.items)
-            first, last = ends[part.first], ends[part.end]
-            yield Step(choice, call, first, last - first, number if len(strips) > 1 else 0)
+def _item_cost(call: KernelCall) -> float:
+    """Of a work item: its multiplies, or the elements that it writes where those are more."""
+    image = call.arguments[-1]
+    assert isinstance(image, Value)
+    return max(call.multiply_adds, image.elements) / call.work_items

@@ -60,7 +60,7 @@ def steps_of(body, target, **constants):
 
 def groups_of(steps):
     """Steps of each strip of each group; a step without a strip is a group."""
-    bounds = group_bounds([step.strip for step in steps])
+    bounds = group_bounds([(step.strip, step.strip_flags) for step in steps])
     for first, last in sorted(set(bounds)):
         strips = {}
         for step in steps[first : last + 1]:
