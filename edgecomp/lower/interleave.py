@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from edgecomp.device.target import Target
 from edgecomp.lower.select import Selected
 from edgecomp.lower.strips import cut_strips
-from edgecomp.plan.plan import StripFlag
+from edgecomp.plan.plan import NO_STRIP_FLAGS, StripFlag
 from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.cpu.bands import cache_bands
 from edgecomp.schedules.schedule import KernelCall
@@ -42,7 +42,7 @@ class Step:
     first: int
     count: int
     strip: int = 0
-    strip_flags: StripFlag = StripFlag(0)
+    strip_flags: StripFlag = NO_STRIP_FLAGS
 
 
 Entry = tuple[Selected, KernelCall]

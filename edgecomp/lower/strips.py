@@ -17,7 +17,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 
-from edgecomp.plan.plan import StripFlag
+from edgecomp.plan.plan import NO_STRIP_FLAGS, StripFlag
 from edgecomp.schedules.schedule import Progress
 
 #: Strips of a chain that are tried, the most first: as many for each of 2 and of 4 threads.
@@ -38,7 +38,7 @@ class Part:
     first: int
     end: int
     strip: int = 0
-    flags: StripFlag = StripFlag(0)
+    flags: StripFlag = NO_STRIP_FLAGS
 
 
 #: Runs [first, end) of each call of a chain.
@@ -77,7 +77,7 @@ def _ends(chain: Sequence[Progress], costs: Sequence[float], count: int) -> list
     works = [_work_before(chain, costs, run) for run in range(last)]
     whole = sum(cost * call.items[-1] for cost, call in zip(costs, chain, strict=True))
     starts = [
-        min(range(last), key=lambda run: (abs(works[run] - whole * strip / count), run))  # noqa: B023
+        min(range(last), key=lambda run: (abs(works[run] - whole * strip / count), run))
         for strip in range(count)
     ]
     ends = [*starts, last]
@@ -150,7 +150,7 @@ def _in_strips(
             if meets:
                 parts += waiting
                 waiting = []
-            flags = StripFlag.MEETS if meets else StripFlag(0)
+            flags = StripFlag.MEETS if meets else NO_STRIP_FLAGS
             parts.append(dataclasses.replace(part, strip=strip, flags=flags))
         parts += waiting
     parts[0] = dataclasses.replace(parts[0], flags=parts[0].flags | StripFlag.BEGINS)

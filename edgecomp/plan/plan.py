@@ -179,6 +179,9 @@ class StripFlag(enum.IntFlag):
     MEETS = 4
 
 
+NO_STRIP_FLAGS = StripFlag(0)
+
+
 @dataclasses.dataclass(frozen=True)
 class PlanCall:
     """One kernel call: ``kernel(pointers..., lo, hi)``.
@@ -219,7 +222,7 @@ class PlanCall:
     first_item: int = 0
     grain_items: int = 1
     strip: int = 0
-    strip_flags: StripFlag = StripFlag(0)
+    strip_flags: StripFlag = NO_STRIP_FLAGS
     dynamic: DynamicCall | None = None
     launch: Launch | None = None
 

@@ -161,6 +161,8 @@ def arithmetic_f32(target: Target) -> Arithmetic:
             sum_dtype="float32",
             lanes=lanes,
             step=4,
+            multiplies_per_cycle=2.0 / target.core.turns,
+            loads_per_cycle=2.0 / target.core.turns,
         )
     return LaneFma(
         name="neon",

@@ -9,6 +9,7 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Operation,
 )
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
@@ -139,13 +140,15 @@ def _shape(operation: Operation, arithmetic: Arithmetic) -> ProductShape:
     kind, (x, weight, *_) = operation.kind, operation.inputs
     if isinstance(kind, Convolution):
         product = convolution.product(operation)
-        rows = tuple(d.size for d in collapse_rows(product.rows))
+        dimensions = collapse_rows(product.rows)
+        rows = tuple(d.size for d in dimensions)
+        steps = tuple(largest(d.x) for d in dimensions)
         run = _run(operation)
         depth = math.prod(weight.shape[1:]) // run * _padded(run, arithmetic.group)
         columns, groups = product.columns, product.groups
     else:
         depth, columns = weight.shape
-        rows, groups = (x.elements // depth,), 1
+        rows, steps, groups = (x.elements // depth,), (depth,), 1
         depth = _padded(depth, arithmetic.group)
     return ProductShape(
         rows=rows,
@@ -153,6 +156,7 @@ def _shape(operation: Operation, arithmetic: Arithmetic) -> ProductShape:
         groups=groups,
         depth=depth,
         row_bytes=depth * arithmetic.x_bytes,
+        row_steps=tuple(step * arithmetic.x_bytes for step in steps),
     )
 
 
