@@ -13,7 +13,7 @@ from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32, dense_f32
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
@@ -118,7 +118,9 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
             if weight is None
             else weight_code_of(weight)
         )
-        return arithmetic_f32(target) if code is None else coded_f32(target, code)
+        return (
+            dense_f32(target, _columns(operation)) if code is None else coded_f32(target, code)
+        )
     if operation.inputs[0].dtype == "int16":
         return arithmetic_s16(target)
     if operation.inputs[0].dtype == "int32":
@@ -134,6 +136,14 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
         return arithmetic_s8_x86(target)
     assert weight is not None
     return arithmetic_s8_arm(target, weight)
+
+
+def _columns(operation: Operation) -> int:
+    """Of a group."""
+    kind, weight = operation.kind, operation.inputs[1]
+    if isinstance(kind, Convolution):
+        return weight.shape[0] // kind.groups
+    return weight.shape[-1]
 
 
 def _shape(operation: Operation, arithmetic: Arithmetic) -> ProductShape:
