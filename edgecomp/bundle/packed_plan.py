@@ -22,6 +22,7 @@ from edgecomp.plan.plan import (
     ShaderCall,
     ShaderPlan,
     Storage,
+    StripFlag,
 )
 
 #: Fields of a plan that are JSON as they are.
@@ -125,7 +126,10 @@ def _plan_call(content: Mapping[str, Any]) -> PlanCall:
         tuple(given["local_sizes"]),
         given["program"],
     )
-    return PlanCall(**{**content, **lists, "dynamic": dynamic, "launch": launch})
+    flags = StripFlag(content["strip_flags"])
+    return PlanCall(
+        **{**content, **lists, "strip_flags": flags, "dynamic": dynamic, "launch": launch}
+    )
 
 
 def _plan_port(content: Mapping[str, Any]) -> PlanPort:

@@ -19,7 +19,7 @@ class HostFacts:
     features: frozenset[str]
     vector_bits: int
     vector_registers: int
-    unit_bits: int = 0
+    unit_bits: int | None = None
     in_order: bool = False
 
 

@@ -59,7 +59,7 @@ def read(cpuinfo: str) -> HostFacts:
         features=_FEATURES[level] | {feature for _, _, feature, _ in extensions},
         vector_bits=_VECTOR_BITS[level],
         vector_registers=32 if level == "x86-64-v4" else 16,
-        unit_bits=256 if level == "x86-64-v4" and any(map(_in_halves, blocks)) else 0,
+        unit_bits=256 if level == "x86-64-v4" and any(map(_in_halves, blocks)) else None,
     )
 
 

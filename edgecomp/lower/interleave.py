@@ -94,11 +94,14 @@ def _chain(calls: Sequence[Entry], start: int, target: Target) -> list[_Link]:
         if len(call.arguments) == 1 and call.launch is None:
             pending.append(entry)
             continue
-        image = chain[-1].entry[1].arguments[-1]
+        before = chain[-1].entry[1]
+        image = before.arguments[-1]
         written = {id(_root(link.entry[1].arguments[-1])) for link in chain}
         others = {id(_root(argument)) for argument in call.arguments[1:]}
         if (
             call.progress is None
+            or before.progress is None
+            or len(before.progress.items) == 1  # whole before its first row is complete
             or call.arguments[0] is not image
             or not isinstance(image, Value)
             or cache_bands(image.bytes, l2_bytes) == 1

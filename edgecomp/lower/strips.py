@@ -22,6 +22,10 @@ from edgecomp.schedules.schedule import Progress
 
 #: Strips of a chain that are tried, the most first: as many for each of 2 and of 4 threads.
 STRIP_COUNTS = (4, 2)
+#: Work of a half of the strips, at most, over an even share, for two threads; and of one of four
+#: for four: else threads would wait for it longer than where they share each part.
+MOST_WORK_OF_HALF = 1.1
+MOST_WORK_OF_QUARTER = 1.35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ def cut_strips(chain: Sequence[Progress], costs: Sequence[float], bands: int) ->
 def _ends(chain: Sequence[Progress], costs: Sequence[float], count: int) -> list[int]:
     """Runs of the last call at which strips of about the same work begin, and the last end.
 
-    Empty where there are too few runs.
+    Empty where there are too few runs, or these too coarse.
     """
     last = len(chain[-1].items)
     works = [_work_before(chain, costs, run) for run in range(last)]
@@ -81,7 +85,16 @@ def _ends(chain: Sequence[Progress], costs: Sequence[float], count: int) -> list
         for strip in range(count)
     ]
     ends = [*starts, last]
-    return ends if all(low < high for low, high in itertools.pairwise(ends)) else []
+    if any(low >= high for low, high in itertools.pairwise(ends)):
+        return []
+    borders = [*(works[start] for start in starts), whole]
+    halves = borders[:: count // 2]
+    even = _largest(borders) <= MOST_WORK_OF_QUARTER * whole / count
+    return ends if even and _largest(halves) <= MOST_WORK_OF_HALF * whole / 2 else []
+
+
+def _largest(borders: Sequence[float]) -> float:
+    return max(high - low for low, high in itertools.pairwise(borders))
 
 
 def _work_before(chain: Sequence[Progress], costs: Sequence[float], run: int) -> float:

@@ -279,11 +279,13 @@ def _conflict_cycles(shape: ProductShape, axis: int, rows: int, target: Target) 
     if math.prod(tile) <= ways:
         return 0.0
     steps = shape.row_steps[axis:]
-    places = (
-        sum(map(operator.mul, at, steps)) % WAY_BYTES // LINE_BYTES
+    lines = {
+        sum(map(operator.mul, at, steps)) // LINE_BYTES
         for at in itertools.product(*map(range, tile))
+    }
+    most = max(
+        collections.Counter(line % (WAY_BYTES // LINE_BYTES) for line in lines).values()
     )
-    most = max(collections.Counter(places).values())
     return CONFLICT_CYCLES * max(0, most - ways) ** 2
 
 
