@@ -49,18 +49,26 @@ class Part:
 Share = list[tuple[int, int]]
 
 
-def cut_strips(chain: Sequence[Progress], costs: Sequence[float], bands: int) -> list[Part]:
+def cut_strips(
+    chain: Sequence[Progress],
+    costs: Sequence[float],
+    bands: int,
+    most: int = max(STRIP_COUNTS),
+) -> list[Part]:
     """The parts of a chain, in an order in which each reads what those before have written.
 
     Args:
         chain: how each call goes through its image.
         costs: of an item of each call, in any unit.
         bands: in which the images pass through the caches, in all.
+        most: strips that are worth a thread each.
 
     Returns:
         Parts with strips, or without one where the images are too low to be shared.
     """
     for count in STRIP_COUNTS:
+        if count > most:
+            continue
         ends = _ends(chain, costs, count)
         if not ends:
             continue

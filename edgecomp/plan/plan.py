@@ -172,11 +172,14 @@ class StripFlag(enum.IntFlag):
     BEGINS: the first call of a group.
     SEAM: computes rows that the strip before reads too; made before the others of its strip.
     MEETS: reads rows of the next strip's seam.
+    SHORT: of the first call: a thread that has the group to itself makes each call whole, as its
+        parts would only cost their starts.
     """
 
     BEGINS = 1
     SEAM = 2
     MEETS = 4
+    SHORT = 8
 
 
 NO_STRIP_FLAGS = StripFlag(0)

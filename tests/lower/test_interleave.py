@@ -150,9 +150,23 @@ def test_strips_have_about_the_same_work(l2_bytes):
         assert 0.4 < upper / sum(works.values()) < 0.6
 
 
-def test_large_caches_leave_calls_whole():
+def test_large_caches_leave_long_calls_whole(monkeypatch):
+    monkeypatch.setattr("edgecomp.lower.interleave.SHORT_NS", 0.0)
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 24), **WEIGHTS)
     assert [step.call for step in steps] == [c for choice in selected for c in choice.calls]
+
+
+def test_short_calls_are_shared_by_strips_and_whole_for_one_thread(monkeypatch):
+    monkeypatch.setattr("edgecomp.lower.interleave.SHARE_NS", 500.0)
+    selected, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 24), **WEIGHTS)
+    groups = [group for group in groups_of(steps) if group[0].strip]
+    assert groups
+    assert all(group[0].strip_flags & StripFlag.SHORT for group in groups)
+    begun = [step.call for step in steps if step.first == 0]
+    fills = [call for call in begun if len(call.arguments) == 1]
+    assert [call for call in begun if call not in fills] == [
+        call for choice in selected for call in choice.calls if len(call.arguments) > 1
+    ]
 
 
 def test_batches_stay_whole():

@@ -8,7 +8,7 @@
 #include "edgecomp/edgecomp.h"
 #include "session_helpers.h"
 
-enum { B = EC_STRIP_BEGINS, S = EC_STRIP_SEAM, M = EC_STRIP_MEETS };
+enum { B = EC_STRIP_BEGINS, S = EC_STRIP_SEAM, M = EC_STRIP_MEETS, W = EC_STRIP_SHORT };
 
 static void set_strips(demo_copy *copy, const uint32_t strips[3], const uint32_t flags[3]) {
   for (uint32_t i = 0; i < 3; ++i) {
@@ -94,6 +94,8 @@ static void test_threads(void) {
   run_with_threads(&copy);
   make_late_seam(&copy, calls);
   run_with_threads(&copy);
+  calls[1].strip_flags |= W;
+  run_with_threads(&copy);
 }
 
 /* A group that is cut short runs call by call, and so does a profile. */
@@ -132,7 +134,9 @@ static void test_refusals(void) {
   refuse(NUMBERS(1, 2, 1), NUMBERS(B, 0, 0), "call 1 (ReduceSum) is in strip 1 with flags 1");
   refuse(NUMBERS(1, 2, 2), NUMBERS(B, B, 0), "call 1 (ReduceSum) is in strip 1 with flags 1");
   refuse(NUMBERS(1, 1, 2), NUMBERS(B | S, 0, 0), "call 1 (ReduceSum) is in strip 1");
-  refuse(NUMBERS(1, 1, 2), NUMBERS(B, 8, 0), "call 2 (ReduceSum) is in strip 1 with flags 8");
+  refuse(NUMBERS(1, 1, 2), NUMBERS(B, 16, 0),
+         "call 2 (ReduceSum) is in strip 1 with flags 16");
+  refuse(NUMBERS(1, 1, 2), NUMBERS(B, W, 0), "call 2 (ReduceSum) is in strip 1 with flags 8");
   refuse(NUMBERS(1, 1, EC_MAX_STRIPS + 1), NUMBERS(B, 0, 0),
          "call 3 (Quantize) is in strip 17");
   refuse(NUMBERS(0, 0, 0), NUMBERS(0, M, 0), "call 2 (ReduceSum) is in strip 0 with flags 4");

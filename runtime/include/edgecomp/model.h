@@ -151,6 +151,7 @@ typedef struct ec_call {
 #define EC_STRIP_BEGINS 1u /* the first call of a group */
 #define EC_STRIP_SEAM 2u   /* writes what the strip before reads too; not of strip 1 */
 #define EC_STRIP_MEETS 4u  /* reads what the next strip's seam writes */
+#define EC_STRIP_SHORT 8u  /* with EC_STRIP_BEGINS: one thread alone makes each call whole */
 
 /* Kinds of ec_region. Append only. */
 typedef enum ec_region_kind {

@@ -177,8 +177,9 @@ static bool ends_in_last_strip(const ec_model *model, uint32_t first) {
 static ec_status check_strip(const ec_model *model, uint32_t index) {
   const ec_call *call = &model->calls[index];
   uint32_t flags = call->strip_flags;
-  uint32_t known = EC_STRIP_BEGINS | EC_STRIP_SEAM | EC_STRIP_MEETS;
   bool begins = (flags & EC_STRIP_BEGINS) != 0;
+  uint32_t known = EC_STRIP_BEGINS | EC_STRIP_SEAM | EC_STRIP_MEETS;
+  known |= begins ? EC_STRIP_SHORT : 0;
   bool follows = index > 0 && model->calls[index - 1].strip != 0;
   bool is_right = flags == 0;
   if (call->strip != 0) {

@@ -1,6 +1,7 @@
 /* The CPU back end: kernels are functions of the program, sliced over the session's pool. */
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -163,6 +164,7 @@ typedef struct cpu_strips {
   cpu_state *state;
   uint32_t first;
   uint32_t end;
+  bool is_short;
   uint32_t count;                            /* of strips */
   _Atomic uint32_t seams[EC_MAX_STRIPS + 1]; /* [strip] */
 } cpu_strips;
@@ -199,12 +201,40 @@ static void need_seam(cpu_strips *group, uint32_t strip, uint32_t thread) {
   atomic_store(&group->seams[strip], SEAM_DONE);
 }
 
+static bool are_parts_of_one(const ec_call *one, const ec_call *other) {
+  return one->kernel == other->kernel && one->pointer_count == other->pointer_count &&
+         memcmp(one->tensors, other->tensors, one->pointer_count * sizeof one->tensors[0]) ==
+             0;
+}
+
+/* Each call of the group once, with the items of all its parts; one of them has the first. */
+static void run_unparted(const cpu_strips *group, uint32_t thread) {
+  const ec_call *calls = group->state->context.model->calls;
+  for (uint32_t i = group->first; i < group->end; ++i) {
+    if (calls[i].first_item != 0) {
+      continue;
+    }
+    cpu_launch launch = launch_of(group->state, i);
+    for (uint32_t j = i + 1; j < group->end; ++j) {
+      int32_t end = (int32_t)(calls[j].first_item + calls[j].work_items);
+      if (end > launch.items && are_parts_of_one(&calls[i], &calls[j])) {
+        launch.items = end;
+      }
+    }
+    run_slice(&launch, thread, 0, launch.items);
+  }
+}
+
 /* Strips [lo + 1, hi + 1). Only the first one's seam is another thread's concern. */
 static void run_strips(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
   cpu_strips *group = opaque;
   const ec_call *calls = group->state->context.model->calls;
   uint32_t top = (uint32_t)lo + 1;
   uint32_t bottom = (uint32_t)hi;
+  if (top == 1 && bottom == group->count && group->is_short) {
+    run_unparted(group, thread);
+    return;
+  }
   if (top > 1) {
     need_seam(group, top, thread);
   }
@@ -228,6 +258,8 @@ static ec_status cpu_launch_strips(void *opaque, uint32_t first, uint32_t end) {
       .first = first,
       .end = end,
       .count = state->context.model->calls[end - 1].strip,
+      .is_short = (state->context.model->calls[first].strip_flags & EC_STRIP_SHORT) != 0 &&
+                  state->context.model->dynamic == NULL,
   };
   for (uint32_t strip = 0; strip <= EC_MAX_STRIPS; ++strip) {
     atomic_init(&group.seams[strip], SEAM_OPEN);
