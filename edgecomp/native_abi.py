@@ -100,6 +100,7 @@ class EcCall(ctypes.Structure):
         ("grain_items", ctypes.c_uint32),
         ("first_item", ctypes.c_uint32),
         ("strip", ctypes.c_uint32),
+        ("strip_flags", ctypes.c_uint32),
         ("launch", ctypes.c_void_p),
     )
 

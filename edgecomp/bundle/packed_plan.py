@@ -23,6 +23,7 @@ from edgecomp.plan.plan import (
     ShaderCall,
     ShaderPlan,
     Storage,
+    StripFlag,
 )
 
 #: Fields of a plan that are JSON as they are.
@@ -127,7 +128,10 @@ def _plan_call(content: Mapping[str, Any]) -> PlanCall:
         given["program"],
         tuple(ImageArgument(**image) for image in given["images"]),
     )
-    return PlanCall(**{**content, **lists, "dynamic": dynamic, "launch": launch})
+    flags = StripFlag(content["strip_flags"])
+    return PlanCall(
+        **{**content, **lists, "strip_flags": flags, "dynamic": dynamic, "launch": launch}
+    )
 
 
 def _plan_port(content: Mapping[str, Any]) -> PlanPort:

@@ -11,7 +11,7 @@ class HostFacts:
     Attributes:
         processor: its name for people, or "".
         tvm: target dictionary for ``tvm.target.Target``.
-        features, vector_bits, vector_registers, in_order: as in ``Core``.
+        features, vector_bits, vector_registers, unit_bits, in_order: as in ``Core``.
     """
 
     processor: str
@@ -19,6 +19,7 @@ class HostFacts:
     features: frozenset[str]
     vector_bits: int
     vector_registers: int
+    unit_bits: int | None = None
     in_order: bool = False
 
 

@@ -26,6 +26,14 @@ _EXTENSIONS = (
     ("avx512_vpopcntdq", "x86-64-v4", "avx512vpopcntdq", "+avx512vpopcntdq"),
     ("avx_vnni", "x86-64-v3", "avxvnni", "+avxvnni"),
 )
+#: (vendor, family, models; none for all) of cores with AVX-512 that work registers of 512 bits off
+#: as two halves of 256, or on two units of 256 joined: one multiply-add a cycle. AMD, "Software
+#: Optimization Guide for the AMD Zen4 Microarchitecture" (57647), section 2.11; Intel 64 and IA-32
+#: Architectures Optimization Reference Manual, Ice Lake client and its successors.
+_HALVES = (
+    ("AuthenticAMD", 25, frozenset[int]()),
+    ("GenuineIntel", 6, frozenset({102, 125, 126, 140, 141, 167})),
+)
 _VECTOR_BITS = {"x86-64": 128, "x86-64-v2": 128, "x86-64-v3": 256, "x86-64-v4": 512}
 
 
@@ -51,6 +59,18 @@ def read(cpuinfo: str) -> HostFacts:
         features=_FEATURES[level] | {feature for _, _, feature, _ in extensions},
         vector_bits=_VECTOR_BITS[level],
         vector_registers=32 if level == "x86-64-v4" else 16,
+        unit_bits=256 if level == "x86-64-v4" and any(map(_in_halves, blocks)) else None,
+    )
+
+
+def _in_halves(block: dict[str, str]) -> bool:
+    """Whether a processor works the widest vectors off in halves."""
+    vendor, family, model = (
+        block.get(key, "") for key in ("vendor_id", "cpu family", "model")
+    )
+    return any(
+        vendor == known and family == str(number) and (not models or model in map(str, models))
+        for known, number, models in _HALVES
     )
 
 

@@ -18,6 +18,8 @@ class Core:
             avx512vpopcntdq avxvnni`` (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
         vector_bits: width of one vector register.
         vector_registers: how many there are.
+        unit_bits: width of the units that work vectors off, where an operation on a whole
+            register takes more than one turn; None is ``vector_bits``.
         in_order: whether the core issues in order (loads must be scheduled by the compiler).
         l1_data_bytes, l2_bytes: caches that one core has to itself; of a shared one its part.
         name: of the core, for people.
@@ -27,10 +29,16 @@ class Core:
     features: frozenset[str]
     vector_bits: int
     vector_registers: int
+    unit_bits: int | None = None
     in_order: bool = False
     l1_data_bytes: int
     l2_bytes: int
     name: str = ""
+
+    @property
+    def turns(self) -> int:
+        """Turns of the units that an operation on a whole register takes."""
+        return max(1, self.vector_bits // self.unit_bits) if self.unit_bits else 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ def assemble(
     for operation, part in _parts(program, selected, regions):
         starts[operation] = start = len(calls)
         steps = interleave(part, target)
-        bounds = group_bounds([step.strip for step in steps])
+        bounds = group_bounds([(step.strip, step.strip_flags) for step in steps])
         for step, (first, last) in zip(steps, bounds, strict=True):
             for argument, overrun in _overruns(step.call):
                 tensors.touch(argument, start + first, overrun)
@@ -300,6 +300,7 @@ def _plan_call(
         workspace_bytes=call.workspace_bytes,
         grain_items=min(step.count, grain_items(call, target)),
         strip=step.strip,
+        strip_flags=step.strip_flags,
         dynamic=symbols.call(call.dynamic) if call.dynamic else None,
     )
 

@@ -35,6 +35,7 @@ def modelled_ns(call: KernelCall, target: Target) -> float:
     """What a call takes on one thread, to within a factor of two or so."""
     cycles_per_ns = hertz(target) / 1e9
     rate = VECTORS_PER_CYCLE[target.core.in_order] * cycles_per_ns * target.lanes(32)
+    rate /= target.core.turns
     if any(_dtype(argument) in ("int8", "uint8") for argument in call.arguments):
         rate *= BYTE_FACTOR
     moved = sum(_bytes(argument) for argument in call.arguments)

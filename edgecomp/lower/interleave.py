@@ -9,6 +9,9 @@ turns it finds the band that was just written in the level-2 cache. Kernels and 
 same: a call computes a part of its work items, of which its schedule says which rows they are
 (``Progress``). Threads share such a chain by strips (``strips.py``).
 
+Calls of a few microseconds are a chain too, whatever holds their images: what two threads gain by
+sharing each they lose by waiting and by reading what the other has written.
+
 All images of a chain live at once. One that would need much more memory than the calls one by one
 is cut where an image in it is smallest, which a cache holds best.
 """
@@ -17,8 +20,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from edgecomp.device.target import Target
+from edgecomp.lower.grain import SHARE_NS, modelled_ns
 from edgecomp.lower.select import Selected
-from edgecomp.lower.strips import Part, cut_strips
+from edgecomp.lower.strips import cut_strips
+from edgecomp.plan.plan import NO_STRIP_FLAGS, StripFlag
 from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.cpu.bands import cache_bands
 from edgecomp.schedules.schedule import KernelCall
@@ -33,7 +38,7 @@ class Step:
         call: the whole call.
         first: its first work item.
         count: of work items.
-        strip: as in ``PlanCall``.
+        strip, strip_flags: as in ``PlanCall``.
     """
 
     choice: Selected
@@ -41,10 +46,13 @@ class Step:
     first: int
     count: int
     strip: int = 0
+    strip_flags: StripFlag = NO_STRIP_FLAGS
 
 
 Entry = tuple[Selected, KernelCall]
 
+#: Calls that are modelled to take less are shared by strips of several.
+SHORT_NS = 20000.0
 #: Memory that the images of a chain may take, over that of the call of the plan that takes most.
 MEMORY_SHARE = 1.25
 
@@ -92,14 +100,17 @@ def _chain(calls: Sequence[Entry], start: int, target: Target) -> list[_Link]:
         if len(call.arguments) == 1 and call.launch is None:
             pending.append(entry)
             continue
-        image = chain[-1].entry[1].arguments[-1]
+        before = chain[-1].entry[1]
+        image = before.arguments[-1]
         written = {id(_root(link.entry[1].arguments[-1])) for link in chain}
         others = {id(_root(argument)) for argument in call.arguments[1:]}
         if (
             call.progress is None
+            or before.progress is None
+            or len(before.progress.items) == 1  # whole before its first row is complete
             or call.arguments[0] is not image
             or not isinstance(image, Value)
-            or cache_bands(image.bytes, l2_bytes) == 1
+            or not (cache_bands(image.bytes, l2_bytes) > 1 or _are_short(before, call, target))
             or others & written
             or any(id(_root(fill.arguments[0])) in written for _, fill in pending)
         ):
@@ -107,6 +118,12 @@ def _chain(calls: Sequence[Entry], start: int, target: Target) -> list[_Link]:
         chain.append(_Link(entry, tuple(pending)))
         pending = []
     return chain
+
+
+def _are_short(before: KernelCall, call: KernelCall, target: Target) -> bool:
+    """Whether two neighbours are quick, but together worth sharing."""
+    times = [modelled_ns(each, target) for each in (before, call)]
+    return max(times) < SHORT_NS and sum(times) >= 2 * SHARE_NS
 
 
 def _fitting(chain: Sequence[Entry], most: float) -> int:
@@ -147,21 +164,19 @@ def _root(argument: object) -> object:
     return argument
 
 
-def _in_turns(chain: list[Entry], target: Target) -> list[Step]:
+def _in_turns(chain: list[Entry], target: Target) -> Iterator[Step]:
     """The chain's calls in bands: what the last one needs next comes just before it."""
     progress = [call.progress for _, call in chain]
     images = [call.arguments[0].bytes for _, call in chain[1:]]  # type: ignore[union-attr]
     bands = cache_bands(max(images), target.core.l2_bytes)
-    cut = cut_strips(progress, bands)  # type: ignore[arg-type]
-    return [step for group in cut for step in _group(chain, group)]
-
-
-def _group(chain: list[Entry], strips: list[list[Part]]) -> Iterator[Step]:
-    """Strips that run beside each other; a single one is shared call by call."""
-    for number, parts in enumerate(strips, start=1):
-        for part in parts:
-            choice, call = chain[part.call]
-            assert call.progress is not None
-            ends = (0, *call.progress.items)
-            first, last = ends[part.first], ends[part.end]
-            yield Step(choice, call, first, last - first, number if len(strips) > 1 else 0)
+    times = [modelled_ns(call, target) for _, call in chain]
+    costs = [time / call.work_items for time, (_, call) in zip(times, chain, strict=True)]
+    most = max(1, int(sum(times) / SHARE_NS))
+    for part in cut_strips(progress, costs, bands, most):  # type: ignore[arg-type]
+        choice, call = chain[part.call]
+        assert call.progress is not None
+        ends = (0, *call.progress.items)
+        first, last = ends[part.first], ends[part.end]
+        short = bands == 1 and StripFlag.BEGINS in part.flags
+        flags = part.flags | StripFlag.SHORT if short else part.flags
+        yield Step(choice, call, first, last - first, part.strip, flags)

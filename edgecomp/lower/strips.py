@@ -2,12 +2,14 @@
 
     expand: all rows | depthwise: all rows           (two threads share each, and wait twice)
     ->
-    strip 1: expand rows 0-27, depthwise rows 0-26   (one thread each, nobody waits, and what a
-    strip 2: expand rows 28-55, depthwise rows 27-55  core reads it has written itself)
+    strip 1: expand rows 0-26, depthwise rows 0-26   (one thread each; what a core reads it has
+    strip 2: expand rows 27-55, depthwise rows 27-55  written itself, but for a few rows)
 
-Rows that the windows of two neighbouring strips share are computed before, in strips of their
-own: nothing is computed twice. Within its strip a thread goes band by band, so that what it
-reads is in its level-2 cache.
+Rows that the windows of two neighbouring strips share, the seam, belong to the lower strip, which
+computes them first; the upper one reads them last, when they have long been there. Nothing is
+computed twice, and strips are cut so that each has about the same work, its seam included. Within
+its strip a thread goes band by band, so that what it reads is in its level-2 cache. One thread
+alone goes through the strips from top to bottom, with each seam where the strip above it ends.
 """
 
 import bisect
@@ -15,10 +17,15 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 
+from edgecomp.plan.plan import NO_STRIP_FLAGS, StripFlag
 from edgecomp.schedules.schedule import Progress
 
-#: Strips of a chain, at most: for as many threads.
-STRIPS = 4
+#: Strips of a chain that are tried, the most first: as many for each of 2 and of 4 threads.
+STRIP_COUNTS = (4, 2)
+#: Work of a half of the strips, at most, over an even share, for two threads; and of one of four
+#: for four: else threads would wait for it longer than where they share each part.
+MOST_WORK_OF_HALF = 1.1
+MOST_WORK_OF_QUARTER = 1.35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,48 +35,95 @@ class Part:
     Attributes:
         call: its number in the chain.
         first, end: runs ``[first, end)`` of the call's ``Progress``.
+        strip, flags: as in ``PlanCall``.
     """
 
     call: int
     first: int
     end: int
+    strip: int = 0
+    flags: StripFlag = NO_STRIP_FLAGS
 
 
 #: Runs [first, end) of each call of a chain.
 Share = list[tuple[int, int]]
 
 
-def cut_strips(chain: Sequence[Progress], bands: int) -> list[list[list[Part]]]:
-    """Strips of a chain in which each call reads what the one before has written.
+def cut_strips(
+    chain: Sequence[Progress],
+    costs: Sequence[float],
+    bands: int,
+    most: int = max(STRIP_COUNTS),
+) -> list[Part]:
+    """The parts of a chain, in an order in which each reads what those before have written.
 
     Args:
         chain: how each call goes through its image.
+        costs: of an item of each call, in any unit.
         bands: in which the images pass through the caches, in all.
+        most: strips that are worth a thread each.
 
     Returns:
-        Groups of strips: one group after the other, the strips of a group beside each other.
-        One group of one strip where the images are too low to be shared.
+        Parts with strips, or without one where the images are too low to be shared.
     """
-    for count in range(min(STRIPS, len(chain[-1].items)), 0, -1):
-        shares = [_share(chain, strip, count) for strip in range(count)]
+    for count in STRIP_COUNTS:
+        if count > most:
+            continue
+        ends = _ends(chain, costs, count)
+        if not ends:
+            continue
+        shares = [_share(chain, first, end) for first, end in itertools.pairwise(ends)]
         seams = [_seam(above, below) for above, below in itertools.pairwise(shares)]
         own = [_own(shares, seams, strip) for strip in range(count)]
         if all(first <= end for share in own for first, end in share):
-            shared = [parts for parts in map(_parts, seams) if parts]
-            strips = [list(_banded(chain, share, -(-bands // count))) for share in own]
-            return [shared, strips] if shared else [strips]
-    raise AssertionError("one strip has no seams")
+            return _in_strips(chain, own, seams, -(-bands // count))
+    return list(_banded(chain, [(0, len(progress.items)) for progress in chain], bands))
 
 
-def _share(chain: Sequence[Progress], strip: int, count: int) -> Share:
-    """What a strip's part of the last image needs, of each call."""
-    runs = len(chain[-1].items)
-    share = [(-(-strip * runs // count), -(-(strip + 1) * runs // count))]
+def _ends(chain: Sequence[Progress], costs: Sequence[float], count: int) -> list[int]:
+    """Runs of the last call at which strips of about the same work begin, and the last end.
+
+    Empty where there are too few runs, or these too coarse.
+    """
+    last = len(chain[-1].items)
+    works = [_work_before(chain, costs, run) for run in range(last)]
+    whole = sum(cost * call.items[-1] for cost, call in zip(costs, chain, strict=True))
+    starts = [
+        min(range(last), key=lambda run: (abs(works[run] - whole * strip / count), run))
+        for strip in range(count)
+    ]
+    ends = [*starts, last]
+    if any(low >= high for low, high in itertools.pairwise(ends)):
+        return []
+    borders = [*(works[start] for start in starts), whole]
+    halves = borders[:: count // 2]
+    even = _largest(borders) <= MOST_WORK_OF_QUARTER * whole / count
+    return ends if even and _largest(halves) <= MOST_WORK_OF_HALF * whole / 2 else []
+
+
+def _largest(borders: Sequence[float]) -> float:
+    return max(high - low for low, high in itertools.pairwise(borders))
+
+
+def _work_before(chain: Sequence[Progress], costs: Sequence[float], run: int) -> float:
+    """Cost of what comes before the strip that begins with a run of the last call."""
+    firsts = [first for first, _ in _share(chain, run, run + 1)]
+    return sum(
+        cost * (call.items[first - 1] if first else 0)
+        for cost, call, first in zip(costs, chain, firsts, strict=True)
+    )
+
+
+def _share(chain: Sequence[Progress], first: int, end: int) -> Share:
+    """What runs [first, end) of the last call need, of each call."""
+    share = [(first, end)]
+    at_top, at_bottom = first == 0, end == len(chain[-1].items)
     for reader, writer in zip(chain[:0:-1], chain[-2::-1], strict=True):
         first, end = share[0]
-        first = run_of(writer.begun, reader.first[first] + 1) if strip > 0 else 0
-        last = strip == count - 1  # its share goes to the end, with rows that nobody reads
-        share.insert(0, (first, len(writer.items) if last else runs_for(writer, reader, end)))
+        first = 0 if at_top else run_of(writer.begun, reader.first[first] + 1)
+        # The lowest strip goes to the end, with rows that nobody reads.
+        end = len(writer.items) if at_bottom else runs_for(writer, reader, end)
+        share.insert(0, (first, end))
     return share
 
 
@@ -100,10 +154,36 @@ def _own(shares: Sequence[Share], seams: Sequence[Share], strip: int) -> Share:
     return own
 
 
-def _parts(share: Share) -> list[Part]:
-    return [
-        Part(number, first, end) for number, (first, end) in enumerate(share) if first < end
-    ]
+def _in_strips(
+    chain: Sequence[Progress], own: Sequence[Share], seams: Sequence[Share], bands: int
+) -> list[Part]:
+    """All strips' parts, each seam before what the strip above it reads of it."""
+    parts: list[Part] = []
+    for number, share in enumerate(own):
+        strip = number + 1
+        waiting = [
+            Part(call, first, end, strip + 1, StripFlag.SEAM)
+            for call, (first, end) in enumerate(seams[number] if number < len(seams) else ())
+            if first < end
+        ]
+        for part in _banded(chain, share, bands):
+            meets = number < len(seams) and _reads_past(chain, share, part)
+            if meets:
+                parts += waiting
+                waiting = []
+            flags = StripFlag.MEETS if meets else NO_STRIP_FLAGS
+            parts.append(dataclasses.replace(part, strip=strip, flags=flags))
+        parts += waiting
+    parts[0] = dataclasses.replace(parts[0], flags=parts[0].flags | StripFlag.BEGINS)
+    return parts
+
+
+def _reads_past(chain: Sequence[Progress], share: Share, part: Part) -> bool:
+    """Whether a strip's part reads rows behind those that the strip computes itself."""
+    if part.call == 0:
+        return False
+    writer = part.call - 1
+    return runs_for(chain[writer], chain[part.call], part.end) > share[writer][1]
 
 
 def _banded(chain: Sequence[Progress], share: Share, bands: int) -> Iterator[Part]:
@@ -127,17 +207,15 @@ def _banded(chain: Sequence[Progress], share: Share, bands: int) -> Iterator[Par
         yield from advance(number, share[number][1])
 
 
-def group_bounds(strips: Sequence[int]) -> list[tuple[int, int]]:
+def group_bounds(parts: Sequence[tuple[int, StripFlag]]) -> list[tuple[int, int]]:
     """First and last call of each call's group; of a call without a strip, itself.
 
     Args:
-        strips: of all calls of a plan.
+        parts: strip and flags of all calls of a plan.
     """
     bounds: list[tuple[int, int]] = []
-    for number, strip in enumerate(strips):
-        starts = (
-            strip == 0 or number == 0 or strips[number - 1] == 0 or strip < strips[number - 1]
-        )
+    for number, (strip, flags) in enumerate(parts):
+        starts = strip == 0 or StripFlag.BEGINS in flags
         bounds.append((number if starts else bounds[-1][0], number))
     for number in reversed(range(len(bounds) - 1)):
         if bounds[number][0] == bounds[number + 1][0]:

@@ -38,6 +38,7 @@ from edgecomp.passes.fuse_gelu import FuseGeluPass
 from edgecomp.passes.fuse_layer_norm import FuseLayerNormPass
 from edgecomp.passes.fuse_softmax import FuseSoftmaxPass
 from edgecomp.passes.merge_pads import MergePadsPass
+from edgecomp.passes.move_scales import MoveScalesPass
 from edgecomp.passes.outcome import Numerics, Refusal
 from edgecomp.passes.remove_identities import RemoveIdentitiesPass
 from edgecomp.passes.replace_one_hot_products import ReplaceOneHotProductsPass
@@ -75,6 +76,8 @@ def float_passes(
         FuseGeluPass(),
         FuseActivationsPass(),
         MergePadsPass(),
+        # What it moves to weights is folded there by the next one.
+        MoveScalesPass(),
         # A bias between convolution and normalisation has to be folded first ...
         FoldChannelAffinePass(),
         FoldBatchNormPass(),

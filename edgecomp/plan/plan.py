@@ -191,6 +191,25 @@ class PlanTensor:
     last_call: int = 0
 
 
+class StripFlag(enum.IntFlag):
+    """What a call is to its strip; ``EC_STRIP_...`` in the runtime.
+
+    BEGINS: the first call of a group.
+    SEAM: computes rows that the strip before reads too; made before the others of its strip.
+    MEETS: reads rows of the next strip's seam.
+    SHORT: of the first call: a thread that has the group to itself makes each call whole, as its
+        parts would only cost their starts.
+    """
+
+    BEGINS = 1
+    SEAM = 2
+    MEETS = 4
+    SHORT = 8
+
+
+NO_STRIP_FLAGS = StripFlag(0)
+
+
 @dataclasses.dataclass(frozen=True)
 class PlanCall:
     """One kernel call: ``kernel(pointers..., lo, hi)``.
@@ -203,9 +222,10 @@ class PlanCall:
         work_items: the pool slices [0, work_items) over threads; 1 runs on the caller alone.
         first_item: added to the items: the kernel gets [first_item, first_item + work_items).
         grain_items: least work items that are worth another thread.
-        strip: 0 for a call that all threads share. Consecutive calls with strips 1, 1, .., 2,
-            2, .. are a group: one thread makes the calls of a strip in their order, while
-            others make those of other strips. A group has two strips or more.
+        strip: 0 for a call that all threads share. Consecutive calls with strips are a group:
+            one thread makes the calls of a strip, while others make those of other strips. A
+            group has two strips or more, of which the last has the last call.
+        strip_flags: what the call is to its strip.
         operator: what it computes, for reports ("Convolution", "Fallback(Einsum)").
         schedule: name of the schedule or "fallback".
         nodes: ONNX nodes it stands for.
@@ -230,6 +250,7 @@ class PlanCall:
     first_item: int = 0
     grain_items: int = 1
     strip: int = 0
+    strip_flags: StripFlag = NO_STRIP_FLAGS
     dynamic: DynamicCall | None = None
     launch: Launch | None = None
 

@@ -27,6 +27,10 @@ def host(name, isa):
         ),
         ("zen3", "x86_64", "x86-64-v3", [], {"avx2", "fma"}, 256, 16),
         (
+            "zen4", "x86_64", "x86-64-v4", ["+avx512vnni", "+avx512vpopcntdq"],
+            {"avx2", "fma", "avx512", "avx512vnni", "avx512vpopcntdq"}, 512, 32,
+        ),
+        (
             "alder-lake", "x86_64", "x86-64-v3", ["+avxvnni"],
             {"avx2", "fma", "avxvnni"}, 256, 16,
         ),
@@ -55,6 +59,28 @@ def test_features(name, isa, mcpu, mattr, features, bits, registers):
     assert target.core.vector_bits == bits
     assert target.core.vector_registers == registers
     assert target.activation_dtype == ("uint8" if isa == "x86_64" else "int8")
+
+
+@pytest.mark.parametrize(
+    ("name", "replaced", "turns"),
+    [
+        ("zen4", {}, 2),
+        ("zen4", {"cpu family\t: 25": "cpu family\t: 26"}, 1),
+        ("zen4", {"AuthenticAMD": "GenuineIntel", "\t: 25": "\t: 6", "\t: 17": "\t: 143"}, 1),
+        ("zen4", {"AuthenticAMD": "GenuineIntel", "\t: 25": "\t: 6", "\t: 17": "\t: 126"}, 2),
+        ("zen4", {" avx512vl": ""}, 1),
+        ("zen3", {}, 1),
+        ("sapphire-rapids", {}, 1),
+    ],
+)
+def test_cores_that_work_vectors_off_in_halves(name, replaced, turns, tmp_path):
+    text = (TEXTS / f"{name}.txt").read_text()
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(text)
+    assert detect_host(cpuinfo, NOWHERE, "x86_64").core.turns == turns
 
 
 @pytest.mark.parametrize(

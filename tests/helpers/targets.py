@@ -1,5 +1,6 @@
 """Targets for kernel tests: what the tests name, independent of the files in targets/."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -27,6 +28,10 @@ def _x86(name, mcpu, mattr, features, vector_bits, registers):
 AVX2 = _x86("avx2", "x86-64-v3", [], {"avx2", "fma"}, 256, 16)
 AVX512 = _x86(
     "avx512", "x86-64-v4", ["+avx512vnni"], {"avx2", "fma", "avx512", "avx512vnni"}, 512, 32
+)
+#: The same instructions on units of 256 bits.
+HALVES = dataclasses.replace(
+    AVX512, name="halves", core=dataclasses.replace(AVX512.core, unit_bits=256)
 )
 
 

@@ -15,6 +15,7 @@ from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.lower import lower
 from edgecomp.lower.select import select
 from edgecomp.lower.strips import group_bounds, run_of
+from edgecomp.plan.plan import StripFlag
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 RNG = np.random.default_rng(0)
@@ -58,14 +59,29 @@ def steps_of(body, target, **constants):
     return selected, interleave(selected, target)
 
 
+def copied(made):
+    return {image: (call, list(ranges)) for image, (call, ranges) in made.items()}
+
+
+def write(made, step):
+    """Add a step's items to those of the image that it writes."""
+    ranges = made.setdefault(step.call.arguments[-1], (step.call, []))[1]
+    ranges.append((step.first, step.count))
+
+
+def check_reads(made, step):
+    """All rows that a step reads are complete."""
+    call = step.call
+    writer, ranges = made.get(call.arguments[0], (None, ()))
+    if call.progress and writer is not None and writer.progress:
+        assert rows_read(call.progress, step) <= rows_complete(writer.progress, ranges)
+
+
 def groups_of(steps):
-    """Steps of each strip of each group; a step without a strip is a group."""
-    bounds = group_bounds([step.strip for step in steps])
+    """Steps of each group; a step without a strip is a group."""
+    bounds = group_bounds([(step.strip, step.strip_flags) for step in steps])
     for first, last in sorted(set(bounds)):
-        strips = {}
-        for step in steps[first : last + 1]:
-            strips.setdefault(step.strip, []).append(step)
-        yield list(strips.values())
+        yield steps[first : last + 1]
 
 
 def rows_read(progress, step):
@@ -93,20 +109,24 @@ def test_every_item_once_and_rows_before_their_readers_whatever_thread_is_late(l
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, l2_bytes), **WEIGHTS)
     assert max(step.strip for step in steps) > 1
     made = {}  # image -> the call that writes it, its ranges of items so far
-    for strips in groups_of(steps):
-        before = {image: (call, list(ranges)) for image, (call, ranges) in made.items()}
-        for strip in strips:
-            seen = {image: (call, list(ranges)) for image, (call, ranges) in before.items()}
-            for step in strip:
-                call = step.call
-                writer, ranges = seen.get(call.arguments[0], (None, ()))
-                if call.progress and writer is not None and writer.progress:
-                    read = rows_read(call.progress, step)
-                    assert read <= rows_complete(writer.progress, ranges)
-                for view in (seen, made):
-                    view.setdefault(call.arguments[-1], (call, []))[1].append(
-                        (step.first, step.count)
-                    )
+    for group in groups_of(steps):
+        before = copied(made)
+        for strip in {step.strip for step in group}:
+            seen = copied(before)
+            own = [step for step in group if step.strip == strip]
+            seam = [step for step in own if StripFlag.SEAM in step.strip_flags]
+            met = False
+            for step in [*seam, *(step for step in own if step not in seam)]:
+                if StripFlag.MEETS in step.strip_flags and not met:
+                    met = True
+                    for other in group:
+                        if other.strip == strip + 1 and StripFlag.SEAM in other.strip_flags:
+                            write(seen, other)
+                check_reads(seen, step)
+                write(seen, step)
+        for step in group:  # one thread, in the order of the plan
+            check_reads(made, step)
+            write(made, step)
     items = {}
     for step in steps:
         items.setdefault(step.call, []).extend(range(step.first, step.first + step.count))
@@ -114,9 +134,39 @@ def test_every_item_once_and_rows_before_their_readers_whatever_thread_is_late(l
     assert len(items) == sum(len(choice.calls) for choice in selected)
 
 
-def test_large_caches_leave_calls_whole():
+@pytest.mark.parametrize("l2_bytes", [1 << 14, 1 << 15])
+def test_strips_have_about_the_same_work(l2_bytes):
+    _, steps = steps_of(BLOCKS, with_cache(AVX512, l2_bytes), **WEIGHTS)
+    groups = [group for group in groups_of(steps) if group[0].strip]
+    assert groups
+    for group in groups:
+        works = {}
+        for step in group:
+            call = step.call
+            whole = max(call.multiply_adds, call.arguments[-1].elements)
+            works[step.strip] = works.get(step.strip, 0) + whole * step.count / call.work_items
+        middle = max(works) // 2
+        upper = sum(work for strip, work in works.items() if strip <= middle)
+        assert 0.4 < upper / sum(works.values()) < 0.6
+
+
+def test_large_caches_leave_long_calls_whole(monkeypatch):
+    monkeypatch.setattr("edgecomp.lower.interleave.SHORT_NS", 0.0)
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 24), **WEIGHTS)
     assert [step.call for step in steps] == [c for choice in selected for c in choice.calls]
+
+
+def test_short_calls_are_shared_by_strips_and_whole_for_one_thread(monkeypatch):
+    monkeypatch.setattr("edgecomp.lower.interleave.SHARE_NS", 500.0)
+    selected, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 24), **WEIGHTS)
+    groups = [group for group in groups_of(steps) if group[0].strip]
+    assert groups
+    assert all(group[0].strip_flags & StripFlag.SHORT for group in groups)
+    begun = [step.call for step in steps if step.first == 0]
+    fills = [call for call in begun if len(call.arguments) == 1]
+    assert [call for call in begun if call not in fills] == [
+        call for choice in selected for call in choice.calls if len(call.arguments) > 1
+    ]
 
 
 def test_batches_stay_whole():

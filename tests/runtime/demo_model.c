@@ -90,13 +90,13 @@ static const uint32_t total_tensors[] = {DEMO_ROW_SUM, DEMO_TOTAL};
 
 static const ec_call calls[DEMO_CALLS] = {
     {(ec_kernel)affine, affine_tensors, 5, DEMO_ROWS, 0, 2L * DEMO_ELEMENTS, "Affine",
-     "affine", "mul_0,add_1", "demo.py:10", EC_DEVICE_CPU, 0, 0, 0, NULL},
+     "affine", "mul_0,add_1", "demo.py:10", EC_DEVICE_CPU, 0, 0, 0, 0, NULL},
     {(ec_kernel)row_sum, row_sum_tensors, 2, DEMO_ROWS, 64, 0, "ReduceSum", "fallback",
-     "sum_2", "demo.py:11", EC_DEVICE_CPU, 0, 0, 0, NULL},
+     "sum_2", "demo.py:11", EC_DEVICE_CPU, 0, 0, 0, 0, NULL},
     {(ec_kernel)quantize, quantize_tensors, 2, DEMO_ELEMENTS, 0, 0, "Quantize", "elementwise",
-     "quantize_3", "demo.py:12", EC_DEVICE_CPU, 0, 0, 0, NULL},
+     "quantize_3", "demo.py:12", EC_DEVICE_CPU, 0, 0, 0, 0, NULL},
     {(ec_kernel)total, total_tensors, 2, 1, 0, 0, "ReduceSum", "fallback", "sum_4", "",
-     EC_DEVICE_CPU, 0, 0, 0, NULL},
+     EC_DEVICE_CPU, 0, 0, 0, 0, NULL},
 };
 
 static const ec_port inputs[DEMO_INPUTS] = {

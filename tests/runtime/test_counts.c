@@ -253,7 +253,8 @@ static void test_descriptors(void) {
   CHECK_BAD("counts of 'demo'", demo.dynamic.counts = NULL);
   CHECK_BAD("counts of 'demo'", demo.dynamic.count_count = 2; demo.counts[1] = demo.counts[0]);
   CHECK_BAD("dynamic shape of port 'x'", demo.dynamic.inputs = counted_input);
-  CHECK_BAD("counts of 'demo'", demo.calls[0].strip = 1; demo.calls[1].strip = 2);
+  CHECK_BAD("counts of 'demo'", demo.calls[0].strip = 1;
+            demo.calls[0].strip_flags = EC_STRIP_BEGINS; demo.calls[1].strip = 2);
   CHECK_BAD("counts of 'demo'", demo.model.region_count = 1; demo.regions[0] = loop);
 }
 

@@ -114,7 +114,8 @@ static void finish(void *b, int32_t lo, int32_t hi) {
   check_call(FINISH, (void *const[]){b}, lo, hi);
 }
 
-static ec_call call_of(ec_kernel kernel, uint32_t pointers, uint32_t items, uint32_t strip) {
+static ec_call call_of(ec_kernel kernel, uint32_t pointers, uint32_t items, uint32_t strip,
+                       uint32_t flags) {
   return (ec_call){.kernel = kernel,
                    .pointer_count = pointers,
                    .work_items = items,
@@ -123,7 +124,8 @@ static ec_call call_of(ec_kernel kernel, uint32_t pointers, uint32_t items, uint
                    .nodes = "node",
                    .source = "",
                    .grain_items = 1,
-                   .strip = strip};
+                   .strip = strip,
+                   .strip_flags = flags};
 }
 
 static void make_tables(damage_model *out) {
@@ -149,12 +151,12 @@ static void make_tables(damage_model *out) {
                   [A] = {"a", 1024, A_BYTES, EC_DTYPE_FLOAT32, EC_STORAGE_ARENA},
                   [B] = {"b", 1600, A_BYTES, EC_DTYPE_FLOAT32, EC_STORAGE_ARENA},
                   [SCALE] = {"scale", 128, 64, EC_DTYPE_FLOAT32, EC_STORAGE_WEIGHTS}},
-      .calls = {call_of((ec_kernel)(void (*)(void))expand, 2, MOST, 0),
-                call_of((ec_kernel)(void (*)(void))first_sum, 2, 4, 1),
-                call_of((ec_kernel)(void (*)(void))first_scale, 2, 2, 1),
-                call_of((ec_kernel)(void (*)(void))second_sum, 2, MOST / 2, 2),
-                call_of((ec_kernel)(void (*)(void))second_scale, 2, 5, 3),
-                call_of((ec_kernel)(void (*)(void))finish, 1, MOST_COUNT, 0)},
+      .calls = {call_of((ec_kernel)(void (*)(void))expand, 2, MOST, 0, 0),
+                call_of((ec_kernel)(void (*)(void))first_sum, 2, 4, 1, EC_STRIP_BEGINS),
+                call_of((ec_kernel)(void (*)(void))first_scale, 2, 2, 1, 0),
+                call_of((ec_kernel)(void (*)(void))second_sum, 2, MOST / 2, 2, EC_STRIP_SEAM),
+                call_of((ec_kernel)(void (*)(void))second_scale, 2, 5, 3, EC_STRIP_MEETS),
+                call_of((ec_kernel)(void (*)(void))finish, 1, MOST_COUNT, 0, 0)},
       .sized = {[EXPAND] = {&out->items[EXPAND], out->sizes, NULL, SIZES, 0},
                 [FIRST_SCALE] = {&out->items[FIRST_SCALE], NULL, out->strides, 0, 0},
                 [SECOND_SUM] = {&out->items[SECOND_SUM], out->sizes, NULL, 1, 0},
@@ -249,6 +251,7 @@ static void list_call(size_t base) {
   NUMBER(base, ec_call, grain_items);
   NUMBER(base, ec_call, first_item);
   NUMBER(base, ec_call, strip);
+  NUMBER(base, ec_call, strip_flags);
 }
 
 static void list_region(size_t base) {

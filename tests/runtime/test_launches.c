@@ -30,7 +30,8 @@ static void test_programs(void) {
 static void test_kernels(void) {
   CHECK_BAD("no launch that fits", of.calls[1].launch = NULL);
   CHECK_BAD("no launch that fits", of.calls[1].device = EC_DEVICE_CUDA);
-  CHECK_BAD("no launch that fits", of.calls[1].strip = 1; of.calls[2].strip = 2);
+  CHECK_BAD("no launch that fits", of.calls[1].strip = 1;
+            of.calls[1].strip_flags = EC_STRIP_BEGINS; of.calls[2].strip = 2);
   CHECK_BAD("call 1", of.calls[1].workspace_bytes = 64; of.model.workspace_bytes = 64);
   CHECK_BAD("call 1", of.launches[1].kind = 0);
   CHECK_BAD("call 1", of.launches[1].kind = 4);

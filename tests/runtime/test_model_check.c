@@ -71,7 +71,7 @@ static void test_calls(void) {
   CHECK_BAD("0 work items", copy.calls[1].work_items = 0);
   CHECK_BAD("2147483648 work items", copy.calls[1].work_items = 1u << 31);
   CHECK_BAD("begins at work item 2147483647", copy.calls[1].first_item = INT32_MAX);
-  CHECK_BAD("in strip 7 between strips 0 and 0", copy.calls[1].strip = 7);
+  CHECK_BAD("in strip 7 with flags 0", copy.calls[1].strip = 7);
   CHECK_BAD("65 bytes of workspace", copy.calls[1].workspace_bytes = 65);
   CHECK_BAD("0 pointers", copy.calls[1].pointer_count = 0);
   CHECK_BAD("13 pointers", copy.calls[1].pointer_count = EC_MAX_KERNEL_POINTERS + 1);

@@ -255,9 +255,9 @@ static void test_spoiled(void) {
   CHECK_BAD("a loop cannot have", of.tensors[INNER].storage = EC_STORAGE_WEIGHTS;
             of.model.weights_bytes = 1024);
   CHECK_BAD("region 2 begins or ends within a group of strips", of.calls[1].strip = 1;
-            of.calls[2].strip = 2);
+            of.calls[1].strip_flags = EC_STRIP_BEGINS; of.calls[2].strip = 2);
   CHECK_BAD("region 1 begins or ends within a group of strips", of.calls[2].strip = 1;
-            of.calls[3].strip = 2);
+            of.calls[2].strip_flags = EC_STRIP_BEGINS; of.calls[3].strip = 2);
 }
 
 static void test_required(void) {

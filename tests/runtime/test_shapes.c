@@ -193,6 +193,7 @@ static void test_strips(void) {
     dynamic_demo demo;
     make(&demo);
     demo.calls[1].strip = 1;
+    demo.calls[1].strip_flags = EC_STRIP_BEGINS;
     demo.calls[2].strip = 2;
     demo.calls[2].tensors = tensors;
     ec_open_options options = ec_open_options_default();

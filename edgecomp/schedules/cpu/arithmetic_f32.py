@@ -140,9 +140,26 @@ class LoopFma(LaneFma):
         builder.call_llvm(name, text, *(pointer_to(row, 0) for row in rows), first)
 
 
-def dense_f32(target: Target) -> Arithmetic:
-    """The float32 arithmetic of products whose weights are packed and x contiguous in K."""
+def dense_f32(target: Target, columns: int) -> Arithmetic:
+    """The float32 arithmetic of products whose weights are packed and x contiguous in K.
+
+    Args:
+        target: the device.
+        columns: of a group. Where vectors are worked off in halves, halves cost no more, and
+            pad less: 24 columns are three halves, not two vectors.
+    """
     arithmetic = arithmetic_f32(target)
+    if target.core.isa == "x86_64":
+        half = arithmetic.lanes // 2
+        if target.core.turns == 1 or -(-columns // half) % 2 == 0:
+            return arithmetic
+        return dataclasses.replace(
+            arithmetic,
+            name=f"{arithmetic.name}half",
+            lanes=half,
+            multiplies_per_cycle=2.0,
+            loads_per_cycle=2.0,
+        )
     if target.core.isa != "aarch64":
         return arithmetic
     assert isinstance(arithmetic, LaneFma)
@@ -161,6 +178,8 @@ def arithmetic_f32(target: Target) -> Arithmetic:
             sum_dtype="float32",
             lanes=lanes,
             step=4,
+            multiplies_per_cycle=2.0 / target.core.turns,
+            loads_per_cycle=2.0 / target.core.turns,
         )
     return LaneFma(
         name="neon",

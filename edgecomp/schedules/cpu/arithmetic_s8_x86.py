@@ -132,6 +132,8 @@ def arithmetic_s8_x86(target: Target) -> Arithmetic:
             step=16,
             latency_cycles=5.0,
             finish_cycles=4.0,
+            multiplies_per_cycle=2.0 / target.core.turns,
+            loads_per_cycle=2.0 / target.core.turns,
         )
     return WidenedPairs(
         name="avx512" if lanes == 16 else "avx2",

@@ -190,7 +190,8 @@ def _arithmetic(
 ) -> Arithmetic:
     if kind.finish is None:
         code = weight_code_of(weight)
-        return dense_f32(target) if code is None else coded_f32(target, code)
+        columns = len(weight) // (kind.groups if isinstance(kind, Convolution) else 1)
+        return dense_f32(target, columns) if code is None else coded_f32(target, code)
     if x_dtype == "int16":
         return arithmetic_s16(target)
     if x_dtype == "int32":

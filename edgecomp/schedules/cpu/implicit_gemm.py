@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.sizes import Dimension, Size
+from edgecomp.plan.sizes import Dimension, Size, largest
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
@@ -169,4 +169,7 @@ def gemm_shape(product: Product, arithmetic: Arithmetic, output_dtype: str) -> P
         row_bytes=min(depth * arithmetic.x_bytes, new_bytes),
         result_bytes=max(1, product.output_elements // product.row_count)
         * np.dtype(output_dtype).itemsize,
+        row_steps=tuple(
+            largest(d.x) * arithmetic.x_bytes for d in collapse_rows(product.rows)
+        ),
     )

@@ -9,10 +9,11 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Operation,
 )
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32, dense_f32
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
@@ -117,7 +118,9 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
             if weight is None
             else weight_code_of(weight)
         )
-        return arithmetic_f32(target) if code is None else coded_f32(target, code)
+        return (
+            dense_f32(target, _columns(operation)) if code is None else coded_f32(target, code)
+        )
     if operation.inputs[0].dtype == "int16":
         return arithmetic_s16(target)
     if operation.inputs[0].dtype == "int32":
@@ -135,17 +138,27 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
     return arithmetic_s8_arm(target, weight)
 
 
+def _columns(operation: Operation) -> int:
+    """Of a group."""
+    kind, weight = operation.kind, operation.inputs[1]
+    if isinstance(kind, Convolution):
+        return weight.shape[0] // kind.groups
+    return weight.shape[-1]
+
+
 def _shape(operation: Operation, arithmetic: Arithmetic) -> ProductShape:
     kind, (x, weight, *_) = operation.kind, operation.inputs
     if isinstance(kind, Convolution):
         product = convolution.product(operation)
-        rows = tuple(d.size for d in collapse_rows(product.rows))
+        dimensions = collapse_rows(product.rows)
+        rows = tuple(d.size for d in dimensions)
+        steps = tuple(largest(d.x) for d in dimensions)
         run = _run(operation)
         depth = math.prod(weight.shape[1:]) // run * _padded(run, arithmetic.group)
         columns, groups = product.columns, product.groups
     else:
         depth, columns = weight.shape
-        rows, groups = (x.elements // depth,), 1
+        rows, steps, groups = (x.elements // depth,), (depth,), 1
         depth = _padded(depth, arithmetic.group)
     return ProductShape(
         rows=rows,
@@ -153,6 +166,7 @@ def _shape(operation: Operation, arithmetic: Arithmetic) -> ProductShape:
         groups=groups,
         depth=depth,
         row_bytes=depth * arithmetic.x_bytes,
+        row_steps=tuple(step * arithmetic.x_bytes for step in steps),
     )
 
 

@@ -7,8 +7,11 @@ each other. Constants without a source were fitted to runs on a Xeon of the Sapp
 generation.
 """
 
+import collections
 import dataclasses
+import itertools
 import math
+import operator
 from collections.abc import Iterator
 
 from edgecomp.device.target import Target
@@ -29,6 +32,12 @@ L3_CYCLES_PER_BYTE = 0.012
 TILE_OVERHEAD_CYCLES = 24
 #: Work items to aim at, so that a pool of up to 8 threads finds equal shares.
 WORK_ITEMS_WANTED = 32
+#: Cycles of an element of K for the lines of x that a set of the level-1 cache does not hold, by
+#: the square of how many they are: 9 to 14 rows of 8 KB on a Zen 4 (2026-11-22), whose sets hold 8.
+CONFLICT_CYCLES = 0.3
+#: Bytes that one way of the level-1 cache covers: x86 looks up by the address within a page.
+WAY_BYTES = 4096
+LINE_BYTES = 64
 #: Most vectors of a column block: longer ones only cost code.
 MAX_VECTORS = 8
 #: Most rows of a tile.
@@ -140,6 +149,8 @@ class ProductShape:
         depth: K, padding included, in elements.
         row_bytes: bytes of x that one more row brings into the cache.
         result_bytes: bytes of one row of results.
+        row_steps: bytes of x between neighbours in each row dimension; empty where rows are
+            copied side by side.
     """
 
     rows: tuple[int, ...]
@@ -148,6 +159,7 @@ class ProductShape:
     depth: int
     row_bytes: int
     result_bytes: int = 0
+    row_steps: tuple[int, ...] = ()
 
 
 def params_for(
@@ -248,12 +260,33 @@ def _cut_cycles(
     inner = math.prod(shape.rows[axis + 1 :])
     total = 0.0
     for row_size, row_count in rows.classes():
+        conflicts = _conflict_cycles(shape, axis, row_size, target)
         for vector_size, vector_count in vectors.classes():
             cycles = _tile_cycles(
                 shape.depth, row_size * inner, vector_size, arithmetic, target
             )
+            cycles += shape.depth / arithmetic.group * conflicts
             total += row_count * vector_count * cycles
     return total * math.prod(shape.rows[:axis]) * shape.groups
+
+
+def _conflict_cycles(shape: ProductShape, axis: int, rows: int, target: Target) -> float:
+    """For an element of K, where more rows lie in one set of the level-1 cache than it holds."""
+    if target.core.isa != "x86_64" or not shape.row_steps:
+        return 0.0
+    tile = (rows, *shape.rows[axis + 1 :])
+    ways = target.core.l1_data_bytes // WAY_BYTES
+    if math.prod(tile) <= ways:
+        return 0.0
+    steps = shape.row_steps[axis:]
+    lines = {
+        sum(map(operator.mul, at, steps)) // LINE_BYTES
+        for at in itertools.product(*map(range, tile))
+    }
+    most = max(
+        collections.Counter(line % (WAY_BYTES // LINE_BYTES) for line in lines).values()
+    )
+    return CONFLICT_CYCLES * max(0, most - ways) ** 2
 
 
 def _tile_cycles(

@@ -9,6 +9,7 @@ inference at least, and larger tiles have more of them: 16 / 9 of the filters fo
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.linear_forms import Forms
@@ -65,6 +66,7 @@ def direct_cycles(operation: Operation, target: Target) -> float:
         groups=1,
         depth=TAPS**2 * channels,
         row_bytes=4 * channels,
+        row_steps=tuple(4 * largest(d.x) for d in collapse_rows(product.rows)),
     )
     weight_bytes = 4 * TAPS**2 * channels * product.columns
     return least_cycles(shape, arithmetic, target) + _stream_cycles(weight_bytes, target)

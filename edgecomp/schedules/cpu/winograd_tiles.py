@@ -172,6 +172,7 @@ def product_shape(
         groups=matrices.inputs**2,
         depth=channels,
         row_bytes=4 * channels,
+        row_steps=(4 * -(-channels // arithmetic.lanes) * arithmetic.lanes,),
     )
 
 

@@ -149,14 +149,21 @@ typedef struct ec_call {
   uint32_t grain_items;    /* least work items that are worth another thread; 0 is 1 */
   uint32_t first_item;     /* the kernel gets [first_item + lo, first_item + hi) */
   uint32_t strip;          /* see below; 0 for a call that all threads share */
+  uint32_t strip_flags;    /* EC_STRIP_...; 0 without a strip */
   const ec_launch *launch; /* NULL for the CPU; others use no `kernel`, workspace, items */
 } ec_call;
 
-/* Strips. Consecutive calls with strips 1, 1, .., 2, 2, .., 3, .. are a group, which ends
- * before a call with a lower strip. One thread makes the calls of a strip in their order, each
- * with all its work items, while others make those of other strips. Made one by one in the
- * order of the model the calls compute the same. All calls of a group are the CPU's; there are
- * two strips or more. */
+/* Strips. Consecutive calls with strips are a group, which begins with a call that says so.
+ * One thread makes the calls of a strip in their order, each with all its work items, while
+ * others make those of other strips; those of its seam come before all others, and a call that
+ * meets the next strip's seam after that. Made one by one in the order of the model the calls
+ * compute the same. All calls of a group are the CPU's; there are two strips or more, and the
+ * last call is of the last one. */
+#define EC_MAX_STRIPS 16
+#define EC_STRIP_BEGINS 1u /* the first call of a group */
+#define EC_STRIP_SEAM 2u   /* writes what the strip before reads too; not of strip 1 */
+#define EC_STRIP_MEETS 4u  /* reads what the next strip's seam writes */
+#define EC_STRIP_SHORT 8u  /* with EC_STRIP_BEGINS: one thread alone makes each call whole */
 
 /* Kinds of ec_region. Append only. */
 typedef enum ec_region_kind {

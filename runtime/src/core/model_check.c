@@ -13,6 +13,7 @@
 #include "core/launch_check.h"
 #include "core/message.h"
 #include "core/region_check.h"
+#include "core/strips.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 
@@ -161,18 +162,35 @@ static ec_status check_call(const ec_model *model, uint32_t index) {
   return status == EC_OK ? ec_launch_check(model, index) : status;
 }
 
-/* Strips begin at 1 and go on with the same or the next one; see ec_call.strip. */
+/* Whether the last call of the group that begins here is of the last strip, of two or more. */
+static bool ends_in_last_strip(const ec_model *model, uint32_t first) {
+  uint32_t most = model->calls[first].strip;
+  uint32_t last = first;
+  while (ec_strips_go_on(model, last + 1)) {
+    ++last;
+    most = most < model->calls[last].strip ? model->calls[last].strip : most;
+  }
+  return most > 1 && model->calls[last].strip == most;
+}
+
+/* See ec_call.strip. */
 static ec_status check_strip(const ec_model *model, uint32_t index) {
   const ec_call *call = &model->calls[index];
-  uint32_t before = index > 0 ? model->calls[index - 1].strip : 0;
-  uint32_t after = index + 1 < model->call_count ? model->calls[index + 1].strip : 0;
-  bool follows = call->strip == before || call->strip == before + 1;
-  bool is_alone = call->strip == 1 && after == 0;
-  if (call->strip > 1 ? !follows : is_alone) {
+  uint32_t flags = call->strip_flags;
+  bool begins = (flags & EC_STRIP_BEGINS) != 0;
+  uint32_t known = EC_STRIP_BEGINS | EC_STRIP_SEAM | EC_STRIP_MEETS;
+  known |= begins ? EC_STRIP_SHORT : 0;
+  bool follows = index > 0 && model->calls[index - 1].strip != 0;
+  bool is_right = flags == 0;
+  if (call->strip != 0) {
+    is_right = (flags & ~known) == 0 && (begins || follows) && call->strip <= EC_MAX_STRIPS &&
+               (call->strip > 1 || (flags & EC_STRIP_SEAM) == 0);
+  }
+  if (!is_right || (begins && !ends_in_last_strip(model, index))) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
-                   "call %" PRIu32 " (%s) is in strip %" PRIu32 " between strips %" PRIu32
-                   " and %" PRIu32,
-                   index, call->operator_name, call->strip, before, after);
+                   "call %" PRIu32 " (%s) is in strip %" PRIu32 " with flags %" PRIu32
+                   ", which does not fit the calls beside it",
+                   index, call->operator_name, call->strip, flags);
   }
   return EC_OK;
 }

@@ -9,11 +9,8 @@
 
 /* Whether a call, which may be the one behind the last, is in the group of the one before. */
 static inline bool ec_strips_go_on(const ec_model *model, uint32_t call) {
-  if (call == 0 || call >= model->call_count) {
-    return false;
-  }
-  uint32_t before = model->calls[call - 1].strip;
-  return before != 0 && model->calls[call].strip >= before;
+  return call != 0 && call < model->call_count && model->calls[call].strip != 0 &&
+         (model->calls[call].strip_flags & EC_STRIP_BEGINS) == 0;
 }
 
 #endif /* EDGECOMP_SRC_CORE_STRIPS_H */

@@ -2,6 +2,7 @@
 #include "platform/thread.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +30,8 @@ bool ec_thread_start(void *(*function)(void *), void *argument, ec_thread *out_t
 }
 
 void ec_thread_join(ec_thread thread) { (void)pthread_join(thread.handle, NULL); }
+
+void ec_thread_yield(void) { (void)sched_yield(); }
 
 uint32_t ec_processor_count(void) {
   long count = sysconf(_SC_NPROCESSORS_ONLN);

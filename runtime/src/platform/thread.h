@@ -16,6 +16,9 @@ bool ec_thread_start(void *(*function)(void *), void *argument, ec_thread *out_t
 /* Wait for its end. */
 void ec_thread_join(ec_thread thread);
 
+/* Let another thread have the processor, where one waits for it. */
+void ec_thread_yield(void);
+
 /* Processors that are switched on, at least 1. */
 uint32_t ec_processor_count(void);
 

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from helpers.dense import RELU, Conv, halo_untouched, make_float, make_integer, requantize, run
 from helpers.dense_cases import ACTIVATIONS, SHAPES
-from helpers.targets import A53, ALL, ARMV7, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
+from helpers.targets import (
+    A53,
+    ALL,
+    ARMV7,
+    AVX2,
+    AVX512,
+    EMULATED,
+    HALVES,
+    HOSTS,
+    reason_not_runnable,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -172,9 +182,15 @@ def cases(draw):
 
 
 @pytest.mark.skipif(bool(reason_not_runnable(AVX512)), reason=reason_not_runnable(AVX512))
-@given(case=cases(), slices=st.integers(1, 4))
-def test_any_shape_float(case, slices):
-    check_float(case, AVX512, slices)
+@given(case=cases(), slices=st.integers(1, 4), target=st.sampled_from([AVX512, HALVES]))
+def test_any_shape_float(case, slices, target):
+    check_float(case, target, slices)
+
+
+@pytest.mark.skipif(bool(reason_not_runnable(HALVES)), reason=reason_not_runnable(HALVES))
+@pytest.mark.parametrize("columns", [5, 8, 24, 40, 100])
+def test_half_vectors(columns):
+    check_float(Conv(n=1, c=19, m=columns, h=9, w=11, k=(3, 3), p=(1, 1, 1, 1)), HALVES, 3)
 
 
 @pytest.mark.skipif(bool(reason_not_runnable(AVX512)), reason=reason_not_runnable(AVX512))

@@ -1,11 +1,12 @@
+import dataclasses
 import math
 
 import pytest
-from helpers.targets import A53, A76, ALL, AVX512
+from helpers.targets import A53, A76, ALL, AVX512, HALVES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32, dense_f32
 from edgecomp.schedules.cpu.bands import BANDS
 from edgecomp.schedules.cpu.product import (
     RowDimension,
@@ -55,6 +56,35 @@ def test_tile_fits_registers(rows, vectors, depth, target):
 def test_small_lines_are_joined():
     shape = ProductShape(rows=(7, 7), vectors=32, groups=1, depth=4608, row_bytes=2048)
     assert params_for(shape, arithmetic_f32(AVX512), AVX512).axis == 0
+
+
+@pytest.mark.parametrize(("step", "most"), [(8192, 10), (4096, 10), (8192 + 64, 16)])
+def test_rows_that_share_a_set_of_the_cache_are_few(step, most):
+    shape = ProductShape(
+        rows=(49,), vectors=32, groups=1, depth=2048, row_bytes=8192, row_steps=(step,)
+    )
+    assert params_for(shape, arithmetic_f32(AVX512), AVX512).rows.large <= most
+
+
+def test_rows_in_different_sets_are_as_if_nothing_was_known():
+    shape = ProductShape(rows=(49,), vectors=32, groups=1, depth=2048, row_bytes=8192)
+    known = dataclasses.replace(shape, row_steps=(8192 + 64,))
+    costs = [least_cycles(each, arithmetic_f32(AVX512), AVX512) for each in (shape, known)]
+    assert costs[0] == costs[1]
+
+
+def test_vectors_in_halves_cost_twice():
+    shape = ProductShape(rows=(128,), vectors=24, groups=1, depth=384, row_bytes=1536)
+    whole, half = (least_cycles(shape, arithmetic_f32(t), t) for t in (AVX512, HALVES))
+    assert 1.7 * whole < half < 2.1 * whole
+
+
+@pytest.mark.parametrize(
+    ("columns", "lanes"), [(24, 8), (8, 8), (17, 8), (16, 16), (32, 16), (25, 16), (1, 8)]
+)
+def test_half_vectors_where_they_pad_less(columns, lanes):
+    assert dense_f32(HALVES, columns).lanes == lanes
+    assert dense_f32(AVX512, columns).lanes == 16
 
 
 def test_slower_core_costs_more():

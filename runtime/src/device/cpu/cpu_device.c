@@ -1,5 +1,7 @@
 /* The CPU back end: kernels are functions of the program, sliced over the session's pool. */
 #include <inttypes.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #include "exec/sizes.h"
 #include "platform/clock.h"
 #include "platform/cpu_features.h"
+#include "platform/thread.h"
 
 /* Followed in memory by the calls' pointers: EC_MAX_KERNEL_POINTERS for each call. */
 typedef struct cpu_state {
@@ -150,33 +153,118 @@ static ec_status cpu_launch_call(void *opaque, uint32_t index) {
   return EC_OK;
 }
 
+/* Looks at a seam that another thread computes between two at which others may run. */
+#define LOOKS_PER_YIELD 256u
+
+/* What has become of a strip's seam. */
+enum { SEAM_OPEN, SEAM_TAKEN, SEAM_DONE };
+
 /* A group of strips while the pool shares them. */
 typedef struct cpu_strips {
   cpu_state *state;
   uint32_t first;
   uint32_t end;
+  bool is_short;
+  uint32_t count;                            /* of strips */
+  _Atomic uint32_t seams[EC_MAX_STRIPS + 1]; /* [strip] */
 } cpu_strips;
 
-/* The calls of strips [lo + 1, hi + 1). */
-static void run_strips(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
-  const cpu_strips *group = opaque;
+static void run_whole(const cpu_strips *group, uint32_t call, uint32_t thread) {
+  cpu_launch launch = launch_of(group->state, call);
+  if (launch.items > 0) {
+    run_slice(&launch, thread, 0, launch.items);
+  }
+}
+
+/* Compute a strip's seam, or wait for the thread that does.
+ *
+ * The strip may be one that no thread has begun: then it is computed here, so that nobody
+ * waits for a thread that does not come. */
+static void need_seam(cpu_strips *group, uint32_t strip, uint32_t thread) {
   const ec_call *calls = group->state->context.model->calls;
-  for (uint32_t i = group->first; i < group->end; ++i) {
-    int32_t strip = (int32_t)calls[i].strip - 1;
-    if (strip >= lo && strip < hi) {
-      cpu_launch launch = launch_of(group->state, i);
-      if (launch.items > 0) {
-        run_slice(&launch, thread, 0, launch.items);
+  uint32_t state = SEAM_OPEN;
+  if (!atomic_compare_exchange_strong(&group->seams[strip], &state, SEAM_TAKEN)) {
+    for (uint32_t looks = 1; atomic_load(&group->seams[strip]) != SEAM_DONE; ++looks) {
+      if (looks % LOOKS_PER_YIELD == 0) {
+        ec_thread_yield();
+      } else {
+        ec_processor_relax();
       }
     }
+    return;
+  }
+  for (uint32_t i = group->first; i < group->end; ++i) {
+    if (calls[i].strip == strip && (calls[i].strip_flags & EC_STRIP_SEAM) != 0) {
+      run_whole(group, i, thread);
+    }
+  }
+  atomic_store(&group->seams[strip], SEAM_DONE);
+}
+
+static bool are_parts_of_one(const ec_call *one, const ec_call *other) {
+  return one->kernel == other->kernel && one->pointer_count == other->pointer_count &&
+         memcmp(one->tensors, other->tensors, one->pointer_count * sizeof one->tensors[0]) ==
+             0;
+}
+
+/* Each call of the group once, with the items of all its parts; one of them has the first. */
+static void run_unparted(const cpu_strips *group, uint32_t thread) {
+  const ec_call *calls = group->state->context.model->calls;
+  for (uint32_t i = group->first; i < group->end; ++i) {
+    if (calls[i].first_item != 0) {
+      continue;
+    }
+    cpu_launch launch = launch_of(group->state, i);
+    for (uint32_t j = i + 1; j < group->end; ++j) {
+      int32_t end = (int32_t)(calls[j].first_item + calls[j].work_items);
+      if (end > launch.items && are_parts_of_one(&calls[i], &calls[j])) {
+        launch.items = end;
+      }
+    }
+    run_slice(&launch, thread, 0, launch.items);
+  }
+}
+
+/* Strips [lo + 1, hi + 1). Only the first one's seam is another thread's concern. */
+static void run_strips(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
+  cpu_strips *group = opaque;
+  const ec_call *calls = group->state->context.model->calls;
+  uint32_t top = (uint32_t)lo + 1;
+  uint32_t bottom = (uint32_t)hi;
+  if (top == 1 && bottom == group->count && group->is_short) {
+    run_unparted(group, thread);
+    return;
+  }
+  if (top > 1) {
+    need_seam(group, top, thread);
+  }
+  for (uint32_t i = group->first; i < group->end; ++i) {
+    uint32_t strip = calls[i].strip;
+    uint32_t flags = calls[i].strip_flags;
+    if (strip < top || strip > bottom || (strip == top && (flags & EC_STRIP_SEAM) != 0)) {
+      continue;
+    }
+    if ((flags & EC_STRIP_MEETS) != 0 && strip == bottom && strip < group->count) {
+      need_seam(group, strip + 1, thread);
+    }
+    run_whole(group, i, thread);
   }
 }
 
 static ec_status cpu_launch_strips(void *opaque, uint32_t first, uint32_t end) {
   cpu_state *state = opaque;
-  cpu_strips group = {state, first, end};
-  uint32_t strips = state->context.model->calls[end - 1].strip;
-  ec_pool_run(state->context.pool, (int32_t)strips, 1, run_strips, &group);
+  cpu_strips group = {
+      .state = state,
+      .first = first,
+      .end = end,
+      .count = state->context.model->calls[end - 1].strip,
+      .is_short = (state->context.model->calls[first].strip_flags & EC_STRIP_SHORT) != 0 &&
+                  state->context.model->dynamic == NULL,
+  };
+  for (uint32_t strip = 0; strip <= EC_MAX_STRIPS; ++strip) {
+    atomic_init(&group.seams[strip], SEAM_OPEN);
+  }
+  ec_pool_run(state->context.pool, (int32_t)group.count, 1, run_strips, &group);
   return EC_OK;
 }
 
