@@ -37,7 +37,9 @@ from edgecomp.steps.sample_noise import Noise, is_less, is_surely_less, sample_n
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 #: Corrections have to take this part of the noise away: chance corrects nothing.
 _LEAST_GAIN = 0.2
-#: The same for those of what rounded weights cause, which have nothing to be led astray by.
+#: And this part of what corrections of what rounded weights cause leave. Those have nothing to be
+#: led astray by: they are known without samples but for the means of what products read, and are
+#: kept unless samples surely speak against them.
 _LEAST_GAIN_BY_WEIGHTS = 0.05
 
 
@@ -154,7 +156,7 @@ def try_bias(
     )
     of_weights = noise(weights)
     by_weights = float(of_weights.mean())
-    use_weights = is_less(of_weights, found[0], _LEAST_GAIN_BY_WEIGHTS)
+    use_weights = not is_surely_less(found[0], of_weights, 0.0)
     control = of_weights if use_weights else found[0]
     best = min(found, key=lambda corrected: means[corrected])
     kept = frozenset(names[:best])
