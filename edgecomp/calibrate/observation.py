@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from edgecomp.calibrate.histogram import Histogram, limits_of
-from edgecomp.calibrate.ranges import Range, minmax_range, range_of
+from edgecomp.calibrate.ranges import Range, minmax_range, range_of, within_changes
 from edgecomp.calibrate.statistics import InputStatistics, Repeats
 from edgecomp.graph.constants import AnyArray
+from edgecomp.graph.unary import Unary
 
 #: What is kept of a value: a histogram, the ends alone, or moving averages of each sample's ends.
 Kind = Literal["histogram", "limits", "average"]
@@ -65,11 +66,13 @@ class Values:
             low, high = np.minimum(before[0], low), np.maximum(before[1], high)
             self.ends[name] = (float(low), float(high))
 
-    def range_of(self, name: str, method: str, percentile: float) -> Range:
-        """The range of a value by a method's name."""
+    def range_of(
+        self, name: str, method: str, percentile: float, function: Unary | None = None
+    ) -> Range:
+        """The range of a value by a method's name, and by the function that alone reads it."""
         if self.kinds[name] == "histogram":
-            return range_of(self.histograms[name], method, percentile)
-        return minmax_range(*self.ends[name])
+            return range_of(self.histograms[name], method, percentile, function)
+        return within_changes(minmax_range(*self.ends[name]), function)
 
     def copy(self) -> "Values":
         """As it is now."""

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.calibrate.histogram import Histogram
 from edgecomp.calibrate.identity import Sample, can_be_read_again, chained, with_digests
-from edgecomp.calibrate.observation import Kind, Observation, kind_of
+from edgecomp.calibrate.observation import Kind, Observation, Values, kind_of
 from edgecomp.calibrate.parts import in_parts
 from edgecomp.calibrate.ranges import (
     ALIASES,
@@ -20,8 +20,10 @@ from edgecomp.calibrate.settle import Choice, Drift, drifts_of, has_settled
 from edgecomp.calibrate.statistics import InputStatistics
 from edgecomp.calibrate.store import ModelStore, Store
 from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.graph.arguments import function_of
 from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape
+from edgecomp.graph.unary import Unary
 
 #: Called with (samples done, samples in all, which is None where it is not known).
 Progress = Callable[[int, int | None], None]
@@ -102,25 +104,41 @@ def collect_ranges(
     wanted = _float_values(model) if values is None else list(dict.fromkeys(values))
     by_value = {name: (choices or {}).get(name, (chosen, percentile)) for name in wanted}
     kinds = {name: kind_of(each) for name, (each, _) in by_value.items()}
+    functions = functions_of(model, wanted)
     ranges: dict[str, Range] = {}
+
+    def range_of(values: Values, name: str, choice: Choice) -> Range:
+        return values.range_of(name, *choice, functions.get(name))
 
     def keep(part: Sequence[str], observation: Observation) -> None:
         values = observation.values
-        ranges.update({name: values.range_of(name, *by_value[name]) for name in part})
+        ranges.update({name: range_of(values, name, by_value[name]) for name in part})
         if seen is None:
             return
         for choice, found in seen.others.items():
-            found.update({n: values.range_of(n, *choice) for n in values.histograms})
-        seen.drifts += drifts_of(observation, {n: by_value[n] for n in part}, ranges)
+            found.update({n: range_of(values, n, choice) for n in values.histograms})
+        seen.drifts += drifts_of(
+            observation, {n: by_value[n] for n in part}, ranges, functions
+        )
         seen.drifts.sort(key=lambda drift: -drift.share)
         if not seen.inputs:
             seen.samples, seen.inputs = observation.samples, observation.inputs
             seen.repeated = observation.repeats.repeated
             seen.settled = observation.settled
 
-    stop = _stop_rule(by_value, tolerance)
+    stop = _stop_rule(by_value, tolerance, functions)
     _observe_parts(model, samples, kinds, keep, memory_bytes, progress, stop, store)
     return ranges
+
+
+def functions_of(model: ir.Model, names: Iterable[str]) -> dict[str, Unary]:
+    """Of the values that one function alone reads, by their names, the function."""
+    values = itertools.chain(
+        model.graph.inputs, (value for node in model.graph for value in node.outputs)
+    )
+    known = {value.name: value for value in values}
+    found = {name: function_of(known[name]) for name in names if name in known}
+    return {name: function for name, function in found.items() if function is not None}
 
 
 def collect_histograms(
@@ -153,11 +171,13 @@ def _never(_observation: Observation) -> bool:
     return False
 
 
-def _stop_rule(choices: Mapping[str, Choice], tolerance: float) -> Stop:
+def _stop_rule(
+    choices: Mapping[str, Choice], tolerance: float, functions: Mapping[str, Unary]
+) -> Stop:
     if tolerance <= 0:
         return _never
     return lambda observation: has_settled(
-        observation, {n: choices[n] for n in observation.values.kinds}, tolerance
+        observation, {n: choices[n] for n in observation.values.kinds}, tolerance, functions
     )
 
 

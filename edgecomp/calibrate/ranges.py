@@ -13,17 +13,20 @@ differ in what they weigh:
 * mse: the squared error is least.
 * ema: the moving average of every sample's ends (``observation.py``), so that one sample far off
   counts little; for data in a meaningful order the latest count most.
+
+What a value is read for counts where that is known. Gelu makes nearly 0 of all that lies below -3:
+numbers there need no place of their own, and half of the 256 is given to them if they are as large as
+the others. So of a value that only a function reads ``mse`` takes the squared error of the function's
+results, and every other method leaves out the ends from which on they no longer change.
 """
 
 import dataclasses
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from edgecomp.calibrate.histogram import Histogram
-
-Real = npt.NDArray[np.float64]
+from edgecomp.graph.unary import Real, Unary
 
 #: Those that choose from a histogram.
 METHODS = ("minmax", "percentile", "entropy", "mse")
@@ -35,6 +38,8 @@ DEFAULT_PERCENTILE = 99.99
 _LEVELS = 256
 # Thresholds that entropy and mse try, as shares of the full range.
 _SHARES = np.linspace(0.02, 1.0, 99)
+#: Numbers on each side of zero at which it is looked whether a function still changes.
+_PLACES = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,46 +104,110 @@ def entropy_range(histogram: Histogram) -> Range:
     return candidates[len(costs) - 1 - int(np.argmin(costs[::-1]))]
 
 
-def mse_range(histogram: Histogram) -> Range:
-    """The ends of least squared error, found one after the other, twice."""
+def mse_range(histogram: Histogram, function: Unary | None = None) -> Range:
+    """The ends of least squared error, found one after the other, twice.
+
+    Args:
+        histogram: of the values.
+        function: what alone reads them: then the error is that of its results.
+    """
     full = minmax_range(histogram.low, histogram.high)
     if histogram.reach == 0.0 or not histogram.finite:
         return full if histogram.finite else NOT_FINITE
     centres, counts = histogram.dense()
+    error = _ErrorOf(centres, counts, function)
     low, high = full.low, full.high
     for _ in range(2):
         if full.high > 0.0:
-            errors = [_squared_error(centres, counts, low, s * full.high) for s in _SHARES]
+            errors = [error(low, s * full.high) for s in _SHARES]
             high = float(_SHARES[int(np.argmin(errors))] * full.high)
         if full.low < 0.0:
-            errors = [_squared_error(centres, counts, s * full.low, high) for s in _SHARES]
+            errors = [error(s * full.low, high) for s in _SHARES]
             low = float(_SHARES[int(np.argmin(errors))] * full.low)
     return Range(low, high)
 
 
 def range_of(
-    histogram: Histogram, method: str, percentile: float = DEFAULT_PERCENTILE
+    histogram: Histogram,
+    method: str,
+    percentile: float = DEFAULT_PERCENTILE,
+    function: Unary | None = None,
 ) -> Range:
-    """The range of a histogram by a method's name."""
+    """The range of a histogram by a method's name.
+
+    Args:
+        histogram: of the values.
+        method: its name.
+        percentile: for the method of that name.
+        function: what alone reads the values, None for anything else.
+    """
     if not histogram.finite:
         return NOT_FINITE
-    if method == "percentile":
-        return percentile_range(histogram, percentile)
-    if method == "entropy":
-        return entropy_range(histogram)
     if method == "mse":
-        return mse_range(histogram)
-    return minmax_range(histogram.low, histogram.high)
+        return mse_range(histogram, function)
+    if method == "percentile":
+        found = percentile_range(histogram, percentile)
+    elif method == "entropy":
+        found = entropy_range(histogram)
+    else:
+        found = minmax_range(histogram.low, histogram.high)
+    return within_changes(found, function)
 
 
-def _squared_error(centres: Real, counts: Real, low: float, high: float) -> float:
-    """Sum of squared differences between values and what is stored of them."""
-    scale = (high - low) / (_LEVELS - 1)
-    if scale <= 0.0:
-        return math.inf
-    zero = np.rint(-low / scale)
-    level = np.clip(np.rint(centres / scale) + zero, 0, _LEVELS - 1)
-    return float((counts * (centres - (level - zero) * scale) ** 2).sum())
+def within_changes(limits: Range, function: Unary | None) -> Range:
+    """The part of a range outside of which a function gives what it gives at the part's ends.
+
+    Results that differ by no more than half of one of their 256 steps count as the same, so that
+    ends where they still grow move by as little.
+    """
+    if function is None or not limits.finite:
+        return limits
+    places = np.linspace(0.0, 1.0, _PLACES)
+    with np.errstate(all="ignore"):
+        below, above = function(places * limits.low), function(places * limits.high)
+    results = np.concatenate([below, above])
+    if not np.isfinite(results).all():
+        return limits
+    alike = (results.max() - results.min()) / (_LEVELS - 1) / 2
+    if alike == 0.0:
+        return limits
+    return Range(
+        min(0.0, limits.low * float(places[_last_change(below, alike)])),
+        max(0.0, limits.high * float(places[_last_change(above, alike)])),
+    )
+
+
+def _last_change(results: Real, alike: float) -> int:
+    """The first index from which on all results are like the last one."""
+    differs = np.flatnonzero(np.abs(results - results[-1]) > alike)
+    return min(int(differs[-1]) + 1, len(results) - 1) if differs.size else 0
+
+
+class _ErrorOf:
+    """Sum of squared differences between values, or a function's results, and what is stored."""
+
+    def __init__(self, centres: Real, counts: Real, function: Unary | None) -> None:
+        self._centres, self._counts = centres, counts
+        self._function = function
+        if function is not None:
+            with np.errstate(all="ignore"):
+                self._wanted = function(centres)
+            if not np.isfinite(self._wanted).all():
+                self._function = None
+
+    def __call__(self, low: float, high: float) -> float:
+        """With a range."""
+        scale = (high - low) / (_LEVELS - 1)
+        if scale <= 0.0:
+            return math.inf
+        zero = np.rint(-low / scale)
+        level = np.clip(np.rint(self._centres / scale) + zero, 0, _LEVELS - 1)
+        if self._function is None:
+            return float((self._counts * (self._centres - (level - zero) * scale) ** 2).sum())
+        with np.errstate(all="ignore"):
+            table = self._function((np.arange(_LEVELS) - zero) * scale)
+            error = (self._counts * (self._wanted - table[level.astype(np.int64)]) ** 2).sum()
+        return float(error) if np.isfinite(error) else math.inf
 
 
 def _divergence(centres: Real, counts: Real, width: float, limits: Range) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from edgecomp.calibrate.observation import Observation, Values
 from edgecomp.calibrate.ranges import Range, percentile_range
+from edgecomp.graph.unary import Unary
 
 #: How the range of one value is chosen: method and percentile.
 Choice = tuple[str, float]
@@ -43,7 +44,10 @@ def change(before: Range, after: Range) -> float:
 
 
 def drifts_of(
-    observation: Observation, choices: Mapping[str, Choice], ranges: Mapping[str, Range]
+    observation: Observation,
+    choices: Mapping[str, Choice],
+    ranges: Mapping[str, Range],
+    functions: Mapping[str, Unary],
 ) -> list[Drift]:
     """The values that changed most from half of the samples to all of them.
 
@@ -56,14 +60,17 @@ def drifts_of(
     worst = sorted(suspects, key=lambda name: -suspects[name])[:MOST_COMPARED]
     found = []
     for name in worst:
-        before = half.range_of(name, *choices[name])
+        before = half.range_of(name, *choices[name], functions.get(name))
         share = change(before, ranges[name])
         found.append(Drift(name, before, ranges[name], share))
     return found
 
 
 def has_settled(
-    observation: Observation, choices: Mapping[str, Choice], tolerance: float
+    observation: Observation,
+    choices: Mapping[str, Choice],
+    tolerance: float,
+    functions: Mapping[str, Unary],
 ) -> bool:
     """Whether the last doubling of the samples changed no range by more than a share of it."""
     before = observation.copies.get(observation.samples // 2)
@@ -75,7 +82,8 @@ def has_settled(
     for name in sorted(proxies, key=lambda name: -proxies[name]):
         if proxies[name] <= min(_ALIKE, tolerance):
             break
-        ranges = (values.range_of(name, *choices[name]) for values in (before, now))
+        function = functions.get(name)
+        ranges = (v.range_of(name, *choices[name], function) for v in (before, now))
         if change(*ranges) > tolerance:
             return False
     return True

@@ -68,7 +68,7 @@ def correct_bias(
     Args:
         model: float, not quantized yet; changed in place. Its own results change by what is
             corrected: it is for ``InsertQdqPass`` with the same ranges and options.
-        samples: feeds; the first ``MOST_SAMPLES``, or as many as fit into ``MOST_BYTES``, are used.
+        samples: feeds; of the first ``MOST_SAMPLES`` as many as fit into ``MOST_BYTES`` are used.
         ranges: as for ``InsertQdqPass``.
         options: as for ``InsertQdqPass``.
         progress: told (products done, products in all).
@@ -132,17 +132,23 @@ def _axis(node: ir.Node) -> int:
 
 
 def _some(samples: Iterable[Feed], model: ir.Model) -> list[Feed]:
+    """Evenly from the first samples: neighbours in a set are often alike."""
     largest = max(
         int(np.prod(static_shape(value) or (0,))) for n in model.graph for value in n.outputs
     )
     # A piece reads and writes a few values of up to the largest size.
     most = max(1, min(MOST_SAMPLES, MOST_BYTES // max(1, 4 * 4 * largest)))
-    used: list[Feed] = []
+    read: list[Feed] = []
+    size = 0
     for sample in samples:
-        used.append(sample)
-        if len(used) == most:
+        size += sum(array.nbytes for array in sample.values())
+        if read and size > MOST_BYTES:
             break
-    return used
+        read.append(sample)
+        if len(read) == MOST_SAMPLES:
+            break
+    count = min(most, len(read))
+    return [read[index * len(read) // count] for index in range(count)]
 
 
 def _float_means(

@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecomp.calibrate.histogram import Histogram
+from edgecomp.calibrate.observe import functions_of
 from edgecomp.calibrate.ranges import Range, range_of
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
@@ -74,6 +75,7 @@ class Trials:
         self._options = options
         self._recipe = recipe
         self._histograms = histograms
+        self._functions = functions_of(model, histograms)
         self._calibration = calibration
         self._reference = reference
         self._floats = floats
@@ -222,5 +224,7 @@ class Trials:
 
     def _range(self, name: str, choice: Choice) -> Range:
         if (name, choice) not in self._ranges:
-            self._ranges[name, choice] = range_of(self._histograms[name], *choice)
+            self._ranges[name, choice] = range_of(
+                self._histograms[name], *choice, self._functions.get(name)
+            )
         return self._ranges[name, choice]

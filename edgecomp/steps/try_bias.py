@@ -6,18 +6,23 @@ by few positions, or by some that the outputs do not depend on, and then shifts 
 can get worse by 10 dB though every mean is right. No product knows which of its positions matter, so
 that the outputs decide: of the corrections of the first products, as many are kept as bring them
 nearest to float on samples that the corrections were not made from.
+
+Means hang on the samples, of which only so many are in memory at a time: those that a build makes of
+all of them can be worse than those that were tried. So these are judged as well before they are kept,
+and have to be better than those of rounded weights alone.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
 from edgecomp.debugging.metrics import finite
-from edgecomp.debugging.outputs import FloatOutputs, output_error
+from edgecomp.debugging.outputs import FloatOutputs
+from edgecomp.graph.run import Runner
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.correct_weight_errors import correct_weight_errors
@@ -26,12 +31,15 @@ from edgecomp.passes.quantization_scope import InsertQdqOptions
 from edgecomp.progress import Progress
 from edgecomp.steps.held_back import Feed, hold_back
 from edgecomp.steps.recipe import bias_step
+from edgecomp.steps.sample_noise import Noise, is_less, is_surely_less, sample_noise
 
 #: Shares of the products that are tried.
 _SHARES = (0.25, 0.5, 0.75, 1.0)
 #: Corrections have to take this part of the noise away: chance corrects nothing.
 _LEAST_GAIN = 0.2
-#: The same for those of what rounded weights cause, which have nothing to be led astray by.
+#: And this part of what corrections of what rounded weights cause leave. Those have nothing to be
+#: led astray by: they are known without samples but for the means of what products read, and are
+#: kept unless samples surely speak against them.
 _LEAST_GAIN_BY_WEIGHTS = 0.05
 
 
@@ -114,26 +122,49 @@ def try_bias(
     expected = FloatOutputs(reference, split.held)
     names = list(shifts)
 
-    def noise(added: Mapping[str, Means]) -> float:
+    def noise(added: Mapping[str, Means]) -> Noise:
         made = model.clone()
         nodes = {node.name: node for node in made.graph}
         for name, shift in added.items():
             add_bias(nodes[name], shift)
         InsertQdqPass(ranges, options)(made)
-        return output_error(made, expected).noise_to_signal
+        runner = Runner(made)
+        return sample_noise(runner, runner.names, expected)
+
+    def as_built(products: Collection[str]) -> dict[str, Means]:
+        """What a build corrects, from all samples."""
+        made: dict[str, Means] = {}
+        correct_bias(
+            model.clone(),
+            samples,
+            ranges,
+            options,
+            shifts=made,
+            only=products,
+            reference=reference,
+        )
+        return made
 
     counts = dict.fromkeys([0, *(max(1, round(share * count)) for share in _SHARES)])
     found = {
         corrected: noise({n: shifts[n] for n in names[:corrected]}) for corrected in counts
     }
-    best = min(found, key=lambda corrected: found[corrected])
-    if not found[best] <= (1.0 - _LEAST_GAIN) * found[0]:
-        best = 0
+    means = {corrected: float(each.mean()) for corrected, each in found.items()}
     weights: dict[str, Means] = {}
     correct_weight_errors(
         model.clone(), split.others, ranges, options, shifts=weights, reference=reference
     )
-    by_weights = noise(weights)
-    if by_weights < found[best] and by_weights <= (1.0 - _LEAST_GAIN_BY_WEIGHTS) * found[0]:
-        return Trial(frozenset(weights), found, len(split.held), True, by_weights)
-    return Trial(frozenset(names[:best]), found, len(split.held), False, by_weights)
+    of_weights = noise(weights)
+    by_weights = float(of_weights.mean())
+    use_weights = not is_surely_less(found[0], of_weights, 0.0)
+    control = of_weights if use_weights else found[0]
+    best = min(found, key=lambda corrected: means[corrected])
+    kept = frozenset(names[:best])
+    if (
+        is_surely_less(found[best], found[0], _LEAST_GAIN)
+        and is_surely_less(found[best], control, _LEAST_GAIN_BY_WEIGHTS)
+        and is_less(noise(as_built(kept)), control, _LEAST_GAIN_BY_WEIGHTS)
+    ):
+        return Trial(kept, means, len(split.held), False, by_weights)
+    kept = frozenset(weights) if use_weights else frozenset()
+    return Trial(kept, means, len(split.held), use_weights, by_weights)

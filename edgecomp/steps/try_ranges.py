@@ -18,18 +18,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.settle import Choice
-from edgecomp.debugging.outputs import FloatOutputs, OutputError
-from edgecomp.graph.constants import AnyArray
+from edgecomp.debugging.outputs import FloatOutputs
 from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
 from edgecomp.progress import Progress
 from edgecomp.recipe.settings import LayerSettings
 from edgecomp.steps.held_back import Feed, hold_back
 from edgecomp.steps.recipe import range_choices, ranges_step
+from edgecomp.steps.sample_noise import Noise, is_less, sample_noise
 from edgecomp.steps.simulate import Simulation
 
 #: What is tried in place of mse.
@@ -44,7 +43,6 @@ _PARTS = 4
 _LEAST_GAIN = 0.1
 _LEAST_GAIN_OF_PART = 0.03
 
-Noise = npt.NDArray[np.float64]
 #: Method and percentile, and the names of the nodes whose inputs have their range by it; of two
 #: steps that name a reader of one value the later one decides.
 RangeStep = tuple[Choice, tuple[str, ...]]
@@ -107,11 +105,17 @@ def try_ranges(
     )
     known: dict[tuple[tuple[str, Range], ...], Noise] = {}
 
+    def noise_with(each: Mapping[str, Range]) -> Noise:
+        affines = simulation.affines(each)
+        return sample_noise(
+            lambda feed: simulation.run(feed, affines), simulation.names, expected
+        )
+
     def noise(plan: _Plan) -> Noise:
         changed = _ranges_of(scope, _steps(plan, parts), ranges, others)
         key = tuple(sorted(changed.items(), key=lambda item: item[0]))
         if key not in known:
-            known[key] = _noise(simulation, {**ranges, **changed}, expected)
+            known[key] = noise_with({**ranges, **changed})
         progress("try ranges", len(known), 1 + len(others) * (1 + len(parts)))
         return known[key]
 
@@ -121,7 +125,7 @@ def try_ranges(
         plans = [(*best[:index], choice, *best[index + 1 :]) for choice in (None, *others)]
         best = _best(best, plans, noise)
     before, after = noise(plain), noise(best)
-    if not _is_less(after, before, _LEAST_GAIN):
+    if not is_less(after, before, _LEAST_GAIN):
         best, after = plain, before
     steps = _steps(best, parts)
     return RangeTrial(
@@ -136,20 +140,8 @@ def try_ranges(
 def _best(start: _Plan, plans: Sequence[_Plan], noise: Callable[[_Plan], Noise]) -> _Plan:
     """The plan of least noise among those that are better than where it starts, or the start."""
     before = noise(start)
-    better = [plan for plan in plans if _is_less(noise(plan), before, _LEAST_GAIN_OF_PART)]
+    better = [plan for plan in plans if is_less(noise(plan), before, _LEAST_GAIN_OF_PART)]
     return min(better, key=lambda plan: float(noise(plan).mean()), default=start)
-
-
-def _is_less(found: Noise, before: Noise, gain: float) -> bool:
-    """Whether noise is less by a part of it, and less without the sample that says so most.
-
-    More samples for it than against would not do: where a softmax is sure of its answer both noises
-    are nothing, and which of them is the smaller one is chance.
-    """
-    mean = found.mean()
-    enough = bool(np.isfinite(mean) and mean <= (1.0 - gain) * before.mean())
-    gains = before - found
-    return enough and bool(gains.sum() > gains.max())
 
 
 def _parts(nodes: Sequence[str]) -> list[tuple[str, ...]]:
@@ -193,23 +185,3 @@ def _ranges_of(
         if choice in chosen and name in others[choice]
     }
     return {name: each for name, each in found.items() if each != ranges.get(name)}
-
-
-def _noise(
-    simulation: Simulation, ranges: Mapping[str, Range], expected: FloatOutputs
-) -> Noise:
-    """Noise over signal of each sample; those without a signal say nothing."""
-    affines = simulation.affines(ranges)
-    found = []
-    for feed, outputs in expected.pairs():
-        if not _has_signal(outputs):
-            continue
-        error = OutputError(expected.names)
-        results = simulation.run(feed, affines)
-        error.add(outputs, [results[name] for name in simulation.names])
-        found.append(error.noise_to_signal)
-    return np.array(found or [0.0])
-
-
-def _has_signal(outputs: Mapping[str, AnyArray]) -> bool:
-    return any(each.dtype.kind != "f" or np.any(each) for each in outputs.values())

@@ -4,11 +4,20 @@ import collections
 import math
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import scipy.stats
 
 from edgecomp.calibrate.histogram import Histogram
-from edgecomp.calibrate.ranges import METHODS, Range, minmax_range, range_of
+from edgecomp.calibrate.ranges import (
+    METHODS,
+    NOT_FINITE,
+    Range,
+    minmax_range,
+    range_of,
+    within_changes,
+)
+from edgecomp.graph.unary import unary_function
 
 #: Thresholds whose divergence is computed literally, as shares of the largest magnitude.
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
@@ -26,6 +35,18 @@ def squared_error(x, limits):
     zero = np.rint(-limits.low / scale)
     stored = np.clip(np.rint(x / scale) + zero, 0, 255)
     return float((((stored - zero) * scale - x) ** 2).mean())
+
+
+def result_error(x, limits, function):
+    """Of what a function makes of stored numbers, against what it makes of the numbers."""
+    scale = (limits.high - limits.low) / 255
+    zero = np.rint(-limits.low / scale)
+    stored = np.clip(np.rint(x / scale) + zero, 0, 255)
+    return float(((function((stored - zero) * scale) - function(x)) ** 2).mean())
+
+
+def function_named(operator):
+    return unary_function(ir.node(operator, [ir.Value(name="x")]))
 
 
 @pytest.fixture
@@ -87,6 +108,39 @@ def test_mse_is_no_worse_than_any_of_the_others(kind, rng):
     errors = {method: squared_error(x, range_of(histogram, method)) for method in METHODS}
     # The search is a grid over a histogram.
     assert errors["mse"] <= 1.02 * min(errors.values())
+
+
+@pytest.mark.parametrize(
+    ("operator", "gain"),
+    [("Gelu", 0.6), ("Sigmoid", 0.7), ("HardSigmoid", 0.6), ("Tanh", 0.7)],
+)
+def test_mse_of_an_argument_is_that_of_the_results(operator, gain, rng):
+    x = (3 * rng.standard_normal(50_000)).astype(np.float32).astype(np.float64)
+    function = function_named(operator)
+    histogram = histogram_of(x)
+    plain, found = range_of(histogram, "mse"), range_of(histogram, "mse", function=function)
+    assert result_error(x, found, function) < gain * result_error(x, plain, function)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_argument_without_finite_results_has_the_range_of_its_numbers(method, rng):
+    histogram = histogram_of(rng.standard_normal(5000))
+    plain = range_of(histogram, method)
+    assert range_of(histogram, method, function=function_named("Log")) == plain
+
+
+def test_a_range_ends_where_results_no_longer_change():
+    wide = Range(-20.0, 10.0)
+    gelu = within_changes(wide, function_named("Gelu"))
+    assert -3.0 < gelu.low < -2.0
+    assert gelu.high == pytest.approx(10.0, rel=1 / 256)
+    sigmoid = within_changes(wide, function_named("Sigmoid"))
+    assert -7.0 < sigmoid.low < -5.0 < 5.0 < sigmoid.high < 7.0
+    relu = within_changes(wide, function_named("Relu"))
+    assert relu.low == 0.0
+    assert relu.high == pytest.approx(10.0, rel=1 / 256)
+    assert within_changes(wide, None) == wide
+    assert within_changes(NOT_FINITE, function_named("Gelu")) is NOT_FINITE
 
 
 def literal_divergence(values, limits, width):

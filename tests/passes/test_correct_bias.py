@@ -51,6 +51,10 @@ def products(rng):
     return graph, graph("MatMul", hidden, normal(rng, 32, 8))
 
 
+def random_feeds_of(model, count):
+    return [dict(random_feeds(model, seed=seed)) for seed in range(count)]
+
+
 def results(model, feeds, name):
     """The mean of a float value per channel over feeds."""
     runner = Runner(model, [name])
@@ -114,6 +118,29 @@ def test_samples_of_a_stream_are_read_once(rng):
 
     assert correct_bias(model, stream(), ranges, OPTIONS) == 2
     assert len(seen) == 3
+
+
+def test_where_few_samples_fit_they_come_from_all_parts_of_the_set(rng, monkeypatch):
+    """Twelve samples, of which the last third are others: four fit."""
+    graph, name = convolutions(rng)
+    model = graph.model(name)
+    feeds = random_feeds_of(model, 12)
+    for feed in feeds[8:]:
+        feed["x"] *= 3.0
+    ranges = collect_ranges(model, feeds, values=values_to_observe(model.graph, OPTIONS))
+    largest = 8 * 9 * 9
+    monkeypatch.setattr("edgecomp.passes.correct_bias.MOST_BYTES", 4 * 16 * largest)
+
+    def shifts_of(samples):
+        shifts = {}
+        correct_bias(model.clone(), samples, ranges, OPTIONS, shifts=shifts)
+        return shifts
+
+    found = shifts_of(feeds)
+    spread, first = shifts_of(feeds[::3]), shifts_of(feeds[:4])
+    for name, shift in found.items():
+        np.testing.assert_array_equal(shift, spread[name])
+    assert any(not np.array_equal(shift, first[name]) for name, shift in found.items())
 
 
 def test_nothing_is_integer(rng):

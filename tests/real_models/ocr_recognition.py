@@ -26,7 +26,7 @@ def onnx_file(folder):
 
 
 @functools.cache
-def _characters():
+def characters():
     """Class -> character; class 0 is CTC's blank."""
     model = onnx.load(onnx_file(None))
     (text,) = (p.value for p in model.metadata_props if p.key == "character")
@@ -37,7 +37,7 @@ def decode(scores):
     """Best character of every column, repetitions and blanks left out."""
     best = scores.argmax(-1)
     kept = [k for i, k in enumerate(best) if k and (i == 0 or k != best[i - 1])]
-    return "".join(_characters()[k] for k in kept)
+    return "".join(characters()[k] for k in kept)
 
 
 def edit_distance(left, right):

@@ -11,6 +11,7 @@ from edgecomp import api
 from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.graph.run import Runner
 from edgecomp.options import QuantizeOptions
+from edgecomp.passes.correct_bias import correct_bias
 from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
 from edgecomp.steps.held_back import LEAST_SAMPLES
 from edgecomp.steps.recipe import RECIPE_PROPERTY
@@ -67,6 +68,22 @@ def test_positions_that_do_not_matter_correct_nothing(rng):
     found = trial(model, feeds)
     assert len(found.noise) > 1
     assert not found.products
+
+
+def test_what_a_build_makes_of_all_samples_is_judged_too(images, monkeypatch):
+    """The same products, but from all samples a correction that spoils the outputs."""
+    model, feeds = images
+
+    def spoiled(*arguments, shifts, only=None, **rest):
+        count = correct_bias(*arguments, shifts=shifts, only=only, **rest)
+        if only is not None:
+            shifts.update({name: 100.0 * shift for name, shift in shifts.items()})
+        return count
+
+    assert not trial(model, feeds).by_weights
+    monkeypatch.setattr("edgecomp.steps.try_bias.correct_bias", spoiled)
+    found = trial(model, feeds)
+    assert found.by_weights or not found.products
 
 
 def test_the_recipe_repeats_it(images, tmp_path):
