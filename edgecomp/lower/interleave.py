@@ -17,7 +17,7 @@ is cut where an image in it is smallest, which a cache holds best.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.lower.grain import SHARE_NS, modelled_ns
@@ -65,12 +65,10 @@ def interleave(selected: Sequence[Selected], target: Target) -> list[Step]:
     position = 0
     while position < len(calls):
         chain = _chain(calls, position, target)
-        chain = chain[: _fitting([link.entry for link in chain], most)]
-        if len(chain) > 1:
-            steps += [_whole(fill) for link in chain for fill in link.fills]
-            steps += _in_turns([link.entry for link in chain], target)
-        else:
-            steps.append(_whole(calls[position]))
+        turns = _longest_turns([link.entry for link in chain], most, target)
+        chain = chain[: len({id(step.call) for step in turns})]
+        steps += [_whole(fill) for link in chain for fill in link.fills]
+        steps += turns
         position += sum(1 + len(link.fills) for link in chain)
     return steps
 
@@ -126,6 +124,15 @@ def _are_short(before: KernelCall, call: KernelCall, target: Target) -> bool:
     return max(times) < SHORT_NS and sum(times) >= 2 * SHARE_NS
 
 
+def _longest_turns(chain: Sequence[Entry], most: float, target: Target) -> list[Step]:
+    """Of as many of a chain's first calls as fit and gain by it; else the first one, whole."""
+    for count in range(_fitting(chain, most), 1, -1):
+        turns = _in_turns(chain[:count], target)
+        if turns:
+            return turns
+    return [_whole(chain[0])]
+
+
 def _fitting(chain: Sequence[Entry], most: float) -> int:
     """How many of a chain's calls come first, so that their images take ``most`` bytes.
 
@@ -164,19 +171,27 @@ def _root(argument: object) -> object:
     return argument
 
 
-def _in_turns(chain: list[Entry], target: Target) -> Iterator[Step]:
-    """The chain's calls in bands: what the last one needs next comes just before it."""
+def _in_turns(chain: Sequence[Entry], target: Target) -> list[Step]:
+    """The chain's calls in bands: what the last one needs next comes just before it.
+
+    Empty where a cache holds its images and no strips can be cut.
+    """
     progress = [call.progress for _, call in chain]
     images = [call.arguments[0].bytes for _, call in chain[1:]]  # type: ignore[union-attr]
     bands = cache_bands(max(images), target.core.l2_bytes)
     times = [modelled_ns(call, target) for _, call in chain]
     costs = [time / call.work_items for time, (_, call) in zip(times, chain, strict=True)]
     most = max(1, int(sum(times) / SHARE_NS))
-    for part in cut_strips(progress, costs, bands, most):  # type: ignore[arg-type]
+    parts = cut_strips(progress, costs, bands, most)  # type: ignore[arg-type]
+    if bands == 1 and parts[0].strip == 0:
+        return []
+    steps = []
+    for part in parts:
         choice, call = chain[part.call]
         assert call.progress is not None
         ends = (0, *call.progress.items)
         first, last = ends[part.first], ends[part.end]
         short = bands == 1 and StripFlag.BEGINS in part.flags
         flags = part.flags | StripFlag.SHORT if short else part.flags
-        yield Step(choice, call, first, last - first, part.strip, flags)
+        steps.append(Step(choice, call, first, last - first, part.strip, flags))
+    return steps

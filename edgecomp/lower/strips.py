@@ -50,10 +50,7 @@ Share = list[tuple[int, int]]
 
 
 def cut_strips(
-    chain: Sequence[Progress],
-    costs: Sequence[float],
-    bands: int,
-    most: int = max(STRIP_COUNTS),
+    chain: Sequence[Progress], costs: Sequence[float], bands: int, most: int
 ) -> list[Part]:
     """The parts of a chain, in an order in which each reads what those before have written.
 

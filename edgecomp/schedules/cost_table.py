@@ -192,8 +192,6 @@ def core_facts(target: Target) -> dict[str, Any]:
     """What a table remembers of a target's core."""
     facts = dataclasses.asdict(target.core)
     facts["features"] = sorted(target.core.features)
-    if target.core.unit_bits is None:
-        del facts["unit_bits"]  # tables of before it was known hold where it says nothing
     return facts
 
 

@@ -145,21 +145,9 @@ def dense_f32(target: Target, columns: int) -> Arithmetic:
 
     Args:
         target: the device.
-        columns: of a group. Where vectors are worked off in halves, halves cost no more, and
-            pad less: 24 columns are three halves, not two vectors.
+        columns: of a group.
     """
-    arithmetic = arithmetic_f32(target)
-    if target.core.isa == "x86_64":
-        half = arithmetic.lanes // 2
-        if target.core.turns == 1 or -(-columns // half) % 2 == 0:
-            return arithmetic
-        return dataclasses.replace(
-            arithmetic,
-            name=f"{arithmetic.name}half",
-            lanes=half,
-            multiplies_per_cycle=2.0,
-            loads_per_cycle=2.0,
-        )
+    arithmetic = arithmetic_f32(target, columns)
     if target.core.isa != "aarch64":
         return arithmetic
     assert isinstance(arithmetic, LaneFma)
@@ -167,19 +155,28 @@ def dense_f32(target: Target, columns: int) -> Arithmetic:
     return LoopFma(**facts | {"stores_rows": True}, in_order=target.core.in_order)
 
 
-def arithmetic_f32(target: Target) -> Arithmetic:
-    """The float32 arithmetic of a target."""
-    lanes = target.lanes(32)
+def arithmetic_f32(target: Target, columns: int = 0) -> Arithmetic:
+    """The float32 arithmetic of a target.
+
+    Args:
+        target: the device.
+        columns: of a product that may be computed in half vectors, 0 for none. Where a core works
+            vectors off in halves, these cost no more and pad less: 24 columns are three of them.
+    """
+    lanes, turns = target.lanes(32), target.core.turns
     if target.core.isa == "x86_64":
+        name = "avx512" if lanes == 16 else "avx2"
+        if turns > 1 and -(-columns // (lanes // turns)) % turns:
+            name, lanes, turns = f"{name}half", lanes // turns, 1
         return BroadcastFma(
-            name="avx512" if lanes == 16 else "avx2",
+            name=name,
             x_dtype="float32",
             weight_dtype="float32",
             sum_dtype="float32",
             lanes=lanes,
             step=4,
-            multiplies_per_cycle=2.0 / target.core.turns,
-            loads_per_cycle=2.0 / target.core.turns,
+            multiplies_per_cycle=2.0 / turns,
+            loads_per_cycle=2.0 / turns,
         )
     return LaneFma(
         name="neon",

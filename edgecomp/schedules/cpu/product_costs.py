@@ -13,7 +13,7 @@ from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32, dense_f32
+from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.arithmetic_s4 import INT4_BITS, arithmetic_s4
 from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
@@ -118,9 +118,9 @@ def _arithmetic(operation: Operation, target: Target) -> Arithmetic:
             if weight is None
             else weight_code_of(weight)
         )
-        return (
-            dense_f32(target, _columns(operation)) if code is None else coded_f32(target, code)
-        )
+        if code is not None:
+            return coded_f32(target, code)
+        return arithmetic_f32(target, _columns(operation))
     if operation.inputs[0].dtype == "int16":
         return arithmetic_s16(target)
     if operation.inputs[0].dtype == "int32":
