@@ -64,9 +64,8 @@ def try_to_create(path: pathlib.Path) -> None:
     while not os.path.lexists(folder):
         missing.append(folder.name)
         folder = folder.parent
-    with tempfile.TemporaryFile(
-        dir=folder
-    ):  # without a name, where the file system can do that
+    # Without a name, where the file system can do that.
+    with tempfile.TemporaryFile(dir=folder):
         pass
     for name in missing:  # one may be too long
         with contextlib.suppress(FileNotFoundError):

@@ -27,9 +27,10 @@ _EXTENSIONS = (
     ("avx_vnni", "x86-64-v3", "avxvnni", "+avxvnni"),
 )
 #: (vendor, family, models; none for all) of cores with AVX-512 that work registers of 512 bits off
-#: as two halves of 256, or on two units of 256 joined: one multiply-add a cycle. AMD, "Software
-#: Optimization Guide for the AMD Zen4 Microarchitecture" (57647), section 2.11; Intel 64 and IA-32
-#: Architectures Optimization Reference Manual, Ice Lake client and its successors.
+#: as two halves of 256, or on two units of 256 joined: one multiply-add a cycle. Zen 4: measured on
+#: an EPYC (2026-11-22: products in vectors of 256 and of 512 bits take the same time), and A. J. Yee,
+#: numberworld.org/blogs/2024_8_7_zen5_avx512_teardown. Intel's client cores, which have no second
+#: such unit (Cannon, Ice, Tiger and Rocket Lake), by their models; none of them was measured.
 _HALVES = (
     ("AuthenticAMD", 25, frozenset[int]()),
     ("GenuineIntel", 6, frozenset({102, 125, 126, 140, 141, 167})),

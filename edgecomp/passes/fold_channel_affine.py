@@ -71,10 +71,15 @@ def _fold(node: ir.Node, open_ones: OpenValues) -> str | None:
         return _fold_into_matrix(node, value, array, index)
     if len(names) > 1 and open_ones.reads(node):
         return "its shape is not that of every run"
-    channels, shape = output_channels(product), static_shape(value)
-    if channels is None or shape is None or static_shape(node.outputs[0]) != shape:
+    channels, made, shape = (
+        output_channels(product),
+        static_shape(names[-1]),
+        static_shape(value),
+    )
+    is_known = channels is not None and static_shape(node.outputs[0]) == shape
+    if not is_known or made is None or shape is None:
         return "the product's weights are not constant"
-    vector = _by_channel(array, static_shape(names[-1]) or (), shape)
+    vector = _by_channel(array, made, shape)
     if vector is None:
         return "the constant varies along another dimension than the channels"
     if any(only_reader(name) is None for name in names):

@@ -13,12 +13,12 @@ import onnx_ir as ir
 
 from edgecomp.graph.constants import is_constant, new_initializer
 from edgecomp.graph.edit import insert_behind, only_reader, replace_value
-from edgecomp.graph.match import is_operator, producer, scaled, split_constant
+from edgecomp.graph.match import RENAMES, is_operator, producer, scaled, split_constant
 from edgecomp.graph.source import copy_source
 from edgecomp.passes.outcome import Numerics, Outcome, finish
 
 #: They hand on all elements, none changed.
-_MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+_MOVES = ("Transpose", *RENAMES)
 
 
 class MoveScalesPass(ir.passes.InPlacePass):
@@ -56,7 +56,7 @@ def _move(node: ir.Node) -> bool:
         assert isinstance(graph, ir.Graph)
         number = np.asarray(factor, scores.dtype.numpy())
         scale = new_initializer(graph, f"{node.outputs[0].name}_scale", number)
-        insert_behind(made, "Mul", scale, name=f"{node.name}")
+        insert_behind(made, "Mul", scale, name=node.name or "")
         copy_source(node, product)
         replace_value(node.outputs[0], scores)
         graph.remove(node, safe=True)
