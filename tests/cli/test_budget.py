@@ -82,20 +82,17 @@ def test_what_is_found(quantize, run, folder, tmp_path):
 
 def test_build(run, folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    data = ("--calibration-data", folder / "data.npy", "--toolchain", "none")
+    # A target whose costs are the same on every machine.
+    target = ("--target", "raspberry-pi-5", "--toolchain", "none")
+    data = ("--calibration-data", folder / "data.npy", *target)
     budget = ("--max-drop", "2%", "--metric", f"{folder}/metric.py:likeness")
     result = run("build", folder / "net.onnx", *data, *budget, "-o", "b")
     assert result.status == 0
-    # Which layers stay wider hangs on what they cost on the machine that the tests run on.
-    (chosen,) = (line for line in result.out.splitlines() if line.startswith("-> "))
-    assert " layers in 8 bits, 1 in float" in chosen
+    assert "-> 4 layers in 8 bits, 1 in float" in result.out
     assert result.out.splitlines()[-1] == "recipe: b.recipe.yaml"
     found = run("build", folder / "net.onnx", *data, *budget, "-o", "b", "--force", "--json")
-    budget_found = found.json["budget"]["chosen"]
-    assert budget_found["drop"] <= 0.02
-    assert budget_found["precisions"]["w8a8"] >= 3
-    assert sum(budget_found["precisions"].values()) == 5
-    assert budget_found["ms_is"] == "modelled"
+    assert found.json["budget"]["chosen"]["precisions"] == {"fp32": 1, "w8a8": 4}
+    assert found.json["budget"]["chosen"]["ms_is"] == "modelled"
     recipe = ("--recipe", "b.recipe.yaml", "-o", "again")
     assert run("build", folder / "net.onnx", *data, *recipe).status == 0
     for name in ("model.onnx", "weights.bin", "manifest.json"):

@@ -117,6 +117,16 @@ def powers_of_two(rng, shape):
     return rng.choice(levels, shape).astype(ml_dtypes.float8_e5m2)
 
 
+def store_as(dtype, operation, buffers):
+    """Let the activations of an operation have another type in memory."""
+    for value in (*operation.inputs, operation.output):
+        if value.constant is None:
+            value.storage = dtype
+            if value in buffers:
+                stored = np.dtype(getattr(ml_dtypes, dtype, dtype))
+                buffers[value] = buffers[value].astype(stored)
+
+
 def make_float(case, rng, weight_dtype="float32"):
     """(operation, buffers, expected float64 output): of weights as they are stored."""
     x = rng.standard_normal((case.n, case.c, case.h, case.w)).astype(np.float32)

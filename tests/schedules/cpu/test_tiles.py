@@ -58,12 +58,12 @@ def test_small_lines_are_joined():
     assert params_for(shape, arithmetic_f32(AVX512), AVX512).axis == 0
 
 
-@pytest.mark.parametrize(("step", "most"), [(8192, 10), (4096, 10), (8192 + 64, 16)])
+@pytest.mark.parametrize(("step", "most"), [(8192, 9), (4096, 9), (8192 + 64, 13)])
 def test_rows_that_share_a_set_of_the_cache_are_few(step, most):
     shape = ProductShape(
         rows=(49,), vectors=32, groups=1, depth=2048, row_bytes=8192, row_steps=(step,)
     )
-    assert params_for(shape, arithmetic_f32(AVX512), AVX512).rows.large <= most
+    assert params_for(shape, arithmetic_f32(AVX512), AVX512).rows.large == most
 
 
 def test_rows_in_different_sets_are_as_if_nothing_was_known():

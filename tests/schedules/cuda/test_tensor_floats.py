@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers.cuda import run_cuda_calls
-from helpers.dense import RELU, Conv, halo_untouched, make_float, run
+from helpers.dense import RELU, Conv, halo_untouched, make_float, run, store_as
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
@@ -87,11 +87,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
 def test_convolutions(case):
     operation, buffers, want = make_float(case, np.random.default_rng(3), "float16")
-    for value in (*operation.inputs, operation.output):
-        if value.constant is None:
-            value.storage = "float16"
-            if value in buffers:
-                buffers[value] = buffers[value].astype(np.float16)
+    store_as("float16", operation, buffers)
     assert tensor_product.match(operation, TARGET) == ""
     found, flat = run(tensor_product, operation, buffers, TARGET)
     assert found.dtype == np.float16

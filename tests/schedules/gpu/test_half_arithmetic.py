@@ -9,7 +9,7 @@ import platform
 import numpy as np
 import pytest
 from helpers.cuda import run_cuda_calls
-from helpers.dense import RELU, Conv, halo_untouched, make_float
+from helpers.dense import RELU, Conv, halo_untouched, make_float, store_as
 from helpers.kernels import read
 from helpers.metal import run_metal_calls
 from helpers.opencl_on_cpu import run_opencl_on_cpu
@@ -34,11 +34,7 @@ CASES = [
 
 def stored_in_half(case):
     operation, buffers, want = make_float(case, np.random.default_rng(5), "float16")
-    for value in (*operation.inputs, operation.output):
-        if value.constant is None:
-            value.storage = "float16"
-            if value in buffers:
-                buffers[value] = buffers[value].astype(np.float16)
+    store_as("float16", operation, buffers)
     return operation, buffers, want
 
 

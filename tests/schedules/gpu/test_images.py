@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import ml_dtypes
 import numpy as np
 import pytest
 from helpers import packed
-from helpers.dense import RELU, Conv, halo_untouched, make_float, make_integer, run
+from helpers.dense import RELU, Conv, halo_untouched, make_float, make_integer, run, store_as
 from helpers.dense_cases import SHAPES
 from helpers.kernels import fill, read, run_calls
 
@@ -82,13 +81,7 @@ def test_integers(case):
 @pytest.mark.parametrize("case", [CASES[1], Conv(c=39, m=9, h=3, w=5, k=(3, 1))], ids=str)
 def test_weights_of_16_bits(case, dtype):
     operation, buffers, expected = make_float(case, np.random.default_rng(5), dtype)
-    for value in (*operation.inputs, operation.output):
-        if value.constant is None:
-            value.storage = dtype
-            if value in buffers:
-                buffers[value] = buffers[value].astype(
-                    np.dtype(getattr(ml_dtypes, dtype, dtype))
-                )
+    store_as(dtype, operation, buffers)
     check(convolution, operation, buffers, expected=expected, tolerance=1e-2)
 
 
@@ -230,11 +223,7 @@ def test_activations_in_half(schedule):
         c=8, m=8, h=5, w=6, k=(3, 3), p=(1, 1, 1, 1), g=8 if schedule is depthwise else 1
     )
     operation, buffers, expected = make_float(case, np.random.default_rng(5), "float16")
-    for value in (*operation.inputs, operation.output):
-        if value.constant is None:
-            value.storage = "float16"
-            if value in buffers:
-                buffers[value] = buffers[value].astype(np.float16)
+    store_as("float16", operation, buffers)
     check_activations(schedule.emit(operation, ACTIVE))
     found, _ = run(schedule, operation, buffers, ACTIVE)
     assert np.abs(found - expected).max() <= 1e-2 * np.abs(expected).max()
