@@ -22,6 +22,7 @@ _FEATURES = {
 }
 #: Word of /proc/cpuinfo -> least level, feature, LLVM attribute.
 _EXTENSIONS = (
+    ("avx512vbmi", "x86-64-v4", "avx512vbmi", "+avx512vbmi"),
     ("avx512_vnni", "x86-64-v4", "avx512vnni", "+avx512vnni"),
     ("avx512_vpopcntdq", "x86-64-v4", "avx512vpopcntdq", "+avx512vpopcntdq"),
     ("avx_vnni", "x86-64-v3", "avxvnni", "+avxvnni"),

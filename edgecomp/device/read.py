@@ -24,7 +24,15 @@ SCHEMA = 1
 
 ISAS = ("x86_64", "aarch64", "armv7")
 FEATURES = {
-    "x86_64": ("avx2", "fma", "avx512", "avx512vnni", "avx512vpopcntdq", "avxvnni"),
+    "x86_64": (
+        "avx2",
+        "fma",
+        "avx512",
+        "avx512vbmi",
+        "avx512vnni",
+        "avx512vpopcntdq",
+        "avxvnni",
+    ),
     "aarch64": ("neon", "dotprod", "i8mm", "fp16"),
     "armv7": ("neon", "vfp4"),
 }

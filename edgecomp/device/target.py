@@ -14,8 +14,9 @@ class Core:
 
     Attributes:
         isa: ``x86_64``, ``aarch64`` or ``armv7``.
-        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vnni
-            avx512vpopcntdq avxvnni`` (``avx512`` means F+BW+DQ+VL), ``neon vfp4 dotprod i8mm fp16``.
+        features: instruction sets the kernels may use: ``avx2 fma avx512 avx512vbmi
+            avx512vnni avx512vpopcntdq avxvnni`` (``avx512`` means F+BW+DQ+VL), ``neon vfp4
+            dotprod i8mm fp16``.
         vector_bits: width of one vector register.
         vector_registers: how many there are.
         unit_bits: width of the units that work vectors off, where an operation on a whole

@@ -12,7 +12,7 @@ from edgecomp.lower.fuse_moves import fuse_moves
 from edgecomp.lower.fuse_tables import fuse_tables
 from edgecomp.lower.lift_sequences import lift_sequences
 from edgecomp.lower.uses import Uses, replace
-from edgecomp.plan.finish import Activation, Finish, RuntimeScale
+from edgecomp.plan.finish import Activation, Finish, RuntimeScale, Scale
 from edgecomp.plan.operations import (
     Convolution,
     Elementwise,
@@ -104,7 +104,7 @@ def fuse_residual(program: Program) -> bool:
         kind = operation.kind
         if not isinstance(kind, (Convolution, MatrixMultiply)) or kind.residual:
             continue
-        if kind.activation or not (kind.finish is None or _is_runtime(kind.finish)):
+        if kind.activation or not _leaves_floats(kind.finish):
             continue
         add = _only_step(uses, operation, "Add")
         if add is None:
@@ -155,9 +155,7 @@ def fuse_activation(program: Program) -> bool:
         kind = operation.kind
         if not isinstance(kind, _ACTIVATED) or kind.activation:
             continue
-        if not isinstance(kind, PackedMatrixMultiply) and not (
-            kind.finish is None or _is_runtime(kind.finish)
-        ):
+        if not (isinstance(kind, PackedMatrixMultiply) or _leaves_floats(kind.finish)):
             continue
         after = uses.only_consumer(operation.outputs[0])
         if after is None or not isinstance(after.kind, Elementwise):
@@ -175,9 +173,9 @@ def fuse_activation(program: Program) -> bool:
     return False
 
 
-def _is_runtime(finish: Finish) -> bool:
-    """Whether float results leave a product of 8-bit activations of any scale."""
-    return isinstance(finish, RuntimeScale)
+def _leaves_floats(finish: Finish | None) -> bool:
+    """Whether float results leave a product, of floats or of integers."""
+    return finish is None or isinstance(finish, (Scale, RuntimeScale))
 
 
 def _find_silu(uses: Uses, operation: Operation) -> tuple[Operation | None, Activation | None]:

@@ -22,13 +22,17 @@ def host(name, isa):
     [
         (
             "sapphire-rapids", "x86_64", "x86-64-v4",
-            ["+avx512vnni", "+avx512vpopcntdq", "+avxvnni"],
-            {"avx2", "fma", "avx512", "avx512vnni", "avx512vpopcntdq", "avxvnni"}, 512, 32,
+            ["+avx512vbmi", "+avx512vnni", "+avx512vpopcntdq", "+avxvnni"],
+            {
+                "avx2", "fma", "avx512", "avx512vbmi", "avx512vnni", "avx512vpopcntdq",
+                "avxvnni",
+            }, 512, 32,
         ),
         ("zen3", "x86_64", "x86-64-v3", [], {"avx2", "fma"}, 256, 16),
         (
-            "zen4", "x86_64", "x86-64-v4", ["+avx512vnni", "+avx512vpopcntdq"],
-            {"avx2", "fma", "avx512", "avx512vnni", "avx512vpopcntdq"}, 512, 32,
+            "zen4", "x86_64", "x86-64-v4",
+            ["+avx512vbmi", "+avx512vnni", "+avx512vpopcntdq"],
+            {"avx2", "fma", "avx512", "avx512vbmi", "avx512vnni", "avx512vpopcntdq"}, 512, 32,
         ),
         (
             "alder-lake", "x86_64", "x86-64-v3", ["+avxvnni"],

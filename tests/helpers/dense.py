@@ -188,6 +188,10 @@ def make_integer(case, target, rng, weight_bits=8, x_dtype=None):
     if case.finish == "scale":
         finish, out_dtype = Scale(multiplier), "float32"
         expected = acc.astype(np.float32) * multiplier[None, :, None, None]
+        if case.residual:
+            residual = (20 * rng.standard_normal(case.out_shape)).astype(np.float32)
+            _add_residual(case, "float32", residual, inputs, buffers)
+            expected = expected + residual.astype(np.float64)
         expected = activate(case.act, expected.astype(np.float64))
     else:
         zero_y = 0 if symmetric else int(rng.integers(low, high + 1))
@@ -215,7 +219,7 @@ def make_integer(case, target, rng, weight_bits=8, x_dtype=None):
         pads=case.p,
         groups=case.g,
         activation=case.act if case.finish == "scale" else None,
-        residual=case.finish == "add",
+        residual=case.residual or case.finish == "add",
         finish=finish,
         integer_add=add,
         weight_bits=weight_bits,

@@ -29,7 +29,15 @@ AVX2 = _x86("avx2", "x86-64-v3", [], {"avx2", "fma"}, 256, 16)
 AVX512 = _x86(
     "avx512", "x86-64-v4", ["+avx512vnni"], {"avx2", "fma", "avx512", "avx512vnni"}, 512, 32
 )
-#: The same instructions on units of 256 bits.
+VBMI = _x86(
+    "vbmi",
+    "x86-64-v4",
+    ["+avx512vnni", "+avx512vbmi"],
+    {"avx2", "fma", "avx512", "avx512vnni", "avx512vbmi"},
+    512,
+    32,
+)
+#: The same instructions as AVX512's on units of 256 bits.
 HALVES = dataclasses.replace(
     AVX512, name="halves", core=dataclasses.replace(AVX512.core, unit_bits=256)
 )
@@ -146,6 +154,7 @@ def reason_not_runnable(target):
     needs = {
         "avx2": {"avx2", "fma"},
         "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq"},
+        "avx512vbmi": {"avx512vbmi"},
         "avx512vnni": {"avx512_vnni"},
         "avx512vpopcntdq": {"avx512_vpopcntdq"},
         "fma": {"fma"},

@@ -3,6 +3,7 @@ import pytest
 from helpers.programs import describe, program_of
 
 from edgecomp.lower.fuse import fuse
+from edgecomp.plan.finish import Scale
 from edgecomp.plan.operations import Convolution, Elementwise, MatrixMultiply
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
@@ -123,3 +124,23 @@ def test_a_chain_stops_where_shapes_differ():
         }"""
     )
     assert len(program.operations) == 2
+
+
+@pytest.mark.parametrize("last", ["y = Add(m, r)", "s = Add(r, m) y = Gelu(s)"])
+def test_float_results_of_integers_take_residual_and_activation(last):
+    program = fused(
+        f"""g (uint8[5,4] x, float[5,4] r) => (float[5,4] y) {{
+            f = DequantizeLinear(x, scale, zero)
+            v = DequantizeLinear(w, scale)
+            m = MatMul(f, v)
+            {last}
+        }}""",
+        w=RNG.integers(-127, 128, (4, 4)).astype(np.int8),
+        scale=np.float32(0.5),
+        zero=np.uint8(7),
+    )
+    _, product = program.operations  # the first lets x be stored as the target takes it
+    assert isinstance(product.kind.finish, Scale)
+    assert product.kind.residual
+    assert (product.kind.activation is not None) == ("Gelu" in last)
+    assert product.inputs[-1].name == "r"

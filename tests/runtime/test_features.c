@@ -27,7 +27,7 @@ static void test_parsing(void) {
   check_missing("avx2x", UINT32_MAX, "avx2x");
   check_missing(
       "avx2,fma,avx512,avx512vnni,avxvnni,neon,vfp4,fp16,dotprod,i8mm,"
-      "avx512vpopcntdq",
+      "avx512vpopcntdq,avx512vbmi",
       UINT32_MAX, "");
 }
 
@@ -47,6 +47,7 @@ static void test_this_processor(void) {
   CHECK_EQUAL(__builtin_cpu_supports("avx512vnni") != 0, (found & EC_CPU_AVX512VNNI) != 0);
   CHECK_EQUAL(__builtin_cpu_supports("avx512vpopcntdq") != 0,
               (found & EC_CPU_AVX512VPOPCNTDQ) != 0);
+  CHECK_EQUAL(__builtin_cpu_supports("avx512vbmi") != 0, (found & EC_CPU_AVX512VBMI) != 0);
 #endif
 }
 

@@ -21,7 +21,7 @@ from edgecomp.plan.operations import (
     TopK,
 )
 from edgecomp.plan.values import Value
-from edgecomp.schedules.cpu.rates import bound, rates_of, traffic_cycles
+from edgecomp.schedules.cpu.rates import bound, rates_of, table_instructions, traffic_cycles
 
 #: Vector instructions of a step of an elementwise chain on float32; the others take 1.
 STEP_INSTRUCTIONS = {
@@ -88,7 +88,7 @@ def pack_signs_cycles(operation: Operation, target: Target) -> float:
 
 def table_cycles(operation: Operation, target: Target) -> float:
     """A table of 256 entries for each byte."""
-    instructions = operation.output.elements / 16 * rates_of(target).table_instructions
+    instructions = operation.output.elements / 16 * table_instructions(target)
     return _moved(operation, instructions, target)
 
 
@@ -137,7 +137,7 @@ def copy_cycles(operation: Operation, target: Target) -> float:
     instructions = 2.0 * elements / target.lanes(8 * item)
     bytes_ = elements * item
     if kind.lookup is not None:
-        instructions += elements / 16 * rates_of(target).table_instructions
+        instructions += elements / 16 * table_instructions(target)
     cycles = bound(instructions, bytes_, bytes_, target)
     if not _same_run(operation.inputs[0], operation.output):
         cycles += elements * _TRANSPOSED_COPY_CYCLES

@@ -6,10 +6,13 @@
   out of range alone;
 * AVX2 and AVX-512: ``pshufb`` covers 16 entries and gives 0 where the index is negative. The
   index is lowered by 16 (saturating) from step to step, so an index in block b takes part in the
-  steps 0..b; with tables ``T_k xor T_(k-1)`` the exclusive or of those is ``T_b``.
+  steps 0..b; with tables ``T_k xor T_(k-1)`` the exclusive or of those is ``T_b``;
+* AVX-512 VBMI: ``vpermi2b`` covers 128 entries.
 
 Elsewhere, and for wider results, elements are loaded one by one.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +32,7 @@ from edgecomp.schedules.schedule import Constant
 
 _ENTRIES = 256
 _BLOCK = 16
+_PERMUTED = 64
 _PSHUFB = {
     16: "llvm.x86.ssse3.pshuf.b.128",
     32: "llvm.x86.avx2.pshuf.b",
@@ -74,7 +78,8 @@ class TableLookup:
         self._builder = builder
         self._target = target
         self._by_vector = table_lanes(target, str(bits.dtype)) > 1
-        if self._by_vector and target.core.isa == "x86_64":
+        self._whole, self._pieces = self._instruction()
+        if self._by_vector and self._whole == self._pshufb:
             bits = _difference_blocks(bits)
         self.constant = Constant("lookup_table", bits)
         self._table = builder.pointer("table", str(bits.dtype), _ENTRIES)
@@ -93,23 +98,39 @@ class TableLookup:
         ]
         return tirx.Shuffle(elements, list(range(lanes)))
 
+    def _instruction(self) -> tuple[Callable[[Expr], Expr], tuple[int, ...]]:
+        """What looks a vector up, and the lanes that it takes."""
+        if self._target.core.isa != "x86_64":
+            return self._tbl, (_BLOCK,)
+        if self._target.has("avx512vbmi"):
+            return self._permute, (_PERMUTED,)
+        return self._pshufb, tuple(n for n in _PSHUFB if n <= self._target.lanes(8))
+
     def _by_pieces(self, index: Expr, lanes: int) -> Expr:
         """Cut or repeat the index to vectors that the instructions take."""
-        whole = self._pshufb if self._target.core.isa == "x86_64" else self._tbl
-        if lanes in _PSHUFB and lanes <= self._target.lanes(8):
-            return whole(named(self._builder, "bytes", index))
-        if lanes < _BLOCK:
-            copies = tirx.Shuffle([index] * _BLOCK, list(range(_BLOCK)))
-            found = whole(named(self._builder, "bytes", copies))
+        if lanes in self._pieces:
+            return self._whole(named(self._builder, "bytes", index))
+        size = self._pieces[0]
+        if lanes < size:
+            copies = tirx.Shuffle([index] * -(-size // lanes), list(range(size)))
+            found = self._whole(named(self._builder, "bytes", copies))
             return tirx.Shuffle([found], list(range(lanes)))
         index = named(self._builder, "bytes", index)
-        starts = range(0, lanes, _BLOCK)
+        starts = range(0, lanes, size)
         pieces = [
-            tirx.Shuffle([index], [min(s + i, lanes - 1) for i in range(_BLOCK)])
-            for s in starts
+            tirx.Shuffle([index], [min(s + i, lanes - 1) for i in range(size)]) for s in starts
         ]
-        found = [whole(named(self._builder, "bytes", piece)) for piece in pieces]
+        found = [self._whole(named(self._builder, "bytes", piece)) for piece in pieces]
         return tirx.Shuffle(found, list(range(lanes)))
+
+    def _permute(self, index: Expr) -> Expr:
+        dtype = typed("uint8", _PERMUTED)
+        quarters = [load(self._table, first, _PERMUTED) for first in range(0, _ENTRIES, 64)]
+        low, high = (
+            intrinsic(dtype, "llvm.x86.avx512.vpermi2var.qi.512", first, index, second)
+            for first, second in (quarters[:2], quarters[2:])
+        )
+        return tirx.Select(index < constant(_ENTRIES // 2, "uint8", _PERMUTED), low, high)
 
     def _pshufb(self, index: Expr) -> Expr:
         lanes = lanes_of(index)

@@ -8,7 +8,8 @@
 
 /* In the order of the bits of ec_cpu_feature. */
 static const char known_features[] =
-    "avx2 fma avx512 avx512vnni avxvnni neon vfp4 fp16 dotprod i8mm avx512vpopcntdq";
+    "avx2 fma avx512 avx512vnni avxvnni neon vfp4 fp16 dotprod i8mm avx512vpopcntdq "
+    "avx512vbmi";
 
 /* Bit of a feature, 0 when there is none of that name. */
 static uint32_t bit_of(const char *name, size_t length) {

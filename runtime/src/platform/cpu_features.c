@@ -46,6 +46,7 @@ uint32_t ec_cpu_features(void) {
     found |= EC_CPU_AVX512;
     found |= has_all(c, 1u << 11) ? EC_CPU_AVX512VNNI : 0u;
     found |= has_all(c, 1u << 14) ? EC_CPU_AVX512VPOPCNTDQ : 0u;
+    found |= has_all(c, 1u << 1) ? EC_CPU_AVX512VBMI : 0u;
   }
   if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
     found |= has_all(a, 1u << 4) ? EC_CPU_AVXVNNI : 0u;

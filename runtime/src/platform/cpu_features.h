@@ -17,7 +17,8 @@ typedef enum ec_cpu_feature {
   EC_CPU_FP16 = 1 << 7,
   EC_CPU_DOTPROD = 1 << 8,
   EC_CPU_I8MM = 1 << 9,
-  EC_CPU_AVX512VPOPCNTDQ = 1 << 10
+  EC_CPU_AVX512VPOPCNTDQ = 1 << 10,
+  EC_CPU_AVX512VBMI = 1 << 11
 } ec_cpu_feature;
 
 /* The features that the processor has and the operating system keeps registers for. */

@@ -115,9 +115,11 @@ def test_integer_weight_minimum(target):
 
 
 @pytest.mark.parametrize("target", ALL, ids=lambda t: t.name)
+@pytest.mark.parametrize("residual", [False, True], ids=["alone", "residual"])
 @pytest.mark.parametrize("activation", [None, RELU], ids=["none", "relu"])
-def test_integer_to_float(activation, target):
-    check_integer(Conv(c=19, m=22, h=2, w=3, finish="scale", act=activation), target)
+def test_integer_to_float(activation, residual, target):
+    case = Conv(c=19, m=22, h=2, w=3, finish="scale", act=activation, residual=residual)
+    check_integer(case, target)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: a.name if a else "none")

@@ -26,6 +26,7 @@ CASES = (
     depthwise(3, h=4, w=5),
     depthwise(16, h=6, w=6, extreme=True, y_halo=Halo(1, 2, 0, 1)),
     depthwise(33, 5, h=6, w=9, n=2, finish="scale", act=RELU),
+    depthwise(33, 5, h=6, w=9, n=2, finish="scale", act=RELU, residual=True),
     depthwise(24, h=9, w=9, s=(2, 2), act=RELU, x_halo=Halo(2, 3, 2, 2)),
     depthwise(100, h=5, w=7, finish="add"),
     depthwise(17, h=8, w=7, d=(2, 3), n=2),
@@ -47,7 +48,9 @@ def check(case, target, slices=3):
     found, flat = run(depthwise_int8, operation, buffers, target, slices)
     assert halo_untouched(operation.output, flat)
     if case.finish == "scale":
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-6, atol=1e-5 if case.residual else 0
+        )
     else:
         np.testing.assert_array_equal(found, expected)
 

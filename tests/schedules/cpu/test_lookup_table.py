@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
+from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, VBMI
 
 from edgecomp.plan.operations import Fill, LookupTable, Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import lookup_table
 
 
-@pytest.mark.parametrize("target", [AVX2, AVX512, A53, A76, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("target", [AVX2, AVX512, VBMI, A53, A76, ARMV7], ids=lambda t: t.name)
 @pytest.mark.parametrize("source", ["uint8", "int8"])
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
 def test_lookup(target, source, dtype):
@@ -20,6 +20,7 @@ def test_lookup(target, source, dtype):
     for shape, order in (
         ((3000,), None),
         ((1, 5, 3, 11), Order.NHWC),
+        ((129,), None),
         ((7,), None),
         ((1,), None),
     ):

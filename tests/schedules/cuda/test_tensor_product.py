@@ -52,6 +52,7 @@ CONVOLUTIONS = [
     Conv(n=2, c=64, m=24, h=6, w=5, k=(1, 1), finish="add"),
     Conv(c=32, m=32, g=2, h=7, w=9, k=(3, 3), s=(2, 2), p=(1, 1, 1, 1), finish="requantize"),
     Conv(c=12, m=9, h=9, w=4, k=(3, 1), p=(1, 0, 1, 0), finish="scale"),
+    Conv(c=40, m=24, h=6, w=5, finish="scale", residual=True),
     Conv(c=40, m=21, h=3, w=5, k=(3, 3), p=(1, 1, 1, 1), finish="requantize", extreme=True),
 ]
 

@@ -44,10 +44,12 @@ def test_integer(case):
     check_integer(dataclasses.replace(case, finish="requantize"))
 
 
-@pytest.mark.parametrize("finish", ["add", "scale"])
+@pytest.mark.parametrize(
+    ("finish", "residual"), [("add", False), ("scale", False), ("scale", True)]
+)
 @pytest.mark.parametrize("case", SHAPES[1:14:6], ids=str)
-def test_other_finishes(case, finish):
-    check_integer(dataclasses.replace(case, finish=finish))
+def test_other_finishes(case, finish, residual):
+    check_integer(dataclasses.replace(case, finish=finish, residual=residual))
 
 
 def test_integer_extreme_values():

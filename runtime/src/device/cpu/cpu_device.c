@@ -134,13 +134,17 @@ static void repeat(const cpu_launch *launch, void **pointers, uint32_t thread, i
 static void run_slice(void *opaque, uint32_t thread, int32_t lo, int32_t hi) {
   const cpu_launch *launch = opaque;
   const ec_call *call = launch->call;
+  int32_t first = (int32_t)call->first_item; /* 0 where dynamic */
+  if (launch->sized == NULL && call->workspace_bytes == 0) {
+    ec_invoke(call->kernel, launch->pointers, call->pointer_count, first + lo, first + hi);
+    return;
+  }
   void *pointers[EC_MAX_INVOKE_POINTERS];
   if (launch->sized != NULL && launch->sized->strides != NULL) {
     repeat(launch, pointers, thread, lo, hi);
     return;
   }
   memcpy(pointers, launch->pointers, call->pointer_count * sizeof pointers[0]);
-  int32_t first = (int32_t)call->first_item; /* 0 where dynamic */
   call_kernel(launch, pointers, thread, first + lo, first + hi);
 }
 
