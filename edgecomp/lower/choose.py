@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.lower.fuse_attention import fuse_attention
+from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
 from edgecomp.lower.place_copies import place_copies
@@ -97,7 +98,12 @@ def choose(
     if not why_not and {"cpu", "gpu"} <= set(asked.accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
-    if target.gpu is not None and not why_not:
+    on_cpu = program
+    if not symbols and not made.regions:
+        on_cpu = fuse_product_copies(program, target)
+    if target.gpu is None:
+        program = on_cpu
+    elif not why_not:
         program = fuse_attention(program, target, without, left)
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
@@ -114,10 +120,8 @@ def choose(
             selected = place_copies(program, selected)
     instead: list[Selected] = []
     if asked.cpu_plan and any(call.launch for call in _calls(selected)):
-        instead = select(
-            made.program, target, without, table, allow_gpu=False, weights=weights
-        )
-    return Chosen(program, selected, made.program, instead, on_processor, placement, narrow)
+        instead = select(on_cpu, target, without, table, allow_gpu=False, weights=weights)
+    return Chosen(program, selected, on_cpu, instead, on_processor, placement, narrow)
 
 
 def why_not_on_gpu(

@@ -31,8 +31,8 @@ def _multiply_adds(operation: Operation) -> Dimension:
     if isinstance(kind, PackedMatrixMultiply):
         return operation.outputs[0].elements * operation.inputs[1].shape[0]
     if isinstance(kind, BatchMatrixMultiply):
-        a = operation.inputs[0]
-        return operation.output.elements * a.shape[-2 if kind.transpose_a else -1]
+        a, output = kind.a or operation.inputs[0], kind.output or operation.output
+        return math.prod(output.shape) * a.shape[-2 if kind.transpose_a else -1]
     if isinstance(kind, Attention):
         rows = operation.output.elements // kind.v.shape[-1]
         return rows * kind.k.shape[-2] * (kind.q.shape[-1] + kind.v.shape[-1])

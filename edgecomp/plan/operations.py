@@ -112,11 +112,19 @@ class BatchMatrixMultiply:
 
     inputs: a [..., M, K] (or [..., K, M] with transpose_a), b [..., K, N] (or [..., N, K]).
     output: [..., M, N], times ``alpha``.
+
+    Attributes:
+        transpose_a, transpose_b, alpha: see above.
+        a, b, output: these, where their elements lie otherwise than the values say that hold them;
+            None for the values' own shapes and views.
     """
 
     transpose_a: bool = False
     transpose_b: bool = False
     alpha: float = 1.0
+    a: View | None = None
+    b: View | None = None
+    output: View | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from edgecomp.plan.operations import (
     MatrixMultiply,
     Operation,
 )
-from edgecomp.plan.values import Order, Value
+from edgecomp.plan.values import Order, Value, View
 from edgecomp.schedules.cpu.int4_code import holds
 from edgecomp.schedules.cpu.log2_code import are_powers
 
@@ -39,10 +39,10 @@ def signature(operation: Operation) -> str:
         a, b = operation.inputs
         words = [
             "batch_matrix_multiply",
-            _value(a) + (" transposed" if kind.transpose_a else ""),
-            _value(b) + (" transposed" if kind.transpose_b else ""),
+            _operand(a, kind.a) + (" transposed" if kind.transpose_a else ""),
+            _operand(b, kind.b) + (" transposed" if kind.transpose_b else ""),
             "->",
-            _value(operation.output),
+            _operand(operation.output, kind.output),
         ]
         return " ".join([*words, *(["scaled"] if kind.alpha != 1.0 else [])])
     return ""
@@ -91,6 +91,14 @@ def _value(value: Value) -> str:
     if value.order is Order.NHWC and halo:
         text += f"+{halo.top}.{halo.left}.{halo.bottom}.{halo.right}"
     return text
+
+
+def _operand(value: Value, view: View | None) -> str:
+    """The value, or the view of it: ``float32[12,128,32]@32.384.1``, with its strides."""
+    if view is None:
+        return _value(value)
+    sizes, steps = ",".join(map(str, view.shape)), ".".join(map(str, view.strides))
+    return f"{value.dtype}[{sizes}]@{steps}"
 
 
 def _by(sizes: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ from helpers.dense import RELU6, Conv, make_float, make_integer
 from helpers.targets import A53, AVX2
 
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
-from edgecomp.plan.values import Halo, Value
+from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules.signature import signature
 
 CASE = Conv(c=4, m=8, h=5, w=7, k=(3, 3), p=(1, 1, 1, 1), act=RELU6, residual=True)
@@ -34,6 +34,16 @@ def test_batched_products():
     operation = Operation(kind, values, [Value("y", (2, 3, 5), "float32")])
     assert signature(operation) == (
         "batch_matrix_multiply float32[2,3,4] float32[5,4] transposed -> float32[2,3,5] scaled"
+    )
+
+
+def test_products_that_read_and_write_otherwise():
+    heads = View((3, 4, 8), (8, 24, 1), 0, 96)
+    values = [Value("a", (4, 24), "float32"), Value("b", (3, 8, 5), "float32")]
+    kind = BatchMatrixMultiply(a=heads, output=View((3, 4, 5), (5, 15, 1), 0, 60))
+    operation = Operation(kind, values, [Value("y", (4, 15), "float32")])
+    assert signature(operation) == (
+        "batch_matrix_multiply float32[3,4,8]@8.24.1 float32[3,8,5] -> float32[3,4,5]@5.15.1"
     )
 
 

@@ -22,7 +22,7 @@ from edgecomp.schedules.builder import (
 )
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
-from edgecomp.schedules.cpu.batch_operands import Matrix, Panel, multiply
+from edgecomp.schedules.cpu.batch_operands import Matrix, Panel, multiply, views_of
 from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
@@ -73,13 +73,14 @@ def match(operation: Operation, target: Target) -> str:
     values = [*operation.inputs, operation.output]
     if any(value.dtype != "float32" for value in values):
         return f"dtypes {[value.dtype for value in values]}"
-    if any(len(value.shape) < 2 for value in values):
+    a, b, output = views_of(operation)
+    if any(len(view.shape) < 2 for view in (a, b, output)):
         return "an operand of rank below 2"
-    if 0 in operation.output.shape or 0 in operation.inputs[0].shape:
+    if 0 in output.shape or 0 in a.shape:
         return "empty"
-    if 1 not in operation.inputs[1].view.strides[-2:]:
+    if 1 not in b.strides[-2:]:
         return "neither columns nor K of b are contiguous"
-    if operation.output.view.strides[-1] != 1:
+    if output.strides[-1] != 1:
         return "columns of the output are not contiguous"
     return ""
 
@@ -131,14 +132,14 @@ def _is_direct_possible(operation: Operation) -> bool:
     """Whether columns of b are contiguous."""
     kind = operation.kind
     assert isinstance(kind, BatchMatrixMultiply)
-    return operation.inputs[1].view.strides[-2 if kind.transpose_b else -1] == 1
+    return views_of(operation)[1].strides[-2 if kind.transpose_b else -1] == 1
 
 
 def _shape(operation: Operation, target: Target) -> ProductShape:
     """What the choice of tiles depends on."""
-    kind, output = operation.kind, operation.output
+    kind, (a, _, output) = operation.kind, views_of(operation)
     assert isinstance(kind, BatchMatrixMultiply)
-    depth = operation.inputs[0].shape[-2 if kind.transpose_a else -1]
+    depth = a.shape[-2 if kind.transpose_a else -1]
     return ProductShape(
         rows=(output.shape[-2],),
         vectors=-(-output.shape[-1] // arithmetic_f32(target).lanes),
@@ -160,7 +161,7 @@ def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCa
             arguments=(a, b, operation.output),
             work_items=emitter.work_items,
             workspace_bytes=emitter.workspace_elements * 4,
-            multiply_adds=operation.output.elements * emitter.depth,
+            multiply_adds=math.prod(emitter.output.view.shape) * emitter.depth,
         )
     ]
 
@@ -175,8 +176,7 @@ class _Emitter:
         target: Target,
         params: Params,
     ) -> None:
-        a, b = operation.inputs
-        output = operation.output
+        a, b, output = views_of(operation)
         self.alpha = kind.alpha
         self.rows, self.columns = output.shape[-2:]
         self.depth = a.shape[-2] if kind.transpose_a else a.shape[-1]

@@ -5,8 +5,9 @@ Sizes and strides may be dynamic.
 
 import dataclasses
 
+from edgecomp.plan.operations import BatchMatrixMultiply, Operation
 from edgecomp.plan.sizes import Dimension
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.values import View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
@@ -26,13 +27,20 @@ class Matrix:
     batch: tuple[Dimension, ...]
 
     @classmethod
-    def of(cls, value: Value, batch: tuple[Dimension, ...], *, transposed: bool) -> "Matrix":
-        """The matrices of a value whose batch dimensions are broadcast to ``batch``."""
-        view = value.view.broadcast_to((*batch, *value.shape[-2:]))
+    def of(cls, own: View, batch: tuple[Dimension, ...], *, transposed: bool) -> "Matrix":
+        """The matrices of a view whose batch dimensions are broadcast to ``batch``."""
+        view = own.broadcast_to((*batch, *own.shape[-2:]))
         rows, columns = view.strides[-2:]
         if transposed:
             rows, columns = columns, rows
         return cls(view, rows, columns, view.strides[:-2])
+
+
+def views_of(operation: Operation) -> tuple[View, View, View]:
+    """Where the elements of a, b and the output of a product lie."""
+    kind, (a, b) = operation.kind, operation.inputs
+    assert isinstance(kind, BatchMatrixMultiply)
+    return kind.a or a.view, kind.b or b.view, kind.output or operation.output.view
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from edgecomp.schedules.cpu.arithmetic_s8_arm import arithmetic_s8_arm
 from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_signs import arithmetic_signs
+from edgecomp.schedules.cpu.batch_operands import views_of
 from edgecomp.schedules.cpu.product import collapse_rows
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
@@ -84,11 +85,11 @@ def batch_product_cycles(operation: Operation, target: Target) -> float:
     """A product of two activations: the tiles, and b packed once per batch."""
     kind = operation.kind
     assert isinstance(kind, BatchMatrixMultiply)
-    a = operation.inputs[0]
+    a, _, output = views_of(operation)
     arithmetic = arithmetic_f32(target)
-    rows, columns = operation.output.shape[-2:]
+    rows, columns = output.shape[-2:]
     depth = a.shape[-2 if kind.transpose_a else -1]
-    batches = math.prod(operation.output.shape[:-2])
+    batches = math.prod(output.shape[:-2])
     shape = ProductShape(
         rows=(rows,),
         vectors=-(-columns // arithmetic.lanes),

@@ -55,8 +55,8 @@ class _BatchKernel:
         self.output, self.alpha = operation.output, kind.alpha
         *self.batch, self.rows, self.columns = self.output.shape
         batch = tuple(self.batch)
-        self.a = Matrix.of(left, batch, transposed=kind.transpose_a)
-        self.b = Matrix.of(right, batch, transposed=kind.transpose_b)
+        self.a = Matrix.of(left.view, batch, transposed=kind.transpose_a)
+        self.b = Matrix.of(right.view, batch, transposed=kind.transpose_b)
         self.depth = left.shape[-2 if kind.transpose_a else -1]
         gpu, images = gpu_of(target), math.prod(self.batch)
         tile = choose_tile(self.rows, images, self.columns, 1, gpu)

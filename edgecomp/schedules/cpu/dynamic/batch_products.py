@@ -66,9 +66,9 @@ class _Emitter:
         self.rows, self.columns = output.shape[-2:]
         self.depth: Dimension = a.shape[-2] if kind.transpose_a else a.shape[-1]
         self.batch = output.shape[:-2]
-        self.a = Matrix.of(a, self.batch, transposed=kind.transpose_a)
-        self.b = Matrix.of(b, self.batch, transposed=kind.transpose_b)
-        self.output = Matrix.of(output, self.batch, transposed=False)
+        self.a = Matrix.of(a.view, self.batch, transposed=kind.transpose_a)
+        self.b = Matrix.of(b.view, self.batch, transposed=kind.transpose_b)
+        self.output = Matrix.of(output.view, self.batch, transposed=False)
         self.arithmetic = arithmetic_f32(target)
         self.lanes = self.arithmetic.lanes
         params = batch_matrix_multiply.default_params(Twin(operation).operation, target)

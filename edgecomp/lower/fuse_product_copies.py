@@ -1,0 +1,101 @@
+"""Products of two values read and write through the copies around them, on the processor.
+
+    a, b = copies that transpose
+    y = a @ b
+    z = a copy that transposes y
+    ->
+    z = a @ b, read and written where the copies would have
+
+A copy in front is one for the product alone; one behind is the only reader of the result.
+"""
+
+import dataclasses
+
+from edgecomp.device.target import Target
+from edgecomp.lower.copied_views import Moved, read_through, written_through
+from edgecomp.lower.uses import Uses
+from edgecomp.plan.operations import BatchMatrixMultiply, Operation, Program
+from edgecomp.plan.values import Value
+from edgecomp.schedules.cpu import batch_matrix_multiply
+from edgecomp.schedules.cpu.tiles import WAY_BYTES
+
+_FLOAT_BYTES = 4
+
+
+def fuse_product_copies(program: Program, target: Target) -> Program:
+    """The program with products that need fewer copies.
+
+    Args:
+        program: static, without branches and loops, in its layout; stays as it is.
+        target: device.
+    """
+    uses = Uses(program)
+    made: dict[Operation, Operation] = {}
+    gone: set[Operation] = set()
+    for operation in program.operations:
+        if not isinstance(operation.kind, BatchMatrixMultiply):
+            continue
+        for take in (_take_a, _take_b, _take_output):
+            product = made.get(operation, operation)
+            taken = take(product, uses)
+            if taken is None or batch_matrix_multiply.match(taken[0], target):
+                continue
+            made[operation] = taken[0]
+            gone.add(taken[1])
+    if not gone:
+        return program
+    kept = [made.get(o, o) for o in program.operations if o not in gone]
+    return dataclasses.replace(program, operations=kept)
+
+
+def _take_a(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
+    kind, (a, b) = _kind(product), product.inputs
+    moved = read_through(a, uses)
+    if moved.copy is None or not _is_read_well(moved, transposed=kind.transpose_a):
+        return None
+    kind = dataclasses.replace(kind, a=moved.view)
+    return _with(product, moved.copy, kind, [moved.value, b], product.output), moved.copy
+
+
+def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
+    kind, (a, b) = _kind(product), product.inputs
+    moved = read_through(b, uses)
+    if moved.copy is None or moved.value.constant is not None:
+        return None
+    kind = dataclasses.replace(kind, b=moved.view)
+    return _with(product, moved.copy, kind, [a, moved.value], product.output), moved.copy
+
+
+def _take_output(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
+    moved = written_through(product.output, uses)
+    if moved.copy is None:
+        return None
+    kind = dataclasses.replace(_kind(product), output=moved.view)
+    return _with(product, moved.copy, kind, product.inputs, moved.value), moved.copy
+
+
+def _kind(product: Operation) -> BatchMatrixMultiply:
+    assert isinstance(product.kind, BatchMatrixMultiply)
+    return product.kind
+
+
+def _is_read_well(moved: Moved, *, transposed: bool) -> bool:
+    """Whether K is contiguous, and rows of a tile do not share one set of the level-1 cache."""
+    rows, depth = moved.view.strides[-2:]
+    if transposed or moved.value.constant is not None:
+        return False
+    return depth == 1 and rows * _FLOAT_BYTES % WAY_BYTES != 0
+
+
+def _with(
+    product: Operation,
+    copy: Operation,
+    kind: BatchMatrixMultiply,
+    inputs: list[Value],
+    output: Value,
+) -> Operation:
+    """The product of that kind, which stands for a copy as well."""
+    nodes = tuple(dict.fromkeys([*copy.nodes, *product.nodes]))
+    return dataclasses.replace(
+        product, kind=kind, inputs=list(inputs), outputs=[output], nodes=nodes
+    )

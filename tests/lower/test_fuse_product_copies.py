@@ -1,0 +1,95 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.graphs import Graph
+from helpers.kernels import run_calls
+from helpers.targets import A76, AVX2, AVX512
+
+from edgecomp.graph.run import random_feeds, run_model
+from edgecomp.lower.assemble import set_aliases
+from edgecomp.lower.fuse_product_copies import fuse_product_copies
+from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.select import select
+from edgecomp.plan.operations import BatchMatrixMultiply, StridedCopy
+from edgecomp.schedules.cpu import batch_matrix_multiply
+
+
+def attention(g, *, width=8, reread=""):
+    """Heads that lie side by side, keys turned, heads side by side again."""
+    rows = 13
+
+    def heads(name):
+        x = g.input(name, (2, rows, 3 * width))
+        cut = g("Reshape", x, np.array([2, rows, 3, width]))
+        return g("Transpose", cut, perm=[0, 2, 1, 3])
+
+    q, k, v = heads("q"), heads("k"), heads("v")
+    scores = g("MatMul", q, g("Transpose", k, perm=[0, 1, 3, 2]))
+    y = g("MatMul", g("Softmax", scores, axis=-1), v)
+    joined = g("Reshape", g("Transpose", y, perm=[0, 2, 1, 3]), np.array([2, rows, 3 * width]))
+    return g.model(joined, *({"q": [q], "y": [y]}.get(reread, [])))
+
+
+def fused(model, target):
+    program = laid_out_program(model, target).program
+    set_aliases(program)
+    before = list(program.operations)
+    after = fuse_product_copies(program, target)
+    assert program.operations == before
+    return program, after
+
+
+def products(program):
+    return [o for o in program.operations if isinstance(o.kind, BatchMatrixMultiply)]
+
+
+def copies(program):
+    return sum(isinstance(o.kind, StridedCopy) for o in program.operations)
+
+
+@pytest.mark.parametrize("target", [AVX2, AVX512, A76], ids=lambda t: t.name)
+def test_attention_needs_no_copy(target):
+    model = attention(Graph())
+    before, program = fused(model, target)
+    assert copies(before) == 4
+    assert copies(program) == 0
+    first, second = products(program)
+    assert first.kind.a.strides == (13 * 24, 8, 24, 1)
+    assert second.kind.output.strides == (13 * 24, 8, 24, 1)
+    assert len(first.nodes) > 1  # the copies' too
+    calls = [call for choice in select(program, target) for call in choice.calls]
+    feeds = random_feeds(model, 0)
+    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
+    results = run_calls(calls, target, buffers, 2)
+    (want,) = run_model(model, feeds).values()
+    found = results[calls[-1].arguments[-1]].reshape(want.shape)
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("reread", "left"), [("q", 1), ("y", 1)])
+def test_copies_that_others_read_stay(reread, left):
+    _, program = fused(attention(Graph(), reread=reread), AVX2)
+    assert copies(program) == left
+
+
+def test_rows_in_one_set_of_the_cache_are_copied():
+    _, program = fused(attention(Graph(), width=1024), AVX2)
+    first, _ = products(program)
+    assert first.kind.a is None
+    assert first.kind.b is not None
+
+
+def test_a_program_without_such_copies_is_the_same():
+    g = Graph()
+    a, b = g.input("a", (2, 3, 4)), g.input("b", (2, 4, 5))
+    before, after = fused(g.model(g("MatMul", a, b)), AVX2)
+    assert after is before
+
+
+def test_views_decide_what_is_claimed():
+    _, program = fused(attention(Graph()), AVX2)
+    first, _ = products(program)
+    far = dataclasses.replace(first.kind.b, strides=(312, 8, 24, 2))
+    first.kind = dataclasses.replace(first.kind, b=far)
+    assert "contiguous" in batch_matrix_multiply.match(first, AVX2)
