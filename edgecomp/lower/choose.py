@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from edgecomp.device.target import Target
 from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
+from edgecomp.lower.fuse_quantize import fuse_quantize
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
 from edgecomp.lower.place_copies import place_copies
@@ -100,7 +101,7 @@ def choose(
     left = placement.left if placement else {}
     on_cpu = program
     if not symbols and not made.regions:
-        on_cpu = fuse_product_copies(program, target)
+        on_cpu = fuse_quantize(fuse_product_copies(program, target))
     if target.gpu is None:
         program = on_cpu
     elif not why_not:

@@ -262,6 +262,8 @@ class LayerNorm:
     """Layer normalisation over the dimensions from ``axis`` on.
 
     inputs: x float32 row-major; scale constant; bias constant (zeros where the model has none).
+    outputs: float32 row-major; or the same as QuantizeLinear makes 8 bits of it, with the value's
+        scale and zero point; or both.
     """
 
     axis: int

@@ -105,9 +105,12 @@ def softmax_cycles(operation: Operation, target: Target) -> float:
 
 
 def layer_norm_cycles(operation: Operation, target: Target) -> float:
-    """Mean, variance, and the normalisation."""
-    vectors = operation.output.elements / target.lanes(32)
-    return _bound(operation, _LAYER_NORM * vectors, target)
+    """Mean, variance, the normalisation, and 8 bits of it where they are wanted."""
+    elements = operation.inputs[0].elements
+    instructions = _LAYER_NORM * elements / target.lanes(32)
+    if any(value.dtype != "float32" for value in operation.outputs):
+        instructions += _QUANTIZE * elements / 16
+    return _bound(operation, instructions, target)
 
 
 def reduce_cycles(operation: Operation, target: Target) -> float:
@@ -207,4 +210,5 @@ def _moved(operation: Operation, instructions: float, target: Target) -> float:
 
 def _bound(operation: Operation, instructions: float, target: Target) -> float:
     values = [v for v in operation.inputs if v.constant is None or v.elements > 1]
-    return bound(instructions, sum(v.bytes for v in values), operation.output.bytes, target)
+    written = sum(value.bytes for value in operation.outputs)
+    return bound(instructions, sum(v.bytes for v in values), written, target)

@@ -1,14 +1,16 @@
-"""Layer normalisation of rows: mean, mean square deviation, then scale and bias."""
+"""Layer normalisation of rows: mean, mean square deviation, then scale and bias; as 8 bits too."""
 
 import math
 
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import LayerNorm, Operation
-from edgecomp.plan.values import Order
+from edgecomp.plan.operations import LayerNorm, Operation, Quantize
+from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp, splat
+from edgecomp.schedules.cpu import quantize
+from edgecomp.schedules.cpu.move import Convert
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -24,7 +26,7 @@ def match(operation: Operation, target: Target) -> str:
     x, scale, bias = operation.inputs
     if x.dtype != "float32":
         return f"layer normalisation of {x.dtype}"
-    if Order.NHWC in (x.order, operation.output.order):
+    if any(value.order is Order.NHWC for value in (x, *operation.outputs)):
         return "layer normalisation of an image"
     if scale.constant is None or bias.constant is None:
         return "scale or bias is no constant"
@@ -33,10 +35,10 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is a row."""
-    kind, output = operation.kind, operation.output
+    kind = operation.kind
     assert isinstance(kind, LayerNorm)
     source, scale, bias = operation.inputs
-    if not output.elements:
+    if not source.elements:
         return []
     axis = kind.axis % len(source.shape)
     inner = source.shape[axis:]
@@ -51,9 +53,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     x = builder.pointer("x", "float32", source.elements)
     scales = builder.pointer("scale", "float32", size)
     biases = builder.pointer("bias", "float32", size)
-    y = builder.pointer("y", "float32", output.elements)
+    results = [
+        _Result(builder, source, output, target, name)
+        for output, name in zip(operation.outputs, ("y", "z"), strict=False)
+    ]
     row = Row.of(builder, size, target.lanes(32))
     lanes = row.lanes
+    narrows = any(output.dtype != "float32" for output in operation.outputs)
+    results_row = Row.of(builder, size, quantize.LANES) if narrows else row
 
     def plus(a: Expr, b: Expr) -> Expr:
         return a + b
@@ -61,10 +68,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     with builder.loop("item", builder.lo, builder.hi) as item:
         base = builder.let("base", item * size)
         total = row.fold(0.0, plus, lambda at: load(x, base + at, lanes))
-        mean = named(builder, "mean", splat(total * constant(1.0 / size, "float32"), lanes))
+        mean = named(builder, "mean", total * constant(1.0 / size, "float32"))
+        means = named(builder, "means", splat(mean, lanes))
 
         def square(at: Expr) -> Expr:
-            deviation = named(builder, "deviation", load(x, base + at, lanes) - mean)
+            deviation = named(builder, "deviation", load(x, base + at, lanes) - means)
             return deviation * deviation
 
         squares = row.fold(0.0, plus, square)
@@ -72,13 +80,35 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         inverse = constant(1.0, "float32") / tirx.sqrt(
             variance + constant(kind.epsilon, "float32")
         )
-        inverse = named(builder, "inverse", splat(named(builder, "one", inverse), lanes))
+        inverse = named(builder, "one", inverse)
+        wide = results_row.lanes
+        means = named(builder, "means", splat(mean, wide))
+        inverses = named(builder, "inverse", splat(inverse, wide))
 
         def normalise(at: Expr) -> None:
-            centred = (load(x, base + at, lanes) - mean) * inverse
-            value = centred * load(scales, at, lanes) + load(biases, at, lanes)
-            builder.store(y, ramp(base + at, lanes), value)
+            centred = (load(x, base + at, wide) - means) * inverses
+            value = centred * load(scales, at, wide) + load(biases, at, wide)
+            value = named(builder, "normalised", value)
+            for result in results:
+                builder.store(result.buffer, ramp(base + at, wide), result.convert(value))
 
-        row.each(normalise)
+        results_row.each(normalise)
     kernel = builder.finish("layer_norm")
-    return [KernelCall(kernel, (source, *constants, output), rows)]
+    return [KernelCall(kernel, (source, *constants, *operation.outputs), rows)]
+
+
+class _Result:
+    """An output: its buffer, and what becomes of a vector for it."""
+
+    def __init__(
+        self, builder: KernelBuilder, source: Value, output: Value, target: Target, name: str
+    ) -> None:
+        self.buffer = builder.pointer(name, output.dtype, output.elements)
+        self.convert: Convert = _same
+        if output.dtype != "float32":
+            narrowing = Operation(Quantize(), [source], [output])
+            self.convert = quantize.conversion(builder, narrowing, target)
+
+
+def _same(value: Expr) -> Expr:
+    return value

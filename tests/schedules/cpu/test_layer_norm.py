@@ -7,9 +7,9 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, LayerNorm, Operation
-from edgecomp.plan.values import Order, Value
-from edgecomp.schedules.cpu import layer_norm
+from edgecomp.plan.operations import Fill, LayerNorm, Operation, Quantize
+from edgecomp.plan.values import Order, Quantization, Value
+from edgecomp.schedules.cpu import layer_norm, quantize
 
 
 def operation_of(shape, axis, rng):
@@ -52,6 +52,29 @@ def test_layer_norm(target, shape, axis, rng):
     want = centred / deviation * scale.constant + bias.constant
     got = read(operation.output, result[operation.output])
     np.testing.assert_allclose(got, want, atol=2e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("target", [AVX2, AVX512, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("both", [True, False], ids=["both", "alone"])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((5, 384), "uint8"), ((3, 50), "int8"), ((7, 3), "uint8")]
+)
+def test_8_bits_are_those_of_quantize(target, shape, dtype, both, rng):
+    operation = operation_of(shape, 1, rng)
+    x, y = operation.inputs[0], operation.output
+    buffers = {x: fill(x, (rng.standard_normal(shape) * 3).astype(np.float32))}
+    stored = Value("q", shape, dtype, quantization=Quantization(0.017, 3))
+    apart = run_calls(layer_norm.emit(operation, target), target, buffers)
+    narrowing = quantize.emit(Operation(Quantize(), [y], [stored]), target)
+    want = run_calls(narrowing, target, {y: apart[y]})[stored]
+    operation.outputs = [y, stored] if both else [stored]
+    assert layer_norm.match(operation, target) == ""
+    (call,) = layer_norm.emit(operation, target)
+    found = run_calls([call], target, buffers, slices=2)
+    np.testing.assert_array_equal(found[stored], want)
+    assert len(np.unique(want)) > 5
+    if both:
+        np.testing.assert_array_equal(found[y], apart[y])
 
 
 def test_refusals(rng):

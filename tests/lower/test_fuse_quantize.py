@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from helpers.graphs import Graph
+from helpers.targets import AVX2
+
+from edgecomp.lower.assemble import set_aliases
+from edgecomp.lower.fuse_quantize import fuse_quantize
+from edgecomp.lower.program import laid_out_program
+from edgecomp.plan.operations import LayerNorm, Quantize
+
+SCALE, ZERO = np.array(0.02, np.float32), np.array(128, np.uint8)
+
+
+def normalised(*, last="QuantizeLinear", again=False, zero=ZERO):
+    g = Graph()
+    x = g.input("x", (2, 5, 16))
+    gain = np.linspace(0.5, 2, 16, dtype=np.float32)
+    y = g("LayerNormalization", x, gain, gain - 1)
+    results = [g(last, y, SCALE, zero)] if last == "QuantizeLinear" else [g(last, y)]
+    return g.model(*results, *([g("Relu", y)] if again else []))
+
+
+def fused(model):
+    program = laid_out_program(model, AVX2).program
+    set_aliases(program)
+    before = list(program.operations)
+    after = fuse_quantize(program)
+    assert program.operations == before
+    return program, after
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["alone", "read again"])
+def test_the_normalisation_writes_8_bits(again):
+    before, program = fused(normalised(again=again))
+    assert not any(isinstance(o.kind, Quantize) for o in program.operations)
+    (norm,) = (o for o in program.operations if isinstance(o.kind, LayerNorm))
+    assert [value.dtype for value in norm.outputs] == ["float32", "uint8"][not again :]
+    assert norm.outputs[-1].quantization is not None
+    assert len(norm.nodes) == 2
+    assert len(program.operations) == len(before.operations) - 1
+
+
+@pytest.mark.parametrize(
+    "model", [normalised(last="Softmax"), normalised(zero=np.array(9, np.int16))]
+)
+def test_other_readers_stay(model):
+    before, after = fused(model)
+    assert after is before
