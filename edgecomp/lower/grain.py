@@ -1,8 +1,7 @@
 """How many work items of a call are worth another thread.
 
 Waking or signalling a thread, and what it then reads from other cores' caches, take about as
-long on any processor, while calls differ by factors of a thousand. Costs are modelled low (an
-under-estimate keeps a call on one thread that two would finish about as soon).
+long on any processor, while calls differ by factors of a thousand: so costs are rough.
 """
 
 import math
@@ -21,8 +20,11 @@ SHARE_NS = 5000.0
 VECTORS_PER_CYCLE = {True: 1.0, False: 2.0}
 #: Multiply-adds of bytes for one of 32 bits.
 BYTE_FACTOR = 4
-#: Vectors that a core moves per cycle, from its caches.
-MOVES_PER_CYCLE = 0.25
+#: Vectors that a core moves per cycle. Caches give more; but what is computed with each counts too,
+#: and a thread that has a call alone reads half of it from the cache of the other one, which wrote
+#: that. With four times as many, two threads of a Zen 4 took 1.05 to 1.49 times as long for networks
+#: of 8 bits with many small calls, and as long as now for others (2026-11-22).
+MOVES_PER_CYCLE = 1 / 16
 
 
 def grain_items(call: KernelCall, target: Target) -> int:

@@ -158,6 +158,7 @@ def test_large_caches_leave_long_calls_whole(monkeypatch):
 
 def test_short_calls_are_shared_by_strips_and_whole_for_one_thread(monkeypatch):
     monkeypatch.setattr("edgecomp.lower.interleave.SHARE_NS", 500.0)
+    monkeypatch.setattr("edgecomp.lower.interleave.SHORT_NS", 80000.0)
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 24), **WEIGHTS)
     groups = [group for group in groups_of(steps) if group[0].strip]
     assert groups
