@@ -5,8 +5,6 @@ from collections.abc import Collection, Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.lower.fuse_attention import fuse_attention
-from edgecomp.lower.fuse_product_copies import fuse_product_copies
-from edgecomp.lower.fuse_quantize import fuse_quantize
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
 from edgecomp.lower.place_copies import place_copies
@@ -17,7 +15,7 @@ from edgecomp.lower.processor_part import (
     processor_part,
     require_none_on_processor,
 )
-from edgecomp.lower.program import LaidOut
+from edgecomp.lower.program import LaidOut, processor_program
 from edgecomp.lower.select import Selected, select
 from edgecomp.lower.shaders import is_for_app
 from edgecomp.plan.operations import Program
@@ -99,9 +97,7 @@ def choose(
     if not why_not and {"cpu", "gpu"} <= set(asked.accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
-    on_cpu = program
-    if not symbols and not made.regions:
-        on_cpu = fuse_quantize(fuse_product_copies(program, target))
+    on_cpu = processor_program(made, target, symbols)
     if target.gpu is None:
         program = on_cpu
     elif not why_not:

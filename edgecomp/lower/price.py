@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
-from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.program import laid_out_program, processor_program
 from edgecomp.lower.select import gpu_schedule_names
 from edgecomp.plan.operations import (
     Convolution,
@@ -59,7 +59,8 @@ def price_weights(
     without: Collection[str] = (),
 ) -> tuple[list[Price], int]:
     """As ``price_model``; and bytes of the model's constants, in the types that kernels read."""
-    return price_program(laid_out_program(model, target).program, target, table, without)
+    program = processor_program(laid_out_program(model, target), target)
+    return price_program(program, target, table, without)
 
 
 def price_program(

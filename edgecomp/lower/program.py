@@ -1,15 +1,19 @@
 """ONNX model to a program as the schedules get it: read, fused, every value in its order."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.lower.flatten import Region, flatten
 from edgecomp.lower.fuse import fuse
+from edgecomp.lower.fuse_product_copies import fuse_product_copies
+from edgecomp.lower.fuse_quantize import fuse_quantize
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
 from edgecomp.plan.operations import Program
+from edgecomp.plan.sizes import Symbol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,18 @@ def laid_out_program(
     program, refusals = read_program(model, target, name, is_dynamic=is_dynamic)
     require_possible(refusals)
     return LaidOut(program, finish_program(program), refusals)
+
+
+def processor_program(
+    made: LaidOut, target: Target, symbols: Sequence[Symbol] = ()
+) -> Program:
+    """The program as the processor computes it: joined is what its kernels alone take together.
+
+    One with dynamic dimensions, branches or loops stays as it is.
+    """
+    if symbols or made.regions:
+        return made.program
+    return fuse_quantize(fuse_product_copies(made.program, target))
 
 
 def finish_program(program: Program) -> list[Region]:

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.program import laid_out_program, processor_program
 from edgecomp.plan.operations import Operation, Program
 from edgecomp.schedules.candidates import Candidate, candidates
 from edgecomp.schedules.cost_table import CostTable, Measured
@@ -64,7 +64,7 @@ def collect_layers(model: ir.Model, target: Target) -> ModelLayers:
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program = laid_out_program(model, target).program
+    program = processor_program(laid_out_program(model, target), target)
     first: dict[str, Operation] = {}
     count: dict[str, int] = {}
     signatures: dict[tuple[str, ...], str] = {}
