@@ -38,7 +38,7 @@ _FUNCTIONS = FUNCTIONS | {"erf", "round"}
 _OWN_CALLS = frozenset(
     [
         *("dot4_s8", "dot4_u8", "word", "words2", "words4", "pack"),
-        *("mma_s8", "mma_u8", "mma_f16", "mma_bf16", "mma_tf32"),
+        *("mma_s8", "mma_u8", "mma_f16", "mma_f16_quads", "mma_bf16", "mma_tf32"),
     ]
 )
 
