@@ -92,7 +92,7 @@ def choose(
         EdgecompError: FALLBACK_REFUSED where the GPU does not compute all that it has to.
     """
     program, without, table = made.program, asked.without, asked.table
-    why_not = why_not_on_gpu(made, symbols, asked.accelerators)
+    why_not = why_not_on_gpu(made, target, symbols, asked.accelerators)
     placement = None
     if not why_not and {"cpu", "gpu"} <= set(asked.accelerators):
         placement = _placement(program, target, without, table)
@@ -121,12 +121,15 @@ def choose(
 
 
 def why_not_on_gpu(
-    made: LaidOut, symbols: Sequence[Symbol], accelerators: Collection[str] = ()
+    made: LaidOut,
+    target: Target,
+    symbols: Sequence[Symbol],
+    accelerators: Collection[str] = (),
 ) -> str:
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
     if accelerators and "gpu" not in accelerators:
         return "--accelerator cpu"
-    if symbols:
+    if symbols and (is_for_app(target, accelerators) or "cpu" in accelerators):
         return "its dimensions differ from run to run"
     return "it has branches or loops" if made.regions else ""
 

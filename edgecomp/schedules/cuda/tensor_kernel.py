@@ -28,6 +28,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load, pointer_to
@@ -40,7 +41,7 @@ from edgecomp.schedules.cuda.tensor_tile import (
     instruction_for,
     words_at_once,
 )
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.inputs import InputBuffer
@@ -69,7 +70,7 @@ class _TensorKernel(DenseKernel):
         total = self.windows * self.steps
         self.tile = choose_warp_tile(
             self.fragments,
-            self.row_count,
+            largest(self.row_count),
             product.columns,
             product.groups,
             total,
@@ -81,7 +82,7 @@ class _TensorKernel(DenseKernel):
         self.all_steps = self.rounds * slices
         self.blocks = -(-product.columns // self.tile.columns)
         self.padded_columns = self.blocks * self.tile.columns
-        down = -(-self.row_count // self.tile.rows)
+        down = parts_of(self.row_count, self.tile.rows)
         self.builder = GridBuilder(
             (self.blocks * product.groups, down, 1), (WARP, self.tile.warps * slices, 1)
         )
@@ -179,9 +180,10 @@ class _TensorKernel(DenseKernel):
     ) -> list[Expr]:
         """Where a row lies in tensors; the last one stands for those behind it."""
         builder = self.builder
-        last = tirx.const(self.row_count - 1, "int32")
+        last = builder.size(self.row_count) - 1
+        last = tirx.const(last, "int32") if isinstance(last, int) else last
         inside = builder.let("inside", tirx.Min(number, last))
-        indices = unravel(builder, inside, [int(d.size) for d in self.rows])
+        indices = unravel(builder, inside, [d.size for d in self.rows])
         return self.places_of(indices, shifts, tensors)
 
     def _start_sums(self) -> None:
@@ -378,7 +380,7 @@ class _TensorKernel(DenseKernel):
         column = self.column + behind
         index, first = place
         with builder.condition(
-            tirx.And(self.row_numbers[part] < self.row_count, column < columns)
+            tirx.And(self.row_numbers[part] < builder.size(self.row_count), column < columns)
         ):
             sums = builder.let("sum", load(self.sums, index), self.sums_dtype)
             lanes = [tirx.Shuffle([sums], [first + k]) for k in range(2)]

@@ -82,6 +82,8 @@ class _CudaWriter(CWriter):
         return f"{attribute} {self.symbol}({given}) {{\n"
 
     def _parameter(self, record: tuple[Any, ...]) -> str:
+        if record[0] == "Var":  # a size of the run
+            return f"{self.type_name(dtype_of(record[2]))} {self.names[id(record)]}"
         const = "" if id(record) in self.stored else "const "
         name = self.type_name(dtype_of(record[2]))
         return f"{const}{name}* __restrict__ {self.names[id(record)]}"

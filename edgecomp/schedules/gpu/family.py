@@ -14,6 +14,7 @@ from edgecomp.plan.operations import (
     Quantize,
     Reduce,
 )
+from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
     attention,
@@ -36,6 +37,7 @@ from edgecomp.schedules.gpu import (
     winograd,
 )
 from edgecomp.schedules.gpu.places import gpu_of
+from edgecomp.schedules.gpu.sizes import SIZED, refuse_sizes
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
@@ -105,6 +107,15 @@ class _Written(_Named):
         return ""
 
 
+class _Sized(_Named):
+    """A schedule of operations whose sizes are known when they run."""
+
+    def match(self, operation: Operation, target: Target) -> str:
+        """As the schedule's at the largest sizes, then whether its kernels take the sizes."""
+        reason = super().match(Twin(operation).operation, target)
+        return reason or refuse_sizes(operation)
+
+
 _TEXTS = {"metal": metal_text, "webgpu": wgsl_text}
 
 
@@ -114,6 +125,16 @@ def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
     named = _Written if api in _TEXTS else _Named
     return tuple(named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+
+
+@functools.cache
+def sized_schedules(api: str) -> tuple[Schedule, ...]:
+    """Those for operations of dynamic sizes; apps start kernels of fixed ones alone."""
+    if api in _TEXTS:
+        return ()
+    own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
+    able = [schedule for schedule in (*own, *_SHARED) if schedule in SIZED]
+    return tuple(_Sized(f"{api}_{schedule.NAME}", schedule) for schedule in able)
 
 
 @functools.cache

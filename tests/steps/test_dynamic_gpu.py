@@ -1,0 +1,79 @@
+"""Bundles for GPUs with dimensions that differ from run to run."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers.gpu_bundles import TARGETS, built, session_on_device
+from helpers.graphs import Graph
+
+
+def network(rng):
+    """A transformer's layer over words, and a mean of those that count."""
+    width, heads = 24, 3
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
+
+    def dense(x, inputs, outputs):
+        return g("Add", g("MatMul", x, weights(inputs, outputs)), weights(outputs))
+
+    def split(x, *order):
+        each = g("Reshape", x, np.array([0, 0, heads, width // heads]))
+        return g("Transpose", each, perm=order)
+
+    g = Graph()
+    ids = g.input("ids", ("batch", "length"), np.int64)
+    mask = g.input("mask", ("batch", "length"))
+    x = g("Gather", weights(50, width), ids)
+    kept = g("Unsqueeze", mask, np.array([1, 2]))
+    scores = g("MatMul", split(dense(x, width, width), 0, 2, 1, 3),
+               split(dense(x, width, width), 0, 2, 3, 1))  # fmt: skip
+    scores = g("Add", g("Mul", scores, np.float32(0.35)), g("Mul", kept, np.float32(-50)))
+    values = split(dense(x, width, width), 0, 2, 1, 3)
+    mixed = g("MatMul", g("Softmax", scores, axis=-1), values)
+    joined = g("Reshape", g("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, width]))
+    x = g("Add", dense(joined, width, width), x)
+    x = g("LayerNormalization", x, weights(width), weights(width), axis=-1)
+    return g.proto(g("ReduceMean", g("Relu", dense(x, width, 40)), np.array([1]), keepdims=0))
+
+
+@pytest.mark.parametrize("api", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_dynamic_sizes(api, precision, tmp_path, rng):
+    """Batch and length of a run: kernels get them, and nothing is left to the processor."""
+    proto = network(rng)
+    bundle = built(
+        proto,
+        tmp_path,
+        TARGETS[api][0],
+        input=("ids:[1..3]x[1..40]",),
+        require_full_target=True,
+        precision=precision,
+    )
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_on_device(bundle) as session:
+        schedules = {call.schedule for call in session.calls}
+        assert {f"{api}_attention", "copy"} < schedules
+        for batch, length in ((3, 40), (1, 1), (2, 17), (3, 40), (1, 39), (3, 2)):
+            feeds = {
+                "ids": rng.integers(0, 50, (batch, length)),
+                "mask": (rng.random((batch, length)) < 0.3).astype(np.float32),
+            }
+            (want,) = reference.run(None, feeds)
+            (found,) = session.run(feeds).values()
+            assert found.shape == want.shape
+            limit = (1e-5 if precision == "fp32" else 5e-3) * np.abs(want).max()
+            np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+
+
+def test_both_with_dynamic_sizes(tmp_path, rng):
+    """Prices are for fixed sizes."""
+    bundle = built(
+        network(rng),
+        tmp_path,
+        "generic-opencl",
+        input=("ids:[1..3]x[1..40]",),
+        accelerator="cpu,gpu",
+    )
+    (left,) = bundle.report["facts"]["on_the_processor"]
+    assert left == "the model: its dimensions differ from run to run"
