@@ -3,7 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
-from helpers.gpu_bundles import TARGETS, built, session_on_device
+from helpers.gpu_bundles import TARGETS, built, session_of, session_on_device
 from helpers.graphs import Graph
 
 
@@ -77,3 +77,50 @@ def test_both_with_dynamic_sizes(tmp_path, rng):
     )
     (left,) = bundle.report["facts"]["on_the_processor"]
     assert left == "the model: its dimensions differ from run to run"
+
+
+def image_network(rng):
+    """Convolutions of all kinds, pools, a product, for any number of images."""
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
+
+    g = Graph()
+    x = g.input("x", ("batch", 3, 9, 8))
+    a = g(
+        "Relu", g("Conv", x, weights(16, 3, 3, 3), weights(16), pads=[1] * 4, strides=[2, 2])
+    )
+    b = g("Relu", g("Conv", a, weights(16, 1, 3, 3), weights(16), pads=[1] * 4, group=16))
+    c = g("Add", g("Conv", b, weights(16, 16, 1, 1), weights(16)), a)
+    d = g("MaxPool", c, kernel_shape=[2, 2], strides=[1, 1])
+    e = g("Relu", g("Conv", d, weights(24, 8, 2, 2), weights(24), group=2))
+    f = g("Flatten", g("GlobalAveragePool", e))
+    return g.proto(g("Gemm", f, weights(24, 10), weights(10)))
+
+
+@pytest.mark.parametrize("api", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "w8a8"])
+def test_dynamic_batches(api, precision, tmp_path, rng):
+    """Floats beside onnxruntime's; integers are those of the bundle's CPU plan, bit by bit."""
+    proto = image_network(rng)
+    samples = [{"x": rng.standard_normal((5, 3, 9, 8)).astype(np.float32)} for _ in range(4)]
+    bundle = built(
+        proto,
+        tmp_path,
+        TARGETS[api][0],
+        samples=samples if precision == "w8a8" else None,
+        input=("x:[1..5]x3x9x8",),
+        require_full_target=True,
+        precision=precision,
+    )
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as cpu:
+        for batch in (5, 1, 2, 4, 3, 5):
+            x = rng.standard_normal((batch, 3, 9, 8)).astype(np.float32)
+            (found,) = session.run({"x": x}).values()
+            if precision == "w8a8":
+                (want,) = cpu.run({"x": x}).values()
+                np.testing.assert_array_equal(found, want)
+            else:
+                (want,) = reference.run(None, {"x": x})
+                np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
