@@ -71,3 +71,11 @@ def test_families(opened, batch: int, length: int, seed: int):
             np.testing.assert_allclose(found, want, rtol=2e-5, atol=2e-5, err_msg=name)
         else:
             np.testing.assert_array_equal(found, want, err_msg=name)
+
+
+def test_more_sizes_than_a_kernel_takes(monkeypatch):
+    """Such an operation is the processor's."""
+    monkeypatch.setattr("edgecomp.lower.select.MOST_SIZES", 0)
+    proto = joined(["heads"])
+    plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
+    assert {call.device for call in plan.calls} == {0}

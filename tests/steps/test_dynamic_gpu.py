@@ -6,6 +6,8 @@ import pytest
 from helpers.gpu_bundles import TARGETS, built, session_of, session_on_device
 from helpers.graphs import Graph
 
+from edgecomp.errors import Code, EdgecompError
+
 
 def network(rng):
     """A transformer's layer over words, and a mean of those that count."""
@@ -124,3 +126,24 @@ def test_dynamic_batches(api, precision, tmp_path, rng):
             else:
                 (want,) = reference.run(None, {"x": x})
                 np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
+
+
+def test_dynamic_heights(tmp_path, rng):
+    """Convolutions of such images are the processor's, and with them everything."""
+    g = Graph()
+    weight = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
+    x = g.input("x", (1, 3, "height", 16))
+    proto = g.proto(g("Relu", g("Conv", x, weight, pads=[1] * 4)))
+    more = {"input": ("x:1x3x[8..32]x16",)}
+    bundle = built(proto, tmp_path, "generic-opencl", **more)
+    (left,) = bundle.report["facts"]["on_the_processor"]
+    assert left.startswith("the model: most of its products have sizes that")
+    assert left.endswith("(opencl_convolution: images of dynamic height or width)")
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_of(bundle, plan="auto") as session:
+        x = rng.standard_normal((1, 3, 11, 16)).astype(np.float32)
+        (found,) = session.run({"x": x}).values()
+        np.testing.assert_allclose(found, reference.run(None, {"x": x})[0], atol=1e-5)
+    with pytest.raises(EdgecompError, match="images of dynamic height or width") as info:
+        built(proto, tmp_path / "full", "generic-opencl", require_full_target=True, **more)
+    assert info.value.code is Code.FALLBACK_REFUSED
