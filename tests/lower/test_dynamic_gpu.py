@@ -14,6 +14,8 @@ from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 from hypothesis import strategies
 
+from edgecomp.resources import resource_folder
+
 #: Those with operations that are left to the processor.
 PARTLY = ("few_bits", "top_k", "gather_nd", "gather_middle", "scaled_by_size")
 TARGETS = {"opencl": "generic-opencl", "cuda": "cuda-sm90"}
@@ -79,3 +81,32 @@ def test_more_sizes_than_a_kernel_takes(monkeypatch):
     proto = joined(["heads"])
     plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
     assert {call.device for call in plan.calls} == {0}
+
+
+def test_tiles_in_local_memory(tmp_path, rng):
+    """Fewer rows than a tile has, and rows that no tile divides."""
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
+    for old, new in (
+        ('aliases = ["opencl"]\n', ""),
+        ("generic-opencl", "other"),
+        ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "other.toml"
+    path.write_text(text)
+    graph = Graph()
+    x = graph.input("x", ("b", "s", 32))
+    weight = rng.standard_normal((32, 64)).astype(np.float32)
+    proto = graph.proto(graph("Relu", graph("MatMul", x, weight)))
+    plan = dynamic_plan(proto, specs_of(proto), target=str(path))
+    assert [c.schedule for c in plan.calls if c.schedule != "copy"] == [
+        "opencl_shared_product"
+    ]
+    with link([plan], tmp_path)("model", plan="device") as session:
+        for shape in ((BATCH, LENGTH), (1, 1), (3, 29), (2, 8)):
+            given = rng.standard_normal((*shape, 32)).astype(np.float32)
+            (found,) = session.run({"x": given}).values()
+            np.testing.assert_allclose(found, np.maximum(given @ weight, 0), atol=2e-5)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
@@ -137,12 +138,9 @@ def sized_schedules(api: str) -> tuple[Schedule, ...]:
     return tuple(_Sized(f"{api}_{schedule.NAME}", schedule) for schedule in able)
 
 
-@functools.cache
-def half_schedules(api: str) -> tuple[Schedule, ...]:
-    """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
-    every = gpu_schedules(api)
-    able = [schedule for schedule in every if stores_halves(schedule.NAME)]
-    return (*able, *(schedule for schedule in every if schedule not in able))
+def halves_first(schedules: Sequence[Schedule]) -> list[Schedule]:
+    """Those first whose kernels store floats of 16 bits."""
+    return sorted(schedules, key=lambda schedule: not stores_halves(schedule.NAME))
 
 
 def stores_halves(name: str) -> bool:

@@ -29,6 +29,7 @@ from edgecomp.schedules.gpu import (
     quantize,
     reduce,
     resize,
+    shared_product,
     softmax,
 )
 from edgecomp.schedules.schedule import Schedule
@@ -49,6 +50,7 @@ SIZED: tuple[Schedule, ...] = (
     quantize,
     reduce,
     resize,
+    shared_product,
     softmax,
     tensor_product,
 )
