@@ -56,6 +56,8 @@ def test_dynamic_sizes(api, precision, tmp_path, rng):
     with session_on_device(bundle) as session:
         schedules = {call.schedule for call in session.calls}
         assert {f"{api}_attention", "copy"} < schedules
+        on_tensor_cores = (api, precision) == ("cuda", "fp16")
+        assert ("cuda_tensor_product" in schedules) == on_tensor_cores
         for batch, length in ((3, 40), (1, 1), (2, 17), (3, 40), (1, 39), (3, 2)):
             feeds = {
                 "ids": rng.integers(0, 50, (batch, length)),
