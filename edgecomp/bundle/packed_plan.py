@@ -117,7 +117,9 @@ def _packed_call(call: PlanCall) -> dict[str, Any]:
 def _plan_call(content: Mapping[str, Any]) -> PlanCall:
     sized = content["dynamic"]
     dynamic = sized and DynamicCall(
-        _extent(sized["items"]), tuple(map(_extent, sized["sizes"])), tuple(sized["strides"])
+        tuple(map(_extent, sized["items"])),
+        tuple(map(_extent, sized["sizes"])),
+        tuple(sized["strides"]),
     )
     lists = {name: tuple(content[name]) for name in ("arguments", "nodes")}
     given = content["launch"]

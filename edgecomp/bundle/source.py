@@ -86,7 +86,7 @@ def _extent_tables(plan: Plan) -> list[tuple[str, tuple[Extent, ...]]]:
             tables.append((f"derived_{number}", (symbol.derived,)))
     for number, call in enumerate(plan.calls):
         if call.dynamic is not None:
-            tables.append((f"items_{number}", (call.dynamic.items,)))
+            tables.append((f"items_{number}", call.dynamic.items))
             if call.dynamic.sizes:
                 tables.append((f"sizes_{number}", call.dynamic.sizes))
     for kind, ports in (("inputs", plan.inputs), ("outputs", plan.outputs)):

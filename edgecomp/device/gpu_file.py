@@ -16,7 +16,9 @@ from edgecomp.device.target import Gpu, Target
 from edgecomp.records import RecordError
 
 APIS = ("opencl", "cuda", "metal", "webgpu")
-FEATURES = ("fp16", "int8_dot", "int8_mma", "fp16_mma", "bf16_mma", "tf32_mma")
+FEATURES = (
+    *("fp16", "int8_dot", "int8_mma", "fp16_mma", "fp16_quad_mma", "bf16_mma", "tf32_mma"),
+)
 _IMAGE = re.compile(r"(sm|compute)_[1-9][0-9]{1,2}")
 
 

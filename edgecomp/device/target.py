@@ -171,7 +171,7 @@ class Gpu:
             capability 8.7, ``compute_87`` for PTX that drivers of later ones compile.
         features: what kernels may use: ``fp16 int8_dot``, and ``int8_mma``: the tensor
             cores of compute capability 8.0 and later; ``fp16_mma bf16_mma tf32_mma``: theirs
-            for floats (float16 from 7.5 on).
+            for floats (float16 from 7.5 on); ``fp16_quad_mma``: those of 7.0 and 7.2.
         group_items: work items of a group that suit it.
         most_group_items: that a group may have.
         vector_bits: that one work item loads or stores at once.

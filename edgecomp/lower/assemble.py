@@ -1,5 +1,6 @@
 """Selected kernel calls to a plan: lifetimes, arena offsets, one blob of weights."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -284,9 +285,11 @@ def _plan_call(
     )
     if call.launch is not None:
         assert target.gpu is not None
-        return _device_call(
+        made = _device_call(
             step, indices, call.launch, DEVICES.get(target.gpu.api, APP_DEVICE)
         )
+        dynamic = symbols.call(call.dynamic) if call.dynamic else None
+        return dataclasses.replace(made, dynamic=dynamic)
     return PlanCall(
         kernel=call.kernel.symbol,
         arguments=indices,

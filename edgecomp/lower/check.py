@@ -105,7 +105,7 @@ def _check(
     made = LaidOut(program, finish_program(program), refusals)
     if variants and not impossible:
         yield from _generalized(made, target, symbols, variants)
-    why_not = why_not_on_gpu(made, symbols)
+    why_not = why_not_on_gpu(made, target, symbols)
     subject = _Subject(
         target,
         {

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from edgecomp.device.target import Target
+from edgecomp.lower.cost import multiply_adds
 from edgecomp.lower.fuse_attention import fuse_attention
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
@@ -16,7 +17,7 @@ from edgecomp.lower.processor_part import (
     require_none_on_processor,
 )
 from edgecomp.lower.program import LaidOut, processor_program
-from edgecomp.lower.select import Selected, select
+from edgecomp.lower.select import Selected, find_gpu_schedule, select, why_refused
 from edgecomp.lower.shaders import is_for_app
 from edgecomp.plan.operations import Program
 from edgecomp.plan.sizes import Symbol
@@ -24,6 +25,9 @@ from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cost_table import CostTable
 from edgecomp.schedules.schedule import KernelCall
+
+#: Of a model's multiply-adds, that a GPU computes where dimensions are dynamic.
+_LEAST_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,15 +96,15 @@ def choose(
         EdgecompError: FALLBACK_REFUSED where the GPU does not compute all that it has to.
     """
     program, without, table = made.program, asked.without, asked.table
-    why_not = why_not_on_gpu(made, symbols, asked.accelerators)
+    why_not = why_not_on_gpu(made, target, symbols, asked.accelerators)
     placement = None
     if not why_not and {"cpu", "gpu"} <= set(asked.accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
     on_cpu = processor_program(made, target, symbols)
-    if target.gpu is None:
+    if target.gpu is None or why_not:
         program = on_cpu
-    elif not why_not:
+    else:
         program = fuse_attention(program, target, without, left)
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
@@ -122,14 +126,40 @@ def choose(
 
 
 def why_not_on_gpu(
-    made: LaidOut, symbols: Sequence[Symbol], accelerators: Collection[str] = ()
+    made: LaidOut,
+    target: Target,
+    symbols: Sequence[Symbol],
+    accelerators: Collection[str] = (),
 ) -> str:
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
     if accelerators and "gpu" not in accelerators:
         return "--accelerator cpu"
-    if symbols:
+    if symbols and (is_for_app(target, accelerators) or "cpu" in accelerators):
         return "its dimensions differ from run to run"
-    return "it has branches or loops" if made.regions else ""
+    if made.regions:
+        return "it has branches or loops"
+    return _too_little(made.program, target) if symbols and target.gpu is not None else ""
+
+
+def _too_little(program: Program, target: Target) -> str:
+    """Why a GPU that has no kernels for most of the work of dynamic sizes gets none, else "".
+
+    Between kernels of the processor its own would cost copies, and save little.
+    """
+    everything, done, reasons = 0, 0, list[str]()
+    for operation in program.operations:
+        work = multiply_adds(operation)
+        if not work:
+            continue
+        everything += work
+        found, refusals = find_gpu_schedule(operation, target)
+        if found is not None:
+            done += work
+        else:
+            reasons.append(why_refused(refusals))
+    if done >= everything * _LEAST_SHARE:
+        return ""
+    return f"most of its products have sizes that the GPU's kernels do not take ({reasons[0]})"
 
 
 def _require_gpu(on_processor: list[OnProcessor], target: Target, asked: Asked) -> None:

@@ -96,7 +96,8 @@ def _run(nvcc: Nvcc, text: str, images: Sequence[str]) -> bytes:
                 Code.TOOLCHAIN_FAILED,
                 "\n  ".join(["nvcc does not compile the kernels", *lines[:20]]),
                 path=nvcc.path,
-                hint="nvcc needs a C++ compiler that its release supports",
+                hint="nvcc needs a C++ compiler that its release supports: "
+                "NVCC_PREPEND_FLAGS='-ccbin g++-11' names one",
             )
         return out.read_bytes()
 

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from edgecomp.lower.select import Selected
 from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.plan import Launch, LaunchKind
+from edgecomp.plan.sizes import has_dynamic
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import Kernel
-from edgecomp.schedules.schedule import KernelCall
+from edgecomp.schedules.schedule import Dynamic, KernelCall
 
 
 class _Place(enum.Enum):
@@ -91,8 +92,10 @@ def root_of(value: Value) -> Value:
 
 
 def _copy(value: Value, to: _Place) -> KernelCall:
-    kernel = Kernel("", _no_function)
-    return KernelCall(kernel, (value,), 1, launch=Launch(_COPIES[to]))
+    kernel, dynamic = Kernel("", _no_function), None
+    if has_dynamic(value.shape):
+        dynamic = Dynamic(value.bytes)
+    return KernelCall(kernel, (value,), 1, dynamic=dynamic, launch=Launch(_COPIES[to]))
 
 
 def _no_function() -> None:

@@ -17,7 +17,8 @@ from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.gpu.family import gpu_schedules, half_schedules
+from edgecomp.schedules.gpu.family import gpu_schedules, halves_first, sized_schedules
+from edgecomp.schedules.gpu.sizes import MOST_SIZES
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -83,7 +84,9 @@ def select(
                 continue
             emit = not unclaimed and not undynamic
             if is_dynamic_operation(operation):
-                chosen, refusals = _choose_dynamic(operation, target, emit=emit)
+                chosen, refusals = _choose_dynamic(
+                    operation, target, without, emit=emit, allow_gpu=allow_gpu
+                )
                 undynamic += [(operation, refusals)] if refusals else []
             else:
                 chosen, refusals = _choose(
@@ -109,16 +112,31 @@ def select(
 
 
 def _choose_dynamic(
-    operation: Operation, target: Target, *, emit: bool
+    operation: Operation,
+    target: Target,
+    without: Collection[str],
+    *,
+    emit: bool,
+    allow_gpu: bool,
 ) -> tuple[Selected | None, list[str]]:
     """The same for an operation whose sizes are known when it runs."""
+    why_on_cpu = ""
+    if target.gpu is not None and allow_gpu:
+        on_gpu, refusals = find_gpu_schedule(operation, target, without)
+        if on_gpu is not None:
+            calls = on_gpu.emit(operation, target) if emit else []
+            if all(len(c.dynamic.sizes) <= MOST_SIZES for c in calls if c.dynamic):
+                return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
+            refusals.append(f"{on_gpu.NAME}: more sizes than a kernel takes")
+        why_on_cpu = why_refused(refusals)
     schedule, refusals = find_dynamic_schedule(operation, target)
     if schedule is None:
         return None, refusals
     if not emit:
         return None, []
     calls = schedule.emit(operation, target)
-    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
+    chosen = Selected(operation, schedule.NAME, calls, tuple(refusals))
+    return dataclasses.replace(chosen, why_on_cpu=why_on_cpu), []
 
 
 def _choose(
@@ -201,8 +219,11 @@ def find_gpu_schedule(
     The reasons are in the order of ``gpu_schedules``, the most general schedule's last.
     """
     assert target.gpu is not None
-    family = gpu_schedules if target.floats == "float32" else half_schedules
-    chosen, refusals = find_schedule(operation, target, without, family(target.gpu.api))
+    family = sized_schedules if is_dynamic_operation(operation) else gpu_schedules
+    schedules: Sequence[Schedule] = family(target.gpu.api)
+    if target.floats != "float32":
+        schedules = halves_first(schedules)
+    chosen, refusals = find_schedule(operation, target, without, schedules)
     names = [schedule.NAME for schedule in gpu_schedules(target.gpu.api)]
     return chosen, sorted(refusals, key=lambda reason: names.index(reason.partition(":")[0]))
 

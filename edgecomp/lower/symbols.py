@@ -43,8 +43,9 @@ class SymbolTable:
 
     def call(self, dynamic: Dynamic) -> DynamicCall:
         """What differs from run to run in a call."""
+        items = dynamic.groups or ((dynamic.items, dynamic.divisor),)
         return DynamicCall(
-            self.extent(dynamic.items, dynamic.divisor),
+            tuple(self.extent(number, divisor) for number, divisor in items),
             tuple(self.extent(size) for size in dynamic.sizes),
             dynamic.strides,
         )

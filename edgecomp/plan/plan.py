@@ -75,13 +75,15 @@ class DynamicCall:
     """What differs from run to run in a call.
 
     Attributes:
-        items: work items, or with ``strides`` how often the call's are repeated.
-        sizes: numbers that the kernel reads through its last pointer, int32 each.
+        items: work items, or with ``strides`` how often the call's are repeated; of a GPU's
+            kernel groups of work items in three dimensions, of a copy the bytes that are there.
+        sizes: numbers that the kernel reads through its last pointer, int32 each; a GPU's kernel
+            has them as its last arguments.
         strides: for each argument the bytes that its pointer advances with each repetition;
             empty where the call is not repeated.
     """
 
-    items: Extent
+    items: tuple[Extent, ...]
     sizes: tuple[Extent, ...] = ()
     strides: tuple[int, ...] = ()
 

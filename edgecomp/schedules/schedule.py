@@ -67,19 +67,23 @@ class Dynamic:
 
     Attributes:
         items: ``floor(items / divisor)`` work items; with ``strides`` so many repetitions of
-            the call's ``work_items``.
+            the call's ``work_items``; of a copy to or from a GPU the bytes that are there.
         divisor: see ``items``.
-        sizes: what the kernel reads through one more pointer, the last, as int32 each.
+        sizes: what the kernel reads through one more pointer, the last, as int32 each; a GPU's
+            kernel has them as its last arguments.
         strides: for each argument the bytes that its pointer advances with each repetition.
         overrun_bytes: for each argument how far behind its largest contents the call reads or
             writes; empty for nowhere. Nothing else may lie there.
+        groups: of a GPU's kernel, in the place of ``items``: groups of work items in three
+            dimensions, ``floor(number / divisor)`` each.
     """
 
-    items: Dimension
+    items: Dimension = 1
     divisor: int = 1
     sizes: tuple[Size, ...] = ()
     strides: tuple[int, ...] = ()
     overrun_bytes: tuple[int, ...] = ()
+    groups: tuple[tuple[Dimension, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -160,6 +160,29 @@ static inline void mma_tf32(float *sums, const int *a, const int *b) {
   multiply(sums, a, b, 1, tf32{});
 }
 
+/* PTX's mma.m8n8k4 of float16: eight threads make a product of 8 rows and 8 columns, four of them
+ * the upper half of both; there are four such products in a warp. */
+static inline void mma_f16_quads(float *sums, const int *a, const int *b) {
+  unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  unsigned lane = thread % 32, first = thread - lane + lane % 16 / 4 * 4;
+  const halves element_of{false};
+  memcpy(parts_a[thread], a, 2 * sizeof *a);
+  memcpy(parts_b[thread], b, 2 * sizeof *b);
+  barrier();
+  for (unsigned i = 0; i < 8; ++i) {
+    unsigned row = lane % 2 + (i & 2) + lane / 16 * 4;
+    unsigned column = (i & 4) + (lane & 2) + i % 2;
+    const int *x = parts_a[first + row % 4 + row / 4 * 16];
+    const int *w = parts_b[first + column % 4 + column / 4 * 16];
+    double sum = sums[i];
+    for (unsigned k = 0; k < 4; ++k) {
+      sum += element_of.x(x[k / 2], k % 2) * element_of.w(w[k / 2], k % 2);
+    }
+    sums[i] = static_cast<float>(sum);
+  }
+  barrier();
+}
+
 static void enter() {
   threadIdx = current->thread;
   running->call(arguments);

@@ -39,6 +39,7 @@ def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
         name=name,
         symbols=symbols,
         variants=watch.watched(variants, at),
+        cpu_plan=False,
         workers=1,
     ).plan
 
@@ -48,7 +49,7 @@ def link(plans, folder):
     target = load_target("host")
     compiler = find_compiler(target)
     assert compiler is not None, "no C compiler"
-    runtime = write_runtime(folder)
+    runtime = write_runtime(folder, tuple({d: None for plan in plans for d in plan.devices}))
     kernels = set()
     for plan in plans:
         weights = write_weights(folder / f"{plan.name}.bin", plan)
@@ -64,9 +65,9 @@ def link(plans, folder):
     (folder / "objects.txt").write_text("\n".join(made))
     compiler.link_shared(["@objects.txt"], "models.so", folder)
 
-    def open_model(name, threads=1):
+    def open_model(name, threads=1, **more):
         library, weights = folder / "models.so", folder / f"{name}.bin"
-        return Session(library, weights=weights, model=name, threads=threads)
+        return Session(library, weights=weights, model=name, threads=threads, **more)
 
     return open_model
 

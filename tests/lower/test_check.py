@@ -131,7 +131,7 @@ def test_a_gpu_is_asked_first():
         return [check.detail for check in report.checks]
 
     assert schedules("3") == ["opencl_elementwise", "cumulative"]
-    assert schedules("[1..3]") == ["elementwise", "sequences"]  # all on the processor
+    assert schedules("[1..3]") == ["opencl_elementwise", "sequences"]
 
 
 def test_sizes_that_the_data_decides():

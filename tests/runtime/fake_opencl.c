@@ -292,6 +292,7 @@ static cl_int EnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool w
   cl_int result = make_event(event);
   if (result == CL_SUCCESS) {
     fake.copied_buffers += 1;
+    fake.copied_bytes += bytes;
     memcpy(out, buffer->data + offset, bytes);
   }
   return result;
@@ -307,6 +308,7 @@ static cl_int EnqueueWriteBuffer(cl_command_queue queue, cl_mem buffer, cl_bool 
   cl_int result = make_event(event);
   if (result == CL_SUCCESS) {
     fake.copied_buffers += 1;
+    fake.copied_bytes += bytes;
     memcpy(buffer->data + offset, data, bytes);
   }
   return result;
@@ -482,6 +484,7 @@ static cl_int EnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel,
     CHECK(!kernel->buffers[i]->is_mapped);
   }
   cl_int result = make_event(event);
+  fake.items += global[0];
   for (size_t i = 0; result == CL_SUCCESS && i < global[0]; ++i) {
     const float *x = (const float *)(void *)kernel->buffers[0]->data;
     const float *w = (const float *)(void *)kernel->buffers[1]->data;

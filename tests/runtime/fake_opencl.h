@@ -42,8 +42,10 @@ typedef struct fake_opencl {
   uint32_t unfinished;     /* commands since the last finish */
   uint32_t parts;          /* of buffers that were made */
   uint32_t copied_buffers; /* transfers between the memories */
-  uint32_t mapped;         /* buffers that are mapped now */
-  uint32_t images;         /* with memory of their own that were made */
+  size_t copied_bytes;
+  size_t items;    /* of kernels, in their first dimension */
+  uint32_t mapped; /* buffers that are mapped now */
+  uint32_t images; /* with memory of their own that were made */
   uint32_t images_of_buffers;
   uint32_t filled_images; /* from buffers */
   uint32_t chosen;        /* device of the last context */

@@ -81,7 +81,7 @@ void opencl_model_make(opencl_model *out) {
                     .constants = &out->constant,
                     .constant_count = 1,
                     .global_sizes = {OPENCL_ELEMENTS, 1, 1},
-                    .local_sizes = {8, 1, 1}},
+                    .local_sizes = {OPENCL_GROUP, 1, 1}},
                    {.kind = EC_LAUNCH_FROM_DEVICE}},
       .calls = {call_of(&out->launches[0], x_alone, 1),
                 call_of(&out->launches[1], scale_tensors, 3),
@@ -118,6 +118,43 @@ void opencl_model_read_images(opencl_model *model, uint32_t width) {
   model->program.text_bytes = sizeof text_with_images - 1;
   model->launches[1].images = model->images;
   model->launches[1].image_count = OPENCL_IMAGES;
+}
+
+static const ec_term n_term[] = {{1, 1, {0}}};
+static const ec_term bytes_term[] = {{sizeof(float), 1, {0}}};
+static const ec_term one_term[] = {{1, 0, {0}}};
+static const ec_term rounded_terms[] = {{1, 1, {0}}, {OPENCL_GROUP - 1, 0, {0}}};
+static const ec_extent n_shape[] = {{n_term, 1, 1}};
+static const ec_extent n_bytes[] = {{bytes_term, 1, 1}};
+static const ec_extent n_groups[] = {
+    {rounded_terms, 2, OPENCL_GROUP}, {one_term, 1, 1}, {one_term, 1, 1}};
+static const ec_extent *const n_ports[] = {n_shape};
+
+void opencl_model_make_dynamic(opencl_model *out) {
+  opencl_model_make(out);
+  out->launches[1].constant_count = 0;
+  out->symbol = (ec_symbol){"n", 1, OPENCL_ELEMENTS, NULL, 0, 0};
+  out->sized[0] = out->sized[2] = (ec_dynamic_call){n_bytes, NULL, NULL, 0, 0};
+  out->sized[1] = (ec_dynamic_call){n_groups, n_shape, NULL, 1, 0};
+  out->dynamic = (ec_dynamic){&out->symbol, out->sized, n_ports, n_ports, NULL, 1, 0};
+  out->model.dynamic = &out->dynamic;
+  out->model.call_count = OPENCL_CALLS - 1;
+  out->model.output_count = 1;
+}
+
+void opencl_run_sized(ec_session *session, int64_t n) {
+  float x[OPENCL_ELEMENTS];
+  float t[OPENCL_ELEMENTS];
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = (float)i;
+  }
+  CHECK_STATUS(EC_OK, ec_session_set_input_shape(session, 0, &n, 1));
+  CHECK_STATUS(EC_OK, ec_session_set_input(session, 0, x, (size_t)n * sizeof *x));
+  CHECK_STATUS(EC_OK, ec_session_run(session));
+  CHECK_STATUS(EC_OK, ec_session_get_output(session, 0, t, (size_t)n * sizeof *t));
+  for (int64_t i = 0; i < n; ++i) {
+    CHECK(t[i] == x[i] * weights.values[i] + (float)n);
+  }
 }
 
 void opencl_run_and_compare(ec_session *session, float seed) {

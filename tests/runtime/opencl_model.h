@@ -14,7 +14,13 @@
 
 #include "edgecomp/edgecomp.h"
 
-enum { OPENCL_ELEMENTS = 32, OPENCL_CALLS = 4, OPENCL_TENSORS = 4, OPENCL_IMAGES = 2 };
+enum {
+  OPENCL_ELEMENTS = 32,
+  OPENCL_GROUP = 8,
+  OPENCL_CALLS = 4,
+  OPENCL_TENSORS = 4,
+  OPENCL_IMAGES = 2
+};
 
 /* A copy that a test may spoil. Points into itself: not to be moved. */
 typedef struct opencl_model {
@@ -25,6 +31,9 @@ typedef struct opencl_model {
   ec_launch launches[OPENCL_CALLS];
   int32_t constant;
   ec_image images[OPENCL_IMAGES];
+  ec_dynamic dynamic;
+  ec_symbol symbol;
+  ec_dynamic_call sized[OPENCL_CALLS];
 } opencl_model;
 
 void opencl_model_make(opencl_model *out_model);
@@ -32,6 +41,13 @@ void opencl_model_make(opencl_model *out_model);
 /* Let the kernel read x and the weights as images of `width` texels, which divides the eight
  * that each has, or as much more as rows may end behind a tensor. */
 void opencl_model_read_images(opencl_model *model, uint32_t width);
+
+/* Let x and t have n elements, 1 to OPENCL_ELEMENTS, n take the place of the kernel's
+ * constant, and t be the only output. */
+void opencl_model_make_dynamic(opencl_model *out_model);
+
+/* Run that on x[i] = i of n elements, and compare. */
+void opencl_run_sized(ec_session *session, int64_t n);
 
 /* Run it on x[i] = i + seed and compare. */
 void opencl_run_and_compare(ec_session *session, float seed);

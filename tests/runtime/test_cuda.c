@@ -80,6 +80,32 @@ static void test_run(void) {
   CHECK_EQUAL(0, driver.live());
 }
 
+/* Sizes of a run: no graph has them. */
+static void test_sizes(void) {
+  static const int64_t sizes[] = {OPENCL_ELEMENTS, 9, 1, 24, 9};
+  opencl_model of;
+  make_model(&of);
+  opencl_model sized;
+  opencl_model_make_dynamic(&sized);
+  sized.program = of.program;
+  for (uint32_t i = 0; i < 3; ++i) {
+    sized.calls[i].device = EC_DEVICE_CUDA;
+  }
+  driver.configure("");
+  ec_session *session = NULL;
+  CHECK_STATUS(EC_OK, open_model(&sized, NULL, &session));
+  for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    opencl_run_sized(session, sizes[i]);
+    CHECK_EQUAL(i + 1, driver.launches());
+  }
+  CHECK_EQUAL(0, driver.graphs());
+  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
+  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS - 1));
+  CHECK_EQUAL(500, profiles[1].total_ns);
+  ec_session_close(session);
+  CHECK_EQUAL(0, driver.live());
+}
+
 /* What only the device has is brought from there, also where a run ends inside of a graph. */
 static void test_tensors(void) {
   opencl_model of;
@@ -242,6 +268,7 @@ static void test_two_sessions(void) {
 int main(void) {
   load_emulator();
   test_run();
+  test_sizes();
   test_tensors();
   test_refusals();
   test_two_sessions();

@@ -78,6 +78,39 @@ static void test_copies(void) {
   CHECK_BAD("call 0", of.calls[0].tensors = of.calls[1].tensors + 1); /* of the weights */
 }
 
+#define CHECK_BAD_SIZE(change)           \
+  do {                                   \
+    opencl_model of;                     \
+    opencl_model_make_dynamic(&of);      \
+    change;                              \
+    check_refused(&of.model, "of call"); \
+  } while (0)
+
+static void test_sizes(void) {
+  static const uint64_t strides[3] = {4, 4, 4};
+  static const ec_term n_term[] = {{1, 1, {0}}};
+  static const ec_term huge_term[] = {{INT64_MAX, 1, {0}}};
+  static const ec_term unknown_term[] = {{1, 1, {1}}};
+  static const ec_extent every[] = {{n_term, 1, 1}, {n_term, 1, 1}, {n_term, 1, 1}};
+  static const ec_extent huge[] = {{huge_term, 1, 1}};
+  static const ec_extent unknown[] = {{unknown_term, 1, 1}};
+  static const ec_extent none[] = {{n_term, 1, 0}};
+  CHECK_BAD_SIZE(of.sized[1].items = NULL);
+  CHECK_BAD_SIZE(of.sized[1].items = every); /* more groups than the launch has */
+  CHECK_BAD_SIZE(of.sized[1].sizes = NULL);
+  CHECK_BAD_SIZE(of.sized[1].sizes = huge);
+  CHECK_BAD_SIZE(of.sized[1].sizes = unknown);
+  CHECK_BAD_SIZE(of.sized[1].strides = strides);
+  CHECK_BAD_SIZE(of.sized[1].reserved = 1);
+  CHECK_BAD_SIZE(of.sized[1].size_count = EC_MAX_LAUNCH_CONSTANTS + 1);
+  CHECK_BAD_SIZE(of.launches[1].constant_count = EC_MAX_LAUNCH_CONSTANTS);
+  CHECK_BAD_SIZE(of.calls[1].first_item = 1);
+  CHECK_BAD_SIZE(of.sized[0].items = huge);
+  CHECK_BAD_SIZE(of.sized[0].items = none);
+  CHECK_BAD_SIZE(of.sized[0].strides = strides);
+  CHECK_BAD_SIZE(of.sized[0].sizes = every; of.sized[0].size_count = 1);
+}
+
 static void test_cpu(void) {
   CHECK_BAD("no launch that fits", of.calls[3].launch = &of.launches[1]);
   CHECK_BAD("has no kernel", of.calls[3].kernel = NULL);
@@ -88,6 +121,7 @@ int main(void) {
   test_kernels();
   test_images();
   test_copies();
+  test_sizes();
   test_cpu();
   return 0;
 }

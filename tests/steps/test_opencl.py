@@ -222,14 +222,3 @@ def test_the_runner(whole):
                "--profile", "--num-runs", "2"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_dynamic_models_run_on_the_processor(tmp_path, rng):
-    g = Graph()
-    x = g.input("x", ("rows", 8))
-    proto = g.proto(g("Relu", g("MatMul", x, rng.standard_normal((8, 4)).astype(np.float32))))
-    bundle = built(proto, tmp_path, input=("x:[1..9]x8",))
-    with Session(bundle.library_path, weights=bundle.weights_path) as session:
-        assert devices_of(session) == {0}
-    (left,) = bundle.report["facts"]["on_the_processor"]
-    assert left == "the model: its dimensions differ from run to run"

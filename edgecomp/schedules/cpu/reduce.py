@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.plan import sizes
 from edgecomp.plan.operations import Operation, Reduce
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, splat
@@ -39,9 +40,9 @@ _LARGEST_FLOAT = float(np.finfo(np.float32).max)
 class Dimension:
     """One dimension after merging; ``out`` is 0 for reduced ones. Strides in elements."""
 
-    size: int
-    x: int
-    out: int
+    size: sizes.Dimension
+    x: sizes.Dimension
+    out: sizes.Dimension
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Shape:
     reduced: tuple[Dimension, ...]
 
     @property
-    def count(self) -> int:
+    def count(self) -> sizes.Dimension:
         """Elements that make one output."""
         return math.prod(d.size for d in self.reduced)
 
@@ -122,7 +123,8 @@ def shape_of(operation: Operation) -> Shape:
 def _merge(dimensions: Sequence[Dimension]) -> tuple[Dimension, ...]:
     """Order by the stride in x, merge neighbours without a gap, drop size 1."""
     merged: list[Dimension] = []
-    for d in sorted((d for d in dimensions if d.size > 1), key=lambda d: -d.x):
+    long = (d for d in dimensions if sizes.is_dynamic(d.size) or d.size > 1)
+    for d in sorted(long, key=lambda d: -sizes.largest(d.x)):
         outer = merged[-1] if merged else None
         if outer and (outer.x, outer.out) == (d.x * d.size, d.out * d.size):
             merged[-1] = Dimension(outer.size * d.size, d.x, d.out)

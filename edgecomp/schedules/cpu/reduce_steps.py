@@ -7,8 +7,9 @@ from collections.abc import Callable
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Requantize
 from edgecomp.plan.operations import Reduce
+from edgecomp.plan.sizes import Dimension, is_dynamic
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, KernelBuilder, constant
+from edgecomp.schedules.builder import Expr, KernelBuilder, constant, splat
 from edgecomp.schedules.cpu import math as vector_math
 from edgecomp.schedules.cpu.epilogue import requantize, vector_dtype
 
@@ -30,7 +31,7 @@ class Steps:
     identity: float
     element: Callable[[KernelBuilder, Expr, int], Expr]
     combine: Callable[[Expr, Expr], Expr]
-    finish: Callable[[KernelBuilder, Expr, int, int], Expr]
+    finish: Callable[[KernelBuilder, Expr, Dimension, int], Expr]
     accumulator: str = "float32"
     shifted: bool = False
 
@@ -59,20 +60,22 @@ def _multiply(a: Expr, b: Expr) -> Expr:
     return a * b
 
 
-def _total(_builder: KernelBuilder, x: Expr, _count: int, _lanes: int) -> Expr:
+def _total(_builder: KernelBuilder, x: Expr, _count: Dimension, _lanes: int) -> Expr:
     return x
 
 
-def _mean(_builder: KernelBuilder, x: Expr, count: int, lanes: int) -> Expr:
+def _mean(builder: KernelBuilder, x: Expr, count: Dimension, lanes: int) -> Expr:
+    if is_dynamic(count):
+        return x / splat(tirx.Cast("float32", builder.size(count)), lanes)
     return x / constant(float(count), "float32", lanes)
 
 
-def _root(builder: KernelBuilder, x: Expr, _count: int, lanes: int) -> Expr:
+def _root(builder: KernelBuilder, x: Expr, _count: Dimension, lanes: int) -> Expr:
     named = builder.let("total", x, vector_dtype("float32", lanes))
     return vector_math.sqrt(builder, named)
 
 
-def _logarithm(builder: KernelBuilder, x: Expr, _count: int, lanes: int) -> Expr:
+def _logarithm(builder: KernelBuilder, x: Expr, _count: Dimension, lanes: int) -> Expr:
     named = builder.let("total", x, vector_dtype("float32", lanes))
     return vector_math.log(builder, named)
 
@@ -103,7 +106,7 @@ def integer_steps(
     def widen(_builder: KernelBuilder, x: Expr, lanes: int) -> Expr:
         return x.astype(vector_dtype("int32", lanes))
 
-    def finish(_builder: KernelBuilder, total: Expr, count: int, lanes: int) -> Expr:
+    def finish(_builder: KernelBuilder, total: Expr, count: Dimension, lanes: int) -> Expr:
         centred = total - constant(count * kind.zero_x, "int32", lanes)
         multiplier = constant(float(parameters.multiplier.reshape(-1)[0]), "float32", lanes)
         result = requantize(target, centred, multiplier, parameters, lanes)

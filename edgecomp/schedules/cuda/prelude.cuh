@@ -266,6 +266,10 @@ template <class T>
 EC_INLINE vec<T, 4> pack(T a, T b, T c, T d) {
   return {{a, b, c, d}};
 }
+template <class T>
+EC_INLINE vec<T, 8> pack(T a, T b, T c, T d, T e, T f, T g, T h) {
+  return {{a, b, c, d, e, f, g, h}};
+}
 
 // Sums of products of four 8-bit elements of x, signed or not, with four of each lane's weights.
 #ifdef EC_ON_CPU
@@ -357,5 +361,20 @@ EC_INLINE vec<float, 4> mma_f16(const vec<int, 4>& a, const vec<int, 2>& b,
   return r;
 }
 #endif
+// Four products of 8 rows by 4 elements of K by the same 8 columns.
+EC_INLINE vec<float, 8> mma_f16_quads(const vec<int, 2>& a, const vec<int, 2>& b,
+                                      const vec<float, 8>& c) {
+  vec<float, 8> r = c;
+#ifdef EC_ON_CPU
+  ec_emulator::mma_f16_quads(r.v, a.v, b.v);
+#else
+  asm volatile("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 "
+               "{%0,%1,%2,%3,%4,%5,%6,%7}, {%8,%9}, {%10,%11}, {%0,%1,%2,%3,%4,%5,%6,%7};"
+               : "+f"(r.v[0]), "+f"(r.v[1]), "+f"(r.v[2]), "+f"(r.v[3]), "+f"(r.v[4]),
+                 "+f"(r.v[5]), "+f"(r.v[6]), "+f"(r.v[7])
+               : "r"(a.v[0]), "r"(a.v[1]), "r"(b.v[0]), "r"(b.v[1]));
+#endif
+  return r;
+}
 
 }  // namespace ec

@@ -1,14 +1,18 @@
 """Products on tensor cores: each warp keeps a tile of sums of 32 bits.
 
     for each place of the window, for a few elements of K:
-        load rows of x, 16 of them for each fragment, a vector of up to 16 bytes by each thread
+        load rows of x, all those of a fragment, a vector of up to 16 bytes by each thread
         for each eight columns: load their weights, multiply and add all of both
 
-Fragments are those of mma.m16n8k32 of 8-bit integers, m16n8k16 of float16 and bfloat16, and
-m16n8k8 of tf32 (PTX ISA 8.5, "Matrix Fragments"), which differ in nothing but how many elements a
-word of 32 bits holds: thread t of a warp has the rows t / 4 and t / 4 + 8 of a tile of sums, and
-its columns 2 (t % 4) and the next; of x it has one word of each half of K in both rows, of the
-weights one word of each half in the column t / 4.
+Fragments (PTX ISA 8.5, "Matrix Fragments") are those of ``Fragments`` in ``tensor_tile.py``:
+
+* mma.m16n8k32 of 8-bit integers, m16n8k16 of float16 and bfloat16, and m16n8k8 of tf32 differ in
+  nothing but how many elements a word of 32 bits holds: thread t of a warp has the rows t / 4 and
+  t / 4 + 8 of a tile of sums, and its columns 2 (t % 4) and the next; of x it has one word of each
+  half of K in both rows, of the weights one word of each half in the column t / 4.
+* mma.m8n8k4 of float16 (compute capability 7.0 and 7.2) makes four products at once, each by
+  eight threads. Here they are of different rows and of the same columns: each thread has all of K
+  of a row of x, and of a column of the weights, but sums of other rows than its own of x.
 
 Which elements of K stand in which word is free as long as x and weights agree. A thread has
 ``words`` neighbouring words of x, so that it loads them at once; weights lie in the order in which
@@ -20,9 +24,11 @@ step of K, and the sums of all are added through shared memory, always in the sa
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load, pointer_to
@@ -30,19 +36,20 @@ from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import collapse_depth
 from edgecomp.schedules.cuda.tensor_tile import (
     COLUMNS,
-    INSTRUCTIONS,
-    ROWS,
-    SHARING,
     WARP,
     choose_warp_tile,
+    instruction_for,
     words_at_once,
 )
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.inputs import InputBuffer
 from edgecomp.schedules.gpu.places import flat_target, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+
+_SUMS = ("output", "residual")
+_ALL = ("x", *_SUMS)
 
 
 class _TensorKernel(DenseKernel):
@@ -50,7 +57,10 @@ class _TensorKernel(DenseKernel):
 
     def __init__(self, task: ProductTask) -> None:
         super().__init__(task, collapse_depth(task.product.depth))
-        product, self.instruction = task.product, INSTRUCTIONS[task.x_dtype]
+        product = task.product
+        instruction = instruction_for(task.x_dtype, gpu_of(self.target))
+        assert instruction is not None, task.x_dtype
+        self.instruction, self.fragments = instruction, instruction.fragments
         self.words = words_at_once(product, self.instruction.word)
         #: Instructions of a step: a thread's words are two for each.
         self.parts = max(1, self.words // 2)
@@ -59,7 +69,12 @@ class _TensorKernel(DenseKernel):
         self.windows = math.prod(d.size for d in self.depth[:-1])
         total = self.windows * self.steps
         self.tile = choose_warp_tile(
-            self.row_count, product.columns, product.groups, total, gpu_of(self.target)
+            self.fragments,
+            largest(self.row_count),
+            product.columns,
+            product.groups,
+            total,
+            gpu_of(self.target),
         )
         slices = self.tile.slices
         #: Steps of a warp, and of all of them: those behind the last multiply by zero.
@@ -67,7 +82,7 @@ class _TensorKernel(DenseKernel):
         self.all_steps = self.rounds * slices
         self.blocks = -(-product.columns // self.tile.columns)
         self.padded_columns = self.blocks * self.tile.columns
-        down = -(-self.row_count // self.tile.rows)
+        down = parts_of(self.row_count, self.tile.rows)
         self.builder = GridBuilder(
             (self.blocks * product.groups, down, 1), (WARP, self.tile.warps * slices, 1)
         )
@@ -77,7 +92,7 @@ class _TensorKernel(DenseKernel):
         self.x = InputBuffer(self.x_buffer)
         self.weights = self.builder.pointer("weights", "int32", words)
         self.declare_operands(self.instruction.sums)
-        self.sums_dtype = f"{self.instruction.sums}x4"
+        self.sums_dtype = f"{self.instruction.sums}x{self.fragments.sums}"
         self.sums = self.builder.array(
             "sums", self.sums_dtype, self.tile.down * self.tile.across
         )
@@ -85,23 +100,32 @@ class _TensorKernel(DenseKernel):
     @property
     def _step_words(self) -> int:
         """Words of weights that a warp reads in a step."""
-        return self.tile.across * WARP * 2 * self.parts
+        return self.tile.across * self._fragment_words
+
+    @property
+    def _fragment_words(self) -> int:
+        """Of one fragment: those of each column."""
+        return COLUMNS * self.fragments.sharing * 2 * self.parts
 
     def emit(self) -> None:
         """All statements."""
-        builder, product, tile = self.builder, self.product, self.tile
-        lane = builder.item(0)
+        builder, product, tile, fragments = (
+            self.builder,
+            self.product,
+            self.tile,
+            self.fragments,
+        )
         block = self.split_block(builder.group(0), self.blocks)
-        self.quad = builder.let("quad", tirx.truncdiv(lane, SHARING))
-        self.place = builder.let("place", lane - self.quad * SHARING)
-        own = builder.let("own", self.place * 2)
+        self.place = builder.let("place", self._own(fragments.place))
+        own = builder.let("own", self._own(fragments.sum_column))
         self.begin_columns(block * tile.columns + own)
         x_ats = self._find_rows()
         self._start_sums()
-        # [groups][blocks][steps][fragments][threads][words]
+        # [groups][blocks][steps][fragments][columns][sharing][words]
         blocks = block + self.group * self.blocks if product.groups > 1 else block
         each = self.all_steps * self._step_words
-        weight_at = builder.let("weight_at", blocks * each + lane * (2 * self.parts))
+        weights = self._own(fragments.weights)
+        weight_at = builder.let("weight_at", blocks * each + weights * (2 * self.parts))
         if tile.slices > 1:
             self._accumulate_slice(x_ats, weight_at)
             self._join_slices()
@@ -111,45 +135,77 @@ class _TensorKernel(DenseKernel):
         self._accumulate(0, x_ats, weight_at)
         self._finish()
 
+    def _own(self, parts: Sequence[tuple[int, int, int]]) -> Expr:
+        """A number that depends on the thread, as ``Fragments`` has it."""
+        lane, total = self.builder.item(0), None
+        for shift, bits, factor in parts:
+            part = tirx.truncdiv(lane, 1 << shift) if shift else lane
+            if WARP >> shift > 1 << bits:
+                part = tirx.truncmod(part, 1 << bits)
+            part = part * factor if factor > 1 else part
+            total = part if total is None else total + part
+        return constant(0, "int32") if total is None else total
+
     def _find_rows(self) -> list[Expr]:
-        """Places in x of this thread's rows; those in the output and the residual are kept."""
-        builder, tile = self.builder, self.tile
+        """Places in x of this thread's rows; those of its sums are kept."""
+        builder, tile, fragments = self.builder, self.tile, self.fragments
         warp: Expr = builder.group(1)
         if tile.slices == 1:
             warp = warp * tile.warps + builder.item(1)
-        first = builder.let("first", warp * (tile.down * ROWS) + self.quad)
+        warp = warp * (tile.down * tile.height)
+        own = max(1, self.words) * self.instruction.word
+        shifts = {"x": self.place * own, "output": self.column, "residual": self.column}
         self.row_numbers: list[Expr] = []
         self.row_ats: list[tuple[Expr, Expr]] = []
         x_ats: list[Expr] = []
-        own = max(1, self.words) * self.instruction.word
-        shifts = {"x": self.place * own, "output": self.column, "residual": self.column}
-        for part in range(2 * tile.down):
-            number = builder.let("row", first + part * (ROWS // 2))
-            inside = builder.let(
-                "inside", tirx.Min(number, tirx.const(self.row_count - 1, "int32"))
-            )
-            indices = unravel(builder, inside, [int(d.size) for d in self.rows])
-            ats = self.places_of(indices, shifts)
-            self.row_numbers.append(number)
-            self.row_ats.append((ats[1], ats[2]))
-            x_ats.append(ats[0])
+        first = builder.let("first", warp + self._own(fragments.sum_row))
+        is_one = fragments.x_row == fragments.sum_row
+        for down in range(tile.down):
+            for row in fragments.sum_rows:
+                number = builder.let("row", first + (down * tile.height + row))
+                ats = self._places_of_row(number, shifts, _ALL if is_one else _SUMS)
+                self.row_numbers.append(number)
+                self.row_ats.append((ats[-2], ats[-1]))
+                x_ats += ats[:-2]
+        if not is_one:
+            first = builder.let("first", warp + self._own(fragments.x_row))
+            for down in range(tile.down):
+                for row in fragments.x_rows:
+                    number = first + (down * tile.height + row)
+                    x_ats += self._places_of_row(number, shifts, ("x",))
         return x_ats
 
+    def _places_of_row(
+        self, number: Expr, shifts: Mapping[str, Expr], tensors: Sequence[str]
+    ) -> list[Expr]:
+        """Where a row lies in tensors; the last one stands for those behind it."""
+        builder = self.builder
+        last = builder.size(self.row_count) - 1
+        last = tirx.const(last, "int32") if isinstance(last, int) else last
+        inside = builder.let("inside", tirx.Min(number, last))
+        indices = unravel(builder, inside, [d.size for d in self.rows])
+        return self.places_of(indices, shifts, tensors)
+
     def _start_sums(self) -> None:
-        """Both rows of a tile begin with the columns' bias, in the first of several slices."""
+        """All rows of a tile begin with the columns' bias, in the first of several slices."""
         builder, tile, dtype = self.builder, self.tile, self.instruction.sums
         for n in range(tile.across):
-            at = self.constant_at + n * COLUMNS
-            pair = builder.let("start", load_vector(self.bias, at, 2), f"{dtype}x2")
-            low, high = (tirx.Shuffle([pair], [k]) for k in range(2))
-            if tile.slices > 1:
-                low, high = (
-                    builder.let(
-                        "own", tirx.Select(builder.item(1) < 1, x, constant(0, dtype)), dtype
-                    )
-                    for x in (low, high)
-                )
-            start = tirx.call_pure_extern(self.sums_dtype, "pack", low, high, low, high)
+            starts: list[Expr] = []
+            for column in self.fragments.sum_columns:
+                at = self.constant_at + (n * COLUMNS + column)
+                pair = builder.let("start", load_vector(self.bias, at, 2), f"{dtype}x2")
+                both = [tirx.Shuffle([pair], [k]) for k in range(2)]
+                if tile.slices > 1:
+                    both = [
+                        builder.let(
+                            "own",
+                            tirx.Select(builder.item(1) < 1, x, constant(0, dtype)),
+                            dtype,
+                        )
+                        for x in both
+                    ]
+                starts += both * 2
+            start = tirx.call_pure_extern(self.sums_dtype, "pack", *starts)
             start = builder.let("starts", start, self.sums_dtype)
             for m in range(tile.down):
                 builder.store(self.sums, self._index(m, n), start)
@@ -219,17 +275,16 @@ class _TensorKernel(DenseKernel):
         """``step_elements`` of K, of which ``left`` are there."""
         builder, tile, parts = self.builder, self.tile, self.parts
         rows = [self._words_of(at, left) for at in x_ats]
-        fragments = []
+        each = len(self.fragments.x_rows)
+        fragments, dtype = [], f"int32x{2 * each}"
         for m in range(tile.down):
+            own = rows[m * each : (m + 1) * each]
             for part in range(parts):
-                above, below = rows[2 * m], rows[2 * m + 1]
-                low, high = 2 * part, 2 * part + 1
-                packed = tirx.call_pure_extern(
-                    "int32x4", "pack", above[low], below[low], above[high], below[high]
-                )
-                fragments.append(builder.let("a", packed, "int32x4"))
+                words = [row[2 * part + half] for half in range(2) for row in own]
+                packed = tirx.call_pure_extern(dtype, "pack", *words)
+                fragments.append(builder.let("a", packed, dtype))
         for n in range(tile.across):
-            at = weight_at + n * (WARP * 2 * parts)
+            at = weight_at + n * self._fragment_words
             loaded = builder.let(
                 "w", load_vector(self.weights, at, 2 * parts), f"int32x{2 * parts}"
             )
@@ -300,34 +355,44 @@ class _TensorKernel(DenseKernel):
     def _finish(self) -> None:
         builder, tile = self.builder, self.tile
         for n in range(tile.across):
-            multiplier = None
-            if self.multiplier is not None:
-                value = load_vector(self.multiplier, self.constant_at + n * COLUMNS, 2)
-                multiplier = builder.let("m", value, "float32x2")
-            for part in range(2 * tile.down):
-                self._finish_pair(part, n, multiplier)
+            for place, first in enumerate(self.fragments.sum_columns):
+                column, multiplier = n * COLUMNS + first, None
+                if self.multiplier is not None:
+                    value = load_vector(self.multiplier, self.constant_at + column, 2)
+                    multiplier = builder.let("m", value, "float32x2")
+                for part in range(2 * tile.down):
+                    pair = self._index(part // 2, n), 4 * place + 2 * (part % 2)
+                    self._finish_pair(part, column, pair, multiplier)
 
-    def _finish_pair(self, part: int, n: int, multiplier: Expr | None) -> None:
-        """Two neighbouring columns of one row."""
+    def _finish_pair(
+        self, part: int, behind: int, place: tuple[Expr, int], multiplier: Expr | None
+    ) -> None:
+        """Two neighbouring columns of one row.
+
+        Args:
+            part: number of the row.
+            behind: columns in front of them, from the thread's first.
+            place: of their sums: the fragment's, and the number in it.
+            multiplier: of both.
+        """
         builder, columns = self.builder, self.product.columns
         output_at, residual_at = self.row_ats[part]
-        column = self.column + n * COLUMNS
+        column = self.column + behind
+        index, first = place
         with builder.condition(
-            tirx.And(self.row_numbers[part] < self.row_count, column < columns)
+            tirx.And(self.row_numbers[part] < builder.size(self.row_count), column < columns)
         ):
-            sums = builder.let(
-                "sum", load(self.sums, self._index(part // 2, n)), self.sums_dtype
-            )
-            lanes = [tirx.Shuffle([sums], [2 * (part % 2) + k]) for k in range(2)]
+            sums = builder.let("sum", load(self.sums, index), self.sums_dtype)
+            lanes = [tirx.Shuffle([sums], [first + k]) for k in range(2)]
             pair = f"{self.instruction.sums}x2"
             total = builder.let("total", tirx.call_pure_extern(pair, "pack", *lanes), pair)
             residual = None
             if self.residual is not None:
-                residual = load_vector(self.residual, residual_at + n * COLUMNS, 2)
+                residual = load_vector(self.residual, residual_at + behind, 2)
             value = self.epilogue.apply(
                 builder, flat_target(self.target), total, 2, multiplier, residual
             )
-            at = output_at + n * COLUMNS
+            at = output_at + behind
             if columns % 2 == 0:
                 store_vector(builder, self.y, at, value, 2)
                 return
@@ -345,16 +410,17 @@ def emit_tensor_product(task: ProductTask) -> DeviceProduct:
 
 
 def _packed(made: _TensorKernel) -> Array:
-    """Words as threads read them: [groups, blocks, steps, fragments, threads, words]."""
+    """Words as threads read them: [groups, blocks, steps, fragments, columns, sharing, words]."""
     tile, run, word = made.tile, made.depth[-1].size, made.instruction.word
     groups = made.product.groups
     kept = _in_words(made.task.weight, word).reshape(groups, -1, made.windows, run)
     spare = made.padded_columns - kept.shape[1], made.steps * made.step_elements - run
     padded = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
     steps = made.windows * made.steps
-    # A thread has the column t / 4, and t % 4 says which elements: neighbouring words, or the
-    # same word of both halves of K.
-    inner = (SHARING, 2 * made.parts) if made.words > 1 else (2, SHARING)
+    # Those that share a row have neighbouring words of a column, or the same word of both halves
+    # of K.
+    sharing = made.fragments.sharing
+    inner = (sharing, 2 * made.parts) if made.words > 1 else (2, sharing)
     split = padded.reshape(groups, made.blocks, tile.across, COLUMNS, steps, *inner, word)
     if made.words == 1:
         split = split.swapaxes(5, 6)

@@ -13,6 +13,7 @@ from edgecomp.schedules.cuda.tensor_tile import (
     COLUMNS,
     INSTRUCTIONS,
     Instruction,
+    instruction_for,
     words_at_once,
 )
 from edgecomp.schedules.gpu.halves import HALVES
@@ -32,16 +33,17 @@ def match(operation: Operation, target: Target) -> str:
     if reason:
         return reason
     x, weight = operation.inputs[0].stored, operation.inputs[1].dtype
-    instruction = INSTRUCTIONS.get(x)
+    every = INSTRUCTIONS.get(x, ())
     wanted = {"int8"} if "int" in x else {x}
     if x == "float32":
         wanted |= HALVES  # tf32 holds them
-    if instruction is None or weight not in wanted:
+    if not every or weight not in wanted:
         return f"a product of {x} and {weight}"
     if x == "float32" and not target.tf32:
         return "float32, and tf32 is not allowed"
-    if instruction.feature not in gpu_of(target).features:
-        return f"the device has no {instruction.feature}"
+    instruction = instruction_for(x, gpu_of(target))
+    if instruction is None:
+        return f"the device has no {' or '.join(one.feature for one in every)}"
     return _refuse_shape(product_of(operation), instruction) or _refuse_weight(operation)
 
 

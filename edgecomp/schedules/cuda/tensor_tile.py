@@ -1,25 +1,93 @@
-"""Instructions of tensor cores, and the tiles of products that warps keep."""
+"""Instructions of tensor cores, what each thread of a warp has of them, and tiles of products."""
 
 import dataclasses
 
 from edgecomp.device.target import Gpu
 from edgecomp.schedules.cpu.product import Product, collapse_depth
 
-#: Rows and columns of one instruction.
-ROWS, COLUMNS = 16, 8
+#: Columns of one instruction.
+COLUMNS = 8
 #: Threads.
 WARP = 32
-#: Threads of a warp that share a row of x, each with a word of both halves of K.
-SHARING = 4
 #: Words that a thread may load at once, the most first.
 _WORDS = (4, 2, 1)
 #: Warps of a block, one below the other.
 _WARPS = 4
-#: Fragments of a warp: rows, columns. The larger, the less is loaded for each product.
-_TILES = ((2, 4), (1, 4), (1, 2), (1, 1))
 #: Warps that may share a tile, and the least steps of K that each then has.
 _SLICES = (1, 2, 4, 8)
 _LEAST_STEPS = 4
+_Parts = tuple[tuple[int, int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fragments:
+    """Which elements of an instruction's matrices a thread has.
+
+    Numbers that depend on the thread are sums of parts of its number in the warp: ``(shift, bits,
+    factor)`` takes so many bits behind ``shift`` others, times ``factor``.
+
+    Attributes:
+        rows: of x, in an instruction.
+        sharing: threads that have the same row of x, each with a word of both halves of K.
+        x_row: the thread's first row of x.
+        x_rows: all of them, from the first.
+        place: which of the threads that share a row it is.
+        weights: which words of the weights it has, among those of all columns.
+        sum_row: its first row of the sums.
+        sum_rows: both of them, from the first.
+        sum_column: the first column of its sums.
+        sum_columns: pairs of neighbouring columns, from the first.
+        tiles: fragments of a warp, down and across. The larger, the less is loaded for each
+            product; the largest sums of 7 warps fit into 48 KB.
+    """
+
+    rows: int
+    sharing: int
+    x_row: _Parts
+    x_rows: tuple[int, ...]
+    place: _Parts
+    weights: _Parts
+    sum_row: _Parts
+    sum_rows: tuple[int, int]
+    sum_column: _Parts
+    sum_columns: tuple[int, ...]
+    tiles: tuple[tuple[int, int], ...]
+
+    @property
+    def sums(self) -> int:
+        """Of a thread: pairs of both rows, for one pair of columns after the other."""
+        return 4 * len(self.sum_columns)
+
+
+#: 16 rows of which four threads each share two.
+SIXTEEN_ROWS = Fragments(
+    rows=16,
+    sharing=4,
+    x_row=((2, 3, 1),),
+    x_rows=(0, 8),
+    place=((0, 2, 1),),
+    weights=((0, 5, 1),),
+    sum_row=((2, 3, 1),),
+    sum_rows=(0, 8),
+    sum_column=((0, 2, 2),),
+    sum_columns=(0,),
+    tiles=((2, 4), (1, 4), (1, 2), (1, 1)),
+)
+#: Four products of 8 rows and the same 8 columns, each by two groups of four threads: those of
+#: bits 2 and 3 of their number, and of bit 4. Every thread has a row of x of its own.
+QUAD_PAIRS = Fragments(
+    rows=32,
+    sharing=1,
+    x_row=((2, 2, 8), (0, 2, 1), (4, 1, 4)),
+    x_rows=(0,),
+    place=(),
+    weights=((0, 2, 1), (4, 1, 4)),
+    sum_row=((2, 2, 8), (0, 1, 1), (4, 1, 4)),
+    sum_rows=(0, 2),
+    sum_column=((1, 1, 2),),
+    sum_columns=(0, 4),
+    tiles=((1, 4), (1, 2), (1, 1)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,27 +99,38 @@ class Instruction:
         function: in the prelude.
         word: elements of x in 32 bits.
         sums: type of the sums.
+        fragments: of a thread.
     """
 
     feature: str
     function: str
     word: int
     sums: str
+    fragments: Fragments = SIXTEEN_ROWS
 
     @property
     def depth(self) -> int:
         """Elements of K: two words of each of the threads that share a row."""
-        return 2 * SHARING * self.word
+        return 2 * self.fragments.sharing * self.word
 
 
-#: By the type that x has in memory.
+#: By the type that x has in memory, those that are better first.
 INSTRUCTIONS = {
-    "uint8": Instruction("int8_mma", "mma_u8", 4, "int32"),
-    "int8": Instruction("int8_mma", "mma_s8", 4, "int32"),
-    "float16": Instruction("fp16_mma", "mma_f16", 2, "float32"),
-    "bfloat16": Instruction("bf16_mma", "mma_bf16", 2, "float32"),
-    "float32": Instruction("tf32_mma", "mma_tf32", 1, "float32"),
+    "uint8": (Instruction("int8_mma", "mma_u8", 4, "int32"),),
+    "int8": (Instruction("int8_mma", "mma_s8", 4, "int32"),),
+    "float16": (
+        Instruction("fp16_mma", "mma_f16", 2, "float32"),
+        Instruction("fp16_quad_mma", "mma_f16_quads", 2, "float32", QUAD_PAIRS),
+    ),
+    "bfloat16": (Instruction("bf16_mma", "mma_bf16", 2, "float32"),),
+    "float32": (Instruction("tf32_mma", "mma_tf32", 1, "float32"),),
 }
+
+
+def instruction_for(dtype: str, gpu: Gpu) -> Instruction | None:
+    """That of a device for elements of x; None where it has none."""
+    every = INSTRUCTIONS.get(dtype, ())
+    return next((i for i in every if i.feature in gpu.features), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +138,13 @@ class WarpTile:
     """Fragments of one warp, and warps of a block.
 
     Attributes:
+        height: rows of a fragment.
         down, across: fragments of a warp.
         warps: one below the other.
         slices: warps that share each tile; ``warps`` is 1 then.
     """
 
+    height: int
     down: int
     across: int
     warps: int
@@ -72,7 +153,7 @@ class WarpTile:
     @property
     def rows(self) -> int:
         """Of a block."""
-        return self.down * ROWS * self.warps
+        return self.down * self.height * self.warps
 
     @property
     def columns(self) -> int:
@@ -80,22 +161,26 @@ class WarpTile:
         return self.across * COLUMNS
 
 
-def choose_warp_tile(rows: int, columns: int, groups: int, steps: int, gpu: Gpu) -> WarpTile:
+def choose_warp_tile(
+    fragments: Fragments, rows: int, columns: int, groups: int, steps: int, gpu: Gpu
+) -> WarpTile:
     """The largest tile with which enough warps run, by as few to a tile as that takes.
 
     Args:
+        fragments: of the instruction.
         rows: of the product.
         columns: of a group.
         groups: of columns.
         steps: of K, that warps may share.
         gpu: the device.
     """
-    for down, across in _TILES:
+    for down, across in fragments.tiles:
         for slices in _SLICES:
             if slices > 1 and steps < slices * _LEAST_STEPS:
                 break
-            stacked = min(_WARPS, -(-rows // (ROWS * down))) if slices == 1 else 1
-            tile = WarpTile(down, across, stacked, slices)
+            height = fragments.rows
+            stacked = min(_WARPS, -(-rows // (height * down))) if slices == 1 else 1
+            tile = WarpTile(height, down, across, stacked, slices)
             blocks = -(-rows // tile.rows) * -(-columns // tile.columns) * groups
             if blocks * stacked * slices * WARP >= gpu.busy_items:
                 return tile

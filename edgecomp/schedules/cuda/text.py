@@ -38,7 +38,7 @@ _FUNCTIONS = FUNCTIONS | {"erf", "round"}
 _OWN_CALLS = frozenset(
     [
         *("dot4_s8", "dot4_u8", "word", "words2", "words4", "pack"),
-        *("mma_s8", "mma_u8", "mma_f16", "mma_bf16", "mma_tf32"),
+        *("mma_s8", "mma_u8", "mma_f16", "mma_f16_quads", "mma_bf16", "mma_tf32"),
     ]
 )
 
@@ -82,6 +82,8 @@ class _CudaWriter(CWriter):
         return f"{attribute} {self.symbol}({given}) {{\n"
 
     def _parameter(self, record: tuple[Any, ...]) -> str:
+        if record[0] == "Var":  # a size of the run
+            return f"{self.type_name(dtype_of(record[2]))} {self.names[id(record)]}"
         const = "" if id(record) in self.stored else "const "
         name = self.type_name(dtype_of(record[2]))
         return f"{const}{name}* __restrict__ {self.names[id(record)]}"

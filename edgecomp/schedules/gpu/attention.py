@@ -10,6 +10,7 @@ that nothing is transposed.
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Attention, Operation
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules.gpu.attention_kernel import AttentionKernel, choose_tile
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall
@@ -39,12 +40,5 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     kernel.emit()
     depth = kind.q.shape[-1] + kind.v.shape[-1]
     rows = operation.output.elements // kind.v.shape[-1]
-    return [
-        KernelCall(
-            kernel.builder.finish(NAME),
-            (*kernel.inputs, operation.output),
-            1,
-            multiply_adds=rows * kind.k.shape[-2] * depth,
-            launch=kernel.builder.launch,
-        )
-    ]
+    work = largest(rows * kind.k.shape[-2] * depth)
+    return [kernel.builder.call(NAME, (*kernel.inputs, operation.output), work)]

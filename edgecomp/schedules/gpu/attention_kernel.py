@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Attention, Operation
+from edgecomp.plan.sizes import Dimension, has_dynamic, largest
 from edgecomp.plan.values import Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
@@ -15,9 +16,9 @@ from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.operand import Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.vectors import typed
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, Groups, parts_of
 from edgecomp.schedules.gpu.elementwise import emit_steps, operand_of
-from edgecomp.schedules.gpu.places import LANES, gpu_of
+from edgecomp.schedules.gpu.places import LANES, gpu_of, is_multiple
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
 _MOST_ROWS = 8
@@ -85,11 +86,16 @@ class AttentionKernel:
         *self.batch, self.rows, self.depth = kind.q.shape
         self.keys, self.columns = kind.v.shape[-2:]
         batch = python_math.prod(self.batch)
-        tile = choose_tile(batch, self.rows, self.keys, gpu)
+        tile = choose_tile(largest(batch), largest(self.rows), largest(self.keys), gpu)
         assert tile is not None
         self.tile = tile
-        self.row_tiles = -(-self.rows // tile.rows)
-        self.builder = GridBuilder((batch * self.row_tiles, 1, 1), (tile.items, 1, 1))
+        self.is_dynamic = has_dynamic((*self.batch, self.rows, self.keys))
+        groups: Groups
+        if self.is_dynamic:
+            groups = (parts_of(self.rows, tile.rows), batch, 1)
+        else:
+            groups = (batch * -(-self.rows // tile.rows), 1, 1)
+        self.builder = GridBuilder(groups, (tile.items, 1, 1))
         extras = [v for v in operation.inputs[3:] if v.constant is None or v.elements > 1]
         #: Operands of the kernel, each once.
         self.inputs = list(dict.fromkeys([*operation.inputs[:3], *extras]))
@@ -108,12 +114,28 @@ class AttentionKernel:
     def emit(self) -> None:
         """All statements."""
         builder, tile = self.builder, self.tile
-        indices = unravel(builder, builder.group(0), [*self.batch, self.row_tiles])
-        self.indices = indices[:-1]
-        first = indices[-1] * tile.rows
-        if self.rows % tile.rows:
-            first = tirx.Min(first, tirx.const(self.rows - tile.rows, "int32"))
+        if self.is_dynamic:
+            self.indices = unravel(builder, builder.group(1), self.batch)
+            first = builder.group(0) * tile.rows
+        else:
+            row_tiles = -(-self.rows // tile.rows)
+            *self.indices, number = unravel(
+                builder, builder.group(0), [*self.batch, row_tiles]
+            )
+            first = number * tile.rows
+            if self.rows % tile.rows:
+                first = tirx.Min(first, tirx.const(self.rows - tile.rows, "int32"))
         self.first = builder.let("first", first)
+        #: Rows of the tile from the first; of dynamic rows the image's, the last for those behind.
+        self.tile_rows: list[Expr] = list(range(tile.rows))
+        self.begin: Expr = self.first
+        if self.is_dynamic:
+            last = builder.size(self.rows) - 1
+            self.tile_rows = [
+                builder.let("row", tirx.Min(self.first + row, last))
+                for row in range(tile.rows)
+            ]
+            self.begin = 0
         self.item = builder.item(0)
         self.scores = builder.shared_array("scores", "float32", tile.rows * tile.stride)
         self.parts = builder.shared_array("parts", "float32", tile.items)
@@ -125,16 +147,16 @@ class AttentionKernel:
 
     def _start(self, name: str, view: View) -> Expr:
         """Place of the batch's element at row 0, column 0."""
-        at: Expr = view.offset
+        at: Expr = self.builder.size(view.offset)
         for index, stride in zip(self.indices, view.strides[:-2], strict=True):
-            at = at + index * stride
+            at = at + index * self.builder.size(stride)
         return self.builder.let(name, at)
 
     def _score(self) -> None:
         """Scores of all keys: of several at once each work item."""
         builder, tile, kind = self.builder, self.tile, self.kind
         q_at = self._start("q_start", kind.q)
-        q_at = builder.let("q_at", q_at + self.first * kind.q.strides[-2])
+        q_at = builder.let("q_at", q_at + self.begin * builder.size(kind.q.strides[-2]))
         k_at = self._start("k_start", kind.k)
         extra_ats = {
             value: self._start("extra", value.view.broadcast_to(self._scores_shape))
@@ -142,23 +164,29 @@ class AttentionKernel:
         }
         at_once = tile.keys_at_once
         sums = builder.array("sums", "float32", tile.rows * at_once)
-        with builder.loop("c", 0, -(-self.keys // (tile.items * at_once))) as c:
+        rounds = builder.parts_of(self.keys, tile.items * at_once)
+        by_row, by_key = (builder.size(view.strides[-2]) for view in (kind.q, kind.k))
+        q_rows = [row * by_row for row in self.tile_rows]
+        with builder.loop("c", 0, rounds) as c:
             keys = [
                 builder.let("key", (c * at_once + j) * tile.items + self.item)
                 for j in range(at_once)
             ]
-            last = tirx.const(self.keys - 1, "int32")
+            last = builder.size(self.keys) - 1
+            last = tirx.const(last, "int32") if isinstance(last, int) else last
             inside = [builder.let("inside", tirx.Min(key, last)) for key in keys]
-            k_ats = [builder.let("k_at", k_at + key * kind.k.strides[-2]) for key in inside]
+            k_ats = [builder.let("k_at", k_at + key * by_key) for key in inside]
             for index in range(tile.rows * at_once):
                 builder.store(sums, tirx.const(index, "int32"), constant(0.0, "float32"))
             whole, rest = divmod(self.depth, LANES)
             if whole:
                 with builder.loop("k", 0, whole) as k:
                     moved = [builder.let("k_moved", at + k * LANES) for at in k_ats]
-                    self._dots(sums, builder.let("q_moved", q_at + k * LANES), moved, LANES)
+                    q_moved = builder.let("q_moved", q_at + k * LANES)
+                    self._dots(sums, [q_moved + row for row in q_rows], moved, LANES)
             for k in range(whole * LANES, whole * LANES + rest):
-                self._dots(sums, q_at + k, [at + k for at in k_ats], 1)
+                q_ats = [q_at + k + row for row in q_rows]
+                self._dots(sums, q_ats, [at + k for at in k_ats], 1)
             for row in range(tile.rows):
                 for j, key in enumerate(keys):
                     total = load(sums, tirx.const(row * at_once + j, "int32"))
@@ -168,15 +196,14 @@ class AttentionKernel:
                     builder.store(self.scores, key + row * tile.stride, score)
 
     @property
-    def _scores_shape(self) -> tuple[int, ...]:
+    def _scores_shape(self) -> tuple[Dimension, ...]:
         return (*self.batch, self.rows, self.keys)
 
-    def _dots(self, sums: Buffer, q_at: Expr, k_ats: list[Expr], count: int) -> None:
+    def _dots(self, sums: Buffer, q_ats: list[Expr], k_ats: list[Expr], count: int) -> None:
         """``count`` neighbours along K of each row and each key."""
         builder, dtype = self.builder, typed("float32", count)
         keys = [builder.let("k_part", load_vector(self.k, at, count), dtype) for at in k_ats]
-        for row in range(self.tile.rows):
-            place = q_at + row * self.kind.q.strides[-2]
+        for row, place in enumerate(q_ats):
             q = builder.let("q_part", load_vector(self.q, place, count), dtype)
             for j, key in enumerate(keys):
                 index = tirx.const(row * len(keys) + j, "int32")
@@ -195,8 +222,9 @@ class AttentionKernel:
             if value not in self.extras:
                 chain.append(immediate(value, 1))
                 continue
-            strides = value.view.broadcast_to(self._scores_shape).strides[-2:]
-            at = extra_ats[value] + (self.first + row) * strides[0] + key * strides[1]
+            view = value.view.broadcast_to(self._scores_shape)
+            by_row, by_key = (builder.size(stride) for stride in view.strides[-2:])
+            at = extra_ats[value] + (self.begin + self.tile_rows[row]) * by_row + key * by_key
             loaded = load_vector(self.extras[value], at, 1)
             chain.append(operand_of(builder, value, loaded, 1))
         return emit_steps(builder, self.kind.steps, chain, 1).value
@@ -211,9 +239,9 @@ class AttentionKernel:
         own, zero = builder.array("own", "float32", 1), tirx.const(0, "int32")
 
         def walk(body: Callable[[Expr], None]) -> None:
-            with builder.loop("i", 0, -(-self.keys // share)) as i:
+            with builder.loop("i", 0, builder.parts_of(self.keys, share)) as i:
                 key = builder.let("at", i * share + part)
-                with builder.condition(None if self.keys % share == 0 else key < self.keys):
+                with builder.condition(self._is_key(key, share)):
                     body(base + key)
 
         def fold(name: str, combine: Callable[[Expr, Expr], Expr]) -> Expr:
@@ -253,6 +281,12 @@ class AttentionKernel:
             builder.store(self.factors, row, constant(1.0, "float32") / total)
         builder.barrier()
 
+    def _is_key(self, key: Expr, together: int) -> Expr | None:
+        """Whether one of several keys is there; None where all are."""
+        if is_multiple(self.keys, together):
+            return None
+        return key < self.builder.size(self.keys)
+
     def _sum(self) -> None:
         """Rows of the result: vectors of columns side by side, keys in shares."""
         builder, tile, kind = self.builder, self.tile, self.kind
@@ -263,7 +297,8 @@ class AttentionKernel:
         share = builder.let("share", tirx.truncdiv(self.item, across))
         beside = builder.let("beside", self.item - share * across)
         v_at, y_at = self._start("v_start", kind.v), self._start("y_start", kind.y)
-        y_at = builder.let("y_at", y_at + self.first * kind.y.strides[-2])
+        by_row = builder.size(kind.y.strides[-2])
+        y_at = builder.let("y_at", y_at + self.begin * by_row)
         dtype = typed("float32", lanes)
         totals = builder.array("totals", dtype, tile.rows)
         joined = (
@@ -293,6 +328,8 @@ class AttentionKernel:
                     test = block < blocks
                     if joined is not None:
                         test = tirx.And(test, tirx.EQ(share, row % shares))
+                    if self.is_dynamic:
+                        test = tirx.And(test, self.first + row < builder.size(self.rows))
                     with builder.condition(test):
                         if joined is not None:
                             self._join(
@@ -300,7 +337,7 @@ class AttentionKernel:
                             )
                         factor = load(self.factors, index)
                         value = load(totals, index) * splat(factor, lanes)
-                        at = y_at + (row * kind.y.strides[-2]) + column
+                        at = y_at + (self.tile_rows[row] * by_row) + column
                         store_vector(builder, self.y, at, value, lanes)
 
     def _accumulate(
@@ -309,10 +346,11 @@ class AttentionKernel:
         """This work item's keys for all rows."""
         builder, tile, dtype = self.builder, self.tile, typed("float32", lanes)
         v_at = builder.let("v_at", v_at)
-        with builder.loop("i", 0, -(-self.keys // shares)) as i:
+        by_key = builder.size(self.kind.v.strides[-2])
+        with builder.loop("i", 0, builder.parts_of(self.keys, shares)) as i:
             key = builder.let("at", i * shares + share)
-            with builder.condition(None if self.keys % shares == 0 else key < self.keys):
-                place = v_at + key * self.kind.v.strides[-2]
+            with builder.condition(self._is_key(key, shares)):
+                place = v_at + key * by_key
                 value = builder.let("value", load_vector(self.v, place, lanes), dtype)
                 for row in range(tile.rows):
                     index = tirx.const(row, "int32")

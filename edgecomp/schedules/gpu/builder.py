@@ -7,11 +7,12 @@ when the kernel is built.
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from edgecomp.plan.plan import ImageArgument, Launch, LaunchKind
-from edgecomp.plan.sizes import Dimension, Size
+from edgecomp.plan.sizes import Dimension, Size, has_dynamic, largest
+from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
@@ -22,6 +23,11 @@ from edgecomp.schedules.builder import (
 )
 from edgecomp.schedules.gpu.halves import HALVES, as_halves, store_half
 from edgecomp.schedules.gpu.images import Image
+from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
+
+#: Groups of work items along a dimension: ``floor(number / divisor)`` of a pair.
+GroupCount = Dimension | tuple[Dimension, int]
+Groups = tuple[GroupCount, ...]
 
 _AXES = ("x", "y", "z")
 _TAKEN = frozenset(
@@ -65,7 +71,7 @@ class GridBuilder(KernelBuilder):
     """Collects the parameters and statements of one work item.
 
     Args:
-        groups: groups of work items in three dimensions.
+        groups: groups of work items in three dimensions; ``floor(number / divisor)`` of a pair.
         items: work items of a group.
     """
 
@@ -74,19 +80,22 @@ class GridBuilder(KernelBuilder):
     has_float64 = False
     pointer_variable = staticmethod(tirx.GlobalPointerVar)
 
-    def __init__(self, groups: tuple[int, int, int], items: tuple[int, int, int]) -> None:
+    def __init__(self, groups: Groups, items: tuple[int, int, int]) -> None:
         super().__init__("")
-        self._groups, self._items = groups, items
+        numbers = [each if isinstance(each, tuple) else (each, 1) for each in groups]
+        self._dynamic_groups: tuple[tuple[Dimension, int], ...] = tuple(numbers)
+        x, y, z = (largest(number) // divisor for number, divisor in numbers)
+        self._groups, self._items = (x, y, z), items
         #: What a kernel reads beside its operands.
         self.tables: list[Buffer] = []
         self._images: list[ImageArgument] = []
         self._threads: dict[str, tuple[Expr, int]] = {}
-        for axis, group_count, item_count in zip(_AXES, groups, items, strict=True):
+        for axis, group_count, item_count in zip(_AXES, (x, y, z), items, strict=True):
             self._threads[f"blockIdx.{axis}"] = tirx.Var(f"group_{axis}", "int32"), group_count
             self._threads[f"threadIdx.{axis}"] = tirx.Var(f"item_{axis}", "int32"), item_count
 
     @classmethod
-    def line(cls, count: int, group_items: int) -> Self:
+    def line(cls, count: Dimension, group_items: int) -> Self:
         """For at least ``count`` work items in one dimension; see ``each``."""
         return cls(line_of_groups(count, group_items), (group_items, 1, 1))
 
@@ -104,7 +113,7 @@ class GridBuilder(KernelBuilder):
         return self.let(f"at_{_AXES[axis]}", self.group(axis) * items + self.item(axis))
 
     @contextlib.contextmanager
-    def each(self, count: int) -> Iterator[Expr]:
+    def each(self, count: Dimension) -> Iterator[Expr]:
         """Statements for the first ``count`` work items of a line; those behind do nothing.
 
         Yields:
@@ -112,7 +121,7 @@ class GridBuilder(KernelBuilder):
         """
         at = self.place(0)
         is_whole = count == self._groups[0] * self._items[0]
-        with self.condition(None if is_whole else at < count):
+        with self.condition(None if is_whole else at < self.size(count)):
             yield at
 
     def array(self, name: str, dtype: str, elements: int) -> Buffer:
@@ -123,8 +132,15 @@ class GridBuilder(KernelBuilder):
         """Declare an array that the group shares; ``barrier`` orders stores and loads."""
         return self._scoped(name, dtype, elements, "shared")
 
-    def pointer(self, name: str, dtype: str, elements: int) -> Buffer:
-        """As other kernels'; bfloat16 is uint16 in memory, ``halves.py`` says what it means."""
+    def pointer(self, name: str, dtype: str, elements: Dimension) -> Buffer:
+        """As other kernels'; bfloat16 is uint16 in memory, ``halves.py`` says what it means.
+
+        Args:
+            name: of the parameter.
+            dtype: of the elements.
+            elements: in the buffer; of dynamic ones the most.
+        """
+        elements = largest(elements)
         if dtype == "bfloat16":
             return as_halves(super().pointer(name, "uint16", elements))
         return super().pointer(name, dtype, elements)
@@ -149,10 +165,46 @@ class GridBuilder(KernelBuilder):
         self._emit(tirx.SharedBarrier())
 
     def size(self, dimension: Dimension) -> Expr:
-        """A dimension; one that is dynamic has no place here."""
-        if isinstance(dimension, Size):
-            raise TypeError(f"{dimension} in a kernel of a GPU")
-        return dimension
+        """A dimension in the kernel: itself, or where it is dynamic one of its last arguments."""
+        if not isinstance(dimension, Size):
+            return dimension
+        if dimension not in self._sizes:
+            self._sizes[dimension] = tirx.Var(self._unique("size"), "int32")
+        return self._sizes[dimension]
+
+    def parts_of(self, dimension: Dimension, part: int) -> Expr:
+        """How many parts of a number a dimension has, the last of which may be shorter."""
+        if not isinstance(dimension, Size):
+            return -(-dimension // part)
+        whole = self.size(dimension) + (part - 1)
+        return (
+            self.let("parts", tirx.truncdiv(whole, part)) if part > 1 else self.size(dimension)
+        )
+
+    @property
+    def dynamic(self) -> Dynamic | None:
+        """What differs from run to run, None for nothing."""
+        is_dynamic = self.sizes or has_dynamic(n for n, _ in self._dynamic_groups)
+        return Dynamic(groups=self._dynamic_groups, sizes=self.sizes) if is_dynamic else None
+
+    def call(
+        self, name: str, arguments: Sequence[Value | Constant], multiply_adds: int = 0
+    ) -> KernelCall:
+        """Close the function, and call it.
+
+        Args:
+            name: of the kernel.
+            arguments: in the order of its pointers.
+            multiply_adds: for reports, at the largest sizes.
+        """
+        return KernelCall(
+            self.finish(name),
+            tuple(arguments),
+            1,
+            multiply_adds=multiply_adds,
+            dynamic=self.dynamic,
+            launch=self.launch,
+        )
 
     def finish(self, name: str) -> Kernel:
         """Close the function; the symbol is ``ec_gpu_<name>_<hash of the contents>``."""
@@ -160,7 +212,7 @@ class GridBuilder(KernelBuilder):
         body = _sequence(self._declarations + statements)
         for axis, (variable, extent) in reversed(self._threads.items()):
             body = tirx.ThreadExtent(axis, variable, extent, body)
-        function = tirx.PrimFunc(self._parameters, body)
+        function = tirx.PrimFunc([*self._parameters, *self._sizes.values()], body)
         symbol = f"ec_gpu_{name}_{tirx.digest(function)[:16]}"
         made = functools.partial(_replayed_for_opencl, function, symbol)
         return Kernel(symbol, made, function)
@@ -188,6 +240,14 @@ def _replayed_for_opencl(function: tirx.Node, symbol: str) -> Any:
     return replay_for_opencl(function).with_attr("global_symbol", symbol)
 
 
-def line_of_groups(items: int, group_items: int) -> tuple[int, int, int]:
+def line_of_groups(items: Dimension, group_items: int) -> Groups:
     """Groups in one dimension that hold at least so many work items."""
-    return (max(1, -(-items // group_items)), 1, 1)
+    groups = parts_of(items, group_items)
+    return (max(1, groups) if isinstance(groups, int) else groups, 1, 1)
+
+
+def parts_of(number: Dimension, part: int) -> GroupCount:
+    """How many parts a number has, the last of which may be shorter."""
+    if isinstance(number, Size):
+        return number + (part - 1), part
+    return -(-number // part)

@@ -80,5 +80,6 @@ def emit_dense(
         tuple(arguments),
         1,
         multiply_adds=product.multiply_adds,
+        dynamic=made.dynamic,
         launch=made.launch,
     )

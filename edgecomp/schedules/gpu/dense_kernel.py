@@ -7,6 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.plan import Launch
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, Kernel
@@ -16,6 +17,7 @@ from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.inputs import InputBuffer, InputImage, declare_input
 from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.gpu.weights import WeightShape
+from edgecomp.schedules.schedule import Dynamic
 
 _TENSORS = ("x", "output", "residual")
 
@@ -26,7 +28,7 @@ class ProductTask:
 
     Attributes:
         name: of the kind.
-        product: addresses, all static.
+        product: addresses; the number of its rows may be dynamic where a kernel says so.
         epilogue: from sums to results.
         target: the device.
         x_dtype: in memory: a float, or 8 bits.
@@ -51,6 +53,7 @@ class DeviceProduct:
         weights: in the kernel's own order.
         bias: [groups, padded columns], flat.
         multiplier: float32, as the bias; None where sums are not scaled.
+        dynamic: what differs from run to run.
     """
 
     kernel: Kernel
@@ -58,6 +61,7 @@ class DeviceProduct:
     weights: Array
     bias: Array
     multiplier: Array | None
+    dynamic: Dynamic | None = None
 
 
 class DenseKernel:
@@ -77,7 +81,7 @@ class DenseKernel:
         self.task, self.product, self.epilogue = task, task.product, task.epilogue
         self.target = task.target
         self.rows, self.depth = collapse_rows(task.product.rows), depth
-        self.row_count = int(task.product.row_count)
+        self.row_count = task.product.row_count
         self.depth_elements = int(np.prod([d.size for d in depth]))
         self.multiplier: Buffer = None
         self.residual: Buffer = None
@@ -93,7 +97,8 @@ class DenseKernel:
         distances += [int(outer.stride) for outer in depth[:-1]] + [depth[-1].size]
         distances += [product.x_group_stride] if product.groups > 1 else []
         dtype, gpu = self.task.x_dtype, gpu_of(self.target)
-        self.x = declare_input(self.builder, dtype, product.x_elements, distances, gpu)
+        elements = largest(product.x_elements)
+        self.x = declare_input(self.builder, dtype, elements, distances, gpu)
 
     def declare_operands(self, sum_dtype: str) -> None:
         """The kernel's other parameters, in the order of a call's arguments.
@@ -183,6 +188,7 @@ class DenseKernel:
             packed,
             self._spread(self.task.bias),
             None if multiplier is None else self._spread(multiplier.astype(np.float32)),
+            self.builder.dynamic,
         )
 
     def _spread(self, values: Array) -> Array:

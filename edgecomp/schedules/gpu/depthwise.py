@@ -7,12 +7,13 @@ import numpy as np
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load
 from edgecomp.schedules.cpu import depthwise as cpu
 from edgecomp.schedules.cpu.dense import epilogue_of, refuse_dense, residual_of
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense import refuse_product
 from edgecomp.schedules.gpu.halves import stored_floats
@@ -63,15 +64,8 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     if kernel.residual_value is not None:
         arguments.append(kernel.residual_value)
     arguments.append(operation.output)
-    return [
-        KernelCall(
-            kernel.builder.finish(NAME),
-            tuple(arguments),
-            1,
-            multiply_adds=operation.output.elements * weight.shape[1],
-            launch=kernel.builder.launch,
-        )
-    ]
+    work = largest(operation.output.elements * weight.shape[1])
+    return [kernel.builder.call(NAME, arguments, work)]
 
 
 def _padded(values: Array) -> Array:
@@ -106,7 +100,7 @@ class _DepthwiseKernel:
         self.lines = batch * height * self.tiles
         items = group_shape(self.blocks, gpu)
         self.builder = GridBuilder(
-            (-(-self.blocks // items[0]), -(-self.lines // items[1]), 1), items
+            (-(-self.blocks // items[0]), parts_of(self.lines, items[1]), 1), items
         )
         self.is_float = self.x_value.dtype == "float32"
         weight_dtype = operation.inputs[1].dtype
@@ -117,7 +111,7 @@ class _DepthwiseKernel:
         view = self.x_value.view
         batch_stride, _, row_stride, column_stride = view.strides
         distances = (view.offset, batch_stride, row_stride, column_stride)
-        stored, elements = self.x_value.stored, int(view.elements)
+        stored, elements = self.x_value.stored, largest(view.elements)
         self.x = declare_input(self.builder, stored, elements, map(int, distances), gpu)
         self.taps = WeightShape(
             groups=1,
@@ -144,7 +138,8 @@ class _DepthwiseKernel:
         """All statements."""
         builder = self.builder
         block, line = builder.place(0), builder.place(1)
-        with builder.condition(tirx.And(block < self.blocks, line < self.lines)):
+        lines = builder.size(self.lines)
+        with builder.condition(tirx.And(block < self.blocks, line < lines)):
             channel = builder.let("channel", block * LANES)
             image, row, column = self._place(line)
             self.sums = builder.array("sums", self.sum_dtype, self.columns)

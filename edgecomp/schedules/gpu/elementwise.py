@@ -86,16 +86,17 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         result = emit_steps(builder, (*inner, last), chain, lanes)
         return stored_form(builder, result, last.dtype, lanes)
 
-    kernel, launch = emit_map(
+    call = emit_map(
         NAME,
         space,
         _pointer(output),
         [_pointer(value) for value in inputs],
         target,
         body,
+        arguments=(*inputs, output),
         most_lanes=0 if _is_float(operation, kind) else 1,
     )
-    return [KernelCall(kernel, (*inputs, output), 1, launch=launch)]
+    return [call]
 
 
 def emit_steps(

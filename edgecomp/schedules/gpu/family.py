@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
@@ -14,6 +15,7 @@ from edgecomp.plan.operations import (
     Quantize,
     Reduce,
 )
+from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
     attention,
@@ -36,6 +38,7 @@ from edgecomp.schedules.gpu import (
     winograd,
 )
 from edgecomp.schedules.gpu.places import gpu_of
+from edgecomp.schedules.gpu.sizes import SIZED, refuse_sizes
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
@@ -105,6 +108,15 @@ class _Written(_Named):
         return ""
 
 
+class _Sized(_Named):
+    """A schedule of operations whose sizes are known when they run."""
+
+    def match(self, operation: Operation, target: Target) -> str:
+        """As the schedule's at the largest sizes, then whether its kernels take the sizes."""
+        reason = super().match(Twin(operation).operation, target)
+        return reason or refuse_sizes(operation)
+
+
 _TEXTS = {"metal": metal_text, "webgpu": wgsl_text}
 
 
@@ -117,11 +129,18 @@ def gpu_schedules(api: str) -> tuple[Schedule, ...]:
 
 
 @functools.cache
-def half_schedules(api: str) -> tuple[Schedule, ...]:
-    """As ``gpu_schedules``, those first whose kernels store floats of 16 bits."""
-    every = gpu_schedules(api)
-    able = [schedule for schedule in every if stores_halves(schedule.NAME)]
-    return (*able, *(schedule for schedule in every if schedule not in able))
+def sized_schedules(api: str) -> tuple[Schedule, ...]:
+    """Those for operations of dynamic sizes; apps start kernels of fixed ones alone."""
+    if api in _TEXTS:
+        return ()
+    own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
+    able = [schedule for schedule in (*own, *_SHARED) if schedule in SIZED]
+    return tuple(_Sized(f"{api}_{schedule.NAME}", schedule) for schedule in able)
+
+
+def halves_first(schedules: Sequence[Schedule]) -> list[Schedule]:
+    """Those first whose kernels store floats of 16 bits."""
+    return sorted(schedules, key=lambda schedule: not stores_halves(schedule.NAME))
 
 
 def stores_halves(name: str) -> bool:

@@ -63,5 +63,4 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         begin = builder.let("begin", (outer * extent + index) * inner)
         value = load_vector(x, begin + block * lanes, lanes)
         store_vector(builder, y, at * lanes, value, lanes)
-    kernel = builder.finish(NAME)
-    return [KernelCall(kernel, (source, indices, output), 1, launch=builder.launch)]
+    return [builder.call(NAME, (source, indices, output))]

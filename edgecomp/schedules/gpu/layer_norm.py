@@ -74,5 +74,4 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         scaled = deviation(at) * splat(factor, lanes) * load_vector(scale, at, lanes)
         result = scaled + load_vector(bias, at, lanes)
         store_vector(builder, y, base + at, result, lanes)
-    kernel = builder.finish(NAME)
-    return [KernelCall(kernel, (source, *constants, output), 1, launch=builder.launch)]
+    return [builder.call(NAME, (source, *constants, output))]

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.plan import Launch
-from edgecomp.schedules.builder import Expr, Kernel, splat
+from edgecomp.plan.sizes import Dimension
+from edgecomp.plan.values import Value
+from edgecomp.schedules.builder import Expr, splat
 from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import (
@@ -15,11 +16,12 @@ from edgecomp.schedules.gpu.places import (
     places_of_items,
 )
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.schedule import Constant, KernelCall
 
 #: (builder, a vector of each input, lanes) -> a vector of the output, as it is stored
 Body = Callable[[GridBuilder, list[Expr], int], Expr]
 #: dtype of a pointer and the elements behind it
-Pointer = tuple[str, int]
+Pointer = tuple[str, Dimension]
 
 
 def emit_map(
@@ -30,9 +32,10 @@ def emit_map(
     target: Target,
     body: Body,
     *,
+    arguments: Sequence[Value | Constant],
     most_lanes: int = 0,
     tables: Sequence[Pointer] = (),
-) -> tuple[Kernel, Launch]:
+) -> KernelCall:
     """A kernel with a work item for each vector of the output.
 
     Args:
@@ -42,13 +45,14 @@ def emit_map(
         inputs: their pointers, the kernel's first.
         target: the device.
         body: the work of one vector.
+        arguments: of the call, in the order of the pointers.
         most_lanes: 1 for a body that takes scalars only; 0 for as many as suit the device.
         tables: pointers behind the inputs' that the body reads by itself; ``builder.tables``.
     """
     wanted = most_lanes_of([dtype for dtype, _ in (output, *inputs)], gpu_of(target))
     lanes = most_lanes or lanes_of_space(space, wanted)
     vectors = in_vectors(space, lanes)
-    builder = GridBuilder.line(int(vectors.elements), gpu_of(target).group_items)
+    builder = GridBuilder.line(vectors.elements, gpu_of(target).group_items)
     sources = [builder.pointer(f"x{k}", *pointer) for k, pointer in enumerate(inputs)]
     builder.tables = [builder.pointer(f"t{k}", *pointer) for k, pointer in enumerate(tables)]
     y = builder.pointer("y", *output)
@@ -59,4 +63,4 @@ def emit_map(
             value = load_vector(source, offset, width)
             loaded.append(value if width == lanes else splat(value, lanes))
         store_vector(builder, y, offsets[0], body(builder, loaded, lanes), lanes)
-    return builder.finish(name), builder.launch
+    return builder.call(name, arguments)

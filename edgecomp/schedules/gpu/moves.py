@@ -79,17 +79,18 @@ def _emit_copy(
             return value
         return load(builder.tables[0], tirx.Cast("int32", value))
 
-    kernel, launch = emit_map(
+    call = emit_map(
         "copy" if table is None else "lookup",
         space,
         _moved(output, source),
         [_moved(source, output)],
         target,
         body,
+        arguments=(source, *tables, output),
         most_lanes=0 if table is None else 1,
         tables=[(bits_dtype(output.dtype), 256)] if tables else [],
     )
-    return [KernelCall(kernel, (source, *tables, output), 1, launch=launch)]
+    return [call]
 
 
 def _moved(value: Value, other: Value) -> tuple[str, int]:
@@ -101,15 +102,16 @@ def _moved(value: Value, other: Value) -> tuple[str, int]:
 def _emit_fill(kind: Fill, output: Value, target: Target) -> list[KernelCall]:
     dtype = memory_dtype(output.dtype)
     number = fill.stored(kind.value, output.dtype)
-    kernel, launch = emit_map(
+    call = emit_map(
         "fill",
         space_of_views([output.view]),
         (output.storage or dtype, output.view.elements),
         [],
         target,
         lambda _builder, _vectors, lanes: constant(number, dtype, lanes),
+        arguments=(output,),
     )
-    return [KernelCall(kernel, (output,), 1, launch=launch)]
+    return [call]
 
 
 def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall]:
@@ -134,8 +136,7 @@ def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall
         first = (image * (output.view.strides[0] // channels) + place) * channels
         vector = constant(fill.stored(kind.value, output.dtype), dtype, lanes)
         store_vector(builder, y, first + block * lanes, vector, lanes)
-    kernel = builder.finish("fill_halo")
-    return [KernelCall(kernel, (output,), 1, launch=builder.launch)]
+    return [builder.call("fill_halo", (output,))]
 
 
 def _pixel_of_halo(builder: GridBuilder, pixel: Expr, output: Value) -> Expr:

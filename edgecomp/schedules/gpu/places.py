@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from edgecomp.device.target import Gpu, Target
+from edgecomp.plan.sizes import Dimension, exact_quotient
 from edgecomp.schedules.builder import Expr
 from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.cpu.nest import advance, unravel
@@ -41,9 +42,14 @@ def lanes_of_space(space: Space, most: int = LANES) -> int:
     if strides[0] != 1 or not set(strides) <= {0, 1}:
         return 1
     for lanes in (most, LANES):
-        if space.sizes[-1] % lanes == 0:
+        if is_multiple(space.sizes[-1], lanes):
             return lanes
     return 1
+
+
+def is_multiple(number: Dimension, of: int) -> bool:
+    """Whether a number is a multiple of another one at every size."""
+    return exact_quotient(number, of) is not None
 
 
 def most_lanes_of(dtypes: Iterable[str], gpu: Gpu) -> int:
@@ -75,6 +81,7 @@ def places_of_items(builder: GridBuilder, space: Space) -> Iterator[list[Expr]]:
     Yields:
         Offset of the element in each operand.
     """
-    with builder.each(int(space.elements)) as at:
+    with builder.each(space.elements) as at:
         indices = unravel(builder, at, space.sizes)
-        yield advance(builder, space, range(len(space.sizes)), indices, space.offsets)
+        offsets = [builder.size(offset) for offset in space.offsets]
+        yield advance(builder, space, range(len(space.sizes)), indices, offsets)

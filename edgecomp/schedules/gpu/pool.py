@@ -66,8 +66,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         store_vector(
             builder, y, to + channel, tirx.Cast(typed(output.dtype, lanes), result), lanes
         )
-    kernel = builder.finish(NAME)
-    return [KernelCall(kernel, (x_value, *table, output), 1, launch=builder.launch)]
+    return [builder.call(NAME, (x_value, *table, output))]
 
 
 def _walked(

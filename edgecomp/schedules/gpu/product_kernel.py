@@ -10,15 +10,17 @@ compute is the same.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
+from edgecomp.plan.sizes import is_dynamic, largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
@@ -40,17 +42,23 @@ class ProductKernel(DenseKernel):
         super().__init__(task, depth)
         product, gpu = self.product, gpu_of(self.target)
         self.inner = self.rows[-1]
-        outer_rows = self.row_count // int(self.inner.size)
-        self.tile = choose_tile(
-            int(self.inner.size), outer_rows, product.columns, product.groups, gpu
-        )
-        self.row_tiles = -(-int(self.inner.size) // self.tile.rows)
+        inner_rows = largest(self.inner.size)
+        outer_rows = largest(self.row_count) // inner_rows
+        self.tile = choose_tile(inner_rows, outer_rows, product.columns, product.groups, gpu)
         self.blocks = -(-product.columns // self.tile.columns)
         self.padded_columns = self.blocks * self.tile.columns
-        across, down = self.blocks * product.groups, outer_rows * self.row_tiles
-        items = group_shape(across, gpu)
-        groups = (-(-across // items[0]), -(-down // items[1]), 1)
-        self.limits = across, down
+        self.across = self.blocks * product.groups
+        items = group_shape(self.across, gpu)
+        # Tiles of rows: of dynamic ones, which are all in one dimension, as many as the kernel finds.
+        outer = math.prod(dimension.size for dimension in self.rows[:-1])
+        if is_dynamic(self.inner.size):
+            assert len(self.rows) == 1, "dynamic rows are one dimension"
+            down = parts_of(self.inner.size, self.tile.rows * items[1])
+        else:
+            self.row_tiles = -(-inner_rows // self.tile.rows)
+            down = parts_of(outer * self.row_tiles, items[1])
+        self.outer = outer
+        groups = (-(-self.across // items[0]), down, 1)
         self.is_float = "float" in task.x_dtype
         self.sum_dtype = "float32" if self.is_float else "int32"
         #: Whether a few products at a time are summed up in float16.
@@ -65,9 +73,13 @@ class ProductKernel(DenseKernel):
 
     def emit(self) -> None:
         """All statements."""
-        builder, (across, down) = self.builder, self.limits
+        builder = self.builder
         block, line = builder.place(0), builder.place(1)
-        with builder.condition(tirx.And(block < across, line < down)):
+        if is_dynamic(self.inner.size):
+            down = builder.parts_of(self.inner.size, self.tile.rows)
+        else:
+            down = builder.size(self.outer * self.row_tiles)
+        with builder.condition(tirx.And(block < self.across, line < down)):
             block = self.split_block(block, self.blocks)
             self.begin_columns(block * self.tile.columns)
             x_at, y_at, z_at = self._starts(line)
@@ -78,11 +90,17 @@ class ProductKernel(DenseKernel):
     def _starts(self, line: Expr) -> list[Expr]:
         """Places of the tile's first row in x, the output and the residual."""
         builder, tile = self.builder, self.tile
-        sizes = [int(dimension.size) for dimension in self.rows[:-1]] + [self.row_tiles]
-        indices = unravel(builder, line, sizes)
-        first = indices[-1] * tile.rows
-        if int(self.inner.size) % tile.rows:
-            first = tirx.Min(first, tirx.const(int(self.inner.size) - tile.rows, "int32"))
+        if is_dynamic(self.inner.size):
+            # Fewer rows than a tile has are followed by room for those that there may be.
+            last = builder.size(self.inner.size) - tile.rows
+            first = tirx.Max(tirx.Min(line * tile.rows, last), tirx.const(0, "int32"))
+            indices = [first]
+        else:
+            sizes = [*(dimension.size for dimension in self.rows[:-1]), self.row_tiles]
+            indices = unravel(builder, line, sizes)
+            first = indices[-1] * tile.rows
+            if int(self.inner.size) % tile.rows:
+                first = tirx.Min(first, tirx.const(int(self.inner.size) - tile.rows, "int32"))
         indices[-1] = builder.let("first", first)
         return self.places_of(indices, {"output": self.column, "residual": self.column})
 

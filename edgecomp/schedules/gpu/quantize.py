@@ -98,13 +98,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         )
 
     views = [value.view.broadcast_to(output.shape) for value in operation.inputs]
-    kernel, launch = emit_map(
+    call = emit_map(
         NAME,
         space_of_views([output.view, *views]),
         (output.stored, output.view.elements),
         [(value.stored, value.view.elements) for value in operation.inputs],
         target,
         body,
+        arguments=(*operation.inputs, *tables, output),
         tables=[("float32", table.array.size) for table in tables],
     )
-    return [KernelCall(kernel, (*operation.inputs, *tables, output), 1, launch=launch)]
+    return [call]

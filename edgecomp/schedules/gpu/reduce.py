@@ -8,6 +8,7 @@ import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load
 from edgecomp.schedules.cpu import reduce as cpu
@@ -16,7 +17,7 @@ from edgecomp.schedules.cpu.reduce import Dimension, shape_of
 from edgecomp.schedules.cpu.reduce_steps import OPERATORS, Steps, integer_steps
 from edgecomp.schedules.cpu.vectors import typed
 from edgecomp.schedules.gpu.builder import GridBuilder
-from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
+from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of, is_multiple
 from edgecomp.schedules.gpu.rows import SharedRow, row_items
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 from edgecomp.schedules.schedule import KernelCall
@@ -41,8 +42,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     shape = shape_of(operation)
     across = bool(shape.kept) and shape.kept[-1].x == 1
     builder = (_emit_across if across else _emit_shared)(operation, target)
-    kernel = builder.finish(NAME)
-    return [KernelCall(kernel, (x, output), 1, launch=builder.launch)]
+    return [builder.call(NAME, (x, output))]
 
 
 def _steps(operation: Operation, target: Target) -> Steps:
@@ -68,7 +68,8 @@ def _place(
     for dimension, index in zip(
         dimensions, unravel(builder, number, [d.size for d in dimensions]), strict=True
     ):
-        x, y = x + index * dimension.x, y + index * dimension.out
+        x = x + index * builder.size(dimension.x)
+        y = y + index * builder.size(dimension.out)
     return builder.let("x_at", x), builder.let("y_at", y)
 
 
@@ -77,7 +78,7 @@ def _emit_across(operation: Operation, target: Target) -> GridBuilder:
     x_value, output = operation.inputs[0], operation.output
     shape, steps = shape_of(operation), _steps(operation, target)
     inner = shape.kept[-1]
-    lanes = LANES if inner.size % LANES == 0 and inner.out == 1 else 1
+    lanes = LANES if is_multiple(inner.size, LANES) and inner.out == 1 else 1
     kept = (
         *shape.kept[:-1],
         Dimension(inner.size // lanes, lanes, inner.out * lanes),
@@ -86,15 +87,16 @@ def _emit_across(operation: Operation, target: Target) -> GridBuilder:
     builder = GridBuilder.line(count, gpu_of(target).group_items)
     x, y = _pointers(builder, operation)
     with builder.each(count) as at:
-        x_at, y_at = _place(builder, at, kept, x_value.view.offset, output.view.offset)
+        offsets = (builder.size(value.view.offset) for value in (x_value, output))
+        x_at, y_at = _place(builder, at, kept, *offsets)
         dtype, zero = typed(steps.accumulator, lanes), tirx.const(0, "int32")
         total = builder.array("total", dtype, 1)
         builder.store(total, zero, constant(steps.identity, steps.accumulator, lanes))
 
         def walk(dimensions: tuple[Dimension, ...], place: Expr) -> None:
             if dimensions:
-                with builder.loop("k", 0, dimensions[0].size) as k:
-                    walk(dimensions[1:], place + k * dimensions[0].x)
+                with builder.loop("k", 0, builder.size(dimensions[0].size)) as k:
+                    walk(dimensions[1:], place + k * builder.size(dimensions[0].x))
                 return
             stored = builder.let(
                 "element", load_vector(x, place, lanes), typed(x_value.dtype, lanes)
@@ -112,13 +114,12 @@ def _emit_shared(operation: Operation, target: Target) -> GridBuilder:
     """A group of work items for each output."""
     x_value, output = operation.inputs[0], operation.output
     shape, steps = shape_of(operation), _steps(operation, target)
-    items = row_items(shape.count, gpu_of(target))
+    items = row_items(largest(shape.count), gpu_of(target))
     outputs = math.prod(d.size for d in shape.kept)
     builder = GridBuilder((outputs, 1, 1), (items, 1, 1))
     x, y = _pointers(builder, operation)
-    x_at, y_at = _place(
-        builder, builder.group(0), shape.kept, x_value.view.offset, output.view.offset
-    )
+    offsets = (builder.size(value.view.offset) for value in (x_value, output))
+    x_at, y_at = _place(builder, builder.group(0), shape.kept, *offsets)
     row = SharedRow(builder, shape.count, items, steps.accumulator)
 
     def element(at: Expr) -> Expr:

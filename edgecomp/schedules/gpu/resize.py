@@ -8,6 +8,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Resize
 from edgecomp.schedules.builder import Buffer, Expr, load, splat
 from edgecomp.schedules.cpu import resize as cpu
+from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cpu.move import bits_dtype
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.gpu.builder import GridBuilder
@@ -34,7 +35,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     builder = GridBuilder.line(count, gpu_of(target).group_items)
     copies = kind.nearest and x_value.stored == output.stored
     bits = bits_dtype(output.stored)
-    tables = cpu.tables_of(operation)
+    tables = cpu.tables_of(Twin(operation).operation)  # of fixed height and width
     x = builder.pointer("x", bits if copies else x_value.stored, x_value.view.elements)
     pointers = [
         builder.pointer(f"t{k}", np.dtype(table.array.dtype).name, table.array.size)
@@ -59,8 +60,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         view = output.view
         to = image * view.strides[0] + row * view.strides[2] + column * view.strides[3]
         store_vector(builder, y, to + view.offset + channel, result, lanes)
-    kernel = builder.finish(NAME)
-    return [KernelCall(kernel, (x_value, *tables, output), 1, launch=builder.launch)]
+    return [builder.call(NAME, (x_value, *tables, output))]
 
 
 def _blend(

@@ -4,16 +4,17 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from edgecomp.device.target import Gpu
+from edgecomp.plan.sizes import Dimension
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load
 from edgecomp.schedules.cpu.vectors import typed
 from edgecomp.schedules.gpu.builder import GridBuilder
-from edgecomp.schedules.gpu.places import LANES
+from edgecomp.schedules.gpu.places import LANES, is_multiple
 
 
-def row_lanes(size: int, *strides: int) -> int:
+def row_lanes(size: Dimension, *strides: Dimension) -> int:
     """Elements of a row that a work item loads at once, given the steps between them."""
-    return LANES if size % LANES == 0 and set(strides) == {1} else 1
+    return LANES if is_multiple(size, LANES) and set(strides) == {1} else 1
 
 
 def row_items(size: int, gpu: Gpu) -> int:
@@ -38,7 +39,7 @@ class SharedRow:
     def __init__(
         self,
         builder: GridBuilder,
-        size: int,
+        size: Dimension,
         items: int,
         dtype: str = "float32",
         lanes: int = 1,
@@ -51,11 +52,11 @@ class SharedRow:
     @contextlib.contextmanager
     def each(self) -> Iterator[Expr]:
         """Statements for every element, or first one of a vector, that this work item has."""
-        builder, rounds = self._builder, -(-self._size // self._items)
-        with builder.loop("i", 0, rounds) as i:
+        builder = self._builder
+        with builder.loop("i", 0, builder.parts_of(self._size, self._items)) as i:
             at = builder.let("at", i * self._items + self._own)
-            whole = self._size % self._items == 0
-            with builder.condition(None if whole else at < self._size):
+            whole = is_multiple(self._size, self._items)
+            with builder.condition(None if whole else at < builder.size(self._size)):
                 yield at if self._lanes == 1 else builder.let("at", at * self._lanes)
 
     def fold(

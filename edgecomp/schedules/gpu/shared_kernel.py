@@ -6,7 +6,8 @@
 
 What one work item loads from memory all others of its group use: each element of x is read once
 for the columns of a group, not once for those of a work item. The last tile of rows begins earlier
-instead of being shorter.
+instead of being shorter; fewer dynamic rows than a tile has are followed by room for those that
+there may be.
 """
 
 import dataclasses
@@ -14,11 +15,12 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Gpu
+from edgecomp.plan.sizes import is_dynamic, largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load, splat
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
@@ -81,7 +83,7 @@ def choose_shared_tile(product: Product, gpu: Gpu) -> SharedTile | None:
     tile = tile_for(product, gpu)
     if tile is None or product.columns * 2 <= tile.columns:
         return None
-    groups = -(-int(product.row_count) // tile.rows) * -(-product.columns // tile.columns)
+    groups = -(-largest(product.row_count) // tile.rows) * -(-product.columns // tile.columns)
     return tile if groups * product.groups * tile.items >= gpu.busy_items else None
 
 
@@ -99,7 +101,7 @@ def tile_for(product: Product, gpu: Gpu) -> SharedTile | None:
                 and run % depth == 0
                 and tile.items % tile.rows == 0
                 and all(count % tile.items == 0 for count in loads)
-                and int(product.row_count) >= tile.rows
+                and largest(product.row_count) >= tile.rows
             ):
                 return tile
     return None
@@ -113,7 +115,7 @@ class _SharedKernel(DenseKernel):
         self.tile = tile
         self.blocks = -(-self.product.columns // tile.columns)
         self.padded_columns = self.blocks * tile.columns
-        down = -(-self.row_count // tile.rows)
+        down = parts_of(self.row_count, tile.rows)
         self.builder = GridBuilder(
             (self.blocks * self.product.groups, down, 1), (tile.across, _DOWN, 1)
         )
@@ -136,7 +138,10 @@ class _SharedKernel(DenseKernel):
         self.below_at = builder.let("below_at", below * tile.item_rows)
         self.begin_columns(first_column + self.beside_at)
         first = builder.group(1) * tile.rows
-        if self.row_count % tile.rows:
+        if is_dynamic(self.row_count):
+            last = builder.size(self.row_count) - tile.rows
+            first = tirx.Max(tirx.Min(first, last), tirx.const(0, "int32"))
+        elif self.row_count % tile.rows:
             first = tirx.Min(first, tirx.const(self.row_count - tile.rows, "int32"))
         self.first = builder.let("first_row", first)
         self._start_sums()
@@ -161,7 +166,7 @@ class _SharedKernel(DenseKernel):
     def _places(self, row: Expr, tensors: tuple[str, ...]) -> list[Expr]:
         """Places of a row's first element in tensors."""
         number = self.builder.let("number", row)
-        indices = unravel(self.builder, number, [int(d.size) for d in self.rows])
+        indices = unravel(self.builder, number, [d.size for d in self.rows])
         return self.places_of(indices, {}, tensors)
 
     def _start_sums(self) -> None:

@@ -2,6 +2,7 @@
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, splat
 from edgecomp.schedules.cpu import math
@@ -38,16 +39,18 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [view.offset for view in views],
     )
     lanes = row_lanes(size, *(view.strides[axis] for view in views))
-    items = row_items(size // lanes, gpu_of(target))
-    builder = GridBuilder((int(rest.elements), 1, 1), (items, 1, 1))
+    items = row_items(largest(size) // lanes, gpu_of(target))
+    builder = GridBuilder((rest.elements, 1, 1), (items, 1, 1))
     x = builder.pointer("x", source.stored, source.view.elements)
     y = builder.pointer("y", output.stored, output.view.elements)
     indices = unravel(builder, builder.group(0), rest.sizes)
-    to, base = advance(builder, rest, range(len(rest.sizes)), indices, rest.offsets)
+    offsets = [builder.size(offset) for offset in rest.offsets]
+    to, base = advance(builder, rest, range(len(rest.sizes)), indices, offsets)
+    to_step, step = (builder.size(view.strides[axis]) for view in views)
     row, dtype = SharedRow(builder, size, items, lanes=lanes), typed("float32", lanes)
 
     def element(at: Expr) -> Expr:
-        return load_vector(x, base + at * views[1].strides[axis], lanes)
+        return load_vector(x, base + at * step, lanes)
 
     def exponential(at: Expr) -> Expr:
         return math.exp(builder, builder.let("moved", element(at) - splat(peak, lanes), dtype))
@@ -63,5 +66,5 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             result = (element(at) - splat(peak, lanes)) - splat(last, lanes)
         else:
             result = exponential(at) * splat(last, lanes)
-        store_vector(builder, y, to + at * views[0].strides[axis], result, lanes)
-    return [KernelCall(builder.finish(NAME), (source, output), 1, launch=builder.launch)]
+        store_vector(builder, y, to + at * to_step, result, lanes)
+    return [builder.call(NAME, (source, output))]

@@ -18,7 +18,7 @@ extern "C" {
 #define EC_MODEL_ABI_VERSION 7u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
-#define EC_MAX_LAUNCH_CONSTANTS 16
+#define EC_MAX_LAUNCH_CONSTANTS 16 /* sizes of a dynamic call included */
 #define EC_MAX_REGION_DEPTH 16
 #define EC_NO_TENSOR UINT32_MAX
 
@@ -243,10 +243,14 @@ typedef struct ec_count {
   uint32_t reserved; /* zero */
 } ec_count;
 
-/* What of a call differs from run to run; all zero for nothing. */
+/* What of a call differs from run to run; all zero for nothing. `items` of a call of the CPU
+ * is one number: work items, at most the call's; with strides: repetitions. Of a kernel of a
+ * device it is three: groups of work items in each dimension, at most the launch's; it does
+ * not run where one of them is 0. Of a copy it is one: bytes of the tensor. */
 typedef struct ec_dynamic_call {
-  const ec_extent *items;  /* work items, at most the call's; with strides: repetitions */
-  const ec_extent *sizes;  /* int32_t each, in an array that is the kernel's last pointer */
+  const ec_extent *items;
+  const ec_extent *sizes;  /* int32_t each: in an array that is the kernel's last pointer; of a
+                              kernel of a device, arguments behind the launch's constants */
   const uint64_t *strides; /* NULL, or bytes by which each pointer advances per repetition */
   uint32_t size_count;
   uint32_t reserved; /* zero */

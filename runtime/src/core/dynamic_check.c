@@ -73,22 +73,52 @@ static ec_status check_strides(const ec_model *model, uint32_t index, int64_t re
   return EC_OK;
 }
 
+/* Whether a call for a device has the groups that its launch has at most. Of a copy's bytes
+ * the bounds may be less exact than the tensor's shape: it ends where the tensor does. */
+static bool is_launchable(const ec_model *model, uint32_t index) {
+  const ec_dynamic_call *sized = &model->dynamic->calls[index];
+  const ec_call *call = &model->calls[index];
+  const ec_launch *launch = call->launch;
+  if (sized->strides != NULL) {
+    return false;
+  }
+  if (launch->kind != EC_LAUNCH_KERNEL) {
+    return sized->size_count == 0 && is_within(model, sized->items, INT64_MAX);
+  }
+  bool fits = sized->size_count <= EC_MAX_LAUNCH_CONSTANTS - launch->constant_count;
+  for (uint32_t d = 0; fits && d < 3; ++d) {
+    fits =
+        is_within(model, &sized->items[d], launch->global_sizes[d] / launch->local_sizes[d]);
+  }
+  return fits;
+}
+
+/* Whether what a call does never exceeds what the plan has for it. */
+static bool is_bounded(const ec_model *model, uint32_t index) {
+  const ec_dynamic_call *sized = &model->dynamic->calls[index];
+  const ec_call *call = &model->calls[index];
+  if (call->device != EC_DEVICE_CPU) {
+    return is_launchable(model, index);
+  }
+  int64_t most = sized->strides != NULL ? INT32_MAX / (int64_t)call->work_items
+                                        : (int64_t)call->work_items;
+  return is_within(model, sized->items, most);
+}
+
 static ec_status check_call(const ec_model *model, uint32_t index) {
   const ec_call *call = &model->calls[index];
   const ec_dynamic_call *sized = &model->dynamic->calls[index];
   bool is_present = sized->sizes != NULL || sized->size_count == 0;
   if (sized->reserved != 0 || !is_present ||
       (sized->items == NULL && (sized->strides != NULL || sized->size_count != 0)) ||
-      (sized->items != NULL && (call->first_item != 0 || call->device != EC_DEVICE_CPU))) {
+      (sized->items != NULL && call->first_item != 0)) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR, "the sizes of call %" PRIu32 " (%s) are malformed",
                    index, call->operator_name);
   }
   if (sized->items == NULL) {
     return EC_OK;
   }
-  int64_t most = sized->strides != NULL ? INT32_MAX / (int64_t)call->work_items
-                                        : (int64_t)call->work_items;
-  bool fits = is_within(model, sized->items, most);
+  bool fits = is_bounded(model, index);
   for (uint32_t i = 0; fits && i < sized->size_count; ++i) {
     fits = is_within(model, &sized->sizes[i], INT32_MAX);
   }

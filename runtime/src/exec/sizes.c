@@ -1,5 +1,6 @@
 #include "exec/sizes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,7 +58,7 @@ void ec_sizes_update(ec_sizes *sizes) {
   for (uint32_t i = 0; i < model->call_count; ++i) {
     const ec_dynamic_call *call = &dynamic->calls[i];
     int64_t items = (int64_t)model->calls[i].work_items;
-    if (call->items != NULL) {
+    if (call->items != NULL && model->calls[i].device == EC_DEVICE_CPU) {
       int64_t count = ec_extent_value(call->items, sizes->symbols);
       items = call->strides != NULL ? count * items : count;
     }
@@ -67,4 +68,35 @@ void ec_sizes_update(ec_sizes *sizes) {
           (int32_t)ec_extent_value(&call->sizes[k], sizes->symbols);
     }
   }
+}
+
+const ec_dynamic_call *ec_sizes_of_launch(const ec_sizes *sizes, uint32_t call) {
+  if (sizes == NULL || sizes->model->dynamic->calls[call].items == NULL) {
+    return NULL;
+  }
+  return &sizes->model->dynamic->calls[call];
+}
+
+bool ec_sizes_groups(const ec_sizes *sizes, const ec_model *model, uint32_t call,
+                     uint32_t out_groups[3]) {
+  const ec_dynamic_call *dynamic = ec_sizes_of_launch(sizes, call);
+  const ec_launch *launch = model->calls[call].launch;
+  bool is_any = true;
+  for (uint32_t d = 0; d < 3; ++d) {
+    out_groups[d] = dynamic != NULL
+                        ? (uint32_t)ec_extent_value(&dynamic->items[d], sizes->symbols)
+                        : launch->global_sizes[d] / launch->local_sizes[d];
+    is_any = is_any && out_groups[d] != 0;
+  }
+  return is_any;
+}
+
+uint64_t ec_sizes_copied(const ec_sizes *sizes, const ec_model *model, uint32_t call) {
+  const ec_dynamic_call *dynamic = ec_sizes_of_launch(sizes, call);
+  uint64_t most = model->tensors[model->calls[call].tensors[0]].bytes;
+  if (dynamic == NULL) {
+    return most;
+  }
+  uint64_t bytes = (uint64_t)ec_extent_value(dynamic->items, sizes->symbols);
+  return bytes < most ? bytes : most;
 }

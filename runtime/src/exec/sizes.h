@@ -2,6 +2,7 @@
 #ifndef EDGECOMP_SRC_EXEC_SIZES_H
 #define EDGECOMP_SRC_EXEC_SIZES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "edgecomp/model.h"
@@ -22,5 +23,16 @@ void ec_sizes_place(const ec_model *model, void *memory, ec_sizes *out_sizes);
 
 /* Compute everything from the symbols that inputs and calls give. */
 void ec_sizes_update(ec_sizes *sizes);
+
+/* What of a call for a device differs from run to run, NULL for nothing. */
+const ec_dynamic_call *ec_sizes_of_launch(const ec_sizes *sizes, uint32_t call);
+
+/* Groups of work items that a kernel of a device has now; `sizes` may be NULL. False where
+ * there is nothing to do. */
+bool ec_sizes_groups(const ec_sizes *sizes, const ec_model *model, uint32_t call,
+                     uint32_t out_groups[3]);
+
+/* Bytes of a copy's tensor that there are now; `sizes` may be NULL. */
+uint64_t ec_sizes_copied(const ec_sizes *sizes, const ec_model *model, uint32_t call);
 
 #endif /* EDGECOMP_SRC_EXEC_SIZES_H */

@@ -14,12 +14,25 @@ from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import matrix_multiply
 from edgecomp.schedules.cuda import tensor_product
-from edgecomp.schedules.cuda.tensor_tile import choose_warp_tile, words_at_once
+from edgecomp.schedules.cuda.tensor_tile import (
+    QUAD_PAIRS,
+    SIXTEEN_ROWS,
+    choose_warp_tile,
+    words_at_once,
+)
 
 TARGET = dataclasses.replace(load_target("cuda-sm90"), tf32=True)
+#: Whose instruction has other fragments.
+VOLTA = load_target("jetson-xavier")
 HALVES = ("float16", "bfloat16")
 #: Of the largest magnitude: products are exact, sums of float32.
 TOLERANCE = 2e-6
+
+
+def without_features(target):
+    """The same device without any instruction of its own."""
+    gpu = dataclasses.replace(target.gpu, features=())
+    return dataclasses.replace(target, gpu=gpu)
 
 
 def kind_of(dtype):
@@ -62,11 +75,19 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
-def test_sums(shape, dtype, rng):
+#: Several warps below each other, and words of 16 bytes, beside those of float16 above.
+VOLTA_SHAPES = [*(case for case in SHAPES if case[1] == "float16"), ((150, 64, 40), "float16")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "target"),
+    [*((*case, TARGET) for case in SHAPES), *((*case, VOLTA) for case in VOLTA_SHAPES)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_sums(shape, dtype, target, rng):
     operation, x, want = operation_of(*shape, dtype, rng)
-    assert tensor_product.match(operation, TARGET) == ""
-    (call,) = tensor_product.emit(operation, TARGET)
+    assert tensor_product.match(operation, target) == ""
+    (call,) = tensor_product.emit(operation, target)
     (source,) = [v for v in operation.inputs if v.constant is None]
     found = run_cuda_calls([call], {source: fill(source, x)})[operation.output]
     np.testing.assert_allclose(
@@ -84,12 +105,13 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.mark.parametrize("target", [TARGET, VOLTA], ids=lambda target: target.name)
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
-def test_convolutions(case):
+def test_convolutions(case, target):
     operation, buffers, want = make_float(case, np.random.default_rng(3), "float16")
     store_as("float16", operation, buffers)
-    assert tensor_product.match(operation, TARGET) == ""
-    found, flat = run(tensor_product, operation, buffers, TARGET)
+    assert tensor_product.match(operation, target) == ""
+    found, flat = run(tensor_product, operation, buffers, target)
     assert found.dtype == np.float16
     # Inputs and results are rounded to 11 bits.
     np.testing.assert_allclose(
@@ -103,7 +125,8 @@ def test_convolutions(case):
     [
         (33, "float16", TARGET, "rows that do not begin at words"),
         (6, "float16", TARGET, "only 6 elements of K"),
-        (32, "float16", load_target("jetson-xavier"), "no fp16_mma"),
+        (32, "bfloat16", VOLTA, "no bf16_mma"),
+        (32, "float16", without_features(TARGET), "no fp16_mma or fp16_quad_mma"),
         (32, "float32", load_target("cuda-sm90"), "tf32 is not allowed"),
     ],
 )
@@ -137,6 +160,15 @@ def test_words_by_alignment(depth, words, rng):
 
 
 def test_few_tiles_share_k():
-    tile = choose_warp_tile(49, 512, 1, 64, TARGET.gpu)
+    tile = choose_warp_tile(SIXTEEN_ROWS, 49, 512, 1, 64, TARGET.gpu)
     assert (tile.warps, tile.slices) == (1, 8)
-    assert choose_warp_tile(49, 512, 1, 3, TARGET.gpu).slices == 1
+    assert choose_warp_tile(SIXTEEN_ROWS, 49, 512, 1, 3, TARGET.gpu).slices == 1
+
+
+@pytest.mark.parametrize("fragments", [SIXTEEN_ROWS, QUAD_PAIRS], ids=["sixteen", "quads"])
+def test_what_warps_share_fits(fragments):
+    """Sums of all warps but the first lie in shared memory."""
+    for rows in (1, 40, 700, 10**6):
+        tile = choose_warp_tile(fragments, rows, 512, 1, 640, VOLTA.gpu)
+        numbers = (tile.slices - 1) * tile.down * tile.across * fragments.sums * 32
+        assert numbers * 4 <= VOLTA.gpu.local_memory_bytes

@@ -11,7 +11,7 @@ from edgecomp.plan.finish import Accumulate
 from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda import tensor_product
-from edgecomp.schedules.cuda.tensor_tile import choose_warp_tile
+from edgecomp.schedules.cuda.tensor_tile import SIXTEEN_ROWS, choose_warp_tile
 
 TARGET = load_target("cuda-sm90")
 
@@ -84,7 +84,7 @@ def test_refusals(depth, columns, dtype, target, reason, rng):
 
 
 def test_small_products_have_small_tiles():
-    tile = choose_warp_tile(49, 64, 1, 1, TARGET.gpu)
+    tile = choose_warp_tile(SIXTEEN_ROWS, 49, 64, 1, 1, TARGET.gpu)
     assert (tile.down, tile.across, tile.warps) == (1, 1, 4)
-    tile = choose_warp_tile(112 * 112, 512, 1, 9, TARGET.gpu)
+    tile = choose_warp_tile(SIXTEEN_ROWS, 112 * 112, 512, 1, 9, TARGET.gpu)
     assert (tile.down, tile.across, tile.warps) == (2, 4, 4)

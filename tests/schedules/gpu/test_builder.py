@@ -8,6 +8,7 @@ from edgecomp.device.load import load_target
 from edgecomp.lower.device_source import opencl_source
 from edgecomp.plan.plan import LaunchKind
 from edgecomp.plan.sizes import Size, Symbol
+from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import constant, load
 from edgecomp.schedules.gpu.builder import GridBuilder, line_of_groups
@@ -136,10 +137,38 @@ def test_equal_kernels_are_one():
     assert text.count(") {\n") == 2
 
 
-def test_no_dynamic_sizes():
+def test_sizes_of_a_run():
+    """They are a kernel's last arguments, and decide how many groups there are."""
+    elements = Size.of(Symbol("n", 1, 100)) * 3
+    builder = GridBuilder.line(elements, 64)
+    y = builder.pointer("y", "float32", elements)
+    with builder.each(elements) as at:
+        builder.store(y, at, constant(1.0, "float32"))
+    call = builder.call("fill", [Value("y", (elements,), "float32")])
+    assert call.launch.global_sizes == (320, 1, 1)
+    assert call.dynamic.groups == ((elements + 63, 64), (1, 1), (1, 1))
+    assert call.dynamic.sizes == (elements,)
+    text = opencl_source([call.kernel], GPU)
+    assert re.search(r"\(__global float\* restrict y, int size\) {", text)
+    assert "< size" in text
+
+
+def test_fixed_sizes():
+    builder = GridBuilder.line(100, 64)
+    with builder.each(100) as at:
+        builder.store(builder.pointer("y", "float32", 100), at, constant(1.0, "float32"))
+    call = builder.call("fill", [Value("y", (100,), "float32")])
+    assert call.dynamic is None
+
+
+@pytest.mark.parametrize(("part", "is_named"), [(1, False), (8, True)])
+def test_parts(part, is_named):
     builder = GridBuilder((1, 1, 1), (1, 1, 1))
-    with pytest.raises(TypeError, match="in a kernel of a GPU"):
-        builder.size(Size.of(Symbol("n", 1, 4)))
+    assert builder.parts_of(17, part) == -(-17 // part)
+    n = Size.of(Symbol("n", 1, 100))
+    y = builder.pointer("y", "int32", 1)
+    builder.store(y, 0, builder.parts_of(n, part))
+    assert ("(size + 7) / 8" in text_of(builder)) is is_named
 
 
 @pytest.mark.parametrize(("items", "groups"), [(1, 1), (64, 1), (65, 2), (0, 1)])

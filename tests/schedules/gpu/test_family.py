@@ -19,7 +19,7 @@ from edgecomp.plan.operations import (
     Reduce,
 )
 from edgecomp.plan.values import Order, Quantization, Value
-from edgecomp.schedules.gpu.family import gpu_schedules, half_schedules, stores_halves
+from edgecomp.schedules.gpu.family import gpu_schedules, halves_first, stores_halves
 
 IMAGE = (1, 8, 6, 6)
 REQUANTIZE = Requantize(np.array([0.01], np.float32), 0, 0, 127)
@@ -100,7 +100,7 @@ def test_an_operation_that_no_schedule_is_for(api):
 @pytest.mark.parametrize("api", TARGETS)
 def test_those_that_store_halves_come_first(api):
     names = [schedule.NAME for schedule in gpu_schedules(api)]
-    halves = [schedule.NAME for schedule in half_schedules(api)]
+    halves = [schedule.NAME for schedule in halves_first(gpu_schedules(api))]
     assert sorted(halves) == sorted(names)
     assert halves[-2:] == [f"{api}_winograd", f"{api}_shared_product"]
     assert [name for name in halves if stores_halves(name)] == halves[:-2]

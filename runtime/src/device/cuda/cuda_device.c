@@ -1,5 +1,7 @@
 /* The CUDA back end: one stream of a context of its own. Calls that follow each other are one
- * graph, made when the session is opened: a run starts it as a whole and waits once. */
+ * graph, made when the session is opened: a run starts it as a whole and waits once. Where
+ * sizes differ from run to run there are no graphs: each call is started with the run's sizes.
+ */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +17,7 @@
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
+#include "exec/sizes.h"
 
 #define NS_PER_MS 1e6f
 
@@ -174,8 +177,13 @@ static ec_status cuda_open(const ec_device_context *context, void *opaque) {
 static cu_result run_kernel(const cuda_state *state, uint32_t index) {
   const ec_call *call = &state->session.model->calls[index];
   const ec_launch *launch = call->launch;
-  const uint32_t *global = launch->global_sizes;
   const uint32_t *local = launch->local_sizes;
+  const ec_sizes *sizes = state->session.sizes;
+  const ec_dynamic_call *dynamic = ec_sizes_of_launch(sizes, index);
+  uint32_t groups[3];
+  if (!ec_sizes_groups(sizes, state->session.model, index, groups)) {
+    return CU_SUCCESS;
+  }
   void *arguments[EC_MAX_KERNEL_POINTERS + EC_MAX_LAUNCH_CONSTANTS];
   uint32_t count = 0;
   for (uint32_t i = 0; i < call->pointer_count; ++i) {
@@ -185,16 +193,19 @@ static cu_result run_kernel(const cuda_state *state, uint32_t index) {
     /* CUDA takes pointers without const and only reads through them. */
     arguments[count++] = (void *)(uintptr_t)&launch->constants[i];
   }
-  return state->driver.LaunchKernel(state->functions[index], global[0] / local[0],
-                                    global[1] / local[1], global[2] / local[2], local[0],
-                                    local[1], local[2], 0, state->stream, arguments, NULL);
+  for (uint32_t i = 0; dynamic != NULL && i < dynamic->size_count; ++i) {
+    arguments[count++] = &sizes->sizes[sizes->first_size[index] + i];
+  }
+  return state->driver.LaunchKernel(state->functions[index], groups[0], groups[1], groups[2],
+                                    local[0], local[1], local[2], 0, state->stream, arguments,
+                                    NULL);
 }
 
 /* Between the device's memory and the pinned one. */
 static cu_result run_copy(const cuda_state *state, uint32_t index) {
   const ec_call *call = &state->session.model->calls[index];
   uint32_t number = call->tensors[0];
-  size_t bytes = (size_t)state->session.model->tensors[number].bytes;
+  size_t bytes = (size_t)ec_sizes_copied(state->session.sizes, state->session.model, index);
   uint8_t *place = state->memory.staging + state->memory.staged[number];
   cu_address address = state->memory.addresses[number];
   if (bytes == 0) {
@@ -267,7 +278,7 @@ static ec_status prepare(cuda_state *state, uint32_t index) {
     status = ec_cu_find(&state->driver, &state->device, state->modules[launch->program],
                         launch, &state->functions[index]);
   }
-  if (status != EC_OK || goes_on(model, index + 1)) {
+  if (status != EC_OK || model->dynamic != NULL || goes_on(model, index + 1)) {
     return status;
   }
   uint32_t first = index;
@@ -295,7 +306,8 @@ static void stage(cuda_state *state, uint32_t first, uint32_t end) {
     const ec_tensor *tensor = &model->tensors[number];
     if (model->calls[i].launch->kind == EC_LAUNCH_TO_DEVICE) {
       memcpy(state->memory.staging + state->memory.staged[number],
-             state->session.arena + (size_t)tensor->offset_bytes, (size_t)tensor->bytes);
+             state->session.arena + (size_t)tensor->offset_bytes,
+             (size_t)ec_sizes_copied(state->session.sizes, model, i));
     }
     if (model->calls[i].launch->kind == EC_LAUNCH_FROM_DEVICE) {
       state->is_pending[i] = 1;
@@ -311,7 +323,8 @@ static void unstage(cuda_state *state, bool is_good) {
       uint32_t number = model->calls[i].tensors[0];
       const ec_tensor *tensor = &model->tensors[number];
       memcpy(state->session.arena + (size_t)tensor->offset_bytes,
-             state->memory.staging + state->memory.staged[number], (size_t)tensor->bytes);
+             state->memory.staging + state->memory.staged[number],
+             (size_t)ec_sizes_copied(state->session.sizes, model, i));
     }
     state->is_pending[i] = 0;
   }

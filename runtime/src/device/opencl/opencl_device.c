@@ -19,6 +19,7 @@
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
+#include "exec/sizes.h"
 
 #define DIMENSIONS 3
 
@@ -175,11 +176,13 @@ static ec_status check_kernel(const opencl_state *state, uint32_t index) {
   if (result != CL_SUCCESS) {
     return ec_cl_status(result, "describe kernel", launch->kernel);
   }
-  if (arguments != call->pointer_count + launch->constant_count) {
+  const ec_dynamic_call *dynamic = ec_sizes_of_launch(state->session.sizes, index);
+  uint32_t given = call->pointer_count + launch->constant_count +
+                   (dynamic != NULL ? dynamic->size_count : 0);
+  if (arguments != given) {
     return EC_FAIL(EC_ERROR_DESCRIPTOR,
                    "kernel '%s' takes %u arguments, call %" PRIu32 " has %" PRIu32,
-                   launch->kernel, (unsigned)arguments, index,
-                   call->pointer_count + launch->constant_count);
+                   launch->kernel, (unsigned)arguments, index, given);
   }
   size_t items = (size_t)launch->local_sizes[0] * launch->local_sizes[1] *
                  launch->local_sizes[2]; /* fits: their product is at most the work items */
@@ -208,6 +211,21 @@ static ec_status set_arguments(const opencl_state *state, uint32_t index) {
                                         &launch->constants[i]);
   }
   return ec_cl_status(result, "take the arguments of kernel", launch->kernel);
+}
+
+/* The sizes of this run, behind the other arguments. */
+static cl_int set_sizes(const opencl_state *state, uint32_t index) {
+  const ec_sizes *sizes = state->session.sizes;
+  const ec_dynamic_call *dynamic = ec_sizes_of_launch(sizes, index);
+  const ec_call *call = &state->session.model->calls[index];
+  cl_int result = CL_SUCCESS;
+  for (uint32_t i = 0; dynamic != NULL && result == CL_SUCCESS && i < dynamic->size_count;
+       ++i) {
+    result = state->driver.SetKernelArg(
+        state->kernels[index], call->pointer_count + call->launch->constant_count + i,
+        sizeof(int32_t), &sizes->sizes[sizes->first_size[index] + i]);
+  }
+  return result;
 }
 
 static ec_status opencl_sync(void *opaque) {
@@ -248,7 +266,7 @@ static cl_int copy(const opencl_state *state, cl_command_queue queue, uint32_t i
   const ec_tensor *tensor = &model->tensors[number];
   cl_mem buffer = state->buffers.tensors[number];
   uint8_t *host = state->session.arena + (size_t)tensor->offset_bytes;
-  size_t bytes = (size_t)tensor->bytes;
+  size_t bytes = (size_t)ec_sizes_copied(state->session.sizes, model, index);
   bool is_to_device = call->launch->kind == EC_LAUNCH_TO_DEVICE;
   if (state->buffers.is_shared[number] != 0) {
     return is_to_device ? ec_cl_to_device(&state->buffers, queue, number, event)
@@ -269,11 +287,15 @@ static cl_int run_kernel(const opencl_state *state, cl_command_queue queue, uint
   const ec_launch *launch = call->launch;
   size_t global[DIMENSIONS];
   size_t local[DIMENSIONS];
-  for (size_t d = 0; d < DIMENSIONS; ++d) {
-    global[d] = launch->global_sizes[d];
-    local[d] = launch->local_sizes[d];
+  uint32_t groups[DIMENSIONS];
+  if (!ec_sizes_groups(state->session.sizes, state->session.model, index, groups)) {
+    return CL_SUCCESS;
   }
-  cl_int result = CL_SUCCESS;
+  for (size_t d = 0; d < DIMENSIONS; ++d) {
+    local[d] = launch->local_sizes[d];
+    global[d] = groups[d] * local[d];
+  }
+  cl_int result = set_sizes(state, index);
   for (uint32_t i = 0; result == CL_SUCCESS && i < call->pointer_count; ++i) {
     result = ec_cl_to_device(&state->buffers, queue, call->tensors[i], NULL); /* results */
   }

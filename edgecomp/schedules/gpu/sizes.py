@@ -1,0 +1,90 @@
+"""Which operations of dynamic sizes a GPU's kernels compute: those that ask their builder for sizes."""
+
+from edgecomp.plan.operations import (
+    Convolution,
+    FillHalo,
+    Gather,
+    LayerNorm,
+    MatrixMultiply,
+    Operation,
+    Pool,
+    Reduce,
+    Resize,
+)
+from edgecomp.plan.sizes import Dimension, Size, has_dynamic, is_dynamic, symbols_of
+from edgecomp.plan.values import Value
+from edgecomp.schedules.cuda import tensor_product
+from edgecomp.schedules.gpu import (
+    attention,
+    batch_matrix_multiply,
+    convolution,
+    depthwise,
+    dot_product,
+    elementwise,
+    gather,
+    layer_norm,
+    matrix_multiply,
+    moves,
+    pool,
+    quantize,
+    reduce,
+    resize,
+    shared_product,
+    softmax,
+)
+from edgecomp.schedules.schedule import Schedule
+
+#: In no order.
+SIZED: tuple[Schedule, ...] = (
+    attention,
+    batch_matrix_multiply,
+    convolution,
+    depthwise,
+    dot_product,
+    elementwise,
+    gather,
+    layer_norm,
+    matrix_multiply,
+    moves,
+    pool,
+    quantize,
+    reduce,
+    resize,
+    shared_product,
+    softmax,
+    tensor_product,
+)
+#: Of a launch, beside its tensors: ``EC_MAX_LAUNCH_CONSTANTS`` of the runtime.
+MOST_SIZES = 16
+
+
+def refuse_sizes(operation: Operation) -> str:
+    """Why the kernels of these schedules do not take an operation's sizes, "" where they do."""
+    values = (*operation.inputs, *operation.outputs)
+    if any(map(_is_counted, (extent for value in values for extent in value.shape))):
+        return "sizes that the data decides"
+    kind = operation.kind
+    if isinstance(kind, Convolution | Pool | Resize | FillHalo):
+        images = (value for value in values if len(value.shape) > 1)
+        is_sized = any(has_dynamic(value.shape[1:]) for value in images)
+        return "images of dynamic height or width" if is_sized else ""
+    if isinstance(kind, MatrixMultiply):
+        rows = (operation.inputs[0], operation.output, *operation.inputs[3:])
+        return "dynamic columns" if any(is_dynamic(v.shape[-1]) for v in rows) else ""
+    if isinstance(kind, LayerNorm | Gather):
+        inner = operation.inputs[0].shape
+        if isinstance(kind, LayerNorm):
+            inner = inner[kind.axis % len(inner) :]
+        return "dynamic rows" if has_dynamic(inner) else ""
+    if isinstance(kind, Reduce) and kind.requantize is not None:
+        return "8-bit means of dynamic sizes" if _is_reduced(operation.inputs[0], kind) else ""
+    return ""
+
+
+def _is_reduced(source: Value, kind: Reduce) -> bool:
+    return has_dynamic(source.shape[axis] for axis in kind.axes)
+
+
+def _is_counted(extent: Dimension) -> bool:
+    """Whether a call of the run decides it: there may be none of these."""
+    return isinstance(extent, Size) and any(symbol.is_counted for symbol in symbols_of(extent))

@@ -1,0 +1,231 @@
+"""Families of operators with dynamic dimensions: functions that add one to a graph."""
+
+import ml_dtypes
+import numpy as np
+
+BATCH, LENGTH = 5, 40
+RNG = np.random.default_rng(0)
+
+
+def weights(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def x_of(g, *shape, name="x", dtype=np.float32):
+    return g.input(name, shape, dtype)
+
+
+def elementwise(g):
+    x, y = x_of(g, "b", "s", 24), x_of(g, 1, "s", 1, name="y")
+    return g("Mul", g("Sigmoid", g("Add", x, y)), weights(24))
+
+
+def mask(g):
+    x, keep = x_of(g, "b", 3, "s", "s"), x_of(g, "b", 1, 1, "s", name="keep")
+    return g("Softmax", g("Add", x, g("Mul", keep, np.float32(-100))), axis=-1)
+
+
+def where(g):
+    x, y = x_of(g, "b", "s"), x_of(g, "b", "s", name="y")
+    return g("Where", g("Greater", x, y), g("Exp", x), y)
+
+
+def dense(g):
+    x = x_of(g, "b", "s", 33)
+    hidden = g("Relu", g("Add", g("MatMul", x, weights(33, 70)), weights(70)))
+    return g("Add", g("MatMul", hidden, weights(70, 33)), x)
+
+
+def gemm(g):
+    return g("Gemm", x_of(g, "s", 20), weights(37, 20), weights(37), transB=1)
+
+
+def few_bits(g):
+    """Weights of 4 bits with zero points, and of 2 bits without."""
+    x = x_of(g, "b", "s", 48)
+    numbers = RNG.integers(0, 16, (48, 70)).astype(ml_dtypes.uint4)
+    scales = RNG.uniform(0.02, 0.04, (2, 70)).astype(np.float32)
+    zeros = RNG.integers(0, 16, (2, 70)).astype(ml_dtypes.uint4)
+    up = g("DequantizeLinear", numbers, scales, zeros, axis=0, block_size=32)
+    hidden = g("Relu", g("Add", g("MatMul", x, up), weights(70)))
+    numbers = RNG.integers(-2, 2, (70, 33)).astype(ml_dtypes.int4)
+    down = g("DequantizeLinear", numbers, scales[0, :33], axis=1)
+    return g("MatMul", hidden, down)
+
+
+def scores(g):
+    x, y = x_of(g, "b", 2, "s", 20), x_of(g, "b", 2, "s", 20, name="y")
+    return g("MatMul", x, g("Transpose", y, perm=[0, 1, 3, 2]))
+
+
+def weighted(g):
+    x, y = x_of(g, "b", 2, "s", "s"), x_of(g, "b", 2, "s", 20, name="y")
+    return g("MatMul", x, y)
+
+
+def broadcast_product(g):
+    return g("MatMul", x_of(g, "b", 7, "s"), x_of(g, "s", 5, name="y"))
+
+
+def layer_norm(g):
+    x = x_of(g, "b", "s", 19)
+    return g("LayerNormalization", x, weights(19), weights(19), axis=-1)
+
+
+def mean_over_length(g):
+    return g("ReduceMean", x_of(g, "b", "s", 21), np.array([1]), keepdims=0)
+
+
+def mean_over_last(g):
+    return g("ReduceMean", x_of(g, "b", 3, "s"), np.array([2]), keepdims=1)
+
+
+def maximum_of_all(g):
+    return g("ReduceMax", x_of(g, "b", "s", 3), np.array([0, 1]), keepdims=0)
+
+
+def norm(g):
+    return g("ReduceL2", x_of(g, "b", 6, "s"), np.array([1]), keepdims=0)
+
+
+def log_softmax(g):
+    return g("LogSoftmax", x_of(g, "b", "s"), axis=-1)
+
+
+def embedding(g):
+    ids = x_of(g, "b", "s", dtype=np.int64)
+    return g("Add", g("Gather", weights(50, 12), ids), weights(1, LENGTH, 12)[:, :1])
+
+
+def positions(g):
+    x = x_of(g, "b", "s", 12)
+    length = g("Slice", g("Shape", x), np.array([1]), np.array([2]))
+    table = g("Slice", weights(LENGTH, 12), np.array([0]), length, np.array([0]))
+    return g("Add", x, table)
+
+
+def causal(g):
+    x = x_of(g, "s", "s")
+    lower = np.tril(np.ones((LENGTH, LENGTH), np.float32))
+    size = g("Shape", x)
+    kept = g("Slice", lower, np.array([0, 0]), size, np.array([0, 1]))
+    return g("Mul", x, kept)
+
+
+def heads(g):
+    x = x_of(g, "b", "s", 24)
+    split = g("Reshape", x, np.array([0, 0, 4, 6]))
+    return g("Transpose", split, perm=[0, 2, 1, 3])
+
+
+def transpose(g):
+    return g("Transpose", x_of(g, "b", "s", 5), perm=[2, 1, 0])
+
+
+def flatten(g):
+    return g("Reshape", x_of(g, "b", "s", 6), np.array([-1, 6]))
+
+
+def concatenate(g):
+    x, y = x_of(g, "b", "s", 4), x_of(g, "b", "s", 3, name="y")
+    return g("Concat", x, g("Neg", y), axis=2)
+
+
+def prepend(g):
+    x = x_of(g, "b", "s", 6)
+    first = g("ReduceMax", x, np.array([1]), keepdims=1)
+    return g("Concat", first, x, axis=1)
+
+
+def last_of(g):
+    x = x_of(g, "b", "s", 6)
+    return g("Slice", x, np.array([-1]), np.array([10**9]), np.array([1]))
+
+
+def without_first(g):
+    x = x_of(g, "b", "s", 6)
+    return g("Slice", x, np.array([1]), np.array([10**9]), np.array([1]))
+
+
+def every_second(g):
+    x = x_of(g, "b", "s", 3)
+    return g("Slice", x, np.array([0]), np.array([10**9]), np.array([1]), np.array([2]))
+
+
+def expand(g):
+    x = x_of(g, "b", "s", 1)
+    size = g("Concat", g("Shape", x, start=0, end=2), np.array([9]), axis=0)
+    return g("Expand", x, size)
+
+
+def integers(g):
+    x, y = x_of(g, "b", "s", dtype=np.int64), x_of(g, "b", "s", name="y", dtype=np.int64)
+    return g("Mod", x, g("Add", g("Abs", y), np.int64(1)))
+
+
+def top_k(g):
+    return g("TopK", x_of(g, "b", "s"), np.array([1]), outputs=2)[1]
+
+
+def gather_nd(g):
+    x, places = x_of(g, "b", "s", 3), x_of(g, "s", 1, name="places", dtype=np.int64)
+    return g("GatherND", x, g("Clip", places, np.int64(0), np.int64(0)))
+
+
+def gather_middle(g):
+    x = x_of(g, "b", "s", 5)
+    return g("Gather", x, np.array([[0, -1, 0]]), axis=1)
+
+
+def scaled_by_size(g):
+    return g("Mul", x_of(g, "s", 3), g("Cast", g("Size", "x"), to=1))
+
+
+def convolution(g):
+    x = x_of(g, "b", 3, 10, 11)
+    y = g("Relu", g("Conv", x, weights(8, 3, 3, 3), weights(8), pads=[1, 1, 1, 1]))
+    z = g("Conv", y, weights(8, 1, 3, 3), weights(8), group=8, strides=[2, 2])
+    return g("Flatten", g("GlobalAveragePool", g("MaxPool", z, kernel_shape=[2, 2])))
+
+
+def images(g):
+    x = x_of(g, "b", 4, 5, 6)
+    y = g("Conv", x, weights(4, 4, 1, 1), weights(4))
+    up = g("Resize", y, "", np.array([1, 1, 2, 2], np.float32), mode="nearest")
+    return g("Transpose", g("Concat", up, g("Neg", up), axis=1), perm=[0, 2, 3, 1])
+
+
+FAMILIES = {
+    f.__name__: f
+    for f in (
+        elementwise, mask, where, dense, gemm, few_bits, scores, weighted, broadcast_product, layer_norm,
+        mean_over_length, mean_over_last, maximum_of_all, norm, log_softmax, embedding, positions,
+        causal, heads, transpose, flatten, concatenate, prepend, last_of, without_first,
+        every_second, expand, integers, top_k, gather_nd, gather_middle, scaled_by_size,
+        convolution, images,
+    )
+}  # fmt: skip
+
+
+def specs_of(proto, batch=BATCH, length=LENGTH):
+    bounds = {"b": f"[1..{batch}]", "s": f"[1..{length}]"}
+    return [
+        f"{value.name}:"
+        + "x".join(
+            bounds[dim.dim_param] if dim.dim_param else str(dim.dim_value)
+            for dim in value.type.tensor_type.shape.dim
+        )
+        for value in proto.graph.input
+    ]
+
+
+def feeds_of(reference, batch, length, rng):
+    sizes = {"b": batch, "s": length}
+    feeds = {}
+    for port in reference.get_inputs():
+        shape = [sizes.get(extent, extent) for extent in port.shape]
+        if port.type == "tensor(int64)":
+            feeds[port.name] = rng.integers(0, 40, shape)
+        else:
+            feeds[port.name] = rng.standard_normal(shape).astype(np.float32)
+    return feeds

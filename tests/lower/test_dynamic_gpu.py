@@ -1,0 +1,112 @@
+"""The families of ``test_dynamic.py`` on GPUs: kernels that get a run's sizes, and copies of as much.
+
+All of them are one model: what the GPU has no kernels for is the processor's, with copies between.
+"""
+
+import hypothesis
+import numpy as np
+import onnxruntime
+import pytest
+from helpers.cuda import emulate, require_nvcc
+from helpers.dynamic import dynamic_plan, link
+from helpers.dynamic_families import BATCH, FAMILIES, LENGTH, feeds_of, specs_of
+from helpers.graphs import Graph
+from helpers.opencl import reason_without_device
+from hypothesis import strategies
+
+from edgecomp.resources import resource_folder
+
+#: Those with operations that are left to the processor.
+PARTLY = ("few_bits", "top_k", "gather_nd", "gather_middle", "scaled_by_size")
+TARGETS = {"opencl": "generic-opencl", "cuda": "cuda-sm90"}
+
+
+class Prefixed:
+    """A graph in which a family has its own inputs."""
+
+    def __init__(self, graph, prefix):
+        self._graph, self._prefix = graph, prefix
+
+    def input(self, name, shape, dtype=np.float32):
+        return self._graph.input(f"{self._prefix}_{name}", shape, dtype)
+
+    def __call__(self, operator, *inputs, **more):
+        return self._graph(operator, *inputs, **more)
+
+
+def joined(families):
+    """One model of several families."""
+    graph = Graph()
+    return graph.proto(*(FAMILIES[name](Prefixed(graph, name)) for name in families))
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def opened(request, tmp_path_factory):
+    api = request.param
+    if api == "cuda":
+        require_nvcc()
+    elif reason_without_device():
+        pytest.skip(reason_without_device())
+    proto = joined([name for name in FAMILIES if name not in PARTLY])
+    plan = dynamic_plan(proto, specs_of(proto), target=TARGETS[api])
+    assert {call.device for call in plan.calls} == {1 if api == "opencl" else 2}
+    open_model = link([plan], tmp_path_factory.mktemp("gpu"))
+    if api == "cuda":
+        emulate(plan.programs[0].text)
+    with open_model("model", plan="device") as session:
+        yield session, onnxruntime.InferenceSession(proto.SerializeToString())
+
+
+@hypothesis.given(
+    batch=strategies.integers(1, BATCH), length=strategies.integers(1, LENGTH), seed=...
+)
+@hypothesis.example(batch=1, length=1, seed=0)
+@hypothesis.example(batch=BATCH, length=LENGTH, seed=0)
+@hypothesis.example(batch=3, length=LENGTH - 1, seed=0)
+def test_families(opened, batch: int, length: int, seed: int):
+    session, reference = opened
+    feeds = feeds_of(reference, batch, length, np.random.default_rng(abs(seed)))
+    expected = reference.run(None, feeds)
+    for want, (name, found) in zip(expected, session.run(feeds).items(), strict=True):
+        assert found.shape == want.shape, name
+        if want.dtype.kind == "f":
+            np.testing.assert_allclose(found, want, rtol=2e-5, atol=2e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found, want, err_msg=name)
+
+
+def test_more_sizes_than_a_kernel_takes(monkeypatch):
+    """Such an operation is the processor's."""
+    monkeypatch.setattr("edgecomp.lower.select.MOST_SIZES", 0)
+    proto = joined(["heads"])
+    plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
+    assert {call.device for call in plan.calls} == {0}
+
+
+def test_tiles_in_local_memory(tmp_path, rng):
+    """Fewer rows than a tile has, and rows that no tile divides."""
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
+    for old, new in (
+        ('aliases = ["opencl"]\n', ""),
+        ("generic-opencl", "other"),
+        ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "other.toml"
+    path.write_text(text)
+    graph = Graph()
+    x = graph.input("x", ("b", "s", 32))
+    weight = rng.standard_normal((32, 64)).astype(np.float32)
+    proto = graph.proto(graph("Relu", graph("MatMul", x, weight)))
+    plan = dynamic_plan(proto, specs_of(proto), target=str(path))
+    assert [c.schedule for c in plan.calls if c.schedule != "copy"] == [
+        "opencl_shared_product"
+    ]
+    with link([plan], tmp_path)("model", plan="device") as session:
+        for shape in ((BATCH, LENGTH), (1, 1), (3, 29), (2, 8)):
+            given = rng.standard_normal((*shape, 32)).astype(np.float32)
+            (found,) = session.run({"x": given}).values()
+            np.testing.assert_allclose(found, np.maximum(given @ weight, 0), atol=2e-5)

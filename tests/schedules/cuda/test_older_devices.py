@@ -1,0 +1,64 @@
+"""Kernels for compute capability 7.2, by a compiler that still knows it.
+
+What they compute is compared elsewhere, on this machine's processor; here they are what the device
+would get.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.dense import Conv, make_float, make_integer, store_as
+from helpers.nvrtc import compile_for
+
+from edgecomp.device.load import load_target
+from edgecomp.lower.select import find_gpu_schedule
+from edgecomp.schedules.cuda.text import cuda_source
+
+TARGET = load_target("jetson-xavier")
+
+
+def of_float16(case, rng):
+    operation, buffers, _ = make_float(case, rng, "float16")
+    store_as("float16", operation, buffers)
+    return operation
+
+
+def of_float32(case, rng):
+    return make_float(case, rng)[0]
+
+
+def of_bytes(case, rng):
+    return make_integer(case, TARGET, rng)[0]
+
+
+#: The schedule that is chosen, a maker of operations, and what it makes.
+CASES = [
+    (
+        "cuda_tensor_product",
+        of_float16,
+        Conv(c=64, m=64, h=28, w=28, k=(3, 3), p=(1, 1, 1, 1)),
+    ),
+    ("cuda_tensor_product", of_float16, Conv(c=40, m=24, h=5, w=5)),
+    ("cuda_dot_product", of_bytes, Conv(c=64, m=64, h=28, w=28, finish="requantize")),
+    ("cuda_shared_product", of_float32, Conv(c=256, m=128, h=32, w=32)),
+    ("cuda_depthwise", of_float32, Conv(c=32, m=32, g=32, k=(3, 3), p=(1, 1, 1, 1))),
+]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "make", "case"),
+    CASES,
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_code(schedule, make, case):
+    operation = make(case, np.random.default_rng(1))
+    target = dataclasses.replace(TARGET, floats=operation.inputs[0].storage or "float32")
+    chosen, _ = find_gpu_schedule(operation, target)
+    assert schedule == chosen.NAME
+    calls = chosen.emit(operation, target)
+    (image,) = TARGET.gpu.images
+    capability, kernels = compile_for(cuda_source([call.kernel for call in calls]), image)
+    assert f"sm_{capability}" == image
+    assert len(kernels) == len(calls)
+    assert all(registers > 0 and not spilled for registers, spilled in kernels), kernels

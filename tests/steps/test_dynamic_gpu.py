@@ -1,0 +1,151 @@
+"""Bundles for GPUs with dimensions that differ from run to run."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers.gpu_bundles import TARGETS, built, session_of, session_on_device
+from helpers.graphs import Graph
+
+from edgecomp.errors import Code, EdgecompError
+
+
+def network(rng):
+    """A transformer's layer over words, and a mean of those that count."""
+    width, heads = 24, 3
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
+
+    def dense(x, inputs, outputs):
+        return g("Add", g("MatMul", x, weights(inputs, outputs)), weights(outputs))
+
+    def split(x, *order):
+        each = g("Reshape", x, np.array([0, 0, heads, width // heads]))
+        return g("Transpose", each, perm=order)
+
+    g = Graph()
+    ids = g.input("ids", ("batch", "length"), np.int64)
+    mask = g.input("mask", ("batch", "length"))
+    x = g("Gather", weights(50, width), ids)
+    kept = g("Unsqueeze", mask, np.array([1, 2]))
+    scores = g("MatMul", split(dense(x, width, width), 0, 2, 1, 3),
+               split(dense(x, width, width), 0, 2, 3, 1))  # fmt: skip
+    scores = g("Add", g("Mul", scores, np.float32(0.35)), g("Mul", kept, np.float32(-50)))
+    values = split(dense(x, width, width), 0, 2, 1, 3)
+    mixed = g("MatMul", g("Softmax", scores, axis=-1), values)
+    joined = g("Reshape", g("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, width]))
+    x = g("Add", dense(joined, width, width), x)
+    x = g("LayerNormalization", x, weights(width), weights(width), axis=-1)
+    return g.proto(g("ReduceMean", g("Relu", dense(x, width, 40)), np.array([1]), keepdims=0))
+
+
+@pytest.mark.parametrize("api", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_dynamic_sizes(api, precision, tmp_path, rng):
+    """Batch and length of a run: kernels get them, and nothing is left to the processor."""
+    proto = network(rng)
+    bundle = built(
+        proto,
+        tmp_path,
+        TARGETS[api][0],
+        input=("ids:[1..3]x[1..40]",),
+        require_full_target=True,
+        precision=precision,
+    )
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_on_device(bundle) as session:
+        schedules = {call.schedule for call in session.calls}
+        assert {f"{api}_attention", "copy"} < schedules
+        on_tensor_cores = (api, precision) == ("cuda", "fp16")
+        assert ("cuda_tensor_product" in schedules) == on_tensor_cores
+        for batch, length in ((3, 40), (1, 1), (2, 17), (3, 40), (1, 39), (3, 2)):
+            feeds = {
+                "ids": rng.integers(0, 50, (batch, length)),
+                "mask": (rng.random((batch, length)) < 0.3).astype(np.float32),
+            }
+            (want,) = reference.run(None, feeds)
+            (found,) = session.run(feeds).values()
+            assert found.shape == want.shape
+            limit = (1e-5 if precision == "fp32" else 5e-3) * np.abs(want).max()
+            np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+
+
+def test_both_with_dynamic_sizes(tmp_path, rng):
+    """Prices are for fixed sizes."""
+    bundle = built(
+        network(rng),
+        tmp_path,
+        "generic-opencl",
+        input=("ids:[1..3]x[1..40]",),
+        accelerator="cpu,gpu",
+    )
+    (left,) = bundle.report["facts"]["on_the_processor"]
+    assert left == "the model: its dimensions differ from run to run"
+
+
+def image_network(rng):
+    """Convolutions of all kinds, pools, a product, for any number of images."""
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
+
+    g = Graph()
+    x = g.input("x", ("batch", 3, 9, 8))
+    a = g(
+        "Relu", g("Conv", x, weights(16, 3, 3, 3), weights(16), pads=[1] * 4, strides=[2, 2])
+    )
+    b = g("Relu", g("Conv", a, weights(16, 1, 3, 3), weights(16), pads=[1] * 4, group=16))
+    c = g("Add", g("Conv", b, weights(16, 16, 1, 1), weights(16)), a)
+    d = g("MaxPool", c, kernel_shape=[2, 2], strides=[1, 1])
+    e = g("Relu", g("Conv", d, weights(24, 8, 2, 2), weights(24), group=2))
+    f = g("Flatten", g("GlobalAveragePool", e))
+    return g.proto(g("Gemm", f, weights(24, 10), weights(10)))
+
+
+@pytest.mark.parametrize("api", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "w8a8"])
+def test_dynamic_batches(api, precision, tmp_path, rng):
+    """Floats beside onnxruntime's; integers are those of the bundle's CPU plan, bit by bit."""
+    proto = image_network(rng)
+    samples = [{"x": rng.standard_normal((5, 3, 9, 8)).astype(np.float32)} for _ in range(4)]
+    bundle = built(
+        proto,
+        tmp_path,
+        TARGETS[api][0],
+        samples=samples if precision == "w8a8" else None,
+        input=("x:[1..5]x3x9x8",),
+        require_full_target=True,
+        precision=precision,
+    )
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as cpu:
+        for batch in (5, 1, 2, 4, 3, 5):
+            x = rng.standard_normal((batch, 3, 9, 8)).astype(np.float32)
+            (found,) = session.run({"x": x}).values()
+            if precision == "w8a8":
+                (want,) = cpu.run({"x": x}).values()
+                np.testing.assert_array_equal(found, want)
+            else:
+                (want,) = reference.run(None, {"x": x})
+                np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
+
+
+def test_dynamic_heights(tmp_path, rng):
+    """Convolutions of such images are the processor's, and with them everything."""
+    g = Graph()
+    weight = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
+    x = g.input("x", (1, 3, "height", 16))
+    proto = g.proto(g("Relu", g("Conv", x, weight, pads=[1] * 4)))
+    more = {"input": ("x:1x3x[8..32]x16",)}
+    bundle = built(proto, tmp_path, "generic-opencl", **more)
+    (left,) = bundle.report["facts"]["on_the_processor"]
+    assert left.startswith("the model: most of its products have sizes that")
+    assert left.endswith("(opencl_convolution: images of dynamic height or width)")
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_of(bundle, plan="auto") as session:
+        x = rng.standard_normal((1, 3, 11, 16)).astype(np.float32)
+        (found,) = session.run({"x": x}).values()
+        np.testing.assert_allclose(found, reference.run(None, {"x": x})[0], atol=1e-5)
+    with pytest.raises(EdgecompError, match="images of dynamic height or width") as info:
+        built(proto, tmp_path / "full", "generic-opencl", require_full_target=True, **more)
+    assert info.value.code is Code.FALLBACK_REFUSED
