@@ -6,10 +6,12 @@
 
 ``run`` computes one inference: see ``ModelRun``. ``data`` are the calibration samples as the model
 takes them, for functions that need no labels of their own; a function of one parameter gets none.
-What is returned is a number, or a tuple that begins with one.
+What is returned is a number, or a tuple that begins with one. What each sample adds to it may come
+second, as an array or a list: how sure a difference of two models is can be told then.
 """
 
 import contextlib
+import dataclasses
 import inspect
 import math
 import pathlib
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import AnyArray
@@ -32,6 +35,19 @@ _MOST_FRAMES = 6
 
 Outputs = Mapping[str, AnyArray]
 Function = Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a function found of one model.
+
+    Attributes:
+        value: the number.
+        scores: of each sample; None where the function returned none.
+    """
+
+    value: float
+    scores: npt.NDArray[np.float64] | None = None
 
 
 class ModelRun:
@@ -122,7 +138,7 @@ class Metric:
         run: ModelRun,
         data: Iterable[Mapping[str, AnyArray]],
         what: str = "the float model",
-    ) -> float:
+    ) -> Measured:
         """Measure a model.
 
         Args:
@@ -152,7 +168,7 @@ class Metric:
                 f"{self._name}() returned {value} for {what}",
                 hint="return a finite number; look for divisions by zero and empty data",
             )
-        return float(value)
+        return Measured(float(value), _scores(found))
 
     def _raised(self, error: BaseException, what: str) -> EdgecompError:
         frames = [
@@ -177,6 +193,17 @@ class Metric:
         return EdgecompError(
             Code.METRIC_INVALID, cause, source=source, path=str(self._path), hint=hint
         )
+
+
+def _scores(found: Any) -> npt.NDArray[np.float64] | None:
+    """The second part of what a function returned, where it is a finite number for each sample."""
+    if not isinstance(found, tuple) or len(found) < 2:
+        return None
+    try:
+        scores = np.asarray(found[1], np.float64)
+    except (TypeError, ValueError):  # what else the function tells is its own
+        return None
+    return scores if scores.ndim == 1 and np.isfinite(scores).all() else None
 
 
 def _load(spec: str) -> tuple[pathlib.Path, Function]:

@@ -83,6 +83,37 @@ class Candidate:
 
 
 @dataclasses.dataclass(frozen=True)
+class RangesByMetric:
+    """What the metric says about ranges.
+
+    Attributes:
+        tried: what was tried, in words -> what a sample's score gains by it, the mean.
+        best: of these, in words; "" where all lose.
+        gain: the mean over all samples, each by what the half chose that it is not in.
+        error: standard error of that mean.
+        samples: with scores.
+        taken: whether the gain is sure.
+    """
+
+    tried: Mapping[str, float]
+    best: str
+    gain: float
+    error: float
+    samples: int
+    taken: bool
+
+    def line(self) -> str:
+        """For people."""
+        if not self.best:
+            return f"ranges by the metric: none of {len(self.tried)} others is better"
+        return (
+            f"ranges by the metric: {self.best}: a score gains {self.gain:.4g} ± "
+            f"{self.error:.2g}, the mean of {self.samples} samples: "
+            + ("taken" if self.taken else "not sure, left out")
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class BudgetReport:
     """All of it.
 
@@ -93,6 +124,7 @@ class BudgetReport:
         chosen: index of the one that is built.
         recipe: whole, flags included.
         objective: what was minimised, in words.
+        ranges: what the metric says about them, where it was asked.
     """
 
     limits: Limits
@@ -101,6 +133,7 @@ class BudgetReport:
     chosen: int
     recipe: Sequence[Step]
     objective: str
+    ranges: RangesByMetric | None = None
 
     @property
     def best(self) -> Candidate:
@@ -118,6 +151,11 @@ class BudgetReport:
             "limits": {name: most for name, most in limits.items() if most is not None},
             "objective": self.objective,
             **({} if self.float_metric is None else {"float_metric": self.float_metric}),
+            **(
+                {}
+                if self.ranges is None
+                else {"ranges_by_metric": dataclasses.asdict(self.ranges)}
+            ),
             "chosen": self.best.as_dict(),
             "tried": [candidate.as_dict() for candidate in self.candidates],
         }
@@ -127,6 +165,7 @@ class BudgetReport:
         head = [] if self.float_metric is None else [f"metric of float: {self.float_metric:g}"]
         return [
             *head,
+            *([] if self.ranges is None else [self.ranges.line()]),
             *(
                 f"{'->' if i == self.chosen else '  '} {describe(candidate)}"
                 for i, candidate in enumerate(self.candidates)

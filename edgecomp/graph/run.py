@@ -4,6 +4,7 @@ Models with values of element types that its CPU kernels do not compute with, or
 take from numpy, are run by onnx's reference evaluator, which is slower.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -44,7 +45,7 @@ class Runner:
             float, integer or boolean value that a node of the main graph computes.
         optimize: let onnxruntime rewrite the graph; off, so that each operator is computed as
             the file says.
-        threads: of onnxruntime, 0 for its own choice.
+        threads: of onnxruntime, 0 for as many as there are cores for this process.
         once: whether it runs for one feed only: then less memory is worth more than speed.
     """
 
@@ -70,7 +71,7 @@ class Runner:
         proto = _with_outputs(proto, self.names)
         _feed_weights(proto, self._fed)
         self._session, self._weights = _session(
-            proto, arrays, optimize=optimize, threads=threads
+            proto, arrays, optimize=optimize, threads=threads or _usable_threads()
         )
 
     def __call__(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
@@ -111,6 +112,17 @@ class _Evaluator:
                 hint="export it in float32 or float16",
             ) from error
         return [np.asarray(output) for output in outputs]
+
+
+def _usable_threads() -> int:
+    """0 for onnxruntime's own choice, which counts cores that this process may not use.
+
+    On these its threads would wait for each other: two on one core take twice as long as one.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return 0
+    usable = len(os.sched_getaffinity(0))
+    return usable if usable < (os.cpu_count() or usable) else 0
 
 
 def run_model(

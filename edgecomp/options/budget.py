@@ -36,6 +36,12 @@ class BudgetOptions(QuantizeOptions):
         "whether a higher or a lower metric is the better one",
         choices=METRIC_DIRECTIONS,
     )
+    ranges_by_metric: bool = option(
+        False,
+        "choose how activation ranges are chosen by the metric, which then has to give a score of "
+        "each sample as well: what half of the samples choose is taken where it is surely better "
+        "on the other half (docs/budgets.md)",
+    )
     max_bytes: int | None = option(None, "bytes that the stored weights may take", metavar="N")
     max_ms: float | None = option(
         None,
@@ -64,10 +70,18 @@ class BudgetOptions(QuantizeOptions):
                     "it is the drop of a metric",
                     hint="add --metric FILE.py:FUNCTION (docs/budgets.md)",
                 )
+        if self.ranges_by_metric and not self.metric:
+            raise usage(
+                "ranges_by_metric",
+                "there is no metric",
+                hint="add --metric FILE.py:FUNCTION (docs/budgets.md)",
+            )
         if not self.has_budget:
             if self.metric:
                 raise usage(
-                    "metric", "nothing is asked of it", hint="add --max-drop, 1% for example"
+                    "metric",
+                    "nothing is asked of it",
+                    hint="add --max-drop, 1% for example, or --ranges-by-metric",
                 )
             return
         if self.precision == "fp32" and self.recipe is None:
@@ -84,6 +98,12 @@ class BudgetOptions(QuantizeOptions):
                 f"with a budget every layer gets a precision of its own, not {self.precision}",
                 hint="leave --precision out, or leave the budgets out",
             )
+        if self.precision == "auto" and not self.has_limits:
+            raise usage(
+                "precision",
+                "--ranges-by-metric alone leaves no layer float",
+                hint="add a budget, --max-drop for example, or leave --precision auto out",
+            )
 
     @property
     def _chooses_layers(self) -> bool:
@@ -91,6 +111,11 @@ class BudgetOptions(QuantizeOptions):
 
     @property
     def has_budget(self) -> bool:
+        """Whether something is searched: precisions under limits, or ranges by the metric."""
+        return self.has_limits or self.ranges_by_metric
+
+    @property
+    def has_limits(self) -> bool:
         """Whether precisions are chosen under limits."""
         return bool(self.max_drop) or self.max_bytes is not None or self.max_ms is not None
 

@@ -7,6 +7,9 @@
    time and bytes are priced, and the cheapest assignment within a noise is solved for
    (``budget.assignment``). The metric of each candidate says which noise to allow next
    (``budget.tolerance``), its noise corrects the figures of the layers (``budget.noise``).
+
+With ``--ranges-by-metric`` the metric chooses ranges before the second step
+(``steps.ranges_by_metric``), with or without limits.
 """
 
 import dataclasses
@@ -17,7 +20,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecomp.budget.metric import Metric, ModelRun
+from edgecomp.budget.metric import Measured, Metric, ModelRun
 from edgecomp.budget.problem import FLOAT, Groups, groups_by_target, groups_of
 from edgecomp.budget.result import BudgetReport, Limits
 from edgecomp.calibrate.histogram import Histogram
@@ -51,6 +54,7 @@ from edgecomp.steps.calibrate import calibrate, open_samples
 from edgecomp.steps.corrections import move_scales
 from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import float_options, prepare
+from edgecomp.steps.ranges_by_metric import scores_of
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about
 
@@ -129,6 +133,7 @@ def search_budget(
         measures.candidates.index(chosen),
         whole_recipe(asked, steps, floats=floats).as_list(),
         search.objective_words,
+        search.ranges,
     )
 
 
@@ -147,7 +152,7 @@ class _Read:
     samples: CalibrationSet
     histograms: Mapping[str, Histogram]
     reference: FloatOutputs
-    metric: Callable[[ModelRun, str], float] | None
+    metric: Callable[[ModelRun, str], Measured] | None
     float_metric: float | None
 
 
@@ -181,7 +186,10 @@ def _read(
     if given is not None:
         metric = functools.partial(_with_samples, given, samples)
         progress("measure the float model")
-        float_metric = metric(model_run(model))
+        found = metric(model_run(model))
+        float_metric = found.value
+        if options.ranges_by_metric:
+            scores_of(found.scores, options.metric)
     move_scales(model, samples, choices, asked, progress)
     histograms = collect_histograms(
         model,
@@ -196,7 +204,7 @@ def _read(
 
 def _with_samples(
     metric: Metric, samples: CalibrationSet, run: ModelRun, what: str = "the float model"
-) -> float:
+) -> Measured:
     return metric(run, samples, what)
 
 
@@ -223,6 +231,8 @@ def _offered(trials: Trials, pricing: Pricing, options: BudgetOptions) -> Groups
         )
     plain = pricing.prices(trials.model)
     groups = _groups(first, plain, pricing)
+    if not options.has_limits:
+        return groups
     counted = options.max_bytes is not None
     return offer_ladder(trials, first, groups, plain, pricing, bytes_count=counted)
 

@@ -15,7 +15,9 @@ _IN_RECIPE = (
     "equalize", "smooth_quant", "weight_rounding", "method", "nodes_to_exclude",
     "op_types_to_quantize",
 )  # fmt: skip
-_BUDGETS = ("max_drop", "metric", "metric_direction", "max_bytes", "max_ms")
+_BUDGETS = (
+    "max_drop", "metric", "metric_direction", "ranges_by_metric", "max_bytes", "max_ms",
+)  # fmt: skip
 
 
 def by_recipe(options: Options, path: pathlib.Path) -> Options:

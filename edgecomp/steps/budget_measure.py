@@ -4,9 +4,11 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecomp.budget.metric import ModelRun
+from edgecomp.budget.metric import Measured, ModelRun
 from edgecomp.budget.problem import FLOAT, INTEGER
 from edgecomp.budget.result import Candidate, Step
 from edgecomp.debugging.outputs import FloatOutputs, output_error
@@ -21,13 +23,19 @@ from edgecomp.steps.budget_time import measured_seconds
 from edgecomp.steps.debug_trials import Trials
 
 
-def model_run(model: ir.Model) -> ModelRun:
-    """A model for a metric's function, computed by onnxruntime as the file says."""
+def model_run(model: ir.Model, *, fused: bool = False) -> ModelRun:
+    """A model for a metric's function, computed by onnxruntime.
+
+    Args:
+        model: float or quantized.
+        fused: let onnxruntime rewrite it, which is several times as fast and rounds otherwise; else
+            each operator is computed as the file says.
+    """
     inputs = {}
     for value in model.graph.inputs:
         assert value.dtype is not None
         inputs[value.name or ""] = (static_shape(value) or (), value.dtype.numpy())
-    runner = Runner(model)
+    runner = Runner(model, optimize=fused)
     return ModelRun(runner, inputs, runner.names)
 
 
@@ -58,7 +66,7 @@ class Measures:
 
     trials: Trials
     reference: FloatOutputs
-    metric: Callable[[ModelRun, str], float] | None
+    metric: Callable[[ModelRun, str], Measured] | None
     better: float
     pricing: Pricing
     options: BudgetOptions
@@ -66,6 +74,7 @@ class Measures:
     float_metric: float | None = None
     candidates: list[Candidate] = dataclasses.field(default_factory=list)
     _known: dict[str, Candidate] = dataclasses.field(default_factory=dict)
+    _measured: dict[str, Measured] = dataclasses.field(default_factory=dict)
 
     def of(
         self,
@@ -82,11 +91,16 @@ class Measures:
             chosen: precision of each group of layers.
             predicted: noise.
         """
-        key = repr(steps)
+        key = repr(tuple(steps))
         if key in self._known:
             return self._known[key]
         self.progress("measure candidates", len(self.candidates))
         model = self.trials.quantized(steps).model
+        value, drop = None, None
+        if self.metric is not None and self.float_metric is not None:
+            self._measured[key] = self.metric(model_run(model), change)
+            value = self._measured[key].value
+            drop = self.better * (self.float_metric - value)
         found = Candidate(
             change,
             tuple(steps),
@@ -94,7 +108,8 @@ class Measures:
             output_error(model, self.reference).noise_to_signal,
             predicted,
             weight_bytes(model),
-            *self._metric(model, change),
+            value,
+            drop,
             *self._seconds(model),
         )
         self._known[key] = found
@@ -109,16 +124,22 @@ class Measures:
         """The same of the first samples, with biases as the first model had them corrected."""
         return self.trials.error(steps, samples, quick=True).noise_to_signal
 
+    def scores(self, candidate: Candidate) -> npt.NDArray[np.float64] | None:
+        """Of each sample, by the metric of a candidate that was measured; a higher one is better."""
+        return self._upward(self._measured[repr(candidate.steps)])
+
+    def quick_scores(self, change: str, model: ir.Model) -> npt.NDArray[np.float64] | None:
+        """The same of a model that is only compared with others: onnxruntime may rewrite it."""
+        assert self.metric is not None
+        return self._upward(self.metric(model_run(model, fused=True), change))
+
+    def _upward(self, measured: Measured) -> npt.NDArray[np.float64] | None:
+        return None if measured.scores is None else self.better * measured.scores
+
     @property
     def runs_here(self) -> bool:
         """Whether times are measured rather than modelled."""
         return self.pricing.target is not None and self.pricing.target.name == HOST
-
-    def _metric(self, model: ir.Model, change: str) -> tuple[float | None, float | None]:
-        if self.metric is None or self.float_metric is None:
-            return None, None
-        value = self.metric(model_run(model), change)
-        return value, self.better * (self.float_metric - value)
 
     def _seconds(self, model: ir.Model) -> tuple[float | None, bool]:
         target = self.pricing.target

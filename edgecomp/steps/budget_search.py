@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from edgecomp.budget.assignment import Problem, assign
 from edgecomp.budget.noise import NoiseModel, first_guess
 from edgecomp.budget.problem import FLOAT, INTEGER, Groups
-from edgecomp.budget.result import Candidate, Limits, Step
+from edgecomp.budget.result import Candidate, Limits, RangesByMetric, Step
 from edgecomp.budget.tolerance import Point, next_noise
 from edgecomp.calibrate.ranges import METHODS
 from edgecomp.debugging.search import float_step
@@ -14,6 +14,7 @@ from edgecomp.errors import EdgecompError
 from edgecomp.options import BudgetOptions
 from edgecomp.steps.budget_failures import out_of_reach, too_much_lost
 from edgecomp.steps.budget_measure import Measures, all_in, words
+from edgecomp.steps.ranges_by_metric import choose_ranges
 
 #: Samples that the noise of layers is measured on one by one.
 _FEW_SAMPLES = 4
@@ -43,6 +44,7 @@ class Search:
 
     Attributes:
         objective_words: what is minimised.
+        ranges: what the metric says about them, where it is asked.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class Search:
         self._names = [group.name for group in groups.groups]
         self._nodes = {group.name: group.nodes for group in groups.groups}
         self._more_bytes, self._slower = 0.0, 1.0
-        self._objective = "noise" if limits.drop is None else "seconds"
-        time = "time" if groups.timed else "multiply-adds in float"
-        self.objective_words = {"noise": "noise of the outputs", "seconds": time}[
-            self._objective
-        ]
+        self.objective_words = "time" if groups.timed else "multiply-adds in float"
+        if not options.has_limits:
+            self.objective_words = "metric"
+        elif limits.drop is None:
+            self.objective_words = "noise of the outputs"
+        self.ranges: RangesByMetric | None = None
 
     def run(self) -> Candidate:
         """The candidate to build.
@@ -69,8 +72,12 @@ class Search:
         first = self._measures.of("all layers in 8 bits", (), whole)
         self._learn(whole, first)
         self._require_possible()
+        if self._options.ranges_by_metric:
+            first, self.ranges = choose_ranges(self._measures, first, whole)
+        if not self._options.has_limits:
+            return first
         if self._limits.drop is None:
-            return self._least_noise()
+            return self._least_noise(first)
         settings = self._settings(first, (self._methods, self._corrections))
         found = self._within(settings)
         if found is None:
@@ -138,15 +145,15 @@ class Search:
         if assign(self._problem({}), self._hard_limits(), "bytes") is None:
             raise self._out_of_reach()
 
-    def _least_noise(self) -> Candidate:
+    def _least_noise(self, settings: Candidate) -> Candidate:
         """Without a limit of the drop: the least noise within the others."""
-        noise = self._noise(())
+        noise = self._noise(settings.steps)
         found = None
         for _ in range(_MOST_ASSIGNMENTS):
             chosen = assign(self._problem(noise.fitted), self._hard_limits(), "noise")
             if chosen is None:
                 break
-            found = self._candidate(None, chosen, noise)
+            found = self._candidate(settings, chosen, noise)
             if found.holds(self._limits):
                 return found
             self._learn(chosen, found)
@@ -235,10 +242,10 @@ class Search:
         return sum(precision != FLOAT for precision in chosen.values()) == 1
 
     def _candidate(
-        self, settings: Candidate | None, chosen: Mapping[str, str], noise: NoiseModel
+        self, settings: Candidate, chosen: Mapping[str, str], noise: NoiseModel
     ) -> Candidate:
         change, steps = words(chosen), self._steps(chosen)
-        if settings is not None and settings.steps:
+        if settings.steps:
             change, steps = f"{change}, {settings.change}", [*settings.steps, *steps]
         return self._measures.of(change, steps, chosen, noise.predict(chosen))
 

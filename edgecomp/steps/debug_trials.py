@@ -46,6 +46,11 @@ class Quantized:
     scope: Scope
     ranges: Mapping[str, tuple[Range, Choice]]
 
+    @property
+    def ranges_alone(self) -> dict[str, Range]:
+        """Of its stored values."""
+        return {name: limits for name, (limits, _) in self.ranges.items()}
+
 
 class Trials:
     """Quantize one model again and again, as a build with the same recipe would.
@@ -102,7 +107,7 @@ class Trials:
         if chooses_ranges(self._options, given):
             self._choose_ranges(progress)
         first = self.quantized()
-        ranges = {name: limits for name, (limits, _) in first.ranges.items()}
+        ranges = first.ranges_alone
         subject = Calibrated(
             first.corrected, self._model, self._calibration, ranges, self.choices().qdq
         )
@@ -118,7 +123,7 @@ class Trials:
         tried = try_ranges(
             self._model,
             self._calibration,
-            {name: limits for name, (limits, _) in first.ranges.items()},
+            first.ranges_alone,
             others,
             self.choices().qdq,
             progress,

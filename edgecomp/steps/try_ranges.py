@@ -96,7 +96,7 @@ def try_ranges(
     """
     held = hold_back(samples).held
     scope = decide_scope(model.graph, options, lambda _: "")
-    parts = _parts([block.node.name or "" for block in scope.blocks])
+    parts = parts_of([block.node.name or "" for block in scope.blocks])
     if not held or not parts:
         return RangeTrial()
     expected = FloatOutputs(reference, held)
@@ -144,7 +144,7 @@ def _best(start: _Plan, plans: Sequence[_Plan], noise: Callable[[_Plan], Noise])
     return min(better, key=lambda plan: float(noise(plan).mean()), default=start)
 
 
-def _parts(nodes: Sequence[str]) -> list[tuple[str, ...]]:
+def parts_of(nodes: Sequence[str]) -> list[tuple[str, ...]]:
     """Names in parts of about the same number."""
     ends = np.linspace(0, len(nodes), min(_PARTS, len(nodes)) + 1).round().astype(int)
     return [tuple(nodes[a:b]) for a, b in itertools.pairwise(ends)]

@@ -5,7 +5,8 @@
 
 Every tool gets the same float file and, for each seed, the same calibration samples, a part drawn
 from the model's; the tasks are those of ``quantized_tasks.py``. edgecomp quantizes with its
-defaults; each other tool with every setting of ``quantize_by.py`` for the first seed, and with the
+defaults, or as ``--precisions`` says: ``ranges by metric`` is ``--ranges-by-metric`` with the labels of
+further lines (``labelled_lines.py``); each other tool with every setting of ``quantize_by.py`` for the first seed, and with the
 ``--best`` of them for the others. Of these the best counts: the one with the smallest mean drop of
 the task over the seeds. All files run in onnxruntime, so that only the quantization differs.
 
@@ -15,6 +16,7 @@ is smaller than twice that is chance. Gains count as no loss in the mean over mo
 A file of results that is there already is added to: an interrupted run goes on where it was.
 """
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -35,9 +37,17 @@ from real_models import forms  # noqa: E402
 
 from edgecomp import api  # noqa: E402
 from edgecomp.cache import write_whole  # noqa: E402
-from edgecomp.options import DYNAMIC_BITS, WEIGHT_TYPES, QuantizeOptions  # noqa: E402
+from edgecomp.options import (  # noqa: E402
+    DYNAMIC_BITS,
+    WEIGHT_TYPES,
+    BudgetOptions,
+    QuantizeOptions,
+)
 
 OWN = "edgecomp"
+#: The setting of it that has labels, and the functions of the models that have some.
+BY_METRIC = "ranges by metric"
+LABELLED = pathlib.Path(__file__).with_name("labelled_lines.py")
 #: Calibration samples of a seed, as a share of the model's.
 SHARE = 0.75
 #: Samples whose outputs are kept and compared with float's: a line of text has 4 MB.
@@ -107,6 +117,8 @@ class Work:
     def own(self, seed, setting):
         """edgecomp's file of a seed, judged; a setting is a precision, and a method behind +."""
         feeds, _ = self.calibration(seed)
+        if setting == BY_METRIC:
+            return self.by_metric(feeds, seed)
         path = self.folder / f"{OWN}{seed}.onnx"
         precision, _, method = setting.partition("+")
         options = QuantizeOptions(
@@ -117,6 +129,22 @@ class Work:
         samples = None if plain else feeds
         api.save(api.quantize(self.source, samples, options=options), path)
         return self.judge(path)
+
+    def by_metric(self, feeds, seed):
+        """The same with ranges that labelled samples choose; and what was found of these."""
+        path = self.folder / f"{OWN}{seed}.onnx"
+        options = BudgetOptions(
+            precision="w8a8",
+            metric=f"{LABELLED}:{self.model.name}",
+            ranges_by_metric=True,
+            force=True,
+        )
+        recipe = self.folder / "recipe.yaml"
+        chosen, report = api.within_budget(
+            self.source, options, calibration_dataset=feeds, recipe=recipe
+        )
+        api.save(api.quantize(self.source, feeds, options=chosen), path)
+        return {**self.judge(path), "ranges": dataclasses.asdict(report.ranges)}
 
     def other(self, tool, python, setting, seed):
         """Another tool's, or what it failed with."""
@@ -246,7 +274,8 @@ def main():
     parser.add_argument(
         "--precisions",
         default="defaults",
-        help="of edgecomp, with commas between them; +adaround behind one learns its rounding",
+        help="of edgecomp, with commas between them; +adaround behind one learns its rounding; "
+        f"'{BY_METRIC}' has labels",
     )
     parser.add_argument("--nncf-python", default=sys.executable, metavar="PYTHON")
     parser.add_argument(

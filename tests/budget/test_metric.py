@@ -81,12 +81,32 @@ def test_what_does_not_fit_is_named(model, given, text):
     ],
 )
 def test_numbers(metric, model, text, found):
-    assert metric(text)(model) == found
+    assert metric(text)(model).value == found
+
+
+@pytest.mark.parametrize(
+    ("returned", "scores"),
+    [
+        ("0.5, [1, 0]", [1.0, 0.0]),
+        ("0.5, np.array([True, False])", [1.0, 0.0]),
+        ("0.5, iter([1])", None),
+        ("0.5, [float('nan')]", None),
+        ("0.5, [[1, 0]]", None),
+        ("0.5, 'detail'", None),
+        ("0.5", None),
+    ],
+)
+def test_scores_of_samples(metric, model, returned, scores):
+    found = metric(f"import numpy as np\ndef f(run): return {returned}")(model)
+    assert found.value == 0.5
+    assert (found.scores is None) == (scores is None)
+    if scores is not None:
+        assert found.scores.tolist() == scores
 
 
 def test_the_samples_can_be_fed(metric, model):
     text = "def f(run, data): return float(sum(run(s, n=1)['y'].sum() for s in data))"
-    assert metric(text)(model) == 18.0
+    assert metric(text)(model).value == 18.0
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ def likeness(run, data):
     return 1 - float(np.sqrt(((found - TRUTH) ** 2).sum() / (TRUTH**2).sum()))
 
 
+def scores(run, data):
+    value = likeness(run, data)
+    return value, [value] * 100
+
+
 def fails(run):
     return [][0]
 
@@ -124,6 +129,18 @@ def test_json(quantize, tmp_path):
     assert len(budget["tried"]) >= 2
 
 
+def test_ranges_by_metric(quantize):
+    result = quantize("--ranges-by-metric", metric="scores")
+    assert result.status == 0
+    lines = result.out.splitlines()
+    assert lines[2].startswith("ranges by the metric: ")
+    assert len([line for line in lines if line.startswith("-> ")]) == 1
+    found = quantize("--ranges-by-metric", "--force", "--json", metric="scores").json["budget"]
+    assert found["objective"] == "metric"
+    assert found["limits"] == {}
+    assert found["ranges_by_metric"]["samples"] == 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "metric", "status", "texts"),
     [
@@ -135,6 +152,12 @@ def test_json(quantize, tmp_path):
         (("--max-drop", "nan"), "likeness", 2, ("EC0100", "not negative")),
         (("--max-drop", "1%"), "", 2, ("EC0100", "add --metric")),
         ((), "likeness", 2, ("EC0100", "add --max-drop")),
+        (("--ranges-by-metric",), "", 2, ("EC0100", "add --metric")),
+        (("--ranges-by-metric",), "likeness", 2, ("EC0116", "not none", "(number, scores)")),
+        (
+            ("--ranges-by-metric", "--precision", "auto", "-t", "raspberry-pi-4"),
+            "likeness", 2, ("EC0100", "leaves no layer float"),
+        ),
         (("--max-bytes", "10"), "", 6, ("EC0600", "at least", "allow --max-bytes")),
         (("--max-bytes", "0"), "", 2, ("EC0100", "positive")),
         (("--max-bytes", "5000", "--calibration-method", "ema"), "", 2, ("EC0100", "by ema")),

@@ -1,3 +1,6 @@
+import os
+import pathlib
+
 import numpy as np
 import pytest
 from helpers.graphs import Graph, normal
@@ -33,6 +36,21 @@ def test_weights_beside_the_file(rng, monkeypatch):
     monkeypatch.setattr(run, "_EMBEDDED_BYTES", 0)
     for name, array in run.run_model(model, feeds, "*").items():
         np.testing.assert_array_equal(array, expected[name])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be taken away")
+def test_no_more_threads_than_cores_that_may_be_used(rng):
+    model = network(rng)
+    tasks = pathlib.Path("/proc/self/task")
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        before = len(list(tasks.iterdir()))
+        runner = run.Runner(model)
+        assert len(list(tasks.iterdir())) == before
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert runner.names == ["v2"]
 
 
 def test_what_onnxruntime_cannot_run():
