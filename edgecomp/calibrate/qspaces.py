@@ -34,7 +34,7 @@ class QuantizationSpace:
         dtype: of the stored numbers.
         low: least stored number that is used.
         high: greatest stored number that is used.
-        symmetric: whether the zero point is 0.
+        symmetric: whether the zero point lies in the middle.
         per_channel: one scale per output channel rather than one per tensor.
     """
 
@@ -57,6 +57,10 @@ ACTIVATION_UINT8 = QuantizationSpace(
     symmetric=False,
     per_channel=False,
 )
+
+
+#: Zero is 128: kernels turn such numbers into signed ones by one bit.
+ACTIVATION_UINT8_SYMMETRIC = dataclasses.replace(ACTIVATION_UINT8, low=1, symmetric=True)
 
 
 def _symmetric(
@@ -100,7 +104,8 @@ def activation_affine(limits: Range, space: QuantizationSpace = ACTIVATION_UINT8
         high = max(-low, high)
         low = -high
     if high - low < _SMALLEST_RANGE:
-        return Affine(np.float32(1.0), 0 if space.symmetric else space.low, space.dtype)
+        middle = (space.low + space.high) // 2
+        return Affine(np.float32(1.0), middle if space.symmetric else space.low, space.dtype)
     scale = np.float32((high - low) / (space.high - space.low))
     zero_point = np.rint(space.low - low / np.float64(scale))
     return Affine(scale, int(np.clip(zero_point, space.low, space.high)), space.dtype)

@@ -15,7 +15,7 @@ AnyArray = npt.NDArray[Any]
 Float32Array = npt.NDArray[np.float32]
 
 #: Bits of a float32 significand: integers below 2 to this power are exact.
-_EXACT_BITS = 24
+EXACT_BITS = 24
 #: Largest distance of a stored value from its zero point.
 _MAXIMUM_STEPS = 255
 _MAXIMUM_SHIFT = 30
@@ -134,7 +134,7 @@ def add_weights(
     for shift in range(_MAXIMUM_SHIFT, -128, -1):
         weight_a = int(np.rint(np.ldexp(ratio_a, shift)))
         weight_b = int(np.rint(np.ldexp(ratio_b, shift)))
-        if (weight_a + weight_b) * _MAXIMUM_STEPS < 2**_EXACT_BITS:
+        if (weight_a + weight_b) * _MAXIMUM_STEPS < 2**EXACT_BITS:
             return AddWeights(weight_a, -weight_b if subtract else weight_b, shift)
     raise AssertionError("a shift below -100 always fits")
 

@@ -49,7 +49,7 @@ class IntegerOperator:
         nodes: every node that the group replaces except DequantizeLinear nodes, in order:
             the float operator, a bias Add, an activation, QuantizeLinear nodes.
         inputs: quantized activations (and constants) it reads, in the float operator's order.
-        output: the stored result; None where the result stays float (IntegerProduct only).
+        output: the stored result; None where the result stays float (products only).
         result: the value the group defines: the stored one, or the float one.
     """
 
@@ -97,6 +97,19 @@ class IntegerProduct(IntegerOperator):
     multiplier: Float32Array
     weight_bits: int = 8
     is_wide: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ValueProduct(IntegerOperator):
+    """MatMul of two quantized values: ``acc = sum((a - z_a) * (b - z_b))``, exact in float32.
+
+    Attributes:
+        requantization: to the stored result, None where the result stays float.
+        multiplier: float32 [1]: ``s_a * s_b / s_y`` with a requantization, else ``s_a * s_b``.
+    """
+
+    requantization: Requantization | None
+    multiplier: Float32Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

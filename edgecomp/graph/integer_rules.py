@@ -101,7 +101,9 @@ def _matrix_multiply(node: ir.Node) -> str:
     rows, weight = static_shape(node.inputs[0]), static_shape(node.inputs[1])
     if rows is None or len(rows) < 2:
         return "its input is not known to have two dimensions or more"
-    return "" if weight is not None and len(weight) == 2 else "its weights are not a matrix"
+    if weight is None or len(weight) < 2:
+        return "its second operand is not known to be a matrix"
+    return ""
 
 
 def _average(node: ir.Node) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import constant_array, is_one_row
+from edgecomp.graph.constants import constant_array, is_constant, is_one_row
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer import (
     Float32Array,
@@ -17,17 +17,20 @@ from edgecomp.graph.integer_operators import (
     BiasArray,
     IntegerProduct,
     QuantizedTensor,
+    ValueProduct,
     WeightArray,
 )
 from edgecomp.graph.qdq_tensors import (
     Refusal,
     activation_of,
+    dequantize_of,
     dequantized_constant,
     ending_of,
     stores_wide,
     weight_bits_of,
     weight_of,
 )
+from edgecomp.graph.qdq_value_products import value_product
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.weight_parts import FLOAT32_LIMIT, weight_parts
 from edgecomp.graph.windows import Window, window_of
@@ -60,7 +63,9 @@ def _gemm(node: ir.Node) -> IntegerProduct:
     return _product(node, (node,), x, weight, scale, bias)
 
 
-def _matrix_multiply(node: ir.Node) -> IntegerProduct:
+def _matrix_multiply(node: ir.Node) -> IntegerProduct | ValueProduct:
+    if not has_constant_weights(node):
+        return value_product(node)
     x = _variable(node)
     weight, scale = weight_of(node.inputs[1], 1)
     add, bias_value = following_bias(node, weight.shape[1])
@@ -212,7 +217,14 @@ def _check_range(weight: WeightArray, bias: BiasArray, channel_axis: int) -> Non
         raise Refusal("its accumulator could overflow int32")
 
 
-BUILDERS: dict[str, Callable[[ir.Node], IntegerProduct]] = {
+def has_constant_weights(node: ir.Node) -> bool:
+    """Whether the second operand of a product is a dequantized matrix of constants."""
+    weight = dequantize_of(node.inputs[1])
+    rank = len(static_shape(node.inputs[1]) or ())
+    return weight is None or (is_constant(weight.inputs[0]) and rank == _MATRIX_RANK)
+
+
+BUILDERS: dict[str, Callable[[ir.Node], IntegerProduct | ValueProduct]] = {
     "Conv": _convolution,
     "Gemm": _gemm,
     "MatMul": _matrix_multiply,

@@ -29,6 +29,7 @@ import onnx_ir as ir
 from edgecomp.calibrate.qspaces import (
     ACTIVATION_INT16,
     ACTIVATION_UINT8,
+    ACTIVATION_UINT8_SYMMETRIC,
     LARGEST_BIAS,
     QuantizationSpace,
     activation_affine,
@@ -147,10 +148,15 @@ def affines_of(
         if found is not None:
             known = merged.get(root(value))
             merged[root(value)] = found if known is None else known.union(found)
+    symmetric = {root(b.input_values[1]) for b in scope.blocks if b.is_value_product}
+
+    def space(value: ir.Value) -> QuantizationSpace:
+        if value in wide:
+            return ACTIVATION_INT16
+        return ACTIVATION_UINT8_SYMMETRIC if value in symmetric else ACTIVATION_UINT8
+
     return {
-        value: activation_affine(
-            merged[root(value)], ACTIVATION_INT16 if root(value) in wide else ACTIVATION_UINT8
-        )
+        value: activation_affine(merged[root(value)], space(root(value)))
         for value in scope.stored
     }
 

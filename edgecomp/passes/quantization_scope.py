@@ -1,6 +1,7 @@
 """Decide what of a float model is computed in integers, and which values are stored in few bits.
 
-A product with constant weights is always worth it. Any other operator joins only where it lies
+A product with constant weights is always worth it, and so is one of two values (attention) that is
+long enough. Any other operator joins only where it lies
 between integers: something it reads comes from an integer operator and something that reads it
 is one. So a residual stream between float normalisations stays float, and the sums of a
 convolutional network do not. The parts of a normalisation stay float
@@ -17,6 +18,7 @@ import onnx_ir as ir
 from edgecomp.errors import Code, EdgecompError, nearest_hint
 from edgecomp.graph.constants import constant_array, is_constant, is_one_row
 from edgecomp.graph.edit import only_reader
+from edgecomp.graph.integer import EXACT_BITS
 from edgecomp.graph.integer_rules import (
     AVERAGES,
     BINARY,
@@ -30,6 +32,7 @@ from edgecomp.graph.integer_rules import (
 from edgecomp.graph.match import clip_bounds
 from edgecomp.graph.packed_weights import PackedWeights
 from edgecomp.graph.qdq_products import following_bias
+from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.unary import variable_input
 from edgecomp.passes.normalisation_parts import normalisation_parts
 from edgecomp.passes.outcome import Refusal, refuse
@@ -39,9 +42,13 @@ RangeRefusal = Callable[[ir.Value], str]
 
 #: Operators of which only the weights are stored in 8 bits, by a pass of their own.
 RECURRENT = ("LSTM", "GRU", "RNN")
+_MATRIX_RANK = 2
 _KNOWN_TYPES = (*PRODUCTS, *BINARY, *AVERAGES, *MAXIMUMS, *MOVES, *FUNCTIONS, "Concat")
 _LARGEST_SUM = 2**31 - 1
 _BYTE_BITS = 8
+#: Elements of K of a product of two values: where there are fewer it is no work, and often exact
+#: numbers (positions times frequencies); more are not sure to be exact in float32.
+_VALUE_DEPTHS = range(16, 2 ** EXACT_BITS // (255 * 128) + 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +139,16 @@ class Block:
     @property
     def is_product(self) -> bool:
         """Whether it multiplies with constant weights."""
+        return self.node.op_type in PRODUCTS and not self.is_value_product
+
+    @property
+    def is_value_product(self) -> bool:
+        """Whether it multiplies two values."""
+        return self.node.op_type == "MatMul" and len(self.inputs) > 1
+
+    @property
+    def may_stay_float(self) -> bool:
+        """Whether its result may, where no integer operator reads it."""
         return self.node.op_type in PRODUCTS
 
     @property
@@ -296,9 +313,13 @@ def _node_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
 def _product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if is_constant(node.inputs[0]):
         return "its first operand is constant"
+    if _has_two_values(node):
+        return _value_product_refusal(node, options)
     weight = constant_array(node.inputs[1])
     if weight is None:
         return "its weights are not constant"
+    if node.op_type == "MatMul" and weight.ndim != _MATRIX_RANK:
+        return "its weights are not a matrix"
     if weight.dtype != np.float32 or not np.isfinite(weight).all():
         return "its weights are not finite float32 numbers"
     bias = constant_array(node.inputs[2]) if _has_input(node, 2) else None
@@ -314,6 +335,24 @@ def _product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     if products * 255 * 127 > _LARGEST_SUM:
         return f"a sum of {products} products could overflow int32"
     return ""
+
+
+def _has_two_values(node: ir.Node) -> bool:
+    """Whether a product's second operand is no constant either."""
+    return node.op_type == "MatMul" and not is_constant(node.inputs[1])
+
+
+def _value_product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
+    if options.is_wide(node):
+        return "products of two 16-bit values are computed in float32"
+    shape = static_shape(node.inputs[0])
+    assert shape is not None
+    depth = shape[-1]
+    if depth in _VALUE_DEPTHS:
+        return ""
+    few = depth < _VALUE_DEPTHS.start
+    problem = "too few to gain" if few else "too many to be exact in float32"
+    return f"its sums of {depth} products of two values are {problem}"
 
 
 def weight_channel_axis(node: ir.Node) -> int:
@@ -337,7 +376,7 @@ def _has_input(node: ir.Node, index: int) -> bool:
 
 def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
     add = None
-    if node.op_type == "MatMul":
+    if node.op_type == "MatMul" and not _has_two_values(node):
         channels = constant_array(node.inputs[1])
         assert channels is not None
         add, _ = following_bias(node, channels.shape[1])
@@ -362,7 +401,7 @@ def _stored_inputs(node: ir.Node) -> tuple[int, ...]:
         return tuple(range(len(node.inputs)))
     if node.op_type in (*BINARY, *FUNCTIONS) and is_function(node):
         return (list(node.inputs).index(variable_input(node)),)
-    return (0, 1) if node.op_type in BINARY else (0,)
+    return (0, 1) if node.op_type in BINARY or _has_two_values(node) else (0,)
 
 
 def _usable_blocks(
@@ -381,7 +420,7 @@ def _usable_blocks(
             for v in block.input_values
             if v not in follows
         ]
-        if not block.shares_scale and not block.is_product:
+        if not block.shares_scale and not block.may_stay_float:
             reasons += [range_refusal(v) for v in block.outputs]
         reason = next((r for r in reasons if r), "")
         if reason:
@@ -418,10 +457,10 @@ def _choose(
     for block in reversed(blocks):
         kept = options.quantize_outputs and any(v.is_graph_output() for v in block.outputs)
         read = kept or any(v in wanted for v in block.outputs)
-        if block.is_product or (block in between and read):
+        if block.may_stay_float or (block in between and read):
             integer.add(block)
             wanted.update(block.input_values)
-            if kept or not block.is_product:
+            if kept or not block.may_stay_float:
                 wanted.update(v for v in block.outputs if v.uses() or v.is_graph_output())
     stored: dict[ir.Value, None] = {}
     for block in (b for b in blocks if b in integer):
@@ -430,7 +469,7 @@ def _choose(
             dict.fromkeys(
                 v
                 for v in block.outputs
-                if v in wanted and not (block.is_product and range_refusal(v))
+                if v in wanted and not (block.may_stay_float and range_refusal(v))
             )
         )
     return integer, stored
@@ -446,7 +485,7 @@ def _blocks_after_integers(blocks: Sequence[Block]) -> set[Block]:
     result: set[Block] = set()
     for block in blocks:
         inputs = block.input_values
-        if block.is_product or any(v in made for v in inputs):
+        if block.may_stay_float or any(v in made for v in inputs):
             result.add(block)
             made.update(block.outputs)
         elif block.shares_scale and any(v in movable or v.is_graph_input() for v in inputs):

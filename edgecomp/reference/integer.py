@@ -24,6 +24,7 @@ from edgecomp.graph.integer_operators import (
     StoredMaximum,
     StoredMove,
     StoredTable,
+    ValueProduct,
 )
 from edgecomp.reference.moves import move
 from edgecomp.reference.windows import convolve, window_maximum, window_sum
@@ -67,6 +68,15 @@ def _product(operator: IntegerProduct, inputs: list[AnyArray]) -> AnyArray:
     else:
         result = requantize(total, operator.requantization, is_wide=operator.is_wide)
     return result if operator.window is None else np.moveaxis(result, -1, 1)
+
+
+@_compute.register
+def _value_product(operator: ValueProduct, inputs: list[AnyArray]) -> AnyArray:
+    a, b = (_centred(t, x) for t, x in zip(operator.inputs, inputs, strict=True))
+    total = a.astype(np.float64) @ b.astype(np.float64)
+    if operator.requantization is None:
+        return total.astype(np.float32) * operator.multiplier
+    return _per_tensor(total, operator.requantization)
 
 
 @_compute.register
