@@ -101,14 +101,14 @@ class IntegerProduct(IntegerOperator):
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class ValueProduct(IntegerOperator):
-    """MatMul of two quantized values: ``acc = sum((a - z_a) * (b - z_b))``, exact in float32.
+    """MatMul of two quantized values: ``float32(sum((a - z_a) * (b - z_b))) * multiplier``.
+
+    The sum is exact in float32, and so is the result on targets that add in floats.
 
     Attributes:
-        requantization: to the stored result, None where the result stays float.
-        multiplier: float32 [1]: ``s_a * s_b / s_y`` with a requantization, else ``s_a * s_b``.
+        multiplier: float32 [1]: ``s_a * s_b``.
     """
 
-    requantization: Requantization | None
     multiplier: Float32Array
 
 

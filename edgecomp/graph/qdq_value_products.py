@@ -2,14 +2,9 @@
 
 import onnx_ir as ir
 
-from edgecomp.graph.integer import (
-    EXACT_BITS,
-    Requantization,
-    float_multiplier,
-    requantize_multiplier,
-)
+from edgecomp.graph.integer import EXACT_BITS, float_multiplier
 from edgecomp.graph.integer_operators import QuantizedTensor, ValueProduct
-from edgecomp.graph.qdq_tensors import Ending, Refusal, activation_of, ending_of
+from edgecomp.graph.qdq_tensors import Refusal, activation_of
 from edgecomp.graph.shapes import static_shape
 
 
@@ -23,27 +18,10 @@ def value_product(node: ir.Node) -> ValueProduct:
     if a.constant is not None or b.constant is not None:
         raise Refusal("one of its operands is constant, and no matrix of weights")
     _check_reach(node, a, b)
-    ending = ending_of(node.outputs[0])
-    if ending is None or not _is_plain(ending):
-        return ValueProduct(
-            node=node, nodes=(node,), inputs=(a, b), output=None, result=node.outputs[0],
-            requantization=None,
-            multiplier=float_multiplier(a.affine.scale, b.affine.scale),
-        )  # fmt: skip
-    affine = ending.output.affine
-    multiplier = requantize_multiplier(a.affine.scale, b.affine.scale, affine.scale)
     return ValueProduct(
-        node=node, nodes=(node, *ending.nodes), inputs=(a, b), output=ending.output,
-        result=ending.output.value, multiplier=multiplier,
-        requantization=Requantization(
-            multiplier, affine.zero_point, ending.low, ending.high, affine.dtype
-        ),
+        node=node, nodes=(node,), inputs=(a, b), output=None, result=node.outputs[0],
+        multiplier=float_multiplier(a.affine.scale, b.affine.scale),
     )  # fmt: skip
-
-
-def _is_plain(ending: Ending) -> bool:
-    """Whether a result is stored in 8 bits as it is."""
-    return not ending.bounded and not ending.output.affine.is_wide
 
 
 def _check_reach(node: ir.Node, a: QuantizedTensor, b: QuantizedTensor) -> None:

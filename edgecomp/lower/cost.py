@@ -6,6 +6,7 @@ from edgecomp.plan.operations import (
     Attention,
     BatchMatrixMultiply,
     Convolution,
+    IntegerBatchMultiply,
     MatrixMultiply,
     Operation,
     PackedMatrixMultiply,
@@ -33,6 +34,8 @@ def _multiply_adds(operation: Operation) -> Dimension:
     if isinstance(kind, BatchMatrixMultiply):
         a, output = kind.a or operation.inputs[0], kind.output or operation.output
         return math.prod(output.shape) * a.shape[-2 if kind.transpose_a else -1]
+    if isinstance(kind, IntegerBatchMultiply):
+        return math.prod(kind.output.shape) * kind.a.shape[-1]
     if isinstance(kind, Attention):
         rows = operation.output.elements // kind.v.shape[-1]
         return rows * kind.k.shape[-2] * (kind.q.shape[-1] + kind.v.shape[-1])

@@ -11,15 +11,22 @@ A copy in front is one for the product alone; one behind is the only reader of t
 
 import dataclasses
 
+import numpy as np
+
 from edgecomp.device.target import Target
-from edgecomp.lower.copied_views import Moved, read_through, written_through
+from edgecomp.lower.copied_views import Moved, read_through, turned, written_through
 from edgecomp.lower.uses import Uses
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation, Program
+from edgecomp.plan.operations import (
+    BatchMatrixMultiply,
+    IntegerBatchMultiply,
+    Operation,
+    Program,
+)
 from edgecomp.plan.values import Value
-from edgecomp.schedules.cpu import batch_matrix_multiply
+from edgecomp.schedules.cpu import batch_matrix_multiply, integer_batch_multiply
 from edgecomp.schedules.cpu.tiles import WAY_BYTES
 
-_FLOAT_BYTES = 4
+_Product = BatchMatrixMultiply | IntegerBatchMultiply
 
 
 def fuse_product_copies(program: Program, target: Target) -> Program:
@@ -33,12 +40,12 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
     for operation in program.operations:
-        if not isinstance(operation.kind, BatchMatrixMultiply):
+        if not isinstance(operation.kind, _Product):
             continue
         for take in (_take_a, _take_b, _take_output):
             product = made.get(operation, operation)
             taken = take(product, uses)
-            if taken is None or batch_matrix_multiply.match(taken[0], target):
+            if taken is None or _refusal(taken[0], target):
                 continue
             made[operation] = taken[0]
             gone.add(taken[1])
@@ -51,7 +58,8 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
 def _take_a(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
     kind, (a, b) = _kind(product), product.inputs
     moved = read_through(a, uses)
-    if moved.copy is None or not _is_read_well(moved, transposed=kind.transpose_a):
+    transposed = isinstance(kind, BatchMatrixMultiply) and kind.transpose_a
+    if moved.copy is None or not _is_read_well(moved, transposed=transposed):
         return None
     kind = dataclasses.replace(kind, a=moved.view)
     return _with(product, moved.copy, kind, [moved.value, b], product.output), moved.copy
@@ -62,7 +70,8 @@ def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | Non
     moved = read_through(b, uses)
     if moved.copy is None or moved.value.constant is not None:
         return None
-    kind = dataclasses.replace(kind, b=moved.view)
+    is_turned = isinstance(kind, IntegerBatchMultiply) and _is_turned(kind, b)
+    kind = dataclasses.replace(kind, b=turned(moved.view) if is_turned else moved.view)
     return _with(product, moved.copy, kind, [a, moved.value], product.output), moved.copy
 
 
@@ -74,9 +83,21 @@ def _take_output(product: Operation, uses: Uses) -> tuple[Operation, Operation] 
     return _with(product, moved.copy, kind, product.inputs, moved.value), moved.copy
 
 
-def _kind(product: Operation) -> BatchMatrixMultiply:
-    assert isinstance(product.kind, BatchMatrixMultiply)
+def _kind(product: Operation) -> _Product:
+    assert isinstance(product.kind, _Product)
     return product.kind
+
+
+def _is_turned(kind: IntegerBatchMultiply, b: Value) -> bool:
+    """Whether the last two dimensions of b are read in the other order."""
+    return kind.b != b.view
+
+
+def _refusal(product: Operation, target: Target) -> str:
+    """Why the kernel of a product cannot take it, "" where it can."""
+    if isinstance(product.kind, IntegerBatchMultiply):
+        return integer_batch_multiply.match(product, target)
+    return batch_matrix_multiply.match(product, target)
 
 
 def _is_read_well(moved: Moved, *, transposed: bool) -> bool:
@@ -84,13 +105,14 @@ def _is_read_well(moved: Moved, *, transposed: bool) -> bool:
     rows, depth = moved.view.strides[-2:]
     if transposed or moved.value.constant is not None:
         return False
-    return depth == 1 and rows * _FLOAT_BYTES % WAY_BYTES != 0
+    item = np.dtype(moved.value.dtype).itemsize
+    return depth == 1 and rows * item % WAY_BYTES != 0
 
 
 def _with(
     product: Operation,
     copy: Operation,
-    kind: BatchMatrixMultiply,
+    kind: _Product,
     inputs: list[Value],
     output: Value,
 ) -> Operation:

@@ -1,16 +1,19 @@
-"""A layer normalisation writes what a QuantizeLinear makes of it, on the processor.
+"""Normalisations write what a QuantizeLinear makes of them, on the processor.
 
 y = LayerNorm(x)
 q = Quantize(y)
 ->
 y, q = LayerNorm(x)      and q alone where nothing else reads y
+
+A softmax along rows does where nothing else reads y.
 """
 
 import dataclasses
 
 from edgecomp.lower.uses import Uses
-from edgecomp.plan.operations import LayerNorm, Operation, Program, Quantize
+from edgecomp.plan.operations import LayerNorm, Operation, Program, Quantize, Softmax
 from edgecomp.plan.values import Order
+from edgecomp.schedules.cpu import softmax
 from edgecomp.schedules.cpu.quantize import EIGHT_BITS
 
 
@@ -24,14 +27,16 @@ def fuse_quantize(program: Program) -> Program:
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
     for operation in program.operations:
-        if not isinstance(operation.kind, LayerNorm) or len(operation.outputs) > 1:
+        if not _is_normalisation(operation):
             continue
         y = operation.output
-        readers = [o for o in uses.consumers(y) if _is_narrow(o)]
+        readers = [o for o in uses.consumers(y) if is_narrow(o)]
         if y.order is not Order.ROW_MAJOR or y.alias_of is not None or not readers:
             continue
         quantize = readers[0]
         alone = uses.only_consumer(y) is quantize
+        if not alone and isinstance(operation.kind, Softmax):
+            continue
         made[operation] = dataclasses.replace(
             operation,
             outputs=[quantize.output] if alone else [y, quantize.output],
@@ -44,7 +49,15 @@ def fuse_quantize(program: Program) -> Program:
     return dataclasses.replace(program, operations=kept)
 
 
-def _is_narrow(reader: Operation) -> bool:
+def _is_normalisation(operation: Operation) -> bool:
+    """Whether a kernel may write 8 bits of its results."""
+    kind = operation.kind
+    if isinstance(kind, Softmax):
+        return not kind.logarithm and softmax.is_along_rows(operation)
+    return isinstance(kind, LayerNorm) and len(operation.outputs) == 1
+
+
+def is_narrow(reader: Operation) -> bool:
     """Whether an operation makes 8 bits of what it reads, in the same order."""
     if not isinstance(reader.kind, Quantize):
         return False

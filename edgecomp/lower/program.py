@@ -10,6 +10,7 @@ from edgecomp.lower.flatten import Region, flatten
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.lower.fuse_quantize import fuse_quantize
+from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
 from edgecomp.plan.operations import Program
@@ -59,7 +60,8 @@ def processor_program(
     """
     if symbols or made.regions:
         return made.program
-    return fuse_quantize(fuse_product_copies(made.program, target))
+    program = fuse_value_products(made.program, target)
+    return fuse_quantize(fuse_product_copies(program, target))
 
 
 def finish_program(program: Program) -> list[Region]:

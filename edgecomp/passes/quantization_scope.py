@@ -48,7 +48,7 @@ _LARGEST_SUM = 2**31 - 1
 _BYTE_BITS = 8
 #: Elements of K of a product of two values: where there are fewer it is no work, and often exact
 #: numbers (positions times frequencies); more are not sure to be exact in float32.
-_VALUE_DEPTHS = range(16, 2 ** EXACT_BITS // (255 * 128) + 1)
+_VALUE_DEPTHS = range(16, 2**EXACT_BITS // (255 * 128) + 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

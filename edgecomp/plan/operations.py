@@ -127,6 +127,24 @@ class BatchMatrixMultiply:
     output: View | None = None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IntegerBatchMultiply:
+    """Product of two quantized values: ``float32(sum((a - zero_a) * (b - zero_b))) * alpha``.
+
+    inputs: a [..., M, K] and b [..., K, N], 8 bits with ``quantization``, whose scales do not matter.
+    output: [..., M, N] float32, or 8 bits with ``quantization``: what Quantize makes of these.
+
+    Attributes:
+        alpha: float32.
+        a, b, output: where their elements lie; batch dimensions are broadcast by numpy's rule.
+    """
+
+    alpha: float
+    a: View
+    b: View
+    output: View
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One step of an elementwise chain.
@@ -229,7 +247,10 @@ class Reduce:
 
 @dataclasses.dataclass(frozen=True)
 class Softmax:
-    """Softmax (or its logarithm) along one axis of a float32 value."""
+    """Softmax (or its logarithm) along one axis of a float32 value.
+
+    output: float32; of no logarithm also 8 bits with ``quantization``, as QuantizeLinear makes them.
+    """
 
     axis: int
     logarithm: bool = False
@@ -581,6 +602,7 @@ Kind = (
     | ScaledMatrixMultiply
     | PackedMatrixMultiply
     | BatchMatrixMultiply
+    | IntegerBatchMultiply
     | Elementwise
     | LookupTable
     | QuantizedAdd

@@ -74,9 +74,8 @@ def _product(operator: IntegerProduct, inputs: list[AnyArray]) -> AnyArray:
 def _value_product(operator: ValueProduct, inputs: list[AnyArray]) -> AnyArray:
     a, b = (_centred(t, x) for t, x in zip(operator.inputs, inputs, strict=True))
     total = a.astype(np.float64) @ b.astype(np.float64)
-    if operator.requantization is None:
-        return total.astype(np.float32) * operator.multiplier
-    return _per_tensor(total, operator.requantization)
+    result: AnyArray = total.astype(np.float32) * operator.multiplier
+    return result
 
 
 @_compute.register

@@ -20,6 +20,7 @@ from edgecomp.graph.integer_operators import (
     StoredMaximum,
     StoredMove,
     StoredTable,
+    ValueProduct,
 )
 from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.graph.packed_weights import is_packed_weight
@@ -37,6 +38,7 @@ from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
 from edgecomp.plan.finish import IntegerAdd, Requantize, Scale
 from edgecomp.plan.operations import (
+    BatchMatrixMultiply,
     Dequantize,
     LookupTable,
     Pool,
@@ -44,9 +46,10 @@ from edgecomp.plan.operations import (
     QuantizedAdd,
     QuantizedMultiply,
     Reduce,
+    Reinterpret,
     StridedCopy,
 )
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Quantization, Value
 
 
 def emit_group(reader: Reader, group: IntegerOperator) -> None:
@@ -76,6 +79,24 @@ def _emit_product(reader: Reader, group: IntegerProduct) -> None:
         emit_wide_product(product, bias, finish, output)
         return
     product.emit(weight, bias, finish, output, weight_bits=group.weight_bits)
+
+
+def _emit_value_product(reader: Reader, group: ValueProduct) -> None:
+    """Products of whole steps in float32, which are exact: what any target computes.
+
+    Processors that have a kernel for the integers take them instead (lower/fuse_value_products.py).
+    """
+    centred = []
+    for tensor in group.inputs:
+        x = reader.stored(tensor)
+        assert x.quantization is not None
+        meaning = Quantization(1.0, x.quantization.zero_point)
+        steps = reader.new_value(f"{x.name}.steps", x.shape, x.dtype, meaning)
+        reader.emit(Reinterpret(), [x], [steps], group.nodes)
+        centred.append(reader.new_value(f"{x.name}.centred", x.shape, "float32"))
+        reader.emit(Dequantize(), [steps], centred[-1:], group.nodes)
+    kind = BatchMatrixMultiply(alpha=float(group.multiplier[0]))
+    reader.emit(kind, centred, [reader.value(group.result)], group.nodes)
 
 
 def _emit_sum(reader: Reader, group: IntegerSum) -> None:
@@ -227,6 +248,7 @@ def _table(reader: Reader, table: AnyArray) -> AnyArray:
 
 EMITTERS: dict[type[IntegerOperator], Callable[[Reader, Any], None]] = {
     IntegerProduct: _emit_product,
+    ValueProduct: _emit_value_product,
     IntegerSum: _emit_sum,
     IntegerMultiply: _emit_multiply,
     IntegerAverage: _emit_average,

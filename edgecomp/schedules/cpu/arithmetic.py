@@ -14,7 +14,15 @@ import numpy as np
 
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    KernelBuilder,
+    constant,
+    load,
+    ramp,
+    reinterpret,
+)
 
 #: Cycles that a load costs beyond its slot: some wait for a bank or a line (fitted).
 LOAD_PRESSURE = 0.1
@@ -229,6 +237,17 @@ class Arithmetic(abc.ABC):
     def arrange(self, block: Array) -> Array:
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)
+
+    def quad_parts(self, quads: Expr) -> list[Expr]:
+        """A vector of columns of four elements of K, as a kernel packs them while it runs.
+
+        Args:
+            quads: int32 [lanes], each of four signed bytes.
+
+        Returns:
+            For each group of K in order, [columns][group] of ``weight_dtype``.
+        """
+        return [reinterpret(f"int8x{4 * self.lanes}", quads)]
 
     def panel_width(self, vectors: int) -> fractions.Fraction:
         """Elements of the packed weights of so many vectors, for an element of K."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.values import Array
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -81,6 +82,14 @@ class WidenedPairs(Arithmetic):
         runs, groups, columns, _ = block.shape
         split = block.reshape(runs, groups, columns // self.lanes, self.lanes, 2, 2)
         return np.ascontiguousarray(split.transpose(0, 1, 2, 5, 3, 4)).reshape(-1)
+
+    def quad_parts(self, quads: Expr) -> list[Expr]:
+        """The same while a kernel runs: even bytes widened, then odd ones."""
+        half = 2 * self.lanes
+        words = reinterpret(f"int16x{half}", quads)
+        eight = constant(8, "int16", half)
+        parts = [(words << eight) >> eight, words >> eight]
+        return [tirx.Shuffle(parts, list(range(2 * half)))]
 
     def accumulate(
         self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int

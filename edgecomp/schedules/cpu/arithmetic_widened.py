@@ -17,6 +17,7 @@ from edgecomp.schedules.cpu import widened_loop
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_signed import Signed, load_row_words
 from edgecomp.schedules.cpu.run_loop import call_run_loop
+from edgecomp.schedules.cpu.transpose import deinterleave
 from edgecomp.schedules.cpu.widened_loop import WidenedLoop
 
 #: In order: what one vector left costs on top (counted in kernels of 16 and of 20 columns).
@@ -72,6 +73,14 @@ class WidenedPairs(Signed):
                         product = one if product is None else product + one
                     total = self._add_pairs(tile.get(row, vector), product)
                     tile.set(builder, row, vector, total)
+
+    def quad_parts(self, quads: Expr) -> list[Expr]:
+        """Pairs of K: the lower halves of words, then the upper ones."""
+        words = reinterpret(f"int16x{2 * self.lanes}", quads)
+        return [
+            reinterpret(f"int8x{2 * self.lanes}", part)
+            for part in deinterleave(words, self.lanes, 2)
+        ]
 
     def _multiply(self, x: Expr, weights: Expr) -> Expr:
         name = "llvm.arm.neon.vmulls.v8i16" if self.arm32 else "llvm.aarch64.neon.smull.v8i16"

@@ -7,12 +7,10 @@ contiguous.
 """
 
 import dataclasses
-import itertools
 import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
-from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -22,9 +20,8 @@ from edgecomp.schedules.builder import (
 )
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
-from edgecomp.schedules.cpu.batch_operands import Matrix, Panel, multiply, views_of
-from edgecomp.schedules.cpu.epilogue import store_columns
-from edgecomp.schedules.cpu.row_tiles import part_start
+from edgecomp.schedules.cpu.batch_operands import Panel, multiply, views_of
+from edgecomp.schedules.cpu.batch_walk import BatchWalk
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
 from edgecomp.schedules.params import (
     ParamsError,
@@ -161,12 +158,21 @@ def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCa
             arguments=(a, b, operation.output),
             work_items=emitter.work_items,
             workspace_bytes=emitter.workspace_elements * 4,
-            multiply_adds=math.prod(emitter.output.view.shape) * emitter.depth,
+            multiply_adds=emitter.multiply_adds,
         )
     ]
 
 
-class _Emitter:
+@dataclasses.dataclass(frozen=True)
+class _Weights:
+    """A column block of b: where it begins, elements between rows of K (0 for a packed panel)."""
+
+    buffer: Buffer
+    index: Expr
+    stride: int
+
+
+class _Emitter(BatchWalk[_Weights]):
     """Emits the kernel of one operation."""
 
     def __init__(
@@ -176,128 +182,61 @@ class _Emitter:
         target: Target,
         params: Params,
     ) -> None:
-        a, b, output = views_of(operation)
+        super().__init__(
+            views_of(operation),
+            (kind.transpose_a, kind.transpose_b),
+            arithmetic_f32(target),
+            (params.rows, params.vectors),
+            KernelBuilder(target.core.isa),
+        )
         self.alpha = kind.alpha
-        self.rows, self.columns = output.shape[-2:]
-        self.depth = a.shape[-2] if kind.transpose_a else a.shape[-1]
-        self.batch = output.shape[:-2]
-        self.a = Matrix.of(a, self.batch, transposed=kind.transpose_a)
-        self.b = Matrix.of(b, self.batch, transposed=kind.transpose_b)
-        self.output = Matrix.of(output, self.batch, transposed=False)
-        self.arithmetic = arithmetic_f32(target)
-        self.params = params
-        self.work_items = self.params.vectors.count * math.prod(self.batch)
-        widest = self.params.vectors.large * self.arithmetic.lanes
+        widest = params.vectors.large * self.arithmetic.lanes
         self.workspace_elements = widest * self.depth if params.packed else 0
-        self.builder = KernelBuilder(target.core.isa)
 
     def emit(self) -> Kernel:
         """The whole kernel."""
-        builder, split = self.builder, self.params.vectors
-        a = builder.pointer("a", "float32", self.a.view.elements)
-        b = builder.pointer("b", "float32", self.b.view.elements)
+        builder = self.builder
+        self._a = builder.pointer("a", "float32", self.a.view.elements)
+        self._b = builder.pointer("b", "float32", self.b.view.elements)
         output = builder.pointer("output", "float32", self.output.view.elements)
-        panel = None
-        if self.params.packed:
-            panel = builder.pointer("panel", "float32", self.workspace_elements)
-        with builder.loop("item", builder.lo, builder.hi) as item:
-            batch = builder.let("batch", tirx.truncdiv(item, split.count))
-            block = builder.let("block", item - batch * split.count)
-            places = self._batch_offsets(batch)
-            start = 0
-            for vectors, count in split.classes():
-                test = None
-                if split.large_count < split.count:
-                    test = block < count if start == 0 else block >= start
-                with builder.condition(test):
-                    first = builder.let("first", part_start(block, split, vectors))
-                    is_last = (
-                        block == split.count - 1 if start + count == split.count else None
-                    )
-                    self._block((a, b, output, panel), places, first, vectors, is_last)
-                start += count
-        lanes = self.arithmetic.lanes
-        tile = f"{self.params.rows.large}x{split.large * lanes}"
-        return builder.finish(f"batch_matrix_multiply_float32_{tile}__{self.arithmetic.name}")
-
-    def _batch_offsets(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
-        """Index of the first element of a, b and output in one batch."""
-        totals: list[Expr] = [
-            tirx.const(matrix.view.offset, "int32") for matrix in (self.a, self.b, self.output)
-        ]
-        for d in range(len(self.batch) - 1, -1, -1):
-            quotient = batch if d == 0 else tirx.truncdiv(batch, self.batch[d])
-            index = batch if d == 0 else batch - quotient * self.batch[d]
-            for i, matrix in enumerate((self.a, self.b, self.output)):
-                totals[i] = totals[i] + index * matrix.batch[d]
-            batch = quotient
-        a, b, output = (
-            self.builder.let("place", total.astype("int64"), "int64") for total in totals
+        self._packed: Buffer | None = None
+        if self.workspace_elements:
+            self._packed = builder.pointer("panel", "float32", self.workspace_elements)
+        self.walk(output)
+        return builder.finish(
+            f"batch_matrix_multiply_float32_{self.tile_name}__{self.arithmetic.name}"
         )
-        return a, b, output
 
-    def _block(
-        self,
-        pointers: tuple[Buffer, Buffer, Buffer, Buffer | None],
-        places: tuple[Expr, Expr, Expr],
-        first: Expr,
-        vectors: int,
-        is_last: Expr | None,
-    ) -> None:
-        """One column block: pack, then all rows."""
-        builder, split = self.builder, self.params.rows
-        a, b, output, panel = pointers
-        column = builder.let("column", first * self.arithmetic.lanes)
-        weights, weight_index, weight_stride = b, places[1] + column, self.b.rows
-        if panel is not None:
-            self._panel(b, panel, vectors).fill(places[1], column)
-            weights, weight_index, weight_stride = panel, 0, 0
-        start = 0
-        for rows, count in split.classes():
-            with builder.loop("tile", 0, count) as number:
-                row = builder.let("row", number * rows + start)
-                operands = Operands(
-                    x=a,
-                    x_rows=[places[0] + (row + i) * self.a.rows for i in range(rows)],
-                    x_stride=self.a.columns,
-                    weights=weights,
-                    weight_index=weight_index,
-                    weight_stride=weight_stride,
-                )
-                sums = multiply(builder, self.arithmetic, operands, vectors, self.depth)
-                at = places[2] + row * self.output.rows + column
-                at = builder.let("at", at, "int64")
-                self._store(output, at, sums, is_last)
-            start += rows * count
-
-    def _panel(self, b: Buffer, panel: Buffer, vectors: int) -> Panel:
-        return Panel(
+    def panel(self, place: Expr, column: Expr, vectors: int) -> _Weights:
+        """The block packed, or where it lies."""
+        if self._packed is None:
+            return _Weights(self._b, place + column, self.b.rows)
+        Panel(
             builder=self.builder,
-            source=b,
-            panel=panel,
+            source=self._b,
+            panel=self._packed,
             matrix=self.b,
             depth=self.depth,
             columns=self.columns,
             vectors=vectors,
             lanes=self.arithmetic.lanes,
-        )
+        ).fill(place, column)
+        return _Weights(self._packed, 0, 0)
 
-    def _store(
-        self, output: Buffer, at: Expr, sums: RegisterTile, is_last: Expr | None
-    ) -> None:
-        """Scale and store; only the last block's last vector may be partial."""
-        builder, lanes = self.builder, self.arithmetic.lanes
-        tail = self.columns % lanes
-        for row, vector in itertools.product(range(sums.rows), range(sums.vectors)):
-            value = sums.get(row, vector)
-            if self.alpha != 1.0:
-                value = value * constant(self.alpha, "float32", lanes)
-            index = at + row * self.output.rows + vector * lanes
-            if not tail or is_last is None or vector < sums.vectors - 1:
-                store_columns(builder, output, index, value, lanes, lanes)
-                continue
-            with builder.condition(is_last):
-                store_columns(builder, output, index, value, lanes, tail)
-            if self.params.vectors.count > 1:
-                with builder.condition(tirx.Not(is_last)):
-                    store_columns(builder, output, index, value, lanes, lanes)
+    def sums(self, rows: list[Expr], panel: _Weights, vectors: int) -> RegisterTile:
+        """See the base class."""
+        operands = Operands(
+            x=self._a,
+            x_rows=rows,
+            x_stride=self.a.columns,
+            weights=panel.buffer,
+            weight_index=panel.index,
+            weight_stride=panel.stride,
+        )
+        return multiply(self.builder, self.arithmetic, operands, vectors, self.depth)
+
+    def result(self, total: Expr) -> Expr:
+        """Scaled sums."""
+        if self.alpha == 1.0:
+            return total
+        return total * constant(self.alpha, "float32", self.arithmetic.lanes)

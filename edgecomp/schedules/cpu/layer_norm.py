@@ -5,12 +5,11 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import LayerNorm, Operation, Quantize
+from edgecomp.plan.operations import LayerNorm, Operation
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import quantize
-from edgecomp.schedules.cpu.move import Convert
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -54,7 +53,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     scales = builder.pointer("scale", "float32", size)
     biases = builder.pointer("bias", "float32", size)
     results = [
-        _Result(builder, source, output, target, name)
+        _Result(builder, output, target, name)
         for output, name in zip(operation.outputs, ("y", "z"), strict=False)
     ]
     row = Row.of(builder, size, target.lanes(32))
@@ -101,14 +100,7 @@ class _Result:
     """An output: its buffer, and what becomes of a vector for it."""
 
     def __init__(
-        self, builder: KernelBuilder, source: Value, output: Value, target: Target, name: str
+        self, builder: KernelBuilder, output: Value, target: Target, name: str
     ) -> None:
         self.buffer = builder.pointer(name, output.dtype, output.elements)
-        self.convert: Convert = _same
-        if output.dtype != "float32":
-            narrowing = Operation(Quantize(), [source], [output])
-            self.convert = quantize.conversion(builder, narrowing, target)
-
-
-def _same(value: Expr) -> Expr:
-    return value
+        self.convert = quantize.narrowing(builder, output, target)

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Dequantize, Operation, Quantize
+from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu.iteration import space_of_views
@@ -58,6 +59,18 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
 def name_of(operation: Operation) -> str:
     """Of the kernel's kind."""
     return "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
+
+
+def narrowing(builder: KernelBuilder, output: Value, target: Target) -> Convert:
+    """What a kernel makes of a vector of float results for an output of float32 or 8 bits."""
+    if output.dtype == "float32":
+        return _same
+    real = Value("real", output.shape, "float32")
+    return conversion(builder, Operation(Quantize(), [real], [output]), target)
+
+
+def _same(value: Expr) -> Expr:
+    return value
 
 
 def conversion(

@@ -1,19 +1,18 @@
 """Softmax and its logarithm along any axis.
 
-Along the contiguous dimension a work item is a row: maximum, exponentials and their sum, then
-the product with the sum's reciprocal. Along any other, vectors of independent columns walk the
-axis together.
+Along the contiguous dimension a work item is a row (softmax_rows.py), whose results may be of 8
+bits. Along any other, vectors of independent columns walk the axis together.
 """
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Softmax
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
-from edgecomp.schedules.cpu import math
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+from edgecomp.schedules.cpu import math, quantize
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, collapse
 from edgecomp.schedules.cpu.move import load_strided
-from edgecomp.schedules.cpu.nest import advance, emit_nest, unravel
-from edgecomp.schedules.cpu.rows import Row
+from edgecomp.schedules.cpu.nest import emit_nest
+from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, rows_of
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.schedule import KernelCall
 
@@ -28,7 +27,18 @@ def match(operation: Operation, target: Target) -> str:
         return "not a softmax"
     if operation.inputs[0].dtype != "float32":
         return f"softmax of {operation.inputs[0].dtype}"
+    if operation.output.dtype != "float32" and not is_along_rows(operation):
+        return f"columns of {operation.output.dtype}"
     return ""
+
+
+def is_along_rows(operation: Operation) -> bool:
+    """Whether the axis is contiguous in what is read and in what is written."""
+    kind, values = operation.kind, (*operation.inputs, *operation.outputs)
+    assert isinstance(kind, Softmax)
+    return all(
+        value.shape[kind.axis] == 1 or value.view.strides[kind.axis] == 1 for value in values
+    )
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
@@ -41,7 +51,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     axis = kind.axis % len(output.shape)
     builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", "float32", source.view.elements)
-    y = builder.pointer("y", "float32", output.view.elements)
+    y = builder.pointer("y", output.dtype, output.view.elements)
     size = output.shape[axis]
     steps = (output.view.strides[axis], source.view.strides[axis])
     keep = [d for d in range(len(output.shape)) if d != axis]
@@ -50,78 +60,31 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         [[view.strides[d] for d in keep] for view in (output.view, source.view)],
         [output.view.offset, source.view.offset],
     )
-    if size == 1 or steps == (1, 1):
-        row = Row.of(builder, size, target.lanes(32))
-        items = _emit_rows(builder, rest, row, y, x, kind.logarithm)
+    scratch_bytes = 0
+    if is_along_rows(operation):
+        scratch = convert = None
+        if output.dtype != "float32":
+            elements = rows_of(size) * size
+            scratch_bytes = 4 * elements
+            scratch = builder.pointer("exponentials", "float32", elements)
+            convert = quantize.narrowing(builder, output, target)
+        items = SoftmaxRows(
+            builder=builder,
+            space=rest,
+            size=size,
+            lanes=target.lanes(32),
+            x=x,
+            y=y,
+            logarithm=kind.logarithm,
+            scratch=scratch,
+            convert=convert,
+        ).emit()
     else:
         columns = _Columns(builder, y, x, size, steps, rest, kind.logarithm)
         grain = max(1, GRAIN_ELEMENTS // size)
         items = emit_nest(builder, rest, target.lanes(32), columns.emit, grain)
-    return [KernelCall(builder.finish("softmax"), (source, output), items)]
-
-
-def _larger(a: Expr, b: Expr) -> Expr:
-    return tirx.Max(a, b)
-
-
-def _plus(a: Expr, b: Expr) -> Expr:
-    return a + b
-
-
-def _emit_rows(
-    builder: KernelBuilder, rest: Space, row: Row, y: Buffer, x: Buffer, logarithm: bool
-) -> int:
-    lanes = row.lanes
-    with builder.loop("item", builder.lo, builder.hi) as item:
-        indices = unravel(builder, item, rest.sizes)
-        bases = advance(builder, rest, range(len(rest.sizes)), indices, rest.offsets)
-        to, base = bases
-        peak = row.fold(_MINUS_INFINITY, _larger, lambda at: load(x, base + at, lanes))
-        peaks = named(builder, "peak", splat(peak, lanes))
-
-        def exponential(at: Expr) -> Expr:
-            value = math.exp(builder, load(x, base + at, lanes) - peaks)
-            value = named(builder, "exponential", value)
-            if not logarithm:
-                builder.store(y, ramp(to + at, lanes), value)
-            return value
-
-        total = row.fold(0.0, _plus, exponential)
-        if logarithm:
-            logarithms = named(builder, "logarithm", splat(math.log(builder, total), lanes))
-            row.each(
-                lambda at: builder.store(
-                    y,
-                    ramp(to + at, lanes),
-                    (load(x, base + at, lanes) - peaks) - logarithms,
-                )
-            )
-        else:
-            _scale_in_place(builder, row, y, to, constant(1.0, "float32") / total)
-    items: int = rest.elements
-    return items
-
-
-def _scale_in_place(
-    builder: KernelBuilder, row: Row, y: Buffer, to: Expr, factor: Expr
-) -> None:
-    """Multiply a row by a number.
-
-    The overlapping last vector is read before the others are written.
-    """
-    lanes = row.lanes
-    factors = named(builder, "factor", splat(factor, lanes))
-    last = None
-    if row.size % lanes:
-        last = builder.array("last", "float32", lanes)
-        at = to + (row.size - lanes)
-        builder.store(last, ramp(0, lanes), load(y, at, lanes) * factors)
-    whole = Row(builder, row.size - row.size % lanes, lanes)
-    whole.each(
-        lambda at: builder.store(y, ramp(to + at, lanes), load(y, to + at, lanes) * factors)
-    )
-    if last is not None:
-        builder.store(y, ramp(to + (row.size - lanes), lanes), load(last, 0, lanes))
+    kernel = builder.finish("softmax")
+    return [KernelCall(kernel, (source, output), items, workspace_bytes=scratch_bytes)]
 
 
 class _Columns:

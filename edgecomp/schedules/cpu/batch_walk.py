@@ -1,0 +1,163 @@
+"""The loops of a product of two values, each with batch dimensions.
+
+A work item is one column block of one batch: its panel of b is made ready, then all rows of a run
+over it.
+"""
+
+import abc
+import itertools
+import math
+from typing import Generic, TypeVar
+
+from edgecomp.plan.sizes import largest
+from edgecomp.plan.values import View
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.cpu.batch_operands import Matrix
+from edgecomp.schedules.cpu.epilogue import store_columns
+from edgecomp.schedules.cpu.row_tiles import part_start
+from edgecomp.schedules.cpu.tiles import Split
+
+_Panel = TypeVar("_Panel")
+
+
+class BatchWalk(abc.ABC, Generic[_Panel]):
+    """Emits the kernel of one operation: what it reads and adds is its subclasses'.
+
+    Attributes:
+        a, b, output: matrices of every batch.
+        rows, columns, depth: of one product.
+        arithmetic: of the inner step.
+        row_split, vector_split: of the rows into register tiles, of the columns into blocks.
+        builder: receives the statements.
+    """
+
+    def __init__(
+        self,
+        views: tuple[View, View, View],
+        transposed: tuple[bool, bool],
+        arithmetic: Arithmetic,
+        splits: tuple[Split, Split],
+        builder: KernelBuilder,
+    ) -> None:
+        a, b, output = views
+        self.rows, self.columns = output.shape[-2:]
+        self.depth = a.shape[-2] if transposed[0] else a.shape[-1]
+        self.batch = output.shape[:-2]
+        self.a = Matrix.of(a, self.batch, transposed=transposed[0])
+        self.b = Matrix.of(b, self.batch, transposed=transposed[1])
+        self.output = Matrix.of(output, self.batch, transposed=False)
+        self.arithmetic = arithmetic
+        self.row_split, self.vector_split = splits
+        self.builder = builder
+
+    @property
+    def work_items(self) -> int:
+        """Of the kernel."""
+        return self.vector_split.count * math.prod(self.batch)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the whole product."""
+        return largest(math.prod(self.output.view.shape)) * self.depth
+
+    @property
+    def tile_name(self) -> str:
+        """Rows x columns of the register tile."""
+        return f"{self.row_split.large}x{self.vector_split.large * self.arithmetic.lanes}"
+
+    @abc.abstractmethod
+    def panel(self, place: Expr, column: Expr, vectors: int) -> _Panel:
+        """Make a column block ready.
+
+        Args:
+            place: index of b's first element in the batch.
+            column: first of the block.
+            vectors: of columns.
+        """
+
+    @abc.abstractmethod
+    def sums(self, rows: list[Expr], panel: _Panel, vectors: int) -> RegisterTile:
+        """All of K for some rows of a, given by the indices of their first elements."""
+
+    @abc.abstractmethod
+    def result(self, total: Expr) -> Expr:
+        """What becomes of a vector of sums."""
+
+    def walk(self, output: Buffer) -> None:
+        """All work items of the kernel's range."""
+        builder, split = self.builder, self.vector_split
+        with builder.loop("item", builder.lo, builder.hi) as item:
+            batch = builder.let("batch", tirx.truncdiv(item, split.count))
+            block = builder.let("block", item - batch * split.count)
+            places = self._batch_offsets(batch)
+            start = 0
+            for vectors, count in split.classes():
+                test = None
+                if split.large_count < split.count:
+                    test = block < count if start == 0 else block >= start
+                with builder.condition(test):
+                    first = builder.let("first", part_start(block, split, vectors))
+                    is_last = (
+                        block == split.count - 1 if start + count == split.count else None
+                    )
+                    self._block(output, places, first, vectors, is_last)
+                start += count
+
+    def _batch_offsets(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
+        """Index of the first element of a, b and output in one batch."""
+        totals: list[Expr] = [
+            tirx.const(matrix.view.offset, "int32") for matrix in (self.a, self.b, self.output)
+        ]
+        for d in range(len(self.batch) - 1, -1, -1):
+            quotient = batch if d == 0 else tirx.truncdiv(batch, self.batch[d])
+            index = batch if d == 0 else batch - quotient * self.batch[d]
+            for i, matrix in enumerate((self.a, self.b, self.output)):
+                totals[i] = totals[i] + index * matrix.batch[d]
+            batch = quotient
+        a, b, output = (
+            self.builder.let("place", total.astype("int64"), "int64") for total in totals
+        )
+        return a, b, output
+
+    def _block(
+        self,
+        output: Buffer,
+        places: tuple[Expr, Expr, Expr],
+        first: Expr,
+        vectors: int,
+        is_last: Expr | None,
+    ) -> None:
+        """One column block: its panel, then all rows."""
+        builder, split = self.builder, self.row_split
+        column = builder.let("column", first * self.arithmetic.lanes)
+        panel = self.panel(places[1], column, vectors)
+        start = 0
+        for rows, count in split.classes():
+            with builder.loop("tile", 0, count) as number:
+                row = builder.let("row", number * rows + start)
+                x_rows = [places[0] + (row + i) * self.a.rows for i in range(rows)]
+                sums = self.sums(x_rows, panel, vectors)
+                at = places[2] + row * self.output.rows + column
+                at = builder.let("at", at, "int64")
+                self._store(output, at, sums, is_last)
+            start += rows * count
+
+    def _store(
+        self, output: Buffer, at: Expr, sums: RegisterTile, is_last: Expr | None
+    ) -> None:
+        """Results of a tile; only the last block's last vector may be partial."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        tail = self.columns % lanes
+        for row, vector in itertools.product(range(sums.rows), range(sums.vectors)):
+            value = self.result(sums.get(row, vector))
+            index = at + row * self.output.rows + vector * lanes
+            if not tail or is_last is None or vector < sums.vectors - 1:
+                store_columns(builder, output, index, value, lanes, lanes)
+                continue
+            with builder.condition(is_last):
+                store_columns(builder, output, index, value, lanes, tail)
+            if self.vector_split.count > 1:
+                with builder.condition(tirx.Not(is_last)):
+                    store_columns(builder, output, index, value, lanes, lanes)

@@ -1,0 +1,207 @@
+"""Product of two 8-bit values, each with batch dimensions: sums exact in int32, results float or 8 bits.
+
+As the float32 product of two values, with panels of b that are packed for the core's dot products.
+What a's zero point adds to the sums of a column is taken off where they start: it is the product of
+a row of such points with the panel.
+"""
+
+import math
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import IntegerBatchMultiply, Operation
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    Kernel,
+    KernelBuilder,
+    constant,
+    ramp,
+)
+from edgecomp.schedules.cpu import quantize
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
+from edgecomp.schedules.cpu.arithmetic_dot import LaneDot
+from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.arithmetic_widened import WidenedPairs
+from edgecomp.schedules.cpu.batch_walk import BatchWalk
+from edgecomp.schedules.cpu.byte_panel import GROUP, BytePanel
+from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut
+from edgecomp.schedules.schedule import KernelCall
+
+NAME = "integer_batch_multiply"
+#: Zero point of values whose kernels are signed, by how they are stored.
+SYMMETRIC_ZERO = {"uint8": 128, "int8": 0}
+
+
+def arithmetic_of(target: Target, depth: int) -> Arithmetic:
+    """The arithmetic of products of two values over ``depth`` elements; any may be -128."""
+    if target.core.isa == "x86_64":
+        return arithmetic_s8_x86(target)
+    per_cycle = 1.0 if target.core.in_order else 2.0
+    if target.has("dotprod"):
+        return LaneDot(
+            multiplies_per_cycle=per_cycle,
+            shallow=depth <= 2 * LaneDot.step,
+            in_order=target.core.in_order,
+        )
+    return WidenedPairs(
+        products=1, arm32=target.core.isa == "armv7", multiplies_per_cycle=per_cycle
+    )
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim products whose b is symmetric and contiguous in one direction."""
+    kind = operation.kind
+    if not isinstance(kind, IntegerBatchMultiply):
+        return "not a product of two quantized values"
+    if any(value.dtype != target.activation_dtype for value in operation.inputs):
+        return f"dtypes {[value.dtype for value in operation.inputs]}"
+    output = operation.output
+    if output.dtype not in ("float32", target.activation_dtype):
+        return f"results of dtype {output.dtype}"
+    if 0 in (*kind.output.shape, *kind.a.shape):
+        return "empty"
+    b = operation.inputs[1]
+    if b.quantization is None or b.quantization.zero_point != SYMMETRIC_ZERO[b.dtype]:
+        return "the zero point of b is not in the middle"
+    if kind.a.strides[-1] != 1 and kind.a.shape[-1] > 1:
+        return "K of a is not contiguous"
+    if 1 not in kind.b.strides[-2:]:
+        return "neither columns nor K of b are contiguous"
+    if kind.output.strides[-1] != 1:
+        return "columns of the output are not contiguous"
+    return ""
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    kind = operation.kind
+    assert isinstance(kind, IntegerBatchMultiply)
+    emitter = _Emitter(operation, kind, target)
+    kernel = emitter.emit()
+    return [
+        KernelCall(
+            kernel=kernel,
+            arguments=(*operation.inputs, operation.output),
+            work_items=emitter.work_items,
+            workspace_bytes=emitter.panel_elements * emitter.arithmetic.weight_bytes,
+            multiply_adds=emitter.multiply_adds,
+        )
+    ]
+
+
+def shape_of(kind: IntegerBatchMultiply, arithmetic: Arithmetic) -> ProductShape:
+    """What the choice of tiles depends on."""
+    depth = -(-kind.a.shape[-1] // GROUP) * GROUP
+    return ProductShape(
+        rows=(kind.output.shape[-2],),
+        vectors=-(-kind.output.shape[-1] // arithmetic.lanes),
+        groups=math.prod(kind.output.shape[:-2]),
+        depth=depth,
+        row_bytes=depth,
+    )
+
+
+def _splits(kind: IntegerBatchMultiply, target: Target) -> tuple[Split, Split]:
+    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    _, rows, vectors = cheapest_cut(shape_of(kind, arithmetic), arithmetic, target)
+    return rows, vectors
+
+
+class _Emitter(BatchWalk[RegisterTile]):
+    """Emits the kernel of one operation; a block's panel is known by its first sums."""
+
+    def __init__(
+        self, operation: Operation, kind: IntegerBatchMultiply, target: Target
+    ) -> None:
+        super().__init__(
+            (kind.a, kind.b, kind.output),
+            (False, False),
+            arithmetic_of(target, kind.a.shape[-1]),
+            _splits(kind, target),
+            KernelBuilder(target.core.isa),
+        )
+        self.operation, self.alpha, self.target = operation, kind.alpha, target
+        self.groups = -(-self.depth // self.arithmetic.group)
+        self.groups += -self.groups % (GROUP // self.arithmetic.group)
+        widest = self.vector_split.large * self.arithmetic.lanes
+        self.panel_elements = widest * self.groups * self.arithmetic.group
+
+    def emit(self) -> Kernel:
+        """The whole kernel."""
+        builder, output = self.builder, self.operation.output
+        a, b = self.operation.inputs
+        self._a = builder.pointer("a", a.dtype, self.a.view.elements)
+        self._b = builder.pointer("b", b.dtype, self.b.view.elements)
+        results = builder.pointer("output", output.dtype, self.output.view.elements)
+        dtype = self.arithmetic.weight_dtype
+        self._packed = builder.pointer("panel", dtype, self.panel_elements)
+        self._narrow = quantize.narrowing(builder, output, self.target)
+        self.walk(results)
+        name = f"batch_matrix_multiply_int8_{self.tile_name}__{self.arithmetic.name}"
+        return builder.finish(name)
+
+    def panel(self, place: Expr, column: Expr, vectors: int) -> RegisterTile:
+        """Pack the block; its sums start from what a's zero point adds, negative."""
+        builder, arithmetic = self.builder, self.arithmetic
+        BytePanel(
+            builder=builder,
+            source=self._b,
+            dtype=self.operation.inputs[1].dtype,
+            panel=self._packed,
+            matrix=self.b,
+            depth=self.depth,
+            columns=self.columns,
+            vectors=vectors,
+            arithmetic=arithmetic,
+        ).fill(place, column)
+        start = builder.array("start", "int32", vectors * arithmetic.lanes)
+        a = self.operation.inputs[0]
+        assert a.quantization is not None
+        tile = arithmetic.begin(builder, 1, vectors, Start())
+        if a.quantization.zero_point:
+            points = builder.array("points", a.dtype, arithmetic.step)
+            point = constant(a.quantization.zero_point, a.dtype, arithmetic.step)
+            builder.store(points, ramp(0, arithmetic.step), point)
+            self._accumulate(tile, points, [0], stride=0)
+        for vector in range(vectors):
+            at = ramp(vector * arithmetic.lanes, arithmetic.lanes)
+            builder.store(
+                start, at, constant(0, "int32", arithmetic.lanes) - tile.get(0, vector)
+            )
+        return RegisterTile(1, vectors, arithmetic.lanes, [start])
+
+    def sums(self, rows: list[Expr], panel: RegisterTile, vectors: int) -> RegisterTile:
+        """See the base class."""
+        start = Start(panel.sums[0], 0)
+        tile = self.arithmetic.begin(self.builder, len(rows), vectors, start)
+        self._accumulate(tile, self._a, rows, stride=1)
+        return tile
+
+    def _accumulate(
+        self, tile: RegisterTile, x: Buffer, rows: list[Expr], *, stride: int
+    ) -> None:
+        """All of K, in steps: of x the same one again where ``stride`` is 0."""
+        builder, arithmetic = self.builder, self.arithmetic
+        per_step = arithmetic.step // arithmetic.group
+
+        def step(k: Expr, groups: int) -> None:
+            operands = Operands(
+                x=x,
+                x_rows=[row + k * stride for row in rows],
+                weights=self._packed,
+                weight_index=arithmetic.panel_index(tile.vectors, k),
+            )
+            arithmetic.accumulate(builder, tile, operands, groups)
+
+        whole, rest = divmod(self.groups, per_step)
+        if whole:
+            with builder.loop("k", 0, whole) as number:
+                step(number.astype("int64") * arithmetic.step, per_step)
+        if rest:
+            step(whole * arithmetic.step, rest)
+
+    def result(self, total: Expr) -> Expr:
+        """Scaled sums, and what Quantize makes of them."""
+        lanes = self.arithmetic.lanes
+        value = total.astype(f"float32x{lanes}") * constant(self.alpha, "float32", lanes)
+        return self._narrow(value)

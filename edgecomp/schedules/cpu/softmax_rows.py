@@ -1,0 +1,178 @@
+"""Softmax and its logarithm along a contiguous dimension, of some rows at a time.
+
+First the maxima of all of them, then the exponentials and their sums, then the products with the
+sums' reciprocals: each of these ends in a chain of dependent instructions, and those of several
+rows run side by side.
+"""
+
+import dataclasses
+
+from edgecomp.schedules import tirx
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
+from edgecomp.schedules.cpu import math
+from edgecomp.schedules.cpu.iteration import Space
+from edgecomp.schedules.cpu.move import Convert
+from edgecomp.schedules.cpu.nest import advance, unravel
+from edgecomp.schedules.cpu.quantize import LANES
+from edgecomp.schedules.cpu.rows import Row
+from edgecomp.schedules.cpu.vectors import named
+
+#: Rows at a time, and bytes of exponentials that may lie in the level-1 cache meanwhile.
+_MOST_ROWS = 8
+_MOST_BYTES = 16384
+_MINUS_INFINITY = float("-inf")
+
+
+def rows_of(size: int) -> int:
+    """How many rows of so many elements are computed at a time."""
+    return max(1, min(_MOST_ROWS, _MOST_BYTES // (4 * size)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SoftmaxRows:
+    """Emits the rows of a kernel's range.
+
+    Attributes:
+        builder: receives the statements.
+        space: of the rows: operand 0 is the output, operand 1 the input.
+        size: elements of a row.
+        lanes: of a vector of float32.
+        x, y: buffers.
+        logarithm: whether of the softmax.
+        scratch: float32 [rows_of(size), size] for exponentials; None where y holds them.
+        convert: what becomes of results for y, where they go through ``scratch``.
+    """
+
+    builder: KernelBuilder
+    space: Space
+    size: int
+    lanes: int
+    x: Buffer
+    y: Buffer
+    logarithm: bool = False
+    scratch: Buffer | None = None
+    convert: Convert | None = None
+
+    @property
+    def _row(self) -> Row:
+        return Row.of(self.builder, self.size, self.lanes)
+
+    def emit(self) -> int:
+        """Emit them; return the number of work items, which are rows."""
+        builder, most = self.builder, rows_of(self.size)
+        peaks = builder.array("peaks", "float32", most)
+        totals = builder.array("totals", "float32", most)
+        places = [builder.array(name, "int64", most) for name in ("to", "from")]
+        rows = builder.let("rows", builder.hi - builder.lo)
+        with builder.loop("block", 0, tirx.truncdiv(rows + (most - 1), most)) as block:
+            first = builder.let("first", builder.lo + block * most)
+            count = builder.let("count", tirx.min(builder.hi - first, most))
+            with builder.loop("row", 0, count) as row:
+                for place, at in zip(places, self._places(first + row), strict=True):
+                    builder.store(place, row, tirx.Cast("int64", at))
+                builder.store(peaks, row, self._peak(load(places[1], row)))
+            with builder.loop("row", 0, count) as row:
+                builder.store(totals, row, self._total(places, row, load(peaks, row)))
+            with builder.loop("row", 0, count) as row:
+                self._finish(places, row, load(peaks, row), load(totals, row))
+        items: int = self.space.elements
+        return items
+
+    def _places(self, row: Expr) -> list[Expr]:
+        """Index of a row's first element in y and in x."""
+        sizes = self.space.sizes
+        indices = unravel(self.builder, self.builder.let("item", row), sizes)
+        return advance(
+            self.builder, self.space, range(len(sizes)), indices, self.space.offsets
+        )
+
+    def _peak(self, base: Expr) -> Expr:
+        """The greatest element."""
+
+        def larger(a: Expr, b: Expr) -> Expr:
+            return tirx.Max(a, b)
+
+        base = self.builder.let("base", base, "int64")
+        return self._row.fold(
+            _MINUS_INFINITY, larger, lambda at: load(self.x, base + at, self.lanes_of_row)
+        )
+
+    @property
+    def lanes_of_row(self) -> int:
+        """Of a vector that fits into a row."""
+        return self._row.lanes
+
+    def _total(self, places: list[Buffer], row: Expr, peak: Expr) -> Expr:
+        """Keep the exponentials; return their sum."""
+        builder, lanes = self.builder, self.lanes_of_row
+        to = builder.let("to", load(places[0], row), "int64")
+        base = builder.let("base", load(places[1], row), "int64")
+        peaks = named(builder, "peak", splat(peak, lanes))
+
+        def exponential(at: Expr) -> Expr:
+            value = math.exp(builder, load(self.x, base + at, lanes) - peaks)
+            value = named(builder, "exponential", value)
+            if self.scratch is not None:
+                builder.store(self.scratch, ramp(row * self.size + at, lanes), value)
+            elif not self.logarithm:
+                builder.store(self.y, ramp(to + at, lanes), value)
+            return value
+
+        return self._row.fold(0.0, lambda a, b: a + b, exponential)
+
+    def _finish(self, places: list[Buffer], row: Expr, peak: Expr, total: Expr) -> None:
+        """What becomes of a row."""
+        builder = self.builder
+        to = builder.let("to", load(places[0], row), "int64")
+        if self.logarithm:
+            base = builder.let("base", load(places[1], row), "int64")
+            self._put_logarithms(to, base, peak, total)
+        elif self.scratch is not None:
+            self._convert_scaled(row, to, constant(1.0, "float32") / total)
+        else:
+            self._scale_in_place(to, constant(1.0, "float32") / total)
+
+    def _put_logarithms(self, to: Expr, base: Expr, peak: Expr, total: Expr) -> None:
+        builder, lanes = self.builder, self.lanes_of_row
+        peaks = named(builder, "peak", splat(peak, lanes))
+        logarithm = named(builder, "logarithm", splat(math.log(builder, total), lanes))
+
+        def put(at: Expr) -> None:
+            value = (load(self.x, base + at, lanes) - peaks) - logarithm
+            builder.store(self.y, ramp(to + at, lanes), value)
+
+        self._row.each(put)
+
+    def _convert_scaled(self, row: Expr, to: Expr, factor: Expr) -> None:
+        """A row's exponentials times a number, converted."""
+        wide = Row.of(self.builder, self.size, LANES)
+        factors = named(self.builder, "factor", splat(factor, wide.lanes))
+
+        def put(at: Expr) -> None:
+            assert self.scratch is not None
+            assert self.convert is not None
+            value = load(self.scratch, row * self.size + at, wide.lanes) * factors
+            value = self.convert(named(self.builder, "scaled", value))
+            self.builder.store(self.y, ramp(to + at, wide.lanes), value)
+
+        wide.each(put)
+
+    def _scale_in_place(self, to: Expr, factor: Expr) -> None:
+        """Multiply a row by a number.
+
+        The overlapping last vector is read before the others are written.
+        """
+        builder, lanes, y = self.builder, self.lanes_of_row, self.y
+        factors = named(builder, "factor", splat(factor, lanes))
+        last, rest = None, self.size % lanes
+        at_last = to + (self.size - lanes)
+        if rest:
+            last = builder.array("last", "float32", lanes)
+            builder.store(last, ramp(0, lanes), load(y, at_last, lanes) * factors)
+        Row(builder, self.size - rest, lanes).each(
+            lambda at: builder.store(
+                y, ramp(to + at, lanes), load(y, to + at, lanes) * factors
+            )
+        )
+        if last is not None:
+            builder.store(y, ramp(at_last, lanes), load(last, 0, lanes))

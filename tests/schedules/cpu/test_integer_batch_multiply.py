@@ -1,0 +1,121 @@
+"""Products of two 8-bit values, against numpy's integers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from helpers.kernels import fill, read, run_calls
+from helpers.targets import A53, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecomp.lower.copied_views import turned
+from edgecomp.plan.operations import IntegerBatchMultiply, Operation
+from edgecomp.plan.values import Quantization, Value
+from edgecomp.schedules.cpu import integer_batch_multiply
+
+ALPHA = float(np.float32(0.0123))
+
+
+def case(a_shape, b_shape, target, *, tb=False, zero=37, quantized=False, seed=4):
+    """The operation, contents of its inputs, what numpy finds; ``zero`` counts from the least."""
+    rng = np.random.default_rng(seed)
+    dtype = target.activation_dtype
+    least = np.iinfo(dtype).min
+    stored = [rng.integers(0, 256, shape) for shape in (a_shape, b_shape)]
+    for each in stored:
+        each.flat[0] = 0  # -128 of the symmetric one
+    left = stored[0] - zero
+    right = np.swapaxes(stored[1], -1, -2) if tb else stored[1]
+    sums = left @ (right - 128)
+    expected = sums.astype(np.float32) * np.float32(ALPHA)
+    a = Value("a", a_shape, dtype, quantization=Quantization(0.1, zero + least))
+    b = Value("b", b_shape, dtype, quantization=Quantization(0.2, 128 + least))
+    output = Value("y", expected.shape, "float32")
+    if quantized:
+        scale, point = float(np.float32(np.abs(expected).max() / 100)), 120
+        output = Value(
+            "y", expected.shape, dtype, quantization=Quantization(scale, point + least)
+        )
+        steps = np.rint(expected / np.float32(scale)) + point
+        expected = (np.clip(steps, 0, 255) + least).astype(dtype)
+    kind = IntegerBatchMultiply(
+        alpha=ALPHA, a=a.view, b=turned(b.view) if tb else b.view, output=output.view
+    )
+    contents = [(each + least).astype(dtype) for each in stored]
+    return Operation(kind, [a, b], [output]), contents, expected
+
+
+def check(a_shape, b_shape, target, *, slices=1, **options):
+    operation, contents, expected = case(a_shape, b_shape, target, **options)
+    assert integer_batch_multiply.match(operation, target) == ""
+    calls = integer_batch_multiply.emit(operation, target)
+    buffers = {
+        value: fill(value, array)
+        for value, array in zip(operation.inputs, contents, strict=True)
+    }
+    output = operation.output
+    found = read(output, run_calls(calls, target, buffers, slices)[output])
+    np.testing.assert_array_equal(found, expected)
+
+
+CASES = [
+    # a, b, transpose b
+    ((3, 5), (5, 7), False),
+    ((2, 3, 33, 21), (2, 3, 21, 37), False),
+    ((2, 3, 33, 21), (2, 3, 37, 21), True),
+    ((4, 1, 6, 9), (2, 9, 18), False),
+    ((17, 64), (3, 50, 64), True),
+    ((1, 2, 1, 64), (1, 2, 64, 100), False),
+    ((1, 2, 1, 63), (1, 2, 100, 63), True),
+    ((19, 18), (35, 18), True),
+    ((1, 1), (1, 1), False),
+]
+
+
+@pytest.mark.parametrize("target", EMULATED, ids=lambda t: t.name)
+@pytest.mark.parametrize(("a", "b", "tb"), CASES[1:3])
+def test_product_under_emulation(a, b, tb, target):
+    check(a, b, target, tb=tb, slices=2)
+    check(a, b, target, tb=tb, quantized=True)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("target", HOSTS, ids=lambda t: t.name)
+@pytest.mark.parametrize(("a", "b", "tb"), CASES)
+def test_product(a, b, tb, target, quantized):
+    if reason := reason_not_runnable(target):
+        pytest.skip(reason)
+    check(a, b, target, tb=tb, quantized=quantized, slices=3)
+
+
+@pytest.mark.parametrize("zero", [0, 128, 255])
+def test_zero_points(zero):
+    check((2, 9, 40), (2, 40, 33), AVX2, zero=zero)
+
+
+def test_refuses_what_is_not_symmetric():
+    operation, _, _ = case((3, 5), (5, 7), A53)
+    a, b = operation.inputs
+    b.quantization = Quantization(0.2, 3)
+    assert "zero point of b" in integer_batch_multiply.match(operation, A53)
+    b.quantization = Quantization(0.2, 0)
+    assert "dtypes" in integer_batch_multiply.match(operation, AVX2)
+    kind = dataclasses.replace(operation.kind, a=turned(a.view))
+    turned_a = Operation(kind, [a, b], operation.outputs)
+    assert "K of a" in integer_batch_multiply.match(turned_a, A53)
+
+
+@pytest.mark.skipif(bool(reason_not_runnable(AVX512)), reason=reason_not_runnable(AVX512))
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 150),
+    depth=st.integers(1, 80),
+    tb=st.booleans(),
+    quantized=st.booleans(),
+    slices=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_any_shape(rows, columns, depth, tb, quantized, slices, seed):
+    b = (columns, depth) if tb else (depth, columns)
+    check((2, rows, depth), b, AVX512, tb=tb, quantized=quantized, slices=slices, seed=seed)
