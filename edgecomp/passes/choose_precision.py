@@ -244,7 +244,12 @@ def _flows(
         price = conversions[value.name or ""]
         to_plain = price.dequantize
         only_reader = len(uses) == 1 and not value.is_graph_output()
-        if maker is not None and maker.is_product and maker.activation is None and only_reader:
+        if (
+            maker is not None
+            and maker.may_stay_float
+            and maker.activation is None
+            and only_reader
+        ):
             to_plain = price.float_result
         producer = None if maker is None else layers.of(maker.node.name or "")
         costs = (price.quantize * layers.scale, to_plain * layers.scale)

@@ -67,6 +67,7 @@ class InsertQdqOptions:
         wide_activations: names of nodes whose inputs are stored in 16 bits.
         headroom: what their ranges are multiplied by, within what activations allow. One bit of
             16 keeps what lies beyond the samples.
+        value_products: whether products of two values are quantized.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -80,6 +81,7 @@ class InsertQdqOptions:
     wide_weights: frozenset[str] = frozenset()
     wide_activations: frozenset[str] = frozenset()
     headroom: float = 2.0
+    value_products: bool = True
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -343,6 +345,8 @@ def _has_two_values(node: ir.Node) -> bool:
 
 
 def _value_product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
+    if not options.value_products:
+        return "products of two values have no integer kernel on the target"
     if options.is_wide(node):
         return "products of two 16-bit values are computed in float32"
     shape = static_shape(node.inputs[0])

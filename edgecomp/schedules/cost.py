@@ -37,6 +37,7 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "depthwise_int8_nhwc": window_costs.depthwise_int8_cycles,
     "depthwise_int16_nhwc": window_costs.depthwise_s16_cycles,
     "batch_matrix_multiply_f32": product_costs.batch_product_cycles,
+    "integer_batch_multiply": product_costs.integer_batch_product_cycles,
     "recurrence_f32": recurrence_costs.recurrence_cycles,
     "pool_nhwc": window_costs.pool_cycles,
     "reduce": element_costs.reduce_cycles,

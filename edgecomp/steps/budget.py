@@ -57,6 +57,7 @@ from edgecomp.steps.prepare import float_options, prepare
 from edgecomp.steps.ranges_by_metric import scores_of
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about
+from edgecomp.steps.value_products import multiplies_values
 
 logger = logging.getLogger(__name__)
 
@@ -104,10 +105,21 @@ def search_budget(
     model = prepare(source, reading, progress, args=args, kwargs=kwargs, target=target).model
     _require_float(model)
     floats = options.precision == FLOAT
+    value_products = multiplies_values(model, asked, target)
+    choices = choose_for_layers(
+        model.graph, asked, recipe, floats=floats, value_products=value_products
+    )
     with errors_about(data, only=_ABOUT_SAMPLES):
-        read = _read(model, options, asked, recipe, data, progress)
+        read = _read(model, options, asked, choices, data, progress)
     trials = Trials(
-        model, asked, recipe, read.histograms, read.samples, read.reference, floats=floats
+        model,
+        asked,
+        recipe,
+        read.histograms,
+        read.samples,
+        read.reference,
+        floats=floats,
+        value_products=value_products,
     )
     trials.begin_as_a_build(progress)
     pricing = Pricing.of(target, options)
@@ -160,7 +172,7 @@ def _read(
     model: ir.Model,
     options: BudgetOptions,
     asked: QuantizeOptions,
-    recipe: Recipe,
+    choices: LayerChoices,
     data: Any,
     progress: Progress,
 ) -> _Read:
@@ -170,12 +182,11 @@ def _read(
         model: float.
         options: as they were given.
         asked: with the precision of the recipe.
-        recipe: steps.
+        choices: what is done to the layers.
         data: of the calibration.
         progress: told about every step.
     """
     given = Metric(options.metric) if options.metric else None
-    choices = choose_for_layers(model.graph, asked, recipe, floats=options.precision == FLOAT)
     check_options(model, choices.qdq)
     _require_histograms(asked, choices)
     # What is to be said about the samples is said before anything is searched with them.

@@ -38,6 +38,7 @@ from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import float_options, prepare
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about, name_of
+from edgecomp.steps.value_products import multiplies_values
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ def debug(
     reading = float_options(options)
     model = prepare(source, reading, progress, args=args, target=target).model
     _require_float(model)
-    chosen = _require_layers(model, options, recipe)
+    value_products = multiplies_values(model, options, target)
+    chosen = _require_layers(model, options, recipe, value_products=value_products)
     with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_samples(model, options, data).feeds
         move_scales(model, calibration, chosen, options, progress)
@@ -100,7 +102,16 @@ def debug(
         progress("run the float model")
         fewer = dataclasses.replace(options, num_samples=options.samples)
         reference = FloatOutputs(model, open_samples(model, fewer, data).feeds)
-    trials = Trials(model, options, recipe, histograms, calibration, reference, floats=False)
+    trials = Trials(
+        model,
+        options,
+        recipe,
+        histograms,
+        calibration,
+        reference,
+        floats=False,
+        value_products=value_products,
+    )
     trials.begin_as_a_build(progress)
     return _report(
         model, options, trials.recipe, trials, histograms, reference, progress, name_of(source)
@@ -163,7 +174,9 @@ def _require_float(model: ir.Model) -> None:
         )
 
 
-def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> LayerChoices:
+def _require_layers(
+    model: ir.Model, options: DebugOptions, recipe: Recipe, *, value_products: bool
+) -> LayerChoices:
     """What is done to the layers; refuses a model, or a recipe, that leaves nothing to compare."""
     possible = decide_scope(model.graph, InsertQdqOptions(), lambda _: "")
     if not possible.blocks:
@@ -173,7 +186,7 @@ def _require_layers(model: ir.Model, options: DebugOptions, recipe: Recipe) -> L
             "no layer of the model can be quantized",
             hint=reasons[0] if reasons else "layers with constant weights can be",
         )
-    chosen = choose_for_layers(model.graph, options, recipe)
+    chosen = choose_for_layers(model.graph, options, recipe, value_products=value_products)
     check_options(model, chosen.qdq)
     if not decide_scope(model.graph, chosen.qdq, lambda _: "").blocks:
         raise EdgecompError(

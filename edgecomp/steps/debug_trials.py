@@ -63,6 +63,7 @@ class Trials:
         calibration: the samples, for biases that are corrected and weights whose rounding is learned.
         reference: what the outputs should be.
         floats: whether layers that no step names stay float.
+        value_products: whether products of two values are quantized.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Trials:
         reference: FloatOutputs,
         *,
         floats: bool,
+        value_products: bool,
     ) -> None:
         self._model = model
         self._options = options
@@ -84,6 +86,7 @@ class Trials:
         self._calibration = calibration
         self._reference = reference
         self._floats = floats
+        self._value_products = value_products
         self._ranges: dict[tuple[str, Choice], Range] = {}
         self._rounded: dict[tuple[str, bool, int], Array] = {}
         self._beside: Known = {}
@@ -203,7 +206,13 @@ class Trials:
     def choices(self, steps: Steps = ()) -> LayerChoices:
         """What is done to the layers."""
         recipe = Recipe((*self._recipe.steps, *recipe_of(list(steps)).steps))
-        return choose_for_layers(self._model.graph, self._options, recipe, floats=self._floats)
+        return choose_for_layers(
+            self._model.graph,
+            self._options,
+            recipe,
+            floats=self._floats,
+            value_products=self._value_products,
+        )
 
     def error(
         self, steps: Steps = (), most: int | None = None, *, quick: bool = False

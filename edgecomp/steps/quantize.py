@@ -56,6 +56,7 @@ from edgecomp.steps.recipe import (
 )
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
+from edgecomp.steps.value_products import multiplies_values
 from edgecomp.steps.weight_rows import without_groups
 from edgecomp.steps.without import left_out
 
@@ -128,7 +129,13 @@ def insert_quantization(
     """
     recipe = recipe or Recipe()
     source = options.calibration_data if dataset is None else dataset
-    layers = choose_for_layers(model.graph, options, recipe, floats=floats)
+    layers = choose_for_layers(
+        model.graph,
+        options,
+        recipe,
+        floats=floats,
+        value_products=multiplies_values(model, options, target),
+    )
     _require_data(source, options, layers)
     check_options(model, layers.qdq)
     with errors_about(source, only=_ABOUT_SAMPLES):

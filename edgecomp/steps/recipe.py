@@ -165,7 +165,12 @@ def strength_of(smooth_quant: str) -> float | None:
 
 
 def choose_for_layers(
-    graph: ir.Graph, options: QuantizeOptions, recipe: Recipe, *, floats: bool = False
+    graph: ir.Graph,
+    options: QuantizeOptions,
+    recipe: Recipe,
+    *,
+    floats: bool = False,
+    value_products: bool = True,
 ) -> LayerChoices:
     """Resolve flags and recipe against a model.
 
@@ -174,6 +179,7 @@ def choose_for_layers(
         options: the flags; they hold where the recipe says nothing.
         recipe: steps.
         floats: whether nodes that no step names stay float.
+        value_products: whether products of two values are quantized (steps/value_products.py).
 
     Raises:
         EdgecompError: RECIPE_INVALID, or USAGE where a flag names no node, or where GPTQ is asked for
@@ -198,6 +204,7 @@ def choose_for_layers(
     qdq = InsertQdqOptions(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
+        value_products=value_products,
         per_channel=options.per_channel,
         per_channel_except=frozenset(
             name for name, s in settings.items() if s.per_channel is not options.per_channel

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edgecomp.calibrate.qspaces import (
     ACTIVATION_UINT8,
+    ACTIVATION_UINT8_SYMMETRIC,
     WEIGHT_INT8,
     WEIGHT_INT8_PER_CHANNEL,
     activation_affine,
@@ -44,6 +45,13 @@ def test_known_scales():
 def test_a_range_of_zeros_gets_scale_one():
     affine = activation_affine(Range(0.0, 0.0))
     assert (affine.scale, affine.zero_point) == (1.0, 0)
+
+
+def test_the_symmetric_space_has_zero_in_the_middle():
+    affine = activation_affine(Range(-0.5, 2.54), ACTIVATION_UINT8_SYMMETRIC)
+    assert (affine.scale, affine.zero_point) == (np.float32(2 * 2.54 / 254), 128)
+    affine = activation_affine(Range(0.0, 0.0), ACTIVATION_UINT8_SYMMETRIC)
+    assert (affine.scale, affine.zero_point) == (1.0, 128)
 
 
 def test_spaces_say_what_they_are():

@@ -14,6 +14,7 @@ from edgecomp.graph.integer_operators import (
     StoredMaximum,
     StoredMove,
     StoredTable,
+    ValueProduct,
 )
 from edgecomp.graph.qdq import recognize
 
@@ -62,6 +63,38 @@ def test_convolution_with_activation(rng, activation):
     assert found.bias.tolist() == [1, -2, 3]
     expected = np.float64(np.float32(0.1)) * np.float32([0.01, 0.02, 0.03]) / np.float32(0.05)
     np.testing.assert_array_equal(found.multiplier, expected.astype(np.float32))
+
+
+def value_product(a, b, depth=16, dtype=np.uint8, zeros=(7, 128)):
+    graph = QdqGraph()
+    return graph, graph(
+        "MatMul",
+        graph.stored("a", (2, 3, depth), a, zeros[0], dtype),
+        graph.stored("b", (2, depth, 5), b, zeros[1], dtype),
+    )
+
+
+def test_a_product_of_two_values_stays_float():
+    graph, y = value_product(0.1, 0.3)
+    (found,) = operators(graph, graph.quantize(y, 0.05, 100))
+    assert isinstance(found, ValueProduct)
+    assert found.output is None
+    assert [node.op_type for node in found.nodes] == ["MatMul"]
+    expected = np.float64(np.float32(0.1)) * np.float64(np.float32(0.3))
+    assert found.multiplier.tolist() == [np.float32(expected)]
+
+
+@pytest.mark.parametrize(
+    ("product", "reason"),
+    [
+        (value_product(0.1, 0.3, 600), "a sum of 600 products may be beyond 2^24"),
+        (value_product(0.1, 0.3, 259, zeros=(0, 0)), "a sum of 259 products"),
+        (value_product(0.1, 0.3, dtype=np.int16, zeros=(0, 0)), "two 16-bit values"),
+    ],
+)
+def test_products_of_two_values_that_are_no_integers(product, reason):
+    (found,) = refusals(*product)
+    assert reason in found
 
 
 def test_a_product_that_is_not_quantized_again_gives_float(rng):

@@ -15,7 +15,8 @@ import numpy as np
 from tvm_ffi import structural_hash
 
 from edgecomp.device.load import load_target
-from edgecomp.lower.program import laid_out_program
+from edgecomp.lower.assemble import set_aliases
+from edgecomp.lower.program import laid_out_program, processor_program
 from edgecomp.lower.select import select
 from edgecomp.plan.finish import Activation
 from edgecomp.plan.operations import FillHalo, StridedCopy
@@ -117,11 +118,13 @@ def block_lines(block, precision, target):
     """The calls of one block; those that are alike are one line."""
     model = block_model(block, precision)
     made = laid_out_program(model, target, block.__name__)
-    program, refusals = made.program, made.fallbacks
-    assert not refusals, refusals
+    assert not made.fallbacks
+    set_aliases(made.program)
+    program = processor_program(made, target)
     found = collections.Counter()
     calls = {}
-    program.operations = [o for o in program.operations if not isinstance(o.kind, _LEFT_OUT)]
+    kept = [o for o in program.operations if not isinstance(o.kind, _LEFT_OUT)]
+    program = dataclasses.replace(program, operations=kept)
     for chosen in select(program, target):
         for call in chosen.calls:
             key = (signature(chosen.operation), chosen.schedule, call.kernel.symbol)

@@ -6,7 +6,7 @@ from helpers.targets import AVX2
 from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_quantize import fuse_quantize
 from edgecomp.lower.program import laid_out_program
-from edgecomp.plan.operations import LayerNorm, Quantize
+from edgecomp.plan.operations import LayerNorm, Quantize, Softmax
 
 SCALE, ZERO = np.array(0.02, np.float32), np.array(128, np.uint8)
 
@@ -38,6 +38,28 @@ def test_the_normalisation_writes_8_bits(again):
     assert norm.outputs[-1].quantization is not None
     assert len(norm.nodes) == 2
     assert len(program.operations) == len(before.operations) - 1
+
+
+def weights(*, again=False, axis=-1, operator="Softmax"):
+    g = Graph()
+    y = g(operator, g.input("x", (2, 5, 16)), axis=axis)
+    q = g("QuantizeLinear", y, SCALE, ZERO)
+    return g.model(q, *([g("Relu", y)] if again else []))
+
+
+def test_a_softmax_writes_8_bits():
+    _, program = fused(weights())
+    (operation,) = program.operations
+    assert isinstance(operation.kind, Softmax)
+    assert operation.output.dtype == "uint8"
+
+
+@pytest.mark.parametrize(
+    "model", [weights(again=True), weights(axis=1), weights(operator="LogSoftmax")]
+)
+def test_other_softmaxes_stay(model):
+    before, after = fused(model)
+    assert after is before
 
 
 @pytest.mark.parametrize(

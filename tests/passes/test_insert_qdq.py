@@ -13,7 +13,12 @@ from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.calibrate.ranges import Range
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.edit import remove_unused
-from edgecomp.graph.integer_operators import IntegerOperator, IntegerProduct, StoredConcat
+from edgecomp.graph.integer_operators import (
+    IntegerOperator,
+    IntegerProduct,
+    StoredConcat,
+    ValueProduct,
+)
 from edgecomp.graph.qdq import recognize
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.graph.source import source_of
@@ -391,21 +396,61 @@ def test_weights_that_cannot_be_stored(rng):
         graph("MatMul", x, np.ones((70000, 1), "f4")),
         graph("MatMul", graph.input("y", (2, 3)), np.full((3, 1), np.inf, "f4")),
         graph("MatMul", graph.input("a", (2, 3)), graph.input("b", (3, 2))),
+        graph("MatMul", graph.input("d", (5, 2, 3)), np.ones((5, 3, 2), "f4")),
         graph("Gemm", graph.input("c", (2, 3)), np.ones((3, 2), "f4"), alpha=2.0),
     ]
-    ranges = {name: Range(-1.0, 1.0) for name in "xyabc"}
+    ranges = {name: Range(-1.0, 1.0) for name in "xyabcd"}
     result, each = quantized(graph.model(*outputs), ranges=ranges)
-    assert (
-        list(each.refusals.values())
-        == [
-            "a sum of 70000 products could overflow int32",
-            "its weights are not finite float32 numbers",
-            "its weights are not a matrix",
-            "its alpha is not 1",
-        ]
-        or list(each.refusals.values())[2] == "its weights are not constant"
-    )
+    assert list(each.refusals.values()) == [
+        "a sum of 70000 products could overflow int32",
+        "its weights are not finite float32 numbers",
+        "its sums of 3 products of two values are too few to gain",
+        "its weights are not a matrix",
+        "its alpha is not 1",
+    ]
     assert integer_types(result)[0] == []
+
+
+def scores(depth):
+    graph = Graph()
+    operands = graph.input("a", (2, 3, depth)), graph.input("b", (2, depth, 5))
+    return graph.model(graph("MatMul", *operands, name="scores"))
+
+
+def test_a_product_of_two_values_has_a_symmetric_second_operand():
+    ranges = {"a": Range(-1.0, 3.0), "b": Range(-0.5, 2.54)}
+    result, each = quantized(scores(16), ranges=ranges)
+    assert each.refusals == {}
+    (product,) = (s for s in recognize(result.graph).steps if isinstance(s, ValueProduct))
+    a, b = (tensor.affine for tensor in product.inputs)
+    assert (a.zero_point, b.zero_point) == (64, 128)
+    assert float(b.scale) == pytest.approx(2.54 / 127)
+
+
+@pytest.mark.parametrize(
+    ("depth", "options", "reason"),
+    [
+        (15, {}, "its sums of 15 products of two values are too few to gain"),
+        (
+            515,
+            {},
+            "its sums of 515 products of two values are too many to be exact in float32",
+        ),
+        (64, {"value_products": False}, "products of two values have no integer kernel"),
+        (64, {"wide_activations": frozenset({"scores"})}, "products of two 16-bit values"),
+    ],
+)
+def test_products_of_two_values_that_stay_float(depth, options, reason):
+    ranges = {"a": Range(-1.0, 3.0), "b": Range(-0.5, 2.54)}
+    _, each = quantized(scores(depth), ranges=ranges, **options)
+    assert reason in each.refusals["scores"]
+
+
+def test_the_longest_product_of_two_values_is_recognized():
+    ranges = {"a": Range(-1.0, 0.0), "b": Range(-0.5, 2.54)}
+    result, _ = quantized(scores(514), ranges=ranges)
+    (product,) = (s for s in recognize(result.graph).steps if isinstance(s, ValueProduct))
+    assert product.inputs[0].affine.zero_point == 255
 
 
 def test_the_operator_set_must_have_per_channel_quantization(rng):

@@ -99,9 +99,12 @@ def quantized_binary_cycles(operation: Operation, target: Target) -> float:
 
 
 def softmax_cycles(operation: Operation, target: Target) -> float:
-    """Maximum, exponentials and their sum, the product."""
-    vectors = operation.output.elements / target.lanes(32)
-    return _bound(operation, _SOFTMAX * vectors, target)
+    """Maximum, exponentials and their sum, the product, and 8 bits of it where they are wanted."""
+    elements = operation.output.elements
+    instructions = _SOFTMAX * elements / target.lanes(32)
+    if operation.output.dtype != "float32":
+        instructions += _QUANTIZE * elements / 16
+    return _bound(operation, instructions, target)
 
 
 def layer_norm_cycles(operation: Operation, target: Target) -> float:

@@ -6,11 +6,12 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Convolution,
+    IntegerBatchMultiply,
     MatrixMultiply,
     Operation,
 )
 from edgecomp.plan.sizes import largest
-from edgecomp.schedules.cpu import convolution
+from edgecomp.schedules.cpu import convolution, integer_batch_multiply
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
@@ -31,6 +32,8 @@ from edgecomp.schedules.cpu.winograd_cost import (
 )
 from edgecomp.schedules.cpu.winograd_matrices import TAPS
 
+#: Vector instructions for a vector of columns of four elements of K, packed while a kernel runs.
+_PACKING_INSTRUCTIONS = 6
 #: Vector instructions per vector of results that an activation takes, beyond a Relu's one.
 ACTIVATION_INSTRUCTIONS = {
     "clip": 2,
@@ -100,6 +103,18 @@ def batch_product_cycles(operation: Operation, target: Target) -> float:
     packed = batches * depth * columns / arithmetic.lanes
     packing = 4 * packed / rates_of(target).instructions_per_cycle
     cycles = least_cycles(shape, arithmetic, target) * rates_of(target).float_product + packing
+    return max(cycles, _traffic(operation, target))
+
+
+def integer_batch_product_cycles(operation: Operation, target: Target) -> float:
+    """A product of two quantized values: the same, and 8 bits of the results."""
+    kind, rates = operation.kind, rates_of(target)
+    assert isinstance(kind, IntegerBatchMultiply)
+    arithmetic = integer_batch_multiply.arithmetic_of(target, kind.a.shape[-1])
+    shape = integer_batch_multiply.shape_of(kind, arithmetic)
+    packed = shape.groups * shape.depth * shape.vectors / integer_batch_multiply.GROUP
+    packing = _PACKING_INSTRUCTIONS * packed / rates.instructions_per_cycle
+    cycles = least_cycles(shape, arithmetic, target) * rates.integer_product + packing
     return max(cycles, _traffic(operation, target))
 
 

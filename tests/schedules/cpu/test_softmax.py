@@ -9,7 +9,7 @@ from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
 from edgecomp.plan.operations import Fill, Operation, Softmax
-from edgecomp.plan.values import Halo, Order, Value
+from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules.cpu import softmax
 
 
@@ -50,6 +50,34 @@ CASES = [
 @pytest.mark.parametrize(("shape", "axis"), CASES, ids=str)
 def test_softmax(shape, axis):
     check(shape, axis, AVX2)
+
+
+@pytest.mark.parametrize("target", [AVX2, AVX512, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("shape", [(3, 5, 197), (20, 3), (1, 6000)], ids=str)
+def test_8_bits_are_those_of_the_float_result(shape, target):
+    dtype = target.activation_dtype
+    least = np.iinfo(dtype).min
+    x = Value("x", shape, "float32")
+    y = Value("y", shape, "float32")
+    q = Value("q", shape, dtype, quantization=Quantization(0.7 / 255, least))
+    array = (np.random.default_rng(2).standard_normal(shape) * 3).astype(np.float32)
+    found = []
+    for outputs in ([y], [q]):
+        operation = Operation(Softmax(-1), [x], outputs)
+        assert softmax.match(operation, target) == ""
+        calls = softmax.emit(operation, target)
+        before = fill(outputs[0], np.zeros(shape, outputs[0].dtype))
+        buffers = {x: fill(x, array), outputs[0]: before}
+        result = run_calls(calls, target, buffers, slices=3)[outputs[0]]
+        found.append(read(outputs[0], result))
+    steps = np.clip(np.rint(found[0] / np.float32(0.7 / 255)), 0, 255)
+    np.testing.assert_array_equal(found[1], (steps + least).astype(dtype))
+
+
+def test_columns_of_8_bits_are_refused():
+    q = Value("q", (5, 3), "uint8", quantization=Quantization(0.1, 0))
+    operation = Operation(Softmax(0), [Value("x", (5, 3), "float32")], [q])
+    assert "columns of uint8" in softmax.match(operation, AVX2)
 
 
 @pytest.mark.parametrize("target", [AVX512, A53, ARMV7], ids=lambda t: t.name)

@@ -1,0 +1,94 @@
+"""Products of two quantized values become integer products; the bits stay those of the float form."""
+
+import numpy as np
+import pytest
+from helpers.kernels import run_calls
+from helpers.qdq import QdqGraph
+from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
+
+from edgecomp.graph.run import random_feeds
+from edgecomp.lower.assemble import set_aliases
+from edgecomp.lower.fuse_value_products import fuse_value_products
+from edgecomp.lower.program import LaidOut, laid_out_program, processor_program
+from edgecomp.lower.select import select
+from edgecomp.plan.operations import (
+    BatchMatrixMultiply,
+    Dequantize,
+    IntegerBatchMultiply,
+    Quantize,
+    Reinterpret,
+    StridedCopy,
+)
+from edgecomp.reference.interpreter import Reference
+
+TARGETS = (AVX2, AVX512, A53, A76, ARMV7)
+
+
+def attention(*, zero_b=128, again=False):
+    """Heads of stored values; the weights and the result are quantized."""
+    g = QdqGraph()
+
+    def moved(x, zero, operator, *operands, **attributes):
+        result = g.quantize(g(operator, x, *operands, **attributes), 0.02, zero)
+        return g.dequantize(result, 0.02, zero)
+
+    def heads(name, zero):
+        stored = g.stored(name, (1, 19, 2 * 24), 0.02, zero)
+        cut = moved(stored, zero, "Reshape", np.array([1, 19, 2, 24]))
+        return moved(cut, zero, "Transpose", perm=[0, 2, 1, 3])
+
+    q, k, v = heads("q", 131), heads("k", zero_b), heads("v", zero_b)
+    keys = moved(k, zero_b, "Transpose", perm=[0, 1, 3, 2])
+    scores = g("MatMul", q, keys)
+    weights = g("Softmax", scores, axis=-1)
+    stored = g.dequantize(g.quantize(weights, 1 / 255, 0), 1 / 255, 0)
+    y = g("MatMul", stored, v)
+    result = g.dequantize(g.quantize(y, 0.011, 120), 0.011, 120)
+    joined = g.quantize(g("Transpose", result, perm=[0, 2, 1, 3]), 0.011, 120)
+    return g.model(joined, *([y] if again else []))
+
+
+def kinds(program, *types):
+    return [o for o in program.operations if isinstance(o.kind, types)]
+
+
+def outputs_of(program, target, feeds):
+    """What calls make of each output, whatever its order of operations."""
+    calls = [call for choice in select(program, target) for call in choice.calls]
+    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
+    results = run_calls(calls, target, buffers, 2)
+    return [results[value] for value in program.outputs]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_bits_stay(target):
+    model = attention()
+    made = laid_out_program(model, target)
+    set_aliases(made.program)
+    assert len(kinds(made.program, BatchMatrixMultiply)) == 2
+    feeds = random_feeds(model, 3)
+    (expected,) = outputs_of(made.program, target, feeds)
+    fused = processor_program(LaidOut(made.program, [], []), target)
+    assert len(kinds(fused, IntegerBatchMultiply)) == 2
+    assert not kinds(fused, BatchMatrixMultiply, Dequantize, Quantize, StridedCopy)
+    (found,) = outputs_of(fused, target, feeds)
+    np.testing.assert_array_equal(found, expected)
+    (reference,) = Reference(model)(feeds).values()
+    np.testing.assert_array_equal(found.reshape(reference.shape), reference)
+
+
+def test_a_result_that_others_read_stays_float():
+    made = laid_out_program(attention(again=True), AVX2)
+    set_aliases(made.program)
+    before = list(made.program.operations)
+    fused = fuse_value_products(made.program, AVX2)
+    assert made.program.operations == before
+    products = kinds(fused, IntegerBatchMultiply)
+    assert [product.output.dtype for product in products] == ["float32", "float32"]
+    assert not kinds(fused, Reinterpret)
+
+
+def test_b_with_another_zero_point_stays_float():
+    made = laid_out_program(attention(zero_b=100), AVX2)
+    set_aliases(made.program)
+    assert fuse_value_products(made.program, AVX2) is made.program
