@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.arithmetic_s16 import arithmetic_s16
 from edgecomp.schedules.cpu.arithmetic_signs import arithmetic_signs
 from edgecomp.schedules.cpu.batch_operands import views_of
+from edgecomp.schedules.cpu.byte_panel import GROUP
 from edgecomp.schedules.cpu.product import collapse_rows
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
@@ -112,7 +113,7 @@ def integer_batch_product_cycles(operation: Operation, target: Target) -> float:
     assert isinstance(kind, IntegerBatchMultiply)
     arithmetic = integer_batch_multiply.arithmetic_of(target, kind.a.shape[-1])
     shape = integer_batch_multiply.shape_of(kind, arithmetic)
-    packed = shape.groups * shape.depth * shape.vectors / integer_batch_multiply.GROUP
+    packed = shape.groups * shape.depth * shape.vectors / GROUP
     packing = _PACKING_INSTRUCTIONS * packed / rates.instructions_per_cycle
     cycles = least_cycles(shape, arithmetic, target) * rates.integer_product + packing
     return max(cycles, _traffic(operation, target))
