@@ -12,6 +12,7 @@ from edgecomp.plan.finish import Accumulate, Activation, Requantize, Scale
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Convolution,
+    IntegerBatchMultiply,
     MatrixMultiply,
     Operation,
 )
@@ -45,6 +46,12 @@ def signature(operation: Operation) -> str:
             _operand(operation.output, kind.output),
         ]
         return " ".join([*words, *(["scaled"] if kind.alpha != 1.0 else [])])
+    if isinstance(kind, IntegerBatchMultiply):
+        a, b = operation.inputs
+        result = _operand(operation.output, kind.output)
+        return " ".join(
+            ["integer_batch_multiply", _operand(a, kind.a), _operand(b, kind.b), "->", result]
+        )
     return ""
 
 

@@ -7,6 +7,7 @@ over it.
 import abc
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from edgecomp.plan.sizes import largest
@@ -38,7 +39,7 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
         views: tuple[View, View, View],
         transposed: tuple[bool, bool],
         arithmetic: Arithmetic,
-        splits: tuple[Split, Split],
+        splits: Sequence[Split],
         builder: KernelBuilder,
     ) -> None:
         a, b, output = views

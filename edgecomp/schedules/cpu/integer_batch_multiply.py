@@ -6,6 +6,7 @@ a row of such points with the panel.
 """
 
 import math
+from collections.abc import Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import IntegerBatchMultiply, Operation
@@ -24,10 +25,19 @@ from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.arithmetic_widened import WidenedPairs
 from edgecomp.schedules.cpu.batch_walk import BatchWalk
 from edgecomp.schedules.cpu.byte_panel import GROUP, BytePanel
-from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut
+from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
+from edgecomp.schedules.params import (
+    ParamsError,
+    params_text,
+    read_params,
+    require_none,
+    require_range,
+)
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "integer_batch_multiply"
+#: Tiles to measure.
+MOST_CUTS = 6
 #: Zero point of values whose kernels are signed, by how they are stored.
 SYMMETRIC_ZERO = {"uint8": 128, "int8": 0}
 
@@ -76,7 +86,47 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
     kind = operation.kind
     assert isinstance(kind, IntegerBatchMultiply)
-    emitter = _Emitter(operation, kind, target)
+    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    _, *splits = cheapest_cut(shape_of(kind, arithmetic), arithmetic, target)
+    return _emit(operation, kind, target, splits)
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles to measure, the cheapest of the cost model first."""
+    kind = operation.kind
+    if match(operation, target):
+        return []
+    assert isinstance(kind, IntegerBatchMultiply)
+    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    ranked = ranked_cuts(shape_of(kind, arithmetic), arithmetic, target)
+    return [_text(rows, vectors) for _, (_, rows, vectors) in ranked[:MOST_CUTS]]
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(match(operation, target))
+    kind = operation.kind
+    assert isinstance(kind, IntegerBatchMultiply)
+    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    shape, values = shape_of(kind, arithmetic), read_params(params, ("rows", "vectors"))
+    require_range("rows", values["rows"], 1, shape.rows[0])
+    require_range("vectors", values["vectors"], 1, shape.vectors)
+    rows = Split.by_size(shape.rows[0], values["rows"])
+    vectors = Split.by_size(shape.vectors, values["vectors"])
+    if not arithmetic.fits(rows.large, vectors.large, target.core.vector_registers):
+        if rows.large > 1 or vectors.large > 1:
+            raise ParamsError("the tile does not fit the registers")
+    return _emit(operation, kind, target, [rows, vectors])
+
+
+def _text(rows: Split, vectors: Split) -> str:
+    return params_text({"rows": rows.large, "vectors": vectors.large})
+
+
+def _emit(
+    operation: Operation, kind: IntegerBatchMultiply, target: Target, splits: Sequence[Split]
+) -> list[KernelCall]:
+    emitter = _Emitter(operation, kind, target, splits)
     kernel = emitter.emit()
     return [
         KernelCall(
@@ -101,23 +151,21 @@ def shape_of(kind: IntegerBatchMultiply, arithmetic: Arithmetic) -> ProductShape
     )
 
 
-def _splits(kind: IntegerBatchMultiply, target: Target) -> tuple[Split, Split]:
-    arithmetic = arithmetic_of(target, kind.a.shape[-1])
-    _, rows, vectors = cheapest_cut(shape_of(kind, arithmetic), arithmetic, target)
-    return rows, vectors
-
-
 class _Emitter(BatchWalk[RegisterTile]):
     """Emits the kernel of one operation; a block's panel is known by its first sums."""
 
     def __init__(
-        self, operation: Operation, kind: IntegerBatchMultiply, target: Target
+        self,
+        operation: Operation,
+        kind: IntegerBatchMultiply,
+        target: Target,
+        splits: Sequence[Split],
     ) -> None:
         super().__init__(
             (kind.a, kind.b, kind.output),
             (False, False),
             arithmetic_of(target, kind.a.shape[-1]),
-            _splits(kind, target),
+            splits,
             KernelBuilder(target.core.isa),
         )
         self.operation, self.alpha, self.target = operation, kind.alpha, target

@@ -5,14 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
+from helpers.targets import A53, A76, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.lower.copied_views import turned
 from edgecomp.plan.operations import IntegerBatchMultiply, Operation
 from edgecomp.plan.values import Quantization, Value
+from edgecomp.schedules.candidates import candidates, emit_candidate
 from edgecomp.schedules.cpu import integer_batch_multiply
+from edgecomp.schedules.params import ParamsError
+from edgecomp.schedules.signature import signature
 
 ALPHA = float(np.float32(0.0123))
 
@@ -50,6 +53,10 @@ def check(a_shape, b_shape, target, *, slices=1, **options):
     operation, contents, expected = case(a_shape, b_shape, target, **options)
     assert integer_batch_multiply.match(operation, target) == ""
     calls = integer_batch_multiply.emit(operation, target)
+    run_and_compare(operation, calls, contents, expected, target, slices)
+
+
+def run_and_compare(operation, calls, contents, expected, target, slices):
     buffers = {
         value: fill(value, array)
         for value, array in zip(operation.inputs, contents, strict=True)
@@ -87,6 +94,37 @@ def test_product(a, b, tb, target, quantized):
     if reason := reason_not_runnable(target):
         pytest.skip(reason)
     check(a, b, target, tb=tb, quantized=quantized, slices=3)
+
+
+@pytest.mark.parametrize("target", [*HOSTS, A53, A76], ids=lambda t: t.name)
+def test_every_candidate_is_exact(target):
+    operation, contents, expected = case((2, 19, 21), (2, 21, 70), target)
+    found = candidates(operation, target)
+    (own,), (first,) = (
+        integer_batch_multiply.emit(operation, target),
+        emit_candidate(operation, target, found[0]),
+    )
+    assert (own.work_items, own.workspace_bytes) == (first.work_items, first.workspace_bytes)
+    assert len(set(found)) == len(found) > 2
+    for candidate in found:
+        calls = emit_candidate(operation, target, candidate)
+        run_and_compare(operation, calls, contents, expected, target, 2)
+
+
+@pytest.mark.parametrize(
+    "params", ["rows=0 vectors=1", "rows=4 vectors=9", "rows=16 vectors=8"]
+)
+def test_tiles_that_do_not_fit_are_refused(params):
+    operation, _, _ = case((2, 19, 21), (2, 21, 70), AVX2)
+    with pytest.raises(ParamsError):
+        integer_batch_multiply.emit_candidate(operation, AVX2, params)
+
+
+def test_the_signature_says_where_elements_lie():
+    operation, _, _ = case((3, 5), (7, 5), AVX2, tb=True, quantized=True)
+    assert signature(operation) == (
+        "integer_batch_multiply uint8[3,5]@5.1 uint8[5,7]@1.5 -> uint8[3,7]@7.1"
+    )
 
 
 @pytest.mark.parametrize("zero", [0, 128, 255])
