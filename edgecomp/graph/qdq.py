@@ -10,7 +10,7 @@ import dataclasses
 
 import onnx_ir as ir
 
-from edgecomp.graph.integer_operators import IntegerOperator
+from edgecomp.graph.integer_operators import IntegerOperator, ValueProduct
 from edgecomp.graph.integer_rules import integer_refusal
 from edgecomp.graph.qdq_elementwise import BUILDERS as ELEMENTWISE_BUILDERS
 from edgecomp.graph.qdq_moves import BUILDERS as MOVE_BUILDERS
@@ -52,10 +52,15 @@ def rounds_to_integers(model: ir.Model) -> bool:
     )
 
 
-def recognize(graph: ir.Graph) -> Recognition:
+def recognize(graph: ir.Graph, *, is_dynamic: bool = False) -> Recognition:
     """Find the integer operators of a topologically sorted graph.
 
     Scope: the graph itself, not subgraphs of its nodes, which run in float.
+
+    Args:
+        graph: of static shapes.
+        is_dynamic: whether some of these differ from run to run. Products of two values are float
+            then: how many products a sum has would decide it anew for every size.
     """
     groups: dict[ir.Node, IntegerOperator] = {}
     taken: set[ir.Node] = set()
@@ -64,7 +69,7 @@ def recognize(graph: ir.Graph) -> Recognition:
         if node in taken or not _reads_dequantized(node):
             continue
         try:
-            group = _build(node)
+            group = _build(node, is_dynamic=is_dynamic)
         except (Refusal, OverflowError) as refusal:
             refusals[node.name or ""] = str(refusal)
             continue
@@ -78,13 +83,16 @@ def recognize(graph: ir.Graph) -> Recognition:
     return Recognition(tuple(steps), refusals)
 
 
-def _build(node: ir.Node) -> IntegerOperator:
+def _build(node: ir.Node, *, is_dynamic: bool) -> IntegerOperator:
     if node.domain == "" and node.op_type == "QuantizeLinear":
         return change_scale(node)
     reason = integer_refusal(node)
     if reason:
         raise Refusal(reason)
-    return _BUILDERS[node.op_type](node)
+    group = _BUILDERS[node.op_type](node)
+    if is_dynamic and isinstance(group, ValueProduct):
+        raise Refusal("products of two values of dynamic sizes are float")
+    return group
 
 
 def _reads_dequantized(node: ir.Node) -> bool:

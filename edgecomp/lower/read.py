@@ -111,7 +111,7 @@ def read_program(
     reader = Reader(c_identifier(name), target.activation_dtype, read_body)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
-    recognition = recognize(model.graph)
+    recognition = recognize(model.graph, is_dynamic=is_dynamic)
     products = scaled_products(model.graph)
     signs = {}
     if target.gpu is None and not is_dynamic:  # which compute signs as floats

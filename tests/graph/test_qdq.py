@@ -84,6 +84,13 @@ def test_a_product_of_two_values_stays_float():
     assert found.multiplier.tolist() == [np.float32(expected)]
 
 
+def test_products_of_two_values_of_dynamic_sizes_are_float():
+    graph, y = value_product(0.1, 0.3)
+    found = recognize(graph.model(y).graph, is_dynamic=True)
+    assert "dynamic sizes" in found.refusals["n2"]
+    assert not any(isinstance(step, ValueProduct) for step in found.steps)
+
+
 @pytest.mark.parametrize(
     ("product", "reason"),
     [

@@ -1,14 +1,18 @@
 """Attention is quantized where what runs the model has kernels for that."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
+from helpers.gpu_bundles import TARGETS, built, session_on_device
 from helpers.graphs import Graph, normal
+from helpers.qdq import QdqGraph, stored_numbers
 
 from edgecomp import api
 from edgecomp.device.load import load_target
 from edgecomp.graph.integer_operators import ValueProduct
 from edgecomp.graph.qdq import recognize
 from edgecomp.options import BuildOptions, QuantizeOptions
+from edgecomp.reference.interpreter import Reference
 from edgecomp.steps.value_products import multiplies_values
 
 
@@ -50,6 +54,24 @@ def test_attention_is_quantized(rng):
 def test_a_gpu_has_one_kernel_for_all_of_it(rng, target, options, expected):
     asked = BuildOptions(target=target, **options)
     assert multiplies_values(attention(rng), asked, load_target(target)) is expected
+
+
+@pytest.mark.parametrize("interface", TARGETS)
+def test_a_gpu_has_the_bits_of_a_quantized_product(interface, tmp_path, rng):
+    g = QdqGraph()
+    a = g.stored("a", (2, 3, 19, 40), 0.02, 91)
+    b = g.stored("b", (2, 3, 40, 21), 0.03, 128)
+    model = g.model(g.quantize(g("MatMul", a, b), 0.07, 120))
+    feeds = {
+        value.name: stored_numbers(rng, tuple(value.shape.numpy()))
+        for value in model.graph.inputs
+    }
+    bundle = built(ir.to_proto(model), tmp_path, TARGETS[interface][0])
+    with session_on_device(bundle) as session:
+        assert any("batch_matrix_multiply" in call.schedule for call in session.calls)
+        (found,) = session.run(feeds).values()
+    (expected,) = Reference(model)(feeds).values()
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_without_a_target_it_is(rng):
