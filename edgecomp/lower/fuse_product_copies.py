@@ -38,7 +38,9 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
         for take in (_take_a, _take_b, _take_output):
             product = made.get(operation, operation)
             taken = take(product, uses)
-            if taken is None or batch_matrix_multiply.match(taken[0], target):
+            if taken is None or taken[1] in gone:  # of two that a copy joins, the first has it
+                continue
+            if batch_matrix_multiply.match(taken[0], target):
                 continue
             made[operation] = taken[0]
             gone.add(taken[1])

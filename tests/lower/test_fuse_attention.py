@@ -40,18 +40,24 @@ def fused(model, **more):
     return program, after
 
 
-def test_it_is_one_kernel_without_transposes():
-    model = attention(Graph())
-    _, program = fused(model)
-    calls = [call for choice in select(program, TARGET) for call in choice.calls]
-    assert [type(o.kind) for o in program.operations if isinstance(o.kind, Attention)]
-    assert len(calls) == 1
+def calls_of(program):
+    return [call for choice in select(program, TARGET) for call in choice.calls]
+
+
+def check_results(model, program, calls):
     feeds = random_feeds(model, 0)
     buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
     results = run_calls(calls, TARGET, buffers)
     (want,) = run_model(model, feeds).values()
-    found = results[calls[0].arguments[-1]].reshape(want.shape)
+    found = results[calls[-1].arguments[-1]].reshape(want.shape)
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+
+
+def test_it_is_one_kernel_without_transposes():
+    model = attention(Graph())
+    _, program = fused(model)
+    (call,) = calls_of(program)
+    check_results(model, program, [call])
 
 
 @pytest.mark.parametrize("why", ["read twice", "excluded", "on the processor"])
@@ -64,3 +70,21 @@ def test_it_stays_as_it_is(why):
         "on the processor": {"left": {softmax: "slower"}},
     }.get(why, {})
     assert fuse_attention(program, TARGET, **more) is program
+
+
+def attend(g, q, name, batch, depth):
+    """Rows of q to seven keys of its own."""
+    k = g("Transpose", g.input(f"keys{name}", (*batch, 7, depth)), perm=[0, 1, 3, 2])
+    weights = g("Softmax", g("MatMul", q, k), axis=-1)
+    return g("MatMul", weights, g.input(f"values{name}", (*batch, 7, depth)))
+
+
+def test_a_copy_between_two_is_part_of_one():
+    """The other one reads what the first one writes through it."""
+    g = Graph()
+    y = attend(g, g.input("q", (2, 3, 5, 8)), "1", (2, 3), 8)
+    turned = g("Transpose", y, perm=[0, 2, 1, 3])
+    model = g.model(attend(g, turned, "2", (2, 5), 8))
+    _, program = fused(model)
+    assert sum(isinstance(o.kind, Attention) for o in program.operations) == 1
+    check_results(model, program, calls_of(program))

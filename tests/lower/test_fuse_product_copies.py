@@ -48,6 +48,16 @@ def copies(program):
     return sum(isinstance(o.kind, StridedCopy) for o in program.operations)
 
 
+def check_results(model, program, target):
+    calls = [call for choice in select(program, target) for call in choice.calls]
+    feeds = random_feeds(model, 0)
+    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
+    results = run_calls(calls, target, buffers, 2)
+    (want,) = run_model(model, feeds).values()
+    found = results[calls[-1].arguments[-1]].reshape(want.shape)
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("target", [AVX2, AVX512, A76], ids=lambda t: t.name)
 def test_attention_needs_no_copy(target):
     model = attention(Graph())
@@ -58,19 +68,24 @@ def test_attention_needs_no_copy(target):
     assert first.kind.a.strides == (13 * 24, 8, 24, 1)
     assert second.kind.output.strides == (13 * 24, 8, 24, 1)
     assert len(first.nodes) > 1  # the copies' too
-    calls = [call for choice in select(program, target) for call in choice.calls]
-    feeds = random_feeds(model, 0)
-    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
-    results = run_calls(calls, target, buffers, 2)
-    (want,) = run_model(model, feeds).values()
-    found = results[calls[-1].arguments[-1]].reshape(want.shape)
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    check_results(model, program, target)
 
 
 @pytest.mark.parametrize(("reread", "left"), [("q", 1), ("y", 1)])
 def test_copies_that_others_read_stay(reread, left):
     _, program = fused(attention(Graph(), reread=reread), AVX2)
     assert copies(program) == left
+
+
+def test_a_copy_between_products_is_one_of_theirs():
+    """What the first one writes through it, the second one reads as it is."""
+    g = Graph()
+    y = g("MatMul", g.input("a", (2, 3, 5, 8)), g.input("b", (2, 3, 8, 16)))
+    turned = g("Transpose", y, perm=[0, 2, 1, 3])
+    model = g.model(g("MatMul", turned, g.input("c", (2, 5, 16, 4))))
+    before, program = fused(model, AVX2)
+    assert (copies(before), copies(program)) == (1, 0)
+    check_results(model, program, AVX2)
 
 
 def test_rows_in_one_set_of_the_cache_are_copied():
