@@ -11,7 +11,7 @@ from edgecomp.plan.operations import Gather, LayerNorm, MatrixMultiply, Operatio
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Value
 from edgecomp.resources import resource_folder
-from edgecomp.schedules.gpu.family import sized_schedules
+from edgecomp.schedules.gpu.family import gpu_schedules, sized_schedules
 from edgecomp.schedules.gpu.sizes import MOST_SIZES
 
 N = Size.of(Symbol("n", 1, 40))
@@ -57,6 +57,14 @@ def test_gather_from_a_dynamic_table():
     schedule, refusals = find_gpu_schedule(found, load_target("generic-opencl"))
     assert schedule is None
     assert "opencl_gather: dynamic rows" in refusals
+
+
+@pytest.mark.parametrize("api", ["opencl", "cuda"])
+def test_all_but_a_few_take_sizes(api):
+    names = [schedule.NAME for schedule in sized_schedules(api)]
+    fixed = {f"{api}_winograd", f"{api}_packed_matrix_multiply"}
+    assert names == [s.NAME for s in gpu_schedules(api) if s.NAME not in fixed]
+    assert len(names) == len(gpu_schedules(api)) - len(fixed)
 
 
 def test_apps_start_kernels_of_fixed_sizes():
