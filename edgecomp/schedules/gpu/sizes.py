@@ -1,6 +1,7 @@
 """Which operations of dynamic sizes the kernels of a GPU compute."""
 
 from edgecomp.plan.operations import (
+    Attention,
     Convolution,
     FillHalo,
     Gather,
@@ -31,6 +32,9 @@ def refuse_sizes(operation: Operation) -> str:
     if isinstance(kind, MatrixMultiply):
         rows = (operation.inputs[0], operation.output, *operation.inputs[3:])
         return "dynamic columns" if any(is_dynamic(v.shape[-1]) for v in rows) else ""
+    if isinstance(kind, Attention):
+        depth_and_columns = (kind.q.shape[-1], kind.v.shape[-1])
+        return "dynamic depth or columns" if has_dynamic(depth_and_columns) else ""
     if isinstance(kind, LayerNorm | Gather):
         inner = operation.inputs[0].shape
         if isinstance(kind, LayerNorm):
