@@ -119,6 +119,8 @@ class _Sized(_Named):
     def match(self, operation: Operation, target: Target) -> str:
         """As the schedule's at the largest sizes, then whether its kernels take the sizes."""
         reason = super().match(Twin(operation).operation, target)
+        if not reason and self.schedule in _OF_FIXED_SIZES:
+            return "kernels of fixed sizes"
         return reason or refuse_sizes(operation)
 
 
@@ -137,8 +139,7 @@ def sized_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for operations of dynamic sizes; apps start kernels of fixed ones alone."""
     if api in _TEXTS:
         return ()
-    able = [schedule for schedule in _schedules_of(api) if schedule not in _OF_FIXED_SIZES]
-    return tuple(_Sized(f"{api}_{schedule.NAME}", schedule) for schedule in able)
+    return tuple(_Sized(f"{api}_{s.NAME}", s) for s in _schedules_of(api))
 
 
 def _schedules_of(api: str) -> tuple[Schedule, ...]:

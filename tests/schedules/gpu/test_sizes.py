@@ -13,12 +13,13 @@ from edgecomp.plan.operations import (
     LayerNorm,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Softmax,
 )
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Value
 from edgecomp.resources import resource_folder
-from edgecomp.schedules.gpu.family import gpu_schedules, sized_schedules
+from edgecomp.schedules.gpu.family import sized_schedules
 from edgecomp.schedules.gpu.sizes import MOST_SIZES
 
 N = Size.of(Symbol("n", 1, 40))
@@ -40,6 +41,14 @@ def product(*shape):
     return operation(MatrixMultiply(), shape, weight, bias)
 
 
+def packed(*shape):
+    """A product with weights of 4 bits."""
+    bias = constant(8)
+    numbers = Value("n", (8, 8), "uint8", constant=np.ones((8, 8), np.uint8))
+    more = [numbers, constant(1, 8), constant(1, 8), bias]
+    return operation(PackedMatrixMultiply(bits=4, block=8), shape, *more)
+
+
 def attention(rows, keys, depth, columns):
     shapes = (rows, depth), (keys, depth), (keys, columns), (rows, columns)
     q, k, v, y = (Value(n, s, "float32") for n, s in zip("qkvy", shapes, strict=True))
@@ -53,6 +62,7 @@ def attention(rows, keys, depth, columns):
     [
         (product(N, 8), ""),
         (product(COUNTED, 8), "sizes that the data decides"),
+        (packed(N, 8), "packed_matrix_multiply: kernels of fixed sizes"),
         (operation(Softmax(-1), (3, N)), ""),
         (attention(N, N, 8, 8), ""),
         (attention(6, 6, N, 8), "dynamic depth or columns"),
@@ -74,14 +84,6 @@ def test_gather_from_a_dynamic_table():
     schedule, refusals = find_gpu_schedule(found, load_target("generic-opencl"))
     assert schedule is None
     assert "opencl_gather: dynamic rows" in refusals
-
-
-@pytest.mark.parametrize("api", ["opencl", "cuda"])
-def test_all_but_a_few_take_sizes(api):
-    names = [schedule.NAME for schedule in sized_schedules(api)]
-    fixed = {f"{api}_winograd", f"{api}_packed_matrix_multiply"}
-    assert names == [s.NAME for s in gpu_schedules(api) if s.NAME not in fixed]
-    assert len(names) == len(gpu_schedules(api)) - len(fixed)
 
 
 def test_apps_start_kernels_of_fixed_sizes():
