@@ -64,6 +64,8 @@ def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | Non
     moved = read_through(b, uses)
     if moved.copy is None or moved.value.constant is not None:
         return None
+    if moved.view.strides[-1 if kind.transpose_b else -2] == 0:
+        return None  # one row for all of K: to a kernel that step is a packed panel's
     kind = dataclasses.replace(kind, b=moved.view)
     return _with(product, moved.copy, kind, [a, moved.value], product.output), moved.copy
 

@@ -88,6 +88,17 @@ def test_a_copy_between_products_is_one_of_theirs():
     check_results(model, program, AVX2)
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["rows", "columns"])
+def test_rows_of_b_that_are_one(turned):
+    """Kernels step from one element of K to the next: a step of 0 is a packed panel to them."""
+    g = Graph()
+    b = g("Expand", g.input("b", (2, 1, 9) if not turned else (2, 5, 1)), np.array([2, 5, 9]))
+    b = g("Transpose", b, perm=[0, 2, 1]) if turned else b
+    model = g.model(g("MatMul", g.input("a", (2, 3, 9 if turned else 5)), b))
+    _, program = fused(model, AVX2)
+    check_results(model, program, AVX2)
+
+
 def test_rows_in_one_set_of_the_cache_are_copied():
     _, program = fused(attention(Graph(), width=1024), AVX2)
     first, _ = products(program)
