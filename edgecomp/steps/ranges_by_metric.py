@@ -145,5 +145,5 @@ def scores_of(scores: Scores | None, metric: str, count: int | None = None) -> S
         Code.METRIC_INVALID,
         f"--ranges-by-metric: {cause}",
         path=metric.rpartition(":")[0],
-        hint="return (number, scores), with one number for each sample (docs/budgets.md)",
+        hint="return (number, scores), with one finite number for each sample (docs/budgets.md)",
     )

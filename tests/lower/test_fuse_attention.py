@@ -2,13 +2,9 @@ import numpy as np
 import pytest
 from helpers.gpu import TARGETS
 from helpers.graphs import Graph
-from helpers.kernels import run_calls
+from helpers.rewritten import check_results, rewritten
 
-from edgecomp.graph.run import random_feeds, run_model
-from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_attention import fuse_attention
-from edgecomp.lower.program import laid_out_program
-from edgecomp.lower.select import select
 from edgecomp.plan.operations import Attention, Softmax
 
 TARGET = TARGETS["opencl"]
@@ -32,32 +28,13 @@ def attention(g, *, read_twice=False):
 
 
 def fused(model, **more):
-    program = laid_out_program(model, TARGET).program
-    set_aliases(program)
-    before = list(program.operations)
-    after = fuse_attention(program, TARGET, **more)
-    assert program.operations == before
-    return program, after
-
-
-def calls_of(program):
-    return [call for choice in select(program, TARGET) for call in choice.calls]
-
-
-def check_results(model, program, calls):
-    feeds = random_feeds(model, 0)
-    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
-    results = run_calls(calls, TARGET, buffers)
-    (want,) = run_model(model, feeds).values()
-    found = results[calls[-1].arguments[-1]].reshape(want.shape)
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    return rewritten(model, TARGET, lambda program: fuse_attention(program, TARGET, **more))
 
 
 def test_it_is_one_kernel_without_transposes():
     model = attention(Graph())
     _, program = fused(model)
-    (call,) = calls_of(program)
-    check_results(model, program, [call])
+    assert len(check_results(model, program, TARGET)) == 1
 
 
 @pytest.mark.parametrize("why", ["read twice", "excluded", "on the processor"])
@@ -87,4 +64,4 @@ def test_a_copy_between_two_is_part_of_one():
     model = g.model(attend(g, turned, "2", (2, 5), 8))
     _, program = fused(model)
     assert sum(isinstance(o.kind, Attention) for o in program.operations) == 1
-    check_results(model, program, calls_of(program))
+    check_results(model, program, TARGET)

@@ -3,14 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.graphs import Graph
-from helpers.kernels import run_calls
+from helpers.rewritten import check_results, rewritten
 from helpers.targets import A76, AVX2, AVX512
 
-from edgecomp.graph.run import random_feeds, run_model
-from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
-from edgecomp.lower.program import laid_out_program
-from edgecomp.lower.select import select
 from edgecomp.plan.operations import BatchMatrixMultiply, StridedCopy
 from edgecomp.schedules.cpu import batch_matrix_multiply
 
@@ -32,12 +28,7 @@ def attention(g, *, width=8, reread=""):
 
 
 def fused(model, target):
-    program = laid_out_program(model, target).program
-    set_aliases(program)
-    before = list(program.operations)
-    after = fuse_product_copies(program, target)
-    assert program.operations == before
-    return program, after
+    return rewritten(model, target, lambda program: fuse_product_copies(program, target))
 
 
 def products(program):
@@ -46,16 +37,6 @@ def products(program):
 
 def copies(program):
     return sum(isinstance(o.kind, StridedCopy) for o in program.operations)
-
-
-def check_results(model, program, target):
-    calls = [call for choice in select(program, target) for call in choice.calls]
-    feeds = random_feeds(model, 0)
-    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
-    results = run_calls(calls, target, buffers, 2)
-    (want,) = run_model(model, feeds).values()
-    found = results[calls[-1].arguments[-1]].reshape(want.shape)
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", [AVX2, AVX512, A76], ids=lambda t: t.name)
@@ -68,7 +49,7 @@ def test_attention_needs_no_copy(target):
     assert first.kind.a.strides == (13 * 24, 8, 24, 1)
     assert second.kind.output.strides == (13 * 24, 8, 24, 1)
     assert len(first.nodes) > 1  # the copies' too
-    check_results(model, program, target)
+    check_results(model, program, target, slices=2)
 
 
 @pytest.mark.parametrize(("reread", "left"), [("q", 1), ("y", 1)])
