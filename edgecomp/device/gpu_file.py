@@ -17,7 +17,13 @@ from edgecomp.records import RecordError
 
 APIS = ("opencl", "cuda", "metal", "webgpu")
 FEATURES = (
-    *("fp16", "int8_dot", "int8_mma", "fp16_mma", "fp16_quad_mma", "bf16_mma", "tf32_mma"),
+    "fp16",
+    "int8_dot",
+    "int8_mma",
+    "fp16_mma",
+    "fp16_quad_mma",
+    "bf16_mma",
+    "tf32_mma",
 )
 _IMAGE = re.compile(r"(sm|compute)_[1-9][0-9]{1,2}")
 

@@ -14,6 +14,7 @@ from edgecomp.plan.operations import (
     ScaledMatrixMultiply,
 )
 from edgecomp.plan.sizes import Dimension, largest
+from edgecomp.schedules.cpu.batch_operands import views_of
 
 
 def multiply_adds(operation: Operation) -> int:
@@ -32,7 +33,7 @@ def _multiply_adds(operation: Operation) -> Dimension:
     if isinstance(kind, PackedMatrixMultiply):
         return operation.outputs[0].elements * operation.inputs[1].shape[0]
     if isinstance(kind, BatchMatrixMultiply):
-        a, output = kind.a or operation.inputs[0], kind.output or operation.output
+        a, _, output = views_of(operation)
         return math.prod(output.shape) * a.shape[-2 if kind.transpose_a else -1]
     if isinstance(kind, IntegerBatchMultiply):
         return math.prod(kind.output.shape) * kind.a.shape[-1]

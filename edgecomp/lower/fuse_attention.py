@@ -50,8 +50,8 @@ def fuse_attention(
         if not isinstance(operation.kind, Softmax):
             continue
         found = _attention_of(operation, uses)
-        if found is None or any(part in left for part in found.parts):
-            continue
+        if found is None or any(part in left or part in gone for part in found.parts):
+            continue  # of two that a copy joins, the first has it
         wanted = (found.operation, *found.parts)  # the steps between are part of its kernel
         if any(find_gpu_schedule(o, target, without)[0] is None for o in wanted):
             continue

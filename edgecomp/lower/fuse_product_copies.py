@@ -45,7 +45,9 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
         for take in (_take_a, _take_b, _take_output):
             product = made.get(operation, operation)
             taken = take(product, uses)
-            if taken is None or _refusal(taken[0], target):
+            if taken is None or taken[1] in gone:  # of two that a copy joins, the first has it
+                continue
+            if _refusal(taken[0], target):
                 continue
             made[operation] = taken[0]
             gone.add(taken[1])
@@ -70,8 +72,13 @@ def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | Non
     moved = read_through(b, uses)
     if moved.copy is None or moved.value.constant is not None:
         return None
-    is_turned = isinstance(kind, IntegerBatchMultiply) and _is_turned(kind, b)
-    kind = dataclasses.replace(kind, b=turned(moved.view) if is_turned else moved.view)
+    if isinstance(kind, BatchMatrixMultiply):
+        if moved.view.strides[-1 if kind.transpose_b else -2] == 0:
+            return None  # one row for all of K: to a kernel that step is a packed panel's
+        kind = dataclasses.replace(kind, b=moved.view)
+    else:
+        is_turned = kind.b != b.view
+        kind = dataclasses.replace(kind, b=turned(moved.view) if is_turned else moved.view)
     return _with(product, moved.copy, kind, [a, moved.value], product.output), moved.copy
 
 
@@ -86,11 +93,6 @@ def _take_output(product: Operation, uses: Uses) -> tuple[Operation, Operation] 
 def _kind(product: Operation) -> _Product:
     assert isinstance(product.kind, _Product)
     return product.kind
-
-
-def _is_turned(kind: IntegerBatchMultiply, b: Value) -> bool:
-    """Whether the last two dimensions of b are read in the other order."""
-    return kind.b != b.view
 
 
 def _refusal(product: Operation, target: Target) -> str:

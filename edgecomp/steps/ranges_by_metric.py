@@ -11,6 +11,7 @@ of both together is a candidate taken: the best of all samples. The runs that ch
 is fastest; those that decide are as the file says.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,14 @@ _CHOICES: tuple[Choice, ...] = (("mse", 100.0), *CANDIDATES)
 LEAST_SCORES = 100
 
 Scores = npt.NDArray[np.float64]
-_Steps = Sequence[Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tried:
+    """Steps of a candidate, and what the score of each sample gains by it."""
+
+    steps: Sequence[Mapping[str, Any]]
+    gains: Scores
 
 
 def choose_ranges(
@@ -51,37 +59,48 @@ def choose_ranges(
     """
     metric = measures.options.metric
     before = scores_of(measures.scores(first), metric)
-    start = measures.trials.quantized(first.steps)
-    control = scores_of(measures.quick_scores(first.change, start.model), metric, len(before))
-    known = [start.ranges_alone]
-    quick: dict[str, Scores] = {}
-    steps: dict[str, _Steps] = {}
-    names = [block.node.name or "" for block in start.scope.blocks]
-    for change, step in _candidates(names):
-        made = measures.trials.quantized([*first.steps, step], quick=True)
-        if made.ranges_alone in known:
-            continue
-        known.append(made.ranges_alone)
-        measures.progress("try ranges by the metric", len(quick))
-        scores = scores_of(measures.quick_scores(change, made.model), metric, len(before))
-        quick[change] = scores - control
-        steps[change] = (*first.steps, step)
-    tried = {change: float(gains.mean()) for change, gains in quick.items()}
+    quick = _try_quickly(measures, first, len(before))
 
     def exact(change: str) -> tuple[Candidate, Scores]:
-        found = measures.of(change, steps[change], precisions)
+        found = measures.of(change, quick[change].steps, precisions)
         return found, scores_of(measures.scores(found), metric, len(before))
 
     after = before.copy()
     for choosing, deciding in ((0, 1), (1, 0)):
-        if chosen := _best({name: gains[choosing::2] for name, gains in quick.items()}):
+        gains_of_half = {change: each.gains[choosing::2] for change, each in quick.items()}
+        if chosen := _best(gains_of_half):
             after[deciding::2] = exact(chosen)[1][deciding::2]
-    best = _best(quick)
+    best = _best({change: each.gains for change, each in quick.items()})
     taken = bool(best) and is_surely_less(-after, -before, 0.0)
     gains = after - before
-    error = float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    result = RangesByMetric(tried, best, float(gains.mean()), error, len(gains), taken)
+    result = RangesByMetric(
+        tried={change: float(each.gains.mean()) for change, each in quick.items()},
+        best=best,
+        gain=float(gains.mean()),
+        error=float(gains.std(ddof=1) / np.sqrt(len(gains))),
+        samples=len(gains),
+        taken=taken,
+    )
     return exact(best)[0] if taken else first, result
+
+
+def _try_quickly(measures: Measures, first: Candidate, count: int) -> dict[str, _Tried]:
+    """Those whose ranges differ, in words; ``count`` scores are what each has to have."""
+    metric = measures.options.metric
+    start = measures.trials.quantized(first.steps)
+    control = scores_of(measures.quick_scores(first.change, start.model), metric, count)
+    known = [start.ranges_alone]
+    tried: dict[str, _Tried] = {}
+    for change, step in _candidates([block.node.name or "" for block in start.scope.blocks]):
+        steps = (*first.steps, step)
+        made = measures.trials.quantized(steps, quick=True)
+        if made.ranges_alone in known:
+            continue
+        known.append(made.ranges_alone)
+        measures.progress("try ranges by the metric", len(tried))
+        scores = scores_of(measures.quick_scores(change, made.model), metric, count)
+        tried[change] = _Tried(steps, scores - control)
+    return tried
 
 
 def _best(gains: Mapping[str, Scores]) -> str:
@@ -126,5 +145,5 @@ def scores_of(scores: Scores | None, metric: str, count: int | None = None) -> S
         Code.METRIC_INVALID,
         f"--ranges-by-metric: {cause}",
         path=metric.rpartition(":")[0],
-        hint="return (number, scores), with one number for each sample (docs/budgets.md)",
+        hint="return (number, scores), with one finite number for each sample (docs/budgets.md)",
     )

@@ -112,6 +112,23 @@ def causal(g):
     return g("Mul", x, kept)
 
 
+def causal_attention(g):
+    """A mask of which a run has a part."""
+    q, k, v = (x_of(g, "b", 2, "s", 8, name=name) for name in "qkv")
+    scores = g("MatMul", q, g("Transpose", k, perm=[0, 1, 3, 2]))
+    later = np.triu(np.full((LENGTH, LENGTH), -100, np.float32), 1)
+    size = g("Shape", scores, start=2)
+    hidden = g("Slice", later, np.array([0, 0]), size, np.array([0, 1]))
+    return g("MatMul", g("Softmax", g("Add", scores, hidden), axis=-1), v)
+
+
+def channel_attention(g):
+    """Of a fixed number of rows, each as long as a run is."""
+    q, k, v = (x_of(g, "b", 2, 6, "s", name=name) for name in "qkv")
+    scores = g("MatMul", q, g("Transpose", k, perm=[0, 1, 3, 2]))
+    return g("MatMul", g("Softmax", scores, axis=-1), v)
+
+
 def heads(g):
     x = x_of(g, "b", "s", 24)
     split = g("Reshape", x, np.array([0, 0, 4, 6]))
@@ -178,7 +195,8 @@ def gather_middle(g):
 
 
 def scaled_by_size(g):
-    return g("Mul", x_of(g, "s", 3), g("Cast", g("Size", "x"), to=1))
+    x = x_of(g, "s", 3)
+    return g("Mul", x, g("Cast", g("Size", x), to=1))
 
 
 def convolution(g):
@@ -198,10 +216,11 @@ def images(g):
 FAMILIES = {
     f.__name__: f
     for f in (
-        elementwise, mask, where, dense, gemm, few_bits, scores, weighted, broadcast_product, layer_norm,
+        elementwise, mask, where, dense, gemm, few_bits, scores, weighted, broadcast_product,
+        layer_norm,
         mean_over_length, mean_over_last, maximum_of_all, norm, log_softmax, embedding, positions,
-        causal, heads, transpose, flatten, concatenate, prepend, last_of, without_first,
-        every_second, expand, integers, top_k, gather_nd, gather_middle, scaled_by_size,
+        causal, causal_attention, channel_attention, heads, transpose, flatten, concatenate,
+        prepend, last_of, without_first, every_second, expand, integers, top_k, gather_nd, gather_middle, scaled_by_size,
         convolution, images,
     )
 }  # fmt: skip

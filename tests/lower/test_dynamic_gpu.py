@@ -19,6 +19,7 @@ from edgecomp.resources import resource_folder
 #: Those with operations that are left to the processor.
 PARTLY = ("few_bits", "top_k", "gather_nd", "gather_middle", "scaled_by_size")
 TARGETS = {"opencl": "generic-opencl", "cuda": "cuda-sm90"}
+DEVICES = {"opencl": 1, "cuda": 2}
 
 
 class Prefixed:
@@ -47,14 +48,17 @@ def opened(request, tmp_path_factory):
         require_nvcc()
     elif reason_without_device():
         pytest.skip(reason_without_device())
-    proto = joined([name for name in FAMILIES if name not in PARTLY])
+    proto, device = joined(FAMILIES), DEVICES[api]
     plan = dynamic_plan(proto, specs_of(proto), target=TARGETS[api])
-    assert {call.device for call in plan.calls} == {1 if api == "opencl" else 2}
+    assert {call.device for call in plan.calls} == {0, device}
     open_model = link([plan], tmp_path_factory.mktemp("gpu"))
     if api == "cuda":
         emulate(plan.programs[0].text)
+    options = onnxruntime.SessionOptions()
+    # Else it rounds activations to 8 bits in front of weights of few bits.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     with open_model("model", plan="device") as session:
-        yield session, onnxruntime.InferenceSession(proto.SerializeToString())
+        yield session, onnxruntime.InferenceSession(proto.SerializeToString(), options)
 
 
 @hypothesis.given(
@@ -73,6 +77,12 @@ def test_families(opened, batch: int, length: int, seed: int):
             np.testing.assert_allclose(found, want, rtol=2e-5, atol=2e-5, err_msg=name)
         else:
             np.testing.assert_array_equal(found, want, err_msg=name)
+
+
+def test_nothing_else_is_left_to_the_processor():
+    proto = joined([name for name in FAMILIES if name not in PARTLY])
+    plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
+    assert {call.device for call in plan.calls} == {DEVICES["opencl"]}
 
 
 def test_more_sizes_than_a_kernel_takes(monkeypatch):

@@ -2,13 +2,9 @@ import numpy as np
 import pytest
 from helpers.gpu import TARGETS
 from helpers.graphs import Graph
-from helpers.kernels import run_calls
+from helpers.rewritten import check_results, rewritten
 
-from edgecomp.graph.run import random_feeds, run_model
-from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_attention import fuse_attention
-from edgecomp.lower.program import laid_out_program
-from edgecomp.lower.select import select
 from edgecomp.plan.operations import Attention, Softmax
 
 TARGET = TARGETS["opencl"]
@@ -32,26 +28,13 @@ def attention(g, *, read_twice=False):
 
 
 def fused(model, **more):
-    program = laid_out_program(model, TARGET).program
-    set_aliases(program)
-    before = list(program.operations)
-    after = fuse_attention(program, TARGET, **more)
-    assert program.operations == before
-    return program, after
+    return rewritten(model, TARGET, lambda program: fuse_attention(program, TARGET, **more))
 
 
 def test_it_is_one_kernel_without_transposes():
     model = attention(Graph())
     _, program = fused(model)
-    calls = [call for choice in select(program, TARGET) for call in choice.calls]
-    assert [type(o.kind) for o in program.operations if isinstance(o.kind, Attention)]
-    assert len(calls) == 1
-    feeds = random_feeds(model, 0)
-    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
-    results = run_calls(calls, TARGET, buffers)
-    (want,) = run_model(model, feeds).values()
-    found = results[calls[0].arguments[-1]].reshape(want.shape)
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    assert len(check_results(model, program, TARGET)) == 1
 
 
 @pytest.mark.parametrize("why", ["read twice", "excluded", "on the processor"])
@@ -64,3 +47,21 @@ def test_it_stays_as_it_is(why):
         "on the processor": {"left": {softmax: "slower"}},
     }.get(why, {})
     assert fuse_attention(program, TARGET, **more) is program
+
+
+def attend(g, q, name, batch, depth):
+    """Rows of q to seven keys of its own."""
+    k = g("Transpose", g.input(f"keys{name}", (*batch, 7, depth)), perm=[0, 1, 3, 2])
+    weights = g("Softmax", g("MatMul", q, k), axis=-1)
+    return g("MatMul", weights, g.input(f"values{name}", (*batch, 7, depth)))
+
+
+def test_a_copy_between_two_is_part_of_one():
+    """The other one reads what the first one writes through it."""
+    g = Graph()
+    y = attend(g, g.input("q", (2, 3, 5, 8)), "1", (2, 3), 8)
+    turned = g("Transpose", y, perm=[0, 2, 1, 3])
+    model = g.model(attend(g, turned, "2", (2, 5), 8))
+    _, program = fused(model)
+    assert sum(isinstance(o.kind, Attention) for o in program.operations) == 1
+    check_results(model, program, TARGET)

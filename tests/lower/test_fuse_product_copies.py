@@ -3,14 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.graphs import Graph
-from helpers.kernels import run_calls
+from helpers.rewritten import check_results, rewritten
 from helpers.targets import A76, AVX2, AVX512
 
-from edgecomp.graph.run import random_feeds, run_model
-from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
-from edgecomp.lower.program import laid_out_program
-from edgecomp.lower.select import select
 from edgecomp.plan.operations import BatchMatrixMultiply, StridedCopy
 from edgecomp.schedules.cpu import batch_matrix_multiply
 
@@ -32,12 +28,7 @@ def attention(g, *, width=8, reread=""):
 
 
 def fused(model, target):
-    program = laid_out_program(model, target).program
-    set_aliases(program)
-    before = list(program.operations)
-    after = fuse_product_copies(program, target)
-    assert program.operations == before
-    return program, after
+    return rewritten(model, target, lambda program: fuse_product_copies(program, target))
 
 
 def products(program):
@@ -58,19 +49,35 @@ def test_attention_needs_no_copy(target):
     assert first.kind.a.strides == (13 * 24, 8, 24, 1)
     assert second.kind.output.strides == (13 * 24, 8, 24, 1)
     assert len(first.nodes) > 1  # the copies' too
-    calls = [call for choice in select(program, target) for call in choice.calls]
-    feeds = random_feeds(model, 0)
-    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
-    results = run_calls(calls, target, buffers, 2)
-    (want,) = run_model(model, feeds).values()
-    found = results[calls[-1].arguments[-1]].reshape(want.shape)
-    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
+    check_results(model, program, target, slices=2)
 
 
 @pytest.mark.parametrize(("reread", "left"), [("q", 1), ("y", 1)])
 def test_copies_that_others_read_stay(reread, left):
     _, program = fused(attention(Graph(), reread=reread), AVX2)
     assert copies(program) == left
+
+
+def test_a_copy_between_products_is_one_of_theirs():
+    """What the first one writes through it, the second one reads as it is."""
+    g = Graph()
+    y = g("MatMul", g.input("a", (2, 3, 5, 8)), g.input("b", (2, 3, 8, 16)))
+    turned = g("Transpose", y, perm=[0, 2, 1, 3])
+    model = g.model(g("MatMul", turned, g.input("c", (2, 5, 16, 4))))
+    before, program = fused(model, AVX2)
+    assert (copies(before), copies(program)) == (1, 0)
+    check_results(model, program, AVX2)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["rows", "columns"])
+def test_rows_of_b_that_are_one(turned):
+    """Kernels step from one element of K to the next: a step of 0 is a packed panel to them."""
+    g = Graph()
+    b = g("Expand", g.input("b", (2, 1, 9) if not turned else (2, 5, 1)), np.array([2, 5, 9]))
+    b = g("Transpose", b, perm=[0, 2, 1]) if turned else b
+    model = g.model(g("MatMul", g.input("a", (2, 3, 9 if turned else 5)), b))
+    _, program = fused(model, AVX2)
+    check_results(model, program, AVX2)
 
 
 def test_rows_in_one_set_of_the_cache_are_copied():

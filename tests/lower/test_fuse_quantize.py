@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 from helpers.graphs import Graph
+from helpers.rewritten import rewritten
 from helpers.targets import AVX2
 
-from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_quantize import fuse_quantize
-from edgecomp.lower.program import laid_out_program
 from edgecomp.plan.operations import LayerNorm, Quantize, Softmax
 
 SCALE, ZERO = np.array(0.02, np.float32), np.array(128, np.uint8)
@@ -21,12 +20,7 @@ def normalised(*, last="QuantizeLinear", again=False, zero=ZERO):
 
 
 def fused(model):
-    program = laid_out_program(model, AVX2).program
-    set_aliases(program)
-    before = list(program.operations)
-    after = fuse_quantize(program)
-    assert program.operations == before
-    return program, after
+    return rewritten(model, AVX2, fuse_quantize)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["alone", "read again"])

@@ -17,19 +17,7 @@
 #include "edgecomp/model.h"
 #include "fake_opencl.h"
 #include "opencl_model.h"
-
-static ec_open_options options_of(void) {
-  ec_open_options options = ec_open_options_default();
-  options.skip_hash = 1;
-  return options;
-}
-
-static ec_session *open_good(const opencl_model *of) {
-  ec_open_options options = options_of();
-  ec_session *session = NULL;
-  CHECK_STATUS(EC_OK, ec_session_open(&of->model, &options, &session));
-  return session;
-}
+#include "opencl_session.h"
 
 /* A whole life: open, runs, profile, close; nothing is left. */
 static void test_run(uint32_t alignment_bits, uint64_t largest_bytes, uint32_t parts) {
@@ -38,7 +26,7 @@ static void test_run(uint32_t alignment_bits, uint64_t largest_bytes, uint32_t p
   fake_reset();
   fake.alignment_bits = alignment_bits;
   fake.largest_bytes = largest_bytes;
-  ec_session *session = open_good(&of);
+  ec_session *session = opencl_open(&of);
   CHECK_EQUAL(parts, fake.parts);
   for (uint32_t run = 0; run < 3; ++run) {
     fake.finishes = 0;
@@ -54,50 +42,6 @@ static void test_run(uint32_t alignment_bits, uint64_t largest_bytes, uint32_t p
   CHECK_EQUAL(0, fake.live);
 }
 
-/* Sizes of a run: as many groups and bytes as there are, and the kernel gets the size. */
-static void test_sizes(bool shares_memory) {
-  static const int64_t sizes[] = {OPENCL_ELEMENTS, 9, 1, 24, 9};
-  opencl_model of;
-  opencl_model_make_dynamic(&of);
-  fake_reset();
-  fake.shares_memory = shares_memory;
-  ec_session *session = open_good(&of);
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
-    size_t n = (size_t)sizes[i];
-    fake.items = fake.copied_bytes = 0;
-    opencl_run_sized(session, sizes[i]);
-    CHECK_EQUAL((n + OPENCL_GROUP - 1) / OPENCL_GROUP * OPENCL_GROUP, fake.items);
-    CHECK_EQUAL(shares_memory ? 0 : 2 * n * sizeof(float), fake.copied_bytes);
-  }
-  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
-  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS - 1));
-  CHECK_EQUAL(500, profiles[1].total_ns);
-  ec_session_close(session);
-  CHECK_EQUAL(0, fake.live);
-}
-
-/* A kernel without groups is not started. */
-static void test_no_groups(void) {
-  static const ec_term n_term[] = {{1, 1, {0}}};
-  static const ec_extent whole[] = {
-      {n_term, 1, OPENCL_GROUP}, {n_term, 1, 1}, {n_term, 1, OPENCL_ELEMENTS}};
-  opencl_model of;
-  opencl_model_make_dynamic(&of);
-  of.launches[1].global_sizes[0] = 8 * OPENCL_GROUP;
-  of.launches[1].global_sizes[1] = OPENCL_ELEMENTS;
-  of.sized[1].items = whole;
-  fake_reset();
-  ec_session *session = open_good(&of);
-  const int64_t few = OPENCL_ELEMENTS - 1; /* none in the last dimension */
-  CHECK_STATUS(EC_OK, ec_session_set_input_shape(session, 0, &few, 1));
-  CHECK_STATUS(EC_OK, ec_session_run(session));
-  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
-  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS - 1));
-  CHECK_EQUAL(0, fake.items);
-  CHECK_EQUAL(0, profiles[1].total_ns);
-  ec_session_close(session);
-}
-
 /* Memory of the CPU's: nothing is copied, and between runs all of it is the CPU's. */
 static void test_shared(bool refuses_weights) {
   opencl_model of;
@@ -105,7 +49,7 @@ static void test_shared(bool refuses_weights) {
   fake_reset();
   fake.shares_memory = true;
   fake.refuses_weights = refuses_weights;
-  ec_session *session = open_good(&of);
+  ec_session *session = opencl_open(&of);
   CHECK_EQUAL(2, fake.mapped);
   CHECK_EQUAL(0, fake.unfinished); /* the CPU may use what a map stands for */
   for (uint32_t run = 0; run < 3; ++run) {
@@ -122,96 +66,13 @@ static void test_shared(bool refuses_weights) {
   CHECK_EQUAL(0, fake.live + fake.mapped);
 }
 
-/* x and the weights as images: over their buffers or with memory of their own, which only the
- * weights keep from run to run. */
-static void test_images(uint32_t row_texels, uint32_t base_texels, bool shares_memory,
-                        uint32_t of_buffers) {
-  opencl_model of;
-  opencl_model_make(&of);
-  opencl_model_read_images(&of, 4);
-  fake_reset();
-  fake.extensions = "cl_khr_one cl_khr_image2d_from_buffer cl_khr_two";
-  fake.row_texels = row_texels;
-  fake.base_texels = base_texels;
-  fake.shares_memory = shares_memory;
-  ec_session *session = open_good(&of);
-  CHECK_EQUAL(of_buffers, fake.images_of_buffers);
-  CHECK_EQUAL(2 - of_buffers, fake.images);
-  for (uint32_t run = 0; run < 3; ++run) {
-    fake.filled_images = 0;
-    opencl_run_and_compare(session, (float)run);
-    CHECK_EQUAL(of_buffers == 0 ? 1 : 0, fake.filled_images);
-  }
-  ec_call_profile profiles[OPENCL_CALLS] = {{0}};
-  CHECK_STATUS(EC_OK, ec_session_run_profiled(session, profiles, OPENCL_CALLS));
-  opencl_run_and_compare(session, 9);
-  ec_session_close(session);
-  CHECK_EQUAL(0, fake.live + fake.mapped);
-}
-
-/* A driver that refuses to make them over buffers gets images with memory of their own. */
-static void test_refused_images_of_buffers(void) {
-  opencl_model of;
-  opencl_model_make(&of);
-  opencl_model_read_images(&of, 4);
-  fake_reset();
-  fake.version = "OpenCL 3.0 fake";
-  fake.row_texels = 4;
-  fake.refuses_images_of_buffers = true;
-  ec_session *session = open_good(&of);
-  CHECK_EQUAL(2, fake.images);
-  opencl_run_and_compare(session, 6);
-  CHECK_EQUAL(1, fake.filled_images);
-  ec_session_close(session);
-  CHECK_EQUAL(0, fake.live);
-}
-
-/* The last row of x ends behind it; its buffer reaches as far. */
-static void test_rows_behind_the_end(uint32_t alignment_bits, uint64_t largest_bytes) {
-  opencl_model of;
-  opencl_model_make(&of);
-  opencl_model_read_images(&of, 4);
-  of.images[0] = (ec_image){0, 16, 1, 0};
-  fake_reset();
-  fake.version = "OpenCL 2.0 fake"; /* which has images over buffers without an extension */
-  fake.row_texels = 16;
-  fake.alignment_bits = alignment_bits;
-  fake.largest_bytes = largest_bytes;
-  ec_session *session = open_good(&of);
-  CHECK_EQUAL(1, fake.images_of_buffers);
-  CHECK_EQUAL(1, fake.images);
-  opencl_run_and_compare(session, 4);
-  ec_session_close(session);
-  CHECK_EQUAL(0, fake.live);
-}
-
-/* Calls that read a tensor alike have one image of it. */
-static void test_images_are_shared(void) {
-  opencl_model of;
-  opencl_model_make(&of);
-  opencl_model_read_images(&of, 4);
-  ec_call calls[OPENCL_CALLS + 1];
-  for (uint32_t i = 0; i < OPENCL_CALLS + 1; ++i) {
-    calls[i] = of.calls[i < 2 ? i : i - 1];
-  }
-  of.model.calls = calls;
-  of.model.call_count = OPENCL_CALLS + 1;
-  fake_reset();
-  ec_session *session = open_good(&of);
-  CHECK_EQUAL(2, fake.images);
-  opencl_run_and_compare(session, 2);
-  CHECK_EQUAL(2, fake.filled_images); /* in front of either kernel */
-  ec_session_close(session);
-  CHECK_EQUAL(0, fake.live);
-}
-
 /* What only the device has is brought from there. */
 static void test_tensors(bool shares_memory) {
   opencl_model of;
   opencl_model_make(&of);
   fake_reset();
   fake.shares_memory = shares_memory;
-  ec_session *session = open_good(&of);
+  ec_session *session = opencl_open(&of);
   const void *data = NULL;
   uint64_t bytes = 0;
   for (uint32_t calls = 2; calls <= OPENCL_CALLS; ++calls) {
@@ -241,89 +102,46 @@ static void test_memory_that_is_used_again(void) {
   of.tensors[2].offset_bytes = 64; /* t begins inside x */
   fake_reset();
   fake.shares_memory = true;
-  ec_session *session = open_good(&of);
+  ec_session *session = opencl_open(&of);
   CHECK_EQUAL(0, fake.mapped);
   ec_session_close(session);
-}
-
-static void refuse(const opencl_model *of, const ec_open_options *options, ec_status expected,
-                   const char *message) {
-  ec_session *session = NULL;
-  ec_open_options usual = options_of();
-  CHECK_STATUS(expected,
-               ec_session_open(&of->model, options != NULL ? options : &usual, &session));
-  CHECK_MESSAGE(message);
-  CHECK(session == NULL);
-  CHECK_EQUAL(0, fake.live);
 }
 
 static void test_refusals(void) {
   opencl_model of;
   opencl_model_make(&of);
-  ec_open_options named = options_of();
+  ec_open_options named = opencl_options();
   fake_reset();
   fake.is_absent = true;
-  refuse(&of, NULL, EC_ERROR_DEVICE_ABSENT, "no driver");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_ABSENT, "no driver");
   fake_reset();
   fake.has_no_platform = true;
-  refuse(&of, NULL, EC_ERROR_DEVICE_ABSENT, "no OpenCL device");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_ABSENT, "no OpenCL device");
   fake_reset();
   named.device_name = "Adreno";
-  refuse(&of, &named, EC_ERROR_DEVICE_ABSENT, "named 'Adreno'");
+  opencl_refuse(&of, &named, EC_ERROR_DEVICE_ABSENT, "named 'Adreno'");
   fake.version = "OpenCL 1.1 old";
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 1.1, the kernels need 1.2");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 1.1, the kernels need 1.2");
   fake.version = "something else";
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 0.0");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has version 0.0");
   fake_reset();
   fake.rounds_to_zero = true;
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "does not round to the nearest float");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "does not round to the nearest float");
   fake_reset();
   of.program.extensions = "cl_khr_two,cl_khr_on";
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no cl_khr_on,");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no cl_khr_on,");
   of.program.extensions = "cl_khr_two,cl_khr_one";
   fake.refuses_source = true;
-  refuse(&of, NULL, EC_ERROR_DEVICE_BUILD, "error: line 1");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_BUILD, "error: line 1");
   fake_reset();
   fake.most_group_items = 7;
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "groups of at most 7 work items, not 8");
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "groups of at most 7 work items, not 8");
   fake_reset();
   fake.arguments = 5;
-  refuse(&of, NULL, EC_ERROR_DESCRIPTOR, "takes 5 arguments");
+  opencl_refuse(&of, NULL, EC_ERROR_DESCRIPTOR, "takes 5 arguments");
   fake_reset();
   of.launches[1].kernel = "ec_other";
-  refuse(&of, NULL, EC_ERROR_DEVICE, "find kernel 'ec_other'");
-}
-
-static void test_refused_images(void) {
-  opencl_model of;
-  opencl_model_make(&of);
-  opencl_model_read_images(&of, 4);
-  fake_reset();
-  fake.has_images = false;
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "has no images, and the kernels read 'x' as one");
-  fake_reset();
-  fake.most_image_width = 3;
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE,
-         "has images of at most 3 x 64 texels, the kernels read 'x' as one of 4 x 2");
-  fake_reset();
-  fake.most_image_height = 1;
-  refuse(&of, NULL, EC_ERROR_DEVICE_FEATURE, "at most 64 x 1 texels");
-  fake_reset();
-  for (uint32_t at = 1; fake.images == 0; ++at) { /* the driver's own reasons */
-    const int32_t results[] = {CL_INVALID_IMAGE_SIZE, CL_IMAGE_FORMAT_NOT_SUPPORTED};
-    fake_reset();
-    fake.fail_at = at;
-    fake.fail_with = results[at % 2];
-    ec_open_options options = options_of();
-    ec_session *session = NULL;
-    ec_status status = ec_session_open(&of.model, &options, &session);
-    CHECK(status == EC_ERROR_DEVICE_FEATURE || status == EC_ERROR_DEVICE_BUILD);
-    CHECK_EQUAL(0, fake.live);
-  }
-  opencl_model_make(&of); /* none is asked of a device that needs none */
-  fake_reset();
-  fake.has_images = false;
-  ec_session_close(open_good(&of));
+  opencl_refuse(&of, NULL, EC_ERROR_DEVICE, "find kernel 'ec_other'");
 }
 
 static void test_names(void) {
@@ -332,7 +150,7 @@ static void test_names(void) {
   fake_reset();
   const char *const names[] = {"Fake", "GPU", "Platform"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; ++i) {
-    ec_open_options options = options_of();
+    ec_open_options options = opencl_options();
     options.device_name = names[i];
     ec_session *session = NULL;
     CHECK_STATUS(EC_OK, ec_session_open(&of.model, &options, &session));
@@ -348,7 +166,7 @@ static uint32_t chosen(uint32_t first, uint32_t second, const char *name) {
   fake.devices = 2;
   fake.types[0] = first;
   fake.types[1] = second;
-  ec_open_options options = options_of();
+  ec_open_options options = opencl_options();
   options.device_name = name;
   ec_session *session = NULL;
   CHECK_STATUS(EC_OK, ec_session_open(&of.model, &options, &session));
@@ -379,7 +197,7 @@ static void test_each_failure(int32_t result, ec_status expected, bool shares_me
     fake.shares_memory = shares_memory;
     fake.version = "OpenCL 2.1 fake";
     fake.row_texels = row_texels;
-    ec_open_options options = options_of();
+    ec_open_options options = opencl_options();
     ec_session *session = NULL;
     ec_status status = ec_session_open(&of.model, &options, &session);
     if (status == EC_OK) { /* also where there is another way: weights that are not shared */
@@ -407,7 +225,7 @@ static void test_failing_runs(int32_t result, ec_status expected, bool shares_me
   opencl_model_read_images(&of, 4);
   fake_reset();
   fake.shares_memory = shares_memory;
-  ec_session *session = open_good(&of);
+  ec_session *session = opencl_open(&of);
   for (uint32_t call = 1; call <= 5; ++call) { /* two copies, an image, a kernel, the end */
     fake.calls = 0;
     fake.fail_at = call;
@@ -456,7 +274,7 @@ static void test_cache(const char *folder, const char *(*find)(const char *folde
   opencl_model of;
   opencl_model_make(&of);
   fake_reset();
-  ec_open_options options = options_of();
+  ec_open_options options = opencl_options();
   options.device_cache = folder;
   open_and_close(&of, &options, 1, 0);
   open_and_close(&of, &options, 0, 1);
@@ -506,23 +324,9 @@ int main(void) {
   test_run(1024, 1u << 20, 2);
   test_run(4096, 1u << 20, 1); /* t is not aligned for a part: it has a buffer of its own */
   test_run(1024, 600, 0);      /* no buffer is large enough for all */
-  for (int shares_memory = 0; shares_memory < 2; ++shares_memory) {
-    test_images(0, 0, shares_memory, 0);
-    test_images(4, 0, shares_memory, 2);
-    test_images(4, 4, shares_memory, 2); /* 64 bytes, as everything is aligned */
-    test_images(8, 0, shares_memory, 0); /* rows are shorter */
-  }
-  test_rows_behind_the_end(1024, 1u << 20);
-  test_rows_behind_the_end(1024, 600);
-  test_refused_images_of_buffers();
-  test_images_are_shared();
-  test_refused_images();
   test_refusals();
   test_names();
   test_choice();
-  test_sizes(false);
-  test_sizes(true);
-  test_no_groups();
   test_shared(false);
   test_shared(true);
   test_memory_that_is_used_again();

@@ -3,7 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from helpers.graphs import Graph, normal
+from helpers.graphs import normal
+from helpers.unread_channel import two_products_without_channel_0
 
 from edgecomp import api
 from edgecomp.errors import Code, EdgecompError
@@ -57,13 +58,7 @@ OUTLIER = 300.0
 
 @pytest.fixture
 def model(rng):
-    """Two products of which the first does not read channel 0."""
-    graph = Graph()
-    x = graph.input("x", (1, 64, 32))
-    weight = normal(rng, 32, 16)
-    weight[0] = 0.0
-    hidden = graph("Relu", graph("MatMul", x, weight))
-    return graph.model(graph("MatMul", hidden, normal(rng, 16, 6)))
+    return two_products_without_channel_0(rng)
 
 
 @pytest.fixture

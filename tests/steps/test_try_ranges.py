@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers.graphs import Graph, normal
+from helpers.unread_channel import two_products_without_channel_0
 
 from edgecomp import api
 from edgecomp.calibrate.observe import Seen, collect_ranges
@@ -20,13 +21,7 @@ OPTIONS = InsertQdqOptions()
 
 @pytest.fixture
 def model(rng):
-    """Two products of which the first does not read channel 0."""
-    graph = Graph()
-    x = graph.input("x", (1, 64, 32))
-    weight = normal(rng, 32, 16)
-    weight[0] = 0.0
-    hidden = graph("Relu", graph("MatMul", x, weight))
-    return graph.model(graph("MatMul", hidden, normal(rng, 16, 6)))
+    return two_products_without_channel_0(rng)
 
 
 def samples(rng, outlier):

@@ -81,11 +81,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         )
         inverse = named(builder, "one", inverse)
         wide = results_row.lanes
-        means = named(builder, "means", splat(mean, wide))
+        wide_means = named(builder, "means", splat(mean, wide))
         inverses = named(builder, "inverse", splat(inverse, wide))
 
         def normalise(at: Expr) -> None:
-            centred = (load(x, base + at, wide) - means) * inverses
+            centred = (load(x, base + at, wide) - wide_means) * inverses
             value = centred * load(scales, at, wide) + load(biases, at, wide)
             value = named(builder, "normalised", value)
             for result in results:

@@ -26,24 +26,18 @@ step of K, and the sums of all are added through shared memory, always in the sa
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from edgecomp.plan.sizes import largest
-from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load, pointer_to
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import collapse_depth
+from edgecomp.schedules.cuda.tensor_cut import TensorCut
 from edgecomp.schedules.cuda.tensor_tile import (
     COLUMNS,
     WARP,
-    choose_warp_tile,
     instruction_for,
-    words_at_once,
 )
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
-from edgecomp.schedules.gpu.halves import stored_floats
 from edgecomp.schedules.gpu.inputs import InputBuffer
 from edgecomp.schedules.gpu.places import flat_target, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
@@ -57,75 +51,39 @@ class _TensorKernel(DenseKernel):
 
     def __init__(self, task: ProductTask) -> None:
         super().__init__(task, collapse_depth(task.product.depth))
-        product = task.product
-        instruction = instruction_for(task.x_dtype, gpu_of(self.target))
+        gpu = gpu_of(self.target)
+        instruction = instruction_for(task.x_dtype, gpu)
         assert instruction is not None, task.x_dtype
         self.instruction, self.fragments = instruction, instruction.fragments
-        self.words = words_at_once(product, self.instruction.word)
-        #: Instructions of a step: a thread's words are two for each.
-        self.parts = max(1, self.words // 2)
-        self.step_elements = self.parts * self.instruction.depth
-        self.steps = -(-self.depth[-1].size // self.step_elements)
-        self.windows = math.prod(d.size for d in self.depth[:-1])
-        total = self.windows * self.steps
-        self.tile = choose_warp_tile(
-            self.fragments,
-            largest(self.row_count),
-            product.columns,
-            product.groups,
-            total,
-            gpu_of(self.target),
-        )
-        slices = self.tile.slices
-        #: Steps of a warp, and of all of them: those behind the last multiply by zero.
-        self.rounds = -(-total // slices)
-        self.all_steps = self.rounds * slices
-        self.blocks = -(-product.columns // self.tile.columns)
-        self.padded_columns = self.blocks * self.tile.columns
+        self.cut = cut = TensorCut.of(task.product, self.depth, instruction, gpu)
+        self.tile, self.padded_columns = cut.tile, cut.padded_columns
         down = parts_of(self.row_count, self.tile.rows)
         self.builder = GridBuilder(
-            (self.blocks * product.groups, down, 1), (WARP, self.tile.warps * slices, 1)
+            (cut.blocks * cut.groups, down, 1), (WARP, self.tile.warps * self.tile.slices, 1)
         )
-        each = self.all_steps * self.step_elements // self.instruction.word
-        words = product.groups * self.padded_columns * each
-        self.x_buffer = self.builder.pointer("x", task.x_dtype, product.x_elements)
+        self.x_buffer = self.builder.pointer("x", task.x_dtype, task.product.x_elements)
         self.x = InputBuffer(self.x_buffer)
-        self.weights = self.builder.pointer("weights", "int32", words)
-        self.declare_operands(self.instruction.sums)
-        self.sums_dtype = f"{self.instruction.sums}x{self.fragments.sums}"
+        self.weights = self.builder.pointer("weights", "int32", cut.weight_words)
+        self.declare_operands(instruction.sums)
+        self.sums_dtype = f"{instruction.sums}x{self.fragments.sums}"
         self.sums = self.builder.array(
             "sums", self.sums_dtype, self.tile.down * self.tile.across
         )
 
-    @property
-    def _step_words(self) -> int:
-        """Words of weights that a warp reads in a step."""
-        return self.tile.across * self._fragment_words
-
-    @property
-    def _fragment_words(self) -> int:
-        """Of one fragment: those of each column."""
-        return COLUMNS * self.fragments.sharing * 2 * self.parts
-
     def emit(self) -> None:
         """All statements."""
-        builder, product, tile, fragments = (
-            self.builder,
-            self.product,
-            self.tile,
-            self.fragments,
-        )
-        block = self.split_block(builder.group(0), self.blocks)
+        builder, tile, fragments, cut = self.builder, self.tile, self.fragments, self.cut
+        block = self.split_block(builder.group(0), cut.blocks)
         self.place = builder.let("place", self._own(fragments.place))
         own = builder.let("own", self._own(fragments.sum_column))
         self.begin_columns(block * tile.columns + own)
         x_ats = self._find_rows()
         self._start_sums()
         # [groups][blocks][steps][fragments][columns][sharing][words]
-        blocks = block + self.group * self.blocks if product.groups > 1 else block
-        each = self.all_steps * self._step_words
+        blocks = block + self.group * cut.blocks if cut.groups > 1 else block
+        each = cut.all_steps * cut.step_words
         weights = self._own(fragments.weights)
-        weight_at = builder.let("weight_at", blocks * each + weights * (2 * self.parts))
+        weight_at = builder.let("weight_at", blocks * each + weights * (2 * cut.parts))
         if tile.slices > 1:
             self._accumulate_slice(x_ats, weight_at)
             self._join_slices()
@@ -153,7 +111,7 @@ class _TensorKernel(DenseKernel):
         if tile.slices == 1:
             warp = warp * tile.warps + builder.item(1)
         warp = warp * (tile.down * tile.height)
-        own = max(1, self.words) * self.instruction.word
+        own = self.cut.words * self.instruction.word
         shifts = {"x": self.place * own, "output": self.column, "residual": self.column}
         self.row_numbers: list[Expr] = []
         self.row_ats: list[tuple[Expr, Expr]] = []
@@ -215,10 +173,10 @@ class _TensorKernel(DenseKernel):
 
     def _accumulate(self, dimension: int, x_ats: list[Expr], weight_at: Expr) -> None:
         """Loops over the window, then over the run of neighbouring elements."""
-        builder, depth = self.builder, self.depth
+        builder, depth, cut = self.builder, self.depth, self.cut
         if dimension < len(depth) - 1:
             below = math.prod(d.size for d in depth[dimension + 1 : -1])
-            each = self.steps * self._step_words
+            each = cut.run_steps * cut.step_words
             with builder.loop("k", 0, depth[dimension].size) as k:
                 moved = k * int(depth[dimension].stride)
                 self._accumulate(
@@ -227,53 +185,52 @@ class _TensorKernel(DenseKernel):
                     builder.let("weight_at", weight_at + k * (below * each)),
                 )
             return
-        whole = self.depth[-1].size // self.step_elements
+        whole = cut.run // cut.step_elements
         if whole:
             with builder.loop("k", 0, whole) as k:
                 self._step(
-                    [builder.let("x_at", at + k * self.step_elements) for at in x_ats],
-                    builder.let("weight_at", weight_at + k * self._step_words),
+                    [builder.let("x_at", at + k * cut.step_elements) for at in x_ats],
+                    builder.let("weight_at", weight_at + k * cut.step_words),
                 )
-        if whole < self.steps:
-            begin = whole * self.step_elements
+        if whole < cut.run_steps:
+            begin = whole * cut.step_elements
             self._step(
                 [at + begin for at in x_ats],
-                weight_at + whole * self._step_words,
-                tirx.const(self.depth[-1].size - begin, "int32"),
+                weight_at + whole * cut.step_words,
+                tirx.const(cut.run - begin, "int32"),
             )
 
     def _accumulate_slice(self, x_ats: list[Expr], weight_at: Expr) -> None:
         """Every n-th step of K, all dimensions of it in one loop."""
-        builder, total = self.builder, self.windows * self.steps
-        run = self.depth[-1].size
-        with builder.loop("round", 0, self.rounds) as round_:
+        builder, cut, total = self.builder, self.cut, self.cut.steps
+        with builder.loop("round", 0, cut.rounds) as round_:
             step = builder.let("step", round_ * self.tile.slices + builder.item(1))
             inside = step
-            if self.all_steps != total:
+            if cut.all_steps != total:
                 inside = builder.let("inside", tirx.Min(step, tirx.const(total - 1, "int32")))
             indices = unravel(
-                builder, inside, [*(d.size for d in self.depth[:-1]), self.steps]
+                builder, inside, [*(d.size for d in self.depth[:-1]), cut.run_steps]
             )
-            begin = builder.let("begin", indices[-1] * self.step_elements)
+            begin = builder.let("begin", indices[-1] * cut.step_elements)
             moved: Expr = begin
             for dimension, index in zip(self.depth[:-1], indices[:-1], strict=True):
                 moved = moved + index * int(dimension.stride)
             left: Expr = None
-            if run % self.step_elements or self.all_steps != total:
-                left = builder.let("left", run - begin)
-            if self.all_steps != total:
+            if cut.run % cut.step_elements or cut.all_steps != total:
+                left = builder.let("left", cut.run - begin)
+            if cut.all_steps != total:
                 left = builder.let(
                     "left", tirx.Select(step < total, left, constant(0, "int32"))
                 )
             self._step(
                 [builder.let("x_at", at + moved) for at in x_ats],
-                builder.let("weight_at", weight_at + step * self._step_words),
+                builder.let("weight_at", weight_at + step * cut.step_words),
                 left,
             )
 
     def _step(self, x_ats: list[Expr], weight_at: Expr, left: Expr | None = None) -> None:
         """``step_elements`` of K, of which ``left`` are there."""
-        builder, tile, parts = self.builder, self.tile, self.parts
+        builder, tile, parts = self.builder, self.tile, self.cut.parts
         rows = [self._words_of(at, left) for at in x_ats]
         each = len(self.fragments.x_rows)
         fragments, dtype = [], f"int32x{2 * each}"
@@ -284,7 +241,7 @@ class _TensorKernel(DenseKernel):
                 packed = tirx.call_pure_extern(dtype, "pack", *words)
                 fragments.append(builder.let("a", packed, dtype))
         for n in range(tile.across):
-            at = weight_at + n * self._fragment_words
+            at = weight_at + n * self.cut.fragment_words
             loaded = builder.let(
                 "w", load_vector(self.weights, at, 2 * parts), f"int32x{2 * parts}"
             )
@@ -306,8 +263,8 @@ class _TensorKernel(DenseKernel):
     def _words_of(self, at: Expr, left: Expr | None) -> list[Expr]:
         """A thread's words of a row of x: two for each instruction; zero behind the end of K."""
         builder, word = self.builder, self.instruction.word
-        if self.words > 1:
-            count = 2 * self.parts
+        if self.cut.words > 1:
+            count = 2 * self.cut.parts
             name, dtype = f"words{count}", f"int32x{count}"
             loaded = builder.let(
                 "x", tirx.call_pure_extern(dtype, name, pointer_to(self.x_buffer, at)), dtype
@@ -406,35 +363,4 @@ def emit_tensor_product(task: ProductTask) -> DeviceProduct:
     """The kernel of a product."""
     made = _TensorKernel(task)
     made.emit()
-    return made.finished(f"tensor_{task.name}", _packed(made))
-
-
-def _packed(made: _TensorKernel) -> Array:
-    """Words as threads read them: [groups, blocks, steps, fragments, columns, sharing, words]."""
-    tile, run, word = made.tile, made.depth[-1].size, made.instruction.word
-    groups = made.product.groups
-    kept = _in_words(made.task.weight, word).reshape(groups, -1, made.windows, run)
-    spare = made.padded_columns - kept.shape[1], made.steps * made.step_elements - run
-    padded = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
-    steps = made.windows * made.steps
-    # Those that share a row have neighbouring words of a column, or the same word of both halves
-    # of K.
-    sharing = made.fragments.sharing
-    inner = (sharing, 2 * made.parts) if made.words > 1 else (2, sharing)
-    split = padded.reshape(groups, made.blocks, tile.across, COLUMNS, steps, *inner, word)
-    if made.words == 1:
-        split = split.swapaxes(5, 6)
-    ordered = split.transpose(0, 1, 4, 2, 3, 5, 6, 7)
-    every = np.pad(
-        ordered, ((0, 0), (0, 0), (0, made.all_steps - steps), *[(0, 0)] * (ordered.ndim - 3))
-    )
-    return np.ascontiguousarray(every).reshape(-1).view(np.int32)
-
-
-def _in_words(weight: Array, word: int) -> Array:
-    """Weights as the instruction reads them: floats of 32 bits have ten of mantissa."""
-    if word > 1:
-        return stored_floats(weight)
-    bits = np.ascontiguousarray(weight, np.float32).view(np.uint32)
-    # To nearest, ties away from zero: cvt.rna.tf32.f32. Weights are finite.
-    return ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return made.finished(f"tensor_{task.name}", made.cut.pack(task.weight))

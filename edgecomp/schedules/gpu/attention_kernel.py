@@ -11,7 +11,7 @@ from edgecomp.plan.values import Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu import math
-from edgecomp.schedules.cpu.elementwise import immediate
+from edgecomp.schedules.cpu.elementwise import distinct_inputs, immediate
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.operand import Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
@@ -96,9 +96,8 @@ class AttentionKernel:
         else:
             groups = (batch * -(-self.rows // tile.rows), 1, 1)
         self.builder = GridBuilder(groups, (tile.items, 1, 1))
-        extras = [v for v in operation.inputs[3:] if v.constant is None or v.elements > 1]
         #: Operands of the kernel, each once.
-        self.inputs = list(dict.fromkeys([*operation.inputs[:3], *extras]))
+        self.inputs = distinct_inputs(operation)
         made = {
             value: self.builder.pointer(
                 f"x{number}", value.storage or memory_dtype(value.dtype), value.view.elements
@@ -106,7 +105,7 @@ class AttentionKernel:
             for number, value in enumerate(self.inputs)
         }
         self.q, self.k, self.v = (made[value] for value in operation.inputs[:3])
-        self.extras = {value: made[value] for value in extras}
+        self.extras = {value: made[value] for value in operation.inputs[3:] if value in made}
         self.y = self.builder.pointer(
             "y", operation.output.stored, operation.output.view.elements
         )

@@ -24,11 +24,12 @@ NAME = "batch_matrix_multiply"
 
 
 def match(operation: Operation, target: Target) -> str:
-    """Claim what the CPU's schedule claims, with results side by side."""
+    """Claim what the CPU's schedule claims of values in their own shapes."""
+    kind = operation.kind
     reason = cpu.match(operation, target)
-    if reason:
+    if reason or not isinstance(kind, BatchMatrixMultiply):
         return reason
-    return "" if operation.output.view.strides[-1] == 1 else "results are not side by side"
+    return "operands that are views" if kind.a or kind.b or kind.output else ""
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
@@ -37,14 +38,6 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     kernel.emit()
     work = largest(operation.output.elements * kernel.depth)
     return [kernel.builder.call(NAME, (*operation.inputs, operation.output), work)]
-
-
-def _dynamic_groups(
-    kernel: "_BatchKernel", images: Dimension, items: tuple[int, int, int]
-) -> Groups:
-    """Blocks of columns, tiles of rows, matrices."""
-    across = parts_of(kernel.blocks, items[0])
-    return across, parts_of(kernel.rows, kernel.tile * items[1]), images
 
 
 class _BatchKernel:
@@ -68,14 +61,15 @@ class _BatchKernel:
         self.lanes = LANES if is_wide else 1
         self.blocks = self.columns if self.lanes == 1 else -(-self.columns // self.lanes)
         items = group_shape(largest(self.blocks), gpu)
+        across = parts_of(self.blocks, items[0])
+        groups: Groups
         if self.is_dynamic:
-            self.builder = GridBuilder(_dynamic_groups(self, images, items), items)
+            groups = across, parts_of(self.rows, self.tile * items[1]), images
         else:
             self.tiles = -(-self.rows // self.tile)
             self.lines = self.tiles * images
-            self.builder = GridBuilder(
-                (-(-self.blocks // items[0]), -(-self.lines // items[1]), 1), items
-            )
+            groups = across, parts_of(self.lines, items[1]), 1
+        self.builder = GridBuilder(groups, items)
         self.x = self.builder.pointer("a", left.stored, left.view.elements)
         self.z = self.builder.pointer("b", right.stored, right.view.elements)
         self.y = self.builder.pointer("y", self.output.stored, self.output.view.elements)

@@ -176,10 +176,9 @@ class GridBuilder(KernelBuilder):
         """How many parts of a number a dimension has, the last of which may be shorter."""
         if not isinstance(dimension, Size):
             return -(-dimension // part)
-        whole = self.size(dimension) + (part - 1)
-        return (
-            self.let("parts", tirx.truncdiv(whole, part)) if part > 1 else self.size(dimension)
-        )
+        if part == 1:
+            return self.size(dimension)
+        return self.let("parts", tirx.truncdiv(self.size(dimension) + (part - 1), part))
 
     @property
     def dynamic(self) -> Dynamic | None:

@@ -38,7 +38,7 @@ from edgecomp.schedules.gpu import (
     winograd,
 )
 from edgecomp.schedules.gpu.places import gpu_of
-from edgecomp.schedules.gpu.sizes import SIZED, refuse_sizes
+from edgecomp.schedules.gpu.sizes import refuse_sizes
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
@@ -46,7 +46,9 @@ from edgecomp.schedules.text.language import NoTextError
 
 #: Kinds whose integers are of 8 bits on a GPU.
 _OF_BYTES = (Convolution, MatrixMultiply, Pool, Reduce, Quantize, Dequantize)
-#: By every interface.
+#: For one interface alone, in front of those for all.
+_OWN: dict[str, tuple[Schedule, ...]] = {"cuda": (tensor_product,)}
+#: For every interface.
 _SHARED: tuple[Schedule, ...] = (
     depthwise,
     winograd,
@@ -67,6 +69,9 @@ _SHARED: tuple[Schedule, ...] = (
     gather,
     moves,
 )
+#: Those whose kernels and constants are made for one number of rows, by which tiles and shares of K
+#: are chosen. The others ask their builder for sizes.
+_OF_FIXED_SIZES: tuple[Schedule, ...] = (winograd, packed_product)
 #: Those whose kernels neither load nor store floats of 16 bits where a value is stored so.
 _OF_FLOATS: tuple[Schedule, ...] = (winograd, shared_product)
 
@@ -114,6 +119,8 @@ class _Sized(_Named):
     def match(self, operation: Operation, target: Target) -> str:
         """As the schedule's at the largest sizes, then whether its kernels take the sizes."""
         reason = super().match(Twin(operation).operation, target)
+        if not reason and self.schedule in _OF_FIXED_SIZES:
+            return "kernels of fixed sizes"
         return reason or refuse_sizes(operation)
 
 
@@ -123,9 +130,8 @@ _TEXTS = {"metal": metal_text, "webgpu": wgsl_text}
 @functools.cache
 def gpu_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for GPUs that are driven through an interface (``Gpu.api``)."""
-    own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
     named = _Written if api in _TEXTS else _Named
-    return tuple(named(f"{api}_{schedule.NAME}", schedule) for schedule in (*own, *_SHARED))
+    return tuple(named(f"{api}_{schedule.NAME}", schedule) for schedule in _schedules_of(api))
 
 
 @functools.cache
@@ -133,9 +139,11 @@ def sized_schedules(api: str) -> tuple[Schedule, ...]:
     """Those for operations of dynamic sizes; apps start kernels of fixed ones alone."""
     if api in _TEXTS:
         return ()
-    own: tuple[Schedule, ...] = (tensor_product,) if api == "cuda" else ()
-    able = [schedule for schedule in (*own, *_SHARED) if schedule in SIZED]
-    return tuple(_Sized(f"{api}_{schedule.NAME}", schedule) for schedule in able)
+    return tuple(_Sized(f"{api}_{s.NAME}", s) for s in _schedules_of(api))
+
+
+def _schedules_of(api: str) -> tuple[Schedule, ...]:
+    return (*_OWN.get(api, ()), *_SHARED)
 
 
 def halves_first(schedules: Sequence[Schedule]) -> list[Schedule]:

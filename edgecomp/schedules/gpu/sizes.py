@@ -1,6 +1,7 @@
-"""Which operations of dynamic sizes a GPU's kernels compute: those that ask their builder for sizes."""
+"""Which operations of dynamic sizes the kernels of a GPU compute."""
 
 from edgecomp.plan.operations import (
+    Attention,
     Convolution,
     FillHalo,
     Gather,
@@ -13,53 +14,13 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.plan.sizes import Dimension, Size, has_dynamic, is_dynamic, symbols_of
 from edgecomp.plan.values import Value
-from edgecomp.schedules.cuda import tensor_product
-from edgecomp.schedules.gpu import (
-    attention,
-    batch_matrix_multiply,
-    convolution,
-    depthwise,
-    dot_product,
-    elementwise,
-    gather,
-    layer_norm,
-    matrix_multiply,
-    moves,
-    pool,
-    quantize,
-    reduce,
-    resize,
-    shared_product,
-    softmax,
-)
-from edgecomp.schedules.schedule import Schedule
 
-#: In no order.
-SIZED: tuple[Schedule, ...] = (
-    attention,
-    batch_matrix_multiply,
-    convolution,
-    depthwise,
-    dot_product,
-    elementwise,
-    gather,
-    layer_norm,
-    matrix_multiply,
-    moves,
-    pool,
-    quantize,
-    reduce,
-    resize,
-    shared_product,
-    softmax,
-    tensor_product,
-)
 #: Of a launch, beside its tensors: ``EC_MAX_LAUNCH_CONSTANTS`` of the runtime.
 MOST_SIZES = 16
 
 
 def refuse_sizes(operation: Operation) -> str:
-    """Why the kernels of these schedules do not take an operation's sizes, "" where they do."""
+    """Why kernels that ask their builder for sizes do not take an operation's, "" where they do."""
     values = (*operation.inputs, *operation.outputs)
     if any(map(_is_counted, (extent for value in values for extent in value.shape))):
         return "sizes that the data decides"
@@ -71,6 +32,9 @@ def refuse_sizes(operation: Operation) -> str:
     if isinstance(kind, MatrixMultiply):
         rows = (operation.inputs[0], operation.output, *operation.inputs[3:])
         return "dynamic columns" if any(is_dynamic(v.shape[-1]) for v in rows) else ""
+    if isinstance(kind, Attention):
+        depth_and_columns = (kind.q.shape[-1], kind.v.shape[-1])
+        return "dynamic depth or columns" if has_dynamic(depth_and_columns) else ""
     if isinstance(kind, LayerNorm | Gather):
         inner = operation.inputs[0].shape
         if isinstance(kind, LayerNorm):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.gpu import compute
+from helpers.gpu import TARGETS, compute
 
 from edgecomp.plan.finish import Activation
 from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply, Operation
@@ -58,3 +58,12 @@ def test_of_two_values(batch_a, batch_b, rows, depth, columns, transposes, rng):
     operation = Operation(kind, values, [Value("y", want.shape, "float32")])
     found = compute(batch_matrix_multiply, operation, given)
     np.testing.assert_allclose(found, want, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("operand", ["a", "b", "output"])
+def test_operands_that_are_views_are_the_processors(operand):
+    a, b, y = (Value(name, (3, 8, 8), "float32") for name in "aby")
+    plain = Operation(BatchMatrixMultiply(), [a, b], [y])
+    assert batch_matrix_multiply.match(plain, TARGETS["opencl"]) == ""
+    viewed = Operation(BatchMatrixMultiply(**{operand: a.view}), [a, b], [y])
+    assert "views" in batch_matrix_multiply.match(viewed, TARGETS["opencl"])

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
-from helpers.gpu import compute
+from helpers.gpu import TARGETS, compute
 
 from edgecomp.plan.operations import LayerNorm, Operation, Softmax
-from edgecomp.plan.values import Order, Value
+from edgecomp.plan.values import Order, Quantization, Value
+from edgecomp.schedules.cpu import layer_norm as cpu
+from edgecomp.schedules.cpu import softmax as cpu_softmax
+from edgecomp.schedules.cpu.dynamic import softmax as dynamic_softmax
 from edgecomp.schedules.gpu import layer_norm, softmax
 
 
@@ -30,21 +33,41 @@ def test_softmax(shape, axis, order, logarithm, rng):
     np.testing.assert_allclose(found, want, rtol=3e-6, atol=1e-6)
 
 
+def norm_of(shape, axis, rng):
+    inner = shape[axis:]
+    values = [Value("x", shape, "float32")]
+    for name in ("scale", "bias"):
+        constant = rng.standard_normal(inner).astype(np.float32)
+        values.append(Value(name, inner, "float32", constant=constant))
+    return Operation(LayerNorm(axis, 1e-5), values, [Value("y", shape, "float32")])
+
+
 @pytest.mark.parametrize(
     ("shape", "axis"), [((5, 130), 1), ((2, 3, 7, 6), 2), ((2, 384), 1), ((3, 1), 1)]
 )
 def test_layer_norm(shape, axis, rng):
     x = (rng.standard_normal(shape) * 3 + 5).astype(np.float32)
-    inner = shape[axis:]
-    scale, bias = (rng.standard_normal(inner).astype(np.float32) for _ in range(2))
-    values = [
-        Value("x", shape, "float32"),
-        Value("scale", inner, "float32", constant=scale),
-        Value("bias", inner, "float32", constant=bias),
-    ]
-    operation = Operation(LayerNorm(axis, 1e-5), values, [Value("y", shape, "float32")])
+    operation = norm_of(shape, axis, rng)
+    scale, bias = (value.constant for value in operation.inputs[1:])
     found = compute(layer_norm, operation, [x])
     axes, wide = tuple(range(axis, len(shape))), x.astype(np.float64)
     moved = wide - wide.mean(axis=axes, keepdims=True)
     spread = np.sqrt((moved * moved).mean(axis=axes, keepdims=True) + 1e-5)
     np.testing.assert_allclose(found, moved / spread * scale + bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("keeps_floats", [True, False])
+def test_norms_of_8_bits_are_the_processors(keeps_floats, rng):
+    operation = norm_of((5, 16), 1, rng)
+    stored = Value("q", (5, 16), "uint8", quantization=Quantization(0.02, 3))
+    operation.outputs = [*(operation.outputs if keeps_floats else []), stored]
+    assert cpu.match(operation, TARGETS["opencl"]) == ""
+    assert "uint8" in layer_norm.match(operation, TARGETS["opencl"])
+
+
+@pytest.mark.parametrize("claims", [softmax.match, dynamic_softmax.match])
+def test_softmaxes_of_8_bits_are_the_processors_with_fixed_sizes(claims):
+    stored = Value("q", (5, 16), "uint8", quantization=Quantization(0.02, 3))
+    operation = Operation(Softmax(-1), [Value("x", (5, 16), "float32")], [stored])
+    assert cpu_softmax.match(operation, TARGETS["opencl"]) == ""
+    assert "uint8" in claims(operation, TARGETS["opencl"])

@@ -7,7 +7,15 @@ import pytest
 
 from edgecomp.device.load import load_target
 from edgecomp.lower.select import find_gpu_schedule
-from edgecomp.plan.operations import Gather, LayerNorm, MatrixMultiply, Operation, Softmax
+from edgecomp.plan.operations import (
+    Attention,
+    Gather,
+    LayerNorm,
+    MatrixMultiply,
+    Operation,
+    PackedMatrixMultiply,
+    Softmax,
+)
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Value
 from edgecomp.resources import resource_folder
@@ -33,13 +41,32 @@ def product(*shape):
     return operation(MatrixMultiply(), shape, weight, bias)
 
 
+def packed(*shape):
+    """A product with weights of 4 bits."""
+    bias = constant(8)
+    numbers = Value("n", (8, 8), "uint8", constant=np.ones((8, 8), np.uint8))
+    more = [numbers, constant(1, 8), constant(1, 8), bias]
+    return operation(PackedMatrixMultiply(bits=4, block=8), shape, *more)
+
+
+def attention(rows, keys, depth, columns):
+    shapes = (rows, depth), (keys, depth), (keys, columns), (rows, columns)
+    q, k, v, y = (Value(n, s, "float32") for n, s in zip("qkvy", shapes, strict=True))
+    kind = Attention(q=q.view, k=k.view, v=v.view, y=y.view, alpha=1.0)
+    return Operation(kind, [q, k, v], [y])
+
+
 @pytest.mark.parametrize("api", ["opencl", "cuda"])
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
         (product(N, 8), ""),
         (product(COUNTED, 8), "sizes that the data decides"),
+        (packed(N, 8), "packed_matrix_multiply: kernels of fixed sizes"),
         (operation(Softmax(-1), (3, N)), ""),
+        (attention(N, N, 8, 8), ""),
+        (attention(6, 6, N, 8), "dynamic depth or columns"),
+        (attention(6, 6, 8, N), "dynamic depth or columns"),
         (operation(LayerNorm(-1, 1e-5), (N, 8), constant(8), constant(8)), ""),
         (operation(LayerNorm(-2, 1e-5), (N, 8), constant(8), constant(8)), "dynamic rows"),
     ],

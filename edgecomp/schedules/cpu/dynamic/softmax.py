@@ -26,6 +26,8 @@ def match(operation: Operation, target: Target) -> str:
     if not isinstance(kind, Softmax):
         return "not a softmax"
     value = operation.inputs[0]
+    if operation.output.dtype != "float32":
+        return f"a softmax of dynamic sizes as {operation.output.dtype}"
     if kind.axis % len(value.shape) != len(value.shape) - 1:
         return "softmax along another dimension than the last"
     if value.view.strides[-1] != 1 or operation.output.view.strides[-1] != 1:
