@@ -16,6 +16,7 @@ from collections.abc import Collection
 from edgecomp.device.target import Target
 from edgecomp.lower.copied_views import Moved, made_by, read_through, turned, written_through
 from edgecomp.lower.select import find_gpu_schedule
+from edgecomp.lower.steps_behind import steps_behind
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
     Attention,
@@ -101,7 +102,7 @@ def _attention_of(softmax: Operation, uses: Uses) -> _Found | None:
     steps: tuple[Step, ...] = ()
     extras: list[Value] = []
     if between is not None:
-        renumbered = _steps_of(between, before.output)
+        renumbered = steps_behind(between, before.output)
         if renumbered is None:
             return None
         steps, extras = renumbered
@@ -130,27 +131,6 @@ def _scores_of(between: Operation, uses: Uses) -> Operation | None:
         if maker is not None and isinstance(maker.kind, BatchMatrixMultiply):
             return maker
     return None
-
-
-def _steps_of(
-    between: Operation, scores: Value
-) -> tuple[tuple[Step, ...], list[Value]] | None:
-    """Steps with the scores as their first operand, and the other inputs."""
-    kind = between.kind
-    assert isinstance(kind, Elementwise)
-    others = [value for value in between.inputs if value is not scores]
-    if len(others) != len(between.inputs) - 1:
-        return None
-    place = between.inputs.index(scores)
-
-    def moved(operand: int) -> int:
-        return 0 if operand == place else operand + (operand < place)
-
-    steps = tuple(
-        dataclasses.replace(step, operands=tuple(map(moved, step.operands)))
-        for step in kind.steps
-    )
-    return steps, others
 
 
 def _operand(

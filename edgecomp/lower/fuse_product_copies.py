@@ -58,17 +58,19 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
 
 
 def _take_a(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
-    kind, (a, b) = _kind(product), product.inputs
+    kind, (a, b, *further) = _kind(product), product.inputs
     moved = read_through(a, uses)
     transposed = isinstance(kind, BatchMatrixMultiply) and kind.transpose_a
     if moved.copy is None or not _is_read_well(moved, transposed=transposed):
         return None
     kind = dataclasses.replace(kind, a=moved.view)
-    return _with(product, moved.copy, kind, [moved.value, b], product.output), moved.copy
+    return _with(
+        product, moved.copy, kind, [moved.value, b, *further], product.output
+    ), moved.copy
 
 
 def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
-    kind, (a, b) = _kind(product), product.inputs
+    kind, (a, b, *further) = _kind(product), product.inputs
     moved = read_through(b, uses)
     if moved.copy is None or moved.value.constant is not None:
         return None
@@ -79,7 +81,9 @@ def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | Non
     else:
         is_turned = kind.b != b.view
         kind = dataclasses.replace(kind, b=turned(moved.view) if is_turned else moved.view)
-    return _with(product, moved.copy, kind, [a, moved.value], product.output), moved.copy
+    return _with(
+        product, moved.copy, kind, [a, moved.value, *further], product.output
+    ), moved.copy
 
 
 def _take_output(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:

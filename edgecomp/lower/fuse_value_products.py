@@ -3,7 +3,8 @@
 p, q = Dequantize(a), Dequantize(b)     both with scale 1: as products of quantized values are read
 y = p @ q
 ->
-y = IntegerBatchMultiply(a, b)          what Quantize makes of y, where nothing else reads it
+y = IntegerBatchMultiply(a, b)          and what an elementwise chain, then a Quantize make of y,
+                                        where nothing else reads it
 """
 
 import dataclasses
@@ -11,10 +12,12 @@ import dataclasses
 from edgecomp.device.target import Target
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_quantize import is_narrow
+from edgecomp.lower.steps_behind import steps_behind
 from edgecomp.lower.uses import Uses, drop_unread
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Dequantize,
+    Elementwise,
     IntegerBatchMultiply,
     Operation,
     Program,
@@ -35,7 +38,7 @@ def fuse_value_products(program: Program, target: Target) -> Program:
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
     for operation in program.operations:
-        found = _integer_product(operation, uses)
+        found = _integer_product(operation, uses, target)
         if found is None or integer_batch_multiply.match(found.operation, target):
             continue
         made[found.parts[-1]] = found.operation
@@ -56,7 +59,7 @@ class _Found:
     parts: tuple[Operation, ...]
 
 
-def _integer_product(product: Operation, uses: Uses) -> _Found | None:
+def _integer_product(product: Operation, uses: Uses, target: Target) -> _Found | None:
     """The integer product that a product of whole steps is."""
     kind = product.kind
     if not isinstance(kind, BatchMatrixMultiply) or kind.transpose_a:
@@ -66,21 +69,50 @@ def _integer_product(product: Operation, uses: Uses) -> _Found | None:
         return None
     parts = [reading for reading in readings if reading is not None]
     a, b = (_stored(reading.inputs[0], uses) for reading in parts)
-    output, quantize = product.output, uses.only_consumer(product.output)
-    if quantize is not None and is_narrow(quantize):
-        output = quantize.output
-    else:
-        quantize = None
     integer = IntegerBatchMultiply(
         alpha=kind.alpha,
         a=a.view,
         b=turned(b.view) if kind.transpose_b else b.view,
-        output=output.view,
+        output=product.output.view,
     )
-    ordered = (*parts, product, *([quantize] if quantize else []))
-    nodes = tuple(dict.fromkeys(node for part in ordered for node in part.nodes))
-    operation = Operation(integer, [a, b], [output], nodes, product.source)
-    return _Found(operation, tuple(dict.fromkeys(ordered)))
+    operation = Operation(integer, [a, b], [product.output], product.nodes, product.source)
+    found = _Found(operation, (*dict.fromkeys(parts), product))
+    for further in (_with_steps, _with_bytes):
+        more = further(found.operation, uses)
+        if more is not None and not integer_batch_multiply.match(more[0], target):
+            found = _Found(more[0], (*found.parts, more[1]))
+    nodes = tuple(dict.fromkeys(node for part in found.parts for node in part.nodes))
+    return _Found(dataclasses.replace(found.operation, nodes=nodes), found.parts)
+
+
+def _with_steps(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
+    """The product with the elementwise chain that alone reads it, and that chain."""
+    output, chain = product.output, uses.only_consumer(product.output)
+    if chain is None or not isinstance(chain.kind, Elementwise):
+        return None
+    result = chain.output
+    is_alike = result.shape == output.shape and result.order is output.order
+    if not is_alike or result.dtype != "float32":
+        return None
+    found = steps_behind(chain, output)
+    if found is None or any(value.order is not output.order for value in found[1]):
+        return None
+    assert isinstance(product.kind, IntegerBatchMultiply)
+    steps, further = found
+    kind = dataclasses.replace(product.kind, steps=steps, output=result.view)
+    inputs = [*product.inputs, *further]
+    return dataclasses.replace(product, kind=kind, inputs=inputs, outputs=[result]), chain
+
+
+def _with_bytes(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
+    """The product with the Quantize that alone reads it, and that one."""
+    quantize = uses.only_consumer(product.output)
+    if quantize is None or not is_narrow(quantize):
+        return None
+    assert isinstance(product.kind, IntegerBatchMultiply)
+    result = quantize.output
+    kind = dataclasses.replace(product.kind, output=result.view)
+    return dataclasses.replace(product, kind=kind, outputs=[result]), quantize
 
 
 def _steps_of(value: Value, uses: Uses) -> Operation | None:

@@ -131,18 +131,21 @@ class BatchMatrixMultiply:
 class IntegerBatchMultiply:
     """Product of two quantized values: ``float32(sum((a - zero_a) * (b - zero_b))) * alpha``.
 
-    inputs: a [..., M, K] and b [..., K, N], 8 bits with ``quantization``, whose scales do not matter.
+    inputs: a [..., M, K] and b [..., K, N], 8 bits with ``quantization``, whose scales do not matter;
+        then float32 values that ``steps`` read, each broadcast to [..., M, N].
     output: [..., M, N] float32, or 8 bits with ``quantization``: what Quantize makes of these.
 
     Attributes:
         alpha: float32.
         a, b, output: where their elements lie; batch dimensions are broadcast by numpy's rule.
+        steps: as of ``Elementwise``: operand 0 is the product, then come the further inputs.
     """
 
     alpha: float
     a: View
     b: View
     output: View
+    steps: "tuple[Step, ...]" = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,10 +47,11 @@ def signature(operation: Operation) -> str:
         ]
         return " ".join([*words, *(["scaled"] if kind.alpha != 1.0 else [])])
     if isinstance(kind, IntegerBatchMultiply):
-        a, b = operation.inputs
+        a, b = operation.inputs[:2]
         result = _operand(operation.output, kind.output)
         return " ".join(
             ["integer_batch_multiply", _operand(a, kind.a), _operand(b, kind.b), "->", result]
+            + [step.operator for step in kind.steps]
         )
     return ""
 

@@ -1,6 +1,7 @@
 """Products of two quantized values become integer products; the bits stay those of the float form."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from helpers.kernels import run_calls
 from helpers.qdq import QdqGraph
@@ -14,6 +15,7 @@ from edgecomp.lower.select import select
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Dequantize,
+    Elementwise,
     IntegerBatchMultiply,
     Quantize,
     Reinterpret,
@@ -24,7 +26,7 @@ from edgecomp.reference.interpreter import Reference
 TARGETS = (AVX2, AVX512, A53, A76, ARMV7)
 
 
-def attention(*, zero_b=128, again=False):
+def attention(*, zero_b=128, again=False, mask=()):
     """Heads of stored values; the weights and the result are quantized."""
     g = QdqGraph()
 
@@ -40,6 +42,8 @@ def attention(*, zero_b=128, again=False):
     q, k, v = heads("q", 131), heads("k", zero_b), heads("v", zero_b)
     keys = moved(k, zero_b, "Transpose", perm=[0, 1, 3, 2])
     scores = g("MatMul", q, keys)
+    if mask:
+        scores = g("Add", g("Mul", scores, np.float32(0.3)), g.input("mask", mask))
     weights = g("Softmax", scores, axis=-1)
     stored = g.dequantize(g.quantize(weights, 1 / 255, 0), 1 / 255, 0)
     y = g("MatMul", stored, v)
@@ -60,9 +64,10 @@ def outputs_of(program, target, feeds):
     return [results[value] for value in program.outputs]
 
 
+@pytest.mark.parametrize("mask", [(), (1, 1, 1, 19), (1, 2, 19, 1), (19, 19)], ids=str)
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
-def test_bits_stay(target):
-    model = attention()
+def test_bits_stay(target, mask):
+    model = attention(mask=mask)
     made = laid_out_program(model, target)
     set_aliases(made.program)
     assert len(kinds(made.program, BatchMatrixMultiply)) == 2
@@ -70,7 +75,8 @@ def test_bits_stay(target):
     (expected,) = outputs_of(made.program, target, feeds)
     fused = processor_program(LaidOut(made.program, [], []), target)
     assert len(kinds(fused, IntegerBatchMultiply)) == 2
-    assert not kinds(fused, BatchMatrixMultiply, Dequantize, Quantize, StridedCopy)
+    left = (BatchMatrixMultiply, Dequantize, Quantize, StridedCopy, Elementwise)
+    assert not kinds(fused, *left)
     (found,) = outputs_of(fused, target, feeds)
     np.testing.assert_array_equal(found, expected)
     (reference,) = Reference(model)(feeds).values()
@@ -86,6 +92,21 @@ def test_a_result_that_others_read_stays_float():
     products = kinds(fused, IntegerBatchMultiply)
     assert [product.output.dtype for product in products] == ["float32", "float32"]
     assert not kinds(fused, Reinterpret)
+
+
+@pytest.mark.parametrize("operator", ["Cast", "Mul"])
+def test_chains_that_are_no_steps_stay(operator):
+    """Of results in another type, or of the product with itself."""
+    g = QdqGraph()
+    a = g.stored("a", (2, 19, 24), 0.02, 131)
+    y = g("MatMul", a, g.stored("b", (2, 24, 30), 0.03, 128))
+    result = g("Cast", y, to=ir.DataType.FLOAT16) if operator == "Cast" else g("Mul", y, y)
+    made = laid_out_program(g.model(result), AVX2)
+    set_aliases(made.program)
+    fused = fuse_value_products(made.program, AVX2)
+    (product,) = kinds(fused, IntegerBatchMultiply)
+    assert product.kind.steps == ()
+    assert len(kinds(fused, Elementwise)) == 1
 
 
 def test_b_with_another_zero_point_stays_float():

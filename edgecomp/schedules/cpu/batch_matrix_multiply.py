@@ -21,7 +21,7 @@ from edgecomp.schedules.builder import (
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.batch_operands import Panel, multiply, views_of
-from edgecomp.schedules.cpu.batch_walk import BatchWalk
+from edgecomp.schedules.cpu.batch_walk import BatchWalk, Place
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
 from edgecomp.schedules.params import (
     ParamsError,
@@ -235,8 +235,9 @@ class _Emitter(BatchWalk[_Weights]):
         )
         return multiply(self.builder, self.arithmetic, operands, vectors, self.depth)
 
-    def result(self, total: Expr) -> Expr:
+    def result(self, total: Expr, place: Place) -> Expr:
         """Scaled sums."""
+        del place
         if self.alpha == 1.0:
             return total
         return total * constant(self.alpha, "float32", self.arithmetic.lanes)

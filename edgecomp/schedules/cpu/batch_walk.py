@@ -5,6 +5,7 @@ over it.
 """
 
 import abc
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -23,11 +24,26 @@ from edgecomp.schedules.cpu.tiles import Split
 _Panel = TypeVar("_Panel")
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a vector of results lies.
+
+    Attributes:
+        row, column: of its first element in the product.
+        further: index of the first element of each further matrix in the batch.
+    """
+
+    row: Expr
+    column: Expr
+    further: tuple[Expr, ...]
+
+
 class BatchWalk(abc.ABC, Generic[_Panel]):
     """Emits the kernel of one operation: what it reads and adds is its subclasses'.
 
     Attributes:
         a, b, output: matrices of every batch.
+        further: matrices that results are made of beside the sums.
         rows, columns, depth: of one product.
         arithmetic: of the inner step.
         row_split, vector_split: of the rows into register tiles, of the columns into blocks.
@@ -41,6 +57,7 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
         arithmetic: Arithmetic,
         splits: Sequence[Split],
         builder: KernelBuilder,
+        further: Sequence[View] = (),
     ) -> None:
         a, b, output = views
         self.rows, self.columns = output.shape[-2:]
@@ -49,6 +66,7 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
         self.a = Matrix.of(a, self.batch, transposed=transposed[0])
         self.b = Matrix.of(b, self.batch, transposed=transposed[1])
         self.output = Matrix.of(output, self.batch, transposed=False)
+        self.further = tuple(Matrix.of(v, self.batch, transposed=False) for v in further)
         self.arithmetic = arithmetic
         self.row_split, self.vector_split = splits
         self.builder = builder
@@ -83,7 +101,7 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
         """All of K for some rows of a, given by the indices of their first elements."""
 
     @abc.abstractmethod
-    def result(self, total: Expr) -> Expr:
+    def result(self, total: Expr, place: Place) -> Expr:
         """What becomes of a vector of sums."""
 
     def walk(self, output: Buffer) -> None:
@@ -106,26 +124,22 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
                     self._block(output, places, first, vectors, is_last)
                 start += count
 
-    def _batch_offsets(self, batch: Expr) -> tuple[Expr, Expr, Expr]:
-        """Index of the first element of a, b and output in one batch."""
-        totals: list[Expr] = [
-            tirx.const(matrix.view.offset, "int32") for matrix in (self.a, self.b, self.output)
-        ]
+    def _batch_offsets(self, batch: Expr) -> list[Expr]:
+        """Index of the first element of each matrix in one batch."""
+        matrices = (self.a, self.b, self.output, *self.further)
+        totals: list[Expr] = [tirx.const(matrix.view.offset, "int32") for matrix in matrices]
         for d in range(len(self.batch) - 1, -1, -1):
             quotient = batch if d == 0 else tirx.truncdiv(batch, self.batch[d])
             index = batch if d == 0 else batch - quotient * self.batch[d]
-            for i, matrix in enumerate((self.a, self.b, self.output)):
+            for i, matrix in enumerate(matrices):
                 totals[i] = totals[i] + index * matrix.batch[d]
             batch = quotient
-        a, b, output = (
-            self.builder.let("place", total.astype("int64"), "int64") for total in totals
-        )
-        return a, b, output
+        return [self.builder.let("place", total.astype("int64"), "int64") for total in totals]
 
     def _block(
         self,
         output: Buffer,
-        places: tuple[Expr, Expr, Expr],
+        places: list[Expr],
         first: Expr,
         vectors: int,
         is_last: Expr | None,
@@ -142,17 +156,24 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
                 sums = self.sums(x_rows, panel, vectors)
                 at = places[2] + row * self.output.rows + column
                 at = builder.let("at", at, "int64")
-                self._store(output, at, sums, is_last)
+                place = Place(row, column, tuple(places[3:]))
+                self._store(output, at, sums, place, is_last)
             start += rows * count
 
     def _store(
-        self, output: Buffer, at: Expr, sums: RegisterTile, is_last: Expr | None
+        self,
+        output: Buffer,
+        at: Expr,
+        sums: RegisterTile,
+        first: Place,
+        is_last: Expr | None,
     ) -> None:
         """Results of a tile; only the last block's last vector may be partial."""
         builder, lanes = self.builder, self.arithmetic.lanes
         tail = self.columns % lanes
         for row, vector in itertools.product(range(sums.rows), range(sums.vectors)):
-            value = self.result(sums.get(row, vector))
+            place = Place(first.row + row, first.column + vector * lanes, first.further)
+            value = self.result(sums.get(row, vector), place)
             index = at + row * self.output.rows + vector * lanes
             if not tail or is_last is None or vector < sums.vectors - 1:
                 store_columns(builder, output, index, value, lanes, lanes)

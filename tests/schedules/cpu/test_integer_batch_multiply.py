@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.lower.copied_views import turned
-from edgecomp.plan.operations import IntegerBatchMultiply, Operation
+from edgecomp.plan.operations import IntegerBatchMultiply, Operation, Step
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.candidates import candidates, emit_candidate
 from edgecomp.schedules.cpu import integer_batch_multiply
@@ -59,7 +59,7 @@ def check(a_shape, b_shape, target, *, slices=1, **options):
 def run_and_compare(operation, calls, contents, expected, target, slices):
     buffers = {
         value: fill(value, array)
-        for value, array in zip(operation.inputs, contents, strict=True)
+        for value, array in zip(operation.inputs, contents, strict=False)
     }
     output = operation.output
     found = read(output, run_calls(calls, target, buffers, slices)[output])
@@ -94,6 +94,36 @@ def test_product(a, b, tb, target, quantized):
     if reason := reason_not_runnable(target):
         pytest.skip(reason)
     check(a, b, target, tb=tb, quantized=quantized, slices=3)
+
+
+@pytest.mark.parametrize("shape", [(), (35,), (2, 19, 1), (19, 35), (1, 1, 35)], ids=str)
+@pytest.mark.parametrize("target", [*HOSTS, A53], ids=lambda t: t.name)
+def test_steps_behind_the_product(target, shape, rng):
+    """The maximum of twice the product and another value, which is rounded once."""
+    operation, contents, expected = case((2, 19, 21), (2, 21, 35), target)
+    further = rng.standard_normal(shape or 1).astype(np.float32)
+    other = Value("other", further.shape, "float32", constant=None if shape else further)
+    two = Value("two", (1,), "float32", constant=np.array([2], np.float32))
+    steps = (Step("Mul", (0, 2), "float32"), Step("Max", (3, 1), "float32"))
+    operation.kind = dataclasses.replace(operation.kind, steps=steps)
+    operation.inputs += [other, two]
+    expected = np.maximum(expected * np.float32(2), further)
+    assert integer_batch_multiply.match(operation, target) == ""
+    calls = integer_batch_multiply.emit(operation, target)
+    held = [*contents, *([further] if shape else [])]
+    run_and_compare(operation, calls, held, expected, target, 3)
+
+
+def test_refuses_steps_of_other_types():
+    operation, _, _ = case((3, 5), (5, 7), AVX2)
+    operation.inputs.append(Value("other", (7,), "int32"))
+    assert "int32" in integer_batch_multiply.match(operation, AVX2)
+    operation.inputs[2:] = [Value("other", (7,), "float32")]
+    step = Step("Less", (0, 1), "bool")
+    operation.kind = dataclasses.replace(operation.kind, steps=(step,))
+    assert "bool" in integer_batch_multiply.match(operation, AVX2)
+    operation.inputs[2:] = [Value(f"x{k}", (7,), "float32") for k in range(9)]
+    assert "9 further" in integer_batch_multiply.match(operation, AVX2)
 
 
 @pytest.mark.parametrize("target", [*HOSTS, A53, A76], ids=lambda t: t.name)
