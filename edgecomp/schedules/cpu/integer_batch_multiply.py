@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import IntegerBatchMultiply, Operation
-from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -26,12 +25,8 @@ from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
 from edgecomp.schedules.cpu.arithmetic_widened import WidenedPairs
 from edgecomp.schedules.cpu.batch_walk import BatchWalk, Place
 from edgecomp.schedules.cpu.byte_panel import GROUP, BytePanel
-from edgecomp.schedules.cpu.elementwise import MAX_POINTERS, immediate
-from edgecomp.schedules.cpu.move import load_strided
-from edgecomp.schedules.cpu.operand import Context, Operand
-from edgecomp.schedules.cpu.steps import emit_step, refusal
+from edgecomp.schedules.cpu.product_steps import ProductSteps
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
-from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.params import (
     ParamsError,
     params_text,
@@ -42,8 +37,6 @@ from edgecomp.schedules.params import (
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "integer_batch_multiply"
-#: Pointers of a kernel (EC_MAX_KERNEL_POINTERS of the runtime) beside those of the product.
-MOST_FURTHER = MAX_POINTERS - 4
 #: Tiles to measure.
 MOST_CUTS = 6
 #: Zero point of values whose kernels are signed, by how they are stored.
@@ -87,31 +80,11 @@ def match(operation: Operation, target: Target) -> str:
         return "neither columns nor K of b are contiguous"
     if kind.output.strides[-1] != 1:
         return "columns of the output are not contiguous"
-    return _refuse_steps(operation, kind)
+    return _steps_of(operation, kind).refusal()
 
 
-def _refuse_steps(operation: Operation, kind: IntegerBatchMultiply) -> str:
-    """Why the steps behind the product are not computed with it, "" where they are."""
-    further = operation.inputs[2:]
-    if any(value.dtype != "float32" for value in further):
-        return f"steps with {[value.dtype for value in further]}"
-    if len(_pointers(further)) > MOST_FURTHER:
-        return f"steps with {len(further)} further inputs"
-    views = [value.view.broadcast_to(kind.output.shape) for value in further]
-    if any(view.strides[-1] not in (0, 1) for view in views):
-        return "further inputs whose columns are not contiguous"
-    dtypes = ["float32"] * (1 + len(further))
-    for step in kind.steps:
-        reason = refusal(step, [dtypes[k] for k in step.operands])
-        if reason or step.dtype != "float32":
-            return reason or f"a step with results of dtype {step.dtype}"
-        dtypes.append(step.dtype)
-    return ""
-
-
-def _pointers(further: Sequence[Value]) -> list[Value]:
-    """Further inputs that need a pointer: constants of one element become part of the code."""
-    return [value for value in further if value.constant is None or value.constant.size > 1]
+def _steps_of(operation: Operation, kind: IntegerBatchMultiply) -> ProductSteps:
+    return ProductSteps(kind.steps, operation.inputs[2:], kind.output.shape)
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
@@ -163,7 +136,7 @@ def _emit(
     return [
         KernelCall(
             kernel=kernel,
-            arguments=(*operation.inputs[:2], *emitter.further_inputs, operation.output),
+            arguments=(*operation.inputs[:2], *emitter.steps.pointers, operation.output),
             work_items=emitter.work_items,
             workspace_bytes=emitter.panel_elements * emitter.arithmetic.weight_bytes,
             multiply_adds=emitter.multiply_adds,
@@ -193,16 +166,15 @@ class _Emitter(BatchWalk[RegisterTile]):
         target: Target,
         splits: Sequence[Split],
     ) -> None:
+        self.steps = _steps_of(operation, kind)
         super().__init__(
             (kind.a, kind.b, kind.output),
             (False, False),
             arithmetic_of(target, kind.a.shape[-1]),
             splits,
             KernelBuilder(target.core.isa),
-            [v.view.broadcast_to(kind.output.shape) for v in _pointers(operation.inputs[2:])],
+            self.steps.views,
         )
-        self.further_inputs = _pointers(operation.inputs[2:])
-        self.steps = kind.steps
         self.operation, self.alpha, self.target = operation, kind.alpha, target
         self.groups = -(-self.depth // self.arithmetic.group)
         self.groups += -self.groups % (GROUP // self.arithmetic.group)
@@ -217,7 +189,7 @@ class _Emitter(BatchWalk[RegisterTile]):
         self._b = builder.pointer("b", b.dtype, self.b.view.elements)
         self._further = [
             builder.pointer(f"x{number}", "float32", value.view.elements)
-            for number, value in enumerate(self.further_inputs)
+            for number, value in enumerate(self.steps.pointers)
         ]
         results = builder.pointer("output", output.dtype, self.output.view.elements)
         dtype = self.arithmetic.weight_dtype
@@ -291,22 +263,5 @@ class _Emitter(BatchWalk[RegisterTile]):
         """Scaled sums, the steps behind them, and what Quantize makes of these."""
         lanes = self.arithmetic.lanes
         value = total.astype(f"float32x{lanes}") * constant(self.alpha, "float32", lanes)
-        return self._narrow(self._behind(value, place) if self.steps else value)
-
-    def _behind(self, value: Expr, place: Place) -> Expr:
-        """The last of the steps."""
-        builder, lanes = self.builder, self.arithmetic.lanes
-        loaded = {}
-        for further, buffer, matrix, first in zip(
-            self.further_inputs, self._further, self.further, place.further, strict=True
-        ):
-            at = first + place.row * matrix.rows + place.column * matrix.columns
-            vector = load_strided(buffer, at, int(matrix.columns), lanes)
-            loaded[further] = Operand(named(builder, "x", vector), "float32")
-        chain = [Operand(named(builder, "product", value), "float32")]
-        inputs = self.operation.inputs[2:]
-        chain += [loaded.get(each) or immediate(each, lanes) for each in inputs]
-        for step in self.steps:
-            context = Context(builder, step, lanes, self.target.core.isa)
-            chain.append(emit_step(context, [chain[k] for k in step.operands]))
-        return chain[-1].value
+        further = list(zip(self._further, self.further, strict=True))
+        return self._narrow(self.steps.emit(self.builder, self.target, value, further, place))
