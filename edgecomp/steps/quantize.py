@@ -336,7 +336,7 @@ def _told(tried: RangeTrial) -> dict[str, Any]:
             ],
             "noise_by_mse": finite(tried.before),
             "noise": tried.after,
-            "held_back_samples": tried.samples,
+            "samples": tried.samples,
         }
     }
 

@@ -38,6 +38,14 @@ def sample_noise(
     return np.array(found or [0.0])
 
 
+def telling(noise: Noise) -> float:
+    """How many samples the mean hangs on: all where they are alike, 1 where one is nearly all of it."""
+    whole = noise.sum()
+    if not 0.0 < whole < np.inf:
+        return float(len(noise))
+    return float(1.0 / ((noise / whole) ** 2).sum())
+
+
 def is_less(found: Noise, before: Noise, gain: float) -> bool:
     """Whether noise is less by a part of it, and less without the sample that says so most.
 

@@ -10,6 +10,11 @@ for one part of its layers after another, which need not agree.
 Ranges are two numbers each and are made from all samples; the few methods that are tried leave
 little to choose from by chance. Those that only seem better are kept out all the same: what is
 changed has to take a part of the noise away, and some without the one sample that gains most.
+
+Where a softmax is sure of its answer there is hardly any noise, so that of sixteen samples one or two
+can be all that is judged by. What these prefer is chance, and can be several times as far from float on
+others (docs/accuracy.md, magika). Then those that would make corrections judge as well: nothing else is
+made from them here.
 """
 
 import dataclasses
@@ -28,7 +33,7 @@ from edgecomp.progress import Progress
 from edgecomp.recipe.settings import LayerSettings
 from edgecomp.steps.held_back import Feed, hold_back
 from edgecomp.steps.recipe import range_choices, ranges_step
-from edgecomp.steps.sample_noise import Noise, is_less, sample_noise
+from edgecomp.steps.sample_noise import Noise, is_less, sample_noise, telling
 from edgecomp.steps.simulate import Simulation
 
 #: What is tried in place of mse.
@@ -42,6 +47,8 @@ _PARTS = 4
 #: Part of the noise that another method has to take away, for the whole model and for a part.
 _LEAST_GAIN = 0.1
 _LEAST_GAIN_OF_PART = 0.03
+#: With fewer that tell, all samples that were read judge: three times the work.
+_LEAST_TELLING = 4
 
 #: Method and percentile, and the names of the nodes whose inputs have their range by it; of two
 #: steps that name a reader of one value the later one decides.
@@ -59,7 +66,7 @@ class RangeTrial:
         ranges: of the values that the steps change.
         before: noise of the outputs over their power, the mean over samples, with mse.
         after: the same with the steps.
-        samples: that were held back.
+        samples: that judged.
     """
 
     steps: tuple[RangeStep, ...] = ()
@@ -94,28 +101,35 @@ def try_ranges(
         progress: told about it.
         reference: the float model as trained.
     """
-    held = hold_back(samples).held
+    split = hold_back(samples)
     scope = decide_scope(model.graph, options, lambda _: "")
     parts = parts_of([block.node.name or "" for block in scope.blocks])
-    if not held or not parts:
+    if not split.held or not parts:
         return RangeTrial()
-    expected = FloatOutputs(reference, held)
     simulation = Simulation(
         model, ranges, dataclasses.replace(options, quantize_outputs=False)
     )
-    known: dict[tuple[tuple[str, Range], ...], Noise] = {}
 
-    def noise_with(each: Mapping[str, Range]) -> Noise:
+    def noise_with(each: Mapping[str, Range], expected: FloatOutputs) -> Noise:
         affines = simulation.affines(each)
         return sample_noise(
             lambda feed: simulation.run(feed, affines), simulation.names, expected
         )
 
+    judges = split.held
+    expected = FloatOutputs(reference, judges)
+    by_mse = noise_with(ranges, expected)
+    if telling(by_mse) < _LEAST_TELLING:
+        judges = (*split.held, *split.others)
+        expected = FloatOutputs(reference, judges)
+        by_mse = noise_with(ranges, expected)
+    known: dict[tuple[tuple[str, Range], ...], Noise] = {(): by_mse}
+
     def noise(plan: _Plan) -> Noise:
         changed = _ranges_of(scope, _steps(plan, parts), ranges, others)
         key = tuple(sorted(changed.items(), key=lambda item: item[0]))
         if key not in known:
-            known[key] = noise_with({**ranges, **changed})
+            known[key] = noise_with({**ranges, **changed}, expected)
         progress("try ranges", len(known), 1 + len(others) * (1 + len(parts)))
         return known[key]
 
@@ -133,7 +147,7 @@ def try_ranges(
         _ranges_of(scope, steps, ranges, others),
         float(before.mean()),
         float(after.mean()),
-        len(held),
+        len(judges),
     )
 
 

@@ -6,7 +6,7 @@ from helpers.graphs import Graph, normal
 
 from edgecomp.debugging.outputs import FloatOutputs
 from edgecomp.graph.run import Runner
-from edgecomp.steps.sample_noise import is_less, is_surely_less, sample_noise
+from edgecomp.steps.sample_noise import is_less, is_surely_less, sample_noise, telling
 
 BEFORE = np.full(16, 0.1)
 
@@ -29,6 +29,13 @@ def test_as_much_less_as_asked_for():
     assert is_less(0.8 * BEFORE, BEFORE, 0.1)
     assert not is_less(0.8 * BEFORE, BEFORE, 0.3)
     assert not is_less(np.full(16, np.nan), BEFORE, 0.1)
+
+
+def test_how_many_samples_tell():
+    assert telling(BEFORE) == pytest.approx(16)
+    assert telling(np.array([1.0, 1.0, *np.full(14, 1e-9)])) == pytest.approx(2)
+    assert telling(np.zeros(16)) == 16
+    assert telling(np.array([np.inf, 1.0])) == 2
 
 
 def test_one_sample_does_not_decide():

@@ -64,7 +64,30 @@ def test_two_samples_that_a_softmax_is_not_sure_of_decide(rng):
         feed["temperature"] = np.full((1, 1, 1), 1.0 if warm else 1e-3, np.float32)
         if not warm:  # no answer is near another one
             feed["x"] = np.repeat(feed["x"][:, :1], 64, 1)
-    assert trial(model, feeds).ranges["x"].high < 10
+    found = trial(model, feeds)
+    assert found.ranges["x"].high < 10
+    assert found.samples == LEAST_SAMPLES
+
+
+def test_two_samples_are_overruled_by_those_that_are_not_held_back(rng):
+    """Those held back have nothing large in them, and of all but two the softmax is sure."""
+    graph = Graph()
+    scores = graph("MatMul", graph.input("x", (1, 64, 32)), normal(rng, 32, 6))
+    sharper = graph("Div", scores, graph.input("temperature", (1, 1, 1)))
+    model = graph.model(graph("Softmax", sharper))
+    feeds = []
+    for index in range(LEAST_SAMPLES):
+        x = rng.uniform(-1, 1, (1, 64, 32)).astype(np.float32)
+        held, warm = index % 3 == 2, index in (2, 5) or index % 3 != 2
+        if not held:
+            x[0, 0, 0] = 12.0
+        if not warm:  # no answer is near another one
+            x = np.repeat(x[:, :1], 64, 1)
+        temperature = np.full((1, 1, 1), 1.0 if warm else 1e-3, np.float32)
+        feeds.append({"x": x, "temperature": temperature})
+    found = trial(model, feeds)
+    assert not found.steps
+    assert found.samples == LEAST_SAMPLES
 
 
 def test_few_samples_try_nothing(model, rng):
