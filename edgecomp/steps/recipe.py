@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.calibrate.settle import Choice
 from edgecomp.errors import Code, EdgecompError
-from edgecomp.graph.match import clip_bounds
+from edgecomp.graph.match import clip_bounds, is_operator
 from edgecomp.options import (
     DYNAMIC_BITS,
     SIXTEEN_BITS,
@@ -297,7 +297,8 @@ def range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[s
     """Method and percentile of every stored value, by the layers that read it.
 
     Of several readers the one whose method a later step chose decides. Where an operator that
-    only moves values lies between, its input has the range.
+    only moves values lies between, its input has the range. What a softmax makes is never clipped:
+    the weights of a sum that add up to less than 1 make all of it smaller.
     """
     makers = {value: block for block in scope.blocks for value in block.outputs}
     decided: dict[str, LayerSettings] = {}
@@ -308,6 +309,8 @@ def range_choices(scope: Scope, settings: Mapping[str, LayerSettings]) -> dict[s
             for each in maker.input_values:
                 decide(each, own)
             return
+        if is_operator(value.producer(), "Softmax"):
+            own = dataclasses.replace(own, calibration_method="minmax")
         known = decided.get(value.name or "")
         if known is None or _rank(own) > _rank(known):
             decided[value.name or ""] = own

@@ -41,6 +41,26 @@ def test_attention_is_quantized(rng):
     assert weights.scale <= np.float32(1 / 255)
 
 
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+def test_what_a_softmax_makes_is_not_clipped(method):
+    """Few rows are sure, most have small weights."""
+    g = Graph()
+    x = g.input("x", (1, 64, 64))
+    values = g("MatMul", g.input("v", (1, 64, 16)), normal(np.random.default_rng(0), 16, 16))
+    model = g.model(g("MatMul", g("Softmax", x, axis=-1), values))
+    rng = np.random.default_rng(1)
+    feeds = []
+    for _ in range(8):
+        logits = normal(rng, 1, 64, 64) * 0.1
+        logits[0, 0, 0] = 8.0
+        feeds.append({"x": logits, "v": normal(rng, 1, 64, 16)})
+    options = QuantizeOptions(
+        precision="w8a8", calibration_method=method, calibration_percentile=99.9
+    )
+    (product,) = products(api.quantize(model, feeds, options=options))
+    assert 255 * float(product.inputs[0].affine.scale) > 0.95
+
+
 @pytest.mark.parametrize(
     ("target", "options", "expected"),
     [
@@ -78,10 +98,14 @@ def test_without_a_target_it_is(rng):
     assert multiplies_values(attention(rng), QuantizeOptions())
 
 
-def test_dynamic_models_have_no_kernel_for_it(rng):
+@pytest.mark.parametrize(("rows", "count"), [("1..64", 0), ("64", 1)])
+def test_dynamic_models_have_no_kernel_for_it(rows, count, rng):
     g = Graph()
     x = g.input("x", (1, "rows", 16))
     q, k = (g("MatMul", x, normal(rng, 16, 16)) for _ in range(2))
     proto = g.proto(g("MatMul", q, g("Transpose", k, perm=[0, 2, 1])))
-    options = QuantizeOptions(input=("x:1x[1..64]x16",))
-    assert not products(api.quantize(proto, samples(rng, 64), options=options))
+    extent = f"[{rows}]" if count == 0 else rows
+    options = QuantizeOptions(precision="w8a8", input=(f"x:1x{extent}x16",))
+    quantized = api.quantize(proto, samples(rng, 64), options=options)
+    assert any(node.op_type == "QuantizeLinear" for node in quantized.graph)
+    assert len(products(quantized)) == count
