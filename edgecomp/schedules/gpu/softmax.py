@@ -21,9 +21,11 @@ NAME = "softmax"
 
 def match(operation: Operation, target: Target) -> str:
     """float32, any axis, any orders; results of 8 bits are the processor's."""
-    if operation.output.dtype != "float32":
-        return f"a softmax as {operation.output.dtype}"
-    return cpu.match(operation, target)
+    reason = cpu.match(operation, target)
+    if reason:
+        return reason
+    dtype = operation.output.dtype
+    return "" if dtype == "float32" else f"a softmax as {dtype}"
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
