@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import edgecomp.onnx_ir_import  # noqa: F401
@@ -35,6 +35,7 @@ from edgecomp.progress import Progress
 from edgecomp.schedules.cost import Table
 from edgecomp.schedules.cpu.product_cost import product_cost
 from edgecomp.schedules.tuned import table_for
+from edgecomp.steps.places import uses_gpu
 from edgecomp.steps.recipe import with_recipe
 
 # What quantizes is imported where it is used: a model that stays float needs none of it, and its
@@ -136,7 +137,7 @@ def prepare(
     _warn_where_nothing_is(model, found)
     gain = None
     if plain is not None and target is not None:
-        on_gpu = target.gpu is not None and "gpu" in _accelerators(options)
+        on_gpu = uses_gpu(target, options)
         stored = stored_form(model, target, options, table)
         what = options.precision if options.recipe is None else "the recipe"
         gain = Gain(what, target.name, on_gpu, plain, stored)
@@ -214,15 +215,10 @@ def _storing_passes(model: ir.Model, found: "Quantization") -> list[str]:
     return ["InsertQdqPass", *(type(each).__name__ for each in beside)]
 
 
-def _accelerators(options: QuantizeOptions) -> Collection[str]:
-    """What computes on a target with a GPU."""
-    return getattr(options, "accelerators", ()) or ("gpu",)
-
-
 def _with_gpu_floats(model: ir.Model, options: Options, target: Target | None) -> Options:
     """A model in 16 bits is computed by a GPU as ``--precision fp16`` or ``bf16`` says."""
-    dtype = half_type(model) if target is not None and target.gpu is not None else None
-    if dtype is None or options.precision != "fp32" or "gpu" not in _accelerators(options):
+    dtype = half_type(model) if uses_gpu(target, options) else None
+    if dtype is None or options.precision != "fp32":
         return options
     from edgecomp.steps.dynamic import symbols_of
 

@@ -32,6 +32,7 @@ from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
 from edgecomp.steps.half_values import HalfValues, half_values
 from edgecomp.steps.placement_facts import placement_facts
+from edgecomp.steps.places import uses_gpu
 from edgecomp.steps.prepare import Prepared
 from edgecomp.steps.watched_shapes import WatchedShapes
 from edgecomp.steps.without import left_out
@@ -194,8 +195,7 @@ def _facts(
 
 def _floats_of(target: Target, options: BuildOptions, precision: str) -> str:
     """What the target's GPU stores float32 values in."""
-    on_gpu = target.gpu is not None and "gpu" in (options.accelerators or ("gpu",))
-    return GPU_FLOATS.get(precision, "float32") if on_gpu else "float32"
+    return GPU_FLOATS.get(precision, "float32") if uses_gpu(target, options) else "float32"
 
 
 def _half_values(

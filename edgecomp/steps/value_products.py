@@ -5,6 +5,7 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.options import QuantizeOptions
 from edgecomp.steps.dynamic import symbols_of
+from edgecomp.steps.places import uses_gpu
 
 
 def multiplies_values(
@@ -20,6 +21,4 @@ def multiplies_values(
         options: may name accelerators.
         target: device, None where it is not known yet.
     """
-    accelerators = getattr(options, "accelerators", ()) or ("gpu",)
-    on_gpu = target is not None and target.gpu is not None and "gpu" in accelerators
-    return not on_gpu and not symbols_of(model)
+    return not uses_gpu(target, options) and not symbols_of(model)

@@ -21,7 +21,6 @@ from edgecomp.schedules.builder import (
     constant,
     load,
     ramp,
-    reinterpret,
 )
 
 #: Cycles that a load costs beyond its slot: some wait for a bank or a line (fitted).
@@ -247,7 +246,7 @@ class Arithmetic(abc.ABC):
         Returns:
             For each group of K in order, [columns][group] of ``weight_dtype``.
         """
-        return [reinterpret(f"int8x{4 * self.lanes}", quads)]
+        raise NotImplementedError
 
     def panel_width(self, vectors: int) -> fractions.Fraction:
         """Elements of the packed weights of so many vectors, for an element of K."""

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from edgecomp.schedules.builder import (
+    Expr,
     KernelBuilder,
     intrinsic,
     load,
@@ -55,6 +56,10 @@ class LaneDot(Signed):
             return max(multiplies, self.latency_cycles) + rows / 4 + vectors
         loads = rows / 4 + vectors / 2
         return max(multiplies, loads, self.latency_cycles) + LOAD_PRESSURE * loads
+
+    def quad_parts(self, quads: Expr) -> list[Expr]:
+        """They are as the instruction reads them."""
+        return [reinterpret(f"int8x{4 * self.lanes}", quads)]
 
     def accumulate(
         self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int

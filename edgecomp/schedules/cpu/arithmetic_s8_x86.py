@@ -31,6 +31,10 @@ class DotProduct(Arithmetic):
         """Accumulators, the weights of one group, one broadcast of x; one to spare."""
         return rows * vectors + vectors + 2 <= registers
 
+    def quad_parts(self, quads: Expr) -> list[Expr]:
+        """They are as the instruction reads them."""
+        return [reinterpret(f"int8x{4 * self.lanes}", quads)]
+
     def accumulate(
         self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:

@@ -22,9 +22,9 @@ from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
 from edgecomp.schedules.cpu.batch_operands import Panel, multiply, views_of
 from edgecomp.schedules.cpu.batch_walk import BatchWalk, Place
+from edgecomp.schedules.cpu.tile_candidates import read_splits
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
 from edgecomp.schedules.params import (
-    ParamsError,
     params_text,
     read_params,
     require_none,
@@ -112,16 +112,9 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     """One kernel with given tiles."""
     require_none(match(operation, target))
     values = read_params(params, ("rows", "vectors", "packed"))
-    shape = _shape(operation, target)
-    require_range("rows", values["rows"], 1, shape.rows[0])
-    require_range("vectors", values["vectors"], 1, shape.vectors)
     require_range("packed", values["packed"], int(not _is_direct_possible(operation)), 1)
-    rows = Split.by_size(shape.rows[0], values["rows"])
-    vectors = Split.by_size(shape.vectors, values["vectors"])
-    registers = target.core.vector_registers
-    if not arithmetic_f32(target).fits(rows.large, vectors.large, registers):
-        if rows.large > 1 or vectors.large > 1:
-            raise ParamsError("the tile does not fit the registers")
+    shape = _shape(operation, target)
+    rows, vectors = read_splits(values, shape, arithmetic_f32(target), target)
     return _emit(operation, target, Params(rows, vectors, bool(values["packed"])))
 
 

@@ -26,19 +26,15 @@ from edgecomp.schedules.cpu.arithmetic_widened import WidenedPairs
 from edgecomp.schedules.cpu.batch_walk import BatchWalk, Place
 from edgecomp.schedules.cpu.byte_panel import GROUP, BytePanel
 from edgecomp.schedules.cpu.product_steps import ProductSteps
+from edgecomp.schedules.cpu.tile_candidates import read_splits
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
-from edgecomp.schedules.params import (
-    ParamsError,
-    params_text,
-    read_params,
-    require_none,
-    require_range,
-)
+from edgecomp.schedules.params import params_text, read_params, require_none
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "integer_batch_multiply"
 #: Tiles to measure.
 MOST_CUTS = 6
+_LARGEST_SUM = 2**31 - 1
 #: Zero point of values whose kernels are signed, by how they are stored.
 SYMMETRIC_ZERO = {"uint8": 128, "int8": 0}
 
@@ -74,6 +70,8 @@ def match(operation: Operation, target: Target) -> str:
     b = operation.inputs[1]
     if b.quantization is None or b.quantization.zero_point != SYMMETRIC_ZERO[b.dtype]:
         return "the zero point of b is not in the middle"
+    if kind.a.shape[-1] * 255 * 128 > _LARGEST_SUM:
+        return f"a sum of {kind.a.shape[-1]} products could overflow int32"
     if kind.a.strides[-1] != 1 and kind.a.shape[-1] > 1:
         return "K of a is not contiguous"
     if 1 not in kind.b.strides[-2:]:
@@ -113,15 +111,9 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     kind = operation.kind
     assert isinstance(kind, IntegerBatchMultiply)
     arithmetic = arithmetic_of(target, kind.a.shape[-1])
-    shape, values = shape_of(kind, arithmetic), read_params(params, ("rows", "vectors"))
-    require_range("rows", values["rows"], 1, shape.rows[0])
-    require_range("vectors", values["vectors"], 1, shape.vectors)
-    rows = Split.by_size(shape.rows[0], values["rows"])
-    vectors = Split.by_size(shape.vectors, values["vectors"])
-    if not arithmetic.fits(rows.large, vectors.large, target.core.vector_registers):
-        if rows.large > 1 or vectors.large > 1:
-            raise ParamsError("the tile does not fit the registers")
-    return _emit(operation, kind, target, [rows, vectors])
+    values = read_params(params, ("rows", "vectors"))
+    splits = read_splits(values, shape_of(kind, arithmetic), arithmetic, target)
+    return _emit(operation, kind, target, splits)
 
 
 def _text(rows: Split, vectors: Split) -> str:

@@ -94,17 +94,12 @@ class SoftmaxRows:
 
         base = self.builder.let("base", base, "int64")
         return self._row.fold(
-            _MINUS_INFINITY, larger, lambda at: load(self.x, base + at, self.lanes_of_row)
+            _MINUS_INFINITY, larger, lambda at: load(self.x, base + at, self._row.lanes)
         )
-
-    @property
-    def lanes_of_row(self) -> int:
-        """Of a vector that fits into a row."""
-        return self._row.lanes
 
     def _total(self, places: list[Buffer], row: Expr, peak: Expr) -> Expr:
         """Keep the exponentials; return their sum."""
-        builder, lanes = self.builder, self.lanes_of_row
+        builder, lanes = self.builder, self._row.lanes
         to = builder.let("to", load(places[0], row), "int64")
         base = builder.let("base", load(places[1], row), "int64")
         peaks = named(builder, "peak", splat(peak, lanes))
@@ -133,7 +128,7 @@ class SoftmaxRows:
             self._scale_in_place(to, constant(1.0, "float32") / total)
 
     def _put_logarithms(self, to: Expr, base: Expr, peak: Expr, total: Expr) -> None:
-        builder, lanes = self.builder, self.lanes_of_row
+        builder, lanes = self.builder, self._row.lanes
         peaks = named(builder, "peak", splat(peak, lanes))
         logarithm = named(builder, "logarithm", splat(math.log(builder, total), lanes))
 
@@ -162,7 +157,7 @@ class SoftmaxRows:
 
         The overlapping last vector is read before the others are written.
         """
-        builder, lanes, y = self.builder, self.lanes_of_row, self.y
+        builder, lanes, y = self.builder, self._row.lanes, self.y
         factors = named(builder, "factor", splat(factor, lanes))
         last, rest = None, self.size % lanes
         at_last = to + (self.size - lanes)

@@ -8,7 +8,7 @@ and its own tile with other blocks.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edgecomp.device.target import Target
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
@@ -67,6 +67,25 @@ def tile_text(params: TileParams) -> str:
         value = getattr(params, field.name)
         values[field.name] = value.large if isinstance(value, Split) else int(value)
     return params_text(values)
+
+
+def read_splits(
+    values: Mapping[str, int], shape: ProductShape, arithmetic: Arithmetic, target: Target
+) -> tuple[Split, Split]:
+    """The rows and vectors of a product of two values, from the numbers of a text.
+
+    Raises:
+        ParamsError: they do not fit the product or the target's registers.
+    """
+    require_range("rows", values["rows"], 1, shape.rows[0])
+    require_range("vectors", values["vectors"], 1, shape.vectors)
+    rows = Split.by_size(shape.rows[0], values["rows"])
+    vectors = Split.by_size(shape.vectors, values["vectors"])
+    least = rows.large == 1 and vectors.large == 1
+    registers = target.core.vector_registers
+    if not least and not arithmetic.fits(rows.large, vectors.large, registers):
+        raise ParamsError("the tile does not fit the registers")
+    return rows, vectors
 
 
 def tile_params(

@@ -114,6 +114,20 @@ def test_steps_behind_the_product(target, shape, rng):
     run_and_compare(operation, calls, held, expected, target, 3)
 
 
+def test_refuses_sums_beyond_int32():
+    """Values of scale 1 look like the steps of a longer product than is recognized."""
+    longest = (2**31 - 1) // (255 * 128)
+    for depth, reason in ((longest, ""), (longest + 1, "overflow int32")):
+        a, b = (
+            Value(name, shape, "uint8", quantization=Quantization(1.0, 128))
+            for name, shape in (("a", (2, depth)), ("b", (depth, 3)))
+        )
+        y = Value("y", (2, 3), "float32")
+        kind = IntegerBatchMultiply(alpha=1.0, a=a.view, b=b.view, output=y.view)
+        found = integer_batch_multiply.match(Operation(kind, [a, b], [y]), AVX2)
+        assert found == "" if not reason else reason in found
+
+
 def test_refuses_steps_of_other_types():
     operation, _, _ = case((3, 5), (5, 7), AVX2)
     operation.inputs.append(Value("other", (7,), "int32"))
