@@ -8,6 +8,7 @@ y = IntegerBatchMultiply(a, b)          and what an elementwise chain, then a Qu
 """
 
 import dataclasses
+from collections.abc import Collection
 
 from edgecomp.device.target import Target
 from edgecomp.lower.copied_views import made_by, turned
@@ -38,7 +39,7 @@ def fuse_value_products(program: Program, target: Target) -> Program:
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
     for operation in program.operations:
-        found = _integer_product(operation, uses, target)
+        found = _integer_product(operation, uses, gone, target)
         if found is None or integer_batch_multiply.match(found.operation, target):
             continue
         made[found.parts[-1]] = found.operation
@@ -59,8 +60,10 @@ class _Found:
     parts: tuple[Operation, ...]
 
 
-def _integer_product(product: Operation, uses: Uses, target: Target) -> _Found | None:
-    """The integer product that a product of whole steps is."""
+def _integer_product(
+    product: Operation, uses: Uses, gone: Collection[Operation], target: Target
+) -> _Found | None:
+    """The integer product that a product of whole steps is, without what is ``gone`` already."""
     kind = product.kind
     if not isinstance(kind, BatchMatrixMultiply) or kind.transpose_a:
         return None
@@ -79,7 +82,9 @@ def _integer_product(product: Operation, uses: Uses, target: Target) -> _Found |
     found = _Found(operation, (*dict.fromkeys(parts), product))
     for further in (_with_steps, _with_bytes):
         more = further(found.operation, uses)
-        if more is not None and not integer_batch_multiply.match(more[0], target):
+        if more is None or more[1] in gone:  # of two that a chain joins, the first has it
+            continue
+        if not integer_batch_multiply.match(more[0], target):
             found = _Found(more[0], (*found.parts, more[1]))
     nodes = tuple(dict.fromkeys(node for part in found.parts for node in part.nodes))
     return _Found(dataclasses.replace(found.operation, nodes=nodes), found.parts)

@@ -109,6 +109,23 @@ def test_chains_that_are_no_steps_stay(operator):
     assert len(kinds(fused, Elementwise)) == 1
 
 
+def test_one_of_two_products_has_the_chain_that_joins_them():
+    g = QdqGraph()
+    first, second = (
+        g("MatMul", g.stored(a, (19, depth), 0.02, 131), g.stored(b, (depth, 30), 0.03, 128))
+        for a, b, depth in (("a", "b", 24), ("c", "d", 17))
+    )
+    model = g.model(g("Div", first, second))
+    made = laid_out_program(model, AVX2)
+    set_aliases(made.program)
+    fused = fuse_value_products(made.program, AVX2)
+    assert [len(p.kind.steps) for p in kinds(fused, IntegerBatchMultiply)] == [0, 1]
+    feeds = random_feeds(model, 3)
+    (found,) = outputs_of(fused, AVX2, feeds)
+    (expected,) = Reference(model)(feeds).values()
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
 def test_b_with_another_zero_point_stays_float():
     made = laid_out_program(attention(zero_b=100), AVX2)
     set_aliases(made.program)
