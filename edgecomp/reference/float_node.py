@@ -173,7 +173,8 @@ def _is_plain(node: ir.Node, real: AnyArray, scale: AnyArray, dtype: np.dtype[An
     if node.attributes.get_int("block_size", 0) != 0 or scale.ndim > 1:
         return False
     floats = real.dtype == np.float32 and scale.dtype == np.float32
-    return floats and dtype.kind in "iu" and dtype.isbuiltin == 1
+    # Of numpy's own: constants of a file have their byte order stated, and are no builtin ones.
+    return floats and dtype.kind in "iu" and np.dtype(dtype.type).isbuiltin == 1
 
 
 def _broadcast_shape(node: ir.Node, x: AnyArray, scale: AnyArray) -> list[int]:

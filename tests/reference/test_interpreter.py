@@ -143,6 +143,14 @@ def test_per_channel_and_wide_edges_equal_onnxruntime(rng):
     )
 
 
+def test_what_is_beyond_the_range_saturates_and_nan_is_zero():
+    graph = QdqGraph()
+    output = graph.quantize(graph("Neg", graph.input("x", (5,))), 0.004, -28, np.int8)
+    x = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38], np.float32)
+    found = run_reference(graph.model(output), {"x": x})[output]
+    assert found.tolist() == [-28, -128, 127, -128, 127]
+
+
 @pytest.mark.parametrize(
     ("feeds", "text"),
     [
