@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from helpers.kernels import run_calls
-from helpers.qdq import QdqGraph
+from helpers.qdq import QdqGraph, stored_numbers
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
 
 from edgecomp.graph.run import random_feeds
@@ -121,6 +121,31 @@ def test_one_of_two_products_has_the_chain_that_joins_them():
     fused = fuse_value_products(made.program, AVX2)
     assert [len(p.kind.steps) for p in kinds(fused, IntegerBatchMultiply)] == [0, 1]
     feeds = random_feeds(model, 3)
+    (found,) = outputs_of(fused, AVX2, feeds)
+    (expected,) = Reference(model)(feeds).values()
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("scale", [None, 0.0110001])
+def test_a_copy_of_stored_numbers_does_not_change_their_scale(scale, rng):
+    """Of numbers that no QuantizeLinear makes, or of nearly the same scale."""
+    g = QdqGraph()
+    a = g.stored("a", (2, 19, 24), 0.02, 131)
+    y = g.quantize(g("MatMul", a, g.stored("b", (2, 24, 30), 0.03, 128)), 0.011, 120)
+    if scale is None:
+        result = g("Transpose", y, perm=[1, 0, 2])
+    else:
+        moved = g("Transpose", g.dequantize(y, 0.011, 120), perm=[1, 0, 2])
+        result = g.quantize(moved, scale, 120)
+    model = g.model(result)
+    made = laid_out_program(model, AVX2)
+    set_aliases(made.program)
+    fused = processor_program(LaidOut(made.program, [], []), AVX2)
+    assert len(kinds(fused, IntegerBatchMultiply)) == 1
+    assert [p.output.quantization.scale for p in kinds(fused, IntegerBatchMultiply)] == [
+        float(np.float32(0.011))
+    ]
+    feeds = {"a": stored_numbers(rng, (2, 19, 24)), "b": stored_numbers(rng, (2, 24, 30))}
     (found,) = outputs_of(fused, AVX2, feeds)
     (expected,) = Reference(model)(feeds).values()
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)

@@ -65,9 +65,13 @@ def match(operation: Operation, target: Target) -> str:
     output = operation.output
     if output.dtype not in ("float32", target.activation_dtype):
         return f"results of dtype {output.dtype}"
+    if output.dtype != "float32" and output.quantization is None:
+        return "results without a scale"
     if 0 in (*kind.output.shape, *kind.a.shape):
         return "empty"
-    b = operation.inputs[1]
+    a, b = operation.inputs[:2]
+    if a.quantization is None:
+        return "no zero point of a"
     if b.quantization is None or b.quantization.zero_point != SYMMETRIC_ZERO[b.dtype]:
         return "the zero point of b is not in the middle"
     if kind.a.shape[-1] * 255 * 128 > _LARGEST_SUM:

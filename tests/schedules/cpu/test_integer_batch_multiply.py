@@ -140,6 +140,15 @@ def test_refuses_steps_of_other_types():
     assert "9 further" in integer_batch_multiply.match(operation, AVX2)
 
 
+def test_refuses_numbers_without_a_meaning():
+    operation, _, _ = case((3, 5), (5, 7), AVX2, quantized=True)
+    a, output = operation.inputs[0], operation.output
+    meaning, a.quantization = a.quantization, None
+    assert "zero point of a" in integer_batch_multiply.match(operation, AVX2)
+    a.quantization, output.quantization = meaning, None
+    assert "without a scale" in integer_batch_multiply.match(operation, AVX2)
+
+
 @pytest.mark.parametrize("target", [*HOSTS, A53, A76], ids=lambda t: t.name)
 def test_every_candidate_is_exact(target):
     operation, contents, expected = case((2, 19, 21), (2, 21, 70), target)
