@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from helpers.kernels import run_calls
-from helpers.qdq import QdqGraph, stored_numbers
+from helpers.qdq import QdqGraph, stored_numbers, weights
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
 
 from edgecomp.graph.run import random_feeds
@@ -150,6 +150,21 @@ def test_a_copy_of_stored_numbers_does_not_change_their_scale(reader, rng):
     (found,) = outputs_of(fused, AVX2, feeds)
     (expected,) = Reference(model)(feeds).values()
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+
+
+def test_a_transposed_cube_is_read_as_the_product_does(rng):
+    """Channels last, it is the same bytes and the same sizes."""
+    g = QdqGraph()
+    x = g.stored("x", (1, 4, 8, 8), 0.02, 120)
+    image = g.quantize(g("Conv", x, g.weight(weights(rng, 8, 4, 1, 1), 0.01)), 0.1, 120)
+    turned = g("Transpose", g.dequantize(image, 0.1, 120), perm=[0, 2, 3, 1])
+    a = g.dequantize(g.quantize(turned, 0.1, 120), 0.1, 120)
+    model = g.model(g("MatMul", a, g.stored("b", (8, 7), 0.03, 128)))
+    made = laid_out_program(model, AVX2)
+    set_aliases(made.program)
+    fused = fuse_value_products(made.program, AVX2)
+    (product,) = kinds(fused, IntegerBatchMultiply)
+    assert product.inputs[0].view.strides == (512, 64, 8, 1)
 
 
 def test_b_with_another_zero_point_stays_float():
