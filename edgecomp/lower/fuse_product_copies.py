@@ -88,8 +88,10 @@ def _take_b(product: Operation, uses: Uses) -> tuple[Operation, Operation] | Non
 
 def _take_output(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
     moved = written_through(product.output, uses)
-    if moved.copy is None or moved.value.quantization != product.output.quantization:
-        return None  # numbers that are moved as they are may have no scale there, or another one
+    if moved.copy is None:
+        return None
+    if moved.value.quantization != product.output.quantization:
+        return None  # of stored numbers that are moved: another scale, or none
     kind = dataclasses.replace(_kind(product), output=moved.view)
     return _with(product, moved.copy, kind, product.inputs, moved.value), moved.copy
 
