@@ -10,6 +10,7 @@ from edgecomp.plan.values import Value, View
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu.batch_operands import Matrix
 from edgecomp.schedules.cpu.batch_walk import Place
+from edgecomp.schedules.cpu.element_costs import STEP_INSTRUCTIONS
 from edgecomp.schedules.cpu.elementwise import MAX_POINTERS, immediate
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.operand import Context, Operand
@@ -18,6 +19,9 @@ from edgecomp.schedules.cpu.vectors import lanes_of, named
 
 #: Pointers of a kernel beside a, b, the output and the workspace.
 _MOST_POINTERS = MAX_POINTERS - 4
+#: Vector instructions of all steps. Each vector of a tile has its own copy of them, up to a hundred in
+#: all; beside that many, what a pass over the results costs is little.
+_MOST_INSTRUCTIONS = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,9 @@ class ProductSteps:
             return f"steps with {len(self.inputs)} further inputs"
         if any(view.strides[-1] not in (0, 1) for view in self.views):
             return "further inputs whose columns are not contiguous"
+        instructions = sum(STEP_INSTRUCTIONS.get(step.operator, 1) for step in self.steps)
+        if instructions > _MOST_INSTRUCTIONS:
+            return f"steps of {instructions} instructions"
         dtypes = ["float32"] * (1 + len(self.inputs))
         for step in self.steps:
             reason = refusal(step, [dtypes[k] for k in step.operands])

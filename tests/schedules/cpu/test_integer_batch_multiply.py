@@ -140,6 +140,17 @@ def test_refuses_steps_of_other_types():
     assert "9 further" in integer_batch_multiply.match(operation, AVX2)
 
 
+def test_refuses_many_instructions():
+    """They would be there for each vector of a tile: 12 s of compiling, 400 KB."""
+    operation, _, _ = case((3, 5), (5, 7), AVX2)
+    capped = (Step("Tanh", (0,), "float32"), Step("Mul", (1, 1), "float32"))
+    operation.kind = dataclasses.replace(operation.kind, steps=capped)
+    assert integer_batch_multiply.match(operation, AVX2) == ""
+    further = (Step("Erf", (2,), "float32"),)
+    operation.kind = dataclasses.replace(operation.kind, steps=(*capped, *further))
+    assert "steps of 53 instructions" in integer_batch_multiply.match(operation, AVX2)
+
+
 def test_refuses_numbers_without_a_meaning():
     operation, _, _ = case((3, 5), (5, 7), AVX2, quantized=True)
     a, output = operation.inputs[0], operation.output
