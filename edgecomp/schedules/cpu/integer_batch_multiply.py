@@ -5,6 +5,7 @@ What a's zero point adds to the sums of a column is taken off where they start: 
 a row of such points with the panel.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from edgecomp.schedules.builder import (
 from edgecomp.schedules.cpu import quantize
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.arithmetic_dot import LaneDot
-from edgecomp.schedules.cpu.arithmetic_s8_x86 import arithmetic_s8_x86
+from edgecomp.schedules.cpu.arithmetic_s8_x86 import DotProduct, arithmetic_s8_x86
 from edgecomp.schedules.cpu.arithmetic_widened import WidenedPairs
 from edgecomp.schedules.cpu.batch_walk import BatchWalk, Place
 from edgecomp.schedules.cpu.byte_panel import GROUP, BytePanel
@@ -35,24 +36,37 @@ NAME = "integer_batch_multiply"
 #: Tiles to measure.
 MOST_CUTS = 6
 _LARGEST_SUM = 2**31 - 1
+#: Of 32 bits in 256.
+_HALF_LANES = 8
 #: Zero point of values whose kernels are signed, by how they are stored.
 SYMMETRIC_ZERO = {"uint8": 128, "int8": 0}
 
 
-def arithmetic_of(target: Target, depth: int) -> Arithmetic:
-    """The arithmetic of products of two values over ``depth`` elements; any may be -128."""
+def arithmetic_of(target: Target, kind: IntegerBatchMultiply) -> Arithmetic:
+    """The arithmetic of a product of two values, of which any element may be -128."""
     if target.core.isa == "x86_64":
-        return arithmetic_s8_x86(target)
+        return _fitting(arithmetic_s8_x86(target), kind.output.shape[-1])
     per_cycle = 1.0 if target.core.in_order else 2.0
     if target.has("dotprod"):
         return LaneDot(
             multiplies_per_cycle=per_cycle,
-            shallow=depth <= 2 * LaneDot.step,
+            shallow=kind.a.shape[-1] <= 2 * LaneDot.step,
             in_order=target.core.in_order,
         )
     return WidenedPairs(
         products=1, arm32=target.core.isa == "armv7", multiplies_per_cycle=per_cycle
     )
+
+
+def _fitting(arithmetic: Arithmetic, columns: int) -> Arithmetic:
+    """The same on 256 bits where these hold all columns.
+
+    Beside what it saves: of one column in 512 bits LLVM wants a single lane, and never ends where it
+    has vpermb (LLVM of TVM 0.27).
+    """
+    if isinstance(arithmetic, DotProduct) and columns <= _HALF_LANES < arithmetic.lanes:
+        return dataclasses.replace(arithmetic, lanes=_HALF_LANES)
+    return arithmetic
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -93,7 +107,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
     kind = operation.kind
     assert isinstance(kind, IntegerBatchMultiply)
-    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    arithmetic = arithmetic_of(target, kind)
     _, *splits = cheapest_cut(shape_of(kind, arithmetic), arithmetic, target)
     return _emit(operation, kind, target, splits)
 
@@ -104,7 +118,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
     if match(operation, target):
         return []
     assert isinstance(kind, IntegerBatchMultiply)
-    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    arithmetic = arithmetic_of(target, kind)
     ranked = ranked_cuts(shape_of(kind, arithmetic), arithmetic, target)
     return [_text(rows, vectors) for _, (_, rows, vectors) in ranked[:MOST_CUTS]]
 
@@ -114,7 +128,7 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     require_none(match(operation, target))
     kind = operation.kind
     assert isinstance(kind, IntegerBatchMultiply)
-    arithmetic = arithmetic_of(target, kind.a.shape[-1])
+    arithmetic = arithmetic_of(target, kind)
     values = read_params(params, ("rows", "vectors"))
     splits = read_splits(values, shape_of(kind, arithmetic), arithmetic, target)
     return _emit(operation, kind, target, splits)
@@ -166,7 +180,7 @@ class _Emitter(BatchWalk[RegisterTile]):
         super().__init__(
             (kind.a, kind.b, kind.output),
             (False, False),
-            arithmetic_of(target, kind.a.shape[-1]),
+            arithmetic_of(target, kind),
             splits,
             KernelBuilder(target.core.isa),
             self.steps.views,

@@ -111,7 +111,7 @@ def integer_batch_product_cycles(operation: Operation, target: Target) -> float:
     """A product of two quantized values: the same, and 8 bits of the results."""
     kind, rates = operation.kind, rates_of(target)
     assert isinstance(kind, IntegerBatchMultiply)
-    arithmetic = integer_batch_multiply.arithmetic_of(target, kind.a.shape[-1])
+    arithmetic = integer_batch_multiply.arithmetic_of(target, kind)
     shape = integer_batch_multiply.shape_of(kind, arithmetic)
     packed = shape.groups * shape.depth * shape.vectors / GROUP
     packing = _PACKING_INSTRUCTIONS * packed / rates.instructions_per_cycle

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, A76, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
+from helpers.targets import A53, A76, AVX2, AVX512, EMULATED, HOSTS, VBMI, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,6 +138,16 @@ def test_refuses_steps_of_other_types():
     assert "bool" in integer_batch_multiply.match(operation, AVX2)
     operation.inputs[2:] = [Value(f"x{k}", (7,), "float32") for k in range(9)]
     assert "9 further" in integer_batch_multiply.match(operation, AVX2)
+
+
+@pytest.mark.parametrize("columns", [1, 8, 9])
+@pytest.mark.parametrize("target", [AVX512, VBMI], ids=lambda t: t.name)
+def test_few_columns(target, columns):
+    """One of them in 512 bits is compiled for ever where there is vpermb."""
+    if reason := reason_not_runnable(target):
+        pytest.skip(reason)
+    for depth in (8, 121):
+        check((3, 19, depth), (depth, columns), target, slices=2)
 
 
 def test_refuses_many_instructions():
