@@ -59,12 +59,13 @@ def arithmetic_of(target: Target, kind: IntegerBatchMultiply) -> Arithmetic:
 
 
 def _fitting(arithmetic: Arithmetic, columns: int) -> Arithmetic:
-    """The same on 256 bits where these hold all columns.
+    """The same on 256 bits where these hold all columns, or the last vector would hold one.
 
-    Beside what it saves: of one column in 512 bits LLVM wants a single lane, and never ends where it
-    has vpermb (LLVM of TVM 0.27).
+    Of one column in 512 bits LLVM wants a single lane, and may never end where it has vpermb (TVM 0.27).
     """
-    if isinstance(arithmetic, DotProduct) and columns <= _HALF_LANES < arithmetic.lanes:
+    if not isinstance(arithmetic, DotProduct) or arithmetic.lanes == _HALF_LANES:
+        return arithmetic
+    if columns <= _HALF_LANES or columns % arithmetic.lanes == 1:
         return dataclasses.replace(arithmetic, lanes=_HALF_LANES)
     return arithmetic
 

@@ -140,10 +140,10 @@ def test_refuses_steps_of_other_types():
     assert "9 further" in integer_batch_multiply.match(operation, AVX2)
 
 
-@pytest.mark.parametrize("columns", [1, 8, 9])
+@pytest.mark.parametrize("columns", [1, 8, 9, 17])
 @pytest.mark.parametrize("target", [AVX512, VBMI], ids=lambda t: t.name)
-def test_few_columns(target, columns):
-    """One of them in 512 bits is compiled for ever where there is vpermb."""
+def test_few_columns_of_a_vector(target, columns):
+    """One of them in 512 bits may be compiled for ever where there is vpermb."""
     if reason := reason_not_runnable(target):
         pytest.skip(reason)
     for depth in (8, 121):
