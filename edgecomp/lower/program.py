@@ -8,6 +8,7 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.lower.flatten import Region, flatten
 from edgecomp.lower.fuse import fuse
+from edgecomp.lower.fuse_exponentials import fuse_exponentials
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.lower.fuse_quantize import fuse_quantize
 from edgecomp.lower.fuse_value_products import fuse_value_products
@@ -60,7 +61,8 @@ def processor_program(
     """
     if symbols or made.regions:
         return made.program
-    program = fuse_value_products(made.program, target)
+    program = fuse_exponentials(made.program, target)
+    program = fuse_value_products(program, target)
     return fuse_quantize(fuse_product_copies(program, target))
 
 

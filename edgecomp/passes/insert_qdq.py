@@ -56,6 +56,7 @@ from edgecomp.passes.quantization_scope import (
     decide_scope,
     weight_channel_axis,
 )
+from edgecomp.passes.relative_softmax import relate_weights
 
 #: The first version whose QuantizeLinear has an axis.
 _LEAST_OPSET = 13
@@ -105,6 +106,7 @@ class InsertQdqPass(ir.passes.InPlacePass):
             inserter = _Inserter(model.graph, scope, affines, self._options)
             inserter.insert()
             self.ungrouped = inserter.ungrouped
+            relate_weights(model, [b.node for b in scope.blocks if b.is_value_product])
             remove_unused(model)
         return finish(type(self).__name__, model, len(scope.blocks), list(scope.refusals))
 

@@ -259,6 +259,15 @@ class Softmax:
     logarithm: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Exponentials:
+    """``exp(x - max(x))`` of each row along the last dimension, and the sum of each.
+
+    inputs: x float32. outputs: 8 bits with ``quantization``, what QuantizeLinear makes of the
+        exponentials; their float32 sums [..., 1].
+    """
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attention:
     """``softmax(steps(alpha * q @ k^T)) @ v`` of float32, made for GPUs of what stands in a program.
@@ -613,6 +622,7 @@ Kind = (
     | Pool
     | Reduce
     | Softmax
+    | Exponentials
     | Attention
     | LayerNorm
     | Recurrence

@@ -50,6 +50,7 @@ _MODELS: dict[str, Callable[[Operation, Target], float]] = {
     "dynamic_quantize_f32": element_costs.dynamic_quantize_cycles,
     "cumulative": element_costs.reduce_cycles,
     "softmax_f32": element_costs.softmax_cycles,
+    "exponentials": element_costs.softmax_cycles,
     "layer_norm_f32": element_costs.layer_norm_cycles,
     "gather": element_costs.gather_cycles,
     "gather_parts": element_costs.gather_cycles,

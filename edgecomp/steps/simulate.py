@@ -75,7 +75,9 @@ class Simulation:
     ) -> None:
         value = node.inputs[0]
         assert value is not None
-        name = names[value]
+        name = names.get(value)
+        if name is None:  # of what the float model has not, whose range is known
+            return
         new = []
         for index, what in ((1, "scale"), (2, "zero_point")):
             old = node.inputs[index]

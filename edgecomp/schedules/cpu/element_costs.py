@@ -100,9 +100,10 @@ def quantized_binary_cycles(operation: Operation, target: Target) -> float:
 
 def softmax_cycles(operation: Operation, target: Target) -> float:
     """Maximum, exponentials and their sum, the product, and 8 bits of it where they are wanted."""
-    elements = operation.output.elements
+    output = operation.outputs[0]
+    elements = output.elements
     instructions = _SOFTMAX * elements / target.lanes(32)
-    if operation.output.dtype != "float32":
+    if output.dtype != "float32":
         instructions += _QUANTIZE * elements / 16
     return _bound(operation, instructions, target)
 

@@ -2,7 +2,7 @@
 
 First the maxima of all of them, then the exponentials and their sums, then the products with the
 sums' reciprocals: each of these ends in a chain of dependent instructions, and those of several
-rows run side by side.
+rows run side by side. Where somebody else divides by the sums, exponentials stay as they are.
 """
 
 import dataclasses
@@ -34,13 +34,14 @@ class SoftmaxRows:
 
     Attributes:
         builder: receives the statements.
-        space: of the rows: operand 0 is the output, operand 1 the input.
+        space: of the rows: operand 0 is the output, operand 1 the input, operand 2 the sums.
         size: elements of a row.
         lanes: of a vector of float32.
         x, y: buffers.
         logarithm: whether of the softmax.
         scratch: float32 [rows_of(size), size] for exponentials; None where y holds them.
         convert: what becomes of results for y, where they go through ``scratch``.
+        sums: buffer for the sums of exponentials, which then are not divided by them.
     """
 
     builder: KernelBuilder
@@ -52,6 +53,7 @@ class SoftmaxRows:
     logarithm: bool = False
     scratch: Buffer | None = None
     convert: Convert | None = None
+    sums: Buffer | None = None
 
     @property
     def _row(self) -> Row:
@@ -62,7 +64,8 @@ class SoftmaxRows:
         builder, most = self.builder, rows_of(self.size)
         peaks = builder.array("peaks", "float32", most)
         totals = builder.array("totals", "float32", most)
-        places = [builder.array(name, "int64", most) for name in ("to", "from")]
+        names = ("to", "from", "sum")[: len(self.space.offsets)]
+        places = [builder.array(name, "int64", most) for name in names]
         rows = builder.let("rows", builder.hi - builder.lo)
         with builder.loop("block", 0, tirx.truncdiv(rows + (most - 1), most)) as block:
             first = builder.let("first", builder.lo + block * most)
@@ -79,7 +82,7 @@ class SoftmaxRows:
         return items
 
     def _places(self, row: Expr) -> list[Expr]:
-        """Index of a row's first element in y and in x."""
+        """Index of a row's first element in y, in x and in the sums."""
         sizes = self.space.sizes
         indices = unravel(self.builder, self.builder.let("item", row), sizes)
         return advance(
@@ -119,11 +122,15 @@ class SoftmaxRows:
         """What becomes of a row."""
         builder = self.builder
         to = builder.let("to", load(places[0], row), "int64")
+        if self.sums is not None:
+            builder.store(self.sums, load(places[2], row), total)
+            self._convert(row, to)
+            return
         if self.logarithm:
             base = builder.let("base", load(places[1], row), "int64")
             self._put_logarithms(to, base, peak, total)
         elif self.scratch is not None:
-            self._convert_scaled(row, to, constant(1.0, "float32") / total)
+            self._convert(row, to, constant(1.0, "float32") / total)
         else:
             self._scale_in_place(to, constant(1.0, "float32") / total)
 
@@ -138,15 +145,19 @@ class SoftmaxRows:
 
         self._row.each(put)
 
-    def _convert_scaled(self, row: Expr, to: Expr, factor: Expr) -> None:
-        """A row's exponentials times a number, converted."""
+    def _convert(self, row: Expr, to: Expr, factor: Expr | None = None) -> None:
+        """A row's exponentials, times a number where one is given, converted."""
         wide = Row.of(self.builder, self.size, LANES)
-        factors = named(self.builder, "factor", splat(factor, wide.lanes))
+        factors = None
+        if factor is not None:
+            factors = named(self.builder, "factor", splat(factor, wide.lanes))
 
         def put(at: Expr) -> None:
             assert self.scratch is not None
             assert self.convert is not None
-            value = load(self.scratch, row * self.size + at, wide.lanes) * factors
+            value = load(self.scratch, row * self.size + at, wide.lanes)
+            if factors is not None:
+                value = value * factors
             value = self.convert(named(self.builder, "scaled", value))
             self.builder.store(self.y, ramp(to + at, wide.lanes), value)
 
