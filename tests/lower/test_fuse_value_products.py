@@ -12,6 +12,7 @@ from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.program import LaidOut, laid_out_program, processor_program
 from edgecomp.lower.select import select
+from edgecomp.passes.relative_softmax import relate_weights
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Dequantize,
@@ -23,7 +24,6 @@ from edgecomp.plan.operations import (
     Reinterpret,
     StridedCopy,
 )
-from edgecomp.passes.relative_softmax import relate_weights
 from edgecomp.reference.interpreter import Reference
 
 TARGETS = (AVX2, AVX512, A53, A76, ARMV7)
