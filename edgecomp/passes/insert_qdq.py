@@ -6,7 +6,8 @@
 
 Activations are uint8 with one scale and zero point per tensor, weights int8 with one scale per
 output channel, biases int32 with scale ``s_x * s_w`` (docs/numerics.md). Of a product of two values
-the second has its zero in the middle. Relu and Clip after an
+the second has its zero in the middle, and a softmax in front of the first gives its division away
+(relative_softmax.py). Relu and Clip after an
 operator become bounds of its stored result. Operators that only move values share scale and
 zero point on both sides, as do all inputs and the output of a Concat. Every DequantizeLinear
 has one reader, so that any runtime recognizes the operators. The last product before the end
