@@ -8,7 +8,7 @@ import enum
 from typing import Any
 
 MODEL_MAGIC = 0x4C444D45
-MODEL_ABI_VERSION = 7
+MODEL_ABI_VERSION = 8
 MAX_RANK = 8
 
 #: Name of a plan -> ec_plan_choice.

@@ -15,7 +15,7 @@ from edgecomp.errors import Code, EdgecompError
 
 FORMAT = "edgecomp-bundle"
 #: Raised when a reader of the older number could misread the file.
-SCHEMA = 1
+SCHEMA = 2
 NAME = "manifest.json"
 
 
@@ -69,13 +69,13 @@ class WeightsFacts:
     Attributes:
         file: path in the bundle.
         bytes: length.
-        xxh64: hash that the runtime checks, 16 hexadecimal digits.
+        xxh3: hash that the runtime checks, 16 hexadecimal digits.
         embedded: whether the libraries hold the weights themselves.
     """
 
     file: str
     bytes: int
-    xxh64: str
+    xxh3: str
     embedded: bool
 
 

@@ -18,10 +18,10 @@ WEIGHTS = "weights.bin"
 
 @dataclasses.dataclass(frozen=True)
 class WrittenWeights:
-    """Length and XXH64 of a weights file."""
+    """Length and XXH3 of a weights file."""
 
     bytes: int
-    xxh64: int
+    xxh3: int
 
 
 def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
@@ -30,7 +30,7 @@ def write_weights(path: pathlib.Path, plan: Plan) -> WrittenWeights:
     tensors = [tensor for each in plans for tensor in each.tensors]
     ends = [t.offset_bytes + t.bytes for t in tensors if t.storage is Storage.WEIGHTS]
     needed = max(ends, default=0) + SLACK_BYTES
-    digest = xxhash.xxh64()
+    digest = xxhash.xxh3_64()
     path.parent.mkdir(parents=True, exist_ok=True)
     slack = bytes(max(0, needed - len(plan.weights)))
     write_pieces(path, plan.weights)
@@ -88,7 +88,7 @@ def write_plan(
             each,
             target,
             weights_bytes=weights.bytes,
-            weights_hash=weights.xxh64,
+            weights_hash=weights.xxh3,
             embedded=embedded,
             is_cpu_plan=each is not plan,
         )

@@ -40,7 +40,7 @@ def model_source(
         plan: what to write; its CPU plan is another file.
         target: gives the features that the kernels need.
         weights_bytes: length of the weights.
-        weights_hash: XXH64 of the weights.
+        weights_hash: XXH3 of the weights.
         embedded: whether the weights are linked in (``model_weights_source``).
         is_cpu_plan: whether it is the CPU plan of another: ``src/<name>_cpu_plan.c``.
     """

@@ -303,7 +303,7 @@ def _extent_text(extent: Extent, symbols: Sequence[PlanSymbol]) -> str:
 
 
 def _weights_facts(weights: WrittenWeights, *, embedded: bool) -> WeightsFacts:
-    return WeightsFacts(WEIGHTS, weights.bytes, f"{weights.xxh64:016x}", embedded)
+    return WeightsFacts(WEIGHTS, weights.bytes, f"{weights.xxh3:016x}", embedded)
 
 
 def _write_hashed(path: pathlib.Path, content: Buffer) -> str:

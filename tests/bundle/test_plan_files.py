@@ -14,7 +14,7 @@ from edgecomp.plan.values import SLACK_BYTES
 def written(path, plan):
     found = write_weights(path, plan)
     content = path.read_bytes()
-    assert (found.bytes, found.xxh64) == (len(content), xxhash.xxh64_intdigest(content))
+    assert (found.bytes, found.xxh3) == (len(content), xxhash.xxh3_64_intdigest(content))
     return content
 
 

@@ -74,8 +74,9 @@ def test_manifest_that_is_something_else(copy, text):
     assert _code(copy) is Code.BUNDLE_INVALID
 
 
-def test_another_layout_version(copy):
-    _edit(copy, lambda m: m.update(schema=999))
+@pytest.mark.parametrize("schema", [1, 999])
+def test_another_layout_version(copy, schema):
+    _edit(copy, lambda m: m.update(schema=schema))
     assert _code(copy) is Code.BUNDLE_VERSION
 
 

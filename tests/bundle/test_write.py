@@ -70,7 +70,7 @@ def test_layout_and_manifest(bundle, target):
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         for name, data in files.items()
     }
-    assert content["weights"]["xxh64"] == xxhash.xxh64_hexdigest(files["weights.bin"])
+    assert content["weights"]["xxh3"] == xxhash.xxh3_64_hexdigest(files["weights.bin"])
     assert content["target"]["features"] == sorted(target.core.features)
     assert content["versions"]["edgecomp"] == edgecomp.__version__
     assert set(content["versions"]) == {"edgecomp", "apache-tvm", "onnx", "onnx-ir"}

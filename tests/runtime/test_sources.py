@@ -146,15 +146,15 @@ def test_clang_tidy():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.fixture(scope="module")
-def hash_of(tmp_path_factory):
-    """ec_xxh64 of this machine's build."""
+@pytest.fixture(scope="module", params=[(), ("-U__SSE2__",)], ids=["own", "plain"])
+def hash_of(tmp_path_factory, request):
+    """ec_xxh3 of this machine's build, and of the lines for processors without SSE2."""
     import ctypes
 
-    folder = tmp_path_factory.mktemp("xxh64")
-    library = compile_plain(folder / "libxxh64.so", [RUNTIME / "src/core/xxh64.c"], "-shared",
-                            "-fPIC", "-fvisibility=default")  # fmt: skip
-    function = ctypes.CDLL(str(library)).ec_xxh64
+    folder = tmp_path_factory.mktemp("xxh3")
+    library = compile_plain(folder / "libxxh3.so", [RUNTIME / "src/core/xxh3.c"], "-shared",
+                            "-fPIC", "-fvisibility=default", *request.param)  # fmt: skip
+    function = ctypes.CDLL(str(library)).ec_xxh3
     function.restype = ctypes.c_uint64
     function.argtypes = [ctypes.c_char_p, ctypes.c_uint64]
     return lambda data: function(data, len(data))
@@ -162,9 +162,17 @@ def hash_of(tmp_path_factory):
 
 @given(data=st.binary(max_size=300))
 def test_hash_of_any_bytes(hash_of, data):
-    assert hash_of(data) == xxhash.xxh64(data).intdigest()
+    assert hash_of(data) == xxhash.xxh3_64(data).intdigest()
 
 
-def test_hash_of_many_bytes(hash_of, rng):
-    data = rng.bytes(3_000_017)
-    assert hash_of(data) == xxhash.xxh64(data).intdigest()
+def test_hash_of_every_length(hash_of, rng):
+    """One function for each few lengths, stripes and blocks up to the first two of these."""
+    data = rng.bytes(2200)
+    for length in range(len(data) + 1):
+        assert hash_of(data[:length]) == xxhash.xxh3_64(data[:length]).intdigest(), length
+
+
+@pytest.mark.parametrize("length", [65_536, 1_000_000, 3_000_017])
+def test_hash_of_many_bytes(hash_of, rng, length):
+    data = rng.bytes(length)
+    assert hash_of(data) == xxhash.xxh3_64(data).intdigest()

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 #define EC_MODEL_MAGIC 0x4c444d45u /* "EMDL" */
-#define EC_MODEL_ABI_VERSION 7u
+#define EC_MODEL_ABI_VERSION 8u
 #define EC_MAX_RANK 8
 #define EC_MAX_KERNEL_POINTERS 12
 #define EC_MAX_LAUNCH_CONSTANTS 16 /* sizes of a dynamic call included */
@@ -286,7 +286,7 @@ typedef struct ec_model {
   uint64_t arena_bytes;
   uint64_t workspace_bytes;     /* per thread */
   uint64_t weights_bytes;       /* slack after the last tensor included */
-  uint64_t weights_hash;        /* XXH64 with seed 0 of the weights */
+  uint64_t weights_hash;        /* XXH3, 64 bits, seed 0, of the weights */
   const void *embedded_weights; /* 64-byte aligned, or NULL: given at open */
   const char *weights_file;     /* default name of the side file, beside the library */
   const ec_dynamic *dynamic;    /* NULL where every size is fixed */

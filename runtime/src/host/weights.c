@@ -6,7 +6,7 @@
 
 #include "core/checked.h"
 #include "core/message.h"
-#include "core/xxh64.h"
+#include "core/xxh3.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "platform/file_map.h"
@@ -63,7 +63,7 @@ static ec_status check(const ec_model *model, const ec_open_options *options,
                    found->label, found->bytes, model->name, model->weights_bytes);
   }
   if (options->skip_hash == 0 && found->bytes != 0) {
-    uint64_t hash = ec_xxh64(found->data, found->bytes);
+    uint64_t hash = ec_xxh3(found->data, found->bytes);
     if (hash != model->weights_hash) {
       return EC_FAIL(EC_ERROR_WEIGHTS_HASH,
                      "%s: contents are not those of model '%s' (hash %016" PRIx64

@@ -101,7 +101,7 @@ def test_a_descriptor_of_another_version(refused, bundle):
     refused(BENCHMARK, Code.BUNDLE_VERSION, version)
 
 
-@pytest.mark.parametrize("schema", [0, 2, None, "1"])
+@pytest.mark.parametrize("schema", [0, 1, 3, None, "2"])
 def test_a_manifest_of_another_version(refused, bundle, schema):
     change_manifest(bundle, lambda content: content.update(schema=schema))
     for command in (RUN, VERIFY, REPORT, BENCHMARK):

@@ -7,7 +7,7 @@
 
 #include "core/checked.h"
 #include "core/message.h"
-#include "core/xxh64.h"
+#include "core/xxh3.h"
 #include "device/opencl/choose.h"
 #include "device/opencl/cl.h"
 #include "device/opencl/cl_status.h"
@@ -28,12 +28,12 @@ typedef struct build {
 /* Everything that decides what the driver makes of the text. */
 static uint64_t key_of(const build *of) {
   const uint64_t parts[] = {
-      ec_xxh64(of->program->text, of->program->text_bytes),
-      ec_xxh64(of->program->options, strlen(of->program->options)),
-      ec_xxh64(of->device->name, strlen(of->device->name)),
-      ec_xxh64(of->device->driver, strlen(of->device->driver)),
+      ec_xxh3(of->program->text, of->program->text_bytes),
+      ec_xxh3(of->program->options, strlen(of->program->options)),
+      ec_xxh3(of->device->name, strlen(of->device->name)),
+      ec_xxh3(of->device->driver, strlen(of->device->driver)),
   };
-  return ec_xxh64(parts, sizeof parts);
+  return ec_xxh3(parts, sizeof parts);
 }
 
 static cl_int compile(const build *of, cl_program program) {

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/message.h"
-#include "core/xxh64.h"
+#include "core/xxh3.h"
 #include "edgecomp/edgecomp.h"
 #include "platform/clock.h"
 #include "platform/file_map.h"
@@ -51,7 +51,7 @@ bool ec_cl_cache_find(const char *folder, uint64_t key, ec_file_map *out_map,
     uint64_t bytes = map.bytes - sizeof head;
     memcpy(&head, map.data, sizeof head);
     if (memcmp(head.magic, magic, sizeof magic) == 0 && head.key == key &&
-        head.hash == ec_xxh64(binary, bytes)) {
+        head.hash == ec_xxh3(binary, bytes)) {
       *out_map = map;
       *out_binary = binary;
       *out_bytes = (size_t)bytes;
@@ -77,7 +77,7 @@ void ec_cl_cache_keep(const char *folder, uint64_t key, const unsigned char *bin
   if (file == NULL) {
     return;
   }
-  cache_head head = {.key = key, .hash = ec_xxh64(binary, bytes)};
+  cache_head head = {.key = key, .hash = ec_xxh3(binary, bytes)};
   memcpy(head.magic, magic, sizeof magic);
   bool is_whole =
       fwrite(&head, sizeof head, 1, file) == 1 && fwrite(binary, 1, bytes, file) == bytes;
