@@ -1,5 +1,6 @@
 /* Memory given by the caller: every size below the needed one is refused, that one is enough.
  */
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -43,7 +44,28 @@ static void check_threads(uint32_t threads) {
                (unsigned)needed, (unsigned)demo_model()->arena_bytes);
 }
 
+/* Twice, so that the second time may get what the first has written to. */
+static void check_zeroed(size_t bytes) {
+  for (uint32_t time = 0; time < 2; ++time) {
+    unsigned char *memory = ec_memory_allocate_zeroed(bytes, 64);
+    CHECK(memory != NULL);
+    CHECK_EQUAL(0, (uintptr_t)memory % 64);
+    for (size_t i = 0; i < bytes; ++i) {
+      CHECK(memory[i] == 0);
+    }
+    memset(memory, 0xa5, bytes);
+    ec_memory_release_zeroed(memory, bytes);
+  }
+}
+
 int main(void) {
+  ec_memory_release_zeroed(NULL, 100);
+  ec_memory_release_zeroed(NULL, (size_t)4 << 20);
+  check_zeroed(64);
+  check_zeroed(((size_t)2 << 20) - 1);
+  check_zeroed((size_t)2 << 20);           /* whole huge pages, and ones */
+  check_zeroed(((size_t)2 << 20) + 4096);  /* whose last is small ones, */
+  check_zeroed(((size_t)7 << 20) + 12345); /* or huge and not filled */
   check_threads(1);
   check_threads(4);
   return 0;

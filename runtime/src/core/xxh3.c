@@ -89,31 +89,31 @@ static uint64_t avalanche(uint64_t hash) {
   return hash ^ (hash >> 32);
 }
 
-static uint64_t avalanche_xxh64(uint64_t hash) {
-  hash = (hash ^ (hash >> 33)) * PRIME64_2;
-  hash = (hash ^ (hash >> 29)) * PRIME64_3;
-  return hash ^ (hash >> 32);
+static uint64_t hash_0_to_3(const uint8_t *at, uint32_t bytes) {
+  uint64_t value = secret_pair(56);
+  if (bytes != 0) {
+    uint32_t word =
+        at[bytes - 1] | bytes << 8 | (uint32_t)at[0] << 16 | (uint32_t)at[bytes / 2] << 24;
+    value = word ^ read_32(secret) ^ read_32(secret + 4);
+  }
+  value = (value ^ (value >> 33)) * PRIME64_2;
+  value = (value ^ (value >> 29)) * PRIME64_3;
+  return value ^ (value >> 32);
 }
 
-static uint64_t hash_0_to_16(const uint8_t *at, uint32_t bytes) {
-  if (bytes == 0) {
-    return avalanche_xxh64(secret_pair(56));
-  }
-  if (bytes < 4) {
-    uint32_t value =
-        at[bytes - 1] | bytes << 8 | (uint32_t)at[0] << 16 | (uint32_t)at[bytes / 2] << 24;
-    return avalanche_xxh64(value ^ read_32(secret) ^ read_32(secret + 4));
-  }
-  if (bytes <= 8) {
-    uint64_t value = read_32(at + bytes - 4) | (uint64_t)read_32(at) << 32;
-    value ^= secret_pair(8);
-    value = (value ^ rotate_left(value, 49) ^ rotate_left(value, 24)) * PRIME_MX2;
-    value = (value ^ ((value >> 35) + bytes)) * PRIME_MX2;
-    return value ^ (value >> 28);
-  }
+static uint64_t hash_4_to_8(const uint8_t *at, uint32_t bytes) {
+  uint64_t value = read_32(at + bytes - 4) | (uint64_t)read_32(at) << 32;
+  value ^= secret_pair(8);
+  value = (value ^ rotate_left(value, 49) ^ rotate_left(value, 24)) * PRIME_MX2;
+  value = (value ^ ((value >> 35) + bytes)) * PRIME_MX2;
+  return value ^ (value >> 28);
+}
+
+/* These and those for more bytes: to be followed by the avalanche. */
+static uint64_t hash_9_to_16(const uint8_t *at, uint32_t bytes) {
   uint64_t low = read_64(at) ^ secret_pair(24);
   uint64_t high = read_64(at + bytes - 8) ^ secret_pair(40);
-  return avalanche(bytes + __builtin_bswap64(low) + high + multiply_fold(low, high));
+  return bytes + __builtin_bswap64(low) + high + multiply_fold(low, high);
 }
 
 /* Of 16 bytes. */
@@ -127,7 +127,7 @@ static uint64_t hash_17_to_128(const uint8_t *at, uint32_t bytes) {
   for (uint32_t i = 0; i <= (bytes - 1) / 32 * 16; i += 16) { /* from both ends */
     hash += mix(at + i, 2 * i) + mix(at + bytes - 16 - i, 2 * i + 16);
   }
-  return avalanche(hash);
+  return hash;
 }
 
 static uint64_t hash_129_to_240(const uint8_t *at, uint32_t bytes) {
@@ -139,7 +139,7 @@ static uint64_t hash_129_to_240(const uint8_t *at, uint32_t bytes) {
   for (uint32_t i = 128; i + 16 <= bytes; i += 16) {
     hash += mix(at + i, i - 128 + 3);
   }
-  return avalanche(hash + mix(at + bytes - 16, 119));
+  return hash + mix(at + bytes - 16, 119);
 }
 
 #if defined(__SSE2__)
@@ -227,18 +227,19 @@ static uint64_t hash_many(const uint8_t *at, uint64_t bytes) {
     hash += multiply_fold(lanes[i] ^ read_64(secret + 11 + 8 * i),
                           lanes[i + 1] ^ read_64(secret + 19 + 8 * i));
   }
-  return avalanche(hash);
+  return hash;
 }
 
 uint64_t ec_xxh3(const void *data, uint64_t bytes) {
-  if (bytes <= 16) {
-    return hash_0_to_16(data, (uint32_t)bytes);
+  if (bytes <= 3) {
+    return hash_0_to_3(data, (uint32_t)bytes);
   }
-  if (bytes <= 128) {
-    return hash_17_to_128(data, (uint32_t)bytes);
+  if (bytes <= 8) {
+    return hash_4_to_8(data, (uint32_t)bytes);
   }
-  if (bytes <= 240) {
-    return hash_129_to_240(data, (uint32_t)bytes);
-  }
-  return hash_many(data, bytes);
+  uint64_t hash = bytes <= 16    ? hash_9_to_16(data, (uint32_t)bytes)
+                  : bytes <= 128 ? hash_17_to_128(data, (uint32_t)bytes)
+                  : bytes <= 240 ? hash_129_to_240(data, (uint32_t)bytes)
+                                 : hash_many(data, bytes);
+  return avalanche(hash);
 }

@@ -153,11 +153,9 @@ static void release(ec_session *session) {
   ec_weights_close(&session->weights);
 }
 
-/* Build a session in a block of the layout's size. The block is zeroed: what a kernel reads
- * without its being written (slack) is the same in every session, and its pages are there
- * before the first run. */
+/* Build a session in a zeroed block of the layout's size: what a kernel reads without its
+ * being written (slack) is the same in every session. */
 static ec_status build_in(const request *asked, void *block, ec_session **out_session) {
-  memset(block, 0, (size_t)asked->layout.total_bytes);
   ec_session *session = block;
   ec_status status = build(asked, block, session);
   if (status != EC_OK) {
@@ -201,17 +199,22 @@ static ec_status open_plan(const request *asked, void *given, uint64_t given_byt
                    "model '%s' needs %" PRIu64 " bytes of memory, %" PRIu64 " were given",
                    asked->model->name, needed, given_bytes);
   }
-  void *owned = given == NULL ? ec_memory_allocate((size_t)needed, EC_ALIGNMENT_BYTES) : NULL;
-  if (given == NULL && owned == NULL) {
-    return EC_FAIL(EC_ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes", needed);
+  void *owned = NULL;
+  if (given != NULL) {
+    memset(given, 0, (size_t)needed);
+  } else {
+    owned = ec_memory_allocate_zeroed((size_t)needed, EC_ALIGNMENT_BYTES);
+    if (owned == NULL) {
+      return EC_FAIL(EC_ERROR_OUT_OF_MEMORY, "no memory for %" PRIu64 " bytes", needed);
+    }
   }
   ec_session *session = NULL;
   ec_status status = build_in(asked, given != NULL ? given : owned, &session);
   if (status != EC_OK) {
-    ec_memory_release(owned);
+    ec_memory_release_zeroed(owned, (size_t)needed);
     return status;
   }
-  session->owned_memory = owned;
+  session->owned_bytes = owned != NULL ? needed : 0;
   *out_session = session;
   return EC_OK;
 }
@@ -276,7 +279,9 @@ ec_status ec_session_open(const ec_model *model, const ec_open_options *options,
 void ec_session_close(ec_session *session) {
   if (session != NULL) {
     release(session);
-    ec_memory_release(session->owned_memory);
+    if (session->owned_bytes != 0) { /* the session is the start of its block */
+      ec_memory_release_zeroed(session, (size_t)session->owned_bytes);
+    }
   }
 }
 

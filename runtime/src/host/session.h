@@ -20,7 +20,7 @@ struct ec_session {
   uint32_t calls_run;         /* by the last run */
   ec_status device_failure;   /* of the plan that was tried before this one */
   const char *device_message; /* of that; NULL where nothing failed */
-  void *owned_memory;         /* the block itself, when ec_session_open took it */
+  uint64_t owned_bytes;       /* of the block, when ec_session_open took it; else 0 */
 };
 
 /* The failure of a function that was given no session. */
