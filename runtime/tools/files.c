@@ -1,7 +1,11 @@
-#define _GNU_SOURCE /* mkdir under -std=c11 */
+#define _GNU_SOURCE /* mkdir, O_CLOEXEC and mmap under -std=c11 */
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* files over 2 GiB on 32-bit systems */
+#endif
 #include "files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,11 +13,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "failure.h"
 
-void file_read(const char *path, const char *input_name, void *data, uint64_t bytes) {
+/* Map a regular file of that size: its pages need not be copied to new ones. NULL where that
+ * cannot be done. Nothing else is opened, as a pipe can be opened once only. */
+static void *map(const char *path, uint64_t bytes) {
+  struct stat status;
+  if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) || bytes == 0 ||
+      (uint64_t)status.st_size != bytes) {
+    return NULL;
+  }
+  int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) {
+    return NULL;
+  }
+  void *data = mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  (void)close(descriptor); /* the mapping keeps the file */
+  return data != MAP_FAILED ? data : NULL;
+}
+
+static void read_whole(const char *path, const char *input_name, void *data, uint64_t bytes) {
   FILE *file = fopen(path, "rb");
   if (file == NULL) {
     fail(EXIT_CODE_USAGE, "input '%s': cannot read '%s': %s", input_name, path,
@@ -30,6 +53,28 @@ void file_read(const char *path, const char *input_name, void *data, uint64_t by
     fail(EXIT_CODE_USAGE, "input '%s' has %" PRIu64 " bytes, '%s' has %s", input_name, bytes,
          path, longer ? "more" : "fewer");
   }
+}
+
+file_contents file_open(const char *path, const char *input_name, uint64_t bytes) {
+  file_contents contents = {map(path, bytes), bytes, true};
+  if (contents.data == NULL) {
+    contents.is_mapped = false;
+    contents.data = malloc((size_t)bytes + 1);
+    if (contents.data == NULL) {
+      fail(EXIT_CODE_DEVICE, "out of memory");
+    }
+    read_whole(path, input_name, contents.data, bytes);
+  }
+  return contents;
+}
+
+void file_close(file_contents *contents) {
+  if (contents->is_mapped) {
+    (void)munmap(contents->data, (size_t)contents->bytes);
+  } else {
+    free(contents->data);
+  }
+  *contents = (file_contents){0};
 }
 
 void folder_make(const char *path) {

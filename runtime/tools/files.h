@@ -2,12 +2,23 @@
 #ifndef EDGECOMP_TOOLS_FILES_H
 #define EDGECOMP_TOOLS_FILES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "edgecomp/edgecomp.h"
 
-/* Read a file of exactly `bytes` into `data`; ends the process when it is anything else. */
-void file_read(const char *path, const char *input_name, void *data, uint64_t bytes);
+/* What a file holds. */
+typedef struct file_contents {
+  void *data; /* only to be read where it is mapped */
+  uint64_t bytes;
+  bool is_mapped; /* else from malloc */
+} file_contents;
+
+/* Map or read a file of exactly `bytes`; ends the process when it is anything else. As long as
+ * the contents are used, the file must not be written to. */
+file_contents file_open(const char *path, const char *input_name, uint64_t bytes);
+
+void file_close(file_contents *contents);
 
 /* Create the folder unless it is there. */
 void folder_make(const char *path);

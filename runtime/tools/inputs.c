@@ -146,37 +146,43 @@ static uint64_t bytes_of(ec_session *session, uint32_t index) {
   return bytes;
 }
 
-static void *load(ec_session *session, uint32_t index, const arguments *from,
-                  uint64_t *random_state) {
-  const ec_port *port = &ec_session_model(session)->inputs[index];
+/* What a file would hold whose elements are random. */
+static file_contents make_up(ec_session *session, uint32_t index, uint64_t *random_state) {
   uint64_t bytes = bytes_of(session, index);
-  uint8_t *data = calloc(1, (size_t)bytes + 1);
-  if (data == NULL) {
+  file_contents contents = {calloc(1, (size_t)bytes + 1), bytes, false};
+  if (contents.data == NULL) {
     fail(EXIT_CODE_DEVICE, "out of memory");
   }
-  const input_argument *given = find_argument(from, port->name);
+  fill_elements(ec_session_model(session)->inputs[index].dtype, contents.data, bytes,
+                elements_of(session, index), random_state);
+  return contents;
+}
+
+static file_contents load(ec_session *session, uint32_t index, const arguments *from,
+                          uint64_t *random_state) {
+  const char *name = ec_session_model(session)->inputs[index].name;
+  const input_argument *given = find_argument(from, name);
   if (given != NULL) {
-    file_read(given->path, port->name, data, bytes);
-  } else if (from->random_inputs) {
-    fill_elements(port->dtype, data, bytes, elements_of(session, index), random_state);
-  } else {
-    fail(EXIT_CODE_USAGE, "input '%s' is not given: --input '%s=FILE' or --random-inputs",
-         port->name, port->name);
+    return file_open(given->path, name, bytes_of(session, index));
   }
-  return data;
+  if (!from->random_inputs) {
+    fail(EXIT_CODE_USAGE, "input '%s' is not given: --input '%s=FILE' or --random-inputs",
+         name, name);
+  }
+  return make_up(session, index, random_state);
 }
 
 input_set inputs_load(ec_session *session, const arguments *from) {
   const ec_model *model = ec_session_model(session);
   check_names(model, from);
   set_shapes(session, from);
-  input_set inputs = {calloc((size_t)model->input_count + 1, sizeof(void *))};
-  if (inputs.data == NULL) {
+  input_set inputs = {calloc((size_t)model->input_count + 1, sizeof(file_contents))};
+  if (inputs.contents == NULL) {
     fail(EXIT_CODE_DEVICE, "out of memory");
   }
   uint64_t random_state = 0x9E3779B97F4A7C15u;
   for (uint32_t i = 0; i < model->input_count; ++i) {
-    inputs.data[i] = load(session, i, from, &random_state);
+    inputs.contents[i] = load(session, i, from, &random_state);
   }
   return inputs;
 }
@@ -184,14 +190,15 @@ input_set inputs_load(ec_session *session, const arguments *from) {
 void inputs_set(const input_set *inputs, ec_session *session) {
   const ec_model *model = ec_session_model(session);
   for (uint32_t i = 0; i < model->input_count; ++i) {
-    require_ok(ec_session_set_input(session, i, inputs->data[i], bytes_of(session, i)));
+    require_ok(
+        ec_session_set_input(session, i, inputs->contents[i].data, inputs->contents[i].bytes));
   }
 }
 
 void inputs_free(input_set *inputs, const ec_model *model) {
   for (uint32_t i = 0; i < model->input_count; ++i) {
-    free(inputs->data[i]);
+    file_close(&inputs->contents[i]);
   }
-  free(inputs->data);
-  inputs->data = NULL;
+  free(inputs->contents);
+  inputs->contents = NULL;
 }

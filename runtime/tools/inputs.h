@@ -4,10 +4,11 @@
 
 #include "arguments.h"
 #include "edgecomp/edgecomp.h"
+#include "files.h"
 
-/* One buffer per input, from malloc. */
+/* One for each input, from malloc. */
 typedef struct input_set {
-  void **data;
+  file_contents *contents;
 } input_set;
 
 /* Set the shapes that were given, and read or make up every input; ends the process when one

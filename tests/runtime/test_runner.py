@@ -1,9 +1,11 @@
 """edgecomp_run: files in and out, reports, the command mode, and how it fails."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -216,6 +218,18 @@ def test_input_files(tmp_path, inputs):
     assert "No such file" in refused(2, *arguments)
     path.mkdir()
     assert "cannot read" in refused(2, *arguments)
+
+
+def test_input_from_a_pipe(tmp_path, inputs):
+    arguments, x, gain = inputs
+    path = tmp_path / "x.bin"
+    path.unlink()
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(x.tobytes(),))
+    writer.start()
+    report(*arguments, "--output-dir", tmp_path / "out", "--num-runs", 2)
+    writer.join()
+    check_outputs(tmp_path / "out", x, gain)
 
 
 def test_output_folder(tmp_path, inputs):
