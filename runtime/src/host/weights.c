@@ -63,6 +63,7 @@ static ec_status check(const ec_model *model, const ec_open_options *options,
                    found->label, found->bytes, model->name, model->weights_bytes);
   }
   if (options->skip_hash == 0 && found->bytes != 0) {
+    ec_file_map_fetch(&found->map);
     uint64_t hash = ec_xxh3(found->data, found->bytes);
     if (hash != model->weights_hash) {
       return EC_FAIL(EC_ERROR_WEIGHTS_HASH,

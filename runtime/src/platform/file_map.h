@@ -15,6 +15,9 @@ typedef struct ec_file_map {
  * shortened. */
 const char *ec_file_map_open(const char *path, ec_file_map *out_map);
 
+/* Hint that all of it is about to be read; a zeroed map is allowed. */
+void ec_file_map_fetch(const ec_file_map *map);
+
 /* Unmap; a zeroed or closed map is allowed. */
 void ec_file_map_close(ec_file_map *map);
 
