@@ -7,9 +7,11 @@ Quantize and Dequantize nodes. The reference interpreter and the lowering share 
 """
 
 import dataclasses
+from collections.abc import Collection
 
 import onnx_ir as ir
 
+from edgecomp.graph.fold import settled
 from edgecomp.graph.integer_operators import IntegerOperator, ValueProduct
 from edgecomp.graph.integer_rules import integer_refusal
 from edgecomp.graph.qdq_elementwise import BUILDERS as ELEMENTWISE_BUILDERS
@@ -52,15 +54,18 @@ def rounds_to_integers(model: ir.Model) -> bool:
     )
 
 
-def recognize(graph: ir.Graph, *, is_dynamic: bool = False) -> Recognition:
+def recognize(
+    graph: ir.Graph, *, value_products: Collection[str] | None = None
+) -> Recognition:
     """Find the integer operators of a topologically sorted graph.
 
     Scope: the graph itself, not subgraphs of its nodes, which run in float.
 
     Args:
         graph: of static shapes.
-        is_dynamic: whether some of these differ from run to run. Products of two values are float
-            then: how many products a sum has would decide it anew for every size.
+        value_products: names of the products of two values that may be integers; None for all. Of a
+            model with dynamic dimensions, those of the largest sizes: a shorter sum is one of
+            integers wherever a longer one is, but the program is the same at every size.
     """
     groups: dict[ir.Node, IntegerOperator] = {}
     taken: set[ir.Node] = set()
@@ -69,7 +74,7 @@ def recognize(graph: ir.Graph, *, is_dynamic: bool = False) -> Recognition:
         if node in taken or not _reads_dequantized(node):
             continue
         try:
-            group = _build(node, is_dynamic=is_dynamic)
+            group = _build(node, value_products)
         except (Refusal, OverflowError) as refusal:
             refusals[node.name or ""] = str(refusal)
             continue
@@ -83,15 +88,23 @@ def recognize(graph: ir.Graph, *, is_dynamic: bool = False) -> Recognition:
     return Recognition(tuple(steps), refusals)
 
 
-def _build(node: ir.Node, *, is_dynamic: bool) -> IntegerOperator:
+def value_products(model: ir.Model) -> frozenset[str]:
+    """Names of the products of two values that are computed in integers."""
+    steps = recognize(settled(model).graph).steps
+    return frozenset(step.node.name or "" for step in steps if isinstance(step, ValueProduct))
+
+
+def _build(node: ir.Node, value_products: Collection[str] | None) -> IntegerOperator:
     if node.domain == "" and node.op_type == "QuantizeLinear":
         return change_scale(node)
     reason = integer_refusal(node)
     if reason:
         raise Refusal(reason)
     group = _BUILDERS[node.op_type](node)
-    if is_dynamic and isinstance(group, ValueProduct):
-        raise Refusal("products of two values of dynamic sizes are float")
+    if isinstance(group, ValueProduct) and not (
+        value_products is None or node.name in value_products
+    ):
+        raise Refusal("at the largest sizes it is no product of integers")
     return group
 
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from edgecomp.device.target import Target
 from edgecomp.errors import EdgecompError
+from edgecomp.graph.qdq import value_products
 from edgecomp.lower.check_report import (
     FALLBACK,
     IMPOSSIBLE,
@@ -104,7 +105,7 @@ def _check(
         _close_gaps(program)
     made = LaidOut(program, finish_program(program), refusals)
     if variants and not impossible:
-        yield from _generalized(made, target, symbols, variants)
+        yield from _generalized(model, made, target, symbols, variants)
     why_not = why_not_on_gpu(made, target, symbols)
     subject = _Subject(
         target,
@@ -126,11 +127,15 @@ def _check(
 
 
 def _generalized(
-    made: LaidOut, target: Target, symbols: Sequence[Symbol], variants: Sequence[Variant]
+    model: ir.Model,
+    made: LaidOut,
+    target: Target,
+    symbols: Sequence[Symbol],
+    variants: Sequence[Variant],
 ) -> Iterator[Check]:
     """Put expressions into the program; yields what cannot have dynamic dimensions."""
     try:
-        make_dynamic(made, target, symbols, variants)
+        make_dynamic(made, target, symbols, variants, value_products(model))
     except EdgecompError as error:
         yield Check(
             target=target.name,

@@ -101,7 +101,7 @@ def choose(
     if not why_not and {"cpu", "gpu"} <= set(asked.accelerators):
         placement = _placement(program, target, without, table)
     left = placement.left if placement else {}
-    on_cpu = processor_program(made, target, symbols)
+    on_cpu = processor_program(made, target)
     if target.gpu is None or why_not:
         program = on_cpu
     else:

@@ -14,6 +14,7 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import Moved, read_through, turned, written_through
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import (
@@ -22,8 +23,8 @@ from edgecomp.plan.operations import (
     Operation,
     Program,
 )
+from edgecomp.plan.sizes import is_dynamic
 from edgecomp.plan.values import Value
-from edgecomp.schedules.cpu import batch_matrix_multiply, integer_batch_multiply
 from edgecomp.schedules.cpu.tiles import WAY_BYTES
 
 _Product = BatchMatrixMultiply | IntegerBatchMultiply
@@ -33,7 +34,7 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
     """The program with products that need fewer copies.
 
     Args:
-        program: static, without branches and loops, in its layout; stays as it is.
+        program: without branches and loops, in its layout; stays as it is.
         target: device.
     """
     uses = Uses(program)
@@ -47,7 +48,7 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
             taken = take(product, uses)
             if taken is None or taken[1] in gone:  # of two that a copy joins, the first has it
                 continue
-            if _refusal(taken[0], target):
+            if not is_claimed(taken[0], target):
                 continue
             made[operation] = taken[0]
             gone.add(taken[1])
@@ -101,17 +102,13 @@ def _kind(product: Operation) -> _Product:
     return product.kind
 
 
-def _refusal(product: Operation, target: Target) -> str:
-    """Why the kernel of a product cannot take it, "" where it can."""
-    if isinstance(product.kind, IntegerBatchMultiply):
-        return integer_batch_multiply.match(product, target)
-    return batch_matrix_multiply.match(product, target)
-
-
 def _is_read_well(moved: Moved, *, transposed: bool) -> bool:
-    """Whether K is contiguous, and rows of a tile do not share one set of the level-1 cache."""
+    """Whether K is contiguous, and rows of a tile do not share one set of the level-1 cache.
+
+    Those that are a dynamic number apart may at some sizes.
+    """
     rows, depth = moved.view.strides[-2:]
-    if transposed or moved.value.constant is not None:
+    if transposed or moved.value.constant is not None or is_dynamic(rows):
         return False
     item = np.dtype(moved.value.dtype).itemsize
     return depth == 1 and rows * item % WAY_BYTES != 0

@@ -10,6 +10,8 @@ A softmax along rows does where nothing else reads y.
 
 import dataclasses
 
+from edgecomp.device.target import Target
+from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import LayerNorm, Operation, Program, Quantize, Softmax
 from edgecomp.plan.values import Order
@@ -17,11 +19,12 @@ from edgecomp.schedules.cpu import softmax
 from edgecomp.schedules.cpu.quantize import EIGHT_BITS
 
 
-def fuse_quantize(program: Program) -> Program:
+def fuse_quantize(program: Program, target: Target) -> Program:
     """The program with fewer operations.
 
     Args:
-        program: static, without branches and loops, in its layout; stays as it is.
+        program: without branches and loops, in its layout; stays as it is.
+        target: device.
     """
     uses = Uses(program)
     made: dict[Operation, Operation] = {}
@@ -37,12 +40,14 @@ def fuse_quantize(program: Program) -> Program:
         alone = uses.only_consumer(y) is quantize
         if not alone and isinstance(operation.kind, Softmax):
             continue
-        made[operation] = dataclasses.replace(
+        fused = dataclasses.replace(
             operation,
             outputs=[quantize.output] if alone else [y, quantize.output],
             nodes=tuple(dict.fromkeys([*operation.nodes, *quantize.nodes])),
         )
-        gone.add(quantize)
+        if is_claimed(fused, target):
+            made[operation] = fused
+            gone.add(quantize)
     if not made:
         return program
     kept = [made.get(o, o) for o in program.operations if o not in gone]

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Collection
 
 from edgecomp.device.target import Target
+from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.steps_behind import steps_behind
@@ -25,14 +26,13 @@ from edgecomp.plan.operations import (
     Reinterpret,
 )
 from edgecomp.plan.values import Value
-from edgecomp.schedules.cpu import integer_batch_multiply
 
 
 def fuse_value_products(program: Program, target: Target) -> Program:
     """The program with integer products.
 
     Args:
-        program: static, without branches and loops, in its layout; stays as it is.
+        program: without branches and loops, in its layout; stays as it is.
         target: device.
     """
     uses = Uses(program)
@@ -40,7 +40,7 @@ def fuse_value_products(program: Program, target: Target) -> Program:
     gone: set[Operation] = set()
     for operation in program.operations:
         found = _integer_product(operation, uses, gone, target)
-        if found is None or integer_batch_multiply.match(found.operation, target):
+        if found is None or not is_claimed(found.operation, target):
             continue
         made[found.parts[-1]] = found.operation
         gone.update(found.parts)
@@ -84,7 +84,7 @@ def _integer_product(
         more = further(found.operation, uses)
         if more is None or more[1] in gone:  # of two that a chain joins, the first has it
             continue
-        if not integer_batch_multiply.match(more[0], target):
+        if is_claimed(more[0], target):
             found = _Found(more[0], (*found.parts, more[1]))
     nodes = tuple(dict.fromkeys(node for part in found.parts for node in part.nodes))
     return _Found(dataclasses.replace(found.operation, nodes=nodes), found.parts)

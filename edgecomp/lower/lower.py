@@ -10,6 +10,7 @@ from edgecomp.cache_folder import cache_folder
 from edgecomp.device.accelerators import require_accelerators
 from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.graph.qdq import value_products
 from edgecomp.lower.assemble import assemble, set_aliases
 from edgecomp.lower.choose import Asked, Chosen, choose
 from edgecomp.lower.compile import compiling
@@ -128,7 +129,7 @@ def lower(
     if require_full_target:
         _require_no_fallback(made.fallbacks)
     if symbols:
-        make_dynamic(made, target, symbols, variants)
+        make_dynamic(made, target, symbols, variants, value_products(model))
     set_aliases(made.program)
     weights = PlanWeights()
     asked = Asked(
@@ -188,7 +189,11 @@ def assembled(chosen: Chosen, target: Target, weights: PlanWeights, made: LaidOu
 
 
 def make_dynamic(
-    made: LaidOut, target: Target, symbols: Sequence[Symbol], variants: Iterable[Variant]
+    made: LaidOut,
+    target: Target,
+    symbols: Sequence[Symbol],
+    variants: Iterable[Variant],
+    products: Collection[str],
 ) -> None:
     """Put expressions of the symbols into a program of the largest sizes.
 
@@ -197,6 +202,7 @@ def make_dynamic(
         target: that it was made for.
         symbols: of dynamic dimensions.
         variants: the model at other sizes, each looked at once.
+        products: names of those of two values that are integers at the largest sizes.
 
     Raises:
         EdgecompError: DIMENSION_FREE naming the operation that is another one at other sizes.
@@ -205,7 +211,13 @@ def make_dynamic(
     constants = Constants()
     constants.share(made.program)
     for variant in variants:
-        other = laid_out_program(variant.model, target, made.program.name, is_dynamic=True)
+        other = laid_out_program(
+            variant.model,
+            target,
+            made.program.name,
+            is_dynamic=True,
+            value_products=products,
+        )
         constants.share(other.program)
         seen.append(Seen(variant.sizes, other))
     generalize(seen)

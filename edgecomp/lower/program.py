@@ -1,7 +1,7 @@
 """ONNX model to a program as the schedules get it: read, fused, every value in its order."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import onnx_ir as ir
 
@@ -15,7 +15,6 @@ from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.layout import assign_layout
 from edgecomp.lower.read import Refusal, read_program, require_possible
 from edgecomp.plan.operations import Program
-from edgecomp.plan.sizes import Symbol
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,12 @@ class LaidOut:
 
 
 def laid_out_program(
-    model: ir.Model, target: Target, name: str = "model", *, is_dynamic: bool = False
+    model: ir.Model,
+    target: Target,
+    name: str = "model",
+    *,
+    is_dynamic: bool = False,
+    value_products: Collection[str] | None = None,
 ) -> LaidOut:
     """Read a model, fuse its operations and lay out its values.
 
@@ -43,27 +47,28 @@ def laid_out_program(
         target: device.
         name: of the program.
         is_dynamic: whether some of the shapes differ from run to run.
+        value_products: names of the products of two values that may be integers, None for all.
 
     Raises:
         EdgecompError: OPERATOR_UNSUPPORTED, DIMENSION_FREE.
     """
-    program, refusals = read_program(model, target, name, is_dynamic=is_dynamic)
+    program, refusals = read_program(
+        model, target, name, is_dynamic=is_dynamic, value_products=value_products
+    )
     require_possible(refusals)
     return LaidOut(program, finish_program(program), refusals)
 
 
-def processor_program(
-    made: LaidOut, target: Target, symbols: Sequence[Symbol] = ()
-) -> Program:
+def processor_program(made: LaidOut, target: Target) -> Program:
     """The program as the processor computes it: joined is what its kernels alone take together.
 
-    One with dynamic dimensions, branches or loops stays as it is.
+    One with branches or loops stays as it is.
     """
-    if symbols or made.regions:
+    if made.regions:
         return made.program
     program = fuse_exponentials(made.program, target)
     program = fuse_value_products(program, target)
-    return fuse_quantize(fuse_product_copies(program, target))
+    return fuse_quantize(fuse_product_copies(program, target), target)
 
 
 def finish_program(program: Program) -> list[Region]:

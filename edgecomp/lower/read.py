@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import onnx_ir as ir
 
@@ -85,7 +85,12 @@ class Refusal:
 
 
 def read_program(
-    model: ir.Model, target: Target, name: str, *, is_dynamic: bool = False
+    model: ir.Model,
+    target: Target,
+    name: str,
+    *,
+    is_dynamic: bool = False,
+    value_products: Collection[str] | None = None,
 ) -> tuple[Program, list[Refusal]]:
     """Read a model.
 
@@ -94,6 +99,7 @@ def read_program(
         target: device.
         name: of the model.
         is_dynamic: whether some of the shapes differ from run to run.
+        value_products: names of the products of two values that may be integers, None for all.
 
     Returns:
         The program, and the nodes that no schedule's operation can express. Those that are
@@ -111,7 +117,7 @@ def read_program(
     reader = Reader(c_identifier(name), target.activation_dtype, read_body)
     for value in model.graph.inputs:
         reader.program.inputs.append(reader.value(value))
-    recognition = recognize(model.graph, is_dynamic=is_dynamic)
+    recognition = recognize(model.graph, value_products=value_products)
     products = scaled_products(model.graph)
     signs = {}
     if target.gpu is None and not is_dynamic:  # which compute signs as floats

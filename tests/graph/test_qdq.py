@@ -16,7 +16,7 @@ from edgecomp.graph.integer_operators import (
     StoredTable,
     ValueProduct,
 )
-from edgecomp.graph.qdq import recognize
+from edgecomp.graph.qdq import recognize, value_products
 
 
 def steps(graph, *outputs):
@@ -84,11 +84,15 @@ def test_a_product_of_two_values_stays_float():
     assert found.multiplier.tolist() == [np.float32(expected)]
 
 
-def test_products_of_two_values_of_dynamic_sizes_are_float():
+def test_products_of_two_values_that_are_none_at_the_largest_sizes_are_float():
     graph, y = value_product(0.1, 0.3)
-    found = recognize(graph.model(y).graph, is_dynamic=True)
-    assert "dynamic sizes" in found.refusals["n2"]
-    assert not any(isinstance(step, ValueProduct) for step in found.steps)
+    model = graph.model(y)
+    assert value_products(model) == {"n2"}
+    (found,) = recognize(model.graph, value_products={"n2"}).steps
+    assert isinstance(found, ValueProduct)
+    recognition = recognize(model.graph, value_products={"n1"})
+    assert "largest sizes" in recognition.refusals["n2"]
+    assert not any(isinstance(step, ValueProduct) for step in recognition.steps)
 
 
 @pytest.mark.parametrize(

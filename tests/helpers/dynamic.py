@@ -1,5 +1,6 @@
 """Models with dynamic dimensions: several of them in one library, run at any size."""
 
+import dataclasses
 import subprocess
 
 import onnx
@@ -10,6 +11,7 @@ from edgecomp.device.load import load_target
 from edgecomp.lower.lower import Variant, lower
 from edgecomp.native import Session
 from edgecomp.options import BuildOptions
+from edgecomp.plan.sizes import Size, evaluate
 from edgecomp.progress import silent
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, typical_sizes
 from edgecomp.steps.prepare import prepare
@@ -70,6 +72,37 @@ def link(plans, folder):
         return Session(library, weights=weights, model=name, threads=threads, **more)
 
     return open_model
+
+
+def operation_at(operation, sizes):
+    """A dynamic operation at given sizes of its symbols, and its value for each of the dynamic one's."""
+    twins = {}
+
+    def twin(value):
+        if value not in twins:
+            shape = tuple(evaluate(size, sizes) for size in value.shape)
+            twins[value] = dataclasses.replace(value, shape=shape)
+        return twins[value]
+
+    inputs, outputs = map(twin, operation.inputs), map(twin, operation.outputs)
+    kind = _at(operation.kind, sizes)
+    return dataclasses.replace(
+        operation, kind=kind, inputs=[*inputs], outputs=[*outputs]
+    ), twins
+
+
+def _at(field, sizes):
+    """A kind without dynamic numbers."""
+    if isinstance(field, Size):
+        return evaluate(field, sizes)
+    if isinstance(field, tuple):
+        return tuple(_at(each, sizes) for each in field)
+    if dataclasses.is_dataclass(field):
+        changes = {
+            f.name: _at(getattr(field, f.name), sizes) for f in dataclasses.fields(field)
+        }
+        return dataclasses.replace(field, **changes)
+    return field
 
 
 def symbolic(proto, **dimensions):

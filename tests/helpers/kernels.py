@@ -1,6 +1,7 @@
 """Run the kernel calls of one operation, on the host or under an emulator."""
 
 import ctypes
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from edgecomp.lower.compile import compile_kernels
+from edgecomp.plan.sizes import evaluate
 from edgecomp.plan.values import SLACK_BYTES, Value
-from edgecomp.schedules.schedule import Constant
+from edgecomp.schedules.schedule import Constant, KernelCall
 from helpers.cuda import run_cuda_calls
 from helpers.metal import run_metal_calls
 from helpers.opencl import run_gpu_calls
@@ -44,7 +46,7 @@ def _strided(flat, view):
     )
 
 
-def run_calls(calls, target, buffers, slices=1):
+def run_calls(calls, target, buffers, slices=1, sizes=None):
     """Run calls in order.
 
     Args:
@@ -53,6 +55,7 @@ def run_calls(calls, target, buffers, slices=1):
             only written get buffers filled with a pattern. A constant value may be left out.
         slices: cut every range [0, work_items) into this many calls, to check that ranges are
             independent.
+        sizes: of the symbols of dynamic calls: dict[Symbol, int].
 
     Returns:
         dict[Value, flat array] after the calls.
@@ -82,12 +85,38 @@ def run_calls(calls, target, buffers, slices=1):
             elif argument.constant is not None:
                 arrays[argument] = np.ascontiguousarray(argument.constant).reshape(-1)
             else:
-                raw = np.full(argument.bytes, 0xA5, np.uint8)
+                raw = np.full(evaluate(argument.bytes, sizes or {}), 0xA5, np.uint8)
                 arrays[argument] = raw.view(np.dtype(argument.stored))
     objects = compile_kernels([c.kernel for c in calls], target, workers=1)
     run = _run_native if target.emulator is None else _run_emulated
-    run(calls, target, order, arrays, objects, slices)
+    made = [_Made.at(call, sizes or {}) for call in calls]
+    run(made, target, order, arrays, objects, slices)
     return {k: v for k, v in arrays.items() if isinstance(k, Value)}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A call at given sizes.
+
+    Attributes:
+        call: as the schedule made it.
+        work_items: in all.
+        numbers: that it reads through its last pointer, None where it has none.
+    """
+
+    call: KernelCall
+    work_items: int
+    numbers: np.ndarray | None
+
+    @classmethod
+    def at(cls, call, sizes):
+        dynamic = call.dynamic
+        if dynamic is None:
+            return cls(call, call.work_items, None)
+        items = evaluate(dynamic.items, sizes) // dynamic.divisor
+        assert items <= call.work_items
+        numbers = [evaluate(size, sizes) for size in dynamic.sizes]
+        return cls(call, items, np.array(numbers, np.int32) if numbers else None)
 
 
 def _ranges(items, slices):
@@ -121,7 +150,8 @@ def _run_native(calls, target, order, arrays, objects, slices):
         (folder / f"{symbol}.o").write_bytes(content)
     library = _link(key, str(folder), compiler, ())
     raws = {a: _aligned(arrays[a]) for a in order}
-    for call in calls:
+    for made in calls:
+        call = made.call
         workspace = np.zeros(call.workspace_bytes + ALIGN, np.uint8)
         pointers = [
             ctypes.c_void_p(raws[a][0].ctypes.data + raws[a][1]) for a in call.arguments
@@ -130,8 +160,10 @@ def _run_native(calls, target, order, arrays, objects, slices):
             pointers.append(
                 ctypes.c_void_p(workspace.ctypes.data + -workspace.ctypes.data % ALIGN)
             )
+        if made.numbers is not None:
+            pointers.append(ctypes.c_void_p(made.numbers.ctypes.data))
         function = getattr(library, call.kernel.symbol)
-        for lo, hi in _ranges(call.work_items, slices):
+        for lo, hi in _ranges(made.work_items, slices):
             function(*pointers, ctypes.c_int32(lo), ctypes.c_int32(hi))
     for a in order:
         raw, start = raws[a]
@@ -149,12 +181,20 @@ def _run_emulated(calls, target, order, arrays, objects, slices):
     for a in order:
         offsets[a] = total
         total += (arrays[a].nbytes + SLACK_BYTES + ALIGN - 1) // ALIGN * ALIGN
-    scratch = max(c.workspace_bytes for c in calls)
+    scratch = max(made.call.workspace_bytes for made in calls)
     lines = ["#include <stdint.h>", "#include <stdio.h>", "#include <stdlib.h>"]
-    for symbol, count in sorted(
-        {(c.kernel.symbol, len(c.arguments) + bool(c.workspace_bytes)) for c in calls}
-    ):
+    pointers_of = {
+        made.call.kernel.symbol: len(made.call.arguments)
+        + bool(made.call.workspace_bytes)
+        + (made.numbers is not None)
+        for made in calls
+    }
+    for symbol, count in sorted(pointers_of.items()):
         lines.append(f"void {symbol}({', '.join(['void *'] * count)}, int32_t, int32_t);")
+    for number, made in enumerate(calls):
+        if made.numbers is not None:
+            given = ", ".join(map(str, made.numbers))
+            lines.append(f"static int32_t sizes_{number}[] = {{{given}}};")
     lines += [
         "int main(int argc, char **argv) {",
         "  (void)argc;",
@@ -162,10 +202,12 @@ def _run_emulated(calls, target, order, arrays, objects, slices):
         f"  char *w = aligned_alloc(64, {(scratch + 127) // 64 * 64}); (void)w;",
         '  FILE *f = fopen(argv[1], "rb"); if (!f || fread(m, 1, n, f) != n) return 2; fclose(f);',
     ]
-    for call in calls:
+    for number, made in enumerate(calls):
+        call = made.call
         pointers = [f"m + {offsets[a]}" for a in call.arguments]
         pointers += ["w"] if call.workspace_bytes else []
-        for lo, hi in _ranges(call.work_items, slices):
+        pointers += [f"sizes_{number}"] if made.numbers is not None else []
+        for lo, hi in _ranges(made.work_items, slices):
             lines.append(f"  {call.kernel.symbol}({', '.join(pointers)}, {lo}, {hi});")
     lines += [
         '  f = fopen(argv[1], "wb"); if (!f || fwrite(m, 1, n, f) != n) return 3;',

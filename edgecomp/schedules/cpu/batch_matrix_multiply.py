@@ -11,10 +11,10 @@ import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.sizes import largest
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
-    Kernel,
     KernelBuilder,
     constant,
 )
@@ -142,12 +142,12 @@ def _shape(operation: Operation, target: Target) -> ProductShape:
 def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCall]:
     kind = operation.kind
     assert isinstance(kind, BatchMatrixMultiply)
-    emitter = _Emitter(operation, kind, target, params)
-    kernel = emitter.emit()
+    emitter = FloatProduct(operation, kind, target, params)
+    emitter.emit()
     a, b = operation.inputs
     return [
         KernelCall(
-            kernel=kernel,
+            kernel=emitter.builder.finish(emitter.kernel_name),
             arguments=(a, b, operation.output),
             work_items=emitter.work_items,
             workspace_bytes=emitter.workspace_elements * 4,
@@ -157,7 +157,7 @@ def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCa
 
 
 @dataclasses.dataclass(frozen=True)
-class _Weights:
+class Weights:
     """A column block of b: where it begins, elements between rows of K (0 for a packed panel)."""
 
     buffer: Buffer
@@ -165,8 +165,8 @@ class _Weights:
     stride: int
 
 
-class _Emitter(BatchWalk[_Weights]):
-    """Emits the kernel of one operation."""
+class FloatProduct(BatchWalk[Weights]):
+    """Emits the kernel of one operation; sizes and strides may be dynamic where the walk's may."""
 
     def __init__(
         self,
@@ -184,26 +184,29 @@ class _Emitter(BatchWalk[_Weights]):
         )
         self.alpha = kind.alpha
         widest = params.vectors.large * self.arithmetic.lanes
-        self.workspace_elements = widest * self.depth if params.packed else 0
+        self.workspace_elements = widest * largest(self.depth) if params.packed else 0
 
-    def emit(self) -> Kernel:
-        """The whole kernel."""
+    def emit(self) -> None:
+        """All statements of the kernel."""
         builder = self.builder
-        self._a = builder.pointer("a", "float32", self.a.view.elements)
-        self._b = builder.pointer("b", "float32", self.b.view.elements)
-        output = builder.pointer("output", "float32", self.output.view.elements)
+        self._a, self._b, output = (
+            builder.pointer(name, "float32", largest(matrix.view.elements))
+            for name, matrix in (("a", self.a), ("b", self.b), ("output", self.output))
+        )
         self._packed: Buffer | None = None
         if self.workspace_elements:
             self._packed = builder.pointer("panel", "float32", self.workspace_elements)
         self.walk(output)
-        return builder.finish(
-            f"batch_matrix_multiply_float32_{self.tile_name}__{self.arithmetic.name}"
-        )
 
-    def panel(self, place: Expr, column: Expr, vectors: int) -> _Weights:
+    @property
+    def kernel_name(self) -> str:
+        """Of the kernel's kind."""
+        return f"batch_matrix_multiply_float32_{self.tile_name}__{self.arithmetic.name}"
+
+    def panel(self, place: Expr, column: Expr, vectors: int) -> Weights:
         """The block packed, or where it lies."""
         if self._packed is None:
-            return _Weights(self._b, place + column, self.b.rows)
+            return Weights(self._b, place + column, self.b.rows)
         Panel(
             builder=self.builder,
             source=self._b,
@@ -214,19 +217,20 @@ class _Emitter(BatchWalk[_Weights]):
             vectors=vectors,
             lanes=self.arithmetic.lanes,
         ).fill(place, column)
-        return _Weights(self._packed, 0, 0)
+        return Weights(self._packed, 0, 0)
 
-    def sums(self, rows: list[Expr], panel: _Weights, vectors: int) -> RegisterTile:
+    def sums(self, rows: list[Expr], panel: Weights, vectors: int) -> RegisterTile:
         """See the base class."""
         operands = Operands(
             x=self._a,
             x_rows=rows,
-            x_stride=self.a.columns,
+            x_stride=self.builder.size(self.a.columns),
             weights=panel.buffer,
             weight_index=panel.index,
             weight_stride=panel.stride,
         )
-        return multiply(self.builder, self.arithmetic, operands, vectors, self.depth)
+        depth = self.builder.size(self.depth)
+        return multiply(self.builder, self.arithmetic, operands, vectors, depth)
 
     def result(self, total: Expr, place: Place) -> Expr:
         """Scaled sums."""

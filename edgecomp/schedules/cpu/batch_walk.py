@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from edgecomp.plan.sizes import largest
+from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
@@ -38,6 +38,24 @@ class Place:
     further: tuple[Expr, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Block(Generic[_Panel]):
+    """A column block that is ready.
+
+    Attributes:
+        column: its first.
+        vectors: of columns.
+        panel: of b.
+        edge: says which of the columns there are, where some may not be: in a static product
+            whether it is the last block.
+    """
+
+    column: Expr
+    vectors: int
+    panel: _Panel
+    edge: Expr | None
+
+
 class BatchWalk(abc.ABC, Generic[_Panel]):
     """Emits the kernel of one operation: what it reads and adds is its subclasses'.
 
@@ -61,7 +79,7 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
     ) -> None:
         a, b, output = views
         self.rows, self.columns = output.shape[-2:]
-        self.depth = a.shape[-2] if transposed[0] else a.shape[-1]
+        self.depth: Dimension = a.shape[-2] if transposed[0] else a.shape[-1]
         self.batch = output.shape[:-2]
         self.a = Matrix.of(a, self.batch, transposed=transposed[0])
         self.b = Matrix.of(b, self.batch, transposed=transposed[1])
@@ -79,7 +97,7 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
     @property
     def multiply_adds(self) -> int:
         """Of the whole product."""
-        return largest(math.prod(self.output.view.shape)) * self.depth
+        return largest(math.prod(self.output.view.shape) * self.depth)
 
     @property
     def tile_name(self) -> str:
@@ -145,20 +163,31 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
         is_last: Expr | None,
     ) -> None:
         """One column block: its panel, then all rows."""
-        builder, split = self.builder, self.row_split
-        column = builder.let("column", first * self.arithmetic.lanes)
+        column = self.builder.let("column", first * self.arithmetic.lanes)
         panel = self.panel(places[1], column, vectors)
+        self._all_rows(output, places, Block(column, vectors, panel, is_last))
+
+    def _all_rows(self, output: Buffer, places: list[Expr], block: Block[_Panel]) -> None:
+        """All tiles of rows over one column block."""
         start = 0
-        for rows, count in split.classes():
-            with builder.loop("tile", 0, count) as number:
-                row = builder.let("row", number * rows + start)
-                x_rows = [places[0] + (row + i) * self.a.rows for i in range(rows)]
-                sums = self.sums(x_rows, panel, vectors)
-                at = places[2] + row * self.output.rows + column
-                at = builder.let("at", at, "int64")
-                place = Place(row, column, tuple(places[3:]))
-                self._store(output, at, sums, place, is_last)
+        for rows, count in self.row_split.classes():
+            with self.builder.loop("tile", 0, count) as number:
+                row = self.builder.let("row", number * rows + start)
+                self._tile(output, places, block, row, rows)
             start += rows * count
+
+    def _tile(
+        self, output: Buffer, places: list[Expr], block: Block[_Panel], row: Expr, rows: int
+    ) -> None:
+        """All of K for some rows, then the stores."""
+        builder = self.builder
+        stride = builder.size(self.a.rows)
+        x_rows = [places[0] + (row + i) * stride for i in range(rows)]
+        sums = self.sums(x_rows, block.panel, block.vectors)
+        at = places[2] + row * builder.size(self.output.rows) + block.column
+        at = builder.let("at", at, "int64")
+        place = Place(row, block.column, tuple(places[3:]))
+        self._store(output, at, sums, place, block.edge)
 
     def _store(
         self,
@@ -171,10 +200,11 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
         """Results of a tile; only the last block's last vector may be partial."""
         builder, lanes = self.builder, self.arithmetic.lanes
         tail = self.columns % lanes
+        stride = builder.size(self.output.rows)
         for row, vector in itertools.product(range(sums.rows), range(sums.vectors)):
             place = Place(first.row + row, first.column + vector * lanes, first.further)
             value = self.result(sums.get(row, vector), place)
-            index = at + row * self.output.rows + vector * lanes
+            index = at + row * stride + vector * lanes
             if not tail or is_last is None or vector < sums.vectors - 1:
                 store_columns(builder, output, index, value, lanes, lanes)
                 continue

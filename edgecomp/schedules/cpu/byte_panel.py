@@ -1,10 +1,13 @@
 """A column block of an 8-bit b as dot products read it: [K / 4][columns][4], signed, zeros behind K.
 
-b is symmetric: stored as int8 it is taken as it is, of uint8 one bit is turned.
+b is symmetric: stored as int8 it is taken as it is, of uint8 one bit is turned. Sizes and strides may
+be dynamic.
 """
 
 import dataclasses
+from collections.abc import Callable
 
+from edgecomp.plan.sizes import Dimension, is_dynamic
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
@@ -49,8 +52,8 @@ class BytePanel:
     dtype: str
     panel: Buffer
     matrix: Matrix
-    depth: int
-    columns: int
+    depth: Dimension
+    columns: Dimension
     vectors: int
     arithmetic: Arithmetic
 
@@ -63,7 +66,8 @@ class BytePanel:
 
     def _interleave(self, place: Expr) -> None:
         """Of rows: four of them at a time, element by element."""
-        builder, lanes, stride = self.builder, self.arithmetic.lanes, self.matrix.rows
+        builder, lanes = self.builder, self.arithmetic.lanes
+        stride = builder.size(self.matrix.rows)
         zero = constant(128 if self.dtype == "uint8" else 0, self.dtype, lanes)
 
         def groups(number: Expr, rows: int) -> None:
@@ -71,9 +75,15 @@ class BytePanel:
                 at = place + number * (GROUP * stride) + vector * lanes
                 parts = [load(self.source, at + row * stride, lanes) for row in range(rows)]
                 parts += [zero] * (GROUP - rows)
-                quads = reinterpret(f"int32x{lanes}", interleave(parts, lanes))
-                self._put(number, vector, self._signed(quads))
+                self._put(number, vector, self._signed(self._joined(parts)))
 
+        if is_dynamic(self.depth):
+            depth = builder.size(self.depth)
+            whole = builder.let("whole", tirx.truncdiv(depth, GROUP))
+            with builder.loop("group", 0, whole) as number:
+                groups(number.astype("int64"), GROUP)
+            self._rest(whole, lambda mask: self._rest_of_rows(place, whole, mask))
+            return
         whole, rest = divmod(self.depth, GROUP)
         if whole:
             with builder.loop("group", 0, whole) as number:
@@ -81,30 +91,69 @@ class BytePanel:
         if rest:
             groups(whole, rest)
 
+    def _rest_of_rows(self, place: Expr, group: Expr, mask: Expr) -> None:
+        """The last group of rows; those beyond K repeat the last one."""
+        builder, lanes = self.builder, self.arithmetic.lanes
+        stride, last = builder.size(self.matrix.rows), builder.size(self.depth) - 1
+        rows = [
+            builder.let("row", place + tirx.min(group * GROUP + row, last) * stride, "int64")
+            for row in range(GROUP)
+        ]
+        for vector in range(self.vectors):
+            parts = [load(self.source, row + vector * lanes, lanes) for row in rows]
+            self._put(group, vector, self._signed(self._joined(parts)) & splat(mask, lanes))
+
+    def _rest(self, whole: Expr, emit: Callable[[Expr], None]) -> None:
+        """What fills the group behind ``whole`` ones, where K has one: given a mask of its elements."""
+        builder = self.builder
+        rest = builder.let("rest", builder.size(self.depth) - whole * GROUP)
+        with builder.condition(rest > 0):
+            emit(builder.let("mask", (tirx.const(1, "int32") << (rest * 8)) - 1))
+
+    def _joined(self, parts: list[Expr]) -> Expr:
+        """Words of four elements, one of each of four vectors."""
+        lanes = self.arithmetic.lanes
+        return reinterpret(f"int32x{lanes}", interleave(parts, lanes))
+
     def _transpose(self, place: Expr, column: Expr) -> None:
         """Of columns: words of four elements, transposed in registers."""
         builder, lanes = self.builder, self.arithmetic.lanes
-        last = self.columns - 1
-        whole, rest = divmod(self.depth, GROUP)
-        rounds = whole // _TRANSPOSED
+        stride, last = builder.size(self.matrix.columns), builder.size(self.columns) - 1
         for vector in range(self.vectors):
             # Lanes beyond the last column repeat it.
             firsts = [
                 builder.let(
                     "source",
-                    place
-                    + tirx.min(column + (vector * lanes + lane), last) * self.matrix.columns,
+                    place + tirx.min(column + (vector * lanes + lane), last) * stride,
                     "int64",
                 )
                 for lane in range(lanes)
             ]
-            if rounds:
-                with builder.loop("round", 0, rounds) as number:
-                    self._round(firsts, number.astype("int64"), vector)
-            for group in range(rounds * _TRANSPOSED, whole):
-                self._words(firsts, group, vector, GROUP)
-            if rest:
-                self._words(firsts, whole, vector, rest)
+            self._transpose_vector(firsts, vector)
+
+    def _transpose_vector(self, firsts: list[Expr], vector: int) -> None:
+        """A vector of columns, given by their first elements."""
+        builder = self.builder
+        if is_dynamic(self.depth):
+            depth = builder.size(self.depth)
+            whole = builder.let("whole", tirx.truncdiv(depth, GROUP))
+            rounds = builder.let("rounds", tirx.truncdiv(whole, _TRANSPOSED))
+            with builder.loop("round", 0, rounds) as number:
+                self._round(firsts, number.astype("int64"), vector)
+            with builder.loop("group", rounds * _TRANSPOSED, whole) as number:
+                self._words(firsts, number, vector)
+            self._rest(whole, lambda mask: self._words(firsts, whole, vector, mask))
+            return
+        whole, rest = divmod(self.depth, GROUP)
+        rounds = whole // _TRANSPOSED
+        if rounds:
+            with builder.loop("round", 0, rounds) as number:
+                self._round(firsts, number.astype("int64"), vector)
+        for group in range(rounds * _TRANSPOSED, whole):
+            self._words(firsts, group, vector)
+        if rest:
+            mask = tirx.const((1 << 8 * rest) - 1, "int32")
+            self._words(firsts, whole, vector, mask)
 
     def _round(self, firsts: list[Expr], number: Expr, vector: int) -> None:
         """Four words of each column."""
@@ -124,16 +173,18 @@ class BytePanel:
         for c, words in enumerate(transpose_tiles(builder, rows, tiles)):
             self._put(number * size + c, vector, self._signed(words))
 
-    def _words(self, firsts: list[Expr], group: int, vector: int, elements: int) -> None:
-        """One word of each column, of which some elements count."""
+    def _words(
+        self, firsts: list[Expr], group: Expr, vector: int, mask: Expr | None = None
+    ) -> None:
+        """One word of each column, of which the elements in ``mask`` count."""
         lanes = self.arithmetic.lanes
         words = self.builder.array("words", "int32", lanes)
         for lane, first in enumerate(firsts):
             quad = load(self.source, first + group * GROUP, GROUP)
             self.builder.store(words, lane, reinterpret("int32", quad))
         value = self._signed(load(words, 0, lanes))
-        if elements < GROUP:
-            value = value & constant((1 << 8 * elements) - 1, "int32", lanes)
+        if mask is not None:
+            value = value & splat(mask, lanes)
         self._put(group, vector, value)
 
     def _signed(self, quads: Expr) -> Expr:

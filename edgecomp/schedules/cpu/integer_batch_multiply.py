@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import IntegerBatchMultiply, Operation
+from edgecomp.plan.sizes import Dimension, is_dynamic, largest
+from edgecomp.plan.values import Value
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
-    Kernel,
     KernelBuilder,
     constant,
     ramp,
@@ -50,7 +52,7 @@ def arithmetic_of(target: Target, kind: IntegerBatchMultiply) -> Arithmetic:
     if target.has("dotprod"):
         return LaneDot(
             multiplies_per_cycle=per_cycle,
-            shallow=kind.a.shape[-1] <= 2 * LaneDot.step,
+            shallow=largest(kind.a.shape[-1]) <= 2 * LaneDot.step,
             in_order=target.core.in_order,
         )
     return WidenedPairs(
@@ -58,12 +60,13 @@ def arithmetic_of(target: Target, kind: IntegerBatchMultiply) -> Arithmetic:
     )
 
 
-def _fitting(arithmetic: Arithmetic, columns: int) -> Arithmetic:
+def _fitting(arithmetic: Arithmetic, columns: Dimension) -> Arithmetic:
     """The same on 256 bits where these hold all columns, or the last vector would hold one.
 
     Of one column in 512 bits LLVM wants a single lane, and may never end where it has vpermb (TVM 0.27).
     """
-    if not isinstance(arithmetic, DotProduct) or arithmetic.lanes == _HALF_LANES:
+    is_plain = not isinstance(arithmetic, DotProduct) or arithmetic.lanes == _HALF_LANES
+    if is_plain or is_dynamic(columns):  # whose last vectors are cut off at run time
         return arithmetic
     if columns <= _HALF_LANES or columns % arithmetic.lanes == 1:
         return dataclasses.replace(arithmetic, lanes=_HALF_LANES)
@@ -108,9 +111,16 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
     kind = operation.kind
     assert isinstance(kind, IntegerBatchMultiply)
+    return _emit(operation, kind, target, default_splits(operation, target))
+
+
+def default_splits(operation: Operation, target: Target) -> list[Split]:
+    """The cheapest ones of rows and of vectors of columns."""
+    kind = operation.kind
+    assert isinstance(kind, IntegerBatchMultiply)
     arithmetic = arithmetic_of(target, kind)
     _, *splits = cheapest_cut(shape_of(kind, arithmetic), arithmetic, target)
-    return _emit(operation, kind, target, splits)
+    return splits
 
 
 def candidates(operation: Operation, target: Target) -> list[str]:
@@ -142,14 +152,14 @@ def _text(rows: Split, vectors: Split) -> str:
 def _emit(
     operation: Operation, kind: IntegerBatchMultiply, target: Target, splits: Sequence[Split]
 ) -> list[KernelCall]:
-    emitter = _Emitter(operation, kind, target, splits)
-    kernel = emitter.emit()
+    emitter = IntegerProduct(operation, kind, target, splits)
+    emitter.emit()
     return [
         KernelCall(
-            kernel=kernel,
-            arguments=(*operation.inputs[:2], *emitter.steps.pointers, operation.output),
+            kernel=emitter.builder.finish(emitter.kernel_name),
+            arguments=emitter.arguments,
             work_items=emitter.work_items,
-            workspace_bytes=emitter.panel_elements * emitter.arithmetic.weight_bytes,
+            workspace_bytes=emitter.workspace_bytes,
             multiply_adds=emitter.multiply_adds,
         )
     ]
@@ -167,8 +177,18 @@ def shape_of(kind: IntegerBatchMultiply, arithmetic: Arithmetic) -> ProductShape
     )
 
 
-class _Emitter(BatchWalk[RegisterTile]):
-    """Emits the kernel of one operation; a block's panel is known by its first sums."""
+def _in_groups(depth: Expr) -> Expr:
+    """Groups of four elements that hold so many."""
+    if isinstance(depth, int):
+        return -(-depth // GROUP)
+    return tirx.truncdiv(depth + (GROUP - 1), GROUP)
+
+
+class IntegerProduct(BatchWalk[RegisterTile]):
+    """Emits the kernel of one operation; a block's panel is known by its first sums.
+
+    Sizes and strides may be dynamic where the walk's may.
+    """
 
     def __init__(
         self,
@@ -187,28 +207,40 @@ class _Emitter(BatchWalk[RegisterTile]):
             self.steps.views,
         )
         self.operation, self.alpha, self.target = operation, kind.alpha, target
-        self.groups = -(-self.depth // self.arithmetic.group)
-        self.groups += -self.groups % (GROUP // self.arithmetic.group)
         widest = self.vector_split.large * self.arithmetic.lanes
-        self.panel_elements = widest * self.groups * self.arithmetic.group
+        self._panel_elements: int = widest * _in_groups(largest(self.depth)) * GROUP
 
-    def emit(self) -> Kernel:
-        """The whole kernel."""
+    @property
+    def arguments(self) -> tuple[Value, ...]:
+        """Of the kernel."""
+        operation = self.operation
+        return (*operation.inputs[:2], *self.steps.pointers, operation.output)
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Of a thread, for a panel."""
+        return self._panel_elements * self.arithmetic.weight_bytes
+
+    @property
+    def kernel_name(self) -> str:
+        """Of the kernel's kind."""
+        return f"batch_matrix_multiply_int8_{self.tile_name}__{self.arithmetic.name}"
+
+    def emit(self) -> None:
+        """All statements of the kernel."""
         builder, output = self.builder, self.operation.output
         a, b = self.operation.inputs[:2]
-        self._a = builder.pointer("a", a.dtype, self.a.view.elements)
-        self._b = builder.pointer("b", b.dtype, self.b.view.elements)
+        self._a = builder.pointer("a", a.dtype, largest(self.a.view.elements))
+        self._b = builder.pointer("b", b.dtype, largest(self.b.view.elements))
         self._further = [
-            builder.pointer(f"x{number}", "float32", value.view.elements)
+            builder.pointer(f"x{number}", "float32", largest(value.view.elements))
             for number, value in enumerate(self.steps.pointers)
         ]
-        results = builder.pointer("output", output.dtype, self.output.view.elements)
+        results = builder.pointer("output", output.dtype, largest(self.output.view.elements))
         dtype = self.arithmetic.weight_dtype
-        self._packed = builder.pointer("panel", dtype, self.panel_elements)
+        self._packed = builder.pointer("panel", dtype, self._panel_elements)
         self._narrow = quantize.narrowing(builder, output, self.target)
         self.walk(results)
-        name = f"batch_matrix_multiply_int8_{self.tile_name}__{self.arithmetic.name}"
-        return builder.finish(name)
 
     def panel(self, place: Expr, column: Expr, vectors: int) -> RegisterTile:
         """Pack the block; its sums start from what a's zero point adds, negative."""
@@ -263,12 +295,23 @@ class _Emitter(BatchWalk[RegisterTile]):
             )
             arithmetic.accumulate(builder, tile, operands, groups)
 
-        whole, rest = divmod(self.groups, per_step)
-        if whole:
-            with builder.loop("k", 0, whole) as number:
-                step(number.astype("int64") * arithmetic.step, per_step)
-        if rest:
-            step(whole * arithmetic.step, rest)
+        per_group = GROUP // arithmetic.group
+        if not is_dynamic(self.depth):
+            whole, rest = divmod(_in_groups(self.depth) * per_group, per_step)
+            if whole:
+                with builder.loop("k", 0, whole) as number:
+                    step(number.astype("int64") * arithmetic.step, per_step)
+            if rest:
+                step(whole * arithmetic.step, rest)
+            return
+        groups = builder.let("groups", _in_groups(builder.size(self.depth)))
+        size = per_step // per_group
+        whole = builder.let("whole", tirx.truncdiv(groups, size)) if size > 1 else groups
+        with builder.loop("k", 0, whole) as number:
+            step(number.astype("int64") * arithmetic.step, per_step)
+        if size > 1:
+            with builder.loop("k", whole * size, groups) as number:
+                step(number.astype("int64") * GROUP, per_group)
 
     def result(self, total: Expr, place: Place) -> Expr:
         """Scaled sums, the steps behind them, and what Quantize makes of these."""

@@ -91,7 +91,7 @@ class ProductSteps:
         for value, (buffer, matrix), first in zip(
             self.pointers, further, place.further, strict=True
         ):
-            at = first + place.row * matrix.rows + place.column * matrix.columns
+            at = first + place.row * builder.size(matrix.rows) + place.column * matrix.columns
             vector = load_strided(buffer, at, int(matrix.columns), lanes)
             loaded[value] = Operand(named(builder, "x", vector), "float32")
         chain = [Operand(named(builder, "product", product), "float32")]

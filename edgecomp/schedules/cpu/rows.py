@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.iteration import power_of_two_below
 from edgecomp.schedules.cpu.vectors import lanes_of, pinned
 
@@ -41,6 +41,10 @@ class Row:
                 body(vector * self.lanes)
         if self.size % self.lanes:
             body(self.size - self.lanes)
+
+    def map(self, y: Buffer, base: Expr, vector_at: Callable[[Expr], Expr]) -> None:
+        """Store ``vector_at(position)`` over the row that begins at ``base``."""
+        self.each(lambda at: self.builder.store(y, ramp(base + at, self.lanes), vector_at(at)))
 
     def fold(
         self, neutral: float, combine: Combine, vector_at: Callable[[Expr], Expr]

@@ -54,12 +54,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     y = builder.pointer("y", output.dtype, output.view.elements)
     size = output.shape[axis]
     steps = (output.view.strides[axis], source.view.strides[axis])
-    keep = [d for d in range(len(output.shape)) if d != axis]
-    rest = collapse(
-        [output.shape[d] for d in keep],
-        [[view.strides[d] for d in keep] for view in (output.view, source.view)],
-        [output.view.offset, source.view.offset],
-    )
+    rest = space_beside(operation)
     scratch_bytes = 0
     if is_along_rows(operation):
         scratch = convert = None
@@ -85,6 +80,20 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         items = emit_nest(builder, rest, target.lanes(32), columns.emit, grain)
     kernel = builder.finish("softmax")
     return [KernelCall(kernel, (source, output), items, workspace_bytes=scratch_bytes)]
+
+
+def space_beside(operation: Operation) -> Space:
+    """The dimensions beside the axis, of the output and the input; any may be dynamic."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, Softmax)
+    axis = kind.axis % len(output.shape)
+    views = (output.view, operation.inputs[0].view)
+    keep = [d for d in range(len(output.shape)) if d != axis]
+    return collapse(
+        [output.shape[d] for d in keep],
+        [[view.strides[d] for d in keep] for view in views],
+        [view.offset for view in views],
+    )
 
 
 class _Columns:

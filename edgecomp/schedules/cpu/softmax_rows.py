@@ -2,14 +2,18 @@
 
 First the maxima of all of them, then the exponentials and their sums, then the products with the
 sums' reciprocals: each of these ends in a chain of dependent instructions, and those of several
-rows run side by side. Where somebody else divides by the sums, exponentials stay as they are.
+rows run side by side. Where somebody else divides by the sums, exponentials stay as they are. Rows
+of dynamic length keep their exponentials in ``scratch``, where a vector may end behind its row: the
+next row's come after it.
 """
 
 import dataclasses
 
+from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat
 from edgecomp.schedules.cpu import math
+from edgecomp.schedules.cpu.dynamic.row import DynamicRow
 from edgecomp.schedules.cpu.iteration import Space
 from edgecomp.schedules.cpu.move import Convert
 from edgecomp.schedules.cpu.nest import advance, unravel
@@ -35,18 +39,19 @@ class SoftmaxRows:
     Attributes:
         builder: receives the statements.
         space: of the rows: operand 0 is the output, operand 1 the input, operand 2 the sums.
-        size: elements of a row.
+        size: elements of a row; may be dynamic.
         lanes: of a vector of float32.
         x, y: buffers.
         logarithm: whether of the softmax.
-        scratch: float32 [rows_of(size), size] for exponentials; None where y holds them.
+        scratch: float32 [rows_of(size), size], and a vector more where that is dynamic, for
+            exponentials; None where y holds them, which only rows of fixed length do.
         convert: what becomes of results for y, where they go through ``scratch``.
         sums: buffer for the sums of exponentials, which then are not divided by them.
     """
 
     builder: KernelBuilder
     space: Space
-    size: int
+    size: Dimension
     lanes: int
     x: Buffer
     y: Buffer
@@ -56,12 +61,18 @@ class SoftmaxRows:
     sums: Buffer | None = None
 
     @property
-    def _row(self) -> Row:
-        return Row.of(self.builder, self.size, self.lanes)
+    def _row(self) -> Row | DynamicRow:
+        return self._row_of(self.lanes)
 
-    def emit(self) -> int:
+    def _row_of(self, lanes: int) -> Row | DynamicRow:
+        """A row in vectors of so many lanes."""
+        if is_dynamic(self.size):
+            return DynamicRow(self.builder, self.builder.size(self.size), lanes)
+        return Row.of(self.builder, self.size, lanes)
+
+    def emit(self) -> Dimension:
         """Emit them; return the number of work items, which are rows."""
-        builder, most = self.builder, rows_of(self.size)
+        builder, most = self.builder, rows_of(largest(self.size))
         peaks = builder.array("peaks", "float32", most)
         totals = builder.array("totals", "float32", most)
         names = ("to", "from", "sum")[: len(self.space.offsets)]
@@ -78,16 +89,14 @@ class SoftmaxRows:
                 builder.store(totals, row, self._total(places, row, load(peaks, row)))
             with builder.loop("row", 0, count) as row:
                 self._finish(places, row, load(peaks, row), load(totals, row))
-        items: int = self.space.elements
-        return items
+        return self.space.elements
 
     def _places(self, row: Expr) -> list[Expr]:
         """Index of a row's first element in y, in x and in the sums."""
-        sizes = self.space.sizes
-        indices = unravel(self.builder, self.builder.let("item", row), sizes)
-        return advance(
-            self.builder, self.space, range(len(sizes)), indices, self.space.offsets
-        )
+        builder, sizes = self.builder, self.space.sizes
+        indices = unravel(builder, builder.let("item", row), sizes)
+        offsets = [builder.size(offset) for offset in self.space.offsets]
+        return advance(builder, self.space, range(len(sizes)), indices, offsets)
 
     def _peak(self, base: Expr) -> Expr:
         """The greatest element."""
@@ -111,7 +120,8 @@ class SoftmaxRows:
             value = math.exp(builder, load(self.x, base + at, lanes) - peaks)
             value = named(builder, "exponential", value)
             if self.scratch is not None:
-                builder.store(self.scratch, ramp(row * self.size + at, lanes), value)
+                kept = row * builder.size(self.size) + at
+                builder.store(self.scratch, ramp(kept, lanes), value)
             elif not self.logarithm:
                 builder.store(self.y, ramp(to + at, lanes), value)
             return value
@@ -138,30 +148,27 @@ class SoftmaxRows:
         builder, lanes = self.builder, self._row.lanes
         peaks = named(builder, "peak", splat(peak, lanes))
         logarithm = named(builder, "logarithm", splat(math.log(builder, total), lanes))
-
-        def put(at: Expr) -> None:
-            value = (load(self.x, base + at, lanes) - peaks) - logarithm
-            builder.store(self.y, ramp(to + at, lanes), value)
-
-        self._row.each(put)
+        self._row.map(
+            self.y, to, lambda at: (load(self.x, base + at, lanes) - peaks) - logarithm
+        )
 
     def _convert(self, row: Expr, to: Expr, factor: Expr | None = None) -> None:
         """A row's exponentials, times a number where one is given, converted."""
-        wide = Row.of(self.builder, self.size, LANES)
+        builder, wide = self.builder, self._row_of(LANES)
         factors = None
         if factor is not None:
-            factors = named(self.builder, "factor", splat(factor, wide.lanes))
+            factors = named(builder, "factor", splat(factor, wide.lanes))
 
-        def put(at: Expr) -> None:
+        def result(at: Expr) -> Expr:
             assert self.scratch is not None
             assert self.convert is not None
-            value = load(self.scratch, row * self.size + at, wide.lanes)
+            kept = row * builder.size(self.size) + at
+            value = load(self.scratch, kept, wide.lanes)
             if factors is not None:
                 value = value * factors
-            value = self.convert(named(self.builder, "scaled", value))
-            self.builder.store(self.y, ramp(to + at, wide.lanes), value)
+            return self.convert(named(builder, "scaled", value))
 
-        wide.each(put)
+        wide.map(self.y, to, result)
 
     def _scale_in_place(self, to: Expr, factor: Expr) -> None:
         """Multiply a row by a number.

@@ -28,7 +28,6 @@ class DynamicRow:
         neutral: float,
         combine: Combine,
         vector_at: Callable[[Expr], Expr],
-        use: Callable[[Expr, Expr, Expr | None], None] | None = None,
     ) -> Expr:
         """Combine ``vector_at(position)`` over the row; return a float32 scalar.
 
@@ -36,8 +35,6 @@ class DynamicRow:
             neutral: changes no result.
             combine: of two vectors.
             vector_at: the vector at a position.
-            use: given each position and vector, and how many elements of it are in the row,
-                None for all.
         """
         builder, lanes = self.builder, self.lanes
         sums = [builder.array("partial", "float32", lanes) for _ in range(_PARTIALS)]
@@ -49,10 +46,7 @@ class DynamicRow:
             builder.store(sums[which], ramp(0, lanes), total)
 
         def step(which: int, at: Expr) -> None:
-            vector = named(builder, "element", vector_at(at))
-            if use is not None:
-                use(at, vector, None)
-            add(which, vector)
+            add(which, named(builder, "element", vector_at(at)))
 
         count = builder.let("count", tirx.truncdiv(self.size, lanes))
         groups = builder.let("groups", tirx.truncdiv(count, _PARTIALS))
@@ -64,8 +58,6 @@ class DynamicRow:
         rest, at = self._rest()
         with builder.condition(rest > 0):
             vector = named(builder, "element", vector_at(at))
-            if use is not None:
-                use(at, vector, rest)
             inside = tirx.Ramp(0, 1, lanes) < tirx.Broadcast(rest, lanes)
             add(0, tirx.Select(inside, vector, constant(neutral, "float32", lanes)))
         total = load(sums[0], 0, lanes)
@@ -77,14 +69,11 @@ class DynamicRow:
         """Store ``vector_at(position)`` over the row that begins at ``base``."""
         builder, lanes = self.builder, self.lanes
         with builder.loop("vector", 0, tirx.truncdiv(self.size, lanes)) as vector:
-            self.store(y, base + vector * lanes, vector_at(vector * lanes), None)
+            at = vector * lanes
+            store_part(builder, y, base + at, vector_at(at), lanes, None)
         rest, at = self._rest()
         with builder.condition(rest > 0):
-            self.store(y, base + at, vector_at(at), rest)
-
-    def store(self, y: Buffer, at: Expr, vector: Expr, count: Expr | None) -> None:
-        """Store a vector, or its first ``count`` elements, fewer than all of them."""
-        store_part(self.builder, y, at, vector, self.lanes, count)
+            store_part(builder, y, base + at, vector_at(at), lanes, rest)
 
     def _rest(self) -> tuple[Expr, Expr]:
         """Elements behind the whole vectors, and where they begin."""
@@ -99,7 +88,7 @@ def store_part(
     if count is None:
         builder.store(y, ramp(at, lanes), vector)
         return
-    kept = builder.array("kept", "float32", lanes)
+    kept = builder.array("kept", y.dtype, lanes)
     builder.store(kept, ramp(0, lanes), vector)
     width = lanes // 2
     while width:
