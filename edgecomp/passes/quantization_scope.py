@@ -68,6 +68,8 @@ class InsertQdqOptions:
         headroom: what their ranges are multiplied by, within what activations allow. One bit of
             16 keeps what lies beyond the samples.
         value_products: whether products of two values are quantized.
+        value_depths: elements of K of such products by name, where a model with dynamic dimensions
+            decides by those of its largest sizes; others by their own.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
         stay_float: names of further nodes that stay float -> why.
     """
@@ -82,6 +84,7 @@ class InsertQdqOptions:
     wide_activations: frozenset[str] = frozenset()
     headroom: float = 2.0
     value_products: bool = True
+    value_depths: Mapping[str, int] = dataclasses.field(default_factory=dict)
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -349,14 +352,27 @@ def _value_product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
         return "products of two values have no integer kernel on the target"
     if options.is_wide(node):
         return "products of two 16-bit values are computed in float32"
-    shape = static_shape(node.inputs[0])
-    assert shape is not None
-    depth = shape[-1]
+    depth = options.value_depths.get(node.name or "", _depth(node))
     if depth in _VALUE_DEPTHS:
         return ""
     few = depth < _VALUE_DEPTHS.start
     problem = "too few to gain" if few else "too many to be exact in float32"
     return f"its sums of {depth} products of two values are {problem}"
+
+
+def _depth(product: ir.Node) -> int:
+    shape = static_shape(product.inputs[0])
+    assert shape is not None
+    return shape[-1]
+
+
+def value_depths(graph: ir.Graph) -> dict[str, int]:
+    """K of every product of two values, by name."""
+    return {
+        node.name or "": _depth(node)
+        for node in graph
+        if node.domain == "" and _has_two_values(node) and not is_constant(node.inputs[0])
+    }
 
 
 def weight_channel_axis(node: ir.Node) -> int:

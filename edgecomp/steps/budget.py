@@ -105,7 +105,7 @@ def search_budget(
     model = prepare(source, reading, progress, args=args, kwargs=kwargs, target=target).model
     _require_float(model)
     floats = options.precision == FLOAT
-    value_products = multiplies_values(model, asked, target)
+    value_products = multiplies_values(asked, target)
     choices = choose_for_layers(
         model.graph, asked, recipe, floats=floats, value_products=value_products
     )

@@ -88,7 +88,7 @@ def debug(
     reading = float_options(options)
     model = prepare(source, reading, progress, args=args, target=target).model
     _require_float(model)
-    value_products = multiplies_values(model, options, target)
+    value_products = multiplies_values(options, target)
     chosen = _require_layers(model, options, recipe, value_products=value_products)
     with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_samples(model, options, data).feeds

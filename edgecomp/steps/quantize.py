@@ -134,7 +134,7 @@ def insert_quantization(
         options,
         recipe,
         floats=floats,
-        value_products=multiplies_values(model, options, target),
+        value_products=multiplies_values(options, target),
     )
     _require_data(source, options, layers)
     check_options(model, layers.qdq)

@@ -16,7 +16,12 @@ from edgecomp.options import (
     WEIGHT_TYPES,
     QuantizeOptions,
 )
-from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
+from edgecomp.passes.quantization_scope import (
+    InsertQdqOptions,
+    Scope,
+    decide_scope,
+    value_depths,
+)
 from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of
@@ -205,6 +210,7 @@ def choose_for_layers(
         nodes_to_exclude=options.nodes_to_exclude,
         op_types_to_quantize=options.op_types_to_quantize,
         value_products=value_products,
+        value_depths=value_depths(graph),
         per_channel=options.per_channel,
         per_channel_except=frozenset(
             name for name, s in settings.items() if s.per_channel is not options.per_channel

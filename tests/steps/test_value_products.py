@@ -12,7 +12,9 @@ from edgecomp.device.load import load_target
 from edgecomp.graph.integer_operators import ValueProduct
 from edgecomp.graph.qdq import recognize
 from edgecomp.options import BuildOptions, QuantizeOptions
+from edgecomp.progress import silent
 from edgecomp.reference.interpreter import Reference
+from edgecomp.steps.prepare import prepare
 from edgecomp.steps.value_products import multiplies_values
 
 
@@ -71,9 +73,9 @@ def test_what_a_softmax_makes_is_not_clipped(method):
         ("jetson-orin", {"accelerator": "cpu,gpu"}, False),
     ],
 )
-def test_a_gpu_has_one_kernel_for_all_of_it(rng, target, options, expected):
+def test_a_gpu_has_one_kernel_for_all_of_it(target, options, expected):
     asked = BuildOptions(target=target, **options)
-    assert multiplies_values(attention(rng), asked, load_target(target)) is expected
+    assert multiplies_values(asked, load_target(target)) is expected
 
 
 @pytest.mark.parametrize("interface", TARGETS)
@@ -94,18 +96,37 @@ def test_a_gpu_has_the_bits_of_a_quantized_product(interface, tmp_path, rng):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_without_a_target_it_is(rng):
-    assert multiplies_values(attention(rng), QuantizeOptions())
+def test_without_a_target_it_is():
+    assert multiplies_values(QuantizeOptions())
 
 
-@pytest.mark.parametrize(("rows", "count"), [("1..64", 0), ("64", 1)])
-def test_dynamic_models_have_no_kernel_for_it(rows, count, rng):
+def dynamic_attention(rng, most):
+    """One head over up to ``most`` rows, and the options that quantize it."""
     g = Graph()
     x = g.input("x", (1, "rows", 16))
-    q, k = (g("MatMul", x, normal(rng, 16, 16)) for _ in range(2))
-    proto = g.proto(g("MatMul", q, g("Transpose", k, perm=[0, 2, 1])))
-    extent = f"[{rows}]" if count == 0 else rows
-    options = QuantizeOptions(precision="w8a8", input=(f"x:1x{extent}x16",))
-    quantized = api.quantize(proto, samples(rng, 64), options=options)
-    assert any(node.op_type == "QuantizeLinear" for node in quantized.graph)
-    assert len(products(quantized)) == count
+    q, k, v = (g("MatMul", x, normal(rng, 16, 16)) for _ in range(3))
+    scores = g("MatMul", q, g("Transpose", k, perm=[0, 2, 1]))
+    proto = g.proto(g("MatMul", g("Softmax", scores, axis=-1), v))
+    return proto, QuantizeOptions(precision="w8a8", input=(f"x:1x[1..{most}]x16",))
+
+
+@pytest.mark.parametrize(("most", "depths"), [(64, [16, 64]), (600, [16]), (15, [16])])
+def test_the_largest_sizes_decide(most, depths, rng):
+    proto, options = dynamic_attention(rng, most)
+    found = products(api.quantize(proto, samples(rng, most), options=options))
+    assert [p.inputs[0].shape[-1] for p in found] == depths
+
+
+@pytest.mark.parametrize(("most", "count"), [(64, 2), (600, 1)])
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_other_sizes_are_quantized_alike(most, count, rows, rng):
+    """Also where by themselves sums would be too short to gain, or short enough to be exact."""
+    proto, options = dynamic_attention(rng, most)
+    largest = prepare(proto, options, silent, dataset=samples(rng, most))
+    other = prepare(proto, options, silent, sizes={"rows": rows}, largest=largest)
+    found, expected = (
+        [(p.node.name, [each.affine for each in p.inputs]) for p in products(model)]
+        for model in (other.model, largest.model)
+    )
+    assert len(found) == count
+    assert found == expected
