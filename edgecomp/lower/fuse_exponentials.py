@@ -11,12 +11,12 @@ all along the last dimension, where nothing else reads m and e: what attention's
 import dataclasses
 
 from edgecomp.device.target import Target
+from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import made_by
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.uses import Uses
 from edgecomp.plan.operations import Elementwise, Exponentials, Operation, Program, Reduce
 from edgecomp.plan.values import Order, Value
-from edgecomp.schedules.cpu import exponentials
 
 #: Of the chain: its inputs are the scores and the greatest of each row.
 _STEPS = (("Sub", (0, 1)), ("Exp", (2,)))
@@ -26,7 +26,7 @@ def fuse_exponentials(program: Program, target: Target) -> Program:
     """The program with fewer operations.
 
     Args:
-        program: static, without branches and loops, in its layout; stays as it is.
+        program: without branches and loops, in its layout; stays as it is.
         target: device.
     """
     uses = Uses(program)
@@ -45,7 +45,7 @@ def fuse_exponentials(program: Program, target: Target) -> Program:
             outputs=[quantize.output, total.output],
             nodes=tuple(dict.fromkeys(nodes)),
         )
-        if not exponentials.match(operation, target):
+        if is_claimed(operation, target):
             made[chain] = operation
             gone.update(parts)
     if not made:

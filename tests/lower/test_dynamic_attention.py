@@ -55,6 +55,16 @@ def attention(g):
     return joined(g, g("MatMul", g.dequantize(weights, 1 / 255, 0), heads(g, "v")))
 
 
+def relative_attention(g):
+    """Weights relative to the greatest of their row, their sum behind the product."""
+    found = scores(g)
+    axes = np.array([-1])
+    e = g("Exp", g("Sub", found, g("ReduceMax", found, axes, keepdims=1)))
+    weights = g.dequantize(g.quantize(e, 1 / 255, 0), 1 / 255, 0)
+    undivided = g("MatMul", weights, heads(g, "v"))
+    return joined(g, g("Div", undivided, g("ReduceSum", e, axes, keepdims=1)))
+
+
 def float_attention(g):
     """Nothing stored but what a product with constant weights reads."""
     x = g.input("x", ("b", "s", DEPTH))
@@ -66,7 +76,9 @@ def float_attention(g):
     return g("Transpose", g("MatMul", weights, parts[2]), perm=[0, 2, 1, 3])
 
 
-MODELS = {f.__name__: f for f in (scores, weighted, attention, float_attention)}
+MODELS = {
+    f.__name__: f for f in (scores, weighted, attention, relative_attention, float_attention)
+}
 
 
 def proto_of(name):
@@ -143,10 +155,11 @@ def test_the_bits_are_those_of_the_reference(models, name, batch: int, length: i
 @hypothesis.example(batch=BATCH, length=LENGTH, seed=0)
 def test_attention(models, batch: int, length: int, seed: int):
     """Of a softmax no bits are promised: some weights are one step away."""
-    found, expected = outputs(models, "attention", batch, length, abs(seed))
-    difference = np.abs(found.astype(int) - expected.astype(int))
-    assert difference.max() <= 1
-    assert np.mean(difference > 0) < 0.02
+    for name in ("attention", "relative_attention"):
+        found, expected = outputs(models, name, batch, length, abs(seed))
+        difference = np.abs(found.astype(int) - expected.astype(int))
+        assert difference.max() <= 1
+        assert np.mean(difference > 0) < 0.02
     found, expected = outputs(models, "float_attention", batch, length, abs(seed))
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
 
@@ -159,6 +172,10 @@ def test_attention(models, batch: int, length: int, seed: int):
         (
             "attention",
             ["batch_matrix_multiply_int8", "softmax_dynamic", "batch_matrix_multiply_int8"],
+        ),
+        (
+            "relative_attention",
+            ["batch_matrix_multiply_int8", "exponentials", "batch_matrix_multiply_int8"],
         ),
         (
             "float_attention",

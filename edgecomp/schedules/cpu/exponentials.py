@@ -7,7 +7,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan.operations import Exponentials, Operation
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import quantize
-from edgecomp.schedules.cpu.iteration import collapse
+from edgecomp.schedules.cpu.iteration import Space, collapse
 from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, rows_of
 from edgecomp.schedules.schedule import KernelCall
 
@@ -37,14 +37,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     size = output.shape[-1]
     elements = rows_of(size) * size
     scratch = builder.pointer("exponentials", "float32", elements)
-    views = (output.view, source.view, sums.view)
     items = SoftmaxRows(
         builder=builder,
-        space=collapse(
-            output.shape[:-1],
-            [view.strides[:-1] for view in views],
-            [view.offset for view in views],
-        ),
+        space=space_of_rows(operation),
         size=size,
         lanes=target.lanes(32),
         x=x,
@@ -55,3 +50,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     ).emit()
     kernel = builder.finish(NAME)
     return [KernelCall(kernel, (source, output, sums), items, workspace_bytes=4 * elements)]
+
+
+def space_of_rows(operation: Operation) -> Space:
+    """The dimensions beside the rows, of the output, the input and the sums; any may be dynamic."""
+    (source,), (output, sums) = operation.inputs, operation.outputs
+    views = (output.view, source.view, sums.view)
+    return collapse(
+        output.shape[:-1],
+        [view.strides[:-1] for view in views],
+        [view.offset for view in views],
+    )
