@@ -20,7 +20,7 @@ def normalised(*, last="QuantizeLinear", again=False, zero=ZERO):
 
 
 def fused(model):
-    return rewritten(model, AVX2, fuse_quantize)
+    return rewritten(model, AVX2, lambda program: fuse_quantize(program, AVX2))
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["alone", "read again"])
