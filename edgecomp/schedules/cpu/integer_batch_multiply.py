@@ -2,7 +2,8 @@
 
 As the float32 product of two values, with panels of b that are packed for the core's dot products.
 What a's zero point adds to the sums of a column is taken off where they start: it is the product of
-a row of such points with the panel.
+a row of such points with the panel. What b's adds where it is not in the middle is the same for all
+of a row (byte_sums.py).
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from edgecomp.schedules.builder import (
     KernelBuilder,
     constant,
     ramp,
+    splat,
 )
 from edgecomp.schedules.cpu import quantize
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
@@ -28,9 +30,11 @@ from edgecomp.schedules.cpu.arithmetic_s8_x86 import DotProduct, arithmetic_s8_x
 from edgecomp.schedules.cpu.arithmetic_widened import WidenedPairs
 from edgecomp.schedules.cpu.batch_walk import BatchWalk, Place
 from edgecomp.schedules.cpu.byte_panel import GROUP, BytePanel
+from edgecomp.schedules.cpu.byte_sums import RowSums, each_step, in_groups
 from edgecomp.schedules.cpu.product_steps import ProductSteps
 from edgecomp.schedules.cpu.tile_candidates import read_splits
 from edgecomp.schedules.cpu.tiles import ProductShape, Split, cheapest_cut, ranked_cuts
+from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.params import params_text, read_params, require_none
 from edgecomp.schedules.schedule import KernelCall
 
@@ -90,9 +94,14 @@ def match(operation: Operation, target: Target) -> str:
     a, b = operation.inputs[:2]
     if a.quantization is None:
         return "no zero point of a"
-    if b.quantization is None or b.quantization.zero_point != SYMMETRIC_ZERO[b.dtype]:
-        return "the zero point of b is not in the middle"
-    if kind.a.shape[-1] * 255 * 128 > _LARGEST_SUM:
+    if b.quantization is None:
+        return "no zero point of b"
+    shift = SYMMETRIC_ZERO[b.dtype] - b.quantization.zero_point
+    if shift and not isinstance(arithmetic_of(target, kind), DotProduct | LaneDot):
+        # Products of 16 bits are about as fast as those of float32, and sums of rows slower.
+        return "the zero point of b is not in the middle, and the core has no dot products"
+    reach = 128 + abs(shift)
+    if kind.a.shape[-1] * 255 * reach > _LARGEST_SUM:
         return f"a sum of {kind.a.shape[-1]} products could overflow int32"
     if kind.a.strides[-1] != 1 and kind.a.shape[-1] > 1:
         return "K of a is not contiguous"
@@ -177,13 +186,6 @@ def shape_of(kind: IntegerBatchMultiply, arithmetic: Arithmetic) -> ProductShape
     )
 
 
-def _in_groups(depth: Expr) -> Expr:
-    """Groups of four elements that hold so many."""
-    if isinstance(depth, int):
-        return -(-depth // GROUP)
-    return tirx.truncdiv(depth + (GROUP - 1), GROUP)
-
-
 class IntegerProduct(BatchWalk[RegisterTile]):
     """Emits the kernel of one operation; a block's panel is known by its first sums.
 
@@ -207,8 +209,11 @@ class IntegerProduct(BatchWalk[RegisterTile]):
             self.steps.views,
         )
         self.operation, self.alpha, self.target = operation, kind.alpha, target
+        b = operation.inputs[1]
+        assert b.quantization is not None
+        self._shift = SYMMETRIC_ZERO[b.dtype] - b.quantization.zero_point
         widest = self.vector_split.large * self.arithmetic.lanes
-        self._panel_elements: int = widest * _in_groups(largest(self.depth)) * GROUP
+        self._panel_elements: int = widest * in_groups(largest(self.depth)) * GROUP
 
     @property
     def arguments(self) -> tuple[Value, ...]:
@@ -265,17 +270,27 @@ class IntegerProduct(BatchWalk[RegisterTile]):
             point = constant(a.quantization.zero_point, a.dtype, arithmetic.step)
             builder.store(points, ramp(0, arithmetic.step), point)
             self._accumulate(tile, points, [0], stride=0)
+        first = constant(0, "int32", arithmetic.lanes)
+        if self._shift:
+            self._row_sums = RowSums.of(builder, arithmetic, self.depth)
+            apart = builder.size(self.depth) * (-self._shift * a.quantization.zero_point)
+            first = splat(tirx.const(0, "int32") + apart, arithmetic.lanes)
         for vector in range(vectors):
             at = ramp(vector * arithmetic.lanes, arithmetic.lanes)
-            builder.store(
-                start, at, constant(0, "int32", arithmetic.lanes) - tile.get(0, vector)
-            )
+            builder.store(start, at, first - tile.get(0, vector))
         return RegisterTile(1, vectors, arithmetic.lanes, [start])
 
     def sums(self, rows: list[Expr], panel: RegisterTile, vectors: int) -> RegisterTile:
         """See the base class."""
-        start = Start(panel.sums[0], 0)
-        tile = self.arithmetic.begin(self.builder, len(rows), vectors, start)
+        builder, lanes = self.builder, self.arithmetic.lanes
+        of_rows = self._row_sums.add(self._a, rows) if self._shift else None
+        tile = self.arithmetic.begin(builder, len(rows), vectors, Start(panel.sums[0], 0))
+        if of_rows is not None:
+            shift = constant(self._shift, "int32", lanes)
+            for row in range(len(rows)):
+                more = named(builder, "more", of_rows.get(row, 0) * shift)
+                for vector in range(vectors):
+                    tile.set(builder, row, vector, tile.get(row, vector) + more)
         self._accumulate(tile, self._a, rows, stride=1)
         return tile
 
@@ -284,7 +299,6 @@ class IntegerProduct(BatchWalk[RegisterTile]):
     ) -> None:
         """All of K, in steps: of x the same one again where ``stride`` is 0."""
         builder, arithmetic = self.builder, self.arithmetic
-        per_step = arithmetic.step // arithmetic.group
 
         def step(k: Expr, groups: int) -> None:
             operands = Operands(
@@ -295,23 +309,10 @@ class IntegerProduct(BatchWalk[RegisterTile]):
             )
             arithmetic.accumulate(builder, tile, operands, groups)
 
-        per_group = GROUP // arithmetic.group
-        if not is_dynamic(self.depth):
-            whole, rest = divmod(_in_groups(self.depth) * per_group, per_step)
-            if whole:
-                with builder.loop("k", 0, whole) as number:
-                    step(number.astype("int64") * arithmetic.step, per_step)
-            if rest:
-                step(whole * arithmetic.step, rest)
-            return
-        groups = builder.let("groups", _in_groups(builder.size(self.depth)))
-        size = per_step // per_group
-        whole = builder.let("whole", tirx.truncdiv(groups, size)) if size > 1 else groups
-        with builder.loop("k", 0, whole) as number:
-            step(number.astype("int64") * arithmetic.step, per_step)
-        if size > 1:
-            with builder.loop("k", whole * size, groups) as number:
-                step(number.astype("int64") * GROUP, per_group)
+        groups = in_groups(builder.size(self.depth))
+        if not isinstance(groups, int):
+            groups = builder.let("groups", groups)
+        each_step(builder, arithmetic, groups, step)
 
     def result(self, total: Expr, place: Place) -> Expr:
         """Scaled sums, the steps behind them, and what Quantize makes of these."""

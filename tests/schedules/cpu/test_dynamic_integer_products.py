@@ -22,13 +22,15 @@ SYMBOLS = {name: Symbol(name, 0, most) for name, most in (("m", 45), ("k", 83), 
 M, K, N = (Size.of(symbol) for symbol in SYMBOLS.values())
 
 
-def operation(target, *, m=M, k=K, n=N, tb=False, zero=37, quantized=False, mask=None):
-    """Two of them side by side; ``zero`` counts from the least number."""
+def operation(
+    target, *, m=M, k=K, n=N, tb=False, zero=37, zero_b=128, quantized=False, mask=None
+):
+    """Two of them side by side; zeros count from the least number."""
     dtype = target.activation_dtype
     least = np.iinfo(dtype).min
     a = Value("a", (2, m, k), dtype, quantization=Quantization(0.1, zero + least))
     shape = (n, k) if tb else (k, n)
-    b = Value("b", shape, dtype, quantization=Quantization(0.2, 128 + least))
+    b = Value("b", shape, dtype, quantization=Quantization(0.2, zero_b + least))
     output = Value("y", (2, m, n), "float32")
     if quantized:
         output = Value("y", (2, m, n), dtype, quantization=Quantization(3.7, 120 + least))
@@ -140,11 +142,19 @@ def test_zero_points(zero):
     check(operation(AVX2, zero=zero), AVX2, {"m": 9, "k": 41, "n": 33})
 
 
+@pytest.mark.parametrize("zero_b", [0, 100, 255])
+@pytest.mark.parametrize("target", [AVX512, A76], ids=lambda t: t.name)
+def test_zero_points_that_are_not_in_the_middle(target, zero_b):
+    dynamic = operation(target, zero_b=zero_b)
+    for sizes in ((1, 1, 1), (45, 83, 150), (13, 64, 33)):
+        check(dynamic, target, dict(zip("mkn", sizes, strict=True)), slices=2)
+
+
 def test_refusals():
     dynamic = operation(AVX2)
     a, b = dynamic.inputs
-    b.quantization = Quantization(0.2, 3)
-    assert "zero point of b" in integer_products.match(dynamic, AVX2)
+    b.quantization = None
+    assert "without a zero point" in integer_products.match(dynamic, AVX2)
     b.quantization = Quantization(0.2, 128)
     both = dataclasses.replace(dynamic.kind.b, strides=(N, K))
     dynamic.kind = dataclasses.replace(dynamic.kind, b=both)

@@ -5,7 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.kernels import fill, read, run_calls
-from helpers.targets import A53, A76, AVX2, AVX512, EMULATED, HOSTS, VBMI, reason_not_runnable
+from helpers.targets import (
+    A53,
+    A76,
+    ARMV7,
+    AVX2,
+    AVX512,
+    EMULATED,
+    HOSTS,
+    I8MM,
+    VBMI,
+    reason_not_runnable,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,8 +31,8 @@ from edgecomp.schedules.signature import signature
 ALPHA = float(np.float32(0.0123))
 
 
-def case(a_shape, b_shape, target, *, tb=False, zero=37, quantized=False, seed=4):
-    """The operation, contents of its inputs, what numpy finds; ``zero`` counts from the least."""
+def case(a_shape, b_shape, target, *, tb=False, zero=37, zero_b=128, quantized=False, seed=4):
+    """The operation, contents of its inputs, what numpy finds; zeros count from the least."""
     rng = np.random.default_rng(seed)
     dtype = target.activation_dtype
     least = np.iinfo(dtype).min
@@ -30,10 +41,10 @@ def case(a_shape, b_shape, target, *, tb=False, zero=37, quantized=False, seed=4
         each.flat[0] = 0  # -128 of the symmetric one
     left = stored[0] - zero
     right = np.swapaxes(stored[1], -1, -2) if tb else stored[1]
-    sums = left @ (right - 128)
+    sums = left @ (right - zero_b)
     expected = sums.astype(np.float32) * np.float32(ALPHA)
     a = Value("a", a_shape, dtype, quantization=Quantization(0.1, zero + least))
-    b = Value("b", b_shape, dtype, quantization=Quantization(0.2, 128 + least))
+    b = Value("b", b_shape, dtype, quantization=Quantization(0.2, zero_b + least))
     output = Value("y", expected.shape, "float32")
     if quantized:
         scale, point = float(np.float32(np.abs(expected).max() / 100)), 120
@@ -116,15 +127,21 @@ def test_steps_behind_the_product(target, shape, rng):
 
 def test_refuses_sums_beyond_int32():
     """Values of scale 1 look like the steps of a longer product than is recognized."""
-    longest = (2**31 - 1) // (255 * 128)
-    for depth, reason in ((longest, ""), (longest + 1, "overflow int32")):
+    longest, shorter = ((2**31 - 1) // (255 * reach) for reach in (128, 255))
+    cases = (
+        (longest, 128, ""),
+        (longest + 1, 128, "overflow int32"),
+        (shorter, 1, ""),
+        (shorter + 1, 1, "overflow int32"),
+    )
+    for depth, zero, reason in cases:
         a, b = (
-            Value(name, shape, "uint8", quantization=Quantization(1.0, 128))
+            Value(name, shape, "uint8", quantization=Quantization(1.0, zero))
             for name, shape in (("a", (2, depth)), ("b", (depth, 3)))
         )
         y = Value("y", (2, 3), "float32")
         kind = IntegerBatchMultiply(alpha=1.0, a=a.view, b=b.view, output=y.view)
-        found = integer_batch_multiply.match(Operation(kind, [a, b], [y]), AVX2)
+        found = integer_batch_multiply.match(Operation(kind, [a, b], [y]), AVX512)
         assert found == "" if not reason else reason in found
 
 
@@ -206,12 +223,22 @@ def test_zero_points(zero):
     check((2, 9, 40), (2, 40, 33), AVX2, zero=zero)
 
 
-def test_refuses_what_is_not_symmetric():
+@pytest.mark.parametrize("zero_b", [0, 100, 255])
+@pytest.mark.parametrize("target", [AVX512, A76, I8MM], ids=lambda t: t.name)
+def test_zero_points_that_are_not_in_the_middle(target, zero_b):
+    depth = 41 if zero_b else 64
+    check((2, 19, depth), (2, depth, 33), target, zero_b=zero_b, slices=2)
+
+
+@pytest.mark.parametrize("target", [AVX2, A53, ARMV7], ids=lambda t: t.name)
+def test_cores_without_dot_products_take_zero_points_in_the_middle_alone(target):
+    operation, _, _ = case((3, 5), (5, 7), target, zero_b=100)
+    assert "no dot products" in integer_batch_multiply.match(operation, target)
+
+
+def test_refuses_what_is_stored_otherwise():
     operation, _, _ = case((3, 5), (5, 7), A53)
     a, b = operation.inputs
-    b.quantization = Quantization(0.2, 3)
-    assert "zero point of b" in integer_batch_multiply.match(operation, A53)
-    b.quantization = Quantization(0.2, 0)
     assert "dtypes" in integer_batch_multiply.match(operation, AVX2)
     kind = dataclasses.replace(operation.kind, a=turned(a.view))
     turned_a = Operation(kind, [a, b], operation.outputs)
@@ -225,9 +252,11 @@ def test_refuses_what_is_not_symmetric():
     depth=st.integers(1, 80),
     tb=st.booleans(),
     quantized=st.booleans(),
+    zero_b=st.sampled_from([128, 90]),
     slices=st.integers(1, 3),
     seed=st.integers(0, 99),
 )
-def test_any_shape(rows, columns, depth, tb, quantized, slices, seed):
+def test_any_shape(rows, columns, depth, tb, quantized, zero_b, slices, seed):
     b = (columns, depth) if tb else (depth, columns)
-    check((2, rows, depth), b, AVX512, tb=tb, quantized=quantized, slices=slices, seed=seed)
+    options = {"tb": tb, "quantized": quantized, "zero_b": zero_b}
+    check((2, rows, depth), b, AVX512, slices=slices, seed=seed, **options)
