@@ -106,6 +106,10 @@ def model_at(proto, batch, length):
 def models(tmp_path_factory):
     protos = {name: proto_of(name) for name in MODELS}
     plans = {name: dynamic_plan(p, specs_of(p), name) for name, p in protos.items()}
+    for name in ("scores", "weighted"):  # as vision transformers are exported
+        fixed = f"{name}_of_batches"
+        protos[fixed] = protos[name]
+        plans[fixed] = dynamic_plan(protos[name], specs_of(protos[name], s="50"), fixed)
     open_model = link(list(plans.values()), tmp_path_factory.mktemp("dynamic"))
     sessions = {name: open_model(name, threads=2) for name in protos}
     yield {name: (sessions[name], protos[name], plans[name]) for name in protos}
@@ -144,6 +148,13 @@ def outputs(models, name, batch, length, seed):
 @hypothesis.example(batch=2, length=LENGTH - 1, seed=0)
 def test_the_bits_are_those_of_the_reference(models, name, batch: int, length: int, seed: int):
     found, expected = outputs(models, name, batch, length, abs(seed))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["scores_of_batches", "weighted_of_batches"])
+@pytest.mark.parametrize("batch", [1, 2, BATCH])
+def test_batches_alone(models, name, batch):
+    found, expected = outputs(models, name, batch, 50, seed=batch)
     np.testing.assert_array_equal(found, expected)
 
 
