@@ -17,7 +17,7 @@ from edgecomp.device.target import Target
 from edgecomp.lower.copied_views import Moved, made_by, read_through, turned, written_through
 from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.lower.steps_behind import steps_behind
-from edgecomp.lower.uses import Uses
+from edgecomp.lower.uses import Uses, exchanged
 from edgecomp.plan.operations import (
     Attention,
     BatchMatrixMultiply,
@@ -58,10 +58,7 @@ def fuse_attention(
             continue
         made[found.parts[-1]] = found.operation
         gone.update(found.parts)
-    if not made:
-        return program
-    kept = [made.get(o, o) for o in program.operations if o in made or o not in gone]
-    return dataclasses.replace(program, operations=kept)
+    return exchanged(program, made, gone)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgecomp.device.target import Target
 from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import made_by
 from edgecomp.lower.fuse_quantize import is_narrow
-from edgecomp.lower.uses import Uses
+from edgecomp.lower.uses import Uses, exchanged
 from edgecomp.plan.operations import Elementwise, Exponentials, Operation, Program, Reduce
 from edgecomp.plan.values import Order, Value
 
@@ -48,10 +48,7 @@ def fuse_exponentials(program: Program, target: Target) -> Program:
         if is_claimed(operation, target):
             made[chain] = operation
             gone.update(parts)
-    if not made:
-        return program
-    kept = [made.get(o, o) for o in program.operations if o not in gone]
-    return dataclasses.replace(program, operations=kept)
+    return exchanged(program, made, gone)
 
 
 def _parts_of(chain: Operation, uses: Uses) -> tuple[Operation, Operation, Operation] | None:

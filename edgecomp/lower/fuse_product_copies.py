@@ -16,7 +16,7 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import Moved, read_through, turned, written_through
-from edgecomp.lower.uses import Uses
+from edgecomp.lower.uses import Uses, exchanged
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     IntegerBatchMultiply,
@@ -52,10 +52,7 @@ def fuse_product_copies(program: Program, target: Target) -> Program:
                 continue
             made[operation] = taken[0]
             gone.add(taken[1])
-    if not gone:
-        return program
-    kept = [made.get(o, o) for o in program.operations if o not in gone]
-    return dataclasses.replace(program, operations=kept)
+    return exchanged(program, made, gone)
 
 
 def _take_a(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:

@@ -12,7 +12,7 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.lower.claims import is_claimed
-from edgecomp.lower.uses import Uses
+from edgecomp.lower.uses import Uses, exchanged
 from edgecomp.plan.operations import LayerNorm, Operation, Program, Quantize, Softmax
 from edgecomp.plan.values import Order
 from edgecomp.schedules.cpu import softmax
@@ -48,10 +48,7 @@ def fuse_quantize(program: Program, target: Target) -> Program:
         if is_claimed(fused, target):
             made[operation] = fused
             gone.add(quantize)
-    if not made:
-        return program
-    kept = [made.get(o, o) for o in program.operations if o not in gone]
-    return dataclasses.replace(program, operations=kept)
+    return exchanged(program, made, gone)
 
 
 def _is_normalisation(operation: Operation) -> bool:

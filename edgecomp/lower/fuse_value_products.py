@@ -15,7 +15,7 @@ from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.steps_behind import steps_behind
-from edgecomp.lower.uses import Uses, drop_unread
+from edgecomp.lower.uses import Uses, drop_unread, exchanged
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Dequantize,
@@ -46,8 +46,7 @@ def fuse_value_products(program: Program, target: Target) -> Program:
         gone.update(found.parts)
     if not made:
         return program
-    kept = [made.get(o, o) for o in program.operations if o in made or o not in gone]
-    fused = dataclasses.replace(program, operations=kept)
+    fused = exchanged(program, made, gone)
     drop_unread(fused, Reinterpret)
     return fused
 

@@ -1,7 +1,8 @@
 """Who makes and who reads each value of a program."""
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from edgecomp.plan.operations import Kind, Operation, Program
 from edgecomp.plan.values import Value
@@ -64,6 +65,22 @@ def replace(program: Program, gone: Iterable[Operation]) -> None:
     """Remove operations."""
     dead = set(gone)
     program.operations = [o for o in program.operations if o not in dead]
+
+
+def exchanged(
+    program: Program, made: Mapping[Operation, Operation], gone: Collection[Operation]
+) -> Program:
+    """The program with operations in the place of others; itself where nothing was made.
+
+    Args:
+        program: stays as it is.
+        made: what stands in an operation's place.
+        gone: that are left out, unless something stands in their place.
+    """
+    if not made:
+        return program
+    kept = [made.get(o, o) for o in program.operations if o in made or o not in gone]
+    return dataclasses.replace(program, operations=kept)
 
 
 def drop_unread(program: Program, kind: type[Kind]) -> None:

@@ -20,7 +20,7 @@ from edgecomp.graph.match import producer
 from edgecomp.graph.names import unused_name
 
 #: The step of numbers from 0 to 1 in 8 bits without a sign, whose zero is 0.
-STEP = np.float32(1.0 / 255.0)
+_STEP = np.float32(1.0 / 255.0)
 #: The first version whose ReduceMax has its axes as an input.
 _LEAST_OPSET = 18
 
@@ -44,7 +44,7 @@ def relate_weights(model: ir.Model, products: Iterable[ir.Node]) -> int:
         return 0
     parameters = [
         new_initializer(model.graph, f"exponentials_{what}", np.array(number))
-        for what, number in (("scale", STEP), ("zero_point", np.uint8(0)), ("axes", [-1]))
+        for what, number in (("scale", _STEP), ("zero_point", np.uint8(0)), ("axes", [-1]))
     ]
     for product, (softmax, *stored) in found:
         _rewrite(softmax, product, parameters[2])

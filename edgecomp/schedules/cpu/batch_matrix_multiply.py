@@ -12,6 +12,7 @@ import math
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import BatchMatrixMultiply, Operation
 from edgecomp.plan.sizes import largest
+from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import (
     Buffer,
     Expr,
@@ -142,18 +143,7 @@ def _shape(operation: Operation, target: Target) -> ProductShape:
 def _emit(operation: Operation, target: Target, params: Params) -> list[KernelCall]:
     kind = operation.kind
     assert isinstance(kind, BatchMatrixMultiply)
-    emitter = FloatProduct(operation, kind, target, params)
-    emitter.emit()
-    a, b = operation.inputs
-    return [
-        KernelCall(
-            kernel=emitter.builder.finish(emitter.kernel_name),
-            arguments=(a, b, operation.output),
-            work_items=emitter.work_items,
-            workspace_bytes=emitter.workspace_elements * 4,
-            multiply_adds=emitter.multiply_adds,
-        )
-    ]
+    return [FloatProduct(operation, kind, target, params).call()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,25 +172,35 @@ class FloatProduct(BatchWalk[Weights]):
             (params.rows, params.vectors),
             KernelBuilder(target.core.isa),
         )
-        self.alpha = kind.alpha
+        self._operation, self.alpha = operation, kind.alpha
         widest = params.vectors.large * self.arithmetic.lanes
-        self.workspace_elements = widest * largest(self.depth) if params.packed else 0
+        self._panel_elements: int = widest * largest(self.depth) if params.packed else 0
 
     def emit(self) -> None:
-        """All statements of the kernel."""
+        """See the base class."""
         builder = self.builder
         self._a, self._b, output = (
             builder.pointer(name, "float32", largest(matrix.view.elements))
             for name, matrix in (("a", self.a), ("b", self.b), ("output", self.output))
         )
         self._packed: Buffer | None = None
-        if self.workspace_elements:
-            self._packed = builder.pointer("panel", "float32", self.workspace_elements)
+        if self._panel_elements:
+            self._packed = builder.pointer("panel", "float32", self._panel_elements)
         self.walk(output)
 
     @property
+    def arguments(self) -> tuple[Value, ...]:
+        """See the base class."""
+        return (*self._operation.inputs, self._operation.output)
+
+    @property
+    def workspace_bytes(self) -> int:
+        """See the base class."""
+        return 4 * self._panel_elements
+
+    @property
     def kernel_name(self) -> str:
-        """Of the kernel's kind."""
+        """See the base class."""
         return f"batch_matrix_multiply_float32_{self.tile_name}__{self.arithmetic.name}"
 
     def panel(self, place: Expr, column: Expr, vectors: int) -> Weights:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from edgecomp.plan.sizes import Dimension, largest
-from edgecomp.plan.values import View
+from edgecomp.plan.values import Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
@@ -20,6 +20,7 @@ from edgecomp.schedules.cpu.batch_operands import Matrix
 from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.row_tiles import part_start
 from edgecomp.schedules.cpu.tiles import Split
+from edgecomp.schedules.schedule import KernelCall
 
 _Panel = TypeVar("_Panel")
 
@@ -103,6 +104,36 @@ class BatchWalk(abc.ABC, Generic[_Panel]):
     def tile_name(self) -> str:
         """Rows x columns of the register tile."""
         return f"{self.row_split.large}x{self.vector_split.large * self.arithmetic.lanes}"
+
+    @property
+    @abc.abstractmethod
+    def kernel_name(self) -> str:
+        """Of the kernel's kind."""
+
+    @property
+    @abc.abstractmethod
+    def arguments(self) -> tuple[Value, ...]:
+        """Of the kernel: a, b, what else results are made of, and the output."""
+
+    @property
+    @abc.abstractmethod
+    def workspace_bytes(self) -> int:
+        """Of a thread, for a panel."""
+
+    @abc.abstractmethod
+    def emit(self) -> None:
+        """All statements of the kernel."""
+
+    def call(self) -> KernelCall:
+        """The call of the kernel, emitted."""
+        self.emit()
+        return KernelCall(
+            kernel=self.builder.finish(self.kernel_name),
+            arguments=self.arguments,
+            work_items=self.work_items,
+            workspace_bytes=self.workspace_bytes,
+            multiply_adds=self.multiply_adds,
+        )
 
     @abc.abstractmethod
     def panel(self, place: Expr, column: Expr, vectors: int) -> _Panel:

@@ -1,6 +1,6 @@
 """A column block of an 8-bit b as dot products read it: [K / 4][columns][4], signed, zeros behind K.
 
-b is symmetric: stored as int8 it is taken as it is, of uint8 one bit is turned. Sizes and strides may
+b is taken for symmetric: stored as int8 it is taken as it is, of uint8 one bit is turned. Sizes and strides may
 be dynamic.
 """
 

@@ -5,10 +5,11 @@ A softmax whose division somebody else makes (softmax_rows.py): a work item is a
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Exponentials, Operation
+from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import quantize
-from edgecomp.schedules.cpu.iteration import Space, collapse
-from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, rows_of
+from edgecomp.schedules.cpu.iteration import collapse
+from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, scratch_elements
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "exponentials"
@@ -29,35 +30,42 @@ def match(operation: Operation, target: Target) -> str:
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel."""
-    (source,), (output, sums) = operation.inputs, operation.outputs
     builder = KernelBuilder(target.core.isa)
-    x = builder.pointer("x", "float32", source.view.elements)
-    y = builder.pointer("y", output.dtype, output.view.elements)
-    totals = builder.pointer("sums", "float32", sums.view.elements)
-    size = output.shape[-1]
-    elements = rows_of(size) * size
-    scratch = builder.pointer("exponentials", "float32", elements)
-    items = SoftmaxRows(
+    items, scratch_bytes = emit_rows(builder, operation, target)
+    arguments = (*operation.inputs, *operation.outputs)
+    kernel = builder.finish(NAME)
+    return [KernelCall(kernel, arguments, items, workspace_bytes=scratch_bytes)]
+
+
+def emit_rows(
+    builder: KernelBuilder, operation: Operation, target: Target
+) -> tuple[Dimension, int]:
+    """All statements of the kernel, whose sizes and strides may be dynamic.
+
+    Returns:
+        Its work items, which are rows, and the bytes of its scratch.
+    """
+    (source,), (output, sums) = operation.inputs, operation.outputs
+    size, lanes = output.shape[-1], target.lanes(32)
+    elements = scratch_elements(size, lanes)
+    x, y, totals = (
+        builder.pointer(name, value.dtype, largest(value.view.elements))
+        for name, value in (("x", source), ("y", output), ("sums", sums))
+    )
+    views = (output.view, source.view, sums.view)
+    rows = SoftmaxRows(
         builder=builder,
-        space=space_of_rows(operation),
+        space=collapse(
+            output.shape[:-1],
+            [view.strides[:-1] for view in views],
+            [view.offset for view in views],
+        ),
         size=size,
-        lanes=target.lanes(32),
+        lanes=lanes,
         x=x,
         y=y,
-        scratch=scratch,
+        scratch=builder.pointer("exponentials", "float32", elements),
         convert=quantize.narrowing(builder, output, target),
         sums=totals,
-    ).emit()
-    kernel = builder.finish(NAME)
-    return [KernelCall(kernel, (source, output, sums), items, workspace_bytes=4 * elements)]
-
-
-def space_of_rows(operation: Operation) -> Space:
-    """The dimensions beside the rows, of the output, the input and the sums; any may be dynamic."""
-    (source,), (output, sums) = operation.inputs, operation.outputs
-    views = (output.view, source.view, sums.view)
-    return collapse(
-        output.shape[:-1],
-        [view.strides[:-1] for view in views],
-        [view.offset for view in views],
     )
+    return rows.emit(), 4 * elements

@@ -78,7 +78,7 @@ def _fitting(arithmetic: Arithmetic, columns: Dimension) -> Arithmetic:
 
 
 def match(operation: Operation, target: Target) -> str:
-    """Claim products whose b is symmetric and contiguous in one direction."""
+    """Claim products whose b is contiguous in one direction; any zero point of it with dot products."""
     kind = operation.kind
     if not isinstance(kind, IntegerBatchMultiply):
         return "not a product of two quantized values"
@@ -161,17 +161,7 @@ def _text(rows: Split, vectors: Split) -> str:
 def _emit(
     operation: Operation, kind: IntegerBatchMultiply, target: Target, splits: Sequence[Split]
 ) -> list[KernelCall]:
-    emitter = IntegerProduct(operation, kind, target, splits)
-    emitter.emit()
-    return [
-        KernelCall(
-            kernel=emitter.builder.finish(emitter.kernel_name),
-            arguments=emitter.arguments,
-            work_items=emitter.work_items,
-            workspace_bytes=emitter.workspace_bytes,
-            multiply_adds=emitter.multiply_adds,
-        )
-    ]
+    return [IntegerProduct(operation, kind, target, splits).call()]
 
 
 def shape_of(kind: IntegerBatchMultiply, arithmetic: Arithmetic) -> ProductShape:
@@ -217,22 +207,22 @@ class IntegerProduct(BatchWalk[RegisterTile]):
 
     @property
     def arguments(self) -> tuple[Value, ...]:
-        """Of the kernel."""
+        """See the base class."""
         operation = self.operation
         return (*operation.inputs[:2], *self.steps.pointers, operation.output)
 
     @property
     def workspace_bytes(self) -> int:
-        """Of a thread, for a panel."""
+        """See the base class."""
         return self._panel_elements * self.arithmetic.weight_bytes
 
     @property
     def kernel_name(self) -> str:
-        """Of the kernel's kind."""
+        """See the base class."""
         return f"batch_matrix_multiply_int8_{self.tile_name}__{self.arithmetic.name}"
 
     def emit(self) -> None:
-        """All statements of the kernel."""
+        """See the base class."""
         builder, output = self.builder, self.operation.output
         a, b = self.operation.inputs[:2]
         self._a = builder.pointer("a", a.dtype, largest(self.a.view.elements))

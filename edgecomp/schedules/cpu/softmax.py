@@ -12,7 +12,7 @@ from edgecomp.schedules.cpu import math, quantize
 from edgecomp.schedules.cpu.iteration import GRAIN_ELEMENTS, Space, collapse
 from edgecomp.schedules.cpu.move import load_strided
 from edgecomp.schedules.cpu.nest import emit_nest
-from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, rows_of
+from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, scratch_elements
 from edgecomp.schedules.cpu.vectors import named
 from edgecomp.schedules.schedule import KernelCall
 
@@ -59,7 +59,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     if is_along_rows(operation):
         scratch = convert = None
         if output.dtype != "float32":
-            elements = rows_of(size) * size
+            elements = scratch_elements(size, target.lanes(32))
             scratch_bytes = 4 * elements
             scratch = builder.pointer("exponentials", "float32", elements)
             convert = quantize.narrowing(builder, output, target)

@@ -32,6 +32,18 @@ def rows_of(size: int) -> int:
     return max(1, min(_MOST_ROWS, _MOST_BYTES // (4 * size)))
 
 
+def scratch_elements(size: Dimension, lanes: int) -> int:
+    """float32 numbers that the exponentials of rows take which are computed at a time.
+
+    Args:
+        size: elements of a row; where that is dynamic a vector may end behind the last.
+        lanes: of a vector of float32.
+    """
+    most = largest(size)
+    behind = max(lanes, LANES) if is_dynamic(size) else 0
+    return rows_of(most) * most + behind
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SoftmaxRows:
     """Emits the rows of a kernel's range.
@@ -43,8 +55,8 @@ class SoftmaxRows:
         lanes: of a vector of float32.
         x, y: buffers.
         logarithm: whether of the softmax.
-        scratch: float32 [rows_of(size), size], and a vector more where that is dynamic, for
-            exponentials; None where y holds them, which only rows of fixed length do.
+        scratch: ``scratch_elements`` float32 for exponentials; None where y holds them, which only
+            rows of fixed length do.
         convert: what becomes of results for y, where they go through ``scratch``.
         sums: buffer for the sums of exponentials, which then are not divided by them.
     """

@@ -1,4 +1,4 @@
-"""Products of two 8-bit values of dynamic sizes: numbers of numpy, which the static kernels have."""
+"""Products of two 8-bit values of dynamic sizes: numbers of numpy, as of the static kernel."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def operation(
 
 
 def check(dynamic, target, sizes, *, slices=1, seed=0):
-    """What the dynamic kernel makes at some sizes is what numpy does, and the static kernel."""
+    """What the dynamic kernel makes at some sizes is what numpy does."""
     rng = np.random.default_rng(seed)
     values = {SYMBOLS[name]: size for name, size in sizes.items()}
     static, _ = operation_at(dynamic, values)

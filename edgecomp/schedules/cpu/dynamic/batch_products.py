@@ -8,7 +8,6 @@ from edgecomp.schedules.cpu import batch_matrix_multiply
 from edgecomp.schedules.cpu.batch_matrix_multiply import FloatProduct, Weights
 from edgecomp.schedules.cpu.dynamic.batch_walk import DynamicBatchWalk
 from edgecomp.schedules.cpu.dynamic.largest import Twin
-from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = batch_matrix_multiply.NAME
@@ -29,19 +28,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, BatchMatrixMultiply)
     params = batch_matrix_multiply.default_params(Twin(operation).operation, target)
     params = dataclasses.replace(params, packed=True)
-    emitter = _Emitter(operation, kind, target, params)
-    emitter.emit()
-    call = dynamic_call(
-        emitter.builder,
-        emitter.kernel_name,
-        (*operation.inputs, operation.output),
-        emitter.items,
-        workspace_bytes=4 * emitter.workspace_elements,
-        multiply_adds=emitter.multiply_adds,
-    )
-    assert call.dynamic is not None
-    dynamic = dataclasses.replace(call.dynamic, overrun_bytes=(0, 4 * emitter.width, 0))
-    return [dataclasses.replace(call, dynamic=dynamic)]
+    return [_Emitter(operation, kind, target, params).call()]
 
 
 class _Emitter(DynamicBatchWalk[Weights], FloatProduct):

@@ -6,8 +6,11 @@ columns are, the last block is as narrow as they allow, by halves, and stores wh
 vectors. Where a batch is, its indices are divided when the model runs.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import TypeVar
+
+import numpy as np
 
 from edgecomp.plan.sizes import is_dynamic, smallest
 from edgecomp.schedules import tirx
@@ -15,9 +18,10 @@ from edgecomp.schedules.builder import Buffer, Expr
 from edgecomp.schedules.cpu.arithmetic import RegisterTile
 from edgecomp.schedules.cpu.batch_walk import BatchWalk, Block, Place
 from edgecomp.schedules.cpu.dynamic.largest import items_of
-from edgecomp.schedules.cpu.dynamic.nest import Items
+from edgecomp.schedules.cpu.dynamic.nest import Items, dynamic_call
 from edgecomp.schedules.cpu.dynamic.row import store_part
 from edgecomp.schedules.cpu.nest import unravel
+from edgecomp.schedules.schedule import KernelCall
 
 _Panel = TypeVar("_Panel")
 
@@ -41,6 +45,24 @@ class DynamicBatchWalk(BatchWalk[_Panel]):
     def width(self) -> int:
         """Columns of the widest block."""
         return self.vector_split.large * self.arithmetic.lanes
+
+    def call(self) -> KernelCall:
+        """See the base class."""
+        self.emit()
+        call = dynamic_call(
+            self.builder,
+            self.kernel_name,
+            self.arguments,
+            self.items,
+            workspace_bytes=self.workspace_bytes,
+            multiply_adds=self.multiply_adds,
+        )
+        assert call.dynamic is not None
+        _, b, *others = self.arguments
+        panel = self.width * np.dtype(b.dtype).itemsize  # b is read in whole vectors
+        overrun = (0, panel, *(0 for _ in others))
+        dynamic = dataclasses.replace(call.dynamic, overrun_bytes=overrun)
+        return dataclasses.replace(call, dynamic=dynamic)
 
     def walk(self, output: Buffer) -> None:
         """See the base class."""

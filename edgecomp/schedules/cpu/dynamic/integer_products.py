@@ -1,14 +1,11 @@
 """Product of two 8-bit values of which any dimension may be dynamic: the static kernel's numbers."""
 
-import dataclasses
-
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import IntegerBatchMultiply, Operation
 from edgecomp.schedules.cpu import integer_batch_multiply
 from edgecomp.schedules.cpu.arithmetic import RegisterTile
 from edgecomp.schedules.cpu.dynamic.batch_walk import DynamicBatchWalk
 from edgecomp.schedules.cpu.dynamic.largest import Twin
-from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
 from edgecomp.schedules.cpu.integer_batch_multiply import IntegerProduct
 from edgecomp.schedules.schedule import KernelCall
 
@@ -32,21 +29,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     kind = operation.kind
     assert isinstance(kind, IntegerBatchMultiply)
     splits = integer_batch_multiply.default_splits(Twin(operation).operation, target)
-    emitter = _Emitter(operation, kind, target, splits)
-    emitter.emit()
-    call = dynamic_call(
-        emitter.builder,
-        emitter.kernel_name,
-        emitter.arguments,
-        emitter.items,
-        workspace_bytes=emitter.workspace_bytes,
-        multiply_adds=emitter.multiply_adds,
-    )
-    assert call.dynamic is not None
-    # Panels are read in whole vectors.
-    overruns = [emitter.width if number == 1 else 0 for number in range(len(call.arguments))]
-    dynamic = dataclasses.replace(call.dynamic, overrun_bytes=tuple(overruns))
-    return [dataclasses.replace(call, dynamic=dynamic)]
+    return [_Emitter(operation, kind, target, splits).call()]
 
 
 class _Emitter(DynamicBatchWalk[RegisterTile], IntegerProduct):

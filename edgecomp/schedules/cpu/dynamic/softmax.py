@@ -12,7 +12,7 @@ from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import quantize, softmax
 from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call
-from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, rows_of
+from edgecomp.schedules.cpu.softmax_rows import SoftmaxRows, scratch_elements
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = softmax.NAME
@@ -43,8 +43,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     scratch, scratch_bytes = None, 0
     narrows = output.dtype != "float32"
     if narrows or (is_dynamic(size) and not kind.logarithm):
-        behind = max(lanes, quantize.LANES) if is_dynamic(size) else 0
-        elements = rows_of(largest(size)) * largest(size) + behind
+        elements = scratch_elements(size, lanes)
         scratch = builder.pointer("exponentials", "float32", elements)
         scratch_bytes = 4 * elements
     items = SoftmaxRows(
