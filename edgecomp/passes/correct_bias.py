@@ -27,7 +27,8 @@ from edgecomp.graph.run import Runner
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import decide_scope
 
 #: Means of a channel settle with few samples: every pixel counts.
 MOST_SAMPLES = 64

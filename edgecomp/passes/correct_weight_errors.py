@@ -23,7 +23,8 @@ from edgecomp.graph.run import Runner
 from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import MOST_SAMPLES, Feed, Means
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import Block, InsertQdqOptions, weight_channel_axis
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import Block, weight_channel_axis
 from edgecomp.passes.scales.apply import as_matrix
 
 #: Weights of fewer bits have scales by group, and methods of their own that make up for them.

@@ -21,7 +21,7 @@ Not quantized: what ``passes.quantization_scope`` refuses, with its reason.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -29,12 +29,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.calibrate.qspaces import (
-    ACTIVATION_INT16,
-    ACTIVATION_UINT8,
-    ACTIVATION_UINT8_SYMMETRIC,
     LARGEST_BIAS,
     QuantizationSpace,
-    activation_affine,
     store_bias,
     store_constant,
     store_weights,
@@ -46,17 +42,12 @@ from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.edit import remove_unused
 from edgecomp.graph.grouped_scales import common_unit
 from edgecomp.graph.integer import Affine
-from edgecomp.graph.match import clip_bounds
 from edgecomp.graph.packed_weights import PackedWeights, is_turned
 from edgecomp.graph.source import copy_source
+from edgecomp.passes.activation_affines import affines_of
 from edgecomp.passes.outcome import Numerics, Outcome, finish
-from edgecomp.passes.quantization_scope import (
-    Block,
-    InsertQdqOptions,
-    Scope,
-    decide_scope,
-    weight_channel_axis,
-)
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import Block, Scope, decide_scope, weight_channel_axis
 from edgecomp.passes.relative_softmax import relate_weights
 
 #: The first version whose QuantizeLinear has an axis.
@@ -125,78 +116,6 @@ class InsertQdqPass(ir.passes.InPlacePass):
         if found is None:
             return f"the range of {value.name} was not observed"
         return "" if found.finite else f"{value.name} became infinite or NaN while calibrating"
-
-
-def affines_of(
-    scope: Scope, ranges: Mapping[str, Range], options: InsertQdqOptions
-) -> dict[ir.Value, Affine]:
-    """Scale and zero point of every stored value, the same within groups that share them."""
-    parent: dict[ir.Value, ir.Value] = {value: value for value in scope.stored}
-
-    def root(value: ir.Value) -> ir.Value:
-        while parent[value] is not value:
-            value = parent[value]
-        return value
-
-    for block in scope.blocks:
-        if block.shares_scale:
-            first, *others = [v for v in (*block.input_values, *block.outputs) if v in parent]
-            for other in others:
-                parent[root(other)] = root(first)
-    limits = _activation_limits(scope)
-    wide = {root(value) for value in _wide_values(scope, options) if value in parent}
-    merged: dict[ir.Value, Range] = {}
-    for value in scope.stored:
-        headroom = options.headroom if root(value) in wide else 1.0
-        found = _range_of(value, ranges, limits, headroom)
-        if found is not None:
-            known = merged.get(root(value))
-            merged[root(value)] = found if known is None else known.union(found)
-    symmetric = {root(b.input_values[1]) for b in scope.blocks if b.is_value_product}
-
-    def space(value: ir.Value) -> QuantizationSpace:
-        if value in wide:
-            return ACTIVATION_INT16
-        return ACTIVATION_UINT8_SYMMETRIC if value in symmetric else ACTIVATION_UINT8
-
-    return {
-        value: activation_affine(merged[root(value)], space(root(value)))
-        for value in scope.stored
-    }
-
-
-def _wide_values(scope: Scope, options: InsertQdqOptions) -> Iterator[ir.Value]:
-    """Values that 16-bit layers read, and what they make for no integer layer."""
-    read = {value for block in scope.blocks for value in block.input_values}
-    for block in scope.blocks:
-        if options.is_wide(block.node):
-            yield from block.input_values
-            yield from (value for value in block.outputs if value not in read)
-
-
-def _activation_limits(scope: Scope) -> dict[ir.Value, tuple[float, float]]:
-    found = {}
-    for block in scope.blocks:
-        limits = clip_bounds(block.activation or block.node)
-        if limits is not None:
-            found[block.outputs[0]] = limits
-    return found
-
-
-def _range_of(
-    value: ir.Value,
-    ranges: Mapping[str, Range],
-    limits: Mapping[ir.Value, tuple[float, float]],
-    headroom: float,
-) -> Range | None:
-    array = constant_array(value)
-    if array is not None:
-        return Range(min(0.0, float(array.min())), max(0.0, float(array.max())))
-    found = ranges.get(value.name or "")
-    found = None if found is None else found.widened(headroom)
-    if found is None or value not in limits:
-        return found
-    return found.clipped(*limits[value])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from edgecomp.graph.constants import AnyArray, constant_array, is_constant
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Refusal, refuse
-from edgecomp.passes.quantization_scope import (
+from edgecomp.passes.quantization_options import (
     InsertQdqOptions,
     check_options,
     exclusion,

@@ -15,7 +15,7 @@ from edgecomp.graph.constants import AnyArray, constant_array, new_initializer
 from edgecomp.graph.edit import new_node
 from edgecomp.graph.match import is_operator
 from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
-from edgecomp.passes.quantization_scope import RECURRENT, InsertQdqOptions, exclusion
+from edgecomp.passes.quantization_options import RECURRENT, InsertQdqOptions, exclusion
 
 _LARGEST = 127
 

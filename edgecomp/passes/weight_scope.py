@@ -12,7 +12,7 @@ from edgecomp.graph.match import is_operator
 from edgecomp.graph.packed_weights import weight_matrix
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.outcome import Refusal, refuse
-from edgecomp.passes.quantization_scope import InsertQdqOptions, check_options, exclusion
+from edgecomp.passes.quantization_options import InsertQdqOptions, check_options, exclusion
 
 #: Operators whose weights kernels unpack in registers.
 PRODUCTS = ("MatMul", "Gemm")

@@ -36,12 +36,8 @@ from edgecomp.graph.shapes import static_shape
 from edgecomp.lower.price import price_conversions
 from edgecomp.options import BudgetOptions, QuantizeOptions
 from edgecomp.passes.choose_precision import price_layers, quantized_values
-from edgecomp.passes.quantization_scope import (
-    InsertQdqOptions,
-    check_options,
-    decide_scope,
-    values_to_observe,
-)
+from edgecomp.passes.quantization_options import InsertQdqOptions, check_options
+from edgecomp.passes.quantization_scope import decide_scope, values_to_observe
 from edgecomp.plan.prices import Price
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of

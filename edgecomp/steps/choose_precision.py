@@ -19,7 +19,7 @@ from edgecomp.passes.choose_precision import (
 )
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.layer_prices import total_seconds
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.plan.prices import Price
 from edgecomp.schedules.cost import Table
 

@@ -12,7 +12,7 @@ from edgecomp.graph.run import random_feeds
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.equalize_layers import EqualizeLayersPass
 from edgecomp.passes.pipeline import run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_to_observe
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress

@@ -22,11 +22,8 @@ from edgecomp.graph.constants import constant_array
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.options import DebugOptions
 from edgecomp.passes.choose_precision import quantized_values
-from edgecomp.passes.quantization_scope import (
-    InsertQdqOptions,
-    check_options,
-    decide_scope,
-)
+from edgecomp.passes.quantization_options import InsertQdqOptions, check_options
+from edgecomp.passes.quantization_scope import decide_scope
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.recipe.read import recipe_of

@@ -14,7 +14,8 @@ from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, values_to_observe
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import Scope, values_to_observe
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
 from edgecomp.recipe.read import recipe_of

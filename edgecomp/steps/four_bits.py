@@ -20,7 +20,8 @@ from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.packed_weights import is_turned, weight_matrix
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import decide_scope
 from edgecomp.passes.weight_scope import few_bit_products, require_group
 from edgecomp.progress import Progress
 from edgecomp.steps.recipe import LayerChoices

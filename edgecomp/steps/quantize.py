@@ -21,13 +21,8 @@ from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.correct_bias import Means
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import run_passes
-from edgecomp.passes.quantization_scope import (
-    RECURRENT,
-    InsertQdqOptions,
-    check_options,
-    decide_scope,
-    values_to_observe,
-)
+from edgecomp.passes.quantization_options import RECURRENT, InsertQdqOptions, check_options
+from edgecomp.passes.quantization_scope import decide_scope, values_to_observe
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 from edgecomp.passes.store_weights import LEAST_OPSET
 from edgecomp.plan.values import Array

@@ -16,12 +16,8 @@ from edgecomp.options import (
     WEIGHT_TYPES,
     QuantizeOptions,
 )
-from edgecomp.passes.quantization_scope import (
-    InsertQdqOptions,
-    Scope,
-    decide_scope,
-    value_depths,
-)
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import Scope, decide_scope, value_depths
 from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
 from edgecomp.recipe.resolve import settings_of

@@ -11,11 +11,8 @@ from edgecomp.calibrate.qspaces import QuantizationSpace, weight_scales, weight_
 from edgecomp.compress.adaround import AdaRoundSettings, adaround
 from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.edit import set_constant_input
-from edgecomp.passes.quantization_scope import (
-    InsertQdqOptions,
-    decide_scope,
-    weight_channel_axis,
-)
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import decide_scope, weight_channel_axis
 
 #: Rows of a product that its rounding is learned on.
 ROWS = 1024

@@ -17,8 +17,9 @@ from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.constants import AnyArray, constant_array
 from edgecomp.graph.edit import remove_unused
 from edgecomp.graph.run import Runner
-from edgecomp.passes.insert_qdq import InsertQdqPass, affines_of
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.activation_affines import affines_of
+from edgecomp.passes.insert_qdq import InsertQdqPass
+from edgecomp.passes.quantization_options import InsertQdqOptions
 
 Feed = Mapping[str, AnyArray]
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgecomp.options import WEIGHTS_PROPERTY, QuantizeOptions
 from edgecomp.passes.pipeline import run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.plan.values import Array
 from edgecomp.steps.quantize import Quantization
 

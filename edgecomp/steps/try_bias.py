@@ -27,7 +27,7 @@ from edgecomp.passes.add_bias import add_bias
 from edgecomp.passes.correct_bias import Means, correct_bias
 from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.progress import Progress
 from edgecomp.steps.held_back import Feed, hold_back
 from edgecomp.steps.recipe import bias_step

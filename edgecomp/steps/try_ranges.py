@@ -28,7 +28,8 @@ import onnx_ir as ir
 from edgecomp.calibrate.ranges import Range
 from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs
-from edgecomp.passes.quantization_scope import InsertQdqOptions, Scope, decide_scope
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import Scope, decide_scope
 from edgecomp.progress import Progress
 from edgecomp.recipe.settings import LayerSettings
 from edgecomp.steps.held_back import Feed, hold_back

@@ -14,7 +14,7 @@ from edgecomp.compress.round_to_nearest import round_to_nearest
 from edgecomp.graph.packed_weights import weight_matrix
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import float_passes, run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from helpers.graphs import Graph, normal
 
 PRECISIONS = ("float", "int8")

@@ -12,7 +12,7 @@ from edgecomp.device.load import load_target
 from edgecomp.frontend.load import load_model
 from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.passes.quantize_recurrent_weights import QuantizeRecurrentWeightsPass
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -10,7 +10,8 @@ from edgecomp.passes.choose_precision import (
     time_text,
 )
 from edgecomp.passes.layer_prices import total_seconds
-from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import decide_scope
 from edgecomp.plan.prices import ConversionPrice, Price
 
 CHEAP = ConversionPrice(1e-6, 1e-6, 1e-7)

@@ -16,7 +16,8 @@ from edgecomp.graph.verify import verify
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.correct_bias import correct_bias
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import values_to_observe
 
 #: Per tensor, so that there is an error worth correcting.
 OPTIONS = InsertQdqOptions(per_channel=False)

@@ -7,7 +7,8 @@ from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.graph.run import Runner
 from edgecomp.passes.correct_weight_errors import correct_weight_errors
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import values_to_observe
 
 OPTIONS = InsertQdqOptions(per_channel=False)
 

@@ -26,12 +26,8 @@ from edgecomp.graph.text import to_text
 from edgecomp.graph.verify import verify
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.outcome import Numerics
-from edgecomp.passes.quantization_scope import (
-    InsertQdqOptions,
-    check_options,
-    decide_scope,
-    values_to_observe,
-)
+from edgecomp.passes.quantization_options import InsertQdqOptions, check_options
+from edgecomp.passes.quantization_scope import decide_scope, values_to_observe
 from edgecomp.reference.interpreter import run_reference
 
 

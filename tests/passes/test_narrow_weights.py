@@ -17,7 +17,7 @@ from edgecomp.graph.verify import verify
 from edgecomp.lower.lower import lower
 from edgecomp.passes.narrow_scope import narrow_scope
 from edgecomp.passes.narrow_weights import NarrowWeightsPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 
 TYPES = {
     "float16": np.float16,

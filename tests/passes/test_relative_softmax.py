@@ -8,7 +8,7 @@ from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.graph.run import run_model
 from edgecomp.graph.text import to_text
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.passes.relative_softmax import relate_weights
 
 AXIS = {"axis": -1}

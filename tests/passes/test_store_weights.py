@@ -17,7 +17,7 @@ from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.graph.source import source_of
 from edgecomp.graph.verify import verify
 from edgecomp.lower.lower import lower
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.passes.store_weights import StoreWeightsPass
 from edgecomp.passes.weight_scope import require_group, weight_scope
 

@@ -10,7 +10,8 @@ from edgecomp.calibrate.readers import open_calibration
 from edgecomp.graph.run import Runner
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.pipeline import float_passes, run_passes
-from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import values_to_observe
 from edgecomp.reference.interpreter import Reference
 
 

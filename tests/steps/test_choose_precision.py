@@ -23,7 +23,8 @@ from edgecomp.lower.select import gpu_schedule_names
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions, decide_scope
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import decide_scope
 from edgecomp.plan.operations import Convolution
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.steps.choose_precision import choose_layers

@@ -12,7 +12,7 @@ from edgecomp.graph.constants import constant_array
 from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.run import Runner, random_feeds
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.steps.quantize import insert_quantization, repeat_quantization
 from edgecomp.steps.round_weights import round_weights
 

@@ -6,7 +6,7 @@ from helpers.graphs import Graph, normal
 from edgecomp.calibrate.ranges import Range
 from edgecomp.graph.run import Runner
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_scope import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.steps.simulate import Simulation
 
 OPTIONS = InsertQdqOptions()

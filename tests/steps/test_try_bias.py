@@ -12,7 +12,8 @@ from edgecomp.calibrate.observe import collect_ranges
 from edgecomp.graph.run import Runner
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.correct_bias import correct_bias
-from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import values_to_observe
 from edgecomp.steps.held_back import LEAST_SAMPLES
 from edgecomp.steps.recipe import RECIPE_PROPERTY
 from edgecomp.steps.try_bias import try_bias

@@ -11,7 +11,8 @@ from edgecomp import api
 from edgecomp.calibrate.observe import Seen, collect_ranges
 from edgecomp.graph.run import Runner
 from edgecomp.options import QuantizeOptions
-from edgecomp.passes.quantization_scope import InsertQdqOptions, values_to_observe
+from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_scope import values_to_observe
 from edgecomp.steps.held_back import LEAST_SAMPLES
 from edgecomp.steps.recipe import RECIPE_PROPERTY
 from edgecomp.steps.try_ranges import CANDIDATES, try_ranges
