@@ -94,7 +94,9 @@ def test_templates_are_compiled_once(tmp_path, environments):
     assert rendered(tmp_path) == first
     assert len(environments) == 1
     (path,) = (tmp_path / "templates").iterdir()
-    path.write_bytes(path.read_bytes()[:-1] + b"?")  # damaged: not run, but compiled again
+    content = path.read_bytes()
+    damaged = content[:-1] + bytes([content[-1] ^ 1])
+    path.write_bytes(damaged)  # not run, but compiled again
     assert rendered(tmp_path) == first
     assert len(environments) == 2
 
