@@ -35,7 +35,7 @@ class Part:
     Attributes:
         call: its number in the chain.
         first, end: runs ``[first, end)`` of the call's ``Progress``.
-        strip, flags: as in ``PlanCall``.
+        strip, flags: as in ``PlanCall``, without those of the first call of a group.
     """
 
     call: int
@@ -171,7 +171,6 @@ def _in_strips(
             flags = StripFlag.MEETS if meets else NO_STRIP_FLAGS
             parts.append(dataclasses.replace(part, strip=strip, flags=flags))
         parts += waiting
-    parts[0] = dataclasses.replace(parts[0], flags=parts[0].flags | StripFlag.BEGINS)
     return parts
 
 

@@ -65,16 +65,24 @@ def copied(made):
 
 def write(made, step):
     """Add a step's items to those of the image that it writes."""
-    ranges = made.setdefault(step.call.arguments[-1], (step.call, []))[1]
+    key = step.call.arguments[-1], fills(step.call)
+    ranges = made.setdefault(key, (step.call, []))[1]
     ranges.append((step.first, step.count))
 
 
+def fills(call):
+    return len(call.arguments) == 1
+
+
 def check_reads(made, step):
-    """All rows that a step reads are complete."""
+    """All rows that a step reads are complete, and so is what of the halo lies beside them."""
     call = step.call
-    writer, ranges = made.get(call.arguments[0], (None, ()))
-    if call.progress and writer is not None and writer.progress:
-        assert rows_read(call.progress, step) <= rows_complete(writer.progress, ranges)
+    if fills(call):
+        return
+    for is_fill in (False, True):
+        writer, ranges = made.get((call.arguments[0], is_fill), (None, ()))
+        if call.progress and writer is not None and writer.progress:
+            assert rows_read(call.progress, step) <= rows_complete(writer.progress, ranges)
 
 
 def groups_of(steps):
@@ -108,7 +116,8 @@ def rows_complete(progress, ranges):
 def test_every_item_once_and_rows_before_their_readers_whatever_thread_is_late(l2_bytes):
     selected, steps = steps_of(BLOCKS, with_cache(AVX512, l2_bytes), **WEIGHTS)
     assert max(step.strip for step in steps) > 1
-    made = {}  # image -> the call that writes it, its ranges of items so far
+    # (image, whether it is the halo) -> the call that writes it, its ranges of items so far
+    made = {}
     for group in groups_of(steps):
         before = copied(made)
         for strip in {step.strip for step in group}:
@@ -132,6 +141,16 @@ def test_every_item_once_and_rows_before_their_readers_whatever_thread_is_late(l
         items.setdefault(step.call, []).extend(range(step.first, step.first + step.count))
     assert all(sorted(each) == list(range(call.work_items)) for call, each in items.items())
     assert len(items) == sum(len(choice.calls) for choice in selected)
+
+
+def test_a_strip_fills_the_halo_of_its_own_rows():
+    _, steps = steps_of(BLOCKS, with_cache(AVX512, 1 << 16), **WEIGHTS)
+    parts = [step for step in steps if fills(step.call) and step.strip]
+    assert {step.strip for step in parts} == {step.strip for step in steps} - {0}
+    assert any(StripFlag.SEAM in step.strip_flags for step in parts)
+    for group in groups_of(steps):
+        begins = [step for step in group if StripFlag.BEGINS in step.strip_flags]
+        assert begins == ([group[0]] if group[0].strip else [])
 
 
 @pytest.mark.parametrize("l2_bytes", [1 << 14, 1 << 15])
@@ -164,10 +183,9 @@ def test_short_calls_are_shared_by_strips_and_whole_for_one_thread(monkeypatch):
     assert groups
     assert all(group[0].strip_flags & StripFlag.SHORT for group in groups)
     begun = [step.call for step in steps if step.first == 0]
-    fills = [call for call in begun if len(call.arguments) == 1]
-    assert [call for call in begun if call not in fills] == [
-        call for choice in selected for call in choice.calls if len(call.arguments) > 1
-    ]
+    calls = [call for choice in selected for call in choice.calls]
+    assert [call for call in begun if not fills(call)] == [c for c in calls if not fills(c)]
+    assert {id(call) for call in begun} == {id(call) for call in calls}
 
 
 def test_batches_stay_whole():

@@ -13,7 +13,7 @@ from edgecomp.schedules.cpu.nest import emit_nest
 from edgecomp.schedules.cpu.operand import DTYPES
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.cpu.small_types import SMALL, memory_dtype
-from edgecomp.schedules.schedule import KernelCall
+from edgecomp.schedules.schedule import KernelCall, Progress
 
 NAME = "fill"
 
@@ -41,6 +41,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     dtype = memory_dtype(output.dtype)
     value = stored(kind.value, output.dtype)
     builder = KernelBuilder()
+    progress = None
     y = builder.pointer("y", dtype, output.view.elements)
     lanes = target.lanes(8 * np.dtype(output.dtype).itemsize)
     filler = Filler(builder, y, dtype, value, lanes)
@@ -61,7 +62,9 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         items = _emit_halo(builder, output, filler)
         name = "fill_halo"
         grain = math.ceil(GRAIN_ELEMENTS * items / _halo_elements(output))
-    return [KernelCall(builder.finish(name), (output,), items, grain_items=grain)]
+        progress = _halo_progress(output)
+    kernel = builder.finish(name)
+    return [KernelCall(kernel, (output,), items, grain_items=grain, progress=progress)]
 
 
 def stored(value: float, dtype: str) -> float | int:
@@ -98,6 +101,17 @@ def _halo_elements(output: Value) -> int:
     halo = output.halo
     padded = (halo.top + height + halo.bottom) * (halo.left + width + halo.right)
     return batch * channels * (padded - height * width)
+
+
+def _halo_progress(output: Value) -> Progress | None:
+    """A run is a row of the image, with the rows above the first and below the last."""
+    batch, _, height, _ = output.shape
+    if batch != 1:
+        return None
+    done = tuple(range(1, height + 1))
+    ends = [output.halo.top + row for row in done]
+    ends[-1] += output.halo.bottom
+    return Progress(tuple(ends), done, done, (0,) * height, (0,) * height)
 
 
 def _emit_halo(builder: KernelBuilder, output: Value, filler: Filler) -> int:

@@ -20,7 +20,8 @@
 #define PIECE_BITS 3u
 #define PIECE_MASK ((1u << PIECE_BITS) - 1u)
 
-/* A thread's part of the job, on cache lines of its own.
+/* A thread's part of the job, on cache lines of its own; so is what its thread spins on, which
+ * would take the line from who writes the rest.
  *
  * `state` is the number of the job, shifted, and the pieces that nobody has taken. Who changes
  * it from r > 0 to r - 1 pieces owns one: as long as pieces are left the job runs, so that
@@ -31,10 +32,11 @@ typedef struct ec_slice {
   _Atomic int32_t hi;
   _Atomic int32_t piece_items;
   _Atomic uint32_t pieces;
-  ec_event job;  /* advanced for each job with this slice, and to stop */
   ec_pool *pool; /* these three are the worker's, not used for thread 0 */
   uint32_t thread;
   ec_thread handle;
+  /* Advanced for each job with this slice, and to stop. */
+  _Alignas(EC_ALIGNMENT_BYTES) ec_event job;
 } ec_slice;
 
 struct ec_pool {
@@ -221,7 +223,7 @@ static void publish(ec_pool *pool, uint32_t threads) {
     ec_slice *slice = &pool->slices[i];
     uint32_t pieces = atomic_load_explicit(&slice->pieces, memory_order_relaxed);
     if (pieces != 0) {
-      atomic_store(&slice->state, pool->number | pieces);
+      atomic_store_explicit(&slice->state, pool->number | pieces, memory_order_release);
       if (i != 0) {
         ec_event_advance(&slice->job);
       }
@@ -246,7 +248,7 @@ void ec_pool_run(ec_pool *pool, int32_t items, uint32_t grain, ec_slice_function
     pending += cut_slice(&pool->slices[i], lo, hi, grain);
     lo = hi;
   }
-  atomic_store(&pool->pending, pending);
+  atomic_store_explicit(&pool->pending, pending, memory_order_relaxed);
   publish(pool, threads);
   if (!take_pieces(pool, 0)) {
     (void)ec_event_wait(&pool->done, seen, pool->spin_ns);
