@@ -78,10 +78,12 @@ static void test_grain(void) {
   CHECK_EQUAL(39, counted.items_of[0]);
   check_grain(pool, 40, 20, &counted); /* two, one piece each */
   CHECK_EQUAL(2, counted.ranges);
-  check_grain(pool, 1000, 125, &counted); /* four, one piece each */
+  check_grain(pool, 1000, 250, &counted); /* four, one piece each */
   CHECK_EQUAL(4, counted.ranges);
-  check_grain(pool, 1000, 62, &counted); /* two pieces each */
+  check_grain(pool, 1000, 125, &counted); /* two pieces each */
   CHECK_EQUAL(8, counted.ranges);
+  check_grain(pool, 1000, 1, &counted); /* the most */
+  CHECK_EQUAL(32, counted.ranges);
   check_grain(pool, 1000, INT32_MAX, &counted);
   CHECK_EQUAL(1, counted.ranges);
   stop(pool);
@@ -93,7 +95,7 @@ static void test_shares(void) {
   ec_pool *pool = start(4, uneven);
   check_run(pool, 1000, &counted);
   CHECK_EQUAL(0, counted.items_of[2]); /* no share, no work */
-  CHECK_EQUAL(12, counted.ranges);
+  CHECK_EQUAL(24, counted.ranges);
   check_run(pool, 3, &counted);
   stop(pool);
 
@@ -114,7 +116,7 @@ static void test_shares(void) {
   const uint32_t large[] = {UINT32_MAX - 1, 1};
   pool = start(2, large);
   check_run(pool, 1000, &counted); /* rounded up: nothing is left for the worker */
-  CHECK_EQUAL(4, counted.ranges);
+  CHECK_EQUAL(8, counted.ranges);
   stop(pool);
 }
 

@@ -18,7 +18,7 @@ from edgecomp.schedules.schedule import KernelCall, Progress
 NAME = "fill"
 
 #: Elements of a halo that are worth another thread: they are few, and it is stores alone.
-GRAIN_ELEMENTS = 16384
+GRAIN_ELEMENTS = 8192
 
 
 def match(operation: Operation, target: Target) -> str:
