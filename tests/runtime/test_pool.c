@@ -78,9 +78,9 @@ static void test_grain(void) {
   CHECK_EQUAL(39, counted.items_of[0]);
   check_grain(pool, 40, 20, &counted); /* two, one piece each */
   CHECK_EQUAL(2, counted.ranges);
-  check_grain(pool, 1000, 250, &counted); /* four, one piece each */
+  check_grain(pool, 1000, 125, &counted); /* four, one piece each */
   CHECK_EQUAL(4, counted.ranges);
-  check_grain(pool, 1000, 125, &counted); /* two pieces each */
+  check_grain(pool, 1000, 62, &counted); /* two pieces each */
   CHECK_EQUAL(8, counted.ranges);
   check_grain(pool, 1000, 1, &counted); /* the most */
   CHECK_EQUAL(32, counted.ranges);

@@ -194,14 +194,14 @@ ec_pool *ec_pool_start(void *memory, uint32_t threads, const uint32_t *shares) {
 }
 
 /* Cut one thread's slice [lo, hi); returns the number of its pieces. A piece is not much
- * smaller than the grain: what a piece costs by itself would show. */
+ * smaller than twice the grain: what a piece costs by itself would show. */
 static uint32_t cut_slice(ec_slice *slice, int32_t lo, int32_t hi, uint32_t grain) {
   uint32_t items = (uint32_t)(hi - lo);
   if (items == 0) {
     set_slice(slice, 0, 0, 0, 0);
     return 0;
   }
-  uint32_t pieces = items / grain;
+  uint32_t pieces = items / 2 / grain;
   pieces = pieces < 1 ? 1 : pieces > MAX_PIECES ? MAX_PIECES : pieces;
   uint32_t piece_items = (items + pieces - 1) / pieces;
   pieces = (items + piece_items - 1) / piece_items;
