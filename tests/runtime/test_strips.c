@@ -58,6 +58,25 @@ static void make_late_seam(demo_copy *out, ec_call calls[SEAM_CALLS]) {
   out->model.call_count = SEAM_CALLS;
 }
 
+/* affine; the upper part of quantize and row_sum are strip 2's seam; strip 1: the lower part;
+ * strip 2: total. */
+static void make_early_seam(demo_copy *out, ec_call calls[SEAM_CALLS]) {
+  demo_copy_make(out);
+  const uint32_t order[SEAM_CALLS] = {0, 2, 1, 2, 3};
+  const uint32_t strips[SEAM_CALLS] = {0, 2, 2, 1, 2};
+  const uint32_t flags[SEAM_CALLS] = {0, B | S | W, S, M, 0};
+  for (uint32_t i = 0; i < SEAM_CALLS; ++i) {
+    calls[i] = out->calls[order[i]];
+    calls[i].strip = strips[i];
+    calls[i].strip_flags = flags[i];
+  }
+  calls[1].first_item = UPPER;
+  calls[1].work_items = DEMO_ELEMENTS - UPPER;
+  calls[3].work_items = UPPER;
+  out->model.calls = calls;
+  out->model.call_count = SEAM_CALLS;
+}
+
 static ec_session *open_strips(const demo_copy *copy, uint32_t threads,
                                const uint32_t *shares) {
   ec_open_options options = ec_open_options_default();
@@ -95,6 +114,8 @@ static void test_threads(void) {
   make_late_seam(&copy, calls);
   run_with_threads(&copy);
   calls[1].strip_flags |= W;
+  run_with_threads(&copy);
+  make_early_seam(&copy, calls);
   run_with_threads(&copy);
 }
 

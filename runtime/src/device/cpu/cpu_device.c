@@ -211,7 +211,8 @@ static bool are_parts_of_one(const ec_call *one, const ec_call *other) {
              0;
 }
 
-/* Each call of the group once, with the items of all its parts; one of them has the first. */
+/* Each call of the group once, with the items of all its parts; one of them has the first, and
+ * seams may come before that. */
 static void run_unparted(const cpu_strips *group, uint32_t thread) {
   const ec_call *calls = group->state->context.model->calls;
   for (uint32_t i = group->first; i < group->end; ++i) {
@@ -219,7 +220,7 @@ static void run_unparted(const cpu_strips *group, uint32_t thread) {
       continue;
     }
     cpu_launch launch = launch_of(group->state, i);
-    for (uint32_t j = i + 1; j < group->end; ++j) {
+    for (uint32_t j = group->first; j < group->end; ++j) {
       int32_t end = (int32_t)(calls[j].first_item + calls[j].work_items);
       if (end > launch.items && are_parts_of_one(&calls[i], &calls[j])) {
         launch.items = end;
