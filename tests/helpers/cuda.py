@@ -135,6 +135,7 @@ def _run(library, kernel, call, arrays):
     block = (ctypes.c_uint * 3)(*call.launch.local_sizes)
     sizes = zip(call.launch.global_sizes, call.launch.local_sizes, strict=True)
     grid = (ctypes.c_uint * 3)(*(items // group for items, group in sizes))
+    assert max(grid[1], grid[2]) <= 65535, "more blocks than devices start along y and z"
     values = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
     given = (ctypes.c_void_p * len(values))(
         *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)

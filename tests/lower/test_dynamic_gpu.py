@@ -41,23 +41,28 @@ def joined(families):
     return graph.proto(*(FAMILIES[name](Prefixed(graph, name)) for name in families))
 
 
-@pytest.fixture(scope="module", params=TARGETS)
-def opened(request, tmp_path_factory):
-    api = request.param
+def opened_on(api, proto, specs, folder):
+    """A session of a model that an API's device has a part of."""
     if api == "cuda":
         require_nvcc()
     elif reason_without_device():
         pytest.skip(reason_without_device())
-    proto, device = joined(FAMILIES), DEVICES[api]
-    plan = dynamic_plan(proto, specs_of(proto), target=TARGETS[api])
-    assert {call.device for call in plan.calls} == {0, device}
-    open_model = link([plan], tmp_path_factory.mktemp("gpu"))
+    plan = dynamic_plan(proto, specs, target=TARGETS[api])
+    open_model = link([plan], folder)
     if api == "cuda":
         emulate(plan.programs[0].text)
+    return open_model("model", plan="device")
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def opened(request, tmp_path_factory):
+    proto = joined(FAMILIES)
     options = onnxruntime.SessionOptions()
     # Else it rounds activations to 8 bits in front of weights of few bits.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    with open_model("model", plan="device") as session:
+    folder = tmp_path_factory.mktemp("gpu")
+    with opened_on(request.param, proto, specs_of(proto), folder) as session:
+        assert {call.device for call in session.calls} == {0, DEVICES[request.param]}
         yield session, onnxruntime.InferenceSession(proto.SerializeToString(), options)
 
 
@@ -91,6 +96,23 @@ def test_more_sizes_than_a_kernel_takes(monkeypatch):
     proto = joined(["heads"])
     plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
     assert {call.device for call in plan.calls} == {0}
+
+
+@pytest.mark.parametrize("api", TARGETS)
+def test_batches_beyond_what_a_grid_is_long_along_z(api, tmp_path, rng):
+    """A product of two values has a group for each of a batch."""
+    most = 65537
+    graph = Graph()
+    x, y = graph.input("x", ("n", 2, 3)), graph.input("y", ("n", 3, 4))
+    proto = graph.proto(graph("MatMul", x, y))
+    bounds = [f"x:[1..{most}]x2x3", f"y:[1..{most}]x3x4"]
+    with opened_on(api, proto, bounds, tmp_path) as session:
+        assert "copy" in {call.schedule for call in session.calls}
+        for batch in (most, 1, 65536, 300):
+            a = rng.integers(-9, 9, (batch, 2, 3)).astype(np.float32)
+            b = rng.integers(-9, 9, (batch, 3, 4)).astype(np.float32)
+            (found,) = session.run({"x": a, "y": b}).values()
+            np.testing.assert_array_equal(found, a @ b)
 
 
 def test_tiles_in_local_memory(tmp_path, rng):

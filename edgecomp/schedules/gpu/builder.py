@@ -30,6 +30,9 @@ GroupCount = Dimension | tuple[Dimension, int]
 Groups = tuple[GroupCount, ...]
 
 _AXES = ("x", "y", "z")
+#: Groups of a grid that every device starts along y and z; CUDA's start no more there (CUDA C++
+#: Programming Guide 13.0, Technical Specifications), and 2**31 - 1 along x.
+_MOST_BEHIND_X = 65535
 _TAKEN = frozenset(
     [
         "half",
@@ -86,12 +89,14 @@ class GridBuilder(KernelBuilder):
         self._dynamic_groups: tuple[tuple[Dimension, int], ...] = tuple(numbers)
         x, y, z = (largest(number) // divisor for number, divisor in numbers)
         self._groups, self._items = (x, y, z), items
+        self._grid_axes = _grid_axes(self._groups)
         #: What a kernel reads beside its operands.
         self.tables: list[Buffer] = []
         self._images: list[ImageArgument] = []
         self._threads: dict[str, tuple[Expr, int]] = {}
-        for axis, group_count, item_count in zip(_AXES, (x, y, z), items, strict=True):
-            self._threads[f"blockIdx.{axis}"] = tirx.Var(f"group_{axis}", "int32"), group_count
+        for axis, of_grid, item_count in zip(_AXES, self._grid_axes, items, strict=True):
+            group = tirx.Var(f"group_{_AXES[of_grid]}", "int32")
+            self._threads[f"blockIdx.{axis}"] = group, self._groups[of_grid]
             self._threads[f"threadIdx.{axis}"] = tirx.Var(f"item_{axis}", "int32"), item_count
 
     @classmethod
@@ -101,7 +106,7 @@ class GridBuilder(KernelBuilder):
 
     def group(self, axis: int) -> Expr:
         """Number of this work item's group along a dimension."""
-        return self._threads[f"blockIdx.{_AXES[axis]}"][0]
+        return self._threads[f"blockIdx.{_AXES[self._grid_axes.index(axis)]}"][0]
 
     def item(self, axis: int) -> Expr:
         """Number of this work item in its group along a dimension."""
@@ -183,8 +188,9 @@ class GridBuilder(KernelBuilder):
     @property
     def dynamic(self) -> Dynamic | None:
         """What differs from run to run, None for nothing."""
-        is_dynamic = self.sizes or has_dynamic(n for n, _ in self._dynamic_groups)
-        return Dynamic(groups=self._dynamic_groups, sizes=self.sizes) if is_dynamic else None
+        x, y, z = (self._dynamic_groups[axis] for axis in self._grid_axes)
+        is_dynamic = self.sizes or has_dynamic((x[0], y[0], z[0]))
+        return Dynamic(groups=(x, y, z), sizes=self.sizes) if is_dynamic else None
 
     def call(
         self, name: str, arguments: Sequence[Value | Constant], multiply_adds: int = 0
@@ -219,7 +225,8 @@ class GridBuilder(KernelBuilder):
     @property
     def launch(self) -> Launch:
         """How the kernel is started."""
-        (gx, gy, gz), (ix, iy, iz) = self._groups, self._items
+        gx, gy, gz = (self._groups[axis] for axis in self._grid_axes)
+        ix, iy, iz = self._items
         sizes = (gx * ix, gy * iy, gz * iz)
         return Launch(LaunchKind.KERNEL, sizes, self._items, images=tuple(self._images))
 
@@ -237,6 +244,20 @@ def _replayed_for_opencl(function: tirx.Node, symbol: str) -> Any:
     from edgecomp.schedules.mobile_gpu.opencl import replay_for_opencl
 
     return replay_for_opencl(function).with_attr("global_symbol", symbol)
+
+
+def _grid_axes(groups: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Which of a kernel's dimensions each one of the grid counts.
+
+    The longest changes places with the first where devices start no grid as long along it: a launch
+    has fewer than 2**32 work items, so that no second one is as long.
+    """
+    longest = groups.index(max(groups))
+    if groups[longest] <= _MOST_BEHIND_X:
+        longest = 0
+    axes = [0, 1, 2]
+    axes[0], axes[longest] = longest, 0
+    return axes[0], axes[1], axes[2]
 
 
 def line_of_groups(items: Dimension, group_items: int) -> Groups:

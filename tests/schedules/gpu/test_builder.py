@@ -153,6 +153,34 @@ def test_sizes_of_a_run():
     assert "< size" in text
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_grids_that_are_long_along_another_axis(axis):
+    """More groups than CUDA starts there: x counts them, and the axis what x would."""
+    n = Size.of(Symbol("n", 1, 65537))
+    groups = [2, 3, 5]
+    groups[axis] = n
+    builder = GridBuilder(tuple(groups), (8, 4, 1))
+    builder.store(
+        builder.pointer("y", "int32", 1), 0, builder.group(axis) * 7 + builder.group(0)
+    )
+    call = builder.call("long", [Value("y", (1,), "int32")])
+    items = [2 * 8, 3 * 4, 5]
+    items[axis], items[0] = 2 * (8, 4, 1)[axis], 65537 * 8
+    assert call.launch.global_sizes == tuple(items)
+    counts = [(2, 1), (3, 1), (5, 1)]
+    counts[axis], counts[0] = (2, 1), (n, 1)
+    assert call.dynamic.groups == tuple(counts)
+    text = opencl_source([call.kernel], GPU)
+    assert re.search(rf"get_group_id\(0\)\)+ \* 7\) \+ .*get_group_id\({axis}\)", text)
+
+
+def test_grids_of_usual_length_keep_their_axes():
+    builder = GridBuilder((2, 65535, 1), (1, 1, 1))
+    builder.store(builder.pointer("y", "int32", 1), 0, builder.group(1))
+    assert builder.launch.global_sizes == (2, 65535, 1)
+    assert "get_group_id(1)" in text_of(builder)
+
+
 def test_fixed_sizes():
     builder = GridBuilder.line(100, 64)
     with builder.each(100) as at:
