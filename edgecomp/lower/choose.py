@@ -96,7 +96,7 @@ def choose(
         EdgecompError: FALLBACK_REFUSED where the GPU does not compute all that it has to.
     """
     program, without, table = made.program, asked.without, asked.table
-    why_not = why_not_on_gpu(made, target, symbols, asked.accelerators)
+    why_not = why_not_on_gpu(made, target, symbols, asked.accelerators, without)
     placement = None
     if not why_not and {"cpu", "gpu"} <= set(asked.accelerators):
         placement = _placement(program, target, without, table)
@@ -130,6 +130,7 @@ def why_not_on_gpu(
     target: Target,
     symbols: Sequence[Symbol],
     accelerators: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> str:
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
     if accelerators and "gpu" not in accelerators:
@@ -138,10 +139,12 @@ def why_not_on_gpu(
         return "its dimensions differ from run to run"
     if made.regions:
         return "it has branches or loops"
-    return _too_little(made.program, target) if symbols and target.gpu is not None else ""
+    if not symbols or target.gpu is None:
+        return ""
+    return _too_little(made.program, target, without)
 
 
-def _too_little(program: Program, target: Target) -> str:
+def _too_little(program: Program, target: Target, without: Collection[str]) -> str:
     """Why a GPU that has no kernels for most of the work of dynamic sizes gets none, else "".
 
     Between kernels of the processor its own would cost copies, and save little.
@@ -152,7 +155,7 @@ def _too_little(program: Program, target: Target) -> str:
         if not work:
             continue
         everything += work
-        found, refusals = find_gpu_schedule(operation, target)
+        found, refusals = find_gpu_schedule(operation, target, without)
         if found is not None:
             done += work
         else:

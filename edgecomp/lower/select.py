@@ -18,7 +18,6 @@ from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
 from edgecomp.schedules.gpu.family import gpu_schedules, halves_first, sized_schedules
-from edgecomp.schedules.gpu.sizes import MOST_SIZES
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -83,22 +82,18 @@ def select(
             if isinstance(operation.kind, Reinterpret):
                 continue
             emit = not unclaimed and not undynamic
-            if is_dynamic_operation(operation):
-                chosen, refusals = _choose_dynamic(
-                    operation, target, without, emit=emit, allow_gpu=allow_gpu
-                )
-                undynamic += [(operation, refusals)] if refusals else []
-            else:
-                chosen, refusals = _choose(
-                    operation,
-                    target,
-                    without,
-                    table,
-                    emit=emit,
-                    allow_gpu=allow_gpu,
-                    why_left=(left or {}).get(operation, ""),
-                )
-                unclaimed += [(operation, refusals)] if refusals else []
+            chosen, refusals = _choose(
+                operation,
+                target,
+                without,
+                table,
+                emit=emit,
+                allow_gpu=allow_gpu,
+                why_left=(left or {}).get(operation, ""),
+            )
+            if refusals:
+                which = undynamic if is_dynamic_operation(operation) else unclaimed
+                which.append((operation, refusals))
             if chosen is not None:
                 taken = taker.take(chosen.calls)
                 selected.append((dataclasses.replace(chosen, calls=[]), taken))
@@ -109,34 +104,6 @@ def select(
         if unclaimed:
             raise _unclaimed(unclaimed, target)
         return [dataclasses.replace(chosen, calls=taken()) for chosen, taken in selected]
-
-
-def _choose_dynamic(
-    operation: Operation,
-    target: Target,
-    without: Collection[str],
-    *,
-    emit: bool,
-    allow_gpu: bool,
-) -> tuple[Selected | None, list[str]]:
-    """The same for an operation whose sizes are known when it runs."""
-    why_on_cpu = ""
-    if target.gpu is not None and allow_gpu:
-        on_gpu, refusals = find_gpu_schedule(operation, target, without)
-        if on_gpu is not None:
-            calls = on_gpu.emit(operation, target) if emit else []
-            if all(len(c.dynamic.sizes) <= MOST_SIZES for c in calls if c.dynamic):
-                return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
-            refusals.append(f"{on_gpu.NAME}: more sizes than a kernel takes")
-        why_on_cpu = why_refused(refusals)
-    schedule, refusals = find_dynamic_schedule(operation, target)
-    if schedule is None:
-        return None, refusals
-    if not emit:
-        return None, []
-    calls = schedule.emit(operation, target)
-    chosen = Selected(operation, schedule.NAME, calls, tuple(refusals))
-    return dataclasses.replace(chosen, why_on_cpu=why_on_cpu), []
 
 
 def _choose(
@@ -157,10 +124,26 @@ def _choose(
             calls = on_gpu.emit(operation, target) if emit else []
             return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
         why_on_cpu = why_refused(refusals)
-    chosen, refusals = _choose_for_cpu(operation, target, without, table, emit=emit)
+    if is_dynamic_operation(operation):
+        chosen, refusals = _choose_dynamic(operation, target, emit=emit)
+    else:
+        chosen, refusals = _choose_for_cpu(operation, target, without, table, emit=emit)
     if chosen is not None:
         chosen = dataclasses.replace(chosen, why_on_cpu=why_on_cpu)
     return chosen, refusals
+
+
+def _choose_dynamic(
+    operation: Operation, target: Target, *, emit: bool
+) -> tuple[Selected | None, list[str]]:
+    """The processor's kernels for an operation whose sizes are known when it runs."""
+    schedule, refusals = find_dynamic_schedule(operation, target)
+    if schedule is None:
+        return None, refusals
+    if not emit:
+        return None, []
+    calls = schedule.emit(operation, target)
+    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
 
 
 def _choose_for_cpu(

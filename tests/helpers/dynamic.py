@@ -20,6 +20,11 @@ from edgecomp.steps.watched_shapes import WatchedShapes
 
 def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
     """The plan of a model with bounded inputs or counted dimensions, as a build makes it."""
+    return dynamic_lowered(proto, inputs, name, target, bounds).plan
+
+
+def dynamic_lowered(proto, inputs, name="model", target="host", bounds=(), **more):
+    """What ``lower`` makes of such a model; ``more`` are its options."""
     device = load_target(target)
     options = BuildOptions(input=tuple(inputs), bound=tuple(bounds), cache_dir=None)
     base = prepare(proto, options, silent, target=device)
@@ -43,7 +48,8 @@ def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
         variants=watch.watched(variants, at),
         cpu_plan=False,
         workers=1,
-    ).plan
+        **more,
+    )
 
 
 def link(plans, folder):

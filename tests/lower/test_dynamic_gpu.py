@@ -92,7 +92,7 @@ def test_nothing_else_is_left_to_the_processor():
 
 def test_more_sizes_than_a_kernel_takes(monkeypatch):
     """Such an operation is the processor's."""
-    monkeypatch.setattr("edgecomp.lower.select.MOST_SIZES", 0)
+    monkeypatch.setattr("edgecomp.schedules.gpu.family.MOST_SIZES", 0)
     proto = joined(["heads"])
     plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
     assert {call.device for call in plan.calls} == {0}

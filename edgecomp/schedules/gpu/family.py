@@ -38,7 +38,7 @@ from edgecomp.schedules.gpu import (
     winograd,
 )
 from edgecomp.schedules.gpu.places import gpu_of
-from edgecomp.schedules.gpu.sizes import refuse_sizes
+from edgecomp.schedules.gpu.sizes import MOST_SIZES, refuse_sizes
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
@@ -121,7 +121,12 @@ class _Sized(_Named):
         reason = super().match(Twin(operation).operation, target)
         if not reason and self.schedule in _OF_FIXED_SIZES:
             return "kernels of fixed sizes"
-        return reason or refuse_sizes(operation)
+        reason = reason or refuse_sizes(operation)
+        if reason:
+            return reason
+        calls = self.schedule.emit(operation, target)
+        is_over = any(call.dynamic and len(call.dynamic.sizes) > MOST_SIZES for call in calls)
+        return "more sizes than a kernel takes" if is_over else ""
 
 
 _TEXTS = {"metal": metal_text, "webgpu": wgsl_text}
