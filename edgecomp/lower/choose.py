@@ -135,12 +135,12 @@ def why_not_on_gpu(
     """Why all of a model runs on the processor, "" where a GPU may take a part."""
     if accelerators and "gpu" not in accelerators:
         return "--accelerator cpu"
-    if symbols and (is_for_app(target, accelerators) or "cpu" in accelerators):
+    if symbols and is_for_app(target, accelerators):
         return "its dimensions differ from run to run"
     if made.regions:
         return "it has branches or loops"
-    if not symbols or target.gpu is None:
-        return ""
+    if not symbols or target.gpu is None or "cpu" in accelerators:
+        return ""  # with both, costs decide
     return _too_little(made.program, target, without)
 
 

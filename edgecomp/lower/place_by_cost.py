@@ -7,11 +7,12 @@
 A run is the sum of its operations where they are, of the copies between the memories, as
 ``place_copies`` puts them, and of a wait wherever the processor goes on behind the GPU, as the
 runtime makes it. Devices wait for each other there, so that nothing runs at one time. The least
-such sum is a minimum cut (``graph.labeling``): exact, not greedy.
+such sum is a minimum cut (``graph.labeling``): exact, not greedy. Where dimensions are dynamic,
+prices and copies are those of the largest sizes.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgecomp.device.target import GpuSpeed
 from edgecomp.graph.labeling import Flow, Variable, cheapest_labels, flow_cost
@@ -65,6 +66,7 @@ class Placement:
         processor_seconds: if all were on the processor.
         gpu_seconds: if everything that can were on the GPU.
         copy_seconds: what of ``seconds`` is copies and waiting.
+        sizes: of dynamic dimensions, for which all these times are.
     """
 
     operations: Sequence[PlacedOperation]
@@ -72,6 +74,7 @@ class Placement:
     processor_seconds: float
     gpu_seconds: float
     copy_seconds: float
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def left(self) -> dict[Operation, str]:
@@ -121,6 +124,11 @@ def place_by_cost(program: Program, prices: Sequence[Prices], speed: GpuSpeed) -
         processor_seconds=total([False] * len(able)),
         gpu_seconds=total([True] * len(able)),
         copy_seconds=moving(labels),
+        sizes={
+            symbol.name: symbol.maximum * symbol.step
+            for symbol in program.symbols
+            if symbol.numerator is None
+        },
     )
 
 

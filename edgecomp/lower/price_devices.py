@@ -1,5 +1,6 @@
 """What each operation of a program costs on the processor and on the GPU of a target."""
 
+import dataclasses
 from collections.abc import Collection
 
 from edgecomp.device.target import GpuSpeed, Target
@@ -11,6 +12,8 @@ from edgecomp.lower.select import find_gpu_schedule, why_refused
 from edgecomp.plan.operations import Operation, Program, Reinterpret
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cost_table import CostTable
+from edgecomp.schedules.cpu.dynamic.family import is_dynamic_operation
+from edgecomp.schedules.cpu.dynamic.largest import Twin
 
 
 def price_devices(
@@ -22,6 +25,8 @@ def price_devices(
 ) -> list[Prices]:
     """Prices of the operations that make calls, in order; measured ones before modelled ones.
 
+    Those of dynamic sizes have the prices of the largest.
+
     Args:
         program: in its layout.
         target: with a GPU.
@@ -29,7 +34,10 @@ def price_devices(
         without: names of schedules that are not used.
         table: measured kernels of the processor and of the GPU.
     """
-    on_processor, _ = price_program(program, target, table, without)
+    at_largest = dataclasses.replace(
+        program, operations=[_at_largest(each) for each in program.operations]
+    )
+    on_processor, _ = price_program(at_largest, target, table, without)
     busy_items = target.gpu.busy_items if target.gpu is not None else 1
     narrow: list[Value] = []
     if target.floats != "float32":  # as if the GPU took all that it can
@@ -41,11 +49,11 @@ def price_devices(
         schedule, refusals = find_gpu_schedule(operation, target, without)
         seconds, measured = None, ["processor"] if price.measured is not None else []
         if schedule is not None:
-            seconds = _measured(operation, target, schedule.NAME, table, speed)
+            seconds = _measured(_at_largest(operation), target, schedule.NAME, table, speed)
             measured += ["gpu"] if seconds is not None else []
             if seconds is None:
                 with stored_as(narrow, target.floats):
-                    seconds = gpu_seconds(operation, speed, busy_items)
+                    seconds = gpu_seconds(_at_largest(operation), speed, busy_items)
         prices.append(
             Prices(
                 operation,
@@ -56,6 +64,10 @@ def price_devices(
             )
         )
     return prices
+
+
+def _at_largest(operation: Operation) -> Operation:
+    return Twin(operation).operation if is_dynamic_operation(operation) else operation
 
 
 def _measured(

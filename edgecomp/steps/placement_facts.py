@@ -8,9 +8,11 @@ from edgecomp.lower.place_by_cost import PlacedOperation, Placement
 
 def placement_facts(placement: Placement) -> dict[str, Any]:
     """``placement``: a row for each operation; ``placement_cost``: microseconds of a run."""
+    sizes = ", ".join(f"{name}={size}" for name, size in placement.sizes.items())
     return {
         "placement": [_row(placed) for placed in placement.operations],
         "placement_cost": {
+            **({"at the sizes": sizes} if sizes else {}),
             "microseconds of a run": _us(placement.seconds),
             "copies and waiting in it": _us(placement.copy_seconds),
             "all on the processor": _us(placement.processor_seconds),

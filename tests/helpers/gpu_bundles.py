@@ -1,11 +1,15 @@
 """A small network, built for a target with a GPU and run on what stands for its device here."""
 
+import re
+
 import onnxruntime
 import pytest
 
 from edgecomp import api
+from edgecomp.device.load import load_target
 from edgecomp.native import Session
 from edgecomp.options import BuildOptions
+from edgecomp.resources import resource_folder
 from helpers.cuda import emulate, require_nvcc
 from helpers.opencl import reason_without_device
 
@@ -13,9 +17,15 @@ from helpers.opencl import reason_without_device
 TARGETS = {"opencl": ("generic-opencl", 1), "cuda": ("cuda-sm90", 2)}
 
 
+def api_of(target):
+    """The interface of a target's GPU, "" where it has none."""
+    gpu = load_target(target).gpu
+    return gpu.api if gpu is not None else ""
+
+
 def built(proto, folder, target, *, samples=None, **settings):
     """The bundle of a target, below a folder."""
-    if target.startswith(("cuda", "jetson")):
+    if api_of(target) == "cuda":
         require_nvcc()
     options = BuildOptions(
         target=target,
@@ -25,6 +35,18 @@ def built(proto, folder, target, *, samples=None, **settings):
         **settings,
     )
     return api.build(proto, options, calibration_dataset=samples)
+
+
+def target_of_speed(folder, gigaflops, microseconds, name="generic-opencl"):
+    """The file of a target whose GPU has another speed."""
+    text = (resource_folder("targets") / f"{name}.toml").read_text()
+    text = re.sub("aliases = .*\n", "", text).replace(name, "other")
+    text = re.sub("(giga[a-z_]*) = .*", rf"\1 = {gigaflops}", text)
+    text = re.sub("([a-z]*_us) = .*", rf"\1 = {microseconds}", text)
+    text = re.sub("(copy_giga[a-z_]*) = .*", r"\1 = 10.0", text)
+    path = folder / "other.toml"
+    path.write_text(text)
+    return path
 
 
 def reference(proto, x):

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers.cuda import emulate, require_nvcc
-from helpers.dynamic import dynamic_plan, link
+from helpers.dynamic import dynamic_lowered, dynamic_plan, link
 from helpers.dynamic_families import BATCH, FAMILIES, LENGTH, feeds_of, specs_of
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
@@ -96,6 +96,37 @@ def test_more_sizes_than_a_kernel_takes(monkeypatch):
     proto = joined(["heads"])
     plan = dynamic_plan(proto, specs_of(proto), target="generic-opencl")
     assert {call.device for call in plan.calls} == {0}
+
+
+def test_every_kind_has_a_price_on_both():
+    """That of the largest sizes; what the GPU has no kernel for has one on the processor."""
+    proto = joined(FAMILIES)
+    found = dynamic_lowered(
+        proto, specs_of(proto), target="generic-opencl", accelerators=("cpu", "gpu")
+    )
+    assert found.placement.sizes == {"b": BATCH, "s": LENGTH}
+    placed = found.placement.operations
+    assert len(placed) > len(FAMILIES)
+    for each in placed:
+        assert 0 < each.prices.processor < 1, each.prices.operation
+        assert each.prices.gpu is None or 0 < each.prices.gpu < 1, each.prices.operation
+    none = [each for each in placed if each.prices.gpu is None]
+    assert 0 < len(none) < 3 * len(PARTLY)
+
+
+def test_what_the_data_decides_is_the_processors():
+    """Prices are those of the bound."""
+    graph = Graph()
+    x = graph.input("x", (40, 64))
+    weight = np.ones((64, 64), np.float32)
+    keep = graph.input("keep", (40,), bool)
+    kept = graph("Compress", graph("MatMul", x, weight), keep, axis=0)
+    proto = graph.proto(graph("Relu", kept))
+    found = dynamic_lowered(proto, [], target="generic-opencl", accelerators=("cpu", "gpu"))
+    prices = [each.prices for each in found.placement.operations]
+    counted = [each for each in prices if "the data decides" in each.why_not]
+    assert counted
+    assert all(each.gpu is None and each.processor > 0 for each in counted)
 
 
 @pytest.mark.parametrize("api", TARGETS)

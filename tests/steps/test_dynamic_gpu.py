@@ -3,10 +3,21 @@
 import numpy as np
 import onnxruntime
 import pytest
-from helpers.gpu_bundles import TARGETS, built, session_of, session_on_device
+from helpers.gpu_bundles import (
+    TARGETS,
+    built,
+    devices_of,
+    session_of,
+    session_on_device,
+    target_of_speed,
+)
 from helpers.graphs import Graph
 
 from edgecomp.errors import Code, EdgecompError
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
 
 
 def network(rng):
@@ -70,17 +81,97 @@ def test_dynamic_sizes(api, precision, tmp_path, rng):
             np.testing.assert_allclose(found, want, rtol=0, atol=limit)
 
 
-def test_both_with_dynamic_sizes(tmp_path, rng):
-    """Prices are for fixed sizes."""
+def split_network(rng):
+    """Products with a running sum between them, which no GPU here has a kernel for."""
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.1).astype(np.float32)
+
+    g = Graph()
+    x = g.input("x", ("batch", "length", 128))
+    hidden = g("Relu", g("MatMul", x, weights(128, 128)))
+    hidden = g("MatMul", hidden, weights(128, 128))
+    summed = g("Mul", g("CumSum", hidden, np.array(2)), np.float32(0.1))
+    y = g("MatMul", g("Relu", g("MatMul", summed, weights(128, 128))), weights(128, 10))
+    return g.proto(g("ReduceMax", y, np.array([1]), keepdims=0))
+
+
+SPLIT = {"input": ("x:[1..3]x[1..64]x128",), "accelerator": "cpu,gpu"}
+
+
+@pytest.mark.parametrize(
+    ("api", "precision"),
+    [
+        *((api, precision) for api in TARGETS for precision in ("fp32", "w8a8")),
+        ("opencl", "fp16"),
+    ],
+)
+def test_parts_of_dynamic_sizes(api, precision, tmp_path, rng):
+    """Copies between the devices are as large as a run; the bundle's CPU plan computes the same."""
+    proto = split_network(rng)
+    samples = [{"x": normal(rng, 3, 64, 128)} for _ in range(4)]
+    target, device = TARGETS[api]
     bundle = built(
-        network(rng),
+        proto,
         tmp_path,
-        "generic-opencl",
-        input=("ids:[1..3]x[1..40]",),
-        accelerator="cpu,gpu",
+        str(target_of_speed(tmp_path, 9e3, 1.0, target)),
+        samples=samples if precision == "w8a8" else None,
+        precision=precision,
+        **SPLIT,
     )
-    (left,) = bundle.report["facts"]["on_the_processor"]
-    assert left == "the model: its dimensions differ from run to run"
+    facts = bundle.report["facts"]
+    rows = facts["placement"]
+    places = {row["operator"]: row["device"] for row in rows}
+    assert (places["MatrixMultiply"], places["Cumulative"]) == ("gpu", "cpu")
+    cost = facts["placement_cost"]
+    assert cost["at the sizes"] == "batch=3, length=64"
+    others = cost["all on the processor"], cost["on the GPU what it can compute"]
+    assert cost["microseconds of a run"] <= min(others)
+    assert any(line.startswith("Cumulative") for line in facts["on_the_processor"])
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as cpu:
+        assert devices_of(session) == {0, device}
+        assert devices_of(cpu) == {0}
+        most = 0.0  # of the first size, for which all is calibrated, at the least
+        for batch, length in ((3, 64), (1, 1), (2, 17), (3, 1), (1, 63), (3, 64)):
+            x = normal(rng, batch, length, 128)
+            (found,), (same,) = (s.run({"x": x}).values() for s in (session, cpu))
+            (want,) = reference.run(None, {"x": x})
+            assert found.shape == same.shape == want.shape
+            if precision == "w8a8":
+                np.testing.assert_array_equal(found, same)
+            most = max(most, float(np.abs(want).max()))
+            limit = {"fp32": 1e-5, "fp16": 5e-3, "w8a8": 0.1}[precision] * most
+            np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+            np.testing.assert_allclose(same, want, rtol=0, atol=limit)
+
+
+def test_parts_where_there_is_no_driver(tmp_path, rng):
+    proto = split_network(rng)
+    bundle = built(proto, tmp_path, str(target_of_speed(tmp_path, 9e3, 1.0)), **SPLIT)
+    assert bundle.manifest.devices == ("opencl",)
+    with session_of(bundle, plan="auto", device="No Such Device") as session:
+        assert session.plan == "cpu"
+        x = normal(rng, 2, 5, 128)
+        (found,) = session.run({"x": x}).values()
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    np.testing.assert_allclose(found, reference.run(None, {"x": x})[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("speed", "devices"), [((9e3, 1.0), ("opencl",)), ((1.0, 1e6), ())], ids=["fast", "slow"]
+)
+def test_the_whole_of_dynamic_sizes(speed, devices, tmp_path, rng):
+    """What the GPU is not given is no reason to refuse a build; what it has no kernel for is one."""
+    more = {**SPLIT, "require_full_target": True}
+    target = str(target_of_speed(tmp_path, *speed))
+    with pytest.raises(EdgecompError, match="Cum") as info:
+        built(split_network(rng), tmp_path / "split", target, **more)
+    assert info.value.code is Code.FALLBACK_REFUSED
+    assert "MatrixMultiply" not in info.value.cause
+    more["input"] = ("ids:[1..3]x[1..40]",)
+    bundle = built(network(rng), tmp_path / "whole", target, **more)
+    assert bundle.manifest.devices == devices
 
 
 def image_network(rng):

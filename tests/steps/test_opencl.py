@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 from helpers import gpu_bundles
-from helpers.gpu_bundles import devices_of, reference, session_on_device
+from helpers.gpu_bundles import devices_of, reference, session_on_device, target_of_speed
 from helpers.gpu_network import SHAPE, network
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
@@ -17,7 +17,6 @@ from edgecomp import api
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.native import Session
 from edgecomp.options import BuildOptions
-from edgecomp.resources import resource_folder
 
 
 def built(proto, folder, target="generic-opencl", **settings):
@@ -47,18 +46,6 @@ def test_float(whole, rng):
     proto, bundle = whole
     check_float(proto, bundle, rng, {1})
     assert bundle.report["facts"]["on_the_processor"] == []
-
-
-def target_of_speed(folder, gigaflops, microseconds):
-    """The file of a target whose GPU has another speed."""
-    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
-    text = text.replace('aliases = ["opencl"]\n', "").replace("generic-opencl", "other")
-    text = re.sub("(giga[a-z_]*) = .*", rf"\1 = {gigaflops}", text)
-    text = re.sub("([a-z]*_us) = .*", rf"\1 = {microseconds}", text)
-    text = re.sub("(copy_giga[a-z_]*) = .*", r"\1 = 10.0", text)
-    path = folder / "other.toml"
-    path.write_text(text)
-    return path
 
 
 def test_placement_by_cost(tmp_path, rng):
