@@ -224,22 +224,56 @@ def test_dynamic_batches(api, precision, tmp_path, rng):
                 np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
 
 
-def test_dynamic_heights(tmp_path, rng):
-    """Convolutions of such images are the processor's, and with them everything."""
+@pytest.mark.parametrize("api", TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_dynamic_heights(api, precision, tmp_path, rng):
+    """Convolutions, a resize and a mean over images of any size, down to fewer columns than a tile's."""
     g = Graph()
-    weight = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
-    x = g.input("x", (1, 3, "height", 16))
-    proto = g.proto(g("Relu", g("Conv", x, weight, pads=[1] * 4)))
-    more = {"input": ("x:1x3x[8..32]x16",)}
-    bundle = built(proto, tmp_path, "generic-opencl", **more)
-    (left,) = bundle.report["facts"]["on_the_processor"]
-    assert left.startswith("the model: most of its products have sizes that")
-    assert left.endswith("(opencl_convolution: images of dynamic height or width)")
+    x = g.input("x", (1, 3, "height", "width"))
+    a = g("Relu", g("Conv", x, normal(rng, 8, 3, 3, 3) * 0.3, pads=[1] * 4, strides=[2, 2]))
+    b = g("Add", g("Conv", a, normal(rng, 8, 8, 3, 3) * 0.2, pads=[1] * 4), a)
+    c = g("Conv", b, normal(rng, 8, 1, 3, 3) * 0.3, pads=[1] * 4, group=8)
+    d = g("Resize", c, "", np.array([1, 1, 2, 2], np.float32), mode="nearest")
+    e = g("AveragePool", d, kernel_shape=[3, 3], pads=[1] * 4)
+    proto = g.proto(g("Sigmoid", e), g("GlobalAveragePool", c))
+    bundle = built(
+        proto,
+        tmp_path,
+        TARGETS[api][0],
+        input=("x:1x3x[2..32]x[2..48]",),
+        require_full_target=True,
+        precision=precision,
+    )
     reference = onnxruntime.InferenceSession(proto.SerializeToString())
-    with session_of(bundle, plan="auto") as session:
-        x = rng.standard_normal((1, 3, 11, 16)).astype(np.float32)
-        (found,) = session.run({"x": x}).values()
-        np.testing.assert_allclose(found, reference.run(None, {"x": x})[0], atol=1e-5)
-    with pytest.raises(EdgecompError, match="images of dynamic height or width") as info:
+    with session_on_device(bundle) as session:
+        assert devices_of(session) == {TARGETS[api][1]}
+        for height, width in ((32, 48), (2, 2), (11, 16), (32, 3), (5, 47), (3, 9)):
+            x = normal(rng, 1, 3, height, width)
+            for found, want in zip(
+                session.run({"x": x}).values(), reference.run(None, {"x": x}), strict=True
+            ):
+                assert found.shape == want.shape
+                limit = (1e-5 if precision == "fp32" else 5e-3) * max(1, np.abs(want).max())
+                np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+
+
+def test_images_that_the_processor_has(tmp_path, rng):
+    """What has no kernel of any height: 8-bit means of them."""
+    g = Graph()
+    x = g.input("x", (1, 8, "height", 16))
+    y = g("Relu", g("Conv", x, normal(rng, 8, 8, 3, 3) * 0.2, pads=[1] * 4))
+    proto = g.proto(g("Conv", g("GlobalAveragePool", y), normal(rng, 4, 8, 1, 1)))
+    samples = [{"x": normal(rng, 1, 8, 32, 16)} for _ in range(4)]
+    more = {"input": ("x:1x8x[8..32]x16",), "precision": "w8a8", "samples": samples}
+    bundle = built(proto, tmp_path, "generic-opencl", **more)
+    left = bundle.report["facts"]["on_the_processor"]
+    assert any(line.endswith("8-bit means of dynamic sizes") for line in left)
+    with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as cpu:
+        assert devices_of(session) == {0, 1}
+        for height in (32, 8, 13):
+            x = normal(rng, 1, 8, height, 16)
+            (found,), (same,) = (s.run({"x": x}).values() for s in (session, cpu))
+            np.testing.assert_array_equal(found, same)
+    with pytest.raises(EdgecompError, match="8-bit means of dynamic sizes") as info:
         built(proto, tmp_path / "full", "generic-opencl", require_full_target=True, **more)
     assert info.value.code is Code.FALLBACK_REFUSED

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.plan import Launch
-from edgecomp.plan.sizes import largest
+from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, Kernel
@@ -92,9 +92,9 @@ class DenseKernel:
     def declare_input(self) -> None:
         """The first parameter; that of the weights is the second."""
         product, depth = self.product, self.depth
-        distances = [int(product.x_offset), *(int(row.x) for row in self.rows)]
+        distances = [product.x_offset, *(row.x for row in self.rows)]
         # Vectors of K are texels where runs are whole vectors.
-        distances += [int(outer.stride) for outer in depth[:-1]] + [depth[-1].size]
+        distances += [outer.stride for outer in depth[:-1]] + [depth[-1].size]
         distances += [product.x_group_stride] if product.groups > 1 else []
         dtype, gpu = self.task.x_dtype, gpu_of(self.target)
         elements = largest(product.x_elements)
@@ -162,17 +162,21 @@ class DenseKernel:
         """
         product, places = self.product, []
         for tensor in tensors:
-            in_places = self.x.in_places if tensor == "x" else int
-            at: Expr = in_places(int(getattr(product, f"{tensor}_offset")))
+            at: Expr = self.distance(getattr(product, f"{tensor}_offset"), tensor)
             for dimension, index in zip(self.rows, indices, strict=True):
-                at = index * in_places(int(getattr(dimension, tensor))) + at
+                at = index * self.distance(getattr(dimension, tensor), tensor) + at
             if product.groups > 1:
                 step = product.x_group_stride if tensor == "x" else product.columns
-                at = at + self.group * in_places(step)
+                at = at + self.group * self.distance(step, tensor)
             if tensor in shifts:
                 at = at + shifts[tensor]
             places.append(self.builder.let(f"{tensor}_at", at))
         return places
+
+    def distance(self, elements: Dimension, tensor: str = "x") -> Expr:
+        """A number of elements between places of a tensor: x, output or residual."""
+        known = self.builder.size(elements)
+        return self.x.in_places(known) if tensor == "x" else known
 
     def finished(self, name: str, packed: Array) -> DeviceProduct:
         """The kernel with its constants, once all statements are there.

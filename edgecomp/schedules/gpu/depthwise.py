@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.plan.sizes import largest
+from edgecomp.plan.sizes import is_dynamic, largest, quotient, smallest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load
@@ -94,8 +94,8 @@ class _DepthwiseKernel:
         self.window = cpu.window_of(operation)
         batch, self.channels, height, width = self.output.shape
         gpu = gpu_of(target)
-        self.columns = columns_of_item(width, self.window.size[1], gpu)
-        self.tiles = -(-width // self.columns)
+        self.columns = columns_of_item(largest(width), self.window.size[1], gpu)
+        self.tiles = quotient(width + (self.columns - 1), self.columns)
         self.blocks = -(-self.channels // LANES)
         self.lines = batch * height * self.tiles
         items = group_shape(self.blocks, gpu)
@@ -112,7 +112,7 @@ class _DepthwiseKernel:
         batch_stride, _, row_stride, column_stride = view.strides
         distances = (view.offset, batch_stride, row_stride, column_stride)
         stored, elements = self.x_value.stored, largest(view.elements)
-        self.x = declare_input(self.builder, stored, elements, map(int, distances), gpu)
+        self.x = declare_input(self.builder, stored, elements, distances, gpu)
         self.taps = WeightShape(
             groups=1,
             columns=self.channels,
@@ -154,15 +154,21 @@ class _DepthwiseKernel:
     def _place(self, line: Expr) -> tuple[Expr, Expr, Expr]:
         """Image, row and first column of the output."""
         builder, height, width = self.builder, self.output.shape[2], self.output.shape[3]
-        upper = builder.let("upper", tirx.truncdiv(line, self.tiles))
-        first = (line - upper * self.tiles) * self.columns
-        if width % self.columns:
+        tiles = builder.size(self.tiles)
+        upper = builder.let("upper", tirx.truncdiv(line, tiles))
+        first = (line - upper * tiles) * self.columns
+        if is_dynamic(width):
+            first = tirx.Min(first, builder.size(width) - self.columns)
+            if smallest(width) < self.columns:
+                first = tirx.Max(first, tirx.const(0, "int32"))
+        elif width % self.columns:
             first = tirx.Min(first, tirx.const(width - self.columns, "int32"))
         column = builder.let("column", first)
         if self.output.shape[0] == 1:
             return tirx.const(0, "int32"), upper, column
-        image = builder.let("image", tirx.truncdiv(upper, height))
-        return image, builder.let("row", upper - image * height), column
+        rows = builder.size(height)
+        image = builder.let("image", tirx.truncdiv(upper, rows))
+        return image, builder.let("row", upper - image * rows), column
 
     def _at(
         self,
@@ -173,11 +179,10 @@ class _DepthwiseKernel:
         channel: Expr,
         tensor: InputBuffer | InputImage = _BUFFER,
     ) -> Expr:
-        view, places = value.view, tensor.in_places
-        strides = [places(int(stride)) for stride in (*view.strides[2:], view.strides[0])]
-        at = (
-            row * strides[0] + column * strides[1] + places(int(view.offset)) + places(channel)
-        )
+        view, places, size = value.view, tensor.in_places, self.builder.size
+        strides = [places(size(each)) for each in (*view.strides[2:], view.strides[0])]
+        offset = places(size(view.offset))
+        at = row * strides[0] + column * strides[1] + offset + places(channel)
         return at if self.output.shape[0] == 1 else at + image * strides[2]
 
     def _accumulate(self, channel: Expr, image: Expr, row: Expr, column: Expr) -> None:
@@ -194,7 +199,8 @@ class _DepthwiseKernel:
         x_at = builder.let("x_at", first)
         with builder.loop("k", 0, window.size[0]) as k:
             line_at = builder.let(
-                "line_at", x_at + k * places(window.dilations[0] * int(view.strides[2]))
+                "line_at",
+                x_at + k * places(builder.size(view.strides[2] * window.dilations[0])),
             )
             weights = self._weights(k, channel)
             for position, users in window.users(self.columns).items():
@@ -243,14 +249,30 @@ class _DepthwiseKernel:
             value = load_vector(self.multiplier, channel, LANES)
             multiplier = builder.let("m", value, f"float32x{LANES}")
         y_at = builder.let("y_at", self._at(self.output, image, row, column, channel))
+        width = self.output.shape[3]
         for index in range(self.columns):
-            residual = None
-            if self.residual is not None and self.residual_value is not None:
-                at = self._at(self.residual_value, image, row, column + index, channel)
-                residual = load_vector(self.residual, at, LANES)
-            total = load(self.sums, tirx.const(index, "int32"))
-            value = self.epilogue.apply(
-                builder, flat_target(self.target), total, LANES, multiplier, residual
-            )
-            at = y_at + index * self.output.view.strides[3]
-            store_columns(builder, self.y, at, value, channel, self.channels)
+            # A run may have fewer columns than a work item.
+            is_there = None if index < smallest(width) else builder.size(width) > index
+            with builder.condition(is_there):
+                self._finish_column(index, channel, image, row, column, y_at, multiplier)
+
+    def _finish_column(
+        self,
+        index: int,
+        channel: Expr,
+        image: Expr,
+        row: Expr,
+        column: Expr,
+        y_at: Expr,
+        multiplier: Expr | None,
+    ) -> None:
+        builder, residual = self.builder, None
+        if self.residual is not None and self.residual_value is not None:
+            at = self._at(self.residual_value, image, row, column + index, channel)
+            residual = load_vector(self.residual, at, LANES)
+        total = load(self.sums, tirx.const(index, "int32"))
+        value = self.epilogue.apply(
+            builder, flat_target(self.target), total, LANES, multiplier, residual
+        )
+        at = y_at + index * self.output.view.strides[3]
+        store_columns(builder, self.y, at, value, channel, self.channels)

@@ -48,7 +48,7 @@ class _DotKernel(ProductKernel):
         builder, tile = self.builder, self.tile
         xs = []
         for row in range(tile.rows):
-            place = x_at + row * int(self.inner.x)
+            place = x_at + row * self.distance(self.inner.x)
             bytes_of_word = self.x.load(place, WORD)
             xs.append(builder.let("x", reinterpret("int32", bytes_of_word), "int32"))
         for vector in range(tile.vectors):

@@ -15,6 +15,7 @@ from edgecomp.plan.operations import (
     Quantize,
     Reduce,
 )
+from edgecomp.schedules.cpu.convolution import product as convolution_product
 from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.gpu import (
@@ -38,7 +39,8 @@ from edgecomp.schedules.gpu import (
     winograd,
 )
 from edgecomp.schedules.gpu.places import gpu_of
-from edgecomp.schedules.gpu.sizes import MOST_SIZES, refuse_sizes
+from edgecomp.schedules.gpu.product_kernel import is_one_run
+from edgecomp.schedules.gpu.sizes import MOST_SIZES, is_image_sized, refuse_sizes
 from edgecomp.schedules.schedule import KernelCall, Schedule
 from edgecomp.schedules.shader.metal import metal_text
 from edgecomp.schedules.shader.wgsl import wgsl_text
@@ -72,6 +74,8 @@ _SHARED: tuple[Schedule, ...] = (
 #: Those whose kernels and constants are made for one number of rows, by which tiles and shares of K
 #: are chosen. The others ask their builder for sizes.
 _OF_FIXED_SIZES: tuple[Schedule, ...] = (winograd, packed_product)
+#: Those that take images of dynamic height and width where all pixels are the rows of a product.
+_OF_ONE_RUN: tuple[Schedule, ...] = (tensor_product, shared_product)
 #: Those whose kernels neither load nor store floats of 16 bits where a value is stored so.
 _OF_FLOATS: tuple[Schedule, ...] = (winograd, shared_product)
 
@@ -121,12 +125,21 @@ class _Sized(_Named):
         reason = super().match(Twin(operation).operation, target)
         if not reason and self.schedule in _OF_FIXED_SIZES:
             return "kernels of fixed sizes"
+        if not reason and self.schedule in _OF_ONE_RUN and not _pixels_are_rows(operation):
+            return "images of dynamic height or width"
         reason = reason or refuse_sizes(operation)
         if reason:
             return reason
         calls = self.schedule.emit(operation, target)
         is_over = any(call.dynamic and len(call.dynamic.sizes) > MOST_SIZES for call in calls)
         return "more sizes than a kernel takes" if is_over else ""
+
+
+def _pixels_are_rows(operation: Operation) -> bool:
+    """Whether a convolution of images of any height and width is a product of their pixels."""
+    if not isinstance(operation.kind, Convolution) or not is_image_sized(operation):
+        return True
+    return is_one_run(convolution_product(operation))
 
 
 _TEXTS = {"metal": metal_text, "webgpu": wgsl_text}

@@ -10,6 +10,7 @@ from typing import overload
 
 from edgecomp.device.target import Gpu
 from edgecomp.plan.plan import TEXEL_ELEMENTS
+from edgecomp.plan.sizes import Dimension, has_dynamic
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr
 from edgecomp.schedules.gpu.builder import GridBuilder
@@ -82,7 +83,7 @@ class InputImage:
 
 
 def declare_input(
-    builder: GridBuilder, dtype: str, elements: int, distances: Iterable[int], gpu: Gpu
+    builder: GridBuilder, dtype: str, elements: int, distances: Iterable[Dimension], gpu: Gpu
 ) -> InputBuffer | InputImage:
     """A kernel's first parameter.
 
@@ -100,12 +101,15 @@ def declare_input(
     return InputImage(builder, builder.image("x", dtype, width, height), width)
 
 
-def image_width(dtype: str, elements: int, distances: Iterable[int], gpu: Gpu) -> int | None:
+def image_width(
+    dtype: str, elements: int, distances: Iterable[Dimension], gpu: Gpu
+) -> int | None:
     """Texels of a row: as few as the device takes; None where a buffer it is."""
     textures = gpu.textures
     if textures is None or textures.row_texels is None or dtype not in _DTYPES:
         return None
-    if any(distance % TEXEL_ELEMENTS for distance in (elements, *distances)):
+    known = elements, *distances
+    if has_dynamic(known) or any(distance % TEXEL_ELEMENTS for distance in known):
         return None
     width = textures.row_texels
     while not textures.hold(width, -(-elements // (width * TEXEL_ELEMENTS))):

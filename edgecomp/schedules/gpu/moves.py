@@ -133,7 +133,7 @@ def _emit_halo(kind: FillHalo, output: Value, target: Target) -> list[KernelCall
     with builder.each(count) as at:
         image, pixel, block = unravel(builder, at, (batch, pixels, blocks))
         place = _pixel_of_halo(builder, pixel, output)
-        first = (image * (output.view.strides[0] // channels) + place) * channels
+        first = (image * builder.size(output.view.strides[0] // channels) + place) * channels
         vector = constant(fill.stored(kind.value, output.dtype), dtype, lanes)
         store_vector(builder, y, first + block * lanes, vector, lanes)
     return [builder.call("fill_halo", (output,))]
@@ -145,13 +145,14 @@ def _pixel_of_halo(builder: GridBuilder, pixel: Expr, output: Value) -> Expr:
     padded_width, sides = halo.left + width + halo.right, halo.left + halo.right
     above, below = halo.top * padded_width, halo.bottom * padded_width
     place: Expr = pixel
-    if below:
-        place = tirx.Select(pixel < above, pixel, pixel + height * padded_width)
+    if halo.bottom:
+        behind = pixel + builder.size(height * padded_width)
+        place = tirx.Select(pixel < builder.size(above), pixel, behind)
     if sides:
-        beside = builder.let("beside", pixel - (above + below))
+        beside = builder.let("beside", pixel - builder.size(above + below))
         row = builder.let("row", tirx.truncdiv(beside, sides))
         column = builder.let("column", beside - row * sides)
-        across = tirx.Select(column < halo.left, column, column + width)
-        inner = (row + halo.top) * padded_width + across
-        place = tirx.Select(pixel < above + below, place, inner)
+        across = tirx.Select(column < halo.left, column, column + builder.size(width))
+        inner = (row + halo.top) * builder.size(padded_width) + across
+        place = tirx.Select(pixel < builder.size(above + below), place, inner)
     return builder.let("place", place)

@@ -4,6 +4,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Pool
+from edgecomp.plan.sizes import has_dynamic
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
@@ -34,10 +35,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     count = batch * height * width * blocks
     builder = GridBuilder.line(count, gpu_of(target).group_items)
     x = builder.pointer("x", x_value.stored, x_value.view.elements)
-    divisors = cpu.divisors_of(kind, x_value, output)
     averages = not kind.maximum and x_value.dtype == "float32"
+    by_table = averages and not has_dynamic((height, width))
     table = []
-    if averages:
+    if by_table:
+        divisors = cpu.divisors_of(kind, x_value, output)
         table = [Constant("divisors", divisors.reshape(-1))]
         divisor = builder.pointer("divisors", "float32", divisors.size)
     y = builder.pointer("y", output.stored, output.view.elements)
@@ -46,22 +48,24 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
         channel = builder.let("channel", block * lanes)
         first = (
-            image * view.strides[0]
-            + (row * kind.strides[0] - kind.pads[0]) * view.strides[2]
+            image * builder.size(view.strides[0])
+            + (row * kind.strides[0] - kind.pads[0]) * builder.size(view.strides[2])
             + (column * kind.strides[1] - kind.pads[1]) * view.strides[3]
         )
-        x_at = builder.let("x_at", first + view.offset + channel)
+        x_at = builder.let("x_at", first + builder.size(view.offset) + channel)
         result = _walked(builder, kind, x_value, x, x_at, lanes)
-        if averages:
+        if by_table:
             index = row * width + column
             result = result / splat(load(divisor, index), lanes)
+        elif averages:
+            result = result / splat(_divisor(builder, kind, x_value, row, column), lanes)
         elif not kind.maximum:
             result = _requantized(kind, result, target, lanes)
         to = (
-            image * out.strides[0]
-            + row * out.strides[2]
+            image * builder.size(out.strides[0])
+            + row * builder.size(out.strides[2])
             + column * out.strides[3]
-            + out.offset
+            + builder.size(out.offset)
         )
         store_vector(
             builder, y, to + channel, tirx.Cast(typed(output.dtype, lanes), result), lanes
@@ -92,7 +96,7 @@ def _walked(
     ):
         place = (
             x_at
-            + i * (kind.dilations[0] * view.strides[2])
+            + i * builder.size(view.strides[2] * kind.dilations[0])
             + j * (kind.dilations[1] * view.strides[3])
         )
         value = tirx.Cast(dtype, load_vector(x, place, lanes))
@@ -100,6 +104,23 @@ def _walked(
         joined = tirx.max(so_far, value) if kind.maximum else so_far + value
         builder.store(total, zero, joined)
     return load(total, zero)
+
+
+def _divisor(builder: GridBuilder, kind: Pool, x: Value, row: Expr, column: Expr) -> Expr:
+    """Elements that an output of an image of dynamic size averages."""
+    if kind.count_include_pad or not any(kind.pads):
+        return constant(kind.window[0] * kind.window[1], "float32")
+    inside: Expr = tirx.const(1, "int32")
+    for d, at in enumerate((row, column)):
+        first = at * kind.strides[d] - kind.pads[d]
+        behind = tirx.Min(first + kind.window[d], _expr(builder.size(x.shape[2 + d])))
+        taken = behind - tirx.Max(first, tirx.const(0, "int32"))
+        inside = inside * tirx.Max(taken, tirx.const(1, "int32"))
+    return tirx.Cast("float32", builder.let("inside", inside))
+
+
+def _expr(number: Expr) -> Expr:
+    return tirx.const(number, "int32") if isinstance(number, int) else number
 
 
 def _requantized(kind: Pool, total: Expr, target: Target, lanes: int) -> Expr:

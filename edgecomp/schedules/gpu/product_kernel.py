@@ -15,11 +15,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgecomp.plan.sizes import is_dynamic, largest
+from edgecomp.plan.sizes import has_dynamic, is_dynamic, largest, quotient, smallest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu.nest import unravel
-from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
+from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_depth, collapse_rows
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
@@ -49,15 +49,19 @@ class ProductKernel(DenseKernel):
         self.padded_columns = self.blocks * self.tile.columns
         self.across = self.blocks * product.groups
         items = group_shape(self.across, gpu)
-        # Tiles of rows: of dynamic ones, which are all in one dimension, as many as the kernel finds.
+        # Dynamic rows that are one run have as many tiles as the kernel finds.
         outer = math.prod(dimension.size for dimension in self.rows[:-1])
-        if is_dynamic(self.inner.size):
-            assert len(self.rows) == 1, "dynamic rows are one dimension"
+        self.is_run = is_dynamic(self.inner.size) and is_one_run(product)
+        if self.is_run:
             down = parts_of(self.inner.size, self.tile.rows * items[1])
         else:
-            self.row_tiles = -(-inner_rows // self.tile.rows)
+            self.row_tiles = quotient(self.inner.size + (self.tile.rows - 1), self.tile.rows)
             down = parts_of(outer * self.row_tiles, items[1])
         self.outer = outer
+        #: How many rows of a tile every run has.
+        self.certain_rows = self.tile.rows
+        if not self.is_run:
+            self.certain_rows = min(self.tile.rows, smallest(self.inner.size))
         groups = (-(-self.across // items[0]), down, 1)
         self.is_float = "float" in task.x_dtype
         self.sum_dtype = "float32" if self.is_float else "int32"
@@ -75,7 +79,7 @@ class ProductKernel(DenseKernel):
         """All statements."""
         builder = self.builder
         block, line = builder.place(0), builder.place(1)
-        if is_dynamic(self.inner.size):
+        if self.is_run:
             down = builder.parts_of(self.inner.size, self.tile.rows)
         else:
             down = builder.size(self.outer * self.row_tiles)
@@ -90,7 +94,7 @@ class ProductKernel(DenseKernel):
     def _starts(self, line: Expr) -> list[Expr]:
         """Places of the tile's first row in x, the output and the residual."""
         builder, tile = self.builder, self.tile
-        if is_dynamic(self.inner.size):
+        if self.is_run:
             # Fewer rows than a tile has are followed by room for those that there may be.
             last = builder.size(self.inner.size) - tile.rows
             first = tirx.Max(tirx.Min(line * tile.rows, last), tirx.const(0, "int32"))
@@ -99,8 +103,12 @@ class ProductKernel(DenseKernel):
             sizes = [*(dimension.size for dimension in self.rows[:-1]), self.row_tiles]
             indices = unravel(builder, line, sizes)
             first = indices[-1] * tile.rows
-            if int(self.inner.size) % tile.rows:
-                first = tirx.Min(first, tirx.const(int(self.inner.size) - tile.rows, "int32"))
+            if is_dynamic(self.inner.size):
+                first = tirx.Min(first, builder.size(self.inner.size) - tile.rows)
+            elif self.inner.size % tile.rows:
+                first = tirx.Min(first, tirx.const(self.inner.size - tile.rows, "int32"))
+            if self.certain_rows < tile.rows:
+                first = tirx.Max(first, tirx.const(0, "int32"))
         indices[-1] = builder.let("first", first)
         return self.places_of(indices, {"output": self.column, "residual": self.column})
 
@@ -134,7 +142,7 @@ class ProductKernel(DenseKernel):
         with builder.loop("k", 0, depth[dimension].size) as k:
             self._accumulate(
                 dimension + 1,
-                builder.let("x_at", x_at + k * self.x.in_places(int(depth[dimension].stride))),
+                builder.let("x_at", x_at + k * self.distance(depth[dimension].stride)),
                 builder.let("weight_at", weight_at + k * self.weights.advance(below)),
             )
 
@@ -196,7 +204,7 @@ class ProductKernel(DenseKernel):
         xs = [
             builder.let(
                 "x",
-                self._term(x_at + row * self.x.in_places(int(self.inner.x)), count),
+                self._term(x_at + row * self.distance(self.inner.x), count),
                 wide,
             )
             for row in range(tile.rows)
@@ -246,17 +254,28 @@ class ProductKernel(DenseKernel):
         columns, shift = self.product.columns, vector * LANES
         in_last = columns % self.tile.columns  # columns of the last block, 0 for all
         is_certain = in_last == 0 or shift < in_last
-        at = y_at + (row * int(self.inner.output) + shift)
-        with builder.condition(None if is_certain else self.column + shift < columns):
+        at = y_at + (row * builder.size(self.inner.output) + shift)
+        is_column = None if is_certain else self.column + shift < columns
+        is_row = None
+        if row >= self.certain_rows:
+            is_row = builder.size(self.inner.size) > row
+        with builder.condition(is_row), builder.condition(is_column):
             residual = None
             if self.residual is not None:
-                place = z_at + (row * int(self.inner.residual) + shift)
+                place = z_at + (row * builder.size(self.inner.residual) + shift)
                 residual = load_vector(self.residual, place, LANES)
             total = load(self.sums, self._sum_index(row, vector))
             value = self.epilogue.apply(
                 builder, flat_target(self.target), total, LANES, multiplier, residual
             )
             store_columns(builder, self.y, at, value, self.column + shift, columns)
+
+
+def is_one_run(product: Product) -> bool:
+    """Whether all rows are one dimension, and nothing of the output lies between them."""
+    rows = collapse_rows(product.rows)
+    whole = rows[0].size * rows[0].output == product.output_elements
+    return len(rows) == 1 and whole and not has_dynamic((product.x_offset, rows[0].x))
 
 
 def emit_product(task: ProductTask) -> DeviceProduct:

@@ -1,4 +1,8 @@
-"""Resize of NHWC images from tables of source positions: a work item for each vector of a pixel."""
+"""Resize of NHWC images from tables of source positions: a work item for each vector of a pixel.
+
+Of images whose height or width differs from run to run the tables hold positions of the largest, as the
+processor's do: ``cpu/resize.py`` says why these are those of smaller ones.
+"""
 
 from collections.abc import Callable
 
@@ -6,6 +10,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation, Resize
+from edgecomp.plan.sizes import has_dynamic
+from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, load, splat
 from edgecomp.schedules.cpu import resize as cpu
 from edgecomp.schedules.cpu.dynamic.largest import Twin
@@ -35,7 +41,8 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     builder = GridBuilder.line(count, gpu_of(target).group_items)
     copies = kind.nearest and x_value.stored == output.stored
     bits = bits_dtype(output.stored)
-    tables = cpu.tables_of(Twin(operation).operation)  # of fixed height and width
+    by_position = has_dynamic(x_value.shape[2:])
+    tables = cpu.tables_of(operation if by_position else Twin(operation).operation)
     x = builder.pointer("x", bits if copies else x_value.stored, x_value.view.elements)
     pointers = [
         builder.pointer(f"t{k}", np.dtype(table.array.dtype).name, table.array.size)
@@ -45,21 +52,28 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     with builder.each(count) as at:
         image, row, column, block = unravel(builder, at, (batch, height, width, blocks))
         channel = builder.let("channel", block * lanes)
-        first = image * x_value.view.strides[0] + x_value.view.offset + channel
-        base = builder.let("base", first)
+        first = image * builder.size(x_value.view.strides[0])
+        base = builder.let("base", first + builder.size(x_value.view.offset) + channel)
+
+        def distance(axis: int, entry: Expr) -> Expr:
+            """Elements before a source row or column."""
+            found = load(pointers[axis - 2], entry)
+            if not by_position:
+                return found
+            last = builder.size(x_value.shape[axis] - 1)
+            return tirx.min(found, last) * builder.size(x_value.view.strides[axis])
 
         def source(down: Expr, across: Expr) -> Expr:
-            return load_vector(
-                x, base + load(pointers[0], down) + load(pointers[1], across), lanes
-            )
+            return load_vector(x, base + distance(2, down) + distance(3, across), lanes)
 
         if kind.nearest:
             result = source(row, column)
         else:
             result = _blend(pointers, source, row, column, lanes)
         view = output.view
-        to = image * view.strides[0] + row * view.strides[2] + column * view.strides[3]
-        store_vector(builder, y, to + view.offset + channel, result, lanes)
+        to = image * builder.size(view.strides[0]) + row * builder.size(view.strides[2])
+        to = to + column * view.strides[3] + builder.size(view.offset)
+        store_vector(builder, y, to + channel, result, lanes)
     return [builder.call(NAME, (x_value, *tables, output))]
 
 

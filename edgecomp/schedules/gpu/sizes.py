@@ -1,5 +1,7 @@
 """Which operations of dynamic sizes the kernels of a GPU compute."""
 
+from collections.abc import Sequence
+
 from edgecomp.plan.operations import (
     Attention,
     Convolution,
@@ -14,6 +16,7 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.plan.sizes import Dimension, Size, has_dynamic, is_dynamic, symbols_of
 from edgecomp.plan.values import Value
+from edgecomp.schedules.cpu.windows import Window
 
 #: Of a launch, beside its tensors: ``EC_MAX_LAUNCH_CONSTANTS`` of the runtime.
 MOST_SIZES = 16
@@ -26,9 +29,8 @@ def refuse_sizes(operation: Operation) -> str:
         return "sizes that the data decides"
     kind = operation.kind
     if isinstance(kind, Convolution | Pool | Resize | FillHalo):
-        images = (value for value in values if len(value.shape) > 1)
-        is_sized = any(has_dynamic(value.shape[1:]) for value in images)
-        return "images of dynamic height or width" if is_sized else ""
+        images = [value for value in values if len(value.shape) > 1 and value.constant is None]
+        return _refuse_images(operation, images)
     if isinstance(kind, MatrixMultiply):
         rows = (operation.inputs[0], operation.output, *operation.inputs[3:])
         return "dynamic columns" if any(is_dynamic(v.shape[-1]) for v in rows) else ""
@@ -43,6 +45,32 @@ def refuse_sizes(operation: Operation) -> str:
     if isinstance(kind, Reduce) and kind.requantize is not None:
         return "8-bit means of dynamic sizes" if _is_reduced(operation.inputs[0], kind) else ""
     return ""
+
+
+def _refuse_images(operation: Operation, images: Sequence[Value]) -> str:
+    """The same of windows over images."""
+    kind = operation.kind
+    if any(map(is_dynamic, (value.shape[1] for value in images))):
+        return "images of dynamic channels"
+    if not is_image_sized(operation) or not isinstance(kind, Convolution | Pool):
+        return ""
+    window = kind.window if isinstance(kind, Pool) else operation.inputs[1].shape[2:]
+    if has_dynamic((*window, *kind.strides, *kind.dilations, *kind.pads)):
+        return "a window that depends on the size"
+    if isinstance(kind, Pool) and not kind.maximum and set(kind.dilations) != {1}:
+        return "an average of dilated windows, of dynamic height or width"
+    top, left = kind.pads[:2]
+    whole = Window((window[0], window[1]), kind.strides, kind.dilations, (top, left))
+    return whole.refusal(operation.inputs[0], operation.output)
+
+
+def is_image_sized(operation: Operation) -> bool:
+    """Whether it reads or makes images of dynamic height or width."""
+    values = (*operation.inputs, *operation.outputs)
+    return any(
+        value.constant is None and len(value.shape) > 2 and has_dynamic(value.shape[2:])
+        for value in values
+    )
 
 
 def _is_reduced(source: Value, kind: Reduce) -> bool:

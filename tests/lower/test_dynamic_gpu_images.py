@@ -1,0 +1,90 @@
+"""The networks of ``test_dynamic_images.py`` on GPUs."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers.cuda import emulate, require_nvcc
+from helpers.dynamic import dynamic_plan, link
+from helpers.dynamic_image_families import (
+    FAMILIES,
+    INTEGERS,
+    LARGEST,
+    SMALLEST,
+    integer_proto,
+    proto_of,
+    shape_of,
+    specs_of,
+)
+from helpers.gpu_bundles import TARGETS, devices_of
+from helpers.opencl import reason_without_device
+from helpers.qdq import stored_numbers
+
+from edgecomp.device.load import load_target
+from edgecomp.options import BuildOptions
+from edgecomp.progress import silent
+from edgecomp.reference.interpreter import run_reference
+from edgecomp.steps.prepare import prepare
+
+#: Without what no GPU has a kernel for.
+FLOATS = [name for name in FAMILIES if name not in ("lstm", "gru", "totals")]
+SIZES = (LARGEST, SMALLEST, *({"h": h, "w": w, "b": b, "s": s} for h, w, b, s in (
+    (40, 11, 2, 3), (9, 70, 3, 2), (23, 12, 1, 17), (10, 33, 2, 39), (17, 25, 3, 4),
+)))  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def made(request, tmp_path_factory):
+    """Plans of all networks, and what opens one."""
+    api = request.param
+    if api == "cuda":
+        require_nvcc()
+    elif reason_without_device():
+        pytest.skip(reason_without_device())
+    protos = {name: proto_of(FAMILIES[name]) for name in FLOATS}
+    protos |= {n.replace(" ", "_"): integer_proto(form) for n, form in INTEGERS.items()}
+    plans = {
+        name: dynamic_plan(proto, specs_of(proto), name, target=TARGETS[api][0])
+        for name, proto in protos.items()
+    }
+    open_model = link([*plans.values()], tmp_path_factory.mktemp("images"))
+
+    def opened(name):
+        if api == "cuda":
+            emulate(plans[name].programs[0].text)
+        return open_model(name, plan="device")
+
+    return opened, protos, TARGETS[api][1]
+
+
+@pytest.mark.parametrize("family", FLOATS)
+def test_floats(made, family, rng):
+    opened, protos, device = made
+    reference = onnxruntime.InferenceSession(protos[family].SerializeToString())
+    with opened(family) as session:
+        assert devices_of(session) == {device}
+        for sizes in SIZES:
+            x = rng.standard_normal(shape_of(protos[family], sizes)).astype(np.float32)
+            (expected,) = reference.run(None, {"x": x})
+            (found,) = session.run({"x": x}).values()
+            assert found.shape == expected.shape
+            np.testing.assert_allclose(
+                found, expected, rtol=3e-5, atol=3e-5, err_msg=str(sizes)
+            )
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_eight_bits(made, name, rng):
+    """The numbers of the model read at that size, every one of them."""
+    opened, protos, device = made
+    name = name.replace(" ", "_")
+    with opened(name) as session:
+        assert devices_of(session) == {0, device}  # the mean is the processor's
+        for sizes in SIZES[:5]:
+            shape = shape_of(protos[name], sizes)
+            x = stored_numbers(rng, shape)
+            options = BuildOptions(input=(f"x:{'x'.join(map(str, shape))}",), cache_dir=None)
+            static = prepare(protos[name], options, silent, target=load_target("host"))
+            expected = run_reference(static.model, {"x": x})
+            found = session.run({"x": x})
+            for port, values in expected.items():
+                np.testing.assert_array_equal(found[port], values, err_msg=str(sizes))
