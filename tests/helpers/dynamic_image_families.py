@@ -149,6 +149,18 @@ def integer_network(g, form):
     return g.dequantize(mean, 0.07, 90), z
 
 
+def pixel_network(g):
+    """Two 1x1 convolutions of images without a halo: their pixels are the rows of a product."""
+
+    def conv(x, inputs, outputs, scale):
+        weight = g.weight(RNG.integers(-127, 128, (outputs, inputs, 1, 1)), 0.01)
+        bias = g.bias(RNG.integers(-999, 999, outputs), scale * 0.01)
+        return g.dequantize(g.quantize(g("Conv", x, weight, bias), 0.1, 128), 0.1, 128)
+
+    x = g.stored("x", ("b", 24, "h", "w"), 0.05, 120)
+    return conv(conv(x, 24, 40, 0.05), 40, 32, 0.1)
+
+
 def specs_of(proto):
     texts = []
     for value in proto.graph.input:
@@ -163,6 +175,11 @@ def specs_of(proto):
 def proto_of(family):
     graph = Graph()
     return graph.proto(family(graph))
+
+
+def pixel_proto():
+    graph = QdqGraph()
+    return graph.proto(pixel_network(graph))
 
 
 def integer_proto(form):

@@ -11,6 +11,7 @@ from helpers.dynamic_image_families import (
     LARGEST,
     SMALLEST,
     integer_proto,
+    pixel_proto,
     proto_of,
     shape_of,
     specs_of,
@@ -42,6 +43,7 @@ def made(request, tmp_path_factory):
         pytest.skip(reason_without_device())
     protos = {name: proto_of(FAMILIES[name]) for name in FLOATS}
     protos |= {n.replace(" ", "_"): integer_proto(form) for n, form in INTEGERS.items()}
+    protos["pixels"] = pixel_proto()
     plans = {
         name: dynamic_plan(proto, specs_of(proto), name, target=TARGETS[api][0])
         for name, proto in protos.items()
@@ -72,13 +74,18 @@ def test_floats(made, family, rng):
             )
 
 
-@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("name", [*INTEGERS, "pixels"])
 def test_eight_bits(made, name, rng):
     """The numbers of the model read at that size, every one of them."""
     opened, protos, device = made
     name = name.replace(" ", "_")
     with opened(name) as session:
-        assert devices_of(session) == {0, device}  # the mean is the processor's
+        if name == "pixels":
+            assert devices_of(session) == {device}
+            schedules = {call.schedule for call in session.calls}
+            assert ("cuda_tensor_product" in schedules) == (device == TARGETS["cuda"][1])
+        else:
+            assert devices_of(session) == {0, device}  # the mean is the processor's
         for sizes in SIZES[:5]:
             shape = shape_of(protos[name], sizes)
             x = stored_numbers(rng, shape)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from edgecomp.device.target import Gpu
-from edgecomp.schedules.cpu.product import Product, collapse_depth
+from edgecomp.schedules.cpu.product import Product, collapse_depth, collapse_rows
 
 #: Columns of one instruction.
 COLUMNS = 8
@@ -196,7 +196,7 @@ def words_at_once(product: Product, word: int) -> int:
     """
     depth = collapse_depth(product.depth)
     steps = [product.x_offset, product.x_group_stride if product.groups > 1 else 0]
-    steps += [row.x for row in product.rows if row.size != 1]
+    steps += [row.x for row in collapse_rows(product.rows)]
     steps += [dimension.stride for dimension in depth[:-1]]
     for words in _WORDS:
         if not any(int(step) % (words * word) for step in steps):

@@ -1,5 +1,6 @@
 """Which operations of dynamic sizes GPUs get."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,15 +10,17 @@ from edgecomp.device.load import load_target
 from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.plan.operations import (
     Attention,
+    Convolution,
     Gather,
     LayerNorm,
     MatrixMultiply,
     Operation,
     PackedMatrixMultiply,
+    Pool,
     Softmax,
 )
 from edgecomp.plan.sizes import Size, Symbol
-from edgecomp.plan.values import Value
+from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.resources import resource_folder
 from edgecomp.schedules.gpu.family import sized_schedules
 from edgecomp.schedules.gpu.sizes import MOST_SIZES
@@ -56,10 +59,34 @@ def attention(rows, keys, depth, columns):
     return Operation(kind, [q, k, v], [y])
 
 
+def image(name, channels, halo=0):
+    halos = Halo(halo, halo, halo, halo)
+    return Value(name, (1, channels, N, N), "float32", Order.NHWC, halo=halos)
+
+
+def convolution(window, *, halo=0, channels=256):
+    """Of images without a halo around the output, and with one of the window's around the input."""
+    x, y = image("x", 32, window // 2), image("y", channels, halo)
+    weight = constant(channels, 32, window, window)
+    kind = Convolution(pads=(window // 2,) * 4)
+    return Operation(kind, [x, weight, constant(channels)], [y])
+
+
+def average(dilation):
+    kind = Pool(
+        maximum=False, window=(3, 3), pads=(dilation,) * 4, dilations=(dilation, dilation)
+    )
+    return Operation(kind, [image("x", 8, dilation)], [image("y", 8)])
+
+
 @pytest.mark.parametrize("api", ["opencl", "cuda"])
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
+        (average(1), ""),
+        (average(2), "an average of dilated windows, of dynamic height or width"),
+        (convolution(3), ""),
+        (operation(Softmax(-1), (COUNTED, 3)), "sizes that the data decides"),
         (product(N, 8), ""),
         (product(COUNTED, 8), "sizes that the data decides"),
         (packed(N, 8), "packed_matrix_multiply: kernels of fixed sizes"),
@@ -76,6 +103,20 @@ def test_claims(api, found, reason):
     schedule, refusals = find_gpu_schedule(found, target)
     assert (schedule is None) == bool(reason)
     assert not reason or any(reason in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_one_run"),
+    [(convolution(1), True), (convolution(1, halo=1), False), (convolution(3), False)],
+)
+def test_some_kernels_are_for_pixels_without_gaps(found, is_one_run):
+    """Those with tensor cores, and with tiles in shared memory where enough of them run."""
+    target = load_target("cuda-sm90")
+    gpu = dataclasses.replace(target.gpu, busy_items=64)
+    _, refusals = find_gpu_schedule(found, dataclasses.replace(target, gpu=gpu, tf32=True))
+    names = {reason.partition(":")[0] for reason in refusals if "height" in reason}
+    own = {"cuda_tensor_product", "cuda_shared_product"}
+    assert names == (set() if is_one_run else own)
 
 
 def test_gather_from_a_dynamic_table():
