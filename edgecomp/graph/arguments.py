@@ -22,9 +22,23 @@ def function_of(value: ir.Value) -> Unary | None:
         return _unary(readers[0], value)
     if len(readers) == 2:
         for gate, product in (readers, reversed(readers)):
-            if is_operator(product, "Mul") and only_reader(gate.outputs[0]) is product:
+            if gated_product(gate) == (product, value):
                 return _gated(_unary(gate, value))
     return None
+
+
+def gated_product(gate: ir.Node) -> tuple[ir.Node, ir.Value] | None:
+    """The Mul that alone reads what a node makes, and what it multiplies that by."""
+    product = only_reader(gate.outputs[0])
+    if product is None or not is_operator(product, "Mul"):
+        return None
+    (other,) = (value for value in product.inputs if value is not gate.outputs[0])
+    return None if other is None else (product, other)
+
+
+def gated_function(gate: ir.Node) -> Unary | None:
+    """A number times what the gate makes of it; None where the gate is no function of one."""
+    return _gated(unary_function(gate))
 
 
 def _unary(node: ir.Node, value: ir.Value) -> Unary | None:

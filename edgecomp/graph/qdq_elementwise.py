@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from edgecomp.graph.arguments import gated_function, gated_product
 from edgecomp.graph.integer import (
     Float32Array,
     Requantization,
@@ -18,6 +19,7 @@ from edgecomp.graph.integer_operators import (
     IntegerMultiply,
     IntegerOperator,
     IntegerSum,
+    QuantizedTensor,
     StoredTable,
 )
 from edgecomp.graph.integer_rules import (
@@ -27,7 +29,13 @@ from edgecomp.graph.integer_rules import (
     average_count,
     is_function,
 )
-from edgecomp.graph.qdq_tensors import Ending, Refusal, activation_of, required_ending
+from edgecomp.graph.qdq_tensors import (
+    Ending,
+    Refusal,
+    activation_of,
+    dequantize_of,
+    required_ending,
+)
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.unary import unary_function, variable_input
 from edgecomp.graph.windows import window_of
@@ -94,18 +102,29 @@ def _average(node: ir.Node) -> IntegerAverage:
 
 
 def _function(node: ir.Node) -> StoredTable:
-    function = unary_function(node)
+    x = activation_of(variable_input(node))
+    product = _product_of_gate(node, x)
+    function = unary_function(node) if product is None else gated_function(node)
     if function is None:
         raise Refusal("it is no function of one variable")
-    x = activation_of(variable_input(node))
-    ending = required_ending(node.outputs[0])
+    last, nodes = (node, (node,)) if product is None else (product, (node, product))
+    ending = required_ending(last.outputs[0])
     if x.affine.is_wide or ending.output.affine.is_wide:
         raise Refusal("functions of 16-bit values are computed in float32")
     table = lookup_table(function, x.affine, ending.output.affine, ending.low, ending.high)
     return StoredTable(
-        node=node, nodes=(node, *ending.nodes), inputs=(x,), output=ending.output,
+        node=last, nodes=(*nodes, *ending.nodes), inputs=(x,), output=ending.output,
         result=ending.output.value, table=table,
     )  # fmt: skip
+
+
+def _product_of_gate(node: ir.Node, x: QuantizedTensor) -> ir.Node | None:
+    """The product of a stored value and what a function makes of the same value alone."""
+    found = gated_product(node)
+    if found is None or dequantize_of(found[1]) is None:
+        return None
+    other = activation_of(found[1])
+    return found[0] if other.value is x.value and other.affine == x.affine else None
 
 
 def _requantization(ending: Ending, multiplier: Float32Array) -> Requantization:

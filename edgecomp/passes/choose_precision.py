@@ -232,7 +232,7 @@ def _flows(
     scope: Scope, layers: _Layers, conversions: Mapping[str, ConversionPrice]
 ) -> list[Flow]:
     makers = {value: block for block in scope.blocks for value in block.outputs}
-    reads = {(block.node, index) for block in scope.blocks for index in block.inputs}
+    reads = {place for block in scope.blocks for place in block.reads}
     flows = []
     for value in scope.stored:
         if is_constant(value):

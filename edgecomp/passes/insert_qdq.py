@@ -151,7 +151,7 @@ class _Inserter:
     def insert(self) -> None:
         """Do it."""
         made = {v for block in self._scope.blocks for v in block.outputs}
-        reads = {(b.node, index) for b in self._scope.blocks for index in b.inputs}
+        reads = {place for block in self._scope.blocks for place in block.reads}
         for block in self._scope.blocks:
             if block.is_product:
                 self._insert_weights(block)

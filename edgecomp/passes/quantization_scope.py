@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgecomp.graph.arguments import gated_product
 from edgecomp.graph.constants import constant_array, is_constant, is_one_row
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer import EXACT_BITS
@@ -60,6 +61,8 @@ class Block:
         activation: Relu or Clip whose bounds become bounds of the stored result, or None.
         inputs: values that are stored in 8 bits, as indices of the node's inputs.
         outputs: results, after the activation.
+        gate: function of the value that the node multiplies its result by, or None: a function
+            of one value in two operators, of which only the second one's result is stored.
     """
 
     node: ir.Node
@@ -67,6 +70,7 @@ class Block:
     activation: ir.Node | None
     inputs: tuple[int, ...]
     outputs: tuple[ir.Value, ...]
+    gate: ir.Node | None = None
 
     @property
     def input_values(self) -> tuple[ir.Value, ...]:
@@ -76,7 +80,21 @@ class Block:
     @property
     def nodes(self) -> tuple[ir.Node, ...]:
         """All that the block is computed from."""
-        return tuple(n for n in (self.node, self.add, self.activation) if n is not None)
+        found = (self.gate, self.node, self.add, self.activation)
+        return tuple(n for n in found if n is not None)
+
+    @property
+    def reads(self) -> tuple[tuple[ir.Node, int], ...]:
+        """Where it reads stored values: nodes and indices of their inputs."""
+        own = tuple((self.node, index) for index in self.inputs)
+        if self.gate is None:
+            return own
+        return ((self.gate, list(self.gate.inputs).index(self.input_values[0])), *own)
+
+    @property
+    def functions(self) -> tuple[ir.Node, ...]:
+        """The operator, behind its gate."""
+        return (self.node,) if self.gate is None else (self.gate, self.node)
 
     @property
     def is_product(self) -> bool:
@@ -141,6 +159,7 @@ def _find_blocks(
 ) -> list[Block]:
     """Every block that could be integer by its own structure."""
     taken: set[ir.Node] = set()
+    gates: dict[ir.Node, ir.Node] = {}
     parts = normalisation_parts(graph)
     blocks = []
     for node in graph:
@@ -154,10 +173,27 @@ def _find_blocks(
         if reason:
             refusals[node] = reason
             continue
-        block = _block_of(node, options)
+        product = _product_of_gate(node)
+        if product is not None and product not in parts and _takes_gate(product, options):
+            gates[product] = node
+            continue
+        block = _block_of(node, options, gates.get(node))
         taken.update(n for n in (block.add, block.activation) if n is not None)
         blocks.append(block)
     return blocks
+
+
+def _product_of_gate(node: ir.Node) -> ir.Node | None:
+    """The product of a value and what the node, a function, makes of the same value alone."""
+    found = gated_product(node) if is_function(node) else None
+    if found is None or found[1] is not variable_input(node):
+        return None
+    return found[0]
+
+
+def _takes_gate(product: ir.Node, options: InsertQdqOptions) -> bool:
+    """Whether a product may be one function with its gate: no table has 65536 entries."""
+    return not (_node_refusal(product, options) or options.is_wide(product))
 
 
 def _reads_float(node: ir.Node) -> bool:
@@ -247,7 +283,7 @@ def _has_input(node: ir.Node, index: int) -> bool:
     return len(node.inputs) > index and node.inputs[index] is not None
 
 
-def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
+def _block_of(node: ir.Node, options: InsertQdqOptions, gate: ir.Node | None) -> Block:
     add = None
     if node.op_type == "MatMul" and not _has_two_values(node):
         channels = constant_array(node.inputs[1])
@@ -261,7 +297,8 @@ def _block_of(node: ir.Node, options: InsertQdqOptions) -> Block:
         reader = only_reader(outputs[0])
         if reader is not None and _is_activation(reader, node, options):
             activation, outputs = reader, reader.outputs
-    return Block(node, add, activation, _stored_inputs(node), tuple(outputs))
+    inputs = _stored_inputs(node) if gate is None else _inputs_beside(gate, node)
+    return Block(node, add, activation, inputs, tuple(outputs), gate)
 
 
 def _is_activation(reader: ir.Node, node: ir.Node, options: InsertQdqOptions) -> bool:
@@ -275,6 +312,10 @@ def _stored_inputs(node: ir.Node) -> tuple[int, ...]:
     if node.op_type in (*BINARY, *FUNCTIONS) and is_function(node):
         return (list(node.inputs).index(variable_input(node)),)
     return (0, 1) if node.op_type in BINARY or _has_two_values(node) else (0,)
+
+
+def _inputs_beside(gate: ir.Node, product: ir.Node) -> tuple[int, ...]:
+    return tuple(i for i, v in enumerate(product.inputs) if v is not gate.outputs[0])
 
 
 def _usable_blocks(
@@ -297,7 +338,7 @@ def _usable_blocks(
             reasons += [range_refusal(v) for v in block.outputs]
         reason = next((r for r in reasons if r), "")
         if reason:
-            refusals[block.node] = reason
+            refusals.update(dict.fromkeys(block.functions, reason))
             broken.update(block.outputs if block.shares_scale else ())
             continue
         usable.append(block)
@@ -316,7 +357,8 @@ def _between_integers(
     integer, _ = _choose(blocks, options, range_refusal)
     for block in blocks:
         if block not in integer:
-            refusals[block.node] = "no integer operator lies on both sides of it"
+            reason = "no integer operator lies on both sides of it"
+            refusals.update(dict.fromkeys(block.functions, reason))
     return [block for block in blocks if block in integer]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.graphs import Graph
 
-from edgecomp.graph.arguments import function_of
+from edgecomp.graph.arguments import function_of, gated_function, gated_product
 
 X = np.linspace(-6.0, 6.0, 25)
 
@@ -61,3 +61,29 @@ def test_none_of_operators_that_are_no_functions_of_one_number(graph, x):
 def test_none_of_a_slope(graph, x):
     """PRelu varies with both of its inputs."""
     assert found(graph, x, graph("PRelu", graph.input("y", (4, 5)), x)) is None
+
+
+def node_of(graph, operator, *results):
+    (node,) = (n for n in graph.model(*results).graph if n.op_type == operator)
+    return node
+
+
+def test_what_multiplies_a_gate(graph, x):
+    gate = node_of(graph, "HardSigmoid", graph("Mul", x, graph("HardSigmoid", x)))
+    product, other = gated_product(gate)
+    assert (product.op_type, other) == ("Mul", gate.inputs[0])
+    expected = X * np.clip(0.2 * X + 0.5, 0.0, 1.0)
+    np.testing.assert_allclose(gated_function(gate)(X), expected, atol=1e-6)
+
+
+def test_nothing_multiplies_what_is_no_gate(graph, x):
+    assert (
+        gated_product(node_of(graph, "Sigmoid", graph("Add", x, graph("Sigmoid", x)))) is None
+    )
+    gate = graph("Tanh", x)
+    assert gated_product(node_of(graph, "Tanh", graph("Mul", gate, gate))) is None
+
+
+def test_no_function_of_several_numbers(graph, x):
+    gate = node_of(graph, "Softmax", graph("Mul", x, graph("Softmax", x)))
+    assert gated_function(gate) is None

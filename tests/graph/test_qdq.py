@@ -183,6 +183,31 @@ def test_sums_products_and_functions(rng):
     assert found[0].weights.weight_b < 0
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_gate_and_its_product_are_one_function(turned):
+    """Each DequantizeLinear has one reader, as edgecomp writes them; both read one tensor."""
+    graph = QdqGraph()
+    stored = graph.quantize(graph.input("x", (1, 4, 6, 6)), 0.1, 10)
+    x, again = graph.dequantize(stored, 0.1, 10), graph.dequantize(stored, 0.1, 10)
+    gate = graph("Sigmoid", again)
+    product = graph("Mul", *((gate, x) if turned else (x, gate)))
+    (found,) = operators(graph, graph.quantize(product, 0.05, 7))
+    assert isinstance(found, StoredTable)
+    assert [node.op_type for node in found.nodes] == ["Sigmoid", "Mul", "QuantizeLinear"]
+    numbers = np.float32(0.1) * np.float64(np.arange(256) - 10)
+    swish = numbers / (1.0 + np.exp(-numbers))
+    expected = np.clip(np.rint(swish / np.float32(0.05)) + 7, 0, 255)
+    np.testing.assert_array_equal(found.table, expected)
+
+
+def test_a_gate_of_the_value_in_another_scale_is_no_function():
+    graph = QdqGraph()
+    stored = graph.quantize(graph.input("x", (1, 4, 6, 6)), 0.1, 10)
+    gate = graph("Sigmoid", graph.dequantize(stored, 0.2, 10))
+    result = graph("Mul", graph.dequantize(stored, 0.1, 10), gate)
+    assert operators(graph, graph.quantize(result, 0.05, 7)) == []
+
+
 def test_averages():
     graph = QdqGraph()
     x = image(graph)

@@ -132,6 +132,52 @@ def test_squeeze_and_excitation_with_a_swish(rng):
     check_meaning(model, result, least_db=20)
 
 
+def gated(rng, *, elsewhere=False):
+    """A product, x times what a Sigmoid makes of it, a product."""
+    graph = Graph()
+    x = graph("Conv", graph.input("x", (1, 4, 6, 6)), normal(rng, 8, 4, 1, 1), name="first")
+    gate = graph("Sigmoid", x, name="gate")
+    y = graph("Mul", gate, x, name="product")
+    y = graph("Conv", y, normal(rng, 3, 8, 1, 1), name="last")
+    return graph.model(*((y, gate) if elsewhere else (y,)))
+
+
+def test_a_gate_is_not_stored_beside_its_product(rng):
+    """x * Sigmoid(x) is one function of x: its result is rounded, what it is made of is not."""
+    model = gated(rng)
+    names = values_to_observe(model.graph, InsertQdqOptions())
+    assert [model.graph.node(name).outputs[0].name for name in ("first", "product")] == names[
+        1:
+    ]
+    result, each = quantized(model)
+    assert [type(s).__name__ for s in recognize(result.graph).steps] == [
+        "Node",
+        "IntegerProduct",
+        "StoredTable",
+        "IntegerProduct",
+    ]
+    assert each.refusals == {}
+    check_meaning(model, result)
+
+
+@pytest.mark.parametrize("options", [{"nodes_to_exclude": ("gate",)}, {}])
+def test_a_gate_that_is_wanted_by_itself_is_stored(rng, options):
+    """Excluded, or read by something else: the product multiplies two stored values."""
+    model = gated(rng, elsewhere=not options)
+    result, _ = quantized(model, **options)
+    assert integer_types(result) == (["Conv", "Sigmoid", "Mul", "Conv"], [])
+    check_meaning(model, result)
+
+
+def test_a_product_in_sixteen_bits_has_no_table_with_its_gate(rng):
+    model = gated(rng)
+    names = frozenset(node.name for node in model.graph)
+    result, each = quantized(model, wide_activations=names)
+    integer, left = integer_types(result)
+    assert (integer, left) == (["Conv", "Mul", "Conv"], ["Sigmoid"])
+    assert set(each.refusals) == {"gate"}
+
+
 def test_split_slices_and_nearest_resize(rng):
     graph = Graph()
     x = graph("Conv", graph.input("x", (1, 3, 6, 6)), normal(rng, 8, 3, 1, 1))
