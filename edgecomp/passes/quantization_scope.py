@@ -6,10 +6,18 @@ between integers: something it reads comes from an integer operator and somethin
 is one. So a residual stream between float normalisations stays float, and the sums of a
 convolutional network do not. The parts of a normalisation stay float
 wherever they lie.
+
+    product -> function -> product                            =>   the function is a table of 8 bits
+            (x)         -> float operator (a residual sum)         it is computed in float, from the
+                                                                   product's own sums
+
+Where a float operator reads what a function makes of a product's result, 8 bits of x and 8 bits of the
+result would be all that a residual stream is made of. The product's sums are float numbers before they
+are stored, so that the function takes these; what an integer operator reads of it is stored as before.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -355,9 +363,12 @@ def _between_integers(
 ) -> list[Block]:
     """The blocks that are chosen; notes why the others are not."""
     integer, _ = _choose(blocks, options, range_refusal)
+    places = {place for block in integer for place in block.reads}
     for block in blocks:
         if block not in integer:
             reason = "no integer operator lies on both sides of it"
+            if any((use.node, use.idx) in places for v in block.outputs for use in v.uses()):
+                reason = "a float operator reads its result as well"
             refusals.update(dict.fromkeys(block.functions, reason))
     return [block for block in blocks if block in integer]
 
@@ -367,13 +378,18 @@ def _choose(
 ) -> tuple[set[Block], dict[ir.Value, None]]:
     """The integer blocks and the values they store."""
     between = _blocks_after_integers(blocks)
+    behind = _functions_of_products(blocks)
     integer: set[Block] = set()
     wanted: set[ir.Value] = set()
+    places: set[tuple[ir.Node, int]] = set()
     for block in reversed(blocks):
         kept = options.quantize_outputs and any(v.is_graph_output() for v in block.outputs)
         read = kept or any(v in wanted for v in block.outputs)
+        if block in behind and not kept and _is_read_elsewhere(block.outputs, places):
+            continue
         if block.may_stay_float or (block in between and read):
             integer.add(block)
+            places.update(block.reads)
             wanted.update(block.input_values)
             if kept or not block.may_stay_float:
                 wanted.update(v for v in block.outputs if v.uses() or v.is_graph_output())
@@ -388,6 +404,28 @@ def _choose(
             )
         )
     return integer, stored
+
+
+def _functions_of_products(blocks: Sequence[Block]) -> set[Block]:
+    """Functions that alone read a product's result, which need not be stored for them."""
+    made = {v for block in blocks if block.may_stay_float for v in block.outputs}
+    return {
+        block
+        for block in blocks
+        if (block.gate is not None or is_function(block.node))
+        and block.input_values[0] in made
+        and not _is_read_elsewhere(block.input_values, block.reads)
+    }
+
+
+def _is_read_elsewhere(
+    values: Sequence[ir.Value], places: Collection[tuple[ir.Node, int]]
+) -> bool:
+    """Whether any of the values is a result of the graph, or read in another place."""
+    return any(
+        v.is_graph_output() or any((use.node, use.idx) not in places for use in v.uses())
+        for v in values
+    )
 
 
 def _blocks_after_integers(blocks: Sequence[Block]) -> set[Block]:

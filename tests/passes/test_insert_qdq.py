@@ -169,6 +169,41 @@ def test_a_gate_that_is_wanted_by_itself_is_stored(rng, options):
     check_meaning(model, result)
 
 
+def stream(rng, *, stored=False):
+    """A function of a product's result, which a product and a residual sum read."""
+    graph = Graph()
+    x = graph.input("x", (1, 6, 16))
+    x = graph("MatMul", x, normal(rng, 16, 16) / 4, name="first")
+    if stored:
+        x = graph("Add", x, graph("MatMul", x, normal(rng, 16, 16) / 4))
+    x = graph("Mul", x, graph("Sigmoid", x, name="gate"), name="swish")
+    y = graph("MatMul", x, normal(rng, 16, 16) / 4, name="second")
+    y = graph("Add", x, y, name="sum")
+    y = graph("LayerNormalization", y, np.ones(16, "f4"), np.zeros(16, "f4"))
+    return graph.model(graph("MatMul", y, normal(rng, 16, 4) / 4, name="last"))
+
+
+def test_what_a_residual_stream_begins_with_is_not_rounded(rng):
+    """The sum reads what the function makes in float, the product its 8 bits."""
+    model = stream(rng)
+    result, each = quantized(model)
+    integer, left = integer_types(result)
+    assert integer == ["MatMul"] * 3
+    assert left == ["Sigmoid", "Mul", "Add", "LayerNormalization"]
+    assert each.refusals["swish"] == "a float operator reads its result as well"
+    readers = {node.name: node for node in result.graph}
+    assert readers["sum"].inputs[0] is readers["swish"].outputs[0]
+    assert readers["second"].inputs[0].producer().op_type == "DequantizeLinear"
+    check_meaning(model, result)
+
+
+def test_a_function_of_a_stored_sum_stays_integer(rng):
+    """Its argument has 8 bits whatever it is: floats would gain nothing."""
+    result, each = quantized(stream(rng, stored=True))
+    assert "Mul" in integer_types(result)[0]
+    assert "swish" not in each.refusals
+
+
 def test_a_product_in_sixteen_bits_has_no_table_with_its_gate(rng):
     model = gated(rng)
     names = frozenset(node.name for node in model.graph)
