@@ -5,16 +5,33 @@ q = Quantize(y)
 ->
 y, q = LayerNorm(x)      and q alone where nothing else reads y
 
-A softmax along rows does where nothing else reads y.
+y = LayerNorm(x)
+z = y * factors
+q = Quantize(z)
+->
+y, q = LayerNorm(x, factors)
+
+Factors for each channel stand there where the outliers of a normalisation were given to the weights of
+the products that read it, while others read it as it is (SmoothQuant, as NNCF writes it). A softmax along rows does where nothing else reads y.
 """
 
 import dataclasses
+import math
+
+import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.uses import Uses, exchanged
-from edgecomp.plan.operations import LayerNorm, Operation, Program, Quantize, Softmax
-from edgecomp.plan.values import Order
+from edgecomp.plan.operations import (
+    Elementwise,
+    LayerNorm,
+    Operation,
+    Program,
+    Quantize,
+    Softmax,
+)
+from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.cpu import softmax
 from edgecomp.schedules.cpu.quantize import EIGHT_BITS
 
@@ -33,22 +50,73 @@ def fuse_quantize(program: Program, target: Target) -> Program:
         if not _is_normalisation(operation):
             continue
         y = operation.output
-        readers = [o for o in uses.consumers(y) if is_narrow(o)]
-        if y.order is not Order.ROW_MAJOR or y.alias_of is not None or not readers:
+        chains = [
+            c for o in uses.consumers(y) if (c := _chain(operation, o, uses)) is not None
+        ]
+        if y.order is not Order.ROW_MAJOR or y.alias_of is not None or not chains:
             continue
-        quantize = readers[0]
-        alone = uses.only_consumer(y) is quantize
+        chain = chains[0]
+        alone = uses.only_consumer(y) is chain.operations[0]
         if not alone and isinstance(operation.kind, Softmax):
             continue
+        stored = chain.operations[-1].output
+        names = [name for each in (operation, *chain.operations) for name in each.nodes]
         fused = dataclasses.replace(
             operation,
-            outputs=[quantize.output] if alone else [y, quantize.output],
-            nodes=tuple(dict.fromkeys([*operation.nodes, *quantize.nodes])),
+            inputs=[*operation.inputs, *chain.factors],
+            outputs=[stored] if alone else [y, stored],
+            nodes=tuple(dict.fromkeys(names)),
         )
         if is_claimed(fused, target):
             made[operation] = fused
-            gone.add(quantize)
+            gone.update(chain.operations)
     return exchanged(program, made, gone)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chain:
+    """What makes 8 bits of a normalisation.
+
+    Attributes:
+        operations: the Quantize, perhaps behind a product with a constant.
+        factors: that constant.
+    """
+
+    operations: tuple[Operation, ...]
+    factors: tuple[Value, ...] = ()
+
+
+def _chain(norm: Operation, reader: Operation, uses: Uses) -> _Chain | None:
+    if is_narrow(reader):
+        return _Chain((reader,))
+    factors = _factors(norm, reader)
+    after = None if factors is None else uses.only_consumer(reader.output)
+    if factors is None or after is None or not is_narrow(after):
+        return None
+    return _Chain((reader, after), (factors,))
+
+
+def _factors(norm: Operation, reader: Operation) -> Value | None:
+    """What a reader multiplies each row of a layer normalisation by, where it does just that."""
+    kind, y = reader.kind, norm.output
+    if not (isinstance(kind, Elementwise) and isinstance(norm.kind, LayerNorm)):
+        return None
+    others = [value for value in reader.inputs if value is not y]
+    if [step.operator for step in kind.steps] != ["Mul"] or len(others) != 1:
+        return None
+    (factors,) = others
+    if factors.constant is None or factors.dtype != "float32" or y.dtype != "float32":
+        return None
+    result = reader.output
+    if result.order is not Order.ROW_MAJOR or result.alias_of is not None:
+        return None
+    inner = y.shape[norm.kind.axis % len(y.shape) :]
+    leading = factors.shape[: max(0, len(factors.shape) - len(inner))]
+    if math.prod(leading) != 1 or result.shape != y.shape:
+        return None
+    constant = factors.constant.reshape(factors.shape[len(leading) :])
+    whole = np.ascontiguousarray(np.broadcast_to(constant, inner))
+    return Value(factors.name, inner, "float32", constant=whole)
 
 
 def _is_normalisation(operation: Operation) -> bool:

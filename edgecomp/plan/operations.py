@@ -294,7 +294,9 @@ class Attention:
 class LayerNorm:
     """Layer normalisation over the dimensions from ``axis`` on.
 
-    inputs: x float32 row-major; scale constant; bias constant (zeros where the model has none).
+    inputs: x float32 row-major; scale constant; bias constant (zeros where the model has none);
+        factors, constant and float32, that results are multiplied by before they become 8 bits
+        (none: 1).
     outputs: float32 row-major; or the same as QuantizeLinear makes 8 bits of it, with the value's
         scale and zero point; or both.
     """

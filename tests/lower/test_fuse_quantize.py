@@ -34,6 +34,63 @@ def test_the_normalisation_writes_8_bits(again):
     assert len(program.operations) == len(before.operations) - 1
 
 
+def multiplied(factors, *, operator="Mul", read=None, swapped=False, axis=-1):
+    g = Graph()
+    y = g(
+        "LayerNormalization",
+        g.input("x", (2, 5, 16)),
+        *(np.ones((5, 16)[axis:], np.float32),) * 2,
+        axis=axis,
+    )
+    row = factors if isinstance(factors, np.ndarray) else g.input("row", factors)
+    z = g(operator, *((row, y) if swapped else (y, row)))
+    results = [g("QuantizeLinear", z, SCALE, ZERO)]
+    results += [g("Relu", {"y": y, "z": z}[read])] if read else []
+    return g.model(*results)
+
+
+ROW = np.exp2(np.arange(16) % 5 - 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("read", [None, "y"])
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    "factors",
+    [ROW, ROW.reshape(1, 1, 16), np.array(0.5, np.float32), np.array([2], np.float32)],
+    ids=["row", "row of three dimensions", "number", "one element"],
+)
+def test_factors_in_front_of_8_bits(read, swapped, factors):
+    before, program = fused(multiplied(factors, read=read, swapped=swapped))
+    (norm,) = (o for o in program.operations if isinstance(o.kind, LayerNorm))
+    assert len(norm.nodes) == 3
+    assert len(program.operations) == len(before.operations) - 2
+    np.testing.assert_array_equal(
+        norm.inputs[3].constant, np.broadcast_to(factors.reshape(-1), (16,))
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        multiplied(ROW, read="z"),
+        multiplied(ROW, operator="Add"),
+        multiplied(np.ones((5, 16), np.float32)),
+        multiplied((16,)),
+    ],
+    ids=["read again", "sum", "factors of rows", "factors of the run"],
+)
+def test_other_factors_stay(model):
+    before, after = fused(model)
+    assert after is before
+
+
+def test_factors_of_two_normalised_dimensions():
+    factors = np.exp2(np.arange(80).reshape(5, 16) % 3).astype(np.float32)
+    _, program = fused(multiplied(factors, axis=-2))
+    (norm,) = program.operations
+    np.testing.assert_array_equal(norm.inputs[3].constant, factors)
+
+
 def weights(*, again=False, axis=-1, operator="Softmax"):
     g = Graph()
     y = g(operator, g.input("x", (2, 5, 16)), axis=axis)

@@ -114,6 +114,8 @@ def layer_norm_cycles(operation: Operation, target: Target) -> float:
     instructions = _LAYER_NORM * elements / target.lanes(32)
     if any(value.dtype != "float32" for value in operation.outputs):
         instructions += _QUANTIZE * elements / 16
+        # A load and a product for each row of factors.
+        instructions += 2 * len(operation.inputs[3:]) * elements / target.lanes(32)
     return _bound(operation, instructions, target)
 
 

@@ -22,13 +22,13 @@ def match(operation: Operation, target: Target) -> str:
     del target
     if not isinstance(operation.kind, LayerNorm):
         return "not a layer normalisation"
-    x, scale, bias = operation.inputs
+    x, *parameters = operation.inputs
     if x.dtype != "float32":
         return f"layer normalisation of {x.dtype}"
     if any(value.order is Order.NHWC for value in (x, *operation.outputs)):
         return "layer normalisation of an image"
-    if scale.constant is None or bias.constant is None:
-        return "scale or bias is no constant"
+    if any(value.constant is None for value in parameters):
+        return "scale, bias or factors are no constant"
     return ""
 
 
@@ -36,7 +36,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; a work item is a row."""
     kind = operation.kind
     assert isinstance(kind, LayerNorm)
-    source, scale, bias = operation.inputs
+    source, *parameters = operation.inputs
     if not source.elements:
         return []
     axis = kind.axis % len(source.shape)
@@ -45,13 +45,14 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     rows = math.prod(source.shape[:axis])
     constants = [
         Constant(value.name, np.broadcast_to(value.constant, inner).reshape(-1).copy())
-        for value in (scale, bias)
+        for value in parameters
         if value.constant is not None
     ]
     builder = KernelBuilder(target.core.isa)
     x = builder.pointer("x", "float32", source.elements)
     scales = builder.pointer("scale", "float32", size)
     biases = builder.pointer("bias", "float32", size)
+    factors = [builder.pointer("factor", "float32", size) for _ in parameters[2:]]
     results = [
         _Result(builder, output, target, name)
         for output, name in zip(operation.outputs, ("y", "z"), strict=False)
@@ -89,7 +90,11 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
             value = centred * load(scales, at, wide) + load(biases, at, wide)
             value = named(builder, "normalised", value)
             for result in results:
-                builder.store(result.buffer, ramp(base + at, wide), result.convert(value))
+                own = value
+                if result.narrow:
+                    for factor in factors:
+                        own = named(builder, "multiplied", own * load(factor, at, wide))
+                builder.store(result.buffer, ramp(base + at, wide), result.convert(own))
 
         results_row.each(normalise)
     kernel = builder.finish("layer_norm")
@@ -104,3 +109,4 @@ class _Result:
     ) -> None:
         self.buffer = builder.pointer(name, output.dtype, output.elements)
         self.convert = quantize.narrowing(builder, output, target)
+        self.narrow = output.dtype != "float32"

@@ -77,6 +77,30 @@ def test_8_bits_are_those_of_quantize(target, shape, dtype, both, rng):
         np.testing.assert_array_equal(found[y], apart[y])
 
 
+@pytest.mark.parametrize("target", [AVX2, AVX512, A53, ARMV7], ids=lambda t: t.name)
+@pytest.mark.parametrize("both", [True, False], ids=["both", "alone"])
+@pytest.mark.parametrize(("shape", "dtype"), [((5, 384), "uint8"), ((3, 50), "int8")])
+def test_factors_are_for_8_bits_alone(target, both, shape, dtype, rng):
+    operation = operation_of(shape, 1, rng)
+    x, y = operation.inputs[0], operation.output
+    buffers = {x: fill(x, (rng.standard_normal(shape) * 3).astype(np.float32))}
+    plain = run_calls(layer_norm.emit(operation, target), target, buffers)[y]
+    factors = np.exp2(rng.integers(-3, 4, shape[1:])).astype(np.float32)
+    stored = Value("q", shape, dtype, quantization=Quantization(0.05, 7))
+    multiplied = read(y, plain).reshape(shape) * factors
+    limits = np.iinfo(dtype)
+    want = np.clip(np.rint(multiplied / np.float32(0.05)) + 7, limits.min, limits.max)
+    operation.inputs.append(Value("factors", shape[1:], "float32", constant=factors))
+    operation.outputs = [y, stored] if both else [stored]
+    assert layer_norm.match(operation, target) == ""
+    (call,) = layer_norm.emit(operation, target)
+    found = run_calls([call], target, buffers, slices=2)
+    np.testing.assert_array_equal(read(stored, found[stored]).reshape(shape), want)
+    assert len(np.unique(want)) > 20
+    if both:
+        np.testing.assert_array_equal(found[y], plain)
+
+
 def test_refusals(rng):
     operation = operation_of((2, 3, 4, 5), 1, rng)
     y = operation.output
