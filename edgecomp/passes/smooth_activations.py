@@ -13,8 +13,8 @@ data (the search of Lin et al., "AWQ: Activation-aware weight quantization", MLS
 
 Whatever makes the channels takes the other side of the scale: normalisations, products, Mul by a
 row, through all that ``scales.rules`` lets it through. Where something else makes or reads them
-(Gelu, Softmax, a residual sum that a normalisation reads) the channels keep their scale; no node
-is inserted for it. Powers of two for the reason in ``equalize_layers``.
+(Gelu, Softmax, a residual sum that a normalisation reads) the channels keep their scale, but for
+normalisations that ``split_normalisations`` gave a row of their own. Powers of two for the reason in ``equalize_layers``.
 """
 
 from collections.abc import Collection, Mapping
@@ -35,6 +35,7 @@ from edgecomp.passes.scales.apply import (
 )
 from edgecomp.passes.scales.region import Ids, Place, Region, is_asked_for
 from edgecomp.passes.scales.rules import NORMALISATIONS, start_region
+from edgecomp.passes.split_normalisations import is_split
 
 Real = npt.NDArray[np.float64]
 
@@ -154,7 +155,8 @@ def _regions(
     regions: list[Region] = []
     refusals: list[Refusal] = []
     seen: set[ir.Value] = set()
-    for node in graph:
+    # A row that was put in for this begins a region of its own, within its normalisation's.
+    for node in sorted(graph, key=lambda node: not is_split(node)):
         if not is_operator(node, *_STARTS) or node.outputs[0] in seen:
             continue
         region = start_region(node)
@@ -170,7 +172,8 @@ def _regions(
             refusals.append(refuse(node, "layers that are no targets read its channels too"))
         else:
             regions.append(region)
-    return regions, refusals
+    place = {node: index for index, node in enumerate(graph)}
+    return sorted(regions, key=lambda region: place[region.start]), refusals
 
 
 def _matrix(place: Place) -> AnyArray:

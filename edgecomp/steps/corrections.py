@@ -14,6 +14,10 @@ from edgecomp.passes.equalize_layers import EqualizeLayersPass
 from edgecomp.passes.pipeline import run_passes
 from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_to_observe
+from edgecomp.passes.split_normalisations import (
+    JoinNormalisationsPass,
+    SplitNormalisationsPass,
+)
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.steps.recipe import LayerChoices
@@ -57,6 +61,8 @@ def move_scales(
     if layers.equalized:
         progress("equalize layers")
         facts["equalized"] = _run(model, EqualizeLayersPass(layers.equalized), options)
+    if layers.smoothed:
+        run_passes(model, [SplitNormalisationsPass()])
     smoothed = []
     for alpha, names in layers.smoothed.items():
         progress("smooth activations")
@@ -65,6 +71,7 @@ def move_scales(
         inputs = observe_inputs(model, samples, products, rows=rows, seed=options.seed)
         smoothed.append(_run(model, SmoothActivationsPass(inputs, alpha, names), options))
     if smoothed:
+        run_passes(model, [JoinNormalisationsPass()])
         facts["smoothed"] = {
             key: [line for each in smoothed for line in each[key]] for key in smoothed[0]
         }
@@ -104,6 +111,7 @@ def changed_constants(model: ir.Model, before: Tensors) -> Constants:
 
 def repeat_constants(model: ir.Model, constants: Constants) -> None:
     """Give a model the constants that the same one got at other sizes of its dimensions."""
+    run_passes(model, [SplitNormalisationsPass({name for name, _ in constants})])
     nodes = {node.name or "": node for node in model.graph}
     for (name, index), array in constants.items():
         set_constant_input(nodes[name], index, array)

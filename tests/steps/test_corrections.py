@@ -19,12 +19,18 @@ from edgecomp.steps.round_weights import round_weights
 OPTIONS = InsertQdqOptions()
 
 
-def network(rng):
+def network(rng, *, residual=False):
     """A normalisation with outliers, two products, a convolution and a depthwise one."""
     g = Graph()
     x = g.input("x", (1, 36, 8))
     scales = np.exp(rng.uniform(-3, 3, 8)).astype(np.float32)
     y = g("LayerNormalization", x, scales, normal(rng, 8), axis=-1)
+    if residual:
+        y = g(
+            "Add",
+            y,
+            g("MatMul", g("Relu", g("MatMul", y, normal(rng, 8, 9))), normal(rng, 9, 8)),
+        )
     y = g("Relu", g("Add", g("MatMul", y, normal(rng, 8, 12)), normal(rng, 12)))
     y = g("Reshape", g("Transpose", y, perm=[0, 2, 1]), np.array([1, 12, 6, 6]))
     spread = np.exp(rng.uniform(-2, 2, (12, 1, 1, 1))).astype(np.float32)
@@ -81,6 +87,21 @@ def test_smoothing_takes_error_away(rng, figure):
         errors.append(lost(model, quantized, feeds))
     figure("normalisation with outliers, error with smoothing", f"{errors[1] / errors[0]:.2f}")
     assert errors[1] < 0.8 * errors[0]
+
+
+def test_other_sizes_get_the_factors_of_a_normalisation(rng):
+    g, y = network(rng, residual=True)
+    model = g.model(y)
+    feeds = [random_feeds(model, seed) for seed in range(8)]
+    options = QuantizeOptions(precision="w8a8", smooth_quant="auto", num_samples=8)
+    quantized, again = model.clone(), model.clone()
+    found = insert_quantization(quantized, options, said, feeds)
+    lines = found.facts["quantization"]["smoothed"]["layers"]
+    assert any("_factors" in line for line in lines)
+    assert any(node.op_type == "Mul" for node in quantized.graph)
+    repeat_quantization(again, found)
+    for feed in feeds[:2]:
+        np.testing.assert_array_equal(Runner(again)(feed)[y], Runner(quantized)(feed)[y])
 
 
 def test_learned_rounding_helps_at_4_bits(rng, figure):

@@ -1,0 +1,117 @@
+"""Let the products that read a normalisation have channels of their own scale.
+
+    y = LayerNormalization(x)                y = LayerNormalization(x)
+    a = MatMul(y, W)                 =>      z = Mul(y, 1)
+    b = Add(y, ..)                           a = MatMul(z, W)
+                                             b = Add(y, ..)
+
+A residual sum reads what the products read, and keeps the scale of its channels: smoothing could
+move nothing (``smooth_activations``). It moves scales into the row of ones instead. Kernels
+multiply where they make 8 bits of the normalisation (``lower/fuse_quantize.py``), so that the row
+costs next to nothing on processors; a row that stays ones is removed.
+
+Only the model decides which normalisations are split, so that it is the same at all sizes of its
+dynamic dimensions.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecomp.graph.constants import constant_array, is_constant, new_initializer
+from edgecomp.graph.edit import new_node, remove_unused, replace_value
+from edgecomp.graph.match import is_operator
+from edgecomp.graph.shapes import static_shape
+from edgecomp.passes.outcome import Numerics, Outcome, finish
+from edgecomp.passes.scales.rules import NORMALISATIONS
+
+_PRODUCTS = ("MatMul", "Gemm")
+#: Behind the name of what a normalisation makes.
+_SUFFIX = "_factors"
+
+
+class SplitNormalisationsPass(ir.passes.InPlacePass):
+    """Put a Mul by ones between normalisations and the products among their readers.
+
+    Scope: main graph.  Numerics: exact.
+
+    Args:
+        only: names of such a Mul that are wanted, None for all that are possible.
+    """
+
+    numerics = Numerics.EXACT
+
+    def __init__(self, only: Collection[str] | None = None) -> None:
+        super().__init__()
+        self._only = only
+
+    def call(self, model: ir.Model) -> Outcome:
+        """Split those that products and others read."""
+        split = 0
+        for node in list(model.graph):
+            products = _products(node)
+            name = f"{node.outputs[0].name}{_SUFFIX}" if node.outputs else ""
+            if products and (self._only is None or name in self._only):
+                _split(node, products, name)
+                split += 1
+        return finish(type(self).__name__, model, split)
+
+
+class JoinNormalisationsPass(ir.passes.InPlacePass):
+    """Remove the Muls of ``SplitNormalisationsPass`` that nothing was moved into.
+
+    Scope: main graph.  Numerics: exact.
+    """
+
+    numerics = Numerics.EXACT
+
+    def call(self, model: ir.Model) -> Outcome:
+        """Remove products with nothing but ones."""
+        joined = 0
+        for node in list(model.graph):
+            if is_split(node):
+                row, y = constant_array(node.inputs[1]), node.inputs[0]
+                if y is not None and row is not None and (row == 1).all():
+                    replace_value(node.outputs[0], y)
+                    joined += 1
+        if joined:
+            remove_unused(model)
+        return finish(type(self).__name__, model, joined)
+
+
+def is_split(node: ir.Node) -> bool:
+    """Whether ``SplitNormalisationsPass`` put a node in."""
+    return is_operator(node, "Mul") and (node.name or "").endswith(_SUFFIX)
+
+
+def _products(node: ir.Node) -> list[ir.Node]:
+    """The products with constant weights that read a normalisation which others read too."""
+    if not is_operator(node, *NORMALISATIONS) or not static_shape(node.outputs[0]):
+        return []
+    y = node.outputs[0]
+    if y.dtype != ir.DataType.FLOAT:
+        return []
+    uses = list(y.uses())
+    products = [
+        use.node
+        for use in uses
+        if use.idx == 0
+        and use.node.graph is node.graph
+        and is_operator(use.node, *_PRODUCTS)
+        and is_constant(use.node.inputs[1])
+    ]
+    return products if len(products) < len(uses) or y.is_graph_output() else []
+
+
+def _split(node: ir.Node, products: list[ir.Node], name: str) -> None:
+    y, graph = node.outputs[0], node.graph
+    assert isinstance(graph, ir.Graph)
+    shape = static_shape(y)
+    assert shape
+    row = new_initializer(graph, f"{name}_row", np.ones(shape[-1], np.float32))
+    split = new_node(graph, "Mul", [y, row], like=node)
+    split.name = name
+    node.append(split)
+    for product in products:
+        product.replace_input_with(0, split.outputs[0])

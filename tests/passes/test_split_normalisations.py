@@ -1,0 +1,91 @@
+"""Rows of ones between normalisations and products: same bits, smoothing, refusals."""
+
+import numpy as np
+import pytest
+from helpers.graphs import Graph, normal
+from helpers.passes import apply, operators
+
+from edgecomp.calibrate.product_inputs import observe_inputs
+from edgecomp.graph.run import random_feeds, run_model
+from edgecomp.graph.text import to_text
+from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_to_observe
+from edgecomp.passes.split_normalisations import (
+    JoinNormalisationsPass,
+    SplitNormalisationsPass,
+)
+
+
+def block(rng, *, residual=True, width=8):
+    """Two products that read a normalisation with an outlier, and a sum that does too."""
+    g = Graph()
+    gains = np.ones(width, np.float32)
+    gains[3] = 40
+    y = g("LayerNormalization", g.input("x", (2, 5, width)), gains, normal(rng, width))
+    first = g("Relu", g("MatMul", y, normal(rng, width, 12)))
+    second = g("MatMul", y, normal(rng, width, width))
+    z = g("Add", g("MatMul", first, normal(rng, 12, width)), second)
+    last = g("LayerNormalization", g("Add", z, y) if residual else z, gains, gains)
+    return g.model(last)
+
+
+def smoothed(model, alpha):
+    feeds = [random_feeds(model, seed) for seed in range(6)]
+    inputs = observe_inputs(model, feeds, products_to_observe(model.graph), rows=32)
+    return SmoothActivationsPass(inputs, alpha)(model)
+
+
+def test_text(rng, golden):
+    model = block(rng, width=4)
+    assert apply(SplitNormalisationsPass(), model).applied == 1
+    golden(to_text(model, sources=True))
+
+
+def test_rows_of_ones_are_removed_again(rng):
+    model = block(rng)
+    before = to_text(model)
+    SplitNormalisationsPass()(model)
+    assert apply(JoinNormalisationsPass(), model).applied == 1
+    assert to_text(model) == before
+
+
+@pytest.mark.parametrize("alpha", [0.5, None], ids=["0.5", "auto"])
+def test_smoothing_moves_the_outlier_into_the_weights(rng, alpha):
+    model = block(rng)
+    feeds = random_feeds(model, 1)
+    before = run_model(model, feeds)
+    assert not any("factors" in note for note in smoothed(model.clone(), alpha).notes)
+    SplitNormalisationsPass()(model)
+    assert any("factors" in note for note in smoothed(model, alpha).notes)
+    assert not JoinNormalisationsPass()(model).modified
+    (row,) = (n for n in model.graph if n.op_type == "Mul")
+    factors = row.inputs[1].const_value.numpy()
+    assert factors[3] == factors.min() < factors.max()
+    for name, array in run_model(model, feeds).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_only_those_that_are_named(rng):
+    model = block(rng)
+    assert not SplitNormalisationsPass(()).call(model).modified
+    name = next(n.outputs[0].name for n in model.graph if n.op_type == "LayerNormalization")
+    assert SplitNormalisationsPass({f"{name}_factors"}).call(model).modified
+
+
+def test_where_the_normalisation_itself_can_take_the_scale_nothing_is_put_in(rng):
+    model = block(rng, residual=False)
+    assert not SplitNormalisationsPass()(model).modified
+
+
+def test_what_no_product_reads_stays(rng):
+    g = Graph()
+    y = g("LayerNormalization", g.input("x", (2, 4)), normal(rng, 4), normal(rng, 4))
+    model = g.model(g("Add", g("MatMul", y, g.input("w", (4, 4))), y))
+    assert not SplitNormalisationsPass()(model).modified
+    assert "Mul" not in operators(model)
+
+
+def test_an_output_counts_as_another_reader(rng):
+    g = Graph()
+    y = g("LayerNormalization", g.input("x", (2, 4)), normal(rng, 4), normal(rng, 4))
+    model = g.model(g("Gemm", y, normal(rng, 4, 3), normal(rng, 3)), y)
+    assert apply(SplitNormalisationsPass(), model).applied == 1
