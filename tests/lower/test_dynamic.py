@@ -91,3 +91,26 @@ def test_refused(make, part):
     assert caught.value.node
     assert caught.value.source.startswith("net.py")
     assert "[a..b]" in caught.value.hint
+
+
+def test_a_normalisation_multiplies_by_factors_where_it_makes_8_bits(tmp_path, rng):
+    g = Graph()
+    y = g("LayerNormalization", x_of(g, "b", "s", 19), weights(19), weights(19), axis=-1)
+    z = g("Mul", y, np.exp2(np.arange(19) % 4 - 2).astype(np.float32))
+    stored = g("QuantizeLinear", z, np.array(0.03, np.float32), np.array(120, np.uint8))
+    proto = g.proto(stored, g("Neg", y))
+    plan = dynamic_plan(proto, specs_of(proto), "factors")
+    assert len(plan.calls) == 2
+    session = link([plan], tmp_path)("factors", threads=1)
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    for batch, length in ((1, 1), (2, LENGTH - 1), (BATCH, LENGTH)):
+        feeds = feeds_of(reference, batch, length, rng)
+        for found, expected in zip(
+            session.run(feeds).values(), reference.run(None, feeds), strict=True
+        ):
+            steps = np.abs(found.astype(np.float64) - expected)
+            assert found.shape == expected.shape
+            # What lies next to the middle of two steps may be either.
+            assert steps.max() <= (1 if found.dtype == np.uint8 else 2e-5)
+            assert (steps > 2e-5).mean() < 0.01
+    session.close()
