@@ -12,7 +12,8 @@ q = Quantize(z)
 y, q = LayerNorm(x, factors)
 
 Factors for each channel stand there where the outliers of a normalisation were given to the weights of
-the products that read it, while others read it as it is (SmoothQuant, as NNCF writes it). A softmax along rows does where nothing else reads y.
+the products that read it, while others read it as it is (SmoothQuant, as NNCF writes it). A softmax
+along rows does where nothing else reads y.
 """
 
 import dataclasses

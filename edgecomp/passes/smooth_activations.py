@@ -14,7 +14,8 @@ data (the search of Lin et al., "AWQ: Activation-aware weight quantization", MLS
 Whatever makes the channels takes the other side of the scale: normalisations, products, Mul by a
 row, through all that ``scales.rules`` lets it through. Where something else makes or reads them
 (Gelu, Softmax, a residual sum that a normalisation reads) the channels keep their scale, but for
-normalisations that ``split_normalisations`` gave a row of their own. Powers of two for the reason in ``equalize_layers``.
+normalisations that ``split_normalisations`` gave a row of their own. Powers of two for the reason
+in ``equalize_layers``.
 """
 
 from collections.abc import Collection, Mapping
