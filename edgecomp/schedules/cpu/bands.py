@@ -73,6 +73,14 @@ def rows_behind(pad: int, stride: int) -> int:
     return -(-pad // stride)
 
 
+def filled_bands(rows: int, bands: int) -> int:
+    """As many bands, at most, as take all rows in bands of the same height.
+
+    More would have a row less, and each costs a kernel its loops.
+    """
+    return math.ceil(rows / math.ceil(rows / bands))
+
+
 def band_starts(rows: int, bands: int, behind: int = 0) -> tuple[int, ...]:
     """First row of each band, and the end of the last.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.schedules.cpu.bands import band_starts, rows_behind
+from edgecomp.schedules.cpu.bands import band_starts, filled_bands, rows_behind
 from edgecomp.schedules.schedule import Progress
 
 
@@ -42,7 +42,7 @@ def band_progress(operation: Operation, items: int, bands: int, tile: int) -> Pr
     kind = operation.kind
     assert isinstance(kind, Convolution)
     batch, _, rows, _ = operation.output.shape
-    bands = min(rows // tile, bands)
+    bands = filled_bands(rows // tile, bands)
     if batch != 1 or bands == 1:
         return None
     behind = rows_behind(kind.pads[0], kind.strides[0] * tile)

@@ -14,7 +14,7 @@ from edgecomp.plan.sizes import Dimension, greatest, is_dynamic
 from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
-from edgecomp.schedules.cpu.bands import band_starts
+from edgecomp.schedules.cpu.bands import band_starts, filled_bands
 from edgecomp.schedules.cpu.image_tiles import Widths
 
 
@@ -222,7 +222,7 @@ def walk_groups(
     if is_dynamic(rows):
         _walk_band(builder, runs, builder.size(rows), (builder.lo, builder.hi), body)
         return groups * rows
-    bands = min(rows, bands)
+    bands = filled_bands(rows, bands)
     starts = band_starts(rows, bands, behind)
     height = max(below - above for above, below in itertools.pairwise(starts))
     if bands == 1:

@@ -11,6 +11,7 @@ from edgecomp.schedules.cpu.bands import (
     BANDS,
     band_starts,
     depthwise_bands,
+    filled_bands,
     rows_behind,
     shares_rows,
 )
@@ -53,6 +54,13 @@ def test_bands_hold_all_rows_and_read_none_of_the_band_before(rows, bands, pad, 
             assert reader * stride - pad > writer - stride
 
 
+@pytest.mark.parametrize(
+    ("rows", "bands", "filled"), [(14, 10, 7), (14, 4, 4), (25, 4, 4), (3, 8, 3), (7, 1, 1)]
+)
+def test_no_more_bands_than_their_height_needs(rows, bands, filled):
+    assert filled_bands(rows, bands) == filled
+
+
 @pytest.mark.parametrize("bands", [1, 2, 4])
 @pytest.mark.parametrize("channels", [16, 40])
 @pytest.mark.parametrize("rows", [1, 4, 7, 9])
@@ -63,6 +71,6 @@ def test_items_of_a_walk(channels, rows, bands, behind):
     builder = KernelBuilder()
     items = windows.walk_groups(builder, runs, rows, lambda *_: None, bands, behind)
     groups = -(-channels // 16)
-    bands = min(rows, bands)
+    bands = filled_bands(rows, bands)
     starts = band_starts(rows, bands, behind)
     assert items == bands * max(np.diff(starts)) * groups
