@@ -63,35 +63,6 @@ def depthwise_bands(channels: int, height: int, width: int, least: int = BANDS) 
     return max(1, min(max(BANDS, least), height // MINIMUM_ROWS))
 
 
-def rows_behind(pad: int, stride: int) -> int:
-    """Rows by which a reader's bands end behind its writer's; see ``band_starts``.
-
-    Args:
-        pad: rows above the image that the first window reaches.
-        stride: rows between neighbouring windows.
-    """
-    return -(-pad // stride)
-
-
-def filled_bands(rows: int, bands: int) -> int:
-    """As many bands, at most, as take all rows in bands of the same height.
-
-    More would have a row less, and each costs a kernel its loops.
-    """
-    return math.ceil(rows / math.ceil(rows / bands))
-
-
-def band_starts(rows: int, bands: int, behind: int = 0) -> tuple[int, ...]:
-    """First row of each band, and the end of the last.
-
-    A strip begins where a band does (``lower/strips.py``). The rows above it that its first
-    window reads are in the writer's band of the same number only if the reader's begins so much
-    later; else the strip would need all of the band before.
-
-    Args:
-        rows: of the image.
-        bands: at most as many as there are rows.
-        behind: rows by which they begin later than even ones, as far as all have rows then.
-    """
-    behind = min(behind, rows // bands - 1)
-    return (0, *(band * rows // bands + behind for band in range(1, bands)), rows)
+def band_rows(rows: int, bands: int) -> int:
+    """Rows of a band; the last ones have fewer where it does not divide."""
+    return math.ceil(rows / bands)

@@ -23,7 +23,7 @@ from edgecomp.schedules.builder import (
     ramp,
 )
 from edgecomp.schedules.cpu import depthwise, windows
-from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands, rows_behind
+from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
 from edgecomp.schedules.cpu.depthwise_loop import Loop, loop_for
 from edgecomp.schedules.cpu.epilogue import Epilogue, float_epilogue, vector_dtype
 from edgecomp.schedules.cpu.windows import GroupRun, Segment, Walk
@@ -130,8 +130,7 @@ class FloatKernel:
             fitting = cache_bands(largest_bytes(self.x), self.target.core.l2_bytes)
             width = largest(view.shape[3])
             self.bands = depthwise_bands(self.x.shape[1], rows, width, fitting)
-        behind = rows_behind(self.window.pads[0], self.window.strides[0])
-        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands, behind)
+        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
         return builder.finish(name), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

@@ -21,7 +21,7 @@ from edgecomp.schedules.builder import (
     reinterpret,
 )
 from edgecomp.schedules.cpu import depthwise, windows
-from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands, rows_behind
+from edgecomp.schedules.cpu.bands import cache_bands, depthwise_bands
 from edgecomp.schedules.cpu.depthwise_dot import (
     Products,
     RowPlan,
@@ -158,8 +158,7 @@ class Int8Kernel:
             pixels = self.params.height * largest(view.shape[3])
             fitting = cache_bands(largest_bytes(self.x), self.target.core.l2_bytes)
             self.bands = depthwise_bands(self.x.shape[1], rows, pixels, fitting)
-        behind = rows_behind(self.window.pads[0], self.window.strides[0] * self.params.height)
-        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands, behind)
+        items = windows.walk_groups(builder, self.runs, rows, self._group, self.bands)
         return builder.finish(f"{name}__{self.products.name}"), items
 
     def _group(self, run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.schedules.cpu.bands import band_starts, filled_bands, rows_behind
+from edgecomp.schedules.cpu.bands import band_rows
 from edgecomp.schedules.schedule import Progress
 
 
@@ -39,14 +39,12 @@ def band_progress(operation: Operation, items: int, bands: int, tile: int) -> Pr
         bands: as given to ``walk_groups``.
         tile: output rows of a row of work items.
     """
-    kind = operation.kind
-    assert isinstance(kind, Convolution)
     batch, _, rows, _ = operation.output.shape
-    bands = filled_bands(rows // tile, bands)
+    height = band_rows(rows // tile, bands)
+    bands = -(-(rows // tile) // height)
     if batch != 1 or bands == 1:
         return None
-    behind = rows_behind(kind.pads[0], kind.strides[0] * tile)
-    done = tuple(start * tile for start in band_starts(rows // tile, bands, behind)[1:])
+    done = tuple(min(rows, (band + 1) * height * tile) for band in range(bands))
     return Progress(
         items=tuple(items // bands * (band + 1) for band in range(bands)),
         begun=done,

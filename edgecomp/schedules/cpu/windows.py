@@ -7,14 +7,13 @@ full tiles carry no tests. Height and width may differ from run to run: tiles th
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable
 
 from edgecomp.plan.sizes import Dimension, greatest, is_dynamic
 from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, ramp
-from edgecomp.schedules.cpu.bands import band_starts, filled_bands
+from edgecomp.schedules.cpu.bands import band_rows
 from edgecomp.schedules.cpu.image_tiles import Widths
 
 
@@ -204,7 +203,6 @@ def walk_groups(
     rows: Dimension,
     body: Callable[[GroupRun, Expr, Expr, Expr], None],
     bands: int = 1,
-    behind: int = 0,
 ) -> Dimension:
     """Emit the loops over the work items [lo, hi); return how many items there are.
 
@@ -216,15 +214,13 @@ def walk_groups(
             of channel group ``group`` (counted within the run).
         bands: of rows; all groups of a band come before the next band. Rows that differ from
             run to run are one band.
-        behind: of ``band_starts``.
     """
     groups = sum(run.groups for run in runs)
     if is_dynamic(rows):
         _walk_band(builder, runs, builder.size(rows), (builder.lo, builder.hi), body)
         return groups * rows
-    bands = filled_bands(rows, bands)
-    starts = band_starts(rows, bands, behind)
-    height = max(below - above for above, below in itertools.pairwise(starts))
+    height = band_rows(rows, bands)
+    bands = -(-rows // height)
     if bands == 1:
         _walk_band(builder, runs, height, (builder.lo, builder.hi), body)
         return groups * rows
@@ -235,14 +231,8 @@ def walk_groups(
         items = tuple(
             builder.let("item", end - band * per_band) for end in (builder.lo, builder.hi)
         )
-        top = tirx.truncdiv(band * rows, bands)
-        bottom = tirx.truncdiv((band + 1) * rows, bands)
-        later = starts[1] - rows // bands
-        if later:
-            top += tirx.min(band, 1) * later
-            bottom = tirx.min(bottom + later, rows)
-        top = builder.let("top", top)
-        below = builder.let("below", bottom - top)
+        top = builder.let("top", band * height)
+        below = builder.let("below", tirx.min(rows - top, height))
 
         def within(run: GroupRun, group: Expr, begin: Expr, end: Expr) -> None:
             last_row = builder.let("last_row", top + tirx.min(end, below))
