@@ -364,11 +364,13 @@ def _between_integers(
     """The blocks that are chosen; notes why the others are not."""
     integer, _ = _choose(blocks, options, range_refusal)
     places = {place for block in integer for place in block.reads}
+    behind = _functions_of_products(blocks)
     for block in blocks:
         if block not in integer:
             reason = "no integer operator lies on both sides of it"
-            if any((use.node, use.idx) in places for v in block.outputs for use in v.uses()):
-                reason = "a float operator reads its result as well"
+            if block in behind and _is_read_at(block.outputs, places):
+                # Integers lie on both sides of it: only another reader left it out.
+                reason = "something else reads its result in float"
             refusals.update(dict.fromkeys(block.functions, reason))
     return [block for block in blocks if block in integer]
 
@@ -416,6 +418,11 @@ def _functions_of_products(blocks: Sequence[Block]) -> set[Block]:
         and block.input_values[0] in made
         and not _is_read_elsewhere(block.input_values, block.reads)
     }
+
+
+def _is_read_at(values: Sequence[ir.Value], places: Collection[tuple[ir.Node, int]]) -> bool:
+    """Whether any of the values is read in one of the places."""
+    return any((use.node, use.idx) in places for v in values for use in v.uses())
 
 
 def _is_read_elsewhere(

@@ -190,7 +190,7 @@ def test_what_a_residual_stream_begins_with_is_not_rounded(rng):
     integer, left = integer_types(result)
     assert integer == ["MatMul"] * 3
     assert left == ["Sigmoid", "Mul", "Add", "LayerNormalization"]
-    assert each.refusals["swish"] == "a float operator reads its result as well"
+    assert each.refusals["swish"] == "something else reads its result in float"
     readers = {node.name: node for node in result.graph}
     assert readers["sum"].inputs[0] is readers["swish"].outputs[0]
     assert readers["second"].inputs[0].producer().op_type == "DequantizeLinear"

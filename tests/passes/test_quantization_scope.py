@@ -78,3 +78,27 @@ def test_the_longest_product_of_two_values_is_recognized():
     result, _ = quantized(scores(514), ranges=ranges)
     (product,) = (s for s in recognize(result.graph).steps if isinstance(s, ValueProduct))
     assert product.inputs[0].affine.zero_point == 255
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_function_in_front_of_the_first_product_has_integers_behind_it_alone(rng, also):
+    graph = Graph()
+    x = graph("Sigmoid", graph.input("x", (1, 4, 6, 6)), name="gate")
+    y = graph("Conv", x, normal(rng, 4, 4, 1, 1))
+    result, each = quantized(graph.model(*((y, x) if also else (y,))))
+    assert each.refusals == {"gate": "no integer operator lies on both sides of it"}
+    assert integer_types(result) == (["Conv"], ["Sigmoid"])
+
+
+def test_a_function_of_a_product_that_nothing_reads_in_integers(rng):
+    graph, x = convolution_graph(rng)
+    _, each = quantized(graph.model(graph("Sigmoid", x, name="gate")))
+    assert each.refusals == {"gate": "no integer operator lies on both sides of it"}
+
+
+def test_a_function_of_a_product_that_is_an_output_too(rng):
+    graph, x = convolution_graph(rng)
+    x = graph("Sigmoid", x, name="gate")
+    model = graph.model(graph("Conv", x, normal(rng, 4, 4, 1, 1)), x)
+    _, each = quantized(model)
+    assert each.refusals == {"gate": "something else reads its result in float"}
