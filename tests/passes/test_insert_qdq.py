@@ -297,6 +297,26 @@ def test_outputs_can_stay_stored(rng):
     assert signal_to_noise(back, real) > 25
 
 
+def test_a_function_of_a_product_that_is_an_output_can_stay_stored(rng):
+    """Nothing reads it in float there, so that it has a table like any other."""
+    graph = Graph()
+    x = graph("Conv", graph.input("x", (1, 4, 6, 6)), normal(rng, 4, 4, 1, 1))
+    output = graph("Sigmoid", x)
+    model = graph.model(output)
+    options = InsertQdqOptions(quantize_outputs=True)
+    assert values_to_observe(model.graph, options) == ["x", x, output]
+    result, each = quantized(model, quantize_outputs=True)
+    assert integer_types(result) == (["Conv", "Sigmoid"], [])
+    assert each.refusals == {}
+    (value,) = result.graph.outputs
+    assert (value.name, value.dtype) == (output, ir.DataType.UINT8)
+    affine = recognize(result.graph).steps[-1].output.affine
+    real = run_model(model, random_feeds(model, 1))[output]
+    stored = run_reference(result, random_feeds(model, 1))[output]
+    back = (stored.astype(np.float64) - affine.zero_point) * affine.scale
+    assert signal_to_noise(back, real) > 25
+
+
 def test_the_operator_set_must_have_per_channel_quantization(rng):
     graph = Graph(opset=12)
     output = graph("Conv", graph.input("x", (1, 4, 6, 6)), normal(rng, 4, 4, 1, 1))
