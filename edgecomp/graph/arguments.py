@@ -22,7 +22,7 @@ def function_of(value: ir.Value) -> Unary | None:
         return _unary(readers[0], value)
     if len(readers) == 2:
         for gate, product in (readers, reversed(readers)):
-            if gated_product(gate) == (product, value):
+            if product_with_argument(gate) is product:
                 return _gated(_unary(gate, value))
     return None
 
@@ -34,6 +34,12 @@ def gated_product(gate: ir.Node) -> tuple[ir.Node, ir.Value] | None:
         return None
     (other,) = (value for value in product.inputs if value is not gate.outputs[0])
     return None if other is None else (product, other)
+
+
+def product_with_argument(gate: ir.Node) -> ir.Node | None:
+    """The Mul that alone reads what a function makes, and multiplies its argument by that."""
+    found = gated_product(gate)
+    return found[0] if found is not None and found[1] is variable_input(gate) else None
 
 
 def gated_function(gate: ir.Node) -> Unary | None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.arguments import gated_product
+from edgecomp.graph.arguments import product_with_argument
 from edgecomp.graph.constants import constant_array, is_constant, is_one_row
 from edgecomp.graph.edit import only_reader
 from edgecomp.graph.integer import EXACT_BITS
@@ -181,7 +181,7 @@ def _find_blocks(
         if reason:
             refusals[node] = reason
             continue
-        product = _product_of_gate(node)
+        product = product_with_argument(node) if is_function(node) else None
         if product is not None and product not in parts and _takes_gate(product, options):
             gates[product] = node
             continue
@@ -189,14 +189,6 @@ def _find_blocks(
         taken.update(n for n in (block.add, block.activation) if n is not None)
         blocks.append(block)
     return blocks
-
-
-def _product_of_gate(node: ir.Node) -> ir.Node | None:
-    """The product of a value and what the node, a function, makes of the same value alone."""
-    found = gated_product(node) if is_function(node) else None
-    if found is None or found[1] is not variable_input(node):
-        return None
-    return found[0]
 
 
 def _takes_gate(product: ir.Node, options: InsertQdqOptions) -> bool:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from helpers.graphs import Graph
 
-from edgecomp.graph.arguments import function_of, gated_function, gated_product
+from edgecomp.graph.arguments import (
+    function_of,
+    gated_function,
+    gated_product,
+    product_with_argument,
+)
 
 X = np.linspace(-6.0, 6.0, 25)
 
@@ -82,6 +87,21 @@ def test_nothing_multiplies_what_is_no_gate(graph, x):
     )
     gate = graph("Tanh", x)
     assert gated_product(node_of(graph, "Tanh", graph("Mul", gate, gate))) is None
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_product_of_a_function_and_its_argument(graph, x, turned):
+    gate = graph("Sigmoid", x)
+    node = node_of(graph, "Sigmoid", graph("Mul", *((gate, x) if turned else (x, gate))))
+    (use,) = node.outputs[0].uses()
+    assert product_with_argument(node) is use.node
+
+
+def test_no_product_with_its_argument_where_it_multiplies_something_else(graph, x):
+    y = graph("Mul", graph("Neg", x), graph("Sigmoid", x))
+    node = node_of(graph, "Sigmoid", y)
+    assert gated_product(node) is not None
+    assert product_with_argument(node) is None
 
 
 def test_no_function_of_several_numbers(graph, x):
