@@ -21,9 +21,10 @@ import onnx_ir as ir
 
 from edgecomp.graph.constants import constant_array, is_constant, new_initializer
 from edgecomp.graph.edit import new_node, remove_unused, replace_value
-from edgecomp.graph.match import is_operator
+from edgecomp.graph.match import is_operator, producer
 from edgecomp.graph.shapes import static_shape
-from edgecomp.passes.outcome import Numerics, Outcome, finish
+from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
+from edgecomp.passes.remove_identities import same_value
 from edgecomp.passes.scales.rules import NORMALISATIONS
 
 _PRODUCTS = ("MatMul", "Gemm")
@@ -49,13 +50,21 @@ class SplitNormalisationsPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> Outcome:
         """Split those that products and others read."""
         split = 0
+        refusals: list[Refusal] = []
+        taken = {node.name for node in ir.traversal.RecursiveGraphIterator(model.graph)}
         for node in list(model.graph):
             products = _products(node)
-            name = f"{node.outputs[0].name}{_SUFFIX}" if node.outputs else ""
-            if products and (self._only is None or name in self._only):
-                _split(node, products, name)
-                split += 1
-        return finish(type(self).__name__, model, split)
+            if not products:
+                continue
+            name = f"{node.outputs[0].name}{_SUFFIX}"
+            if self._only is not None and name not in self._only:
+                continue
+            if name in taken:
+                refusals.append(refuse(node, f"a node is named {name} already"))
+                continue
+            _split(node, products, name)
+            split += 1
+        return finish(type(self).__name__, model, split, refusals)
 
 
 class JoinNormalisationsPass(ir.passes.InPlacePass):
@@ -70,19 +79,23 @@ class JoinNormalisationsPass(ir.passes.InPlacePass):
         """Remove products with nothing but ones."""
         joined = 0
         for node in list(model.graph):
-            if is_split(node):
-                row, y = constant_array(node.inputs[1]), node.inputs[0]
-                if y is not None and row is not None and (row == 1).all():
-                    replace_value(node.outputs[0], y)
-                    joined += 1
+            if is_split(node) and (kept := same_value(node)) is not None:
+                replace_value(node.outputs[0], kept)
+                joined += 1
         if joined:
             remove_unused(model)
         return finish(type(self).__name__, model, joined)
 
 
 def is_split(node: ir.Node) -> bool:
-    """Whether ``SplitNormalisationsPass`` put a node in."""
-    return is_operator(node, "Mul") and (node.name or "").endswith(_SUFFIX)
+    """Whether a node is as ``SplitNormalisationsPass`` puts them in, by form and name."""
+    if not is_operator(node, "Mul") or not (node.name or "").endswith(_SUFFIX):
+        return False
+    y, row = node.inputs[0], constant_array(node.inputs[1])
+    shape = static_shape(y)
+    if not shape or row is None or producer(y, *NORMALISATIONS) is None:
+        return False
+    return row.dtype == np.float32 and row.shape == shape[-1:]
 
 
 def _products(node: ir.Node) -> list[ir.Node]:

@@ -12,6 +12,7 @@ from edgecomp.passes.smooth_activations import SmoothActivationsPass, products_t
 from edgecomp.passes.split_normalisations import (
     JoinNormalisationsPass,
     SplitNormalisationsPass,
+    is_split,
 )
 
 
@@ -69,6 +70,36 @@ def test_only_those_that_are_named(rng):
     assert not SplitNormalisationsPass(()).call(model).modified
     name = next(n.outputs[0].name for n in model.graph if n.op_type == "LayerNormalization")
     assert SplitNormalisationsPass({f"{name}_factors"}).call(model).modified
+
+
+def test_a_name_that_is_taken(rng):
+    g = Graph()
+    y = g("LayerNormalization", g.input("x", (2, 4)), normal(rng, 4), normal(rng, 4))
+    z = g("Relu", g("MatMul", y, normal(rng, 4, 4)), name=f"{y}_factors")
+    outcome = apply(SplitNormalisationsPass(), g.model(g("Add", z, y)))
+    assert not outcome.modified
+    assert [each.reason for each in outcome.refusals] == [
+        f"a node is named {y}_factors already"
+    ]
+
+
+@pytest.mark.parametrize("behind", ["Relu", "LayerNormalization"])
+def test_a_row_of_the_users_that_broadcasts_stays(rng, behind):
+    """It makes three lines of one, whatever it is named."""
+    g = Graph()
+    x = g.input("x", (1, 4))
+    constants = (normal(rng, 4), normal(rng, 4)) if behind == "LayerNormalization" else ()
+    y = g("Mul", g(behind, x, *constants), np.ones((3, 4), np.float32), name="user_factors")
+    model = g.model(g("MatMul", y, normal(rng, 4, 2)))
+    assert not apply(JoinNormalisationsPass(), model).modified
+    assert "Mul" in operators(model)
+
+
+def test_a_row_of_the_users_behind_something_else_begins_no_region_of_its_own(rng):
+    g = Graph()
+    y = g("Mul", g("Relu", g.input("x", (2, 4))), normal(rng, 4), name="user_factors")
+    (node,) = (n for n in g.model(y).graph if n.op_type == "Mul")
+    assert not is_split(node)
 
 
 def test_where_the_normalisation_itself_can_take_the_scale_nothing_is_put_in(rng):
