@@ -62,7 +62,7 @@ def move_scales(
         progress("equalize layers")
         facts["equalized"] = _run(model, EqualizeLayersPass(layers.equalized), options)
     if layers.smoothed:
-        run_passes(model, [SplitNormalisationsPass()])
+        _run(model, SplitNormalisationsPass(), options)
     smoothed = []
     for alpha, names in layers.smoothed.items():
         progress("smooth activations")
@@ -71,7 +71,7 @@ def move_scales(
         inputs = observe_inputs(model, samples, products, rows=rows, seed=options.seed)
         smoothed.append(_run(model, SmoothActivationsPass(inputs, alpha, names), options))
     if smoothed:
-        run_passes(model, [JoinNormalisationsPass()])
+        _run(model, JoinNormalisationsPass(), options)
         facts["smoothed"] = {
             key: [line for each in smoothed for line in each[key]] for key in smoothed[0]
         }

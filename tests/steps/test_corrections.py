@@ -7,12 +7,13 @@ import pytest
 from helpers.graphs import Graph, normal
 
 from edgecomp.calibrate.qspaces import WEIGHT_INT8_PER_CHANNEL
-from edgecomp.errors import EdgecompError
+from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.constants import constant_array
 from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.run import Runner, random_feeds
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.steps import corrections
 from edgecomp.steps.quantize import insert_quantization, repeat_quantization
 from edgecomp.steps.round_weights import round_weights
 
@@ -102,6 +103,28 @@ def test_other_sizes_get_the_factors_of_a_normalisation(rng):
     repeat_quantization(again, found)
     for feed in feeds[:2]:
         np.testing.assert_array_equal(Runner(again)(feed)[y], Runner(quantized)(feed)[y])
+
+
+@pytest.mark.parametrize("name", ["SplitNormalisationsPass", "JoinNormalisationsPass"])
+def test_what_stands_around_smoothing_is_verified_too(rng, monkeypatch, name):
+    g, y = network(rng, residual=True)
+    model = g.model(y)
+    feeds = [random_feeds(model, seed) for seed in range(2)]
+
+    class Wrong(getattr(corrections, name)):
+        def call(self, model):
+            outcome = super().call(model)
+            (first, *_) = (n for n in model.graph if n.op_type == "LayerNormalization")
+            set_constant_input(first, 1, constant_array(first.inputs[1]) * 2)
+            return dataclasses.replace(outcome, modified=True)
+
+    monkeypatch.setattr(corrections, name, Wrong)
+    options = QuantizeOptions(
+        precision="w8a8", smooth_quant="auto", num_samples=2, verify_passes=True
+    )
+    with pytest.raises(EdgecompError) as caught:
+        insert_quantization(model, options, said, feeds)
+    assert caught.value.code is Code.PASS_MISMATCH
 
 
 def test_learned_rounding_helps_at_4_bits(rng, figure):
