@@ -26,7 +26,7 @@ import onnx_ir as ir
 
 from edgecomp.calibrate.product_inputs import ProductInputs
 from edgecomp.graph.constants import AnyArray, constant_array
-from edgecomp.graph.match import is_operator
+from edgecomp.graph.match import is_operator, producer
 from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
 from edgecomp.passes.scales.apply import (
     LARGEST_EXPONENT,
@@ -82,7 +82,7 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
         # that they read.
         for region in reversed(regions):
             if any((place.node.name or "") not in self._inputs for place in region.readers):
-                refusals.append(refuse(region.start, "its readers were not observed"))
+                refusals.append(_refuse(region, "its readers were not observed"))
                 continue
             exponents, strength = self._choose(region)
             if not exponents.any():
@@ -168,13 +168,22 @@ def _regions(
         if not (any(asked) or is_asked_for(node, only)):
             continue
         if not region.free().any():
-            refusals.append(refuse(node, region.reason or "no product reads its channels"))
+            refusals.append(_refuse(region, region.reason or "no product reads its channels"))
         elif not all(asked):
-            refusals.append(refuse(node, "layers that are no targets read its channels too"))
+            refusals.append(
+                _refuse(region, "layers that are no targets read its channels too")
+            )
         else:
             regions.append(region)
     place = {node: index for index, node in enumerate(graph)}
     return sorted(regions, key=lambda region: place[region.start]), refusals
+
+
+def _refuse(region: Region, reason: str) -> Refusal:
+    """Said of a row's normalisation: rows that nothing is moved into are removed again."""
+    start = region.start
+    made_for = producer(start.inputs[0], *NORMALISATIONS) if is_split(start) else None
+    return refuse(made_for or start, reason)
 
 
 def _matrix(place: Place) -> AnyArray:

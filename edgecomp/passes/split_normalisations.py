@@ -8,10 +8,11 @@
 A residual sum reads what the products read, and keeps the scale of its channels: smoothing could
 move nothing (``smooth_activations``). It moves scales into the row of ones instead. Kernels
 multiply where they make 8 bits of the normalisation (``lower/fuse_quantize.py``), so that the row
-costs next to nothing on processors; a row that stays ones is removed.
+costs next to nothing on processors; a row that stays ones is removed. Products that are not to be
+smoothed, or that cannot take a scale, read the normalisation itself as before.
 
-Only the model decides which normalisations are split, so that it is the same at all sizes of its
-dynamic dimensions.
+Only the model and names decide what is split, so that it is the same at all sizes of its dynamic
+dimensions.
 """
 
 from collections.abc import Collection
@@ -19,13 +20,14 @@ from collections.abc import Collection
 import numpy as np
 import onnx_ir as ir
 
-from edgecomp.graph.constants import constant_array, is_constant, new_initializer
+from edgecomp.graph.constants import constant_array, new_initializer
 from edgecomp.graph.edit import new_node, remove_unused, replace_value
 from edgecomp.graph.match import is_operator, producer
 from edgecomp.graph.shapes import static_shape
 from edgecomp.passes.outcome import Numerics, Outcome, Refusal, finish, refuse
 from edgecomp.passes.remove_identities import same_value
-from edgecomp.passes.scales.rules import NORMALISATIONS
+from edgecomp.passes.scales.region import is_asked_for
+from edgecomp.passes.scales.rules import NORMALISATIONS, source_refusal
 
 _PRODUCTS = ("MatMul", "Gemm")
 #: Behind the name of what a normalisation makes.
@@ -38,7 +40,7 @@ class SplitNormalisationsPass(ir.passes.InPlacePass):
     Scope: main graph.  Numerics: exact.
 
     Args:
-        only: names of such a Mul that are wanted, None for all that are possible.
+        only: names of the products that may read such a Mul, None for all.
     """
 
     numerics = Numerics.EXACT
@@ -53,12 +55,10 @@ class SplitNormalisationsPass(ir.passes.InPlacePass):
         refusals: list[Refusal] = []
         taken = {node.name for node in ir.traversal.RecursiveGraphIterator(model.graph)}
         for node in list(model.graph):
-            products = _products(node)
+            products = _products(node, self._only)
             if not products:
                 continue
             name = f"{node.outputs[0].name}{_SUFFIX}"
-            if self._only is not None and name not in self._only:
-                continue
             if name in taken:
                 refusals.append(refuse(node, f"a node is named {name} already"))
                 continue
@@ -98,8 +98,8 @@ def is_split(node: ir.Node) -> bool:
     return row.dtype == np.float32 and row.shape == shape[-1:]
 
 
-def _products(node: ir.Node) -> list[ir.Node]:
-    """The products with constant weights that read a normalisation which others read too."""
+def _products(node: ir.Node, only: Collection[str] | None) -> list[ir.Node]:
+    """The products that can be smoothed, of a normalisation which others read too."""
     if not is_operator(node, *NORMALISATIONS) or not static_shape(node.outputs[0]):
         return []
     y = node.outputs[0]
@@ -112,7 +112,8 @@ def _products(node: ir.Node) -> list[ir.Node]:
         if use.idx == 0
         and use.node.graph is node.graph
         and is_operator(use.node, *_PRODUCTS)
-        and is_constant(use.node.inputs[1])
+        and is_asked_for(use.node, only)
+        and not source_refusal(use.node)
     ]
     return products if len(products) < len(uses) or y.is_graph_output() else []
 

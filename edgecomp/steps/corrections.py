@@ -61,9 +61,10 @@ def move_scales(
     if layers.equalized:
         progress("equalize layers")
         facts["equalized"] = _run(model, EqualizeLayersPass(layers.equalized), options)
-    if layers.smoothed:
-        _run(model, SplitNormalisationsPass(), options)
-    smoothed = []
+    smoothed = [
+        _run(model, SplitNormalisationsPass(names), options)
+        for names in layers.smoothed.values()
+    ]
     for alpha, names in layers.smoothed.items():
         progress("smooth activations")
         products = products_to_observe(model.graph, names)
@@ -109,12 +110,22 @@ def changed_constants(model: ir.Model, before: Tensors) -> Constants:
     }
 
 
-def repeat_constants(model: ir.Model, constants: Constants) -> None:
-    """Give a model the constants that the same one got at other sizes of its dimensions."""
-    run_passes(model, [SplitNormalisationsPass({name for name, _ in constants})])
+def repeat_constants(
+    model: ir.Model, constants: Constants, smoothed: Sequence[Collection[str]]
+) -> None:
+    """Give a model the constants that the same one got at other sizes of its dimensions.
+
+    Args:
+        model: as the other one was before ``move_scales``.
+        constants: what changed there.
+        smoothed: names of the products that were smoothed, by strength and in its order.
+    """
+    run_passes(model, [SplitNormalisationsPass(names) for names in smoothed])
     nodes = {node.name or "": node for node in model.graph}
     for (name, index), array in constants.items():
         set_constant_input(nodes[name], index, array)
+    if smoothed:
+        run_passes(model, [JoinNormalisationsPass()])
 
 
 def _run(

@@ -82,6 +82,7 @@ class Quantization:
         storing: what stored the weights, where nothing else is quantized.
         beside: what layers of other precisions store.
         constants: that corrections changed before, by the node's name and the input.
+        smoothed: names of the nodes whose inputs were smoothed, by strength.
     """
 
     samples: list[dict[str, Array]]
@@ -93,6 +94,7 @@ class Quantization:
     storing: ir.passes.InPlacePass | None = None
     beside: Stored = dataclasses.field(default_factory=dict)
     constants: Constants = dataclasses.field(default_factory=dict)
+    smoothed: tuple[frozenset[str], ...] = ()
 
 
 def insert_quantization(
@@ -182,6 +184,7 @@ def insert_quantization(
         shifts,
         beside=weights.beside,
         constants=constants,
+        smoothed=tuple(layers.smoothed.values()),
     )
 
 
@@ -364,7 +367,7 @@ def repeat_quantization(model: ir.Model, known: Quantization) -> None:
     if known.storing is not None:
         run_passes(model, [known.storing], dump_dir=None)
         return
-    repeat_constants(model, known.constants)
+    repeat_constants(model, known.constants, known.smoothed)
     nodes = {node.name: node for node in model.graph}
     for name, shift in known.shifts.items():
         add_bias(nodes[name], shift)

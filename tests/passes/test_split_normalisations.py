@@ -65,11 +65,52 @@ def test_smoothing_moves_the_outlier_into_the_weights(rng, alpha):
         np.testing.assert_array_equal(array, before[name])
 
 
+def rows(model):
+    """Names of what the row of each Mul is read by."""
+    muls = [node for node in model.graph if node.op_type == "Mul"]
+    return [sorted(use.node.name for use in node.outputs[0].uses()) for node in muls]
+
+
+def products(model):
+    return [node.name for node in model.graph if node.op_type == "MatMul"]
+
+
 def test_only_those_that_are_named(rng):
     model = block(rng)
     assert not SplitNormalisationsPass(()).call(model).modified
-    name = next(n.outputs[0].name for n in model.graph if n.op_type == "LayerNormalization")
-    assert SplitNormalisationsPass({f"{name}_factors"}).call(model).modified
+    first, *_ = products(model)
+    assert apply(SplitNormalisationsPass({first}), model).applied == 1
+    assert rows(model) == [[first]]
+
+
+def test_a_product_that_is_not_named_is_another_reader(rng):
+    """Without it the normalisation could take the scale itself."""
+    model = block(rng, residual=False)
+    first, *_ = products(model)
+    assert apply(SplitNormalisationsPass({first}), model).applied == 1
+    assert rows(model) == [[first]]
+
+
+def test_a_product_that_cannot_take_a_scale_is_another_reader(rng):
+    """Its weights are those of a product of something else."""
+    g = Graph()
+    x, weight = g.input("x", (2, 4)), g.constant(normal(rng, 4, 3))
+    y = g("LayerNormalization", x, normal(rng, 4), normal(rng, 4))
+    free = g("MatMul", y, normal(rng, 4, 3), name="free")
+    model = g.model(free, g("MatMul", y, weight), g("MatMul", x, weight))
+    assert apply(SplitNormalisationsPass(), model).applied == 1
+    assert rows(model) == [["free"]]
+    assert any("factors" in note for note in smoothed(model, 0.5).notes)
+
+
+def test_refusals_name_the_normalisation(rng):
+    """The row is removed again where nothing is moved into it."""
+    model = block(rng)
+    names = {node.name for node in model.graph}
+    SplitNormalisationsPass()(model)
+    outcome = SmoothActivationsPass({}, 0.5)(model)
+    assert "its readers were not observed" in {each.reason for each in outcome.refusals}
+    assert {each.node for each in outcome.refusals} <= names
 
 
 def test_a_name_that_is_taken(rng):

@@ -13,6 +13,7 @@ from edgecomp.graph.edit import set_constant_input
 from edgecomp.graph.run import Runner, random_feeds
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.recipe.read import recipe_of
 from edgecomp.steps import corrections
 from edgecomp.steps.quantize import insert_quantization, repeat_quantization
 from edgecomp.steps.round_weights import round_weights
@@ -103,6 +104,43 @@ def test_other_sizes_get_the_factors_of_a_normalisation(rng):
     repeat_quantization(again, found)
     for feed in feeds[:2]:
         np.testing.assert_array_equal(Runner(again)(feed)[y], Runner(quantized)(feed)[y])
+
+
+def smoothing(*steps):
+    """A recipe that quantizes all and smooths the products named with a strength each."""
+    return recipe_of(
+        [
+            {"pass": "quantize", "args": {"precision": "w8a8"}},
+            *(
+                {"pass": "smooth_quant", "targets": names, "args": arguments}
+                for names, arguments in steps
+            ),
+        ]
+    )
+
+
+def test_products_of_a_normalisation_that_are_smoothed_otherwise(rng):
+    """One alone of two that read it, then both with a strength each."""
+    g = Graph()
+    scales = np.exp(rng.uniform(-3, 3, 8)).astype(np.float32)
+    y = g("LayerNormalization", g.input("x", (1, 36, 8)), scales, normal(rng, 8), axis=-1)
+    a = g("MatMul", y, normal(rng, 8, 8), name="a")
+    b = g("MatMul", y, normal(rng, 8, 8), name="b")
+    y = g("Add", y, g("MatMul", g("Relu", g("Add", a, b)), normal(rng, 8, 8), name="c"))
+    model = g.model(y)
+    feeds = [random_feeds(model, seed) for seed in range(8)]
+    options = QuantizeOptions(precision="w8a8", num_samples=8, verify_passes=True)
+    for steps in ([(["a"], {})], [(["b"], {"alpha": 0.5}), (["a"], {})]):
+        quantized, again = model.clone(), model.clone()
+        found = insert_quantization(quantized, options, said, feeds, recipe=smoothing(*steps))
+        smoothed = found.facts["quantization"]["smoothed"]
+        assert any("_factors" in line for line in smoothed["layers"])
+        assert not any("_factors:" in line for line in smoothed["refused"])
+        assert sum(node.op_type == "Mul" for node in quantized.graph) == 1
+        repeat_quantization(again, found)
+        np.testing.assert_array_equal(
+            Runner(again)(feeds[0])[y], Runner(quantized)(feeds[0])[y]
+        )
 
 
 @pytest.mark.parametrize("name", ["SplitNormalisationsPass", "JoinNormalisationsPass"])
