@@ -28,6 +28,7 @@ from edgecomp.plan.counting import Sizes as SizeList
 from edgecomp.plan.operations import (
     Convolution,
     Fallback,
+    FillHalo,
     Operation,
     Pool,
     Program,
@@ -104,6 +105,8 @@ def generalize(seen: Sequence[Seen]) -> None:
             _named(operation, _generalize_value, value, matches, fit)
         for numbers, size in window_extents(operation, others_of):
             fit.propose(numbers, size)
+        if isinstance(operation.kind, FillHalo):
+            continue  # the image's producer follows, which knows how large a window makes it
         for value in operation.outputs:
             _named(operation, _generalize_value, value, matches, fit)
     for operation, others_of in zip(operations, twins, strict=True):

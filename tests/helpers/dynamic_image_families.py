@@ -75,6 +75,32 @@ def pyramid(g):
     return g("Resize", conv(g, up, 16, 7, 3), "", scales, mode="nearest", **form)
 
 
+def unpadded(g):
+    """Pixels in a number of which the bound term by term is too high, as rows of all kinds."""
+    y = conv(g, conv(g, image(g, 3, "b"), 3, 12, 3, pad=0), 12, 20)
+    y = g("Transpose", y, perm=[0, 2, 3, 1])
+    y = g("LayerNormalization", y, weights(20, 1)[:, 0], weights(20, 1)[:, 0], axis=-1)
+    return g("MatMul", y, weights(20, 9))
+
+
+def margins(g):
+    """Padding far wider than the window, in front of a window that reads a halo."""
+    y = conv(g, image(g, 3), 3, 8, 7, 3, pad=9)
+    return conv(g, g("Relu", y), 8, 8, 3)
+
+
+def pillars(g):
+    """A column of pixels is a window that no padding moves, as far apart as the image is wide."""
+    y = g("Relu", conv(g, image(g, 3), 3, 16, 1))
+    return g("Conv", y, weights(24, 16, 3, 1), weights(24, 1)[:, 0])
+
+
+def corner(g):
+    """One pixel of an image of any size: images lie as far apart as they are large."""
+    x = conv(g, image(g, 3, "b"), 3, 8, 3)
+    return conv(g, x, 8, 12, 3, 128)
+
+
 def columns(g):
     """An image whose columns become a sequence, as in text recognition."""
     y = g("Relu", conv(g, image(g, 3), 3, 16, 3, 2))
@@ -113,7 +139,9 @@ def totals(g):
 FAMILIES = {
     f.__name__: f
     for f in (
-        stem, residual, grouped, pools, squeeze_excite, pyramid, columns, length,
+        stem, residual, grouped, pools, squeeze_excite, pyramid, unpadded, margins, pillars,
+        corner,
+        columns, length,
         lstm, gru, totals,
     )
 }  # fmt: skip

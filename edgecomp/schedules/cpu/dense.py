@@ -144,7 +144,7 @@ def emit_dense(
     return KernelCall(
         kernel=gemm.kernel,
         arguments=tuple(arguments),
-        work_items=gemm.work_items if image is None else largest(gemm.items),
+        work_items=largest(gemm.items),
         multiply_adds=product.multiply_adds,
         progress=progress(gemm.row_ends) if progress else None,
         dynamic=_dynamic(gemm, arguments) if row_count is not None else None,

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from edgecomp.plan.sizes import Dimension, is_dynamic, largest
+from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,14 @@ class Product:
     def row_count(self) -> Dimension:
         """Number of rows."""
         return math.prod(dimension.size for dimension in self.rows)
+
+    @property
+    def has_fixed_steps(self) -> bool:
+        """Whether nothing but the number of rows differs from run to run."""
+        rows, depth = collapse_rows(self.rows), collapse_depth(self.depth)
+        offsets = (self.x_offset, self.output_offset, self.residual_offset)
+        steps = [step for row in rows for step in (row.x, row.output, row.residual)]
+        return not has_dynamic((*offsets, *steps, *(each.stride for each in depth)))
 
     @property
     def multiply_adds(self) -> int:

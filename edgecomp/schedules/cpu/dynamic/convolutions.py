@@ -1,7 +1,7 @@
 """Dense and grouped convolution of images whose height and width are known when the model runs.
 
-Pixels that lie without a gap in every tensor are rows of a matrix product; else a tile stays
-within a row of pixels.
+Pixels that lie without a gap in every tensor are rows of a matrix product, where nothing else about
+it depends on the size; else a tile stays within a row of pixels.
 """
 
 from edgecomp.device.target import Target
@@ -56,7 +56,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     assert isinstance(kind, Convolution)
     product = convolution.product(operation)
     rows = collapse_rows(product.rows)
-    merged = len(rows) == 1 and isinstance(rows[0].size, Size)
+    merged = len(rows) == 1 and isinstance(rows[0].size, Size) and product.has_fixed_steps
     call = emit_dense(
         "convolution",
         kind,

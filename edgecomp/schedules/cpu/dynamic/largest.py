@@ -1,7 +1,7 @@
 """An operation at the largest sizes, for schedules whose kernels are the same at any size."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edgecomp.plan.operations import Operation
@@ -35,15 +35,28 @@ class Twin:
             dynamic.source,
         )
 
+    def twins_of(self, values: Iterable[Value]) -> list[Value]:
+        """What stands for values, those of other operations left out."""
+        return [self._twins[value] for value in values if value in self._twins]
+
     def restore(self, call: KernelCall, dynamic: Dynamic) -> KernelCall:
-        """The call on the dynamic operation's values."""
+        """The call on the dynamic operation's values.
+
+        The bound of ``(h - 2) * (w - 2)`` work items, term by term, is above those of the static
+        call: the runtime, which has no other, holds the call to it.
+        """
         arguments = tuple(
             argument
             if isinstance(argument, Constant)
             else self._origin.get(argument, argument)
             for argument in call.arguments
         )
-        return dataclasses.replace(call, arguments=arguments, progress=None, dynamic=dynamic)
+        work_items = call.work_items
+        if not dynamic.strides:
+            work_items = largest(dynamic.items) // dynamic.divisor
+        return dataclasses.replace(
+            call, arguments=arguments, work_items=work_items, progress=None, dynamic=dynamic
+        )
 
     def _twin(self, value: Value) -> Value:
         if value in self._twins:

@@ -56,11 +56,10 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     count = _leading(operation)
     calls = []
     for call in schedule.emit(twin.operation, target):
-        restored = twin.restore(call, Dynamic(count))
-        strides = tuple(_stride_bytes(argument) for argument in restored.arguments)
-        dynamic = Dynamic(count, strides=strides)
+        strides = tuple(_stride_bytes(argument) for argument in call.arguments)
+        restored = twin.restore(call, Dynamic(count, strides=strides))
         total = call.multiply_adds * largest(count)
-        calls.append(dataclasses.replace(restored, dynamic=dynamic, multiply_adds=total))
+        calls.append(dataclasses.replace(restored, multiply_adds=total))
     return calls
 
 
