@@ -162,6 +162,15 @@ def smallest(dimension: Dimension) -> int:
     return _bound(dimension, upper=False)
 
 
+def reached(dimension: Dimension) -> int:
+    """The value where every given symbol is at its maximum: a value's memory holds so many.
+
+    Of ``(h - 2) * (w - 2)`` rows ``largest`` is more than there ever are.
+    """
+    given = (symbol for symbol in symbols_of(dimension) if symbol.numerator is None)
+    return evaluate(dimension, {symbol: symbol.maximum for symbol in given})
+
+
 def largest_shape(shape: Iterable[Dimension]) -> tuple[int, ...]:
     """The upper bound of every dimension."""
     return tuple(map(largest, shape))

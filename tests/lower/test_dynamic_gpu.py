@@ -3,6 +3,8 @@
 All of them are one model: what the GPU has no kernels for is the processor's, with copies between.
 """
 
+import dataclasses
+
 import hypothesis
 import numpy as np
 import onnxruntime
@@ -14,7 +16,12 @@ from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 from hypothesis import strategies
 
+from edgecomp.device.load import load_target
+from edgecomp.lower.lower import lower
+from edgecomp.options import BuildOptions
+from edgecomp.progress import silent
 from edgecomp.resources import resource_folder
+from edgecomp.steps.prepare import prepare
 
 #: Those with operations that are left to the processor.
 PARTLY = ("few_bits", "top_k", "gather_nd", "gather_middle", "scaled_by_size")
@@ -146,8 +153,8 @@ def test_batches_beyond_what_a_grid_is_long_along_z(api, tmp_path, rng):
             np.testing.assert_array_equal(found, a @ b)
 
 
-def test_tiles_in_local_memory(tmp_path, rng):
-    """Fewer rows than a tile has, and rows that no tile divides."""
+def target_with_local_memory(folder, registers=64):
+    """The file of generic-opencl, for a device whose local memory is fast."""
     if reason_without_device():
         pytest.skip(reason_without_device())
     text = (resource_folder("targets") / "generic-opencl.toml").read_text()
@@ -155,16 +162,23 @@ def test_tiles_in_local_memory(tmp_path, rng):
         ('aliases = ["opencl"]\n', ""),
         ("generic-opencl", "other"),
         ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
+        ("registers = 64", f"registers = {registers}"),
     ):
         assert old in text
         text = text.replace(old, new)
-    path = tmp_path / "other.toml"
+    path = folder / "other.toml"
     path.write_text(text)
+    return str(path)
+
+
+def test_tiles_in_local_memory(tmp_path, rng):
+    """Fewer rows than a tile has, and rows that no tile divides."""
+    target = target_with_local_memory(tmp_path)
     graph = Graph()
     x = graph.input("x", ("b", "s", 32))
     weight = rng.standard_normal((32, 64)).astype(np.float32)
     proto = graph.proto(graph("Relu", graph("MatMul", x, weight)))
-    plan = dynamic_plan(proto, specs_of(proto), target=str(path))
+    plan = dynamic_plan(proto, specs_of(proto), target=target)
     assert [c.schedule for c in plan.calls if c.schedule != "copy"] == [
         "opencl_shared_product"
     ]
@@ -173,3 +187,61 @@ def test_tiles_in_local_memory(tmp_path, rng):
             given = rng.standard_normal((*shape, 32)).astype(np.float32)
             (found,) = session.run({"x": given}).values()
             np.testing.assert_allclose(found, np.maximum(given @ weight, 0), atol=2e-5)
+
+
+def test_tiles_are_no_larger_than_the_memory(tmp_path, rng):
+    """7 x 7 pixels, of which the bound term by term is 73, in tiles of at most 64 rows."""
+    target = target_with_local_memory(tmp_path, registers=128)
+
+    def conv(x, inputs, outputs, kernel):
+        weight = rng.standard_normal((outputs, inputs, kernel, kernel)) * 0.1
+        return graph("Conv", x, weight.astype(np.float32))
+
+    graph = Graph()
+    x = graph.input("x", (1, 3, "h", "w"))
+    kept = graph("Relu", conv(x, 3, 16, 3))
+    a, b, c = (graph("Relu", conv(kept, 16, 64, 1)) for _ in range(3))
+    # This is behind c in memory, and needed once more when c is there.
+    again = conv(graph("Add", kept, conv(x, 3, 16, 3)), 16, 5, 1)
+    total = graph("Relu", graph("Add", graph("Add", a, b), c))
+    proto = graph.proto(conv(total, 64, 7, 1), again)
+    plan = dynamic_plan(proto, ["x:1x3x[3..9]x[3..9]"], target=target)
+    assert "opencl_shared_product" in {call.schedule for call in plan.calls}
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with link([plan], tmp_path)("model", plan="device") as session:
+        for height, width in ((9, 9), (3, 3), (4, 9), (8, 7)):
+            given = rng.standard_normal((1, 3, height, width)).astype(np.float32)
+            expected = reference.run(None, {"x": given})
+            for found, want in zip(session.run({"x": given}).values(), expected, strict=True):
+                np.testing.assert_allclose(found, want, atol=2e-5)
+
+
+@pytest.mark.parametrize("floats", ["float32", "float16"])
+def test_prices_are_those_of_the_largest_sizes(floats):
+    """What a build for these sizes alone says, values of 16 bits being half as large."""
+    graph = Graph()
+    x = graph.input("x", ("b", "s", 64))
+    weight = np.ones((64, 64), np.float32)
+    y = graph("Relu", graph("MatMul", graph("Relu", graph("MatMul", x, weight)), weight))
+    proto = graph.proto(graph("Softmax", y))
+    target = dataclasses.replace(load_target("generic-opencl"), floats=floats)
+    both = {"target": target, "accelerators": ("cpu", "gpu")}
+    found = dynamic_lowered(proto, specs_of(proto), **both).placement
+    fixed = lower(
+        prepare(
+            proto,
+            BuildOptions(input=(f"x:{BATCH}x{LENGTH}x64",), cache_dir=None),
+            silent,
+            target=target,
+        ).model,
+        target,
+        name="fixed",
+        accelerators=("cpu", "gpu"),
+        cpu_plan=False,
+        workers=1,
+    ).placement
+    prices, wanted = (
+        [(each.prices.processor, each.prices.gpu) for each in made.operations]
+        for made in (found, fixed)
+    )
+    assert prices == wanted

@@ -11,6 +11,7 @@ from edgecomp.plan.sizes import (
     greatest,
     largest,
     quotient,
+    reached,
     smallest,
     symbols_of,
     values_of,
@@ -124,6 +125,16 @@ def test_quotients_of_any_size(terms, constant, divisor, given):
             assert evaluate(symbol.numerator, values) >= 0
             value = evaluate(Size.of(symbol), values)
             assert symbol.minimum <= value <= symbol.maximum
+
+
+def test_what_is_reached():
+    """The value at the largest of all symbols, where the bound of each term says more."""
+    rows = (Size.of(B) + 2) * (Size.of(S) - 2)
+    assert reached(rows) == (B.maximum + 2) * (S.maximum - 2) < largest(rows)
+    half = quotient(Size.of(S) + 1, 2)
+    assert reached(half * 3) == largest(half * 3) == (S.maximum + 1) // 2 * 3
+    assert reached(2 * half - Size.of(S)) == S.maximum % 2
+    assert reached(7) == 7
 
 
 def test_capped_quotients_stay_capped():

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Convolution, Operation
-from edgecomp.plan.sizes import is_dynamic, largest, quotient, smallest
+from edgecomp.plan.sizes import is_dynamic, largest, quotient, reached, smallest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load
@@ -94,7 +94,7 @@ class _DepthwiseKernel:
         self.window = cpu.window_of(operation)
         batch, self.channels, height, width = self.output.shape
         gpu = gpu_of(target)
-        self.columns = columns_of_item(largest(width), self.window.size[1], gpu)
+        self.columns = columns_of_item(reached(width), self.window.size[1], gpu)
         self.tiles = quotient(width + (self.columns - 1), self.columns)
         self.blocks = -(-self.channels // LANES)
         self.lines = batch * height * self.tiles

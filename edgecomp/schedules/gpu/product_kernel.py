@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgecomp.plan.sizes import has_dynamic, is_dynamic, largest, quotient, smallest
+from edgecomp.plan.sizes import has_dynamic, is_dynamic, quotient, reached, smallest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu.nest import unravel
@@ -42,8 +42,9 @@ class ProductKernel(DenseKernel):
         super().__init__(task, depth)
         product, gpu = self.product, gpu_of(self.target)
         self.inner = self.rows[-1]
-        inner_rows = largest(self.inner.size)
-        outer_rows = largest(self.row_count) // inner_rows
+        # A tile has no more rows than there is room for.
+        inner_rows = reached(self.inner.size)
+        outer_rows = reached(self.row_count) // inner_rows
         self.tile = choose_tile(inner_rows, outer_rows, product.columns, product.groups, gpu)
         self.blocks = -(-product.columns // self.tile.columns)
         self.padded_columns = self.blocks * self.tile.columns

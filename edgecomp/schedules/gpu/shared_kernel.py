@@ -15,7 +15,7 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Gpu
-from edgecomp.plan.sizes import is_dynamic, largest
+from edgecomp.plan.sizes import is_dynamic, reached
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load, splat
 from edgecomp.schedules.cpu.nest import unravel
@@ -83,7 +83,7 @@ def choose_shared_tile(product: Product, gpu: Gpu) -> SharedTile | None:
     tile = tile_for(product, gpu)
     if tile is None or product.columns * 2 <= tile.columns:
         return None
-    groups = -(-largest(product.row_count) // tile.rows) * -(-product.columns // tile.columns)
+    groups = -(-reached(product.row_count) // tile.rows) * -(-product.columns // tile.columns)
     return tile if groups * product.groups * tile.items >= gpu.busy_items else None
 
 
@@ -101,7 +101,7 @@ def tile_for(product: Product, gpu: Gpu) -> SharedTile | None:
                 and run % depth == 0
                 and tile.items % tile.rows == 0
                 and all(count % tile.items == 0 for count in loads)
-                and largest(product.row_count) >= tile.rows
+                and reached(product.row_count) >= tile.rows
             ):
                 return tile
     return None

@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgecomp.device.load import load_target
+from edgecomp.lower.narrow_values import stored_as
 from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.plan.operations import (
     Attention,
@@ -22,6 +24,7 @@ from edgecomp.plan.operations import (
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.resources import resource_folder
+from edgecomp.schedules.gpu import softmax
 from edgecomp.schedules.gpu.family import sized_schedules
 from edgecomp.schedules.gpu.sizes import MOST_SIZES
 
@@ -66,6 +69,11 @@ def image(name, channels, halo=0):
 
 def convolution(window, *, halo=0, channels=256):
     """Of images without a halo around the output, and with one of the window's around the input."""
+    if window == "column":  # which no padding moves: its pixels lie without gaps as well
+        x, y = image("x", 32), image("y", channels)
+        y.shape = (1, channels, N - 2, N)
+        weight = constant(channels, 32, 3, 1)
+        return Operation(Convolution(), [x, weight, constant(channels)], [y])
     x, y = image("x", 32, window // 2), image("y", channels, halo)
     weight = constant(channels, 32, window, window)
     kind = Convolution(pads=(window // 2,) * 4)
@@ -107,7 +115,12 @@ def test_claims(api, found, reason):
 
 @pytest.mark.parametrize(
     ("found", "is_one_run"),
-    [(convolution(1), True), (convolution(1, halo=1), False), (convolution(3), False)],
+    [
+        (convolution(1), True),
+        (convolution(1, halo=1), False),
+        (convolution(3), False),
+        (convolution("column"), False),
+    ],
 )
 def test_some_kernels_are_for_pixels_without_gaps(found, is_one_run):
     """Those with tensor cores, and with tiles in shared memory where enough of them run."""
@@ -117,6 +130,29 @@ def test_some_kernels_are_for_pixels_without_gaps(found, is_one_run):
     names = {reason.partition(":")[0] for reason in refusals if "height" in reason}
     own = {"cuda_tensor_product", "cuda_shared_product"}
     assert names == (set() if is_one_run else own)
+
+
+def test_kernels_that_were_counted_are_taken(monkeypatch):
+    """Their sizes are known when they are made, which is not done twice."""
+    made = []
+
+    def emit(operation, target):
+        made.append(operation.output.stored)
+        return softmax.emit(operation, target)
+
+    target, found = load_target("generic-opencl"), operation(Softmax(-1), (3, N))
+    schedule, _ = find_gpu_schedule(found, target)
+    monkeypatch.setattr(schedule, "schedule", SimpleNamespace(match=softmax.match, emit=emit))
+    for count in (1, 2):
+        assert schedule.match(found, target) == ""
+        (call,) = schedule.emit(found, target)
+        assert made == ["float32"] * count
+    assert call.kernel.symbol == softmax.emit(found, target)[0].kernel.symbol
+    assert schedule.match(found, target) == ""
+    with stored_as(found.outputs, "float16"):
+        (narrow,) = schedule.emit(found, target)
+    assert made[2:] == ["float32", "float16"]
+    assert narrow.kernel.symbol != call.kernel.symbol
 
 
 def test_gather_from_a_dynamic_table():
