@@ -34,26 +34,32 @@ def price_devices(
         without: names of schedules that are not used.
         table: measured kernels of the processor and of the GPU.
     """
-    at_largest = dataclasses.replace(
-        program, operations=[_at_largest(each) for each in program.operations]
-    )
-    on_processor, _ = price_program(at_largest, target, table, without)
+    twins = [Twin(o) if is_dynamic_operation(o) else None for o in program.operations]
+    at_largest = [
+        operation if twin is None else twin.operation
+        for operation, twin in zip(program.operations, twins, strict=True)
+    ]
+    sized = dataclasses.replace(program, operations=at_largest)
+    on_processor, _ = price_program(sized, target, table, without)
     busy_items = target.gpu.busy_items if target.gpu is not None else 1
     narrow: list[Value] = []
     if target.floats != "float32":  # as if the GPU took all that it can
         narrow = narrow_values(program, target, without)
+        narrow += [v for twin in twins if twin is not None for v in twin.twins_of(narrow)]
     prices = []
-    for operation, price in zip(program.operations, on_processor, strict=True):
+    for operation, largest, price in zip(
+        program.operations, at_largest, on_processor, strict=True
+    ):
         if isinstance(operation.kind, Reinterpret):
             continue
         schedule, refusals = find_gpu_schedule(operation, target, without)
         seconds, measured = None, ["processor"] if price.measured is not None else []
         if schedule is not None:
-            seconds = _measured(_at_largest(operation), target, schedule.NAME, table, speed)
+            seconds = _measured(largest, target, schedule.NAME, table, speed)
             measured += ["gpu"] if seconds is not None else []
             if seconds is None:
                 with stored_as(narrow, target.floats):
-                    seconds = gpu_seconds(_at_largest(operation), speed, busy_items)
+                    seconds = gpu_seconds(largest, speed, busy_items)
         prices.append(
             Prices(
                 operation,
@@ -64,10 +70,6 @@ def price_devices(
             )
         )
     return prices
-
-
-def _at_largest(operation: Operation) -> Operation:
-    return Twin(operation).operation if is_dynamic_operation(operation) else operation
 
 
 def _measured(

@@ -124,26 +124,10 @@ def _choose(
             calls = on_gpu.emit(operation, target) if emit else []
             return Selected(operation, on_gpu.NAME, calls, tuple(refusals)), []
         why_on_cpu = why_refused(refusals)
-    if is_dynamic_operation(operation):
-        chosen, refusals = _choose_dynamic(operation, target, emit=emit)
-    else:
-        chosen, refusals = _choose_for_cpu(operation, target, without, table, emit=emit)
+    chosen, refusals = _choose_for_cpu(operation, target, without, table, emit=emit)
     if chosen is not None:
         chosen = dataclasses.replace(chosen, why_on_cpu=why_on_cpu)
     return chosen, refusals
-
-
-def _choose_dynamic(
-    operation: Operation, target: Target, *, emit: bool
-) -> tuple[Selected | None, list[str]]:
-    """The processor's kernels for an operation whose sizes are known when it runs."""
-    schedule, refusals = find_dynamic_schedule(operation, target)
-    if schedule is None:
-        return None, refusals
-    if not emit:
-        return None, []
-    calls = schedule.emit(operation, target)
-    return Selected(operation, schedule.NAME, calls, tuple(refusals)), []
 
 
 def _choose_for_cpu(
@@ -154,12 +138,15 @@ def _choose_for_cpu(
     *,
     emit: bool,
 ) -> tuple[Selected | None, list[str]]:
-    if isinstance(operation.kind, Fallback):
-        return Selected(operation, FALLBACK, emit_fallback(operation, target), ()), []
-    measured = _find_measured(operation, target, without, table)
-    if measured is not None:
-        return measured, []
-    schedule, refusals = find_schedule(operation, target, without)
+    if is_dynamic_operation(operation):
+        schedule, refusals = find_dynamic_schedule(operation, target)
+    else:
+        if isinstance(operation.kind, Fallback):
+            return Selected(operation, FALLBACK, emit_fallback(operation, target), ()), []
+        measured = _find_measured(operation, target, without, table)
+        if measured is not None:
+            return measured, []
+        schedule, refusals = find_schedule(operation, target, without)
     if schedule is None:
         return None, refusals
     if not emit:

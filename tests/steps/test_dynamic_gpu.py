@@ -20,6 +20,16 @@ def normal(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
+def assert_floats(session, reference, feeds, precision):
+    """What onnxruntime computes, to what a precision rounds."""
+    for found, want in zip(
+        session.run(feeds).values(), reference.run(None, feeds), strict=True
+    ):
+        assert found.shape == want.shape
+        limit = {"fp32": 1e-5, "fp16": 5e-3}[precision] * max(1, np.abs(want).max())
+        np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+
+
 def network(rng):
     """A transformer's layer over words, and a mean of those that count."""
     width, heads = 24, 3
@@ -74,11 +84,7 @@ def test_dynamic_sizes(api, precision, tmp_path, rng):
                 "ids": rng.integers(0, 50, (batch, length)),
                 "mask": (rng.random((batch, length)) < 0.3).astype(np.float32),
             }
-            (want,) = reference.run(None, feeds)
-            (found,) = session.run(feeds).values()
-            assert found.shape == want.shape
-            limit = (1e-5 if precision == "fp32" else 5e-3) * np.abs(want).max()
-            np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+            assert_floats(session, reference, feeds, precision)
 
 
 def split_network(rng, width=128):
@@ -249,12 +255,7 @@ def test_dynamic_heights(api, precision, tmp_path, rng):
         assert devices_of(session) == {TARGETS[api][1]}
         for height, width in ((32, 48), (2, 2), (11, 16), (32, 3), (5, 47), (3, 9)):
             x = normal(rng, 1, 3, height, width)
-            for found, want in zip(
-                session.run({"x": x}).values(), reference.run(None, {"x": x}), strict=True
-            ):
-                assert found.shape == want.shape
-                limit = (1e-5 if precision == "fp32" else 5e-3) * max(1, np.abs(want).max())
-                np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+            assert_floats(session, reference, {"x": x}, precision)
 
 
 def test_images_that_the_processor_has(tmp_path, rng):
