@@ -7,14 +7,24 @@ quotient rounded down as strides make it.
 There are more sizes than an expression has unknowns, so that one which fits by chance is as good
 as excluded; of quotients every one that fits is looked at. Where several of a symbol fit, strides
 behind strides as in images, a number is written as a small quotient of one that is known already.
+A number may be what a window makes of another dimension at all sizes that were seen: an operation's
+own extents come first, and of others one that fits a quotient of another symbol as well is none.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from edgecomp.plan.sizes import Dimension, Size, Symbol, capped, evaluate, quotient
+from edgecomp.plan.sizes import (
+    Dimension,
+    Size,
+    Symbol,
+    capped,
+    evaluate,
+    quotient,
+    symbols_of,
+)
 
 #: Symbols of one product, at most.
 _MOST_DEGREE = 4
@@ -32,33 +42,55 @@ class SizeFit:
 
     Attributes:
         sizes: values of all symbols, the same symbols in each.
+        near: extents of the operation that is looked at; a number that is one of them is that one.
     """
 
     def __init__(self, sizes: Sequence[Sizes]) -> None:
         self.sizes = sizes
+        self.near: Collection[Dimension] = ()
         self._known: list[Symbol] = []
         self._proposed: dict[tuple[int, ...], Dimension] = {}
 
     def propose(self, numbers: Sequence[int], size: Dimension) -> None:
         """Take an expression for these numbers from now on, if it gives them."""
-        if len(set(numbers)) > 1 and list(numbers) == [
-            evaluate(size, at) for at in self.sizes
-        ]:
+        if len(set(numbers)) > 1 and self.gives(size, numbers):
             self._proposed.setdefault(tuple(numbers), size)
+
+    def gives(self, size: Dimension, numbers: Sequence[int]) -> bool:
+        """Whether an expression has these values."""
+        return all(evaluate(size, at) == n for at, n in zip(self.sizes, numbers, strict=True))
 
     def find(self, numbers: Sequence[int]) -> Dimension | None:
         """The expression that is ``numbers[k]`` at ``sizes[k]``, None where none is found."""
+        own = {extent for extent in self.near if self.gives(extent, numbers)}
+        if len(own) == 1:
+            return own.pop()
         found = self._proposed.get(tuple(numbers))
+        if found is not None and self._fits_another(numbers, found):
+            return None
         if found is None:
             found = fit_size(numbers, self.sizes)
         if found is None:
             found = _fit_to_known(numbers, self.sizes, self._known)
-        if isinstance(found, Size):
-            for monomial, _ in found.terms:
+        self.note(found)
+        return found
+
+    def note(self, size: Dimension | None) -> None:
+        """Know the derived symbols of an expression from now on."""
+        if isinstance(size, Size):
+            for monomial, _ in size.terms:
                 for symbol in monomial:
                     if symbol.numerator is not None and symbol not in self._known:
                         self._known.append(symbol)
-        return found
+
+    def _fits_another(self, numbers: Sequence[int], found: Dimension) -> bool:
+        """Whether a quotient of a symbol that an expression does not have gives the numbers too."""
+        own = set(symbols_of(found))
+        return any(
+            any(_fitting_quotients(numbers, [at[symbol] for at in self.sizes]))
+            for symbol in self.sizes[0]
+            if symbol not in own
+        )
 
 
 def fit_size(numbers: Sequence[int], sizes: Sequence[Sizes]) -> Dimension | None:

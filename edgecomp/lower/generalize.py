@@ -13,7 +13,8 @@ value, taken as data) are written by an operation of their own.
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from edgecomp.plan.operations import (
     Program,
     Reduce,
     Resize,
+    StridedCopy,
     counted_symbol,
 )
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest, symbols_of
@@ -103,20 +105,51 @@ def generalize(seen: Sequence[Seen]) -> None:
     for operation, others_of in zip(operations, twins, strict=True):
         for value in operation.inputs:
             _named(operation, _generalize_value, value, matches, fit)
-        for numbers, size in window_extents(operation, others_of):
-            fit.propose(numbers, size)
         if isinstance(operation.kind, FillHalo):
             continue  # the image's producer follows, which knows how large a window makes it
+        known = _known_extents(operation, others_of, fit)
+        fit.near = _extents_of(operation.inputs)
         for value in operation.outputs:
-            _named(operation, _generalize_value, value, matches, fit)
+            _named(operation, _generalize_value, value, matches, fit, known)
+        fit.near = ()
     for operation, others_of in zip(operations, twins, strict=True):
+        fit.near = _extents_of((*operation.inputs, *operation.outputs))
         _named(operation, _generalize_kind, operation, others_of, fit)
+    fit.near = ()
     for value in base.program.outputs:
         _generalize_value(value, matches, fit)
     lists = _lists(operations, matches, fit)
     _require_fixed_regions(base.made)
     for value, operation in lists.items():
         _insert_before_use(base.made, value, operation)
+
+
+def _extents_of(values: Iterable[Value]) -> set[Dimension]:
+    """Those that differ from run to run."""
+    return {extent for value in values for extent in value.shape if is_dynamic(extent)}
+
+
+def _known_extents(
+    operation: Operation, twins: Sequence[Operation], fit: SizeFit
+) -> dict[int, Dimension]:
+    """Extents of the only output by their place: as a window makes them, or an input has them."""
+    known: dict[int, Dimension] = {}
+    for axis, numbers, size in window_extents(operation, twins):
+        fit.propose(numbers, size)
+        if axis not in known and fit.gives(size, numbers):
+            known[axis] = size
+    kind, outputs = operation.kind, [each.outputs[0] for each in (operation, *twins)]
+    rank = len(outputs[0].shape)
+    moves = isinstance(kind, StridedCopy) and kind.permutation != tuple(range(rank))
+    for value in operation.inputs:
+        if moves or len(operation.outputs) != 1 or len(value.shape) != rank:
+            continue
+        for axis, extent in enumerate(value.shape):
+            if is_dynamic(extent) and fit.gives(extent, [o.shape[axis] for o in outputs]):
+                known.setdefault(axis, extent)
+    for size in known.values():
+        fit.note(size)
+    return known
 
 
 def _lists(
@@ -248,7 +281,12 @@ class _Match:
             self._pair(a.part_of, b.part_of)
 
 
-def _generalize_value(value: Value, matches: Sequence[_Match], fit: SizeFit) -> None:
+def _generalize_value(
+    value: Value,
+    matches: Sequence[_Match],
+    fit: SizeFit,
+    known: Mapping[int, Dimension] = MappingProxyType({}),
+) -> None:
     twins = [match.twins[value] for match in matches]
     shapes = [twin.shape for twin in twins]
     if all(shape == value.shape for shape in shapes):
@@ -256,9 +294,12 @@ def _generalize_value(value: Value, matches: Sequence[_Match], fit: SizeFit) -> 
     if not any(isinstance(extent, int) for extent in value.shape):
         return  # done already
     if all(isinstance(extent, int) for extent in value.shape):
-        value.shape = _joined([value.shape, *shapes], fit)
+        columns = enumerate(zip(value.shape, *shapes, strict=True))
+        value.shape = tuple(
+            known[axis] if axis in known else _joined(column, fit) for axis, column in columns
+        )
         if value.part_of is not None:
-            _generalize_value(value.part_of, matches, fit)
+            _generalize_value(value.part_of, matches, fit, known)
 
 
 def _numbers(

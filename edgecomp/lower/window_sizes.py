@@ -13,7 +13,7 @@ from edgecomp.plan.sizes import Dimension, is_dynamic, quotient
 
 def window_extents(
     operation: Operation, twins: Sequence[Operation]
-) -> Iterator[tuple[list[int], Dimension]]:
+) -> Iterator[tuple[int, list[int], Dimension]]:
     """What each dynamic extent of the output may be.
 
     Args:
@@ -21,7 +21,7 @@ def window_extents(
         twins: the same at other sizes.
 
     Yields:
-        (numbers at all sizes, an expression that they may have): to be checked.
+        (axis, numbers at all sizes, an expression that they may have): to be checked.
     """
     kind = operation.kind
     if not isinstance(kind, Convolution | Pool):
@@ -39,4 +39,4 @@ def window_extents(
         stride = kind.strides[axis]
         for end, more in itertools.product(sorted(ends), (0, stride - 1)):
             room = extent + kind.pads[axis] + end - reach + more
-            yield numbers, quotient(room, stride) + 1
+            yield 2 + axis, numbers, quotient(room, stride) + 1

@@ -257,9 +257,14 @@ def _quotient_and_rest(dimension: Dimension) -> tuple[Symbol, int] | None:
             return None
     if found is None or found.numerator is None:
         return None
-    if found.maximum < largest(found.numerator) // found.divisor:
-        return None  # a capped one is no quotient
+    if _is_cap(found):
+        return None
     return found, rest
+
+
+def _is_cap(symbol: Symbol) -> bool:
+    """Whether a derived symbol is less than its quotient somewhere inside of the bounds."""
+    return symbol.maximum < largest(symbol.numerator) // symbol.divisor
 
 
 def terms_of(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:
@@ -278,7 +283,9 @@ def _bound(dimension: Dimension, *, upper: bool) -> int:
 def _value(symbol: Symbol, values: Mapping[Symbol, int]) -> int:
     if symbol.numerator is None:
         return values[symbol]
-    return min(evaluate(symbol.numerator, values) // symbol.divisor, symbol.maximum)
+    value = evaluate(symbol.numerator, values) // symbol.divisor
+    # Models are read at sizes beyond close bounds: there a quotient goes on, and a cap does not.
+    return min(value, symbol.maximum) if _is_cap(symbol) else value
 
 
 def _terms(dimension: Dimension) -> tuple[tuple[Monomial, int], ...]:

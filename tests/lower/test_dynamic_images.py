@@ -18,6 +18,7 @@ from helpers.dynamic_image_families import (
     shape_of,
     specs_of,
 )
+from helpers.graphs import Graph
 from helpers.qdq import stored_numbers
 from hypothesis import strategies
 
@@ -107,3 +108,40 @@ def test_refused(make, part):
         dynamic_plan(proto, specs_of(proto))
     assert caught.value.code is Code.DIMENSION_FREE
     assert caught.value.node
+
+
+def test_heights_and_widths_that_look_alike(tmp_path, rng):
+    """At the sizes that a build looks at a third of the width is half of the height."""
+    bounds = ["x:1x3x[1..19]x[5..28]"]
+    g = Graph()
+    x = image(g, 3)
+    third = conv(g, x, 3, 4, 3, 3)
+    half = g("Relu", g("Sigmoid", conv(g, x, 3, 5, 3, 2)))
+    proto = g.proto(third, half)
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    with link([dynamic_plan(proto, bounds)], tmp_path)("model") as session:
+        for height, width in ((19, 28), (19, 5), (1, 28), (8, 9)):
+            given = rng.standard_normal((1, 3, height, width)).astype(np.float32)
+            expected = reference.run(None, {"x": given})
+            for found, want in zip(session.run({"x": given}).values(), expected, strict=True):
+                assert found.shape == want.shape
+                np.testing.assert_allclose(found, want, atol=3e-5)
+    # Which one of the two it is a slice does not say.
+    every_second = g("Slice", x, np.array([0]), np.array([99]), np.array([2]), np.array([2]))
+    with pytest.raises(EdgecompError, match="no simple expression: 10 at h=19,w=28"):
+        dynamic_plan(g.proto(third, every_second), bounds)
+
+
+def test_bounds_with_few_sizes_between_them(tmp_path, rng):
+    """The model is read at sizes beyond them; strides behind strides hold there as well."""
+    g = Graph()
+    proto = g.proto(conv(g, conv(g, image(g, 3), 3, 8, 3, 2), 8, 4, 3, 2))
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    plan = dynamic_plan(proto, ["x:1x3x[9..10]x[12..14]"])
+    with link([plan], tmp_path)("model") as session:
+        for height, width in ((9, 12), (10, 13), (10, 14)):
+            given = rng.standard_normal((1, 3, height, width)).astype(np.float32)
+            (want,) = reference.run(None, {"x": given})
+            (found,) = session.run({"x": given}).values()
+            assert found.shape == want.shape
+            np.testing.assert_allclose(found, want, atol=3e-5)

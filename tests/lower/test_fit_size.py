@@ -2,8 +2,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from edgecomp.lower.fit_size import fit_size
-from edgecomp.plan.sizes import Size, Symbol, evaluate, largest
+from edgecomp.lower.fit_size import SizeFit, fit_size
+from edgecomp.plan.sizes import Size, Symbol, evaluate, largest, quotient
 from edgecomp.steps.dynamic import golden_sizes, typical_sizes
 
 B, S = Symbol("b", 1, 8), Symbol("s", 1, 512)
@@ -67,6 +67,22 @@ def test_caps_are_found(shift, most):
     for s in (1, 2, most - shift, most - shift + 1, 511, 512):
         assert evaluate(found, {B: 1, S: s}) == value(1, s)
     assert largest(found) == most
+
+
+def test_a_number_of_two_dimensions():
+    """What a window makes of one is that of another one where the operation itself has it."""
+    symbols = H, W = Symbol("h", 1, 19), Symbol("w", 5, 28)
+    sizes = [(19, 28), (3, 5), (15, 23), (16, 24), (17, 26), (18, 25)]
+    fit = SizeFit([dict(zip(symbols, each, strict=True)) for each in sizes])
+    half, third = quotient(Size.of(H) + 1, 2), quotient(Size.of(W) + 2, 3)
+    numbers = [10, 2, 8, 8, 9, 9]
+    assert fit.gives(half, numbers)
+    fit.propose(numbers, third)
+    assert fit.find(numbers) is None
+    fit.near = {half, Size.of(H)}
+    assert fit.find(numbers) == half
+    fit.near = {half, third}
+    assert fit.find(numbers) is None
 
 
 def test_what_is_no_expression():

@@ -137,6 +137,13 @@ def test_what_is_reached():
     assert reached(7) == 7
 
 
+def test_quotients_beyond_their_bounds():
+    """As models are read there; a cap stays one."""
+    near = Symbol("h", 7, 10)
+    assert evaluate(quotient(Size.of(near) + 1, 2), {near: 14}) == 7
+    assert evaluate(capped(Size.of(near), 9), {near: 14}) == 9
+
+
 def test_capped_quotients_stay_capped():
     """A quotient of a capped size is none of what the cap is of."""
     size = quotient(capped(Size.of(S), 7) + 1, 2)
