@@ -24,8 +24,8 @@ def dynamic_plan(proto, inputs, name="model", target="host", bounds=()):
 
 
 def dynamic_lowered(proto, inputs, name="model", target="host", bounds=(), **more):
-    """What ``lower`` makes of such a model for a target or one's name; ``more`` are its options."""
-    device = load_target(target) if isinstance(target, str) else target
+    """What ``lower`` makes of such a model; ``more`` are its options."""
+    device = load_target(target)
     options = BuildOptions(input=tuple(inputs), bound=tuple(bounds), cache_dir=None)
     base = prepare(proto, options, silent, target=device)
     symbols = symbols_of(base.model)

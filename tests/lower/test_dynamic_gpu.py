@@ -3,8 +3,6 @@
 All of them are one model: what the GPU has no kernels for is the processor's, with copies between.
 """
 
-import dataclasses
-
 import hypothesis
 import numpy as np
 import onnxruntime
@@ -224,22 +222,13 @@ def test_prices_are_those_of_the_largest_sizes(floats):
     weight = np.ones((64, 64), np.float32)
     y = graph("Relu", graph("MatMul", graph("Relu", graph("MatMul", x, weight)), weight))
     proto = graph.proto(graph("Softmax", y))
-    target = dataclasses.replace(load_target("generic-opencl"), floats=floats)
-    both = {"target": target, "accelerators": ("cpu", "gpu")}
-    found = dynamic_lowered(proto, specs_of(proto), **both).placement
-    fixed = lower(
-        prepare(
-            proto,
-            BuildOptions(input=(f"x:{BATCH}x{LENGTH}x64",), cache_dir=None),
-            silent,
-            target=target,
-        ).model,
-        target,
-        name="fixed",
-        accelerators=("cpu", "gpu"),
-        cpu_plan=False,
-        workers=1,
-    ).placement
+    target = load_target("generic-opencl")
+    more = {"accelerators": ("cpu", "gpu"), "floats": floats}
+    found = dynamic_lowered(proto, specs_of(proto), target=target.name, **more).placement
+    options = BuildOptions(input=(f"x:{BATCH}x{LENGTH}x64",), cache_dir=None)
+    static = prepare(proto, options, silent, target=target)
+    more |= {"name": "fixed", "cpu_plan": False, "workers": 1}
+    fixed = lower(static.model, target, **more).placement
     prices, wanted = (
         [(each.prices.processor, each.prices.gpu) for each in made.operations]
         for made in (found, fixed)
