@@ -201,6 +201,11 @@ def largest_bytes(value: Value) -> int:
     return dataclasses.replace(value, shape=largest_shape(value.shape)).bytes
 
 
+def largest_elements(value: Value) -> int:
+    """Elements of that buffer, halo included."""
+    return largest_bytes(value) // np.dtype(value.stored).itemsize
+
+
 def row_major_view(shape: tuple[int, ...]) -> View:
     """The view of a contiguous array."""
     strides = [1] * len(shape)

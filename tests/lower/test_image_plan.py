@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.dynamic import dynamic_plan
 from helpers.graphs import Graph
 
 from edgecomp.device.load import load_target
@@ -71,3 +72,21 @@ def test_without_rows_over_buffers_the_arena_is_that_of_buffers(rng, name):
     whole = plan_of(network(rng), target)
     # Each tensor begins at a multiple of 1024 bytes, and some end with a whole row.
     assert plans[0].arena_bytes <= whole.arena_bytes <= plans[0].arena_bytes + 3 * 2048
+
+
+def test_rows_of_images_of_any_size_begin_in_their_memory(rng):
+    """18 x 18 pixels, of which the bound term by term is 392."""
+    g = Graph()
+    x = g.input("x", (1, 3, "h", "w"))
+    for outputs, inputs, size in ((16, 3, 3), (8, 16, 1)):
+        weight = rng.standard_normal((outputs, inputs, size, size)).astype(np.float32)
+        x = g("Relu", g("Conv", x, weight))
+    plan = dynamic_plan(g.proto(x), ["x:1x3x[3..20]x[3..20]"], target=TARGET.name)
+    seen = 0
+    for call in plan.calls:
+        for image in call.launch.images if call.launch else ():
+            tensor = plan.tensors[call.arguments[image.argument]]
+            item = np.dtype(tensor.dtype).itemsize
+            assert image.width * 4 * (image.height - 1) * item < tensor.bytes
+            seen += tensor.storage is Storage.ARENA
+    assert seen == 1

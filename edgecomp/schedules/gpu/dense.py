@@ -6,7 +6,7 @@ from collections.abc import Callable
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import RuntimeScale
 from edgecomp.plan.operations import Operation
-from edgecomp.plan.values import Array, Value
+from edgecomp.plan.values import Array, Value, largest_elements
 from edgecomp.schedules.cpu.dense import Dense, epilogue_of, residual_of
 from edgecomp.schedules.cpu.epilogue import Epilogue
 from edgecomp.schedules.cpu.product import Product
@@ -60,6 +60,8 @@ def emit_dense(
         residual_of(operation),
     )
     assert bias is not None
+    # As many as there is memory for: an image over it has no more rows.
+    product = dataclasses.replace(product, x_elements=largest_elements(x))
     epilogue = in_memory(
         epilogue_of(kind, operation.output, residual), operation.output, residual
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.plan import Launch
-from edgecomp.plan.sizes import Dimension, largest
+from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, Kernel
@@ -97,8 +97,7 @@ class DenseKernel:
         distances += [outer.stride for outer in depth[:-1]] + [depth[-1].size]
         distances += [product.x_group_stride] if product.groups > 1 else []
         dtype, gpu = self.task.x_dtype, gpu_of(self.target)
-        elements = largest(product.x_elements)
-        self.x = declare_input(self.builder, dtype, elements, distances, gpu)
+        self.x = declare_input(self.builder, dtype, product.x_elements, distances, gpu)
 
     def declare_operands(self, sum_dtype: str) -> None:
         """The kernel's other parameters, in the order of a call's arguments.

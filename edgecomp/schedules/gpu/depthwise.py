@@ -8,7 +8,7 @@ import numpy as np
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.sizes import is_dynamic, largest, quotient, reached, smallest
-from edgecomp.plan.values import Array, Value
+from edgecomp.plan.values import Array, Value, largest_elements
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, load
 from edgecomp.schedules.cpu import depthwise as cpu
@@ -111,7 +111,7 @@ class _DepthwiseKernel:
         view = self.x_value.view
         batch_stride, _, row_stride, column_stride = view.strides
         distances = (view.offset, batch_stride, row_stride, column_stride)
-        stored, elements = self.x_value.stored, largest(view.elements)
+        stored, elements = self.x_value.stored, largest_elements(self.x_value)
         self.x = declare_input(self.builder, stored, elements, distances, gpu)
         self.taps = WeightShape(
             groups=1,
