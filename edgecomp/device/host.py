@@ -70,6 +70,7 @@ def _target(isa: str, facts: HostFacts, caches: Caches, cpuinfo: str, system: st
             vector_bits=facts.vector_bits,
             vector_registers=facts.vector_registers,
             unit_bits=facts.unit_bits,
+            adders_apart=facts.adders_apart,
             in_order=facts.in_order,
             l1_data_bytes=l1,
             l2_bytes=l2,

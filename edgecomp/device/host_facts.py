@@ -11,7 +11,8 @@ class HostFacts:
     Attributes:
         processor: its name for people, or "".
         tvm: target dictionary for ``tvm.target.Target``.
-        features, vector_bits, vector_registers, unit_bits, in_order: as in ``Core``.
+        features, vector_bits, vector_registers, unit_bits, adders_apart, in_order: as in
+            ``Core``.
     """
 
     processor: str
@@ -20,6 +21,7 @@ class HostFacts:
     vector_bits: int
     vector_registers: int
     unit_bits: int | None = None
+    adders_apart: bool = False
     in_order: bool = False
 
 

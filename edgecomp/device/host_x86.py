@@ -36,6 +36,9 @@ _HALVES = (
     ("AuthenticAMD", 25, frozenset[int]()),
     ("GenuineIntel", 6, frozenset({102, 125, 126, 140, 141, 167})),
 )
+#: Families of AMD cores (Zen, Zen 2; Zen 3, Zen 4; Zen 5) with two units that multiply and add and two
+#: that add: AMD's software optimization guides for these families, "Floating-Point Unit".
+_ADDERS_APART = frozenset({"23", "25", "26"})
 _VECTOR_BITS = {"x86-64": 128, "x86-64-v2": 128, "x86-64-v3": 256, "x86-64-v4": 512}
 
 
@@ -62,7 +65,14 @@ def read(cpuinfo: str) -> HostFacts:
         vector_bits=_VECTOR_BITS[level],
         vector_registers=32 if level == "x86-64-v4" else 16,
         unit_bits=256 if level == "x86-64-v4" and any(map(_in_halves, blocks)) else None,
+        adders_apart=bool(blocks) and all(map(_has_adders, blocks)),
     )
+
+
+def _has_adders(block: dict[str, str]) -> bool:
+    """Whether a processor adds beside it multiplies."""
+    is_amd = block.get("vendor_id") == "AuthenticAMD"
+    return is_amd and block.get("cpu family") in _ADDERS_APART
 
 
 def _in_halves(block: dict[str, str]) -> bool:

@@ -21,6 +21,8 @@ class Core:
         vector_registers: how many there are.
         unit_bits: width of the units that work vectors off, where an operation on a whole
             register takes more than one turn; None is ``vector_bits``.
+        adders_apart: whether additions of floats run on other units than multiply-adds, beside
+            them.
         in_order: whether the core issues in order (loads must be scheduled by the compiler).
         l1_data_bytes, l2_bytes: caches that one core has to itself; of a shared one its part.
         name: of the core, for people.
@@ -31,6 +33,7 @@ class Core:
     vector_bits: int
     vector_registers: int
     unit_bits: int | None = None
+    adders_apart: bool = False
     in_order: bool = False
     l1_data_bytes: int
     l2_bytes: int

@@ -42,6 +42,11 @@ HALVES = dataclasses.replace(
     AVX512, name="halves", core=dataclasses.replace(AVX512.core, unit_bits=256)
 )
 
+#: A Zen 4: the same, with adders of its own.
+PAIRS = dataclasses.replace(
+    HALVES, name="pairs", core=dataclasses.replace(HALVES.core, adders_apart=True)
+)
+
 
 def _aarch64(name, mcpu, mattr, features, *, in_order, cpu):
     return Target(

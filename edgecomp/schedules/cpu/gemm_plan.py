@@ -208,6 +208,11 @@ class GemmPlan:
         return self.params.rows.large * inner
 
     @property
+    def bias_elements(self) -> int:
+        """Of the constant that accumulators start from."""
+        return self.product.groups * self.vectors * self.arithmetic.lanes * self.bias_copies
+
+    @property
     def row_ends(self) -> tuple[tuple[int, int], ...]:
         """(work items, rows that they compute) at the end of each chunk."""
         chunks, axis = self.params.row_chunks, self.params.axis
@@ -230,7 +235,7 @@ class GemmPlan:
         weights = builder.pointer(
             "weights", arithmetic.weight_dtype, padded * self.stored_depth
         )
-        bias = builder.pointer("bias", arithmetic.sum_dtype, padded * self.bias_copies)
+        bias = builder.pointer("bias", arithmetic.sum_dtype, self.bias_elements)
         multiplier = residual = None
         if self.epilogue.multiplier is not None:
             multiplier = builder.pointer("multiplier", "float32", padded)

@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
+from typing import Protocol
 
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder
+from edgecomp.schedules.cpu.arithmetic import RegisterTile
 from edgecomp.schedules.cpu.gemm_accumulate import TileSums
 from edgecomp.schedules.cpu.gemm_finish import TileResults
 from edgecomp.schedules.cpu.gemm_plan import Block, GemmPlan
-from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
+from edgecomp.schedules.cpu.row_tiles import TileAddresses, part_condition, part_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,13 @@ class Tiles:
     prefetch_tiles: Expr
 
 
+class Sums(Protocol):
+    """Emits the sums of register tiles of one kernel."""
+
+    def accumulate(self, block: Block, tile: Expr, addresses: TileAddresses) -> RegisterTile:
+        """All of K for one tile."""
+
+
 class GemmWalk:
     """Emits one kernel; the loops of implicit_gemm.py's docstring, one method each."""
 
@@ -31,9 +40,9 @@ class GemmWalk:
         self.plan, self.params = plan, plan.params
         self.product, self.arithmetic = plan.product, plan.arithmetic
         self.builder = KernelBuilder(plan.target.core.isa)
-        pointers = plan.declare(self.builder)
-        self.sums = TileSums(self.builder, plan, pointers)
-        self.results = TileResults(self.builder, plan, pointers)
+        self.pointers = plan.declare(self.builder)
+        self.sums = self._sums()
+        self.results = TileResults(self.builder, plan, self.pointers)
 
     def emit(self, name: str) -> Kernel:
         """The whole kernel."""
@@ -47,11 +56,20 @@ class GemmWalk:
             chunk_end = builder.let("chunk_end", self._chunk_start(chunk + 1))
             first, last = self._part(chunk_start, chunk_end, part)
             count = self._prefetch_tiles(chunk_start, chunk_end)
-            self._column_blocks(group, block_chunk, Tiles(chunk_start, first, last, count))
+            tiles = Tiles(chunk_start, first, last, count)
+            self._begin_item(chunk, tiles)
+            self._column_blocks(group, block_chunk, tiles)
         return builder.finish(name)
+
+    def _sums(self) -> "Sums":
+        """What emits the sums of a tile."""
+        return TileSums(self.builder, self.plan, self.pointers)
 
     def _begin(self) -> None:
         """What comes before the loop over work items."""
+
+    def _begin_item(self, chunk: Expr, tiles: Tiles) -> None:
+        """What comes before the column blocks of a work item."""
 
     def _part(self, start: Expr, end: Expr, part: Expr) -> tuple[Expr, Expr]:
         """First tile of a part of a chunk, and the end of its tiles."""

@@ -1,0 +1,196 @@
+"""float32 convolutions and products with pairs (paired_numbers.py), where modelled to be faster."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from edgecomp.device.target import Target
+from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.values import Array, Value
+from edgecomp.schedules.builder import Kernel
+from edgecomp.schedules.cpu import convolution, matrix_multiply
+from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
+from edgecomp.schedules.cpu.arithmetic_paired import paired_f32, refuse_pairs
+from edgecomp.schedules.cpu.dense import residual_of
+from edgecomp.schedules.cpu.epilogue import float_epilogue
+from edgecomp.schedules.cpu.implicit_gemm import gemm_shape
+from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
+from edgecomp.schedules.cpu.paired_numbers import PAIR_STEP, pair_weights
+from edgecomp.schedules.cpu.paired_rows import row_stride
+from edgecomp.schedules.cpu.paired_walk import PairedPlan, PairedWalk
+from edgecomp.schedules.cpu.product import Product, collapse_rows
+from edgecomp.schedules.cpu.progress import product_progress
+from edgecomp.schedules.cpu.reach import Reach
+from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
+from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, least_cycles, params_for
+from edgecomp.schedules.params import require_none
+from edgecomp.schedules.repeated import emit_once
+from edgecomp.schedules.schedule import Constant, KernelCall
+
+NAME = "paired_product_f32"
+
+#: A product is computed so if it takes at most this part of the time without: the model's error.
+LEAST_GAIN = 0.95
+#: Cycles to pack a vector of a row and a row: fitted to a Zen 4 (2026-11-23).
+_PACK_VECTOR_CYCLES = 7.0
+_PACK_ROW_CYCLES = 80.0
+#: Parts of a chunk's column blocks that threads may take, each of which packs its rows again.
+_GRAINS = 4
+
+
+def match(operation: Operation, target: Target) -> str:
+    """Claim products that are faster so than one element after the other."""
+    reason = refusal(operation, target)
+    if not reason and paired_cycles(operation, target) > LEAST_GAIN * plain_cycles(
+        operation, target
+    ):
+        return "single products are modelled to be faster"
+    return reason
+
+
+def refusal(operation: Operation, target: Target) -> str:
+    """Return "" for products that the kernel computes, else why not."""
+    reason, kind = refuse_pairs(target), operation.kind
+    if reason:
+        return reason
+    if isinstance(kind, Convolution):
+        reason = convolution.match(operation, target)
+    else:
+        reason = matrix_multiply.match(operation, target)
+    if reason:
+        return reason
+    assert isinstance(kind, Convolution | MatrixMultiply)
+    if operation.inputs[1].dtype != "float32":
+        return f"weights of {operation.inputs[1].dtype}"
+    if isinstance(kind, Convolution) and kind.groups != 1:
+        return f"{kind.groups} groups"
+    depth = _depth(product_of(operation)[0])
+    return "" if depth >= 3 * PAIR_STEP else f"{depth} products in a sum"
+
+
+def emit(operation: Operation, target: Target) -> list[KernelCall]:
+    """One kernel."""
+    return emit_candidate(operation, target, "")
+
+
+def candidates(operation: Operation, target: Target) -> list[str]:
+    """Tiles to measure."""
+    if refusal(operation, target):
+        return []
+    shape, arithmetic = _shape(product_of(operation)[0]), paired_f32(target)
+    found = [
+        tile_text(_whole_chunks(params))
+        for params in tile_candidates(shape, arithmetic, target)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
+    """One kernel with given tiles."""
+    require_none(refusal(operation, target))
+    kind, (product, weight) = operation.kind, product_of(operation)
+    assert isinstance(kind, Convolution | MatrixMultiply)
+    arithmetic, shape = paired_f32(target), _shape(product)
+    tiles = (
+        tile_params(params, shape, arithmetic, target)
+        if params
+        else params_for(shape, arithmetic, target)
+    )
+    residual = residual_of(operation)
+    # The kernel is the same whatever the multipliers are.
+    epilogue = float_epilogue(kind.activation, residual, np.ones(1, np.float32))
+    plan = PairedPlan(product, arithmetic, epilogue, target, _whole_chunks(tiles), Reach(0.0))
+    kernel = emit_once(_emit, plan, f"paired_product_float32_{plan.tile_name}")
+    arguments: list[Value | Constant] = [
+        operation.inputs[0],
+        *_constants(operation, plan, weight),
+    ]
+    if residual is not None:
+        arguments.append(residual)
+    arguments.append(operation.output)
+    is_image = isinstance(kind, Convolution)
+    return [
+        KernelCall(
+            kernel=kernel,
+            arguments=tuple(arguments),
+            work_items=plan.work_items,
+            grain_items=-(-plan.block_chunks // _GRAINS),
+            workspace_bytes=4 * plan.workspace_elements,
+            multiply_adds=product.multiply_adds,
+            progress=product_progress(operation, plan.row_ends) if is_image else None,
+        )
+    ]
+
+
+def product_of(operation: Operation) -> tuple[Product, Array]:
+    """Addresses, and the weights as [columns, K]."""
+    if isinstance(operation.kind, Convolution):
+        return convolution.product(operation), convolution.channels_last(operation)
+    return matrix_multiply.product_of(operation)
+
+
+def paired_cycles(operation: Operation, target: Target) -> float:
+    """Modelled cycles with pairs, packing included."""
+    product, _ = product_of(operation)
+    shape = _shape(product)
+    vectors = row_stride(shape.depth) / paired_f32(target).lanes
+    packing = math.prod(shape.rows) * (_PACK_VECTOR_CYCLES * vectors + _PACK_ROW_CYCLES)
+    return least_cycles(shape, paired_f32(target), target) + packing
+
+
+def plain_cycles(operation: Operation, target: Target) -> float:
+    """Modelled cycles of the product without pairs."""
+    product, _ = product_of(operation)
+    arithmetic = dense_f32(target, product.columns)
+    return least_cycles(gemm_shape(product, arithmetic, "float32"), arithmetic, target)
+
+
+def _emit(plan: PairedPlan, name: str) -> Kernel:
+    return PairedWalk(plan).emit(name)
+
+
+def _depth(product: Product) -> int:
+    return math.prod(dimension.size for dimension in product.depth)
+
+
+def _shape(product: Product) -> ProductShape:
+    """What the choice of tiles depends on: rows lie side by side in the workspace."""
+    depth = _depth(product)
+    return ProductShape(
+        rows=tuple(d.size for d in collapse_rows(product.rows)),
+        vectors=-(-product.columns // 16),
+        groups=1,
+        depth=depth,
+        row_bytes=4 * row_stride(depth),
+        result_bytes=4 * product.columns,
+    )
+
+
+def _whole_chunks(params: TileParams) -> TileParams:
+    """Parts of a chunk would pack its rows once for each column block; weights come in order."""
+    return dataclasses.replace(params, part_tiles=params.chunk_tiles, prefetch_bytes=0)
+
+
+def _constants(operation: Operation, plan: PairedPlan, weight: Array) -> list[Constant]:
+    """Weights, what the sums begin with and end with, multipliers."""
+    bias, label = operation.inputs[2].constant, operation.inputs[1].name
+    assert bias is not None
+    columns, depth = len(weight), plan.run_length
+    paired = pair_weights(weight.reshape(columns, depth), plan.pairing)
+    lanes = plan.arithmetic.lanes
+    added = np.broadcast_to(bias.reshape(-1), (columns,)) / paired.multiplier
+    starts = [
+        pad_columns(values[None].astype(np.float32), plan.vectors * lanes)
+        for values in (paired.start, added)
+    ]
+    ordered = paired.weights[:, plan.pairing.order].reshape(1, columns, 1, depth)
+    return [
+        Constant(
+            f"{label}.pairs", pack_weights(ordered, plan.params.vectors, plan.arithmetic)
+        ),
+        Constant(f"{label}.starts", np.concatenate([*starts, paired.factors])),
+        Constant(
+            f"{label}.multiplier", pad_columns(paired.multiplier[None], plan.vectors * lanes)
+        ),
+    ]
