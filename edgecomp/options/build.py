@@ -40,9 +40,9 @@ class BuildOptions(BudgetOptions):
     )
     winograd: bool = option(
         True,
-        "compute float 3x3 convolutions by Winograd's method where it is modelled to be "
-        "faster; their results then have another rounding error, and their weights take more "
-        "room (docs/numerics.md)",
+        "compute float 3x3 convolutions and, on cores that add beside they multiply, float products "
+        "by Winograd's methods where they are modelled to be faster; results then have another "
+        "rounding error, and weights of convolutions take more room (docs/numerics.md)",
     )
     allow_tf32: bool = option(
         False,

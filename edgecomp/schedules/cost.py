@@ -26,6 +26,7 @@ _STREAMED_EXCESS = 2.0
 #: Schedules whose weights come from memory, with their models.
 _WITH_WEIGHTS: dict[str, Callable[..., float]] = {
     "winograd_f32_nhwc": product_costs.winograd_layer_cycles,
+    "paired_product_f32": product_costs.paired_product_cycles,
     "convolution_nhwc": product_costs.dense_cycles,
     "matrix_multiply": product_costs.dense_cycles,
     "packed_matrix_multiply": packed_costs.packed_product_cycles,

@@ -1,12 +1,13 @@
 """Schedules that options leave out."""
 
 from edgecomp.options import QuantizeOptions
-from edgecomp.schedules.cpu import winograd
+from edgecomp.schedules.cpu import paired_product, winograd
 from edgecomp.schedules.gpu import winograd as gpu_winograd
 from edgecomp.schedules.gpu.family import gpu_names
 
-#: Schedules by Winograd's method, the processor's and those of GPUs.
-_WINOGRAD = (winograd.NAME, *gpu_names(gpu_winograd.NAME))
+#: Schedules by Winograd's methods: of convolutions, the processor's and those of GPUs, and of inner
+#: products.
+_WINOGRAD = (winograd.NAME, paired_product.NAME, *gpu_names(gpu_winograd.NAME))
 
 
 def left_out(options: QuantizeOptions) -> tuple[str, ...]:

@@ -237,6 +237,10 @@ class Arithmetic(abc.ABC):
         """Order of one column block's weights [runs, groups of K, columns, group], flat."""
         return block.reshape(-1)
 
+    def row_stride(self, depth: int) -> int:
+        """Elements from one row of x to the next where a kernel lays rows side by side itself."""
+        return -(-depth // self.lanes) * self.lanes
+
     def quad_parts(self, quads: Expr) -> list[Expr]:
         """A vector of columns of four elements of K, as a kernel packs them while it runs.
 

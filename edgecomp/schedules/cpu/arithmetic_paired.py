@@ -6,6 +6,7 @@ from edgecomp.device.target import Target
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile
 from edgecomp.schedules.cpu.paired_loop import LANES, SPARE_REGISTERS
+from edgecomp.schedules.cpu.paired_rows import row_stride
 
 #: Of an accumulator for an element of K: two thirds of the multiplications take 4 cycles each.
 _LATENCY_CYCLES = 2.7
@@ -14,6 +15,9 @@ _WEIGHT_CYCLES = 0.5
 #: Multiplications a cycle of a loop whose x and weights are in the level-1 cache, where plain ones
 #: take 1: 1.43 on a Zen 4 (2026-11-23), 1.5 if units that multiply never waited.
 _MULTIPLIES_PER_CYCLE = 1.4
+#: Cycles to pack a vector of a row and a row: fitted to a Zen 4 (2026-11-23).
+_PACK_VECTOR_CYCLES = 6.0
+_PACK_ROW_CYCLES = 25.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,20 @@ class PairedFma(Arithmetic):
         multiplies = rows * vectors / self.multiplies_per_cycle
         return max(multiplies, self.latency_cycles) + _WEIGHT_CYCLES * vectors
 
+    def row_stride(self, depth: int) -> int:
+        """With what a row has beside its elements."""
+        return row_stride(depth)
+
     def accumulate(
         self, builder: KernelBuilder, tile: RegisterTile, operands: Operands, groups: int
     ) -> None:
         """Not taken: the loop computes all of K."""
         raise NotImplementedError
+
+
+def packing_cycles(rows: int, depth: int) -> float:
+    """Modelled cycles to pack rows of K."""
+    return rows * (_PACK_VECTOR_CYCLES * -(-depth // LANES) + _PACK_ROW_CYCLES)
 
 
 def refuse_pairs(target: Target) -> str:

@@ -126,8 +126,7 @@ class PairedLoop:
     def _pair(
         self, registers: "_Registers", step: int, k: int, *, minus: bool
     ) -> Iterator[str]:
-        """Element k of x and its partner, whose weights are row ``step`` of the panel and the
-        next."""
+        """Element k of x and its partner, times rows ``step`` and the next of the panel."""
         partner = k + self.pairing.half
         add, multiply = ("vsubps", "vfnmadd231ps") if minus else ("vaddps", "vfmadd231ps")
         for vector in range(self.vectors):

@@ -22,8 +22,12 @@ from edgecomp.plan.values import Array
 
 #: The number of pairs is a multiple of it: vectors of so many are walked.
 PAIR_STEP = 8
+#: The fewest elements of K that have pairs.
+LEAST_DEPTH = 3 * PAIR_STEP
 #: Greatest binary exponent of a scale beside the middle one.
 _MOST_EXPONENT = 20
+#: The scale of a column of zeros.
+_NOTHING = 2.0**-60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +61,14 @@ class Pairing:
         even = np.arange(0, self.half, 2)
         half = self.half
         turns = np.stack(
-            [even, even + half, even + 1, even + 1 + half, even + 2 * half, even + 1 + 2 * half]
+            [
+                even,
+                even + half,
+                even + 1,
+                even + 1 + half,
+                even + 2 * half,
+                even + 1 + 2 * half,
+            ]
         )
         return np.concatenate([turns.T.reshape(-1), np.arange(3 * half, self.depth)])
 
@@ -94,7 +105,9 @@ def pair_weights(weights: Array, pairing: Pairing) -> PairedWeights:
     exact = weights.astype(np.float64)
     factors = _scales(np.abs(exact).mean(axis=0))
     exact /= factors
-    multiplier = _scales(np.abs(exact).mean(axis=1))
+    sizes = np.abs(exact).mean(axis=1)
+    # What the row of x alone leaves in a column of zeros becomes nothing beside the bias.
+    multiplier = np.where(sizes > 0, _scales(sizes), _NOTHING)
     exact /= multiplier[:, None]
     half = pairing.half
     products = exact[:, :half] * exact[:, half : 2 * half]

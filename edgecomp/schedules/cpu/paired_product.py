@@ -11,12 +11,16 @@ from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cpu import convolution, matrix_multiply
 from edgecomp.schedules.cpu.arithmetic_f32 import dense_f32
-from edgecomp.schedules.cpu.arithmetic_paired import paired_f32, refuse_pairs
+from edgecomp.schedules.cpu.arithmetic_paired import (
+    packing_cycles,
+    paired_f32,
+    refuse_pairs,
+)
 from edgecomp.schedules.cpu.dense import residual_of
 from edgecomp.schedules.cpu.epilogue import float_epilogue
 from edgecomp.schedules.cpu.implicit_gemm import gemm_shape
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
-from edgecomp.schedules.cpu.paired_numbers import PAIR_STEP, pair_weights
+from edgecomp.schedules.cpu.paired_numbers import LEAST_DEPTH, pair_weights
 from edgecomp.schedules.cpu.paired_rows import row_stride
 from edgecomp.schedules.cpu.paired_walk import PairedPlan, PairedWalk
 from edgecomp.schedules.cpu.product import Product, collapse_rows
@@ -32,9 +36,6 @@ NAME = "paired_product_f32"
 
 #: A product is computed so if it takes at most this part of the time without: the model's error.
 LEAST_GAIN = 0.95
-#: Cycles to pack a vector of a row and a row: fitted to a Zen 4 (2026-11-23).
-_PACK_VECTOR_CYCLES = 7.0
-_PACK_ROW_CYCLES = 80.0
 #: Parts of a chunk's column blocks that threads may take, each of which packs its rows again.
 _GRAINS = 4
 
@@ -66,7 +67,7 @@ def refusal(operation: Operation, target: Target) -> str:
     if isinstance(kind, Convolution) and kind.groups != 1:
         return f"{kind.groups} groups"
     depth = _depth(product_of(operation)[0])
-    return "" if depth >= 3 * PAIR_STEP else f"{depth} products in a sum"
+    return "" if depth >= LEAST_DEPTH else f"{depth} products in a sum"
 
 
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
@@ -133,10 +134,9 @@ def product_of(operation: Operation) -> tuple[Product, Array]:
 def paired_cycles(operation: Operation, target: Target) -> float:
     """Modelled cycles with pairs, packing included."""
     product, _ = product_of(operation)
-    shape = _shape(product)
-    vectors = row_stride(shape.depth) / paired_f32(target).lanes
-    packing = math.prod(shape.rows) * (_PACK_VECTOR_CYCLES * vectors + _PACK_ROW_CYCLES)
-    return least_cycles(shape, paired_f32(target), target) + packing
+    shape, arithmetic = _shape(product), paired_f32(target)
+    packing = packing_cycles(math.prod(shape.rows), shape.depth)
+    return least_cycles(shape, arithmetic, target) + packing
 
 
 def plain_cycles(operation: Operation, target: Target) -> float:

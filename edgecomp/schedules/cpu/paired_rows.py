@@ -31,7 +31,6 @@ class PairedRows:
         pairing: of K.
         x, workspace: buffers.
         factors: buffer of the factors of x.
-        factors_at: index of the first one.
     """
 
     def __init__(
@@ -41,13 +40,19 @@ class PairedRows:
         x: Buffer,
         workspace: Buffer,
         factors: Buffer,
-        factors_at: int,
     ) -> None:
         self.builder, self.pairing = builder, pairing
         self.x, self.workspace = x, workspace
-        self.factors, self.factors_at = factors, factors_at
+        self.factors = factors
 
-    def pack(self, runs: tuple[RunDimension, ...], length: int, x: Expr, to: Expr) -> None:
+    def pack(
+        self,
+        runs: tuple[RunDimension, ...],
+        length: int,
+        x: Expr,
+        to: Expr,
+        factors: Expr,
+    ) -> None:
         """One row.
 
         Args:
@@ -55,8 +60,9 @@ class PairedRows:
             length: of a run.
             x: index of the row's first element.
             to: index in the workspace.
+            factors: index of the first factor.
         """
-        total = self._copy(runs, length, x, to)
+        total = self._copy(runs, length, x, to, factors)
         mean = fold_lanes(self.builder, total, lambda a, b: a + b) * constant(
             1.0 / self.pairing.depth, "float32"
         )
@@ -74,7 +80,12 @@ class PairedRows:
         self.builder.store(self.workspace, end + 1, math.from_bits(exponent))
 
     def _copy(
-        self, runs: tuple[RunDimension, ...], length: int, x: Expr, to: Expr
+        self,
+        runs: tuple[RunDimension, ...],
+        length: int,
+        x: Expr,
+        to: Expr,
+        factors: Expr,
     ) -> Expr:
         """Elements times their factors; the sum of their magnitudes, by lanes."""
         builder = self.builder
@@ -82,7 +93,7 @@ class PairedRows:
         builder.store(magnitudes, ramp(0, LANES), constant(0.0, "float32", LANES))
 
         def copy(position: Expr, shift: Expr, lanes: int) -> None:
-            factor = load(self.factors, self.factors_at + position, lanes)
+            factor = load(self.factors, factors + position, lanes)
             value = pinned(builder, "value", load(self.x, x + shift, lanes) * factor)
             builder.store(self.workspace, ramp(to + position, lanes), value)
             known = load(magnitudes, 0, lanes) + math.absolute(builder, value)
@@ -140,7 +151,9 @@ class PairedRows:
             one, other = scaled(at), scaled(at + half)
             signed = math.from_bits(math.bits_of(one) ^ signs)
             builder.store(pairs, ramp(0, lanes), load(pairs, 0, lanes) + signed * other)
-        with builder.loop("vector", 2 * half // lanes, padded(self.pairing.depth) // lanes) as v:
+        with builder.loop(
+            "vector", 2 * half // lanes, padded(self.pairing.depth) // lanes
+        ) as v:
             scaled(to + v * lanes)
         return load(pairs, 0, lanes)
 

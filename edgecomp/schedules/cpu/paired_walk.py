@@ -9,13 +9,14 @@ import dataclasses
 import functools
 
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, pointer_to, splat
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load
 from edgecomp.schedules.cpu.arithmetic import RegisterTile
 from edgecomp.schedules.cpu.gemm_plan import Block, GemmPlan, Pointers
 from edgecomp.schedules.cpu.gemm_walk import GemmWalk, Tiles
-from edgecomp.schedules.cpu.paired_loop import LANES, TURN, PairedLoop
+from edgecomp.schedules.cpu.paired_loop import LANES
 from edgecomp.schedules.cpu.paired_numbers import Pairing
-from edgecomp.schedules.cpu.paired_rows import PairedRows, padded, row_stride
+from edgecomp.schedules.cpu.paired_rows import PairedRows, row_stride
+from edgecomp.schedules.cpu.paired_tile import PairedTile, Panel, lines_ahead, share_of
 from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
 from edgecomp.schedules.cpu.row_tiles import TileAddresses, part_condition
 
@@ -79,7 +80,6 @@ class PairedWalk(GemmWalk):
             self.pointers.x,
             self.workspace,
             self.pointers.bias,
-            2 * plan.vectors * LANES,
         )
         self._packed: Buffer = None
 
@@ -121,7 +121,8 @@ class PairedWalk(GemmWalk):
                 row = row * extent + number
             to = (tile * self.plan.tile_rows + row) * self.plan.row_stride
             x = builder.let("x_row", x, "int64")
-            self.rows.pack(tuple(runs), run.size, x, builder.let("to", to))
+            factors = 2 * self.plan.vectors * LANES
+            self.rows.pack(tuple(runs), run.size, x, builder.let("to", to), factors)
 
 
 class PairedSums:
@@ -131,7 +132,7 @@ class PairedSums:
         self, builder: KernelBuilder, plan: PairedPlan, pointers: Pointers, workspace: Buffer
     ) -> None:
         self.builder, self.plan, self.pointers = builder, plan, pointers
-        self.workspace = workspace
+        self.tile = PairedTile(builder, plan.arithmetic, plan.pairing, workspace)
 
     def accumulate(self, block: Block, tile: Expr, addresses: TileAddresses) -> RegisterTile:
         """All of K for one tile, and the biases.
@@ -141,47 +142,31 @@ class PairedSums:
             tile: number.
             addresses: of its rows.
         """
-        builder, plan = self.builder, self.plan
-        rows, stride = len(addresses.x), plan.row_stride
-        first = builder.let("first_row", (tile - block.chunk_start) * (plan.tile_rows * stride))
-        column = builder.let("col", block.vector * LANES)
-        sums = plan.arithmetic.sums(builder, rows, block.vectors)
-        result = RegisterTile(rows, block.vectors, LANES, sums)
-        facts = first + padded(plan.run_length)
+        builder, plan, rows = self.builder, self.plan, len(addresses.x)
+        number = tile - block.chunk_start
+        first = builder.let("first_row", number * (plan.tile_rows * plan.row_stride))
+        panel = self._panel(block, number)
+        sums = self.tile.accumulate(panel, first, rows, block.vectors)
         for vector in range(block.vectors):
-            start = load(self.pointers.bias, column + vector * LANES, LANES)
-            for row in range(rows):
-                pairs = splat(load(self.workspace, facts + row * stride), LANES)
-                result.set(builder, row, vector, start - pairs)
-        self._call(block, tile, first, result)
-        for vector in range(block.vectors):
-            at = column + (plan.vectors * LANES + vector * LANES)
+            at = panel.start + (plan.vectors + vector) * LANES
             bias = load(self.pointers.bias, at, LANES)
             for row in range(rows):
-                scale = splat(load(self.workspace, facts + (row * stride + 1)), LANES)
-                result.set(builder, row, vector, result.get(row, vector) * scale + bias)
-        return result
+                result = self.tile.scaled(sums, first, row, vector) + bias
+                sums.set(builder, row, vector, result)
+        return sums
 
-    def _call(self, block: Block, tile: Expr, first: Expr, sums: RegisterTile) -> None:
+    def _panel(self, block: Block, tile: Expr) -> Panel:
+        """The panel of a block, and the share of a tile of the chunk in asking for the next."""
         plan, params = self.plan, self.plan.params
-        # A turn reads as many lines of weights as it has elements of K, of each vector.
-        lines = -(-TURN * sums.vectors // params.chunk_tiles) if params.prefetch_next else 0
-        loop = PairedLoop(
-            rows=sums.rows,
-            vectors=sums.vectors,
-            pairing=plan.pairing,
-            row_stride=plan.row_stride,
+        lines = lines_ahead(block.vectors, params.chunk_tiles) if params.prefetch_next else 0
+        share = max(1, share_of(lines, plan.pairing))
+        elements = block.vectors * LANES * plan.run_length
+        number = tirx.min(tile, -(-elements // share) - 1)
+        return Panel(
+            weights=self.pointers.weights,
+            at=block.panel,
+            starts=self.pointers.bias,
+            start=self.builder.let("col", block.vector * LANES),
+            ahead=block.panel + elements + number * share,
             next_lines=lines,
-        )
-        panel = sums.vectors * LANES * plan.run_length
-        share = max(1, lines * LANES * (plan.pairing.half // 2))
-        last = -(-panel // share) - 1
-        number = tirx.min(tile - block.chunk_start, last)
-        self.builder.call_llvm(
-            loop.name,
-            loop.llvm(),
-            *(pointer_to(row, 0) for row in sums.sums),
-            pointer_to(self.workspace, first),
-            pointer_to(self.pointers.weights, block.panel),
-            pointer_to(self.pointers.weights, block.panel + panel + number * share),
         )

@@ -7,13 +7,15 @@ from edgecomp.plan.operations import Convolution, Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
-from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_paired import PairedFma
 from edgecomp.schedules.cpu.epilogue import float_epilogue
 from edgecomp.schedules.cpu.packing import pad_columns
+from edgecomp.schedules.cpu.paired_numbers import Pairing, pair_weights
 from edgecomp.schedules.cpu.tiles import Cut, ProductShape, Split, ranked_cuts
 from edgecomp.schedules.cpu.winograd_cost import (
     choose_outputs,
     direct_cycles,
+    products_arithmetic,
     winograd_cycles,
 )
 from edgecomp.schedules.cpu.winograd_kernel import emit_winograd
@@ -97,7 +99,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 
 def _cuts(operation: Operation, target: Target, outputs: int) -> list[Cut]:
     """Register tiles of the products worth measuring, the cost model's own first."""
-    arithmetic = arithmetic_f32(target)
+    arithmetic = products_arithmetic(operation, target, outputs)
     shape = _product_shape(operation, outputs, arithmetic)
     return [cut for _, cut in ranked_cuts(shape, arithmetic, target)][:MOST_CUTS]
 
@@ -126,7 +128,7 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     if outputs not in POINTS:
         raise ParamsError(f"no tiles of {outputs} x {outputs}")
     require_range("outputs", outputs, 1, min(operation.output.shape[2:]))
-    arithmetic = arithmetic_f32(target)
+    arithmetic = products_arithmetic(operation, target, outputs)
     shape = _product_shape(operation, outputs, arithmetic)
     require_range("rows", values["rows"], 1, shape.rows[0])
     require_range("vectors", values["vectors"], 1, shape.vectors)
@@ -148,7 +150,8 @@ def emit_with(
     assert weight.constant is not None
     assert bias.constant is not None
     residual = operation.inputs[-1] if kind.residual else None
-    arithmetic = arithmetic_f32(target)
+    arithmetic = products_arithmetic(operation, target, outputs)
+    is_paired = isinstance(arithmetic, PairedFma)
     matrices = winograd(outputs)
     tiles = image_tiles(output.shape, outputs)
     channels, columns = x.shape[1], output.shape[1]
@@ -161,18 +164,23 @@ def emit_with(
         matrices=matrices,
         tiles=tiles,
         params=params,
+        pairing=Pairing.of(channels) if is_paired else None,
     )
     epilogue = float_epilogue(kind.activation, residual)
     kernel = emit_winograd(layer, arithmetic, epilogue, target)
-    lanes = arithmetic.lanes
+    padded = params.vectors.extent * arithmetic.lanes
     transformed = transform_weights(weight.constant, matrices)
+    starts = [pad_columns(bias.constant[None].astype(np.float32), padded)]
+    if layer.pairing is not None:
+        transformed, constants = _pair_products(transformed, layer.pairing, padded)
+        starts += constants
     arguments: list[Value | Constant] = [
         x,
-        Constant(f"{weight.name}.winograd", pack_weights(transformed, params.vectors, lanes)),
         Constant(
-            f"{weight.name}.bias",
-            pad_columns(bias.constant[None].astype(np.float32), params.vectors.extent * lanes),
+            f"{weight.name}.winograd",
+            pack_weights(transformed, params.vectors, arithmetic.lanes),
         ),
+        Constant(f"{weight.name}.bias", np.concatenate(starts)),
     ]
     if residual is not None:
         arguments.append(residual)
@@ -185,6 +193,23 @@ def emit_with(
         workspace_bytes=4 * layer.workspace_elements,
         multiply_adds=convolution.product(operation).multiply_adds,
     )
+
+
+def _pair_products(
+    transformed: Array, pairing: Pairing, padded: int
+) -> tuple[Array, list[Array]]:
+    """Transformed weights [products, C, M] in the loop's order; the constants of their pairs."""
+    products = [pair_weights(product.T, pairing) for product in transformed]
+    ordered = [each.weights.T[pairing.order] for each in products]
+    columns = [
+        pad_columns(np.stack(values), padded)
+        for values in (
+            [each.start for each in products],
+            [each.multiplier for each in products],
+        )
+    ]
+    factors = np.concatenate([each.factors for each in products])
+    return np.stack(ordered), [factors, *columns]
 
 
 def pack_weights(weights: Array, vectors: Split, lanes: int) -> Array:

@@ -10,10 +10,18 @@ inference at least, and larger tiles have more of them: 16 / 9 of the filters fo
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
-from edgecomp.schedules.cpu import convolution
+from edgecomp.schedules.cpu import convolution, paired_product
+from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_f32 import arithmetic_f32
+from edgecomp.schedules.cpu.arithmetic_paired import (
+    PairedFma,
+    packing_cycles,
+    paired_f32,
+    refuse_pairs,
+)
 from edgecomp.schedules.cpu.linear_forms import Forms
-from edgecomp.schedules.cpu.product import collapse_rows
+from edgecomp.schedules.cpu.paired_numbers import LEAST_DEPTH
+from edgecomp.schedules.cpu.product import Product, collapse_rows
 from edgecomp.schedules.cpu.tiles import ProductShape, least_cycles
 from edgecomp.schedules.cpu.winograd_matrices import POINTS, TAPS, winograd
 from edgecomp.schedules.cpu.winograd_tiles import (
@@ -57,8 +65,16 @@ def choose_outputs(operation: Operation, target: Target) -> int | None:
 
 def direct_cycles(operation: Operation, target: Target) -> float:
     """Modelled cycles as an implicit matrix product."""
-    arithmetic = arithmetic_f32(target)
     product = convolution.product(operation)
+    weight_bytes = 4 * TAPS**2 * operation.inputs[0].shape[1] * product.columns
+    cycles = _plain_cycles(operation, product, target)
+    if not paired_product.refusal(operation, target):
+        cycles = min(cycles, paired_product.paired_cycles(operation, target))
+    return cycles + _stream_cycles(weight_bytes, target)
+
+
+def _plain_cycles(operation: Operation, product: Product, target: Target) -> float:
+    arithmetic = arithmetic_f32(target)
     channels = operation.inputs[0].shape[1]
     shape = ProductShape(
         rows=tuple(d.size for d in collapse_rows(product.rows)),
@@ -68,20 +84,19 @@ def direct_cycles(operation: Operation, target: Target) -> float:
         row_bytes=4 * channels,
         row_steps=tuple(4 * largest(d.x) for d in collapse_rows(product.rows)),
     )
-    weight_bytes = 4 * TAPS**2 * channels * product.columns
-    return least_cycles(shape, arithmetic, target) + _stream_cycles(weight_bytes, target)
+    return least_cycles(shape, arithmetic, target)
 
 
 def winograd_cycles(operation: Operation, target: Target, outputs: int) -> float:
     """Modelled cycles with tiles of ``outputs`` x ``outputs``."""
-    arithmetic = arithmetic_f32(target)
+    arithmetic = products_arithmetic(operation, target, outputs)
     matrices = winograd(outputs)
     size = matrices.inputs
     channels, columns = operation.inputs[0].shape[1], operation.output.shape[1]
     tiles = image_tiles(operation.output.shape, outputs)
     params = params_for(tiles, channels, columns, matrices, arithmetic, target)
     shape = product_shape(tiles.count, channels, columns, matrices, arithmetic)
-    per_cycle = arithmetic.multiplies_per_cycle
+    per_cycle = arithmetic_f32(target).multiplies_per_cycle
     # Every element of a tile is loaded, kept between the two passes and stored.
     input_forms = Forms.of(matrices.input_matrix).operations
     input_cycles = 2 * size * input_forms / per_cycle + 2 * size**2
@@ -89,14 +104,35 @@ def winograd_cycles(operation: Operation, target: Target, outputs: int) -> float
     output_cycles = (size + outputs) * output_forms / per_cycle
     output_cycles += size**2 + size * outputs
     transforms = tiles.count * (
-        params.channel_stride // arithmetic.lanes * input_cycles
-        + params.vectors.extent * output_cycles
+        -(-channels // arithmetic.lanes) * input_cycles + params.vectors.extent * output_cycles
     )
     resident = weights_resident(channels, columns, matrices, target)
     reads = 1 if resident else params.blocks
     stream_bytes = reads * 4 * size**2 * channels * columns
-    products = least_cycles(shape, arithmetic, target)
+    products = _product_cycles(shape, arithmetic, target)
     return products + transforms + _stream_cycles(stream_bytes, target)
+
+
+def products_arithmetic(operation: Operation, target: Target, outputs: int) -> Arithmetic:
+    """The arithmetic that takes the fewest modelled cycles for the products of the tiles."""
+    plain = arithmetic_f32(target)
+    channels, columns = operation.inputs[0].shape[1], operation.output.shape[1]
+    if refuse_pairs(target) or channels < LEAST_DEPTH:
+        return plain
+    tiles = image_tiles(operation.output.shape, outputs).count
+
+    def cycles(arithmetic: Arithmetic) -> float:
+        shape = product_shape(tiles, channels, columns, winograd(outputs), arithmetic)
+        return _product_cycles(shape, arithmetic, target)
+
+    return min(plain, paired_f32(target), key=cycles)
+
+
+def _product_cycles(shape: ProductShape, arithmetic: Arithmetic, target: Target) -> float:
+    cycles = least_cycles(shape, arithmetic, target)
+    if isinstance(arithmetic, PairedFma):
+        cycles += packing_cycles(shape.rows[0] * shape.groups, shape.depth)
+    return cycles
 
 
 def _stream_cycles(stream_bytes: int, target: Target) -> float:

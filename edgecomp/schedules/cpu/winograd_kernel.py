@@ -15,11 +15,14 @@ a part of the first unit's column blocks, blocks of whole units, a part of the l
 only units that two threads share are transformed twice.
 """
 
+import dataclasses
+
 from edgecomp.device.target import Target
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder, ramp
+from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.epilogue import Epilogue
+from edgecomp.schedules.cpu.paired_tile import PairedTile, Panel, lines_ahead, share_of
 from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
 from edgecomp.schedules.cpu.tiles import Split
 from edgecomp.schedules.cpu.vectors import pinned
@@ -60,6 +63,11 @@ class _Emitter:
         self.transforms = Transforms(
             self.builder, layer, self.pointers, self.lanes, epilogue, target
         )
+        self.paired = None
+        if layer.pairing is not None:
+            self.paired = PairedTile(
+                self.builder, arithmetic, layer.pairing, self.pointers.workspace
+            )
 
     def emit(self) -> Kernel:
         """The whole kernel."""
@@ -120,12 +128,48 @@ class _Emitter:
                             (x + row * self.params.channel_stride).astype("int64"),
                             "int64",
                         )
+                        to = sums + row * self.params.columns
+                        if self.paired is not None:
+                            place = _Place(product, panel, part - block.first_part)
+                            self._paired_sums(columns, place, x_row, size, to)
+                            continue
                         share = builder.let("next", self._next_panel(block, columns, part))
                         next_panel = panel + share
                         tile = self._accumulate(
                             x_row, panel, next_panel, size, columns.vectors
                         )
-                        self._store_sums(tile, sums + row * self.params.columns)
+                        self._store_sums(tile, to)
+
+    def _paired_sums(
+        self, columns: Columns, place: "_Place", x_row: Expr, rows: int, to: Expr
+    ) -> None:
+        """One register tile with pairs, into the workspace."""
+        builder, constants = self.builder, self.transforms.constants
+        pairing = self.layer.pairing
+        assert self.paired is not None
+        assert pairing is not None
+        size = self.channels * columns.vectors * self.lanes
+        lines = lines_ahead(columns.vectors, self.params.block_parts)
+        share = share_of(lines, pairing)
+        tile_share = tirx.min(place.tile, -(-size // share) - 1)
+        column = place.product * constants.columns + columns.vector * self.lanes
+        column = builder.let("column", column)
+        panel = Panel(
+            weights=self.pointers.weights,
+            at=place.panel,
+            starts=self.pointers.bias,
+            start=column + constants.starts,
+            ahead=place.panel + size + tile_share * share,
+            next_lines=lines,
+        )
+        tile = self.paired.accumulate(panel, x_row, rows, columns.vectors)
+        for vector in range(columns.vectors):
+            at = column + (constants.multipliers + vector * self.lanes)
+            multiplier = load(self.pointers.bias, at, self.lanes)
+            for row in range(rows):
+                value = self.paired.scaled(tile, x_row, row, vector) * multiplier
+                tile.set(builder, row, vector, value)
+        self._store_sums(tile, to)
 
     def _next_panel(self, block: Block, columns: Columns, part: Expr) -> Expr:
         """Elements from a panel to a register tile's share of the panel behind it."""
@@ -171,6 +215,15 @@ class _Emitter:
                 self.builder.store(
                     self.pointers.workspace, ramp(place, self.lanes), tile.get(row, vector)
                 )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """A product, index of its panel, and the number of a register tile in its block."""
+
+    product: Expr
+    panel: Expr
+    tile: Expr
 
 
 def _first_element(part: Expr, split: Split) -> Expr:

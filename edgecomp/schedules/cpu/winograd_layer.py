@@ -5,8 +5,28 @@ import dataclasses
 from edgecomp.plan.values import View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
+from edgecomp.schedules.cpu.paired_numbers import Pairing
 from edgecomp.schedules.cpu.winograd_matrices import Winograd
 from edgecomp.schedules.cpu.winograd_tiles import ImageTiles, WinogradParams
+
+
+@dataclasses.dataclass(frozen=True)
+class Constants:
+    """What lies behind the biases where products have pairs.
+
+    Attributes:
+        columns: of one product, padding included.
+        factors: index of the first product's factors of x.
+        starts: index of what its accumulators start from.
+        multipliers: index of its multipliers.
+        elements: of all.
+    """
+
+    columns: int
+    factors: int
+    starts: int
+    multipliers: int
+    elements: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +40,7 @@ class WinogradLayer:
         matrices: of the tiles.
         tiles: of the output.
         params: how the work is cut.
+        pairing: of the channels, None where they are multiplied one by one.
     """
 
     x: View
@@ -29,11 +50,24 @@ class WinogradLayer:
     matrices: Winograd
     tiles: ImageTiles
     params: WinogradParams
+    pairing: Pairing | None = None
 
     @property
     def products(self) -> int:
         """Products of matrices, n x n."""
         return self.matrices.inputs**2
+
+    def constants(self, lanes: int) -> Constants:
+        """Where they lie in the buffer of the biases."""
+        padded = self.params.vectors.extent * lanes
+        if self.pairing is None:
+            return Constants(padded, 0, 0, 0, padded)
+        factors = padded
+        starts = factors + self.products * self.pairing.depth
+        multipliers = starts + self.products * padded
+        return Constants(
+            padded, factors, starts, multipliers, multipliers + self.products * padded
+        )
 
     @property
     def work_items(self) -> int:
@@ -112,7 +146,7 @@ def declare(builder: KernelBuilder, layer: WinogradLayer, lanes: int) -> Pointer
     weights = layer.products * layer.x.shape[1] * padded
     x = builder.pointer("x", "float32", layer.x.elements)
     panels = builder.pointer("weights", "float32", weights)
-    bias = builder.pointer("bias", "float32", padded)
+    bias = builder.pointer("bias", "float32", layer.constants(lanes).elements)
     residual = None
     if layer.residual is not None:
         residual = builder.pointer("residual", "float32", layer.residual.elements)

@@ -125,7 +125,7 @@ def params_for(
     lanes = arithmetic.lanes
     shape = product_shape(tiles.count, channels, columns, matrices, arithmetic)
     _, rows, vectors = cut or cheapest_cut(shape, arithmetic, target)
-    channel_stride = -(-channels // lanes) * lanes
+    channel_stride = arithmetic.row_stride(channels)
     width = vectors.large * lanes
     tile_bytes = matrices.inputs**2 * (channel_stride + width) * 4
     resident = weights_resident(channels, columns, matrices, target)
@@ -172,7 +172,7 @@ def product_shape(
         groups=matrices.inputs**2,
         depth=channels,
         row_bytes=4 * channels,
-        row_steps=(4 * -(-channels // arithmetic.lanes) * arithmetic.lanes,),
+        row_steps=(4 * arithmetic.row_stride(channels),),
     )
 
 

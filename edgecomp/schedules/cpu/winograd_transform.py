@@ -7,6 +7,7 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.linear_forms import Forms
+from edgecomp.schedules.cpu.paired_rows import PairedRows
 from edgecomp.schedules.cpu.vectors import pinned
 from edgecomp.schedules.cpu.winograd_layer import (
     Block,
@@ -38,6 +39,11 @@ class Transforms:
         self.input_forms = Forms.of(layer.matrices.input_matrix)
         self.output_forms = Forms.of(layer.matrices.output_matrix)
         self.sums_start = layer.products * self.params.input_stride
+        self.constants = layer.constants(lanes)
+        self.rows = None
+        if layer.pairing is not None:
+            workspace = pointers.workspace
+            self.rows = PairedRows(builder, layer.pairing, workspace, workspace, pointers.bias)
 
     def transform_input(self, block: Block) -> None:
         """``B^T d B`` of every tile of the block and vector of channels."""
@@ -50,7 +56,7 @@ class Transforms:
             base = base + (tile.row - top) * strides[2] + (tile.column - left) * strides[3]
             base = builder.let("x_tile", base.astype("int64"), "int64")
             to = builder.let("to_tile", (number - block.first) * self.params.channel_stride)
-            vectors = self.params.channel_stride // self.lanes
+            vectors = -(-self.layer.x.shape[1] // self.lanes)
             with builder.loop("channels", 0, vectors) as vector:
                 at, into = base + vector * self.lanes, to + vector * self.lanes
 
@@ -64,6 +70,17 @@ class Transforms:
                         product = row * self.size + column
                         place = into + product * self.params.input_stride
                         builder.store(self.pointers.workspace, ramp(place, self.lanes), value)
+            self._pack(to)
+
+    def _pack(self, tile: Expr) -> None:
+        """Scale the channels of a tile in each product, for pairs."""
+        if self.rows is None:
+            return
+        builder, depth = self.builder, self.layer.x.shape[1]
+        with builder.loop("product", 0, self.layer.products) as product:
+            at = builder.let("row", tile + product * self.params.input_stride)
+            factors = builder.let("factors", self.constants.factors + product * depth)
+            self.rows.pack((), depth, at, at, factors)
 
     def _transform_columns(
         self, forms: Forms, read: Callable[[int, int], Expr]

@@ -4,15 +4,25 @@ import numpy as np
 import pytest
 from helpers.dense import RELU, Conv, halo_untouched, make_float
 from helpers.kernels import read, run_calls
-from helpers.targets import A53, ARMV7, AVX2, AVX512, EMULATED, HOSTS, reason_not_runnable
+from helpers.targets import (
+    A53,
+    ARMV7,
+    AVX2,
+    AVX512,
+    EMULATED,
+    HOSTS,
+    PAIRS,
+    reason_not_runnable,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.lower.select import find_schedule
 from edgecomp.plan.values import Halo
-from edgecomp.schedules.cpu import convolution, winograd
+from edgecomp.schedules.cpu import convolution, paired_product, winograd
+from edgecomp.schedules.cpu.arithmetic_paired import PairedFma
 from edgecomp.schedules.cpu.linear_forms import Forms
-from edgecomp.schedules.cpu.winograd_cost import choose_outputs
+from edgecomp.schedules.cpu.winograd_cost import choose_outputs, products_arithmetic
 from edgecomp.schedules.cpu.winograd_matrices import POINTS
 from edgecomp.schedules.cpu.winograd_matrices import winograd as matrices_of
 
@@ -81,13 +91,35 @@ def test_same_numbers_for_any_slices(outputs):
         assert (check(case, small, outputs, slices) == whole).all()
 
 
+PAIRED = [
+    conv(c=96, m=80, h=9, w=11, residual=True, act=RELU),
+    conv(c=61, m=200, h=13, w=8, n=2, p=(2, 0, 1, 1), y_halo=Halo(1, 2, 0, 1)),
+]
+
+
+@pytest.mark.skipif(bool(reason_not_runnable(PAIRS)), reason=reason_not_runnable(PAIRS))
+@pytest.mark.parametrize("outputs", POINTS)
+@pytest.mark.parametrize("case", PAIRED, ids=str)
+def test_products_with_pairs(case, outputs):
+    operation = make_float(case, np.random.default_rng(1))[0]
+    assert isinstance(products_arithmetic(operation, PAIRS, outputs), PairedFma)
+    whole = check(case, PAIRS, outputs)
+    assert (check(case, PAIRS, outputs, slices=3) == whole).all()
+
+
+def test_products_of_few_channels_have_no_pairs():
+    for case in (conv(c=23, m=64, h=9, w=9), conv(c=64, m=8, h=9, w=9)):
+        operation = make_float(case, np.random.default_rng(1))[0]
+        assert not isinstance(products_arithmetic(operation, PAIRS, 4), PairedFma)
+
+
 @st.composite
 def cases(draw):
     pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
     return Conv(
         n=draw(st.integers(1, 2)),
-        c=draw(st.integers(1, 40)),
-        m=draw(st.integers(1, 70)),
+        c=draw(st.integers(1, 60)),
+        m=draw(st.integers(1, 100)),
         h=draw(st.integers(6, 14)),
         w=draw(st.integers(6, 14)),
         k=(3, 3),
@@ -98,9 +130,14 @@ def cases(draw):
 
 
 @pytest.mark.skipif(bool(reason_not_runnable(AVX512)), reason=reason_not_runnable(AVX512))
-@given(case=cases(), outputs=st.sampled_from(sorted(POINTS)), slices=st.integers(1, 4))
-def test_any_shape(case, outputs, slices):
-    check(case, AVX512, outputs, slices)
+@given(
+    case=cases(),
+    target=st.sampled_from([AVX512, PAIRS]),
+    outputs=st.sampled_from(sorted(POINTS)),
+    slices=st.integers(1, 4),
+)
+def test_any_shape(case, target, outputs, slices):
+    check(case, target, outputs, slices)
 
 
 @pytest.mark.parametrize("outputs", POINTS)
@@ -153,8 +190,9 @@ def test_choice(target, choices):
         case = conv(c=channels, m=channels, h=size, w=size)
         operation = make_float(case, np.random.default_rng(0))[0]
         found[channels, size] = outputs = choose_outputs(operation, target)
-        assert find_schedule(operation, target)[0] is (winograd if outputs else convolution)
-        assert find_schedule(operation, target, {winograd.NAME})[0] is convolution
+        without = paired_product if target is PAIRS else convolution
+        assert find_schedule(operation, target)[0] is (winograd if outputs else without)
+        assert find_schedule(operation, target, {winograd.NAME})[0] is without
     assert found == choices
 
 
