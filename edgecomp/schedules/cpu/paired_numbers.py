@@ -26,6 +26,8 @@ PAIR_STEP = 8
 LEAST_DEPTH = 3 * PAIR_STEP
 #: Greatest binary exponent of a scale beside the middle one.
 _MOST_EXPONENT = 20
+#: Elements of K whose weights lie within this power of two of each other's middle have no factors.
+_EVEN_EXPONENT = 2
 #: The scale of a column of zeros.
 _NOTHING = 2.0**-60
 
@@ -85,13 +87,13 @@ class PairedWeights:
     Attributes:
         weights: float32 [columns, K], scaled.
         start: float32 [columns], what accumulators start from: the pairs' own products, negative.
-        factors: float32 [K] of x, powers of two.
+        factors: float32 [K] of x, powers of two; None where all are 1.
         multiplier: float32 [columns] of the results, powers of two.
     """
 
     weights: Array
     start: Array
-    factors: Array
+    factors: Array | None
     multiplier: Array
 
 
@@ -103,8 +105,9 @@ def pair_weights(weights: Array, pairing: Pairing) -> PairedWeights:
         pairing: of K.
     """
     exact = weights.astype(np.float64)
-    factors = _scales(np.abs(exact).mean(axis=0))
-    exact /= factors
+    factors = _factors(np.abs(exact).mean(axis=0))
+    if factors is not None:
+        exact /= factors
     sizes = np.abs(exact).mean(axis=1)
     # What the row of x alone leaves in a column of zeros becomes nothing beside the bias.
     multiplier = np.where(sizes > 0, _scales(sizes), _NOTHING)
@@ -114,9 +117,17 @@ def pair_weights(weights: Array, pairing: Pairing) -> PairedWeights:
     return PairedWeights(
         exact.astype(np.float32),
         -(products @ pairing.signs).astype(np.float32),
-        (factors / _middle(factors)).astype(np.float32),
-        (multiplier * _middle(factors)).astype(np.float32),
+        None if factors is None else factors.astype(np.float32),
+        multiplier.astype(np.float32),
     )
+
+
+def _factors(sizes: Array) -> Array | None:
+    """Scales of the elements of K beside the middle one; None where they differ little."""
+    scales = _scales(sizes)
+    scales /= 2.0 ** np.floor(np.median(np.log2(scales)))
+    even = (np.abs(np.log2(scales)) <= _EVEN_EXPONENT).all()
+    return None if even else scales
 
 
 def _scales(sizes: Array) -> Array:
@@ -129,8 +140,3 @@ def _scales(sizes: Array) -> Array:
     limited = np.clip(exponents, middle - _MOST_EXPONENT, middle + _MOST_EXPONENT)
     scales: Array = 2.0**limited
     return scales
-
-
-def _middle(scales: Array) -> float:
-    """A power of two in the middle of others."""
-    return float(2.0 ** np.floor(np.median(np.log2(scales))))

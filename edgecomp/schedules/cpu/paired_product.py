@@ -7,6 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cpu import convolution, matrix_multiply
@@ -20,7 +21,12 @@ from edgecomp.schedules.cpu.dense import residual_of
 from edgecomp.schedules.cpu.epilogue import float_epilogue
 from edgecomp.schedules.cpu.implicit_gemm import gemm_shape
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
-from edgecomp.schedules.cpu.paired_numbers import LEAST_DEPTH, pair_weights
+from edgecomp.schedules.cpu.paired_numbers import (
+    LEAST_DEPTH,
+    PairedWeights,
+    Pairing,
+    pair_weights,
+)
 from edgecomp.schedules.cpu.paired_rows import row_stride
 from edgecomp.schedules.cpu.paired_walk import PairedPlan, PairedWalk
 from edgecomp.schedules.cpu.product import Product, collapse_rows
@@ -36,6 +42,8 @@ NAME = "paired_product_f32"
 
 #: A product is computed so if it takes at most this part of the time without: the model's error.
 LEAST_GAIN = 0.95
+#: The fewest rows.
+LEAST_ROWS = 6
 #: Parts of a chunk's column blocks that threads may take, each of which packs its rows again.
 _GRAINS = 4
 
@@ -66,7 +74,10 @@ def refusal(operation: Operation, target: Target) -> str:
         return f"weights of {operation.inputs[1].dtype}"
     if isinstance(kind, Convolution) and kind.groups != 1:
         return f"{kind.groups} groups"
-    depth = _depth(product_of(operation)[0])
+    product, _ = product_of(operation)
+    rows, depth = largest(product.row_count), _depth(product)
+    if rows < LEAST_ROWS:
+        return f"{rows} rows: the weights' way from memory takes the time"
     return "" if depth >= LEAST_DEPTH else f"{depth} products in a sum"
 
 
@@ -101,11 +112,20 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     residual = residual_of(operation)
     # The kernel is the same whatever the multipliers are.
     epilogue = float_epilogue(kind.activation, residual, np.ones(1, np.float32))
-    plan = PairedPlan(product, arithmetic, epilogue, target, _whole_chunks(tiles), Reach(0.0))
+    paired = pair_weights(weight.reshape(len(weight), -1), Pairing.of(shape.depth))
+    plan = PairedPlan(
+        product,
+        arithmetic,
+        epilogue,
+        target,
+        _whole_chunks(tiles),
+        Reach(0.0),
+        has_factors=paired.factors is not None,
+    )
     kernel = emit_once(_emit, plan, f"paired_product_float32_{plan.tile_name}")
     arguments: list[Value | Constant] = [
         operation.inputs[0],
-        *_constants(operation, plan, weight),
+        *_constants(operation, plan, paired),
     ]
     if residual is not None:
         arguments.append(residual)
@@ -172,25 +192,26 @@ def _whole_chunks(params: TileParams) -> TileParams:
     return dataclasses.replace(params, part_tiles=params.chunk_tiles, prefetch_bytes=0)
 
 
-def _constants(operation: Operation, plan: PairedPlan, weight: Array) -> list[Constant]:
+def _constants(
+    operation: Operation, plan: PairedPlan, paired: PairedWeights
+) -> list[Constant]:
     """Weights, what the sums begin with and end with, multipliers."""
     bias, label = operation.inputs[2].constant, operation.inputs[1].name
     assert bias is not None
-    columns, depth = len(weight), plan.run_length
-    paired = pair_weights(weight.reshape(columns, depth), plan.pairing)
-    lanes = plan.arithmetic.lanes
+    columns, depth = paired.weights.shape
+    padded = plan.vectors * plan.arithmetic.lanes
     added = np.broadcast_to(bias.reshape(-1), (columns,)) / paired.multiplier
     starts = [
-        pad_columns(values[None].astype(np.float32), plan.vectors * lanes)
+        pad_columns(values[None].astype(np.float32), padded)
         for values in (paired.start, added)
     ]
+    if paired.factors is not None:
+        starts.append(paired.factors)
     ordered = paired.weights[:, plan.pairing.order].reshape(1, columns, 1, depth)
     return [
         Constant(
             f"{label}.pairs", pack_weights(ordered, plan.params.vectors, plan.arithmetic)
         ),
-        Constant(f"{label}.starts", np.concatenate([*starts, paired.factors])),
-        Constant(
-            f"{label}.multiplier", pad_columns(paired.multiplier[None], plan.vectors * lanes)
-        ),
+        Constant(f"{label}.starts", np.concatenate(starts)),
+        Constant(f"{label}.multiplier", pad_columns(paired.multiplier[None], padded)),
     ]

@@ -1,19 +1,29 @@
 """Rows of x side by side in the workspace, scaled for products with pairs (paired_numbers.py).
 
 Of each row: its elements times their factors times a power of two that brings their mean magnitude
-to [1, 2), zeros up to a whole vector, then what its own pairs add up to, then the power of two that
+to [1, 2), and behind the last whole vector what its own pairs add up to and the power of two that
 scales results back.
 """
 
 import contextlib
+from collections.abc import Callable
 
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
+from edgecomp.schedules.builder import (
+    Buffer,
+    Expr,
+    KernelBuilder,
+    constant,
+    load,
+    ramp,
+    splat,
+)
 from edgecomp.schedules.cpu import math
+from edgecomp.schedules.cpu.iteration import power_of_two_below
 from edgecomp.schedules.cpu.paired_loop import LANES
 from edgecomp.schedules.cpu.paired_numbers import PAIR_STEP, Pairing
 from edgecomp.schedules.cpu.product import RunDimension
-from edgecomp.schedules.cpu.rows import fold_lanes
+from edgecomp.schedules.cpu.rows import Row, fold_lanes
 from edgecomp.schedules.cpu.vectors import pinned
 
 _MANTISSA_BITS = 23
@@ -30,7 +40,7 @@ class PairedRows:
         builder: of the kernel.
         pairing: of K.
         x, workspace: buffers.
-        factors: buffer of the factors of x.
+        factors: buffer of the factors of x, None where all are 1.
     """
 
     def __init__(
@@ -39,11 +49,10 @@ class PairedRows:
         pairing: Pairing,
         x: Buffer,
         workspace: Buffer,
-        factors: Buffer,
+        factors: Buffer | None,
     ) -> None:
         self.builder, self.pairing = builder, pairing
-        self.x, self.workspace = x, workspace
-        self.factors = factors
+        self.x, self.workspace, self.factors = x, workspace, factors
 
     def pack(
         self,
@@ -62,22 +71,32 @@ class PairedRows:
             to: index in the workspace.
             factors: index of the first factor.
         """
-        total = self._copy(runs, length, x, to, factors)
-        mean = fold_lanes(self.builder, total, lambda a, b: a + b) * constant(
-            1.0 / self.pairing.depth, "float32"
-        )
+        builder, source, at = self.builder, self.x, x
+        if runs or self.factors is not None:
+            self._copy(runs, length, x, to, factors)
+            source, at = self.workspace, to
+        exponent = self._exponent(source, at)
+        inverse = constant(2 * _BIAS << _MANTISSA_BITS, "int32") - exponent
+        scale = pinned(builder, "scale", math.from_bits(inverse))
+        pairs = fold_lanes(builder, self._scale(source, at, to, scale), _sum)
+        end = to + padded(self.pairing.depth)
+        builder.store(self.workspace, end, pairs)
+        builder.store(self.workspace, end + 1, math.from_bits(exponent))
+
+    def _exponent(self, source: Buffer, at: Expr) -> Expr:
+        """Bits of the greatest power of two below the mean magnitude of a row."""
+        builder, depth = self.builder, self.pairing.depth
+        row = Row.of(builder, depth, LANES)
+
+        def magnitude(position: Expr) -> Expr:
+            return math.absolute(builder, load(source, at + position, row.lanes))
+
+        mean = row.fold(0.0, _sum, magnitude) * constant(1.0 / depth, "float32")
+        exponent = math.bits_of(mean) & constant(0xFF << _MANTISSA_BITS, "int32")
         lowest, highest = (
             (_BIAS + sign * _MOST_EXPONENT) << _MANTISSA_BITS for sign in (-1, 1)
         )
-        exponent = math.bits_of(mean) & constant(0xFF << _MANTISSA_BITS, "int32")
-        exponent = tirx.max(tirx.min(exponent, highest), lowest)
-        exponent = pinned(self.builder, "exponent", exponent)
-        inverse = constant(2 * _BIAS << _MANTISSA_BITS, "int32") - exponent
-        scale = pinned(self.builder, "scale", math.from_bits(inverse))
-        pairs = fold_lanes(self.builder, self._scale(to, scale), lambda a, b: a + b)
-        end = to + padded(self.pairing.depth)
-        self.builder.store(self.workspace, end, pairs)
-        self.builder.store(self.workspace, end + 1, math.from_bits(exponent))
+        return pinned(builder, "exponent", tirx.max(tirx.min(exponent, highest), lowest))
 
     def _copy(
         self,
@@ -86,19 +105,9 @@ class PairedRows:
         x: Expr,
         to: Expr,
         factors: Expr,
-    ) -> Expr:
-        """Elements times their factors; the sum of their magnitudes, by lanes."""
+    ) -> None:
+        """The runs of a row side by side, times their factors."""
         builder = self.builder
-        magnitudes = builder.array("magnitudes", "float32", LANES)
-        builder.store(magnitudes, ramp(0, LANES), constant(0.0, "float32", LANES))
-
-        def copy(position: Expr, shift: Expr, lanes: int) -> None:
-            factor = load(self.factors, factors + position, lanes)
-            value = pinned(builder, "value", load(self.x, x + shift, lanes) * factor)
-            builder.store(self.workspace, ramp(to + position, lanes), value)
-            known = load(magnitudes, 0, lanes) + math.absolute(builder, value)
-            builder.store(magnitudes, ramp(0, lanes), known)
-
         with contextlib.ExitStack() as loops:
             shift: Expr = 0
             position: Expr = 0
@@ -106,56 +115,57 @@ class PairedRows:
                 run = loops.enter_context(builder.loop("run", 0, dimension.size))
                 shift = shift + run * dimension.stride
                 position = position * dimension.size + run
-            position = position * length
             if runs:
                 shift = builder.let("shift", shift)
-                position = builder.let("position", position)
-            whole = length // LANES
-            with builder.loop("vector", 0, whole) as vector:
-                copy(position + vector * LANES, shift + vector * LANES, LANES)
-            at = whole * LANES
-            for lanes in (8, 4, 2, 1):
-                if (length - at) & lanes:
-                    copy(position + at, shift + at, lanes)
-                    at += lanes
-        self._pad(to)
-        return load(magnitudes, 0, LANES)
+                position = builder.let("position", position * length)
 
-    def _pad(self, to: Expr) -> None:
-        at = self.pairing.depth
-        for lanes in (1, 2, 4, 8):
-            if at & lanes:
-                zeros = constant(0.0, "float32", lanes)
-                self.builder.store(self.workspace, ramp(to + at, lanes), zeros)
-                at += lanes
+            def copy(at: Expr, lanes: int) -> None:
+                value = load(self.x, x + shift + at, lanes)
+                if self.factors is not None:
+                    value = value * load(self.factors, factors + position + at, lanes)
+                builder.store(self.workspace, ramp(to + position + at, lanes), value)
 
-    def _scale(self, to: Expr, scale: Expr) -> Expr:
-        """Scale a row in place; the products of its pairs, by lanes."""
+            self._each(0, length, LANES, copy)
+
+    def _scale(self, source: Buffer, at: Expr, to: Expr, scale: Expr) -> Expr:
+        """Scale a row; the products of its pairs, by lanes."""
         builder, half = self.builder, self.pairing.half
         lanes = PAIR_STEP if half % LANES else LANES
         pairs = builder.array("pairs", "float32", lanes)
         builder.store(pairs, ramp(0, lanes), constant(0.0, "float32", lanes))
-        signs = (tirx.Ramp(0, 1, lanes) & constant(1, "int32", lanes)) << constant(
-            31, "int32", lanes
-        )
-        scales = tirx.Broadcast(scale, lanes)
+        odd = tirx.Ramp(0, 1, lanes) & constant(1, "int32", lanes)
+        signs = odd << constant(31, "int32", lanes)
 
-        def scaled(at: Expr) -> Expr:
-            value = load(self.workspace, at, lanes) * scales
+        def scaled(position: Expr, lanes: int) -> Expr:
+            value = load(source, at + position, lanes) * splat(scale, lanes)
             value = pinned(builder, "scaled", value)
-            builder.store(self.workspace, ramp(at, lanes), value)
+            builder.store(self.workspace, ramp(to + position, lanes), value)
             return value
 
         with builder.loop("vector", 0, half // lanes) as vector:
-            at = to + vector * lanes
-            one, other = scaled(at), scaled(at + half)
+            one = scaled(vector * lanes, lanes)
+            other = scaled(vector * lanes + half, lanes)
             signed = math.from_bits(math.bits_of(one) ^ signs)
             builder.store(pairs, ramp(0, lanes), load(pairs, 0, lanes) + signed * other)
-        with builder.loop(
-            "vector", 2 * half // lanes, padded(self.pairing.depth) // lanes
-        ) as v:
-            scaled(to + v * lanes)
+        self._each(2 * half, self.pairing.depth, LANES, scaled)
         return load(pairs, 0, lanes)
+
+    def _each(
+        self, begin: int, end: int, lanes: int, body: Callable[[Expr, int], object]
+    ) -> None:
+        """``body(position, lanes)`` for vectors that cover [begin, end) once."""
+        whole = (end - begin) // lanes
+        with self.builder.loop("vector", 0, whole) as vector:
+            body(begin + vector * lanes, lanes)
+        at = begin + whole * lanes
+        while at < end:
+            lanes = power_of_two_below(end - at)
+            body(at, lanes)
+            at += lanes
+
+
+def _sum(a: Expr, b: Expr) -> Expr:
+    return a + b
 
 
 def padded(depth: int) -> int:

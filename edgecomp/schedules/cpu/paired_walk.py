@@ -23,7 +23,13 @@ from edgecomp.schedules.cpu.row_tiles import TileAddresses, part_condition
 
 @dataclasses.dataclass(frozen=True)
 class PairedPlan(GemmPlan):
-    """A kernel that reads packed rows: K is one run of them."""
+    """A kernel that reads packed rows: K is one run of them.
+
+    Attributes:
+        has_factors: whether elements of x are scaled each by its own.
+    """
+
+    has_factors: bool = False
 
     @functools.cached_property
     def pairing(self) -> Pairing:
@@ -46,7 +52,7 @@ class PairedPlan(GemmPlan):
     @property
     def bias_elements(self) -> int:
         """What accumulators start from, the biases, and the factors of x."""
-        return 2 * self.vectors * LANES + self.run_length
+        return 2 * self.vectors * LANES + self.has_factors * self.run_length
 
     @property
     def tile_rows(self) -> int:
@@ -79,7 +85,7 @@ class PairedWalk(GemmWalk):
             plan.pairing,
             self.pointers.x,
             self.workspace,
-            self.pointers.bias,
+            self.pointers.bias if plan.has_factors else None,
         )
         self._packed: Buffer = None
 

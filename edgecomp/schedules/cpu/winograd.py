@@ -151,11 +151,17 @@ def emit_with(
     assert bias.constant is not None
     residual = operation.inputs[-1] if kind.residual else None
     arithmetic = products_arithmetic(operation, target, outputs)
-    is_paired = isinstance(arithmetic, PairedFma)
     matrices = winograd(outputs)
     tiles = image_tiles(output.shape, outputs)
     channels, columns = x.shape[1], output.shape[1]
     params = params_for(tiles, channels, columns, matrices, arithmetic, target, cut)
+    padded = params.vectors.extent * arithmetic.lanes
+    transformed = transform_weights(weight.constant, matrices)
+    pairing = Pairing.of(channels) if isinstance(arithmetic, PairedFma) else None
+    factors: Array | None = None
+    starts: list[Array] = []
+    if pairing is not None:
+        transformed, factors, starts = _pair_products(transformed, pairing, padded)
     layer = WinogradLayer(
         x=x.view,
         output=output.view,
@@ -164,23 +170,20 @@ def emit_with(
         matrices=matrices,
         tiles=tiles,
         params=params,
-        pairing=Pairing.of(channels) if is_paired else None,
+        pairing=pairing,
+        has_factors=factors is not None,
     )
     epilogue = float_epilogue(kind.activation, residual)
     kernel = emit_winograd(layer, arithmetic, epilogue, target)
-    padded = params.vectors.extent * arithmetic.lanes
-    transformed = transform_weights(weight.constant, matrices)
-    starts = [pad_columns(bias.constant[None].astype(np.float32), padded)]
-    if layer.pairing is not None:
-        transformed, constants = _pair_products(transformed, layer.pairing, padded)
-        starts += constants
+    biases = pad_columns(bias.constant[None].astype(np.float32), padded)
+    constants = [biases, *([] if factors is None else [factors]), *starts]
     arguments: list[Value | Constant] = [
         x,
         Constant(
             f"{weight.name}.winograd",
             pack_weights(transformed, params.vectors, arithmetic.lanes),
         ),
-        Constant(f"{weight.name}.bias", np.concatenate(starts)),
+        Constant(f"{weight.name}.bias", np.concatenate(constants)),
     ]
     if residual is not None:
         arguments.append(residual)
@@ -197,19 +200,24 @@ def emit_with(
 
 def _pair_products(
     transformed: Array, pairing: Pairing, padded: int
-) -> tuple[Array, list[Array]]:
-    """Transformed weights [products, C, M] in the loop's order; the constants of their pairs."""
+) -> tuple[Array, Array | None, list[Array]]:
+    """Transformed weights [products, C, M] for pairs.
+
+    Returns:
+        Weights in the loop's order, factors of the channels where any product has some, and what
+        accumulators start from and are multiplied by.
+    """
     products = [pair_weights(product.T, pairing) for product in transformed]
-    ordered = [each.weights.T[pairing.order] for each in products]
+    ordered = np.stack([each.weights.T[pairing.order] for each in products])
     columns = [
-        pad_columns(np.stack(values), padded)
-        for values in (
-            [each.start for each in products],
-            [each.multiplier for each in products],
-        )
+        pad_columns(np.stack([each.start for each in products]), padded),
+        pad_columns(np.stack([each.multiplier for each in products]), padded),
     ]
-    factors = np.concatenate([each.factors for each in products])
-    return np.stack(ordered), [factors, *columns]
+    if all(each.factors is None for each in products):
+        return ordered, None, columns
+    ones = np.ones(pairing.depth, np.float32)
+    factors = [ones if each.factors is None else each.factors for each in products]
+    return ordered, np.concatenate(factors), columns
 
 
 def pack_weights(weights: Array, vectors: Split, lanes: int) -> Array:

@@ -41,6 +41,7 @@ class WinogradLayer:
         tiles: of the output.
         params: how the work is cut.
         pairing: of the channels, None where they are multiplied one by one.
+        has_factors: whether pairs scale each channel by its own factor.
     """
 
     x: View
@@ -51,6 +52,7 @@ class WinogradLayer:
     tiles: ImageTiles
     params: WinogradParams
     pairing: Pairing | None = None
+    has_factors: bool = False
 
     @property
     def products(self) -> int:
@@ -63,7 +65,7 @@ class WinogradLayer:
         if self.pairing is None:
             return Constants(padded, 0, 0, 0, padded)
         factors = padded
-        starts = factors + self.products * self.pairing.depth
+        starts = factors + self.has_factors * self.products * self.pairing.depth
         multipliers = starts + self.products * padded
         return Constants(
             padded, factors, starts, multipliers, multipliers + self.products * padded

@@ -43,7 +43,8 @@ class Transforms:
         self.rows = None
         if layer.pairing is not None:
             workspace = pointers.workspace
-            self.rows = PairedRows(builder, layer.pairing, workspace, workspace, pointers.bias)
+            factors = pointers.bias if layer.has_factors else None
+            self.rows = PairedRows(builder, layer.pairing, workspace, workspace, factors)
 
     def transform_input(self, block: Block) -> None:
         """``B^T d B`` of every tile of the block and vector of channels."""
@@ -79,8 +80,7 @@ class Transforms:
         builder, depth = self.builder, self.layer.x.shape[1]
         with builder.loop("product", 0, self.layer.products) as product:
             at = builder.let("row", tile + product * self.params.input_stride)
-            factors = builder.let("factors", self.constants.factors + product * depth)
-            self.rows.pack((), depth, at, at, factors)
+            self.rows.pack((), depth, at, at, self.constants.factors + product * depth)
 
     def _transform_columns(
         self, forms: Forms, read: Callable[[int, int], Expr]

@@ -23,7 +23,7 @@ FLOAT_TOLERANCE = 2e-5  # of the largest magnitude: docs/numerics.md
 LEAST_DECIBELS = 110
 
 SHAPES = [
-    Conv(c=24, m=16, h=1, w=1),  # the least of pairs
+    Conv(c=24, m=16, h=1, w=6),  # the least of pairs
     Conv(c=25, m=37, h=3, w=5, act=RELU),  # one element of K left, tails everywhere
     Conv(c=71, m=100, h=7, w=7, residual=True),
     Conv(c=48, m=70, h=9, w=4, n=2, y_halo=Halo(1, 2, 0, 1)),  # images, a halo of the output
@@ -72,8 +72,8 @@ def cases(draw):
         n=draw(st.integers(1, 2)),
         c=draw(st.integers(24 if k == (1, 1) else 4, 90)),
         m=draw(st.integers(1, 150)),
-        h=draw(st.integers(3, 14)),
-        w=draw(st.integers(3, 14)),
+        h=draw(st.integers(5, 14)),
+        w=draw(st.integers(5, 14)),
         k=k,
         s=draw(st.sampled_from([(1, 1), (2, 1), (2, 2)])),
         p=tuple(draw(st.integers(0, 1)) for _ in range(4)),
@@ -174,7 +174,8 @@ def test_the_formula(depth, seed):
     assert sorted(pairing.order) == list(range(depth))
     half, signs = pairing.half, pairing.signs
     weight = paired.weights.astype(np.float64)
-    scaled = x * paired.factors
+    factors = 1 if paired.factors is None else paired.factors
+    scaled = x * factors
     low, high, rest = np.split(np.arange(depth), [half, 2 * half])
     # Plus: (x_i + w_j) (x_j + w_i); minus: -(w_j - x_i) (w_i - x_j).
     sums = weight[None, :, high] + (scaled[:, low] * signs)[:, None]
@@ -182,7 +183,7 @@ def test_the_formula(depth, seed):
     total = (signs * sums * others).sum(-1) + scaled[:, rest] @ weight[:, rest].T
     total += paired.start - (scaled[:, low] * scaled[:, high] * signs).sum(-1)[:, None]
     found = total * paired.multiplier
-    exact = (paired.weights * paired.multiplier[:, None]) * paired.factors
+    exact = (paired.weights * paired.multiplier[:, None]) * factors
     np.testing.assert_allclose(found, x @ exact.T.astype(np.float64), rtol=1e-4, atol=0.05)
 
 
@@ -214,6 +215,7 @@ def test_choice():
         ),
         (Conv(c=96, m=96, h=9, w=9, g=2), PAIRS, "2 groups"),
         (Conv(c=23, m=96, h=9, w=9), PAIRS, "23 products"),
+        (Conv(c=96, m=96, h=1, w=5), PAIRS, "5 rows"),
         (Conv(c=96, m=4, h=9, w=9), PAIRS, "modelled"),
     ],
 )

@@ -46,6 +46,10 @@ SHAPES = [
 ]
 
 
+def decibels(found, expected):
+    return 10 * np.log10((expected**2).sum() / ((found - expected) ** 2).sum())
+
+
 def check(case, target, outputs, slices=1):
     operation, buffers, expected = make_float(case, np.random.default_rng(1))
     call = winograd.emit_with(operation, target, outputs)
@@ -54,7 +58,7 @@ def check(case, target, outputs, slices=1):
     found = read(operation.output, flat)
     error = found - expected
     assert np.abs(error).max() <= FLOAT_TOLERANCE * max(1, np.abs(expected).max())
-    assert 10 * np.log10((expected**2).sum() / (error**2).sum()) > LEAST_DECIBELS
+    assert decibels(found, expected) > LEAST_DECIBELS
     assert halo_untouched(operation.output, flat)
     return found
 
@@ -105,6 +109,21 @@ def test_products_with_pairs(case, outputs):
     assert isinstance(products_arithmetic(operation, PAIRS, outputs), PairedFma)
     whole = check(case, PAIRS, outputs)
     assert (check(case, PAIRS, outputs, slices=3) == whole).all()
+
+
+@pytest.mark.skipif(bool(reason_not_runnable(PAIRS)), reason=reason_not_runnable(PAIRS))
+@pytest.mark.parametrize("outputs", POINTS)
+def test_channels_far_apart_in_pairs(outputs):
+    """Weights that undo the scale of their channel of x have factors."""
+    case = conv(c=64, m=64, h=8, w=8)
+    operation, buffers, expected = make_float(case, np.random.default_rng(1))
+    scales = 2.0 ** np.random.default_rng(2).integers(-8, 9, 64).astype(np.float32)
+    x, weight = operation.inputs[:2]
+    weight.constant = weight.constant / scales[:, None, None]
+    buffers[x] = (buffers[x].reshape(-1, 64) * scales).reshape(-1)
+    call = winograd.emit_with(operation, PAIRS, outputs)
+    found = read(operation.output, run_calls([call], PAIRS, buffers)[operation.output])
+    assert decibels(found, expected) > LEAST_DECIBELS
 
 
 def test_products_of_few_channels_have_no_pairs():
