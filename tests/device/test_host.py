@@ -88,6 +88,26 @@ def test_cores_that_work_vectors_off_in_halves(name, replaced, turns, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "replaced", "apart"),
+    [
+        ("zen4", {}, True),
+        ("zen4", {"cpu family\t: 25": "cpu family\t: 23"}, True),
+        ("zen4", {"cpu family\t: 25": "cpu family\t: 21"}, False),
+        ("zen4", {"AuthenticAMD": "GenuineIntel"}, False),
+        ("sapphire-rapids", {}, False),
+    ],
+)
+def test_cores_that_add_beside_they_multiply(name, replaced, apart, tmp_path):
+    text = (TEXTS / f"{name}.txt").read_text()
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(text)
+    assert detect_host(cpuinfo, NOWHERE, "x86_64").core.adders_apart is apart
+
+
+@pytest.mark.parametrize(
     ("name", "isa", "in_order"),
     [
         ("raspberry-pi-4", "aarch64", False),

@@ -22,12 +22,13 @@ from edgecomp.plan.finish import Activation
 from edgecomp.plan.operations import FillHalo, StridedCopy
 from edgecomp.schedules.schedule import Constant
 from helpers.layers import BLOCKS, block_model
-from helpers.targets import AVX512
+from helpers.targets import AVX512, PAIRS
 
 #: Not the host: what a machine is must not change the text.
 TARGETS = {
     "x86-64-v3": lambda: load_target("x86-64-v3"),
     "avx512-vnni": lambda: AVX512,
+    "zen4": lambda: PAIRS,
     "raspberry-pi-3": lambda: load_target("raspberry-pi-3"),
     "raspberry-pi-4": lambda: load_target("raspberry-pi-4"),
     "raspberry-pi-5": lambda: load_target("raspberry-pi-5"),
