@@ -139,7 +139,7 @@ def _choose_for_cpu(
     emit: bool,
 ) -> tuple[Selected | None, list[str]]:
     if is_dynamic_operation(operation):
-        schedule, refusals = find_dynamic_schedule(operation, target)
+        schedule, refusals = find_dynamic_schedule(operation, target, without)
     else:
         if isinstance(operation.kind, Fallback):
             return Selected(operation, FALLBACK, emit_fallback(operation, target), ()), []

@@ -8,7 +8,7 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import RuntimeScale, Scale
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
-from edgecomp.plan.sizes import Size, largest
+from edgecomp.plan.sizes import Dimension, Size, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic
 from edgecomp.schedules.cpu.arithmetic_coded import coded_f32
@@ -24,7 +24,7 @@ from edgecomp.schedules.cpu.epilogue import (
     integer_epilogue,
     refuse_epilogue,
 )
-from edgecomp.schedules.cpu.implicit_gemm import GemmKernel, emit_product, gemm_shape
+from edgecomp.schedules.cpu.implicit_gemm import emit_product, gemm_shape
 from edgecomp.schedules.cpu.int4_code import scaled
 from edgecomp.schedules.cpu.product import Product
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
@@ -147,19 +147,35 @@ def emit_dense(
         work_items=largest(gemm.items),
         multiply_adds=product.multiply_adds,
         progress=progress(gemm.row_ends) if progress else None,
-        dynamic=_dynamic(gemm, arguments) if row_count is not None else None,
+        dynamic=(
+            dynamic_rows(gemm.items, gemm.sizes, gemm.tile_rows, arguments)
+            if row_count is not None
+            else None
+        ),
     )
 
 
-def _dynamic(gemm: GemmKernel, arguments: Sequence[Value | Constant]) -> Dynamic:
-    """Items are as many as at the most rows; the last tile may go on behind the last row."""
+def dynamic_rows(
+    items: Dimension,
+    sizes: tuple[Size, ...],
+    tile_rows: int,
+    arguments: Sequence[Value | Constant],
+) -> Dynamic:
+    """Of a product whose rows differ from run to run.
+
+    Args:
+        items: work items of a run.
+        sizes: that the kernel reads.
+        tile_rows: rows that the last tile may go on behind the last one.
+        arguments: of the call.
+    """
     overruns = tuple(
         0
         if isinstance(argument, Constant)
-        else gemm.tile_rows * _row_elements(argument) * np.dtype(argument.dtype).itemsize
+        else tile_rows * _row_elements(argument) * np.dtype(argument.dtype).itemsize
         for argument in arguments
     )
-    return Dynamic(gemm.items, sizes=gemm.sizes, overrun_bytes=overruns)
+    return Dynamic(items, sizes=sizes, overrun_bytes=overruns)
 
 
 def _row_elements(value: Value) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
-from edgecomp.plan.sizes import largest
+from edgecomp.plan.sizes import Size, largest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.cpu import convolution, matrix_multiply
@@ -17,7 +17,7 @@ from edgecomp.schedules.cpu.arithmetic_paired import (
     paired_f32,
     refuse_pairs,
 )
-from edgecomp.schedules.cpu.dense import residual_of
+from edgecomp.schedules.cpu.dense import dynamic_rows, residual_of
 from edgecomp.schedules.cpu.epilogue import float_epilogue
 from edgecomp.schedules.cpu.implicit_gemm import gemm_shape
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
@@ -28,12 +28,18 @@ from edgecomp.schedules.cpu.paired_numbers import (
     pair_weights,
 )
 from edgecomp.schedules.cpu.paired_rows import row_stride
-from edgecomp.schedules.cpu.paired_walk import PairedPlan, PairedWalk
+from edgecomp.schedules.cpu.paired_walk import DynamicPairedWalk, PairedPlan, PairedWalk
 from edgecomp.schedules.cpu.product import Product, collapse_rows
 from edgecomp.schedules.cpu.progress import product_progress
 from edgecomp.schedules.cpu.reach import Reach
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
-from edgecomp.schedules.cpu.tiles import ProductShape, TileParams, least_cycles, params_for
+from edgecomp.schedules.cpu.tiles import (
+    ProductShape,
+    TileParams,
+    least_cycles,
+    params_for,
+    ranked_cuts,
+)
 from edgecomp.schedules.params import require_none
 from edgecomp.schedules.repeated import emit_once
 from edgecomp.schedules.schedule import Constant, KernelCall
@@ -44,6 +50,8 @@ NAME = "paired_product_f32"
 LEAST_GAIN = 0.95
 #: The fewest rows.
 LEAST_ROWS = 6
+#: The fewest vectors of a column block where the rows differ from run to run.
+_LEAST_VECTORS = 2
 #: Parts of a chunk's column blocks that threads may take, each of which packs its rows again.
 _GRAINS = 4
 
@@ -101,28 +109,60 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
     require_none(refusal(operation, target))
-    kind, (product, weight) = operation.kind, product_of(operation)
-    assert isinstance(kind, Convolution | MatrixMultiply)
-    arithmetic, shape = paired_f32(target), _shape(product)
+    arithmetic, shape = paired_f32(target), _shape(product_of(operation)[0])
     tiles = (
         tile_params(params, shape, arithmetic, target)
         if params
         else params_for(shape, arithmetic, target)
     )
+    plan, call = _emit_call(operation, target, _whole_chunks(tiles), None)
+    if not isinstance(operation.kind, Convolution):
+        return [call]
+    return [dataclasses.replace(call, progress=product_progress(operation, plan.row_ends))]
+
+
+def emit_rows(operation: Operation, target: Target, row_count: Size) -> KernelCall:
+    """The call of a matrix product of at most the operation's rows.
+
+    Args:
+        operation: at the most rows.
+        target: the device.
+        row_count: rows of a run.
+    """
+    arithmetic, shape = paired_f32(target), _shape(product_of(operation)[0])
+    cuts = ranked_cuts(shape, arithmetic, target)
+    # A run of one row waits for its accumulators where there is one vector of them.
+    wide = next((cut for _, cut in cuts if cut[2].large >= _LEAST_VECTORS), cuts[0][1])
+    tiles = _whole_chunks(params_for(shape, arithmetic, target, wide))
+    _, call = _emit_call(operation, target, tiles, row_count)
+    return call
+
+
+def _emit_call(
+    operation: Operation, target: Target, tiles: TileParams, row_count: Size | None
+) -> tuple[PairedPlan, KernelCall]:
+    kind, (product, weight) = operation.kind, product_of(operation)
+    assert isinstance(kind, Convolution | MatrixMultiply)
     residual = residual_of(operation)
-    # The kernel is the same whatever the multipliers are.
-    epilogue = float_epilogue(kind.activation, residual, np.ones(1, np.float32))
-    paired = pair_weights(weight.reshape(len(weight), -1), Pairing.of(shape.depth))
+    paired = pair_weights(weight.reshape(len(weight), -1), Pairing.of(_depth(product)))
     plan = PairedPlan(
         product,
-        arithmetic,
-        epilogue,
+        paired_f32(target),
+        # The kernel is the same whatever the multipliers are.
+        float_epilogue(kind.activation, residual, np.ones(1, np.float32)),
         target,
-        _whole_chunks(tiles),
+        tiles,
         Reach(0.0),
+        row_count,
         has_factors=paired.factors is not None,
     )
-    kernel = emit_once(_emit, plan, f"paired_product_float32_{plan.tile_name}")
+    name = f"paired_product_float32_{plan.tile_name}"
+    sizes: tuple[Size, ...] = ()
+    if row_count is None:
+        kernel = emit_once(_emit, plan, name)
+    else:
+        walk = DynamicPairedWalk(plan)
+        kernel, sizes = walk.emit(name), walk.builder.sizes
     arguments: list[Value | Constant] = [
         operation.inputs[0],
         *_constants(operation, plan, paired),
@@ -130,18 +170,19 @@ def emit_candidate(operation: Operation, target: Target, params: str) -> list[Ke
     if residual is not None:
         arguments.append(residual)
     arguments.append(operation.output)
-    is_image = isinstance(kind, Convolution)
-    return [
-        KernelCall(
-            kernel=kernel,
-            arguments=tuple(arguments),
-            work_items=plan.work_items,
-            grain_items=-(-plan.block_chunks // _GRAINS),
-            workspace_bytes=4 * plan.workspace_elements,
-            multiply_adds=product.multiply_adds,
-            progress=product_progress(operation, plan.row_ends) if is_image else None,
-        )
-    ]
+    dynamic = None
+    if row_count is not None:
+        dynamic = dynamic_rows(plan.items, sizes, tiles.rows.large, arguments)
+    call = KernelCall(
+        kernel=kernel,
+        arguments=tuple(arguments),
+        work_items=plan.work_items,
+        grain_items=-(-plan.block_chunks // _GRAINS),
+        workspace_bytes=4 * plan.workspace_elements,
+        multiply_adds=product.multiply_adds,
+        dynamic=dynamic,
+    )
+    return plan, call
 
 
 def product_of(operation: Operation) -> tuple[Product, Array]:

@@ -11,6 +11,7 @@ import functools
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load
 from edgecomp.schedules.cpu.arithmetic import RegisterTile
+from edgecomp.schedules.cpu.gemm_dynamic import DynamicGemmWalk
 from edgecomp.schedules.cpu.gemm_plan import Block, GemmPlan, Pointers
 from edgecomp.schedules.cpu.gemm_walk import GemmWalk, Tiles
 from edgecomp.schedules.cpu.paired_loop import LANES
@@ -101,17 +102,20 @@ class PairedWalk(GemmWalk):
 
     def _begin_item(self, chunk: Expr, tiles: Tiles) -> None:
         """Pack the rows of a chunk, unless they are those of the item before."""
-        builder, split = self.builder, self.params.rows
+        builder = self.builder
         with builder.condition(tirx.NE(load(self._packed, 0), chunk)):
             builder.store(self._packed, 0, chunk)
-            with builder.loop("tile", tiles.first, tiles.last) as tile:
-                outer, part = self.plan.row_tiles.place(builder, tile)
-                for size, _ in split.classes():
-                    with builder.condition(part_condition(part, split, size)):
-                        addresses = self.plan.row_tiles.addresses(
-                            builder, 0, outer, part, size
-                        )
-                        self._pack_tile(tile - tiles.first, addresses.x[0], size)
+            self._pack_tiles(tiles)
+
+    def _pack_tiles(self, tiles: Tiles) -> None:
+        """Pack the rows of tiles."""
+        builder, split = self.builder, self.params.rows
+        with builder.loop("tile", tiles.first, tiles.last) as tile:
+            outer, part = self.plan.row_tiles.place(builder, tile)
+            for size, _ in split.classes():
+                with builder.condition(part_condition(part, split, size)):
+                    addresses = self.plan.row_tiles.addresses(builder, 0, outer, part, size)
+                    self._pack_tile(tile - tiles.first, addresses.x[0], size)
 
     def _pack_tile(self, tile: Expr, x: Expr, size: int) -> None:
         builder, dimensions = self.builder, self.plan.row_tiles.dimensions
@@ -125,10 +129,27 @@ class PairedWalk(GemmWalk):
                 number = loops.enter_context(builder.loop("row", 0, extent))
                 x = x + number * dimension.x
                 row = row * extent + number
-            to = (tile * self.plan.tile_rows + row) * self.plan.row_stride
             x = builder.let("x_row", x, "int64")
-            factors = 2 * self.plan.vectors * LANES
-            self.rows.pack(tuple(runs), run.size, x, builder.let("to", to), factors)
+            self._pack_row(tuple(runs), run.size, x, tile * self.plan.tile_rows + row)
+
+    def _pack_row(
+        self, runs: tuple[RunDimension, ...], length: int, x: Expr, row: Expr
+    ) -> None:
+        to = self.builder.let("to", row * self.plan.row_stride)
+        self.rows.pack(runs, length, x, to, 2 * self.plan.vectors * LANES)
+
+
+class DynamicPairedWalk(DynamicGemmWalk, PairedWalk):
+    """Emits one kernel whose rows differ from run to run: one dimension, none behind the last."""
+
+    def _pack_tiles(self, tiles: Tiles) -> None:
+        builder, large = self.builder, self.params.rows.large
+        (rows,) = self.plan.row_tiles.dimensions
+        first = builder.let("first_row", tiles.first * large)
+        end = tirx.min(tiles.last * large, builder.size(self.plan.row_count))
+        with builder.loop("row", first, end) as row:
+            x = builder.let("x_row", (row * rows.x).astype("int64"), "int64")
+            self._pack_row((), self.plan.run_length, x, row - first)
 
 
 class PairedSums:
@@ -164,7 +185,8 @@ class PairedSums:
     def _panel(self, block: Block, tile: Expr) -> Panel:
         """The panel of a block, and the share of a tile of the chunk in asking for the next."""
         plan, params = self.plan, self.plan.params
-        lines = lines_ahead(block.vectors, params.chunk_tiles) if params.prefetch_next else 0
+        tiles = self.plan.prefetch_tiles
+        lines = lines_ahead(block.vectors, tiles) if params.prefetch_next else 0
         share = max(1, share_of(lines, plan.pairing))
         elements = block.vectors * LANES * plan.run_length
         number = tirx.min(tile, -(-elements // share) - 1)

@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.lower.select import find_schedule
-from edgecomp.plan.values import Halo
+from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.sizes import Size, Symbol
+from edgecomp.plan.values import Halo, Value
 from edgecomp.schedules.cpu import convolution, paired_product
+from edgecomp.schedules.cpu.dynamic import paired_products
+from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule
 from edgecomp.schedules.cpu.paired_numbers import PAIR_STEP, Pairing, pair_weights
 
 pytestmark = pytest.mark.skipif(
@@ -106,6 +110,55 @@ def product(x, weight, bias):
     buffers = {values[value]: x.reshape(-1) for value in buffers if value in values}
     after = run_calls(paired_product.emit(operation, PAIRS), PAIRS, buffers)
     return read(operation.output, after[operation.output]).reshape(len(x), -1)
+
+
+ROWS = Symbol("rows", 1, 300)
+
+
+def check_rows(rows, *, depth=130, columns=200, residual=True, slices=1, target=PAIRS):
+    """A kernel for 1 to 300 rows at one of these sizes; what is read behind them is NaN."""
+    rng = np.random.default_rng(rows)
+    x = rng.standard_normal((300, depth)).astype(np.float32)
+    x[rows:] = np.nan
+    weight = rng.standard_normal((depth, columns)).astype(np.float32)
+    bias = rng.standard_normal(columns).astype(np.float32)
+    more = rng.standard_normal((300, columns)).astype(np.float32)
+    size = Size.of(ROWS)
+    inputs = [
+        Value("x", (size, depth), "float32"),
+        Value("w", weight.shape, "float32", constant=weight),
+        Value("b", bias.shape, "float32", constant=bias),
+        *([Value("r", (size, columns), "float32")] if residual else []),
+    ]
+    kind = MatrixMultiply(activation=RELU, residual=residual)
+    operation = Operation(kind, inputs, [Value("y", (size, columns), "float32")])
+    schedule, _ = find_dynamic_schedule(operation, target)
+    assert schedule is paired_products
+    calls = schedule.emit(operation, target)
+    (call,) = calls
+    # As much room as the plan gives: tiles may go on behind the last row.
+    overrun = dict(zip(call.arguments, call.dynamic.overrun_bytes, strict=True))
+    assert min(overrun[inputs[0]], overrun[operation.output]) > 0
+    room = np.concatenate([x, np.full((20, depth), np.nan, np.float32)])
+    buffers = {inputs[0]: room.reshape(-1)}
+    buffers[operation.output] = np.zeros((320, columns), np.float32).reshape(-1)
+    if residual:
+        buffers[inputs[3]] = np.concatenate([more, more[:20]]).reshape(-1)
+    after = run_calls(calls, target, buffers, slices, {ROWS: rows})
+    found = after[operation.output].reshape(320, columns)[:rows]
+    expected = x[:rows].astype(np.float64) @ weight + bias + (more[:rows] if residual else 0)
+    np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=2e-5, atol=1e-3)
+    return found
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 12, 13, 47, 48, 300])
+def test_rows_that_differ_from_run_to_run(rows):
+    check_rows(rows, residual=rows % 2 == 0)
+    small = dataclasses.replace(
+        PAIRS, core=dataclasses.replace(PAIRS.core, l2_bytes=1 << 16)
+    )  # several chunks of rows
+    whole = check_rows(rows, target=small)
+    assert (check_rows(rows, target=small, slices=5) == whole).all()
 
 
 def decibels(found, x, weight):

@@ -1,5 +1,7 @@
 """Schedules of dynamic operations, the more special ones first; the first that claims has it."""
 
+from collections.abc import Collection
+
 from edgecomp.device.target import Target
 from edgecomp.plan.counting import GivenCount, Sizes
 from edgecomp.plan.operations import Operation
@@ -21,6 +23,7 @@ from edgecomp.schedules.cpu.dynamic import (
     non_max_suppression,
     non_zero,
     packed_products,
+    paired_products,
     products,
     progression,
     reductions,
@@ -34,6 +37,7 @@ from edgecomp.schedules.cpu.dynamic import (
 from edgecomp.schedules.schedule import Schedule
 
 DYNAMIC_SCHEDULES: tuple[Schedule, ...] = (
+    paired_products,
     products,
     packed_products,
     batch_products,
@@ -71,11 +75,19 @@ def is_dynamic_operation(operation: Operation) -> bool:
 
 
 def find_dynamic_schedule(
-    operation: Operation, target: Target
+    operation: Operation, target: Target, without: Collection[str] = ()
 ) -> tuple[Schedule | None, list[str]]:
-    """The first schedule that claims a dynamic operation, and why those before it did not."""
+    """The first schedule that claims a dynamic operation, and why those before it did not.
+
+    Args:
+        operation: dynamic.
+        target: the device.
+        without: names of schedules that are not asked.
+    """
     refusals: list[str] = []
     for schedule in DYNAMIC_SCHEDULES:
+        if schedule.NAME in without:
+            continue
         reason = schedule.match(operation, target)
         if not reason:
             return schedule, refusals
