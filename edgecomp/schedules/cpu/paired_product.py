@@ -34,6 +34,7 @@ from edgecomp.schedules.cpu.progress import product_progress
 from edgecomp.schedules.cpu.reach import Reach
 from edgecomp.schedules.cpu.tile_candidates import tile_candidates, tile_params, tile_text
 from edgecomp.schedules.cpu.tiles import (
+    CACHE_SHARE,
     ProductShape,
     TileParams,
     least_cycles,
@@ -48,8 +49,9 @@ NAME = "paired_product_f32"
 
 #: A product is computed so if it takes at most this part of the time without: the model's error.
 LEAST_GAIN = 0.95
-#: The fewest rows.
+#: The fewest rows, and where weights do not stay in the level-2 cache.
 LEAST_ROWS = 6
+LEAST_STREAMED_ROWS = 16
 #: The fewest vectors of a column block where the rows differ from run to run.
 _LEAST_VECTORS = 2
 #: Parts of a chunk's column blocks that threads may take, each of which packs its rows again.
@@ -84,7 +86,8 @@ def refusal(operation: Operation, target: Target) -> str:
         return f"{kind.groups} groups"
     product, _ = product_of(operation)
     rows, depth = largest(product.row_count), _depth(product)
-    if rows < LEAST_ROWS:
+    resident = 4 * depth * product.columns <= target.core.l2_bytes * CACHE_SHARE
+    if rows < (LEAST_ROWS if resident else LEAST_STREAMED_ROWS):
         return f"{rows} rows: the weights' way from memory takes the time"
     return "" if depth >= LEAST_DEPTH else f"{depth} products in a sum"
 

@@ -9,6 +9,21 @@ from edgecomp.schedules.cpu.paired_numbers import Pairing
 from edgecomp.schedules.cpu.paired_rows import padded, row_stride
 
 
+@dataclasses.dataclass(frozen=True)
+class Ahead:
+    """Weights that a tile asks for while it computes.
+
+    Attributes:
+        at: index of the first.
+        lines: cache lines of them for each turn of the loop.
+        test: where this is what it asks for; None for everywhere.
+    """
+
+    at: Expr
+    lines: int
+    test: Expr | None = None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Panel:
     """Weights of a column block.
@@ -18,16 +33,14 @@ class Panel:
         at: index of the first.
         starts: buffer of what accumulators start from.
         start: index of the first.
-        ahead: index of what is asked for of the next panel.
-        next_lines: cache lines of it that a turn of the loop asks for.
+        ahead: what is asked for, of which one holds.
     """
 
     weights: Buffer
     at: Expr
     starts: Buffer
     start: Expr
-    ahead: Expr
-    next_lines: int
+    ahead: tuple[Ahead, ...]
 
 
 class PairedTile:
@@ -60,22 +73,27 @@ class PairedTile:
             start = load(panel.starts, panel.start + vector * LANES, LANES)
             for row in range(rows):
                 tile.set(builder, row, vector, start - self._fact(first, row, 0))
+        for ahead in panel.ahead:
+            with builder.condition(ahead.test):
+                self._call(tile, panel, ahead, first)
+        return tile
+
+    def _call(self, tile: RegisterTile, panel: Panel, ahead: Ahead, first: Expr) -> None:
         loop = PairedLoop(
-            rows=rows,
-            vectors=vectors,
+            rows=tile.rows,
+            vectors=tile.vectors,
             pairing=self.pairing,
             row_stride=self.stride,
-            next_lines=panel.next_lines,
+            next_lines=ahead.lines,
         )
-        builder.call_llvm(
+        self.builder.call_llvm(
             loop.name,
             loop.llvm(),
-            *(pointer_to(row, 0) for row in sums),
+            *(pointer_to(row, 0) for row in tile.sums),
             pointer_to(self.workspace, first),
             pointer_to(panel.weights, panel.at),
-            pointer_to(panel.weights, panel.ahead),
+            pointer_to(panel.weights, ahead.at),
         )
-        return tile
 
     def scaled(self, tile: RegisterTile, first: Expr, row: int, vector: int) -> Expr:
         """A sum, scaled back as its row was scaled."""

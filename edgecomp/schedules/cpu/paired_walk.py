@@ -17,9 +17,19 @@ from edgecomp.schedules.cpu.gemm_walk import GemmWalk, Tiles
 from edgecomp.schedules.cpu.paired_loop import LANES
 from edgecomp.schedules.cpu.paired_numbers import Pairing
 from edgecomp.schedules.cpu.paired_rows import PairedRows, row_stride
-from edgecomp.schedules.cpu.paired_tile import PairedTile, Panel, lines_ahead, share_of
+from edgecomp.schedules.cpu.paired_tile import (
+    Ahead,
+    PairedTile,
+    Panel,
+    lines_ahead,
+    share_of,
+)
 from edgecomp.schedules.cpu.product import RunDimension, collapse_depth
 from edgecomp.schedules.cpu.row_tiles import TileAddresses, part_condition
+from edgecomp.schedules.cpu.tiles import STREAM_BYTES
+
+#: How far ahead weights that are read once are asked for.
+_STREAM_ELEMENTS = STREAM_BYTES // 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,18 +193,30 @@ class PairedSums:
         return sums
 
     def _panel(self, block: Block, tile: Expr) -> Panel:
-        """The panel of a block, and the share of a tile of the chunk in asking for the next."""
-        plan, params = self.plan, self.plan.params
-        tiles = self.plan.prefetch_tiles
-        lines = lines_ahead(block.vectors, tiles) if params.prefetch_next else 0
-        share = max(1, share_of(lines, plan.pairing))
-        elements = block.vectors * LANES * plan.run_length
-        number = tirx.min(tile, -(-elements // share) - 1)
+        """The panel of a block, for a tile of the chunk."""
         return Panel(
             weights=self.pointers.weights,
             at=block.panel,
             starts=self.pointers.bias,
             start=self.builder.let("col", block.vector * LANES),
-            ahead=block.panel + elements + number * share,
-            next_lines=lines,
+            ahead=self._ahead(block, tile),
+        )
+
+    def _ahead(self, block: Block, tile: Expr) -> tuple[Ahead, ...]:
+        """What a tile asks for: its share of the next panel, a single tile its own weights."""
+        plan, params = self.plan, self.plan.params
+        own = Ahead(block.panel + _STREAM_ELEMENTS, lines_ahead(block.vectors, 1))
+        if params.chunk_tiles == 1:
+            return (own,)
+        elements = block.vectors * LANES * plan.run_length
+        lines = lines_ahead(block.vectors, plan.prefetch_tiles) if params.prefetch_next else 0
+        share = max(1, share_of(lines, plan.pairing))
+        number = tirx.min(tile, -(-elements // share) - 1)
+        shared = Ahead(block.panel + elements + number * share, lines)
+        if plan.row_count is None:
+            return (shared,)
+        is_single = self.builder.size(plan.row_count) <= params.rows.large
+        return (
+            dataclasses.replace(own, test=is_single),
+            dataclasses.replace(shared, test=tirx.Not(is_single)),
         )

@@ -22,7 +22,13 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.arithmetic import Arithmetic, Operands, RegisterTile, Start
 from edgecomp.schedules.cpu.epilogue import Epilogue
-from edgecomp.schedules.cpu.paired_tile import PairedTile, Panel, lines_ahead, share_of
+from edgecomp.schedules.cpu.paired_tile import (
+    Ahead,
+    PairedTile,
+    Panel,
+    lines_ahead,
+    share_of,
+)
 from edgecomp.schedules.cpu.row_tiles import part_condition, part_start
 from edgecomp.schedules.cpu.tiles import Split
 from edgecomp.schedules.cpu.vectors import pinned
@@ -159,8 +165,7 @@ class _Emitter:
             at=place.panel,
             starts=self.pointers.bias,
             start=column + constants.starts,
-            ahead=place.panel + size + tile_share * share,
-            next_lines=lines,
+            ahead=(Ahead(place.panel + size + tile_share * share, lines),),
         )
         tile = self.paired.accumulate(panel, x_row, rows, columns.vectors)
         for vector in range(columns.vectors):

@@ -269,6 +269,7 @@ def test_choice():
         (Conv(c=96, m=96, h=9, w=9, g=2), PAIRS, "2 groups"),
         (Conv(c=23, m=96, h=9, w=9), PAIRS, "23 products"),
         (Conv(c=96, m=96, h=1, w=5), PAIRS, "5 rows"),
+        (Conv(c=512, m=512, h=3, w=5), PAIRS, "15 rows"),
         (Conv(c=96, m=4, h=9, w=9), PAIRS, "modelled"),
     ],
 )
