@@ -15,7 +15,7 @@ from edgecomp.plan.operations import MatrixMultiply, Operation
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Halo, Value
 from edgecomp.schedules.cpu import convolution, paired_product
-from edgecomp.schedules.cpu.dynamic import paired_products
+from edgecomp.schedules.cpu.dynamic import paired_products, products
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule
 from edgecomp.schedules.cpu.paired_numbers import PAIR_STEP, Pairing, pair_weights
 
@@ -132,9 +132,7 @@ def check_rows(rows, *, depth=130, columns=200, residual=True, slices=1, target=
     ]
     kind = MatrixMultiply(activation=RELU, residual=residual)
     operation = Operation(kind, inputs, [Value("y", (size, columns), "float32")])
-    schedule, _ = find_dynamic_schedule(operation, target)
-    assert schedule is paired_products
-    calls = schedule.emit(operation, target)
+    calls = paired_products.emit(operation, target)
     (call,) = calls
     # As much room as the plan gives: tiles may go on behind the last row.
     overrun = dict(zip(call.arguments, call.dynamic.overrun_bytes, strict=True))
@@ -159,6 +157,22 @@ def test_rows_that_differ_from_run_to_run(rows):
     )  # several chunks of rows
     whole = check_rows(rows, target=small)
     assert (check_rows(rows, target=small, slices=5) == whole).all()
+
+
+@pytest.mark.parametrize("least", [1, 15, 16])
+def test_rows_that_may_be_few_have_no_pairs(least):
+    size = Size.of(Symbol("rows", least, 300))
+    weight, bias = np.ones((130, 200), np.float32), np.zeros(200, np.float32)
+    inputs = [
+        Value("x", (1, size, 130), "float32"),
+        Value("w", weight.shape, "float32", constant=weight),
+        Value("b", bias.shape, "float32", constant=bias),
+    ]
+    operation = Operation(MatrixMultiply(), inputs, [Value("y", (1, size, 200), "float32")])
+    schedule, refusals = find_dynamic_schedule(operation, PAIRS)
+    assert schedule is (paired_products if least == 16 else products)
+    assert least == 16 or any(f"it may have {least} rows" in each for each in refusals)
+    assert find_dynamic_schedule(operation, PAIRS, {paired_products.NAME})[0] is products
 
 
 def decibels(found, x, weight):
