@@ -84,7 +84,7 @@ def refusal(operation: Operation, target: Target) -> str:
         return f"weights of {operation.inputs[1].dtype}"
     if isinstance(kind, Convolution) and kind.groups != 1:
         return f"{kind.groups} groups"
-    product, _ = product_of(operation)
+    product = addresses(operation)
     rows, depth = largest(product.row_count), _depth(product)
     resident = 4 * depth * product.columns <= target.core.l2_bytes * CACHE_SHARE
     if rows < (LEAST_ROWS if resident else LEAST_STREAMED_ROWS):
@@ -101,7 +101,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
     """Tiles to measure."""
     if refusal(operation, target):
         return []
-    shape, arithmetic = _shape(product_of(operation)[0]), paired_f32(target)
+    shape, arithmetic = _shape(addresses(operation)), paired_f32(target)
     found = [
         tile_text(_whole_chunks(params))
         for params in tile_candidates(shape, arithmetic, target)
@@ -112,7 +112,7 @@ def candidates(operation: Operation, target: Target) -> list[str]:
 def emit_candidate(operation: Operation, target: Target, params: str) -> list[KernelCall]:
     """One kernel with given tiles."""
     require_none(refusal(operation, target))
-    arithmetic, shape = paired_f32(target), _shape(product_of(operation)[0])
+    arithmetic, shape = paired_f32(target), _shape(addresses(operation))
     tiles = (
         tile_params(params, shape, arithmetic, target)
         if params
@@ -132,7 +132,7 @@ def emit_rows(operation: Operation, target: Target, row_count: Size) -> KernelCa
         target: the device.
         row_count: rows of a run.
     """
-    arithmetic, shape = paired_f32(target), _shape(product_of(operation)[0])
+    arithmetic, shape = paired_f32(target), _shape(addresses(operation))
     cuts = ranked_cuts(shape, arithmetic, target)
     # A run of one row waits for its accumulators where there is one vector of them.
     wide = next((cut for _, cut in cuts if cut[2].large >= _LEAST_VECTORS), cuts[0][1])
@@ -144,10 +144,10 @@ def emit_rows(operation: Operation, target: Target, row_count: Size) -> KernelCa
 def _emit_call(
     operation: Operation, target: Target, tiles: TileParams, row_count: Size | None
 ) -> tuple[PairedPlan, KernelCall]:
-    kind, (product, weight) = operation.kind, product_of(operation)
+    kind, product = operation.kind, addresses(operation)
     assert isinstance(kind, Convolution | MatrixMultiply)
     residual = residual_of(operation)
-    paired = pair_weights(weight.reshape(len(weight), -1), Pairing.of(_depth(product)))
+    paired = pair_weights(_matrix(operation), Pairing.of(_depth(product)))
     plan = PairedPlan(
         product,
         paired_f32(target),
@@ -188,24 +188,30 @@ def _emit_call(
     return plan, call
 
 
-def product_of(operation: Operation) -> tuple[Product, Array]:
-    """Addresses, and the weights as [columns, K]."""
+def addresses(operation: Operation) -> Product:
+    """Of a convolution or a matrix product."""
     if isinstance(operation.kind, Convolution):
-        return convolution.product(operation), convolution.channels_last(operation)
-    return matrix_multiply.product_of(operation)
+        return convolution.product(operation)
+    return matrix_multiply.product_of(operation)[0]
+
+
+def _matrix(operation: Operation) -> Array:
+    """The weights as [columns, K]."""
+    if isinstance(operation.kind, Convolution):
+        return convolution.channels_last(operation)
+    return matrix_multiply.product_of(operation)[1]
 
 
 def paired_cycles(operation: Operation, target: Target) -> float:
     """Modelled cycles with pairs, packing included."""
-    product, _ = product_of(operation)
-    shape, arithmetic = _shape(product), paired_f32(target)
+    shape, arithmetic = _shape(addresses(operation)), paired_f32(target)
     packing = packing_cycles(math.prod(shape.rows), shape.depth)
     return least_cycles(shape, arithmetic, target) + packing
 
 
 def plain_cycles(operation: Operation, target: Target) -> float:
     """Modelled cycles of the product without pairs."""
-    product, _ = product_of(operation)
+    product = addresses(operation)
     arithmetic = dense_f32(target, product.columns)
     return least_cycles(gemm_shape(product, arithmetic, "float32"), arithmetic, target)
 
