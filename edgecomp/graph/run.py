@@ -17,7 +17,7 @@ import onnx_ir as ir
 from edgecomp.buffers import forget, spooled
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.bodies import IMPOSSIBLE_KEY
-from edgecomp.graph.constants import AnyArray, scalar
+from edgecomp.graph.constants import AnyArray, is_constant, scalar
 from edgecomp.graph.counts import open_names, without_counted_sizes
 from edgecomp.graph.element_types import UNCOMMON_TYPES
 from edgecomp.graph.reference_operators import CORRECTED
@@ -137,9 +137,10 @@ def run_model(
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
     """Seeded inputs of the right shapes and dtypes: standard normal floats, small integers.
 
-    Integers are 0 or 1: valid as indices into any table, as masks and as lengths. One that the
-    model compares with a constant to choose a branch (a sampling rate) is that constant, unless
-    the branch cannot run.
+    Integers are 0 or 1: valid as indices into any table, as masks and as lengths. Those that only
+    choose rows of constant tables choose among all rows, as a model is not used with two words
+    alone. One that the model compares with a constant to choose a branch (a sampling rate) is that
+    constant, unless the branch cannot run.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, AnyArray] = {}
@@ -149,12 +150,39 @@ def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, AnyArray]:
         assert value.dtype is not None
         shape, dtype = value.shape.numpy(), value.dtype.numpy()
         if np.issubdtype(dtype, np.integer) or dtype == np.bool_:
-            feeds[value.name or ""] = rng.integers(0, 2, shape).astype(dtype)
+            most = _rows_chosen(value) or 2
+            feeds[value.name or ""] = rng.integers(0, most, shape).astype(dtype)
             if value in choices:
                 feeds[value.name or ""] = np.full(shape, choices[value], dtype)
         else:
             feeds[value.name or ""] = rng.standard_normal(shape).astype(dtype)
     return feeds
+
+
+def _rows_chosen(value: ir.Value) -> int | None:
+    """Rows of the smallest constant table that an integer indexes; None if others read it too."""
+    if value.dtype == ir.DataType.BOOL or value.is_graph_output():
+        return None
+    rows = [_rows_read(use.node, use.idx) for use in value.uses()]
+    known = [count for count in rows if count is not None]
+    return min(known) if known and len(known) == len(rows) else None
+
+
+def _rows_read(node: ir.Node, index: int) -> int | None:
+    if node.domain != "":
+        return None
+    if node.op_type == "Gather" and index == 1 and node.attributes.get_int("axis", 0) == 0:
+        table = node.inputs[0]
+        shape = table.shape if table is not None and is_constant(table) else None
+        rows = shape[0] if shape else None
+        return rows if isinstance(rows, int) and rows > 0 else None
+    bounds = node.op_type in ("Max", "Min") and all(
+        other is not None and (number == index or is_constant(other))
+        for number, other in enumerate(node.inputs)
+    )
+    if bounds or (node.op_type in _VIEWS and index == 0 and node.op_type != "Gather"):
+        return _rows_chosen(node.outputs[0])
+    return None
 
 
 def _choices(model: ir.Model) -> dict[ir.Value, int]:

@@ -123,7 +123,8 @@ def prepare(
     reports = _optimize(model, options, feeds, target)
     facts = {"precision": options.precision, **_pass_facts(reports)}
     if options.precision == "fp32":
-        return Prepared(model, [feeds], facts)
+        # Passes find tables that a model writes as sums: which rows there are is known now.
+        return Prepared(model, [random_feeds(model, seed=options.seed)], facts)
     if largest is not None:
         return _repeated(model, facts, feeds, largest)
     from edgecomp.steps.gain import Gain, float_form, stored_form

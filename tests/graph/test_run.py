@@ -73,3 +73,24 @@ def test_relative_difference():
     assert relative_difference(nan, np.ones(2)) == np.inf
     assert relative_difference(np.array([1, 2]), np.array([1, 3])) == np.inf
     assert relative_difference(np.zeros(0), np.zeros(0)) == 0
+
+
+def chosen(rng, *, rows=50, clip=False, other=False, axis=0):
+    """A model whose integer input chooses rows of a table; how far its random numbers go."""
+    g = Graph()
+    ids = g.input("ids", (1, 400), np.int64)
+    index = g("Min", g("Max", ids, np.int64(0)), np.int64(rows - 1)) if clip else ids
+    table = normal(rng, rows, 3) if axis == 0 else normal(rng, 3, rows)
+    out = g("Gather", table, g("Cast", index, to=6), axis=axis)
+    model = g.model(out, g("Equal", ids, np.int64(1))) if other else g.model(out)
+    return run.random_feeds(model)["ids"]
+
+
+def test_random_integers_choose_among_all_rows_of_a_table(rng):
+    assert set(chosen(rng).flat) == set(range(50))
+    assert set(chosen(rng, clip=True).flat) == set(range(50))
+
+
+def test_random_integers_that_something_else_reads_stay_small(rng):
+    assert set(chosen(rng, other=True).flat) == {0, 1}
+    assert set(chosen(rng, axis=1).flat) == {0, 1}
