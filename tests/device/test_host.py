@@ -65,6 +65,17 @@ def test_features(name, isa, mcpu, mattr, features, bits, registers):
     assert target.activation_dtype == ("uint8" if isa == "x86_64" else "int8")
 
 
+def changed(name, replaced, folder):
+    """The host that a machine with other facts is."""
+    text = (TEXTS / f"{name}.txt").read_text()
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    cpuinfo = folder / "cpuinfo"
+    cpuinfo.write_text(text)
+    return detect_host(cpuinfo, NOWHERE, "x86_64")
+
+
 @pytest.mark.parametrize(
     ("name", "replaced", "turns"),
     [
@@ -78,13 +89,7 @@ def test_features(name, isa, mcpu, mattr, features, bits, registers):
     ],
 )
 def test_cores_that_work_vectors_off_in_halves(name, replaced, turns, tmp_path):
-    text = (TEXTS / f"{name}.txt").read_text()
-    for old, new in replaced.items():
-        assert old in text
-        text = text.replace(old, new, 1)
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(text)
-    assert detect_host(cpuinfo, NOWHERE, "x86_64").core.turns == turns
+    assert changed(name, replaced, tmp_path).core.turns == turns
 
 
 @pytest.mark.parametrize(
@@ -98,13 +103,7 @@ def test_cores_that_work_vectors_off_in_halves(name, replaced, turns, tmp_path):
     ],
 )
 def test_cores_that_add_beside_they_multiply(name, replaced, apart, tmp_path):
-    text = (TEXTS / f"{name}.txt").read_text()
-    for old, new in replaced.items():
-        assert old in text
-        text = text.replace(old, new, 1)
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(text)
-    assert detect_host(cpuinfo, NOWHERE, "x86_64").core.adders_apart is apart
+    assert changed(name, replaced, tmp_path).core.adders_apart is apart
 
 
 @pytest.mark.parametrize(

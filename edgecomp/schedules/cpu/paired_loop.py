@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from edgecomp.schedules.cpu.llvm_text import llvm_function
+from edgecomp.schedules.cpu.llvm_text import tile_function
 from edgecomp.schedules.cpu.paired_numbers import Pairing
 
 LANES = 16
@@ -54,31 +54,15 @@ class PairedLoop:
 
     def llvm(self) -> str:
         """LLVM's text: pointers to the sums of each row, to x, weights and the next panel."""
-        count = self.rows * self.vectors
-        lines = []
-        for n in range(count):
-            row, vector = divmod(n, self.vectors)
-            lines.append(f"%p{n} = getelementptr {_KIND}, ptr %sum{row}, i64 {vector}")
-            lines.append(f"%a{n} = load {_KIND}, ptr %p{n}, align 4")
-        pointers = ["x", "weights", "next"]
-        kinds = [_KIND] * count + ["ptr"] * 3 + ["i64"] + [_KIND] * SPARE_REGISTERS
-        constraints = ["=v"] * count + ["=r"] * 3 + ["=&r"] + ["=&v"] * SPARE_REGISTERS
-        constraints += map(str, range(count + 3))
-        arguments = [f"{_KIND} %a{n}" for n in range(count)]
-        arguments += [f"ptr %{pointer}" for pointer in pointers]
-        text = "\\0A".join(self._assembly())
-        effects = ",".join([*constraints, "~{flags}", "~{memory}"])
-        results = ", ".join(kinds)
-        lines.append(
-            f'%r = call {{ {results} }} asm sideeffect "{text}", "{effects}"'
-            f"({', '.join(arguments)})"
-        )
-        for n in range(count):
-            lines.append(f"%b{n} = extractvalue {{ {results} }} %r, {n}")
-            lines.append(f"store {_KIND} %b{n}, ptr %p{n}, align 4")
-        parameters = [*(f"sum{row}" for row in range(self.rows)), *pointers]
-        return llvm_function(
-            self.name, ", ".join(f"ptr %{parameter}" for parameter in parameters), lines
+        return tile_function(
+            self.name,
+            self._assembly(),
+            kind=_KIND,
+            tile=(self.rows, self.vectors),
+            pointers=["x", "weights", "next"],
+            sums_in="v",
+            own=[(_KIND, "=&v")] * SPARE_REGISTERS,
+            clobbers=["~{flags}"],
         )
 
     @property

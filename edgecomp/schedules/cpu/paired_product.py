@@ -21,6 +21,7 @@ from edgecomp.schedules.cpu.dense import dynamic_rows, residual_of
 from edgecomp.schedules.cpu.epilogue import float_epilogue
 from edgecomp.schedules.cpu.implicit_gemm import gemm_shape
 from edgecomp.schedules.cpu.packing import pack_weights, pad_columns
+from edgecomp.schedules.cpu.paired_loop import LANES
 from edgecomp.schedules.cpu.paired_numbers import (
     LEAST_DEPTH,
     PairedWeights,
@@ -49,7 +50,9 @@ NAME = "paired_product_f32"
 
 #: A product is computed so if it takes at most this part of the time without: the model's error.
 LEAST_GAIN = 0.95
-#: The fewest rows, and where weights do not stay in the level-2 cache.
+#: The fewest rows, and where weights come from beyond the level-2 cache: there twelve products of
+#: 384 and 1536 were 0.75 to 1.15 times as fast with pairs at 1 to 17 rows, 1.0 to 1.2 at 24 and 40 and
+#: 1.15 to 1.3 at 128 and 512 (Zen 4, 2026-11-23).
 LEAST_ROWS = 6
 LEAST_STREAMED_ROWS = 16
 #: The fewest vectors of a column block where the rows differ from run to run.
@@ -229,7 +232,7 @@ def _shape(product: Product) -> ProductShape:
     depth = _depth(product)
     return ProductShape(
         rows=tuple(d.size for d in collapse_rows(product.rows)),
-        vectors=-(-product.columns // 16),
+        vectors=-(-product.columns // LANES),
         groups=1,
         depth=depth,
         row_bytes=4 * row_stride(depth),

@@ -6,6 +6,7 @@ scales results back.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 
 from edgecomp.schedules import tirx
@@ -33,6 +34,25 @@ _BIAS = 127
 _MOST_EXPONENT = 60
 
 
+@dataclasses.dataclass(frozen=True)
+class PackedRow:
+    """A row and its place.
+
+    Attributes:
+        runs: dimensions of K outside a contiguous run.
+        length: of a run.
+        x: index of the row's first element.
+        to: index in the workspace.
+        factors: index of the first factor.
+    """
+
+    runs: tuple[RunDimension, ...]
+    length: int
+    x: Expr
+    to: Expr
+    factors: Expr
+
+
 class PairedRows:
     """Emits the packing of rows.
 
@@ -54,26 +74,11 @@ class PairedRows:
         self.builder, self.pairing = builder, pairing
         self.x, self.workspace, self.factors = x, workspace, factors
 
-    def pack(
-        self,
-        runs: tuple[RunDimension, ...],
-        length: int,
-        x: Expr,
-        to: Expr,
-        factors: Expr,
-    ) -> None:
-        """One row.
-
-        Args:
-            runs: dimensions of K outside a contiguous run.
-            length: of a run.
-            x: index of the row's first element.
-            to: index in the workspace.
-            factors: index of the first factor.
-        """
-        builder, source, at = self.builder, self.x, x
-        if runs or self.factors is not None:
-            self._copy(runs, length, x, to, factors)
+    def pack(self, row: PackedRow) -> None:
+        """One row."""
+        builder, source, at, to = self.builder, self.x, row.x, row.to
+        if row.runs or self.factors is not None:
+            self._copy(row)
             source, at = self.workspace, to
         exponent = self._exponent(source, at)
         inverse = constant(2 * _BIAS << _MANTISSA_BITS, "int32") - exponent
@@ -98,34 +103,27 @@ class PairedRows:
         )
         return pinned(builder, "exponent", tirx.max(tirx.min(exponent, highest), lowest))
 
-    def _copy(
-        self,
-        runs: tuple[RunDimension, ...],
-        length: int,
-        x: Expr,
-        to: Expr,
-        factors: Expr,
-    ) -> None:
+    def _copy(self, row: PackedRow) -> None:
         """The runs of a row side by side, times their factors."""
         builder = self.builder
         with contextlib.ExitStack() as loops:
             shift: Expr = 0
             position: Expr = 0
-            for dimension in runs:
+            for dimension in row.runs:
                 run = loops.enter_context(builder.loop("run", 0, dimension.size))
                 shift = shift + run * dimension.stride
                 position = position * dimension.size + run
-            if runs:
+            if row.runs:
                 shift = builder.let("shift", shift)
-                position = builder.let("position", position * length)
+                position = builder.let("position", position * row.length)
 
             def copy(at: Expr, lanes: int) -> None:
-                value = load(self.x, x + shift + at, lanes)
+                value = load(self.x, row.x + shift + at, lanes)
                 if self.factors is not None:
-                    value = value * load(self.factors, factors + position + at, lanes)
-                builder.store(self.workspace, ramp(to + position + at, lanes), value)
+                    value = value * load(self.factors, row.factors + position + at, lanes)
+                builder.store(self.workspace, ramp(row.to + position + at, lanes), value)
 
-            self._each(0, length, LANES, copy)
+            self._each(0, row.length, LANES, copy)
 
     def _scale(self, source: Buffer, at: Expr, to: Expr, scale: Expr) -> Expr:
         """Scale a row; the products of its pairs, by lanes."""

@@ -3,7 +3,7 @@
 import dataclasses
 
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load, pointer_to, splat
-from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile
+from edgecomp.schedules.cpu.arithmetic import Arithmetic, RegisterTile, Start
 from edgecomp.schedules.cpu.paired_loop import LANES, TURN, PairedLoop
 from edgecomp.schedules.cpu.paired_numbers import Pairing
 from edgecomp.schedules.cpu.paired_rows import padded, row_stride
@@ -67,12 +67,11 @@ class PairedTile:
     def accumulate(self, panel: Panel, first: Expr, rows: int, vectors: int) -> RegisterTile:
         """All of K for one tile whose first row begins at index ``first`` of the workspace."""
         builder = self.builder
-        sums = self.arithmetic.sums(builder, rows, vectors)
-        tile = RegisterTile(rows, vectors, LANES, sums)
+        tile = self.arithmetic.begin(builder, rows, vectors, Start(panel.starts, panel.start))
         for vector in range(vectors):
-            start = load(panel.starts, panel.start + vector * LANES, LANES)
             for row in range(rows):
-                tile.set(builder, row, vector, start - self._fact(first, row, 0))
+                start = tile.get(row, vector) - self._fact(first, row, 0)
+                tile.set(builder, row, vector, start)
         for ahead in panel.ahead:
             with builder.condition(ahead.test):
                 self._call(tile, panel, ahead, first)

@@ -7,6 +7,7 @@ that a range of work items has.
 import contextlib
 import dataclasses
 import functools
+import math
 
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, load
@@ -16,7 +17,7 @@ from edgecomp.schedules.cpu.gemm_plan import Block, GemmPlan, Pointers
 from edgecomp.schedules.cpu.gemm_walk import GemmWalk, Tiles
 from edgecomp.schedules.cpu.paired_loop import LANES
 from edgecomp.schedules.cpu.paired_numbers import Pairing
-from edgecomp.schedules.cpu.paired_rows import PairedRows, row_stride
+from edgecomp.schedules.cpu.paired_rows import PackedRow, PairedRows, row_stride
 from edgecomp.schedules.cpu.paired_tile import (
     Ahead,
     PairedTile,
@@ -55,10 +56,7 @@ class PairedPlan(GemmPlan):
     @functools.cached_property
     def run_length(self) -> int:
         """All of K."""
-        size = 1
-        for dimension in self.product.depth:
-            size *= dimension.size
-        return size
+        return math.prod(dimension.size for dimension in self.product.depth)
 
     @property
     def bias_elements(self) -> int:
@@ -68,10 +66,9 @@ class PairedPlan(GemmPlan):
     @property
     def tile_rows(self) -> int:
         """Rows of the larger tiles."""
-        rows = self.params.rows.large
-        for dimension in self.row_tiles.dimensions[self.params.axis + 1 :]:
-            rows *= dimension.size
-        return rows
+        dimensions = self.row_tiles.dimensions[self.params.axis + 1 :]
+        inner: int = math.prod(dimension.size for dimension in dimensions)
+        return self.params.rows.large * inner
 
     @property
     def row_stride(self) -> int:
@@ -146,7 +143,7 @@ class PairedWalk(GemmWalk):
         self, runs: tuple[RunDimension, ...], length: int, x: Expr, row: Expr
     ) -> None:
         to = self.builder.let("to", row * self.plan.row_stride)
-        self.rows.pack(runs, length, x, to, 2 * self.plan.vectors * LANES)
+        self.rows.pack(PackedRow(runs, length, x, to, 2 * self.plan.vectors * LANES))
 
 
 class DynamicPairedWalk(DynamicGemmWalk, PairedWalk):

@@ -9,7 +9,7 @@ from edgecomp.schedules.builder import KernelBuilder, pointer_to
 from edgecomp.schedules.cpu.arithmetic import Operands, RegisterTile
 from edgecomp.schedules.cpu.lane_loads import GROUP, bases, load
 from edgecomp.schedules.cpu.lane_plan import VECTOR_REGISTERS
-from edgecomp.schedules.cpu.llvm_text import llvm_function
+from edgecomp.schedules.cpu.llvm_text import tile_function
 
 #: Elements of a load -> the name of the register.
 _SIZES = {1: "s", 2: "d", 4: "q"}
@@ -105,31 +105,17 @@ class RunLoop(abc.ABC):
                 on.
             constants: with their types, to lie in vector registers.
         """
-        sums, pointers = self._sums, [*(f"x{base}" for base in self.bases), "weights"]
-        lines = []
-        for n in range(sums):
-            row, vector = divmod(n, self.vectors)
-            lines.append(f"%p{n} = getelementptr {kind}, ptr %sum{row}, i64 {vector}")
-            lines.append(f"%a{n} = load {kind}, ptr %p{n}, align 4")
-        results = ", ".join([kind] * sums + ["ptr"] * len(pointers) + ["i64"])
-        constraints = ["=w"] * sums + ["=r"] * len(pointers) + ["=&r"]
-        constraints += map(str, range(sums + len(pointers)))
-        constraints += ["w"] * len(constants)
-        constraints += (f"~{{v{n}}}" for n in range(first_register, VECTOR_REGISTERS))
-        arguments = [f"{kind} %a{n}" for n in range(sums)]
-        arguments += [f"ptr %{pointer}" for pointer in pointers]
-        text = "\\0A".join(assembly)
-        effects = ",".join([*constraints, "~{cc}", "~{memory}"])
-        lines.append(
-            f'%r = call {{ {results} }} asm sideeffect "{text}", "{effects}"'
-            f"({', '.join([*arguments, *constants])})"
+        clobbers = [f"~{{v{n}}}" for n in range(first_register, VECTOR_REGISTERS)]
+        return tile_function(
+            self.name,
+            assembly,
+            kind=kind,
+            tile=(self.rows, self.vectors),
+            pointers=[*(f"x{base}" for base in self.bases), "weights"],
+            sums_in="w",
+            constants=[(constant, "w") for constant in constants],
+            clobbers=[*clobbers, "~{cc}"],
         )
-        for n in range(sums):
-            lines.append(f"%b{n} = extractvalue {{ {results} }} %r, {n}")
-            lines.append(f"store {kind} %b{n}, ptr %p{n}, align 4")
-        parameters = [*(f"sum{row}" for row in range(self.rows)), *pointers]
-        header = ", ".join(f"ptr %{parameter}" for parameter in parameters)
-        return llvm_function(self.name, header, lines)
 
     @property
     def _sums(self) -> int:

@@ -7,7 +7,7 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, ramp
 from edgecomp.schedules.cpu.epilogue import Epilogue, store_columns
 from edgecomp.schedules.cpu.linear_forms import Forms
-from edgecomp.schedules.cpu.paired_rows import PairedRows
+from edgecomp.schedules.cpu.paired_rows import PackedRow, PairedRows
 from edgecomp.schedules.cpu.vectors import pinned
 from edgecomp.schedules.cpu.winograd_layer import (
     Block,
@@ -80,7 +80,8 @@ class Transforms:
         builder, depth = self.builder, self.layer.x.shape[1]
         with builder.loop("product", 0, self.layer.products) as product:
             at = builder.let("row", tile + product * self.params.input_stride)
-            self.rows.pack((), depth, at, at, self.constants.factors + product * depth)
+            factors = self.constants.factors + product * depth
+            self.rows.pack(PackedRow((), depth, at, at, factors))
 
     def _transform_columns(
         self, forms: Forms, read: Callable[[int, int], Expr]
