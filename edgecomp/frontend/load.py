@@ -27,7 +27,7 @@ from edgecomp.frontend.opset import (
     is_renumbered,
     standard_version,
 )
-from edgecomp.frontend.static_shapes import set_input_shapes
+from edgecomp.frontend.static_shapes import has_free_dimensions, set_input_shapes
 from edgecomp.frontend.torch_export import (
     Traced,
     compare_with_eager,
@@ -38,6 +38,7 @@ from edgecomp.frontend.torch_export import (
 from edgecomp.graph.compare import relative_difference
 from edgecomp.graph.constants import AnyArray
 from edgecomp.graph.counts import CountRequest, counted_dimensions
+from edgecomp.graph.edit import remove_unused
 from edgecomp.graph.example import set_example_feeds
 from edgecomp.graph.fold import infer_and_fold
 from edgecomp.graph.loop_form import may_not_end
@@ -102,7 +103,8 @@ def load_model(
 
     Returns:
         A model in which functions are inlined, decided branches taken, shape arithmetic
-        folded, every shape known, every node named and carrying its source line.
+        folded, every shape known, every node read by something, named and carrying its source
+        line.
 
     Raises:
         EdgecompError: see the modules of this package; nothing else for bad input.
@@ -196,6 +198,7 @@ def _prepare(
     bind_inputs(model, constants)
     _run_checker(model)
     specs = _by_graph_name(model, inputs, given)
+    sized = has_free_dimensions(model)
     set_input_shapes(model, choose_sizes(model, specs, counts.sizes))
     before = model.clone() if given.traced is None else None
     converted = convert_opset(model, version)
@@ -204,8 +207,9 @@ def _prepare(
         if not may_not_end(model):
             _compare_conversion(before, model)
     name_everything(model)
-    infer_and_fold(model, counts=counts)
+    infer_and_fold(model, counts=counts, sized=sized)
     require_used(counts.bounds, counted_dimensions(model))
+    remove_unused(model)
     verify(model, static=static)
     if given.traced is not None:
         difference = compare_with_eager(model, given.traced)

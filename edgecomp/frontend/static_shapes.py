@@ -28,6 +28,15 @@ def set_input_shapes(model: ir.Model, inputs: Mapping[str, InputSpec]) -> None:
     _refuse_free(model)
 
 
+def has_free_dimensions(model: ir.Model) -> bool:
+    """Whether an input has a dimension whose size is not the model's to say."""
+    return any(
+        value.shape is None
+        or any(not isinstance(dim, int) or _is_free(dim, 1) for dim in value.shape)
+        for value in model.graph.inputs
+    )
+
+
 def _free_impossible_extents(model: ir.Model) -> None:
     """Some exporters write -1 (for inputs also 0), or "?" as a name, for what is free."""
     computed = [value for node in model.graph for value in node.outputs]

@@ -40,15 +40,18 @@ _DECLARE_SHAPE = (
 )
 
 Sweep = Callable[[ir.Graph], None]
+#: Whether the shape that a model declares of a value has to be the true one.
+Binds = Callable[[ir.Value], bool]
 
 
-def settle(node: ir.Node, sweep: Sweep) -> list[ir.Node] | None:
+def settle(node: ir.Node, sweep: Sweep, binds: Binds) -> list[ir.Node] | None:
     """Sweep the bodies of a control-flow node and infer its outputs.
 
     Args:
         node: If, Loop or Scan in a graph, with the types of what it reads known; an If whose
             condition is not known.
         sweep: infers and folds a graph.
+        binds: of the node's outputs, as of ``infer_node``.
 
     Returns:
         Nodes that took its place and are yet to be swept, None where it stays.
@@ -57,7 +60,7 @@ def settle(node: ir.Node, sweep: Sweep) -> list[ir.Node] | None:
         EdgecompError: SHAPE_CONFLICT.
     """
     if node.op_type == "If":
-        _settle_branches(node, sweep)
+        _settle_branches(node, sweep, binds)
         return None
     form = loop_form(node)
     _set_input_types(form)
@@ -75,7 +78,7 @@ def settle(node: ir.Node, sweep: Sweep) -> list[ir.Node] | None:
     if is_stable:
         discard(form.body)
         node.attributes["body"] = ir.AttrGraph("body", trial)
-        _set_output_types(loop_form(node), rounds)
+        _set_output_types(loop_form(node), rounds, binds)
     else:
         discard(trial)
     return None
@@ -110,7 +113,7 @@ def refusal(node: ir.Node) -> tuple[str, str]:
     return cause, _DECLARE_SHAPE.format(row)
 
 
-def _settle_branches(node: ir.Node, sweep: Sweep) -> None:
+def _settle_branches(node: ir.Node, sweep: Sweep, binds: Binds) -> None:
     """Sweep both branches; one that does not fit the shapes is marked and left as it is."""
     for name in ("then_branch", "else_branch"):
         if node.metadata_props.get(IMPOSSIBLE_KEY) != name:
@@ -129,7 +132,7 @@ def _settle_branches(node: ir.Node, sweep: Sweep) -> None:
         if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
             continue
         joined = [x if x == y else None for x, y in zip(a.shape, b.shape, strict=True)]
-        _take_shape(node, value, ir.Shape(joined))
+        _take_shape(node, value, ir.Shape(joined), binds)
 
 
 def _settle_branch(node: ir.Node, name: str, sweep: Sweep) -> None:
@@ -153,11 +156,11 @@ def _settle_branch(node: ir.Node, name: str, sweep: Sweep) -> None:
     node.attributes[name] = ir.AttrGraph(name, copy)
 
 
-def _take_shape(node: ir.Node, value: ir.Value, shape: ir.Shape) -> None:
+def _take_shape(node: ir.Node, value: ir.Value, shape: ir.Shape, binds: Binds) -> None:
     """What bodies say counts more than what a file declares without knowing the inputs."""
     if value.shape is not None and len(value.shape) != len(shape):
         value.shape = None
-    merge_shape(node, value, shape)
+    merge_shape(node, value, shape, binds=binds(value))
 
 
 def _set_input_types(form: LoopForm) -> None:
@@ -239,12 +242,12 @@ def _written_out(form: LoopForm, body: ir.Graph, count: int, trial: ir.Graph) ->
     )
 
 
-def _set_output_types(form: LoopForm, rounds: int | None) -> None:
+def _set_output_types(form: LoopForm, rounds: int | None, binds: Binds) -> None:
     node, states = form.node, len(form.states)
     for value, after in zip(node.outputs[:states], form.next_states, strict=False):
         merge_type(node, value, after.type)
         if after.shape is not None:
-            _take_shape(node, value, after.shape)
+            _take_shape(node, value, after.shape, binds)
     for value, row, (axis, _) in zip(
         node.outputs[states:], form.row_values, form.rows, strict=False
     ):
@@ -252,5 +255,8 @@ def _set_output_types(form: LoopForm, rounds: int | None) -> None:
         if row.shape is None:
             continue
         extents: list[Any] = [*row.shape]
-        extents.insert(axis, rounds)
-        _take_shape(node, value, ir.Shape(extents))
+        declared = value.shape
+        has_bound = rounds is None and declared is not None and len(declared) > len(extents)
+        # A bound of the rounds stays where other extents that are declared do not.
+        extents.insert(axis, declared[axis] if has_bound and declared is not None else rounds)
+        _take_shape(node, value, ir.Shape(extents), binds)

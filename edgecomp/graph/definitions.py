@@ -15,6 +15,7 @@ from onnx.helper import make_node
 from edgecomp.graph.body import Body
 from edgecomp.graph.definitions_convolution import define_conv_integer, define_conv_transpose
 from edgecomp.graph.definitions_deform import define_deform_conv
+from edgecomp.graph.definitions_einsum import define_einsum
 from edgecomp.graph.definitions_fourier import define_dft, define_stft
 from edgecomp.graph.definitions_indexing import (
     define_col2im,
@@ -195,6 +196,7 @@ _BODIES: dict[str, Callable[[ir.Node], Body | None]] = {
     "DeformConv": define_deform_conv,
     "Det": define_det,
     "Dropout": define_dropout,
+    "Einsum": define_einsum,
     "EyeLike": define_eye_like,
     "MaxPool": define_max_pool,
     "MaxUnpool": define_max_unpool,

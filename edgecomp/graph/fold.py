@@ -91,15 +91,28 @@ class _Sweep:
         counting: nodes that count, by what they compute.
         settle: whether nothing is open: what depends on a count is that of this reading.
         counts: sizes of dimensions that only the data decides, in the first sweep alone.
+        sized: whether the sizes of inputs were chosen that the model leaves free.
     """
 
     model: ir.Model
     result: FoldResult
     settle: bool = False
     counts: CountRequest | None = None
+    sized: bool = False
     open: OpenValues = dataclasses.field(default_factory=OpenValues)
     known: dict[ir.Value, AnyArray] = dataclasses.field(default_factory=dict)
     counting: dict[object, ir.Node] = dataclasses.field(default_factory=dict)
+
+    def binds(self, value: ir.Value) -> bool:
+        """Whether a declared shape has to be the true one.
+
+        Exporters write into files what values inside were in their example, which is not what
+        they are at another size; a model's outputs are what it promises, but again at the sizes
+        of the example where inputs are free. What passes of this package wrote is true.
+        Results of bodies are inside, too.
+        """
+        promised = not self.sized and any(value is each for each in self.model.graph.outputs)
+        return self.counts is None or promised
 
 
 def settled(model: ir.Model) -> ir.Model:
@@ -123,21 +136,27 @@ def settled(model: ir.Model) -> ir.Model:
 
 
 def infer_and_fold(
-    model: ir.Model, *, counts: CountRequest | None = None, settle: bool = False
+    model: ir.Model,
+    *,
+    counts: CountRequest | None = None,
+    settle: bool = False,
+    sized: bool = False,
 ) -> FoldResult:
     """Sweep the graph once, then drop what is no longer read.
 
     Scope: main graph and the bodies of its control flow; the branch of an If with a constant
     condition and the rounds of a short loop become part of what is around them. What depends on
     a count (``graph/counts.py``) stays computed, unless ``settle`` is set.
-    With ``counts``, which the first sweep of a model gets, counted dimensions get their sizes.
+    With ``counts``, which the first sweep of a model gets, counted dimensions get their sizes,
+    and operators overrule the shapes that the file has of their results: inside the model, and of
+    its outputs where ``sized`` says that sizes were chosen for free dimensions of inputs.
     Numerics: exact (onnx's reference evaluator computes what is folded).
 
     Raises:
         EdgecompError: SHAPE_CONFLICT, see ``infer_node``.
     """
     result = FoldResult()
-    _sweep(model.graph, _Sweep(model, result, settle, counts))
+    _sweep(model.graph, _Sweep(model, result, settle, counts, sized))
     if result.folded or result.branches or result.expanded:
         remove_unused(model)
     name_inner_values(model.graph)
@@ -165,7 +184,7 @@ def _visit(node: ir.Node, sweep: _Sweep) -> None:
         for value in node.outputs:
             value.shape = None  # files may say what it was when they were made
     if is_control_flow(node):
-        rounds = settle(node, lambda graph: _sweep(graph, sweep))
+        rounds = settle(node, lambda graph: _sweep(graph, sweep), sweep.binds)
         if rounds is not None:
             result.branches += 1
             for inner in rounds:
@@ -182,7 +201,9 @@ def _visit(node: ir.Node, sweep: _Sweep) -> None:
         array = constant_array(node.outputs[0])
         arrays = None if array is None else [array]
     else:
-        result.inferred += infer_node(node, model.opset_imports, sweep.known)
+        result.inferred += infer_node(
+            node, model.opset_imports, sweep.known, binds=sweep.binds
+        )
         if is_open and node.op_type not in _COUNTING:
             _visit_open(node, sweep)
             return

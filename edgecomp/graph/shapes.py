@@ -1,7 +1,8 @@
 """Shapes and types of one node from its inputs, with onnx's own inference rules."""
 
 import functools
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -11,6 +12,8 @@ from edgecomp.graph.bodies import bodies, captured_values
 from edgecomp.graph.constants import AnyArray, constant_tensor
 from edgecomp.graph.misfits import CHECKED, Operands, misfit
 from edgecomp.graph.source import source_of
+
+logger = logging.getLogger(__name__)
 
 # Constants up to this many elements are shown to the inference rules (shapes, axes, scales).
 _SHOWN_ELEMENTS = 256
@@ -34,6 +37,8 @@ def infer_node(
     node: ir.Node,
     opset_imports: dict[str, int],
     known: Mapping[ir.Value, AnyArray] | None = None,
+    *,
+    binds: Callable[[ir.Value], bool] | None = None,
 ) -> bool:
     """Set types and shapes of a node's outputs from its inputs; returns whether any changed.
 
@@ -43,6 +48,8 @@ def infer_node(
         node: in a graph.
         opset_imports: versions of the domains.
         known: contents of values that are no constants but have them in this reading.
+        binds: whether what the model declares of a result's shape has to be true (None: all);
+            where it does not, the operator's own shape takes its place.
 
     Raises:
         EdgecompError: SHAPE_CONFLICT where the inputs do not fit together or the result
@@ -55,7 +62,8 @@ def infer_node(
         if proto is None or proto.WhichOneof("value") is None:
             continue
         changed |= merge_type(node, value, ir.serde.deserialize_type_proto_for_type(proto))
-        changed |= merge_shape(node, value, ir.serde.deserialize_type_proto_for_shape(proto))
+        shape = ir.serde.deserialize_type_proto_for_shape(proto)
+        changed |= merge_shape(node, value, shape, binds=binds is None or binds(value))
         _refuse_empty_windows(node, value)
     if node.domain == "" and node.op_type in CHECKED:
         _refuse_misfit(node)
@@ -144,8 +152,13 @@ def merge_type(node: ir.Node, value: ir.Value, inferred: ir.TypeProtocol | None)
     return True
 
 
-def merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> bool:
-    """Join what is inferred with what is declared; an error where they contradict."""
+def merge_shape(
+    node: ir.Node, value: ir.Value, inferred: ir.Shape | None, *, binds: bool = True
+) -> bool:
+    """Join what is inferred with what is declared; an error where they contradict.
+
+    Where the declared shape does not bind, one that contradicts is forgotten.
+    """
     if inferred is None:
         return False
     declared = value.shape
@@ -156,9 +169,14 @@ def merge_shape(node: ir.Node, value: ir.Value, inferred: ir.Shape | None) -> bo
         isinstance(one, int) and isinstance(other, int) and one != other
         for one, other in zip(declared, inferred, strict=True)
     ):
+        found = f"'{value.name}' is declared with shape {declared}, but {node.op_type} gives {inferred}"
+        if not binds:
+            logger.info("%s: the latter is taken", found)
+            value.shape = inferred
+            return True
         raise shape_conflict(
             node,
-            f"'{value.name}' is declared with shape {declared}, but {node.op_type} gives {inferred}",
+            found,
             "remove the declared shapes (value_info), or export the model again",
         )
     merged = [

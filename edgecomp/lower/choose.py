@@ -4,11 +4,15 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from edgecomp.device.target import Target
+from edgecomp.lower.claims import gpu_claims
 from edgecomp.lower.cost import multiply_adds
 from edgecomp.lower.fuse_attention import fuse_attention
+from edgecomp.lower.fuse_integer_attention import fuse_integer_attention
+from edgecomp.lower.fuse_product_copies import fuse_product_copies
+from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Placement, place_by_cost
-from edgecomp.lower.place_copies import place_copies
+from edgecomp.lower.place_copies import place_copies, root_of
 from edgecomp.lower.plan_weights import PlanWeights
 from edgecomp.lower.price_devices import price_devices
 from edgecomp.lower.processor_part import (
@@ -106,10 +110,16 @@ def choose(
         program = on_cpu
     else:
         program = fuse_attention(program, target, without, left)
+        program = fuse_value_products(program, gpu_claims(target, without), left)
     narrow: list[Value] = []
     if not why_not and target.floats != "float32":
         narrow = narrow_values(program, target, without, left, asked.wide)
     with stored_as(narrow, target.floats):
+        if target.gpu is not None and not why_not:
+            claims = gpu_claims(target, without)  # which depend on how values are stored
+            program = fuse_product_copies(program, claims, left, way_bytes=None)
+            program = fuse_integer_attention(program, claims, left)
+            narrow = _in_use(narrow, program)
         selected = select(
             program, target, without, table, allow_gpu=not why_not, left=left, weights=weights
         )
@@ -123,6 +133,12 @@ def choose(
     if asked.cpu_plan and any(call.launch for call in _calls(selected)):
         instead = select(on_cpu, target, without, table, allow_gpu=False, weights=weights)
     return Chosen(program, selected, on_cpu, instead, on_processor, placement, narrow)
+
+
+def _in_use(values: Sequence[Value], program: Program) -> list[Value]:
+    """Those whose memory operations still touch, when others have taken copies in."""
+    touched = {root_of(v) for o in program.operations for v in (*o.inputs, *o.outputs)}
+    return [value for value in values if root_of(value) in touched]
 
 
 def why_not_on_gpu(

@@ -6,6 +6,7 @@ from edgecomp.plan.operations import (
     Attention,
     BatchMatrixMultiply,
     Convolution,
+    IntegerAttention,
     IntegerBatchMultiply,
     MatrixMultiply,
     Operation,
@@ -37,7 +38,7 @@ def _multiply_adds(operation: Operation) -> Dimension:
         return math.prod(output.shape) * a.shape[-2 if kind.transpose_a else -1]
     if isinstance(kind, IntegerBatchMultiply):
         return math.prod(kind.output.shape) * kind.a.shape[-1]
-    if isinstance(kind, Attention):
+    if isinstance(kind, Attention | IntegerAttention):
         rows = operation.output.elements // kind.v.shape[-1]
         return rows * kind.k.shape[-2] * (kind.q.shape[-1] + kind.v.shape[-1])
     if isinstance(kind, Recurrence):

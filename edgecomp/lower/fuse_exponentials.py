@@ -33,7 +33,7 @@ def fuse_exponentials(program: Program, target: Target) -> Program:
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
     for chain in program.operations:
-        parts = _parts_of(chain, uses)
+        parts = parts_of_exponentials(chain, uses)
         if parts is None:
             continue
         greatest, quantize, total = parts
@@ -51,8 +51,15 @@ def fuse_exponentials(program: Program, target: Target) -> Program:
     return exchanged(program, made, gone)
 
 
-def _parts_of(chain: Operation, uses: Uses) -> tuple[Operation, Operation, Operation] | None:
-    """What makes the greatest of each row, and what stores and sums the exponentials."""
+def parts_of_exponentials(
+    chain: Operation, uses: Uses
+) -> tuple[Operation, Operation, Operation] | None:
+    """What makes the greatest of each row, and what stores and sums the exponentials.
+
+    Args:
+        chain: that may compute the exponentials.
+        uses: of the program.
+    """
     kind = chain.kind
     if not isinstance(kind, Elementwise):
         return None

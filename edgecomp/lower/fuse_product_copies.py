@@ -1,4 +1,4 @@
-"""Products of two values read and write through the copies around them, on the processor.
+"""Products of two values read and write through the copies around them.
 
     a, b = copies that transpose
     y = a @ b
@@ -10,11 +10,12 @@ A copy in front is one for the product alone; one behind is the only reader of t
 """
 
 import dataclasses
+import functools
+from collections.abc import Collection
 
 import numpy as np
 
-from edgecomp.device.target import Target
-from edgecomp.lower.claims import is_claimed
+from edgecomp.lower.claims import Claims
 from edgecomp.lower.copied_views import Moved, read_through, turned, written_through
 from edgecomp.lower.uses import Uses, exchanged
 from edgecomp.plan.operations import (
@@ -30,36 +31,46 @@ from edgecomp.schedules.cpu.tiles import WAY_BYTES
 _Product = BatchMatrixMultiply | IntegerBatchMultiply
 
 
-def fuse_product_copies(program: Program, target: Target) -> Program:
+def fuse_product_copies(
+    program: Program,
+    claims: Claims,
+    left: Collection[Operation] = (),
+    way_bytes: int | None = WAY_BYTES,
+) -> Program:
     """The program with products that need fewer copies.
 
     Args:
         program: without branches and loops, in its layout; stays as it is.
-        target: device.
+        claims: of the device's kernels.
+        left: operations that another device has.
+        way_bytes: of its level-1 cache, where rows that are multiples of it apart share a set;
+            None where that does not matter.
     """
     uses = Uses(program)
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
     for operation in program.operations:
-        if not isinstance(operation.kind, _Product):
+        if not isinstance(operation.kind, _Product) or operation in left:
             continue
-        for take in (_take_a, _take_b, _take_output):
+        for take in (functools.partial(_take_a, way_bytes), _take_b, _take_output):
             product = made.get(operation, operation)
             taken = take(product, uses)
             if taken is None or taken[1] in gone:  # of two that a copy joins, the first has it
                 continue
-            if not is_claimed(taken[0], target):
+            if taken[1] in left or not claims(taken[0]):
                 continue
             made[operation] = taken[0]
             gone.add(taken[1])
     return exchanged(program, made, gone)
 
 
-def _take_a(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:
+def _take_a(
+    way_bytes: int | None, product: Operation, uses: Uses
+) -> tuple[Operation, Operation] | None:
     kind, (a, b, *further) = _kind(product), product.inputs
     moved = read_through(a, uses)
     transposed = isinstance(kind, BatchMatrixMultiply) and kind.transpose_a
-    if moved.copy is None or not _is_read_well(moved, transposed=transposed):
+    if moved.copy is None or not _is_read_well(moved, way_bytes, transposed=transposed):
         return None
     kind = dataclasses.replace(kind, a=moved.view)
     return _with(
@@ -99,16 +110,18 @@ def _kind(product: Operation) -> _Product:
     return product.kind
 
 
-def _is_read_well(moved: Moved, *, transposed: bool) -> bool:
+def _is_read_well(moved: Moved, way_bytes: int | None, *, transposed: bool) -> bool:
     """Whether K is contiguous, and rows of a tile do not share one set of the level-1 cache.
 
     Those that are a dynamic number apart may at some sizes.
     """
     rows, depth = moved.view.strides[-2:]
-    if transposed or moved.value.constant is not None or is_dynamic(rows):
+    if transposed or moved.value.constant is not None or depth != 1:
         return False
+    if way_bytes is None:
+        return True
     item = np.dtype(moved.value.dtype).itemsize
-    return depth == 1 and rows * item % WAY_BYTES != 0
+    return not is_dynamic(rows) and rows * item % way_bytes != 0
 
 
 def _with(

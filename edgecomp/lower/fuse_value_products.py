@@ -1,4 +1,4 @@
-"""Products of whole steps in float32 become integer products, on processors that have a kernel.
+"""Products of whole steps in float32 become integer products, where there is a kernel for them.
 
 p, q = Dequantize(a), Dequantize(b)     both with scale 1: as products of quantized values are read
 y = p @ q
@@ -10,8 +10,7 @@ y = IntegerBatchMultiply(a, b)          and what an elementwise chain, then a Qu
 import dataclasses
 from collections.abc import Collection
 
-from edgecomp.device.target import Target
-from edgecomp.lower.claims import is_claimed
+from edgecomp.lower.claims import Claims
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.steps_behind import steps_behind
@@ -28,22 +27,29 @@ from edgecomp.plan.operations import (
 from edgecomp.plan.values import Value
 
 
-def fuse_value_products(program: Program, target: Target) -> Program:
+def fuse_value_products(
+    program: Program, claims: Claims, left: Collection[Operation] = ()
+) -> Program:
     """The program with integer products.
 
     Args:
         program: without branches and loops, in its layout; stays as it is.
-        target: device.
+        claims: of the device's kernels.
+        left: operations that another device has.
     """
     uses = Uses(program)
     made: dict[Operation, Operation] = {}
     gone: set[Operation] = set()
+    taken = set(left)
     for operation in program.operations:
-        found = _integer_product(operation, uses, gone, target)
-        if found is None or not is_claimed(found.operation, target):
+        if operation in taken:
+            continue
+        found = _integer_product(operation, uses, taken, claims)
+        if found is None or not claims(found.operation):
             continue
         made[found.parts[-1]] = found.operation
         gone.update(found.parts)
+        taken.update(found.parts)
     if not made:
         return program
     fused = exchanged(program, made, gone)
@@ -60,14 +66,14 @@ class _Found:
 
 
 def _integer_product(
-    product: Operation, uses: Uses, gone: Collection[Operation], target: Target
+    product: Operation, uses: Uses, taken: Collection[Operation], claims: Claims
 ) -> _Found | None:
-    """The integer product that a product of whole steps is, without what is ``gone`` already."""
+    """The integer product that a product of whole steps is, without what is ``taken`` already."""
     kind = product.kind
     if not isinstance(kind, BatchMatrixMultiply) or kind.transpose_a:
         return None
     readings = [_steps_of(value, uses) for value in product.inputs]
-    if any(reading is None for reading in readings):
+    if any(reading is None or reading in taken for reading in readings):
         return None
     parts = [reading for reading in readings if reading is not None]
     a, b = (_stored(reading.inputs[0], uses) for reading in parts)
@@ -81,9 +87,9 @@ def _integer_product(
     found = _Found(operation, (*dict.fromkeys(parts), product))
     for further in (_with_steps, _with_bytes):
         more = further(found.operation, uses)
-        if more is None or more[1] in gone:  # of two that a chain joins, the first has it
+        if more is None or more[1] in taken:  # of two that a chain joins, the first has it
             continue
-        if is_claimed(more[0], target):
+        if claims(more[0]):
             found = _Found(more[0], (*found.parts, more[1]))
     nodes = tuple(dict.fromkeys(node for part in found.parts for node in part.nodes))
     return _Found(dataclasses.replace(found.operation, nodes=nodes), found.parts)

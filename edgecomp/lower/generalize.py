@@ -5,8 +5,8 @@
 What the model does at the largest sizes is the program; every number that differs in the others
 becomes an expression of the symbols. Operations, their order and everything else has to be the
 same at all sizes: a model that takes other ways at other sizes is refused. Constants are those of
-the largest sizes; at the others they have to be the part of them that begins at index 0 (numbers
-of positions, causal masks). A few numbers that are expressions of the symbols (the shape of a
+the largest sizes; at the others they have to begin alike, at index 0 of every dimension (numbers of
+positions, causal masks). A few numbers that are expressions of the symbols (the shape of a
 value, taken as data) are written by an operation of their own.
 """
 
@@ -309,7 +309,7 @@ def _numbers(
     if value.constant is None:
         return None
     contents = [value.constant, *(_constant(match.twins[value]) for match in matches)]
-    if all(_is_part(value.constant, each) for each in contents[1:]):
+    if all(_begin_alike(value.constant, each) for each in contents[1:]):
         return None
     first = contents[0]
     if first.size <= _MOST_NUMBERS and all(_is_alike(first, each) for each in contents):
@@ -334,14 +334,17 @@ def _is_alike(first: Array, other: Array) -> bool:
     )
 
 
-def _is_part(whole: Array, part: Array) -> bool:
-    """Contents at a smaller size have to be the first of those at the largest."""
-    if whole is part:
+def _begin_alike(a: Array, b: Array) -> bool:
+    """Contents at a smaller size have to be the first of those at a larger one.
+
+    Where bounds are close, sizes behind them are looked at, too: either may be the smaller one.
+    """
+    if a is b:
         return True
-    fits = whole.ndim == part.ndim and all(
-        p <= w for p, w in zip(part.shape, whole.shape, strict=True)
-    )
-    return fits and _same(whole[tuple(map(slice, part.shape))], part)
+    if a.ndim != b.ndim:
+        return False
+    common = tuple(slice(min(extents)) for extents in zip(a.shape, b.shape, strict=True))
+    return _same(a[common], b[common])
 
 
 def _origin(operation: Operation) -> tuple[tuple[str, ...], str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from edgecomp.device.target import Target
+from edgecomp.lower.claims import processor_claims
 from edgecomp.lower.flatten import Region, flatten
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.fuse_exponentials import fuse_exponentials
@@ -67,8 +68,9 @@ def processor_program(made: LaidOut, target: Target) -> Program:
     if made.regions:
         return made.program
     program = fuse_exponentials(made.program, target)
-    program = fuse_value_products(program, target)
-    return fuse_quantize(fuse_product_copies(program, target), target)
+    claims = processor_claims(target)
+    program = fuse_product_copies(fuse_value_products(program, claims), claims)
+    return fuse_quantize(program, target)
 
 
 def finish_program(program: Program) -> list[Region]:

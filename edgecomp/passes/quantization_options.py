@@ -1,6 +1,7 @@
 """What the user leaves to quantization: which nodes, and in how many bits."""
 
 import dataclasses
+import enum
 import re
 from collections.abc import Collection, Mapping
 
@@ -24,6 +25,20 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 KNOWN_TYPES = (*PRODUCTS, *BINARY, *AVERAGES, *MAXIMUMS, *MOVES, *FUNCTIONS, "Concat")
 
 
+class ValueProducts(enum.Enum):
+    """Which products of two values are quantized.
+
+    Attributes:
+        NONE: none.
+        EACH: each that can be.
+        WHOLE: each but one of an attention whose other product cannot be.
+    """
+
+    NONE = "none"
+    EACH = "each"
+    WHOLE = "whole"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InsertQdqOptions:
     """What is quantized, and how.
@@ -40,7 +55,7 @@ class InsertQdqOptions:
         wide_activations: names of nodes whose inputs are stored in 16 bits.
         headroom: what their ranges are multiplied by, within what activations allow. One bit of
             16 keeps what lies beyond the samples.
-        value_products: whether products of two values are quantized.
+        value_products: which products of two values are quantized.
         value_depths: elements of K of such products by name, where a model with dynamic dimensions
             decides by those of its largest sizes; others by their own.
         quantize_outputs: graph outputs of integer operators become stored 8-bit numbers.
@@ -56,7 +71,7 @@ class InsertQdqOptions:
     wide_weights: frozenset[str] = frozenset()
     wide_activations: frozenset[str] = frozenset()
     headroom: float = 2.0
-    value_products: bool = True
+    value_products: ValueProducts = ValueProducts.EACH
     value_depths: Mapping[str, int] = dataclasses.field(default_factory=dict)
     quantize_outputs: bool = False
     stay_float: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -44,6 +44,7 @@ from edgecomp.passes.outcome import Refusal, refuse
 from edgecomp.passes.quantization_options import (
     KNOWN_TYPES,
     InsertQdqOptions,
+    ValueProducts,
     exclusion,
     is_excluded,
 )
@@ -52,6 +53,8 @@ from edgecomp.passes.quantization_options import (
 RangeRefusal = Callable[[ir.Value], str]
 
 _MATRIX_RANK = 2
+#: Of scores: a scale, a mask, positions.
+_BEFORE_SOFTMAX = (*BINARY, "Div", "Where")
 _LARGEST_SUM = 2**31 - 1
 _BYTE_BITS = 8
 #: Elements of K of a product of two values: where there are fewer it is no work, and often exact
@@ -245,8 +248,21 @@ def _has_two_values(node: ir.Node) -> bool:
 
 
 def _value_product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
-    if not options.value_products:
+    if options.value_products is ValueProducts.NONE:
         return "products of two values have no integer kernel on the target"
+    reason = _own_refusal(node, options)
+    if reason or options.value_products is not ValueProducts.WHOLE:
+        return reason
+    other = _other_of_attention(node)
+    if other is None or not (exclusion(other, options) or _own_refusal(other, options)):
+        return ""
+    return (
+        "the other product of its attention stays float, and the target has kernels for both"
+    )
+
+
+def _own_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
+    """Why a product of two values stays float, whatever is around it."""
     if options.is_wide(node):
         return "products of two 16-bit values are computed in float32"
     depth = options.value_depths.get(node.name or "", _depth(node))
@@ -255,6 +271,31 @@ def _value_product_refusal(node: ir.Node, options: InsertQdqOptions) -> str:
     few = depth < _VALUE_DEPTHS.start
     problem = "too few to gain" if few else "too many to be exact in float32"
     return f"its sums of {depth} products of two values are {problem}"
+
+
+def _other_of_attention(node: ir.Node) -> ir.Node | None:
+    """The other one of the products on both sides of a softmax."""
+    found = _product_behind_softmax(node)
+    if found is not None:
+        return found
+    graph = node.graph
+    assert graph is not None
+    own = [n for n in graph if n.op_type == "MatMul" and _product_behind_softmax(n) is node]
+    return own[0] if len(own) == 1 else None
+
+
+def _product_behind_softmax(node: ir.Node) -> ir.Node | None:
+    """What reads a product's scores, behind elementwise operators and a softmax."""
+    reader = only_reader(node.outputs[0])
+    while reader is not None and reader.op_type in _BEFORE_SOFTMAX:
+        reader = only_reader(reader.outputs[0])
+    if reader is None or reader.op_type != "Softmax":
+        return None
+    weights = reader.outputs[0]
+    product = only_reader(weights)
+    if product is None or not _has_two_values(product) or product.inputs[0] is not weights:
+        return None
+    return product
 
 
 def _depth(product: ir.Node) -> int:

@@ -1,17 +1,26 @@
-"""Whether products of two values become integers: where what runs the model has kernels for them."""
+"""Which products of two values become integers: where what runs the model has kernels for them."""
 
 from edgecomp.device.target import Target
 from edgecomp.options import QuantizeOptions
+from edgecomp.passes.quantization_options import ValueProducts
 from edgecomp.steps.places import uses_gpu
 
+#: Of a GPU that has one kernel for all of attention in integers.
+_FEATURE = "int8_mma"
 
-def multiplies_values(options: QuantizeOptions, target: Target | None = None) -> bool:
-    """Whether attention is quantized.
 
-    A GPU has one kernel for all of it in floats: it would compute what is quantized in more steps.
+def multiplied_values(options: QuantizeOptions, target: Target | None = None) -> ValueProducts:
+    """Which of attention's products are quantized.
+
+    A GPU has one kernel for all of attention, in floats or in integers: one product of each would be
+    more steps.
 
     Args:
         options: may name accelerators.
         target: device, None where it is not known yet.
     """
-    return not uses_gpu(target, options)
+    if not uses_gpu(target, options):
+        return ValueProducts.EACH
+    gpu = target.gpu if target is not None else None
+    has_kernel = gpu is not None and _FEATURE in gpu.features
+    return ValueProducts.WHOLE if has_kernel else ValueProducts.NONE

@@ -14,6 +14,7 @@
 extern "C" {
 void *calloc(size_t count, size_t bytes) noexcept;
 void *malloc(size_t bytes) noexcept;
+void free(void *memory) noexcept;
 void abort(void) noexcept;
 float fmaf(float, float, float) noexcept;
 #define EC_MATH(name) float name##f(float) noexcept;
@@ -106,10 +107,10 @@ static inline void multiply(Sum *sums, const int *a, const int *b, unsigned word
 
 /* Of 8 bits: sums wrap around. */
 struct bytes {
-  bool is_unsigned;
+  bool is_x_unsigned, is_w_unsigned;
   long long first(int sum) const { return sum; }
-  long long x(int word, unsigned number) const { return byte_of(word, number, is_unsigned); }
-  long long w(int word, unsigned number) const { return byte_of(word, number, false); }
+  long long x(int word, unsigned number) const { return byte_of(word, number, is_x_unsigned); }
+  long long w(int word, unsigned number) const { return byte_of(word, number, is_w_unsigned); }
 };
 
 /* Floats: products are exact, and sums rounded where an instruction ends. */
@@ -145,10 +146,16 @@ struct tf32 {
 };
 
 static inline void mma_s8(int *sums, const int *a, const int *b) {
-  multiply(sums, a, b, 4, bytes{false});
+  multiply(sums, a, b, 4, bytes{false, false});
 }
 static inline void mma_u8(int *sums, const int *a, const int *b) {
-  multiply(sums, a, b, 4, bytes{true});
+  multiply(sums, a, b, 4, bytes{true, false});
+}
+static inline void mma_s8_u8(int *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 4, bytes{false, true});
+}
+static inline void mma_u8_u8(int *sums, const int *a, const int *b) {
+  multiply(sums, a, b, 4, bytes{true, true});
 }
 static inline void mma_f16(float *sums, const int *a, const int *b) {
   multiply(sums, a, b, 2, halves{false});
@@ -158,6 +165,25 @@ static inline void mma_bf16(float *sums, const int *a, const int *b) {
 }
 static inline void mma_tf32(float *sums, const int *a, const int *b) {
   multiply(sums, a, b, 1, tf32{});
+}
+
+/* __shfl_xor_sync of all threads of a warp. */
+static float given[most_threads];
+static inline float of_thread(float x, int distance) {
+  unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  given[thread] = x;
+  barrier();
+  float other = given[thread ^ static_cast<unsigned>(distance)];
+  barrier();
+  return other;
+}
+
+/* cvt.rn.bf16.f32; NaN is the quiet one that PTX says. */
+static inline int bfloat16_of(float x) {
+  unsigned bits;
+  memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+  return static_cast<int>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
 /* PTX's mma.m8n8k4 of float16: eight threads make a product of 8 rows and 8 columns, four of them
@@ -196,10 +222,6 @@ static place place_of(unsigned index, const unsigned sizes[3]) {
 
 /* All threads to their ends, from barrier to barrier. */
 static void run_fibers(unsigned count, const unsigned block[3]) {
-  if (fibers == nullptr) {
-    fibers = static_cast<fiber *>(calloc(most_threads, sizeof *fibers));
-    stacks = static_cast<char *>(malloc(most_threads * stack_bytes));
-  }
   for (unsigned i = 0; i < count; ++i) {
     fiber *of = &fibers[i];
     getcontext(&of->context);
@@ -265,6 +287,11 @@ extern "C" void ec_emulate(const ec_emulator::kernel *kernel, const unsigned gri
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
   unsigned threads = block[0] * block[1] * block[2];
+  if (kernel->has_barriers) {
+    ec_emulator::fibers =
+        static_cast<ec_emulator::fiber *>(calloc(threads, sizeof *ec_emulator::fibers));
+    ec_emulator::stacks = static_cast<char *>(malloc(threads * ec_emulator::stack_bytes));
+  }
   for (unsigned b = 0; b < grid[0] * grid[1] * grid[2]; ++b) {
     blockIdx = ec_emulator::place_of(b, grid);
     if (kernel->has_barriers) {
@@ -276,6 +303,12 @@ extern "C" void ec_emulate(const ec_emulator::kernel *kernel, const unsigned gri
       kernel->call(given);
     }
   }
+  /* A process of tests opens hundreds of libraries; Linux does not fork one that has more memory
+   * in one piece than the machine has. */
+  free(ec_emulator::stacks);
+  free(ec_emulator::fibers);
+  ec_emulator::stacks = nullptr;
+  ec_emulator::fibers = nullptr;
 }
 
 #define EC_EMULATED_CALL(symbol) \

@@ -45,11 +45,20 @@ void *made(size_t bytes) {
   return memory;
 }
 
-cu_result given_back(void *memory) {
+cu_result ended(void) {
   CHECK(seen.live != 0);
   seen.live -= 1;
-  free(memory);
   return CU_SUCCESS;
+}
+
+cu_result given_back(void *memory) {
+  free(memory);
+  return ended();
+}
+
+cu_context current_context(void) {
+  CHECK(depth != 0);
+  return stack[depth - 1];
 }
 
 static void configure_one(const char *name, const char *value) {
@@ -97,7 +106,7 @@ EXPORT void ec_emulator_configure(const char *text) {
   is.devices = 1;
   is.threads = 1024;
   is.memory = (size_t)8 << 30;
-  seen.calls = seen.graphs = seen.launches = 0;
+  seen = (struct emulator_events){.live = seen.live, .used = seen.used};
   is_configured = true;
   CHECK(snprintf(copy, sizeof copy, "%s", text) < (int)sizeof copy);
   for (char *at = copy; *at != '\0';) {
@@ -116,12 +125,15 @@ EXPORT unsigned ec_emulator_live(void) { return seen.live; }
 EXPORT unsigned ec_emulator_calls(void) { return seen.calls; }
 EXPORT unsigned ec_emulator_graphs(void) { return seen.graphs; }
 EXPORT unsigned ec_emulator_launches(void) { return seen.launches; }
+EXPORT unsigned ec_emulator_alone(void) { return seen.alone; }
+EXPORT unsigned ec_emulator_instances(void) { return seen.instances; }
+EXPORT unsigned ec_emulator_updates(void) { return seen.updates; }
 
 static void report(void) {
   FILE *file = is.report[0] != '\0' ? fopen(is.report, "w") : NULL;
   if (file != NULL) {
-    (void)fprintf(file, "live %u calls %u graphs %u launches %u\n", seen.live, seen.calls,
-                  seen.graphs, seen.launches);
+    (void)fprintf(file, "live %u calls %u graphs %u launches %u alone %u\n", seen.live,
+                  seen.calls, seen.graphs, seen.launches, seen.alone);
     (void)fclose(file);
   }
 }

@@ -4,7 +4,9 @@
  * It is stricter than a driver. What is given to a stream runs when the stream is waited for,
  * so that results which are read too early are not there. Copies want pinned memory; every
  * call wants its context; memory is poisoned, and what lies behind it is checked when it is
- * given back. The environment's EC_EMULATOR, or ec_emulator_configure, says what it is like:
+ * given back. Graphs are used in their context, while they are there, and not in a stream that
+ * records; one that runs is neither changed nor destroyed. The environment's EC_EMULATOR, or
+ * ec_emulator_configure, says what it is like:
  *
  *   version=13000      of the driver
  *   capability=90      of the device
@@ -74,7 +76,12 @@ extern struct emulator_options is;
 
 /* What happened. */
 struct emulator_events {
-  unsigned live, calls, graphs, launches;
+  unsigned live, calls;
+  unsigned launches;  /* kernels that ran */
+  unsigned graphs;    /* that were started */
+  unsigned alone;     /* kernels and copies that were given to a stream one by one */
+  unsigned instances; /* graphs that were made ready to run */
+  unsigned updates;   /* and those that took the place of one */
   size_t used;
 };
 extern struct emulator_events seen;
@@ -85,6 +92,12 @@ cu_result in_context(void);
 /* Memory of an object, zeros, which counts as live until it is given back. */
 void *made(size_t bytes);
 cu_result given_back(void *memory);
+
+/* The same of what stays as a mark that it is gone. */
+cu_result ended(void);
+
+/* Of the calling thread; there is one. */
+cu_context current_context(void);
 
 /* Whether a range is in one block of the right kind. */
 bool is_inside(const void *data, size_t bytes, bool is_host);

@@ -7,6 +7,7 @@ import pytest
 from helpers.graphs import Graph, normal
 
 from edgecomp.errors import Code, EdgecompError
+from edgecomp.frontend.input_spec import parse_input_specs
 from edgecomp.frontend.load import load_model
 
 
@@ -106,6 +107,16 @@ def test_unsorted_is_sorted(tmp_path, rng):
     assert [node.op_type for node in model.graph] == ["Conv", "Relu", "Flatten"]
 
 
+def test_what_nobody_reads_is_left_out(tmp_path, rng):
+    g = Graph()
+    x = g.input("x", (1, 8))
+    wanted = g("MatMul", x, normal(rng, 8, 8), name="wanted")
+    g("Relu", g("MatMul", x, normal(rng, 8, 8), name="unread"))
+    loaded = load_model(saved(g.proto(wanted), tmp_path))
+    assert [node.name for node in loaded.graph] == ["wanted"]
+    assert len(loaded.graph.initializers) == 1
+
+
 def test_missing_initializer(tmp_path, rng):
     _, proto = network(rng)
     del proto.graph.initializer[:]
@@ -137,10 +148,102 @@ def test_duplicate_names(tmp_path, rng):
 
 def test_declared_shape_disagrees(tmp_path, rng):
     _, proto = network(rng)
-    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("v1", 1, [1, 4, 6, 7]))
+    dims = proto.graph.output[0].type.tensor_type.shape.dim
+    for dim, size in zip(dims, (1, 168), strict=True):
+        dim.dim_value = size
     error = bad(saved(proto, tmp_path), Code.SHAPE_CONFLICT)
-    assert error.node == "n1"
-    assert "[1,4,6,7]" in error.cause.replace(" ", "")
+    assert error.node == "n2"
+    assert "[1,168]" in error.cause.replace(" ", "")
+
+
+def test_declared_shape_inside_disagrees(tmp_path, rng):
+    """Nobody computes by it: the operator's own shape is the true one."""
+    _, proto = network(rng)
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("v1", 1, [1, 4, 6, 7]))
+    proto.graph.value_info.append(onnx.helper.make_tensor_value_info("v0", 1, [1, 4, 36]))
+    model = load_model(saved(proto, tmp_path))
+    shapes = [node.outputs[0].shape.numpy() for node in model.graph]
+    assert shapes == [(1, 4, 6, 6), (1, 4, 6, 6), (1, 144)]
+
+
+def test_output_of_the_exporters_example(tmp_path, rng):
+    """Where an input is free, the numbers of outputs are those of one size."""
+    g = Graph()
+    y = g("Relu", g("Add", g.input("x", (1, "s", 3)), normal(rng, 3)))
+    proto = g.proto(y)
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
+    path = saved(proto, tmp_path)
+    for size in (5, 3):
+        model = load_model(path, inputs=parse_input_specs([f"x:1x{size}x3"]))
+        assert model.graph.outputs[0].shape.numpy() == (1, size, 3)
+
+
+def one_of_two(length, declared):
+    """A model that chooses between two operators, whose results have declared shapes."""
+
+    def value(name, shape):
+        return onnx.helper.make_tensor_value_info(name, 1, shape)
+
+    def branch(operator):
+        node = onnx.helper.make_node(operator, ["x"], [operator])
+        return onnx.helper.make_graph([node], operator, [], [value(operator, declared)])
+
+    choice = onnx.helper.make_node(
+        "If",
+        ["c"],
+        ["y"],
+        then_branch=branch("Relu"),
+        else_branch=branch("Neg"),
+        name="choice",
+    )
+    nodes = [choice, onnx.helper.make_node("Sigmoid", ["y"], ["z"])]
+    inputs = [value("x", [1, length]), onnx.helper.make_tensor_value_info("c", 9, [])]
+    graph = onnx.helper.make_graph(
+        nodes, "g", inputs, [value("z", [1, length])], value_info=[value("y", declared)]
+    )
+    opsets = [onnx.helper.make_opsetid("", 21)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+@pytest.mark.parametrize("length", [8, "s"])
+def test_declared_shapes_of_branches_yield_too(tmp_path, length):
+    """None of them is left out for a shape that was declared of what it gives."""
+    path = saved(one_of_two(length, [1, 5]), tmp_path)
+    model = load_model(path, inputs=parse_input_specs(["x:1x8"]))
+    choice = model.graph.node("choice")
+    assert choice.outputs[0].shape.numpy() == (1, 8)
+    assert not choice.metadata_props
+    for each in choice.attributes.values():
+        assert each.as_graph().outputs[0].shape.numpy() == (1, 8)
+
+
+def test_declared_shapes_of_loops_yield_but_for_the_rounds(tmp_path):
+    def value(name, shape, dtype=1):
+        return onnx.helper.make_tensor_value_info(name, dtype, shape)
+
+    body = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Relu", ["s"], ["t"]),
+            onnx.helper.make_node("Neg", ["t"], ["row"]),
+            onnx.helper.make_node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [value("i", [], 7), value("go", [], 9), value("s", [1, 5])],
+        [value("on", [], 9), value("t", [1, 5]), value("row", [1, 5])],
+    )
+    nodes = [
+        onnx.helper.make_node("Loop", ["n", "", "x"], ["y", "rows"], body=body, name="loop"),
+        onnx.helper.make_node("Sigmoid", ["y"], ["z"]),
+        onnx.helper.make_node("Sigmoid", ["rows"], ["w"]),
+    ]
+    inputs, outputs = [value("x", [1, 8]), value("n", [], 7)], [value("z", [1, 8])]
+    outputs.append(value("w", [4, 1, 8]))
+    inside = [value("y", [1, 5]), value("rows", [4, 1, 5])]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs, value_info=inside)
+    opsets = [onnx.helper.make_opsetid("", 21)]
+    proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    loop = load_model(saved(proto, tmp_path)).graph.node("loop")
+    assert [value.shape.numpy() for value in loop.outputs] == [(1, 8), (4, 1, 8)]
 
 
 def test_inputs_that_do_not_fit(tmp_path, rng):

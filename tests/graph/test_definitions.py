@@ -258,3 +258,44 @@ def test_eye_like(k):
     model = node_model("EyeLike", inputs, k=k, dtype=onnx.TensorProto.DOUBLE)
     found = ReferenceEvaluator(ir.to_proto(load_model(model))).run(None, inputs)
     np.testing.assert_array_equal(found[0], np.eye(3, 5, k))
+
+
+EINSUMS = {
+    "bqhd,bkhd->bhqk": [(2, 3, 4, 5), (2, 6, 4, 5)],
+    "bhqk, bkhd -> bqhd": [(2, 4, 3, 6), (2, 6, 4, 5)],
+    "...d,dhe->...he": [(2, 3, 4), (4, 5, 6)],
+    "...ij,...jk": [(2, 7, 3, 4), (2, 7, 4, 5)],
+    "ij,jk": [(3, 4), (4, 5)],
+    "ba,ca": [(3, 4), (5, 4)],
+    "bi,bj->ijb": [(2, 3), (2, 4)],
+    "i,jk->kij": [(2,), (3, 4)],
+    "ij,ij->ij": [(2, 3), (2, 3)],
+    "ij,ij->": [(2, 3), (2, 3)],
+    "ijk->kj": [(2, 3, 4)],
+    "ij->ji": [(2, 3)],
+    "i...->...": [(2, 3, 4)],
+    "ija,jkb,kl->il": [(2, 3, 6), (3, 4, 7), (4, 5)],
+    "aij,jk,kla->li": [(2, 3, 4), (4, 5), (5, 6, 2)],
+    "abcd,cdab->ad": [(2, 3, 4, 5), (4, 5, 2, 3)],
+}
+
+
+@pytest.mark.parametrize("equation", EINSUMS)
+def test_einsum(equation):
+    shapes = EINSUMS[equation]
+    inputs = {f"x{k}": random(*shape, seed=k) for k, shape in enumerate(shapes)}
+    check(node_model("Einsum", inputs, equation=equation), inputs, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes", "dtype"),
+    [
+        ("ii->i", [(3, 3)], np.float32),
+        ("ij,jk->ik", [(2, 1), (4, 5)], np.float32),
+        ("ij,jk->ik", [(2, 4), (4, 5)], np.int32),
+    ],
+)
+def test_an_einsum_that_stays(equation, shapes, dtype):
+    """A diagonal, a dimension that repeats, and integers."""
+    inputs = {f"x{k}": (9 * random(*shape)).astype(dtype) for k, shape in enumerate(shapes)}
+    check(node_model("Einsum", inputs, equation=equation), inputs, whole=["Einsum"])

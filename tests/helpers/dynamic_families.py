@@ -72,6 +72,16 @@ def layer_norm(g):
     return g("LayerNormalization", x, weights(19), weights(19), axis=-1)
 
 
+def layer_norm_of_all(g):
+    """Of rows of dynamic length, with a scale for each place."""
+    x = g("Flatten", x_of(g, "b", "s", 12))
+    size = g("Shape", x, start=1)
+    scale, bias = (
+        g("Slice", weights(12 * LENGTH), np.array([0]), size, np.array([0])) for _ in range(2)
+    )
+    return g("LayerNormalization", x, scale, bias, axis=-1)
+
+
 def mean_over_length(g):
     return g("ReduceMean", x_of(g, "b", "s", 21), np.array([1]), keepdims=0)
 
@@ -102,6 +112,14 @@ def positions(g):
     length = g("Slice", g("Shape", x), np.array([1]), np.array([2]))
     table = g("Slice", weights(LENGTH, 12), np.array([0]), length, np.array([0]))
     return g("Add", x, table)
+
+
+def class_token(g):
+    """A row in front of those of each of a batch: as often as there are, at most a few."""
+    x = x_of(g, "b", "s", 12)
+    batch = g("Slice", g("Shape", x), np.array([0]), np.array([1]))
+    rows = g("Expand", weights(1, 1, 12), g("Concat", batch, np.array([1, 12]), axis=0))
+    return g("Concat", rows, x, axis=1)
 
 
 def causal(g):
@@ -154,6 +172,19 @@ def prepend(g):
     return g("Concat", first, x, axis=1)
 
 
+def padded(g):
+    """Around each of a batch, along the length and along rows."""
+    x = x_of(g, "b", "s", 12)
+    return g("Pad", x, np.array([0, 2, 1, 0, 1, 3]), np.float32(0.5))
+
+
+def shifted(g):
+    """What lies in front of each: the padding is cut where there is nothing left of it."""
+    x = x_of(g, "b", "s", 12)
+    before = g("Pad", x, np.array([0, 1, 0, 0, 0, 0]))
+    return g("Sub", x, g("Slice", before, np.array([0]), np.array([-1]), np.array([1])))
+
+
 def last_of(g):
     x = x_of(g, "b", "s", 6)
     return g("Slice", x, np.array([-1]), np.array([10**9]), np.array([1]))
@@ -189,6 +220,81 @@ def gather_nd(g):
     return g("GatherND", x, g("Clip", places, np.int64(0), np.int64(0)))
 
 
+def gather_elements(g):
+    """Along the middle, of the first few elements behind it; negative indices, too."""
+    x = x_of(g, "b", "s", 6)
+    places = g("Sub", x_of(g, "b", 4, 5, name="places", dtype=np.int64), np.int64(20))
+    places = g("Clip", places, np.int64(-1), np.int64(0))
+    return g("GatherElements", x, places, axis=1)
+
+
+def sorted_rows(g):
+    x = x_of(g, "b", "s")
+    places = g("TopK", g("Neg", x), g("Shape", x, start=1), outputs=2)[1]
+    return g("GatherElements", x, places, axis=-1)
+
+
+def sorted_batch(g):
+    x = x_of(g, "b", "s", 3)
+    y = g("TopK", x, g("Shape", x, start=1, end=2), axis=1, outputs=2)[1]
+    return g("GatherElements", g("Exp", x), g("Cast", y, to=6), axis=1)
+
+
+def tile(g):
+    return g("Tile", x_of(g, "b", "s", 5), np.array([2, 3, 1]))
+
+
+def tile_by_size(g):
+    """A table for each of a batch, and a row for each step."""
+    x = x_of(g, "b", "s", 5)
+    times = g("Concat", g("Shape", x, start=0, end=1), np.array([1, 1]), axis=0)
+    steps = g("Concat", g("Shape", x, start=1, end=2), np.array([1]), axis=0)
+    rows = g("Tile", weights(1, 5), steps)
+    return g("Concat", x, g("Tile", g("Unsqueeze", rows, np.array([0])), times), axis=1)
+
+
+def instance_norm(g):
+    x = x_of(g, "b", 6, 7, "s")
+    return g("InstanceNormalization", x, weights(6), weights(6), epsilon=1e-3)
+
+
+def group_norm(g):
+    """As torch exports it: groups of channels as instances."""
+    x = x_of(g, "b", 6, 3, "s")
+    rows = g("Reshape", x, np.array([0, 2, -1]))
+    ones, none = np.ones(2, np.float32), np.zeros(2, np.float32)
+    y = g("Reshape", g("InstanceNormalization", rows, ones, none), g("Shape", x))
+    return g("Add", g("Mul", y, weights(6, 1, 1)), weights(6, 1, 1))
+
+
+def group_norm_21(g):
+    x = x_of(g, "b", 6, 7, "s")
+    return g("GroupNormalization", x, weights(6), weights(6), num_groups=3)
+
+
+def einsum_scores(g):
+    q, k = x_of(g, "b", "s", 2, 6), x_of(g, "b", "s", 2, 6, name="k")
+    return g("Einsum", q, k, equation="bqhd,bkhd->bhqk")
+
+
+def einsum_values(g):
+    x, v = x_of(g, "b", 2, "s", "s"), x_of(g, "b", "s", 2, 6, name="v")
+    return g("Einsum", x, v, equation="bhqk, bkhd -> bqhd")
+
+
+def einsum_weights(g):
+    return g("Einsum", x_of(g, "b", "s", 9), weights(9, 2, 5), equation="...d,dhe->...he")
+
+
+def einsum_three(g):
+    x, y = x_of(g, "b", "s", 5), x_of(g, "b", "s", 3, name="y")
+    return g("Einsum", x, y, weights(5, 7), equation="bsi,bsj,ik->bjk")
+
+
+def einsum_outer(g):
+    return g("Einsum", x_of(g, "b", "s"), x_of(g, "b", "s", name="y"), equation="bi,bj->bij")
+
+
 def gather_middle(g):
     x = x_of(g, "b", "s", 5)
     return g("Gather", x, np.array([[0, -1, 0]]), axis=1)
@@ -219,8 +325,12 @@ FAMILIES = {
         elementwise, mask, where, dense, gemm, few_bits, scores, weighted, broadcast_product,
         layer_norm,
         mean_over_length, mean_over_last, maximum_of_all, norm, log_softmax, embedding, positions,
+        class_token,
         causal, causal_attention, channel_attention, heads, transpose, flatten, concatenate,
-        prepend, last_of, without_first, every_second, expand, integers, top_k, gather_nd, gather_middle, scaled_by_size,
+        prepend, padded, shifted, last_of, without_first, every_second, expand, integers, top_k, gather_nd, gather_elements, sorted_rows, sorted_batch, tile, tile_by_size, instance_norm, group_norm, group_norm_21,
+        layer_norm_of_all,
+        einsum_scores, einsum_values, einsum_weights, einsum_three, einsum_outer,
+        gather_middle, scaled_by_size,
         convolution, images,
     )
 }  # fmt: skip

@@ -32,6 +32,13 @@ def conv(g, x, inputs, outputs, kernel=1, stride=1, groups=1, dilation=1, pad=No
     )
 
 
+def normalised(g):
+    """Instances between convolutions, repeated along both sides."""
+    y = conv(g, image(g, 3, "b"), 3, 12, 3)
+    y = g("Relu", g("InstanceNormalization", y, weights(12, 1)[:, 0], weights(12, 1)[:, 0]))
+    return g("Tile", conv(g, y, 12, 5, 3, 2), np.array([1, 1, 2, 3]))
+
+
 def stem(g):
     """Strides behind strides, odd and even sizes: quotients of quotients."""
     y = g("Relu", conv(g, image(g, 3), 3, 20, 3, 2))
@@ -139,7 +146,7 @@ def totals(g):
 FAMILIES = {
     f.__name__: f
     for f in (
-        stem, residual, grouped, pools, squeeze_excite, pyramid, unpadded, margins, pillars,
+        normalised, stem, residual, grouped, pools, squeeze_excite, pyramid, unpadded, margins, pillars,
         corner,
         columns, length,
         lstm, gru, totals,
@@ -189,6 +196,19 @@ def pixel_network(g):
     return conv(conv(x, 24, 40, 0.05), 40, 32, 0.1)
 
 
+def mean_network(g):
+    """8-bit means along rows, down columns, of images and of a batch's."""
+    x = g.stored("x", ("b", 6, "h", "w"), 0.05, 120)
+    for axes, scale, zero in (
+        ([3], 0.03, 99),
+        ([2], 0.04, 7),
+        ([2, 3], 0.011, 140),
+        ([0, 1], 0.02, 0),
+    ):
+        mean = g("ReduceMean", x, np.array(axes), keepdims=int(len(axes) == 1))
+        yield g.dequantize(g.quantize(mean, scale, zero), scale, zero)
+
+
 def specs_of(proto):
     texts = []
     for value in proto.graph.input:
@@ -208,6 +228,11 @@ def proto_of(family):
 def pixel_proto():
     graph = QdqGraph()
     return graph.proto(pixel_network(graph))
+
+
+def mean_proto():
+    graph = QdqGraph()
+    return graph.proto(*mean_network(graph))
 
 
 def integer_proto(form):

@@ -26,7 +26,8 @@ def product_of(rows, depth, columns, bits, block, *, same_zero, activation=None)
         ),
         _constant("bias", rng.standard_normal(columns).astype(np.float32)),
     ]
-    outputs = [Value("y", (rows, columns), "float32"), Value("s", (rows, blocks), "float32")]
+    scratch = Value("scratch", (kind.scratch_words(depth),), "float32")
+    outputs = [Value("y", (rows, columns), "float32"), scratch]
     return Operation(kind, inputs, outputs, ("product",))
 
 

@@ -114,3 +114,29 @@ def test_a_normalisation_multiplies_by_factors_where_it_makes_8_bits(tmp_path, r
             assert steps.max() <= (1 if found.dtype == np.uint8 else 2e-5)
             assert (steps > 2e-5).mean() < 0.01
     session.close()
+
+
+def test_rows_of_any_length_are_normalised_to_8_bits(tmp_path, rng):
+    g = Graph()
+    x = g("Flatten", x_of(g, "b", "s", 12))
+    size = g("Shape", x, start=1)
+    scale, bias = (
+        g("Slice", weights(12 * LENGTH), np.array([0]), size, np.array([0])) for _ in range(2)
+    )
+    y = g("LayerNormalization", x, scale, bias, axis=-1)
+    proto = g.proto(
+        g("QuantizeLinear", y, np.array(0.03, np.float32), np.array(120, np.uint8))
+    )
+    plan = dynamic_plan(proto, specs_of(proto), "rows")
+    assert len(plan.calls) == 1
+    session = link([plan], tmp_path)("rows", threads=1)
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    for batch, length in ((1, 1), (2, LENGTH - 1), (3, 7), (BATCH, LENGTH)):
+        feeds = feeds_of(reference, batch, length, rng)
+        (found,), (expected,) = session.run(feeds).values(), reference.run(None, feeds)
+        assert found.shape == expected.shape
+        steps = np.abs(found.astype(int) - expected)
+        # What lies next to the middle of two steps may be either.
+        assert steps.max() <= 1
+        assert steps.mean() < 0.01
+    session.close()

@@ -12,6 +12,7 @@ from helpers.dynamic import dynamic_lowered, dynamic_plan, link
 from helpers.dynamic_families import BATCH, FAMILIES, LENGTH, feeds_of, specs_of
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
+from helpers.qdq import QdqGraph
 from hypothesis import strategies
 
 from edgecomp.device.load import load_target
@@ -22,7 +23,10 @@ from edgecomp.resources import resource_folder
 from edgecomp.steps.prepare import prepare
 
 #: Those with operations that are left to the processor.
-PARTLY = ("few_bits", "top_k", "gather_nd", "gather_middle", "scaled_by_size")
+PARTLY = (
+    "few_bits", "top_k", "gather_nd", "gather_middle", "gather_elements", "sorted_rows",
+    "sorted_batch", "group_norm_21", "layer_norm_of_all", "scaled_by_size",
+)  # fmt: skip
 TARGETS = {"opencl": "generic-opencl", "cuda": "cuda-sm90"}
 DEVICES = {"opencl": 1, "cuda": 2}
 
@@ -149,6 +153,104 @@ def test_batches_beyond_what_a_grid_is_long_along_z(api, tmp_path, rng):
             b = rng.integers(-9, 9, (batch, 3, 4)).astype(np.float32)
             (found,) = session.run({"x": a, "y": b}).values()
             np.testing.assert_array_equal(found, a @ b)
+
+
+def schedules_of(plan):
+    """Of all calls but copies, in order."""
+    return [call.schedule for call in plan.calls if call.schedule != "copy"]
+
+
+def on_tensor_cores(proto, specs, folder):
+    """A session of a plan on CUDA, where tf32 is allowed, and the schedules of its calls."""
+    require_nvcc()
+    plan = dynamic_lowered(proto, specs, target="cuda-sm90", tf32=True).plan
+    open_model = link([plan], folder)
+    emulate(plan.programs[0].text)
+    return open_model("model", plan="device"), schedules_of(plan)
+
+
+def test_attention_on_tensor_cores(tmp_path, rng):
+    """Heads side by side and a mask; keys of any number, and of another one than rows."""
+    g = Graph()
+    x, z = g.input("x", ("b", "s", 24)), g.input("z", ("b", "t", 48))
+    mask = g.input("mask", ("b", 1, 1, "t"))
+
+    def heads(value, start):
+        ends = (np.array([number]) for number in (start, start + 24, 2))
+        cut = g("Slice", value, *ends)
+        cut = g("Reshape", cut, np.array([0, 0, 2, 12]))
+        return g("Transpose", cut, perm=[0, 2, 1, 3])
+
+    q, k, v = heads(x, 0), heads(z, 0), heads(z, 24)
+    scores = g("Mul", g("MatMul", q, g("Transpose", k, perm=[0, 1, 3, 2])), np.float32(0.3))
+    weights = g("Softmax", g("Add", scores, mask), axis=-1)
+    y = g("Transpose", g("MatMul", weights, v), perm=[0, 2, 1, 3])
+    proto = g.proto(g("Reshape", y, np.array([0, 0, 24])))
+    specs = ["x:[1..3]x[1..50]x24", "z:[1..3]x[1..90]x48", "mask:[1..3]x1x1x[1..90]"]
+    reference = onnxruntime.InferenceSession(proto.SerializeToString())
+    session, schedules = on_tensor_cores(proto, specs, tmp_path)
+    assert schedules == ["cuda_tensor_attention"]
+    with session:
+        for batch, rows, keys in ((3, 50, 90), (1, 1, 1), (2, 17, 33), (3, 8, 16)):
+            shapes = {"x": (rows, 24), "z": (keys, 48), "mask": (1, 1, keys)}
+            feeds = {
+                name: rng.standard_normal((batch, *shape)).astype(np.float32)
+                for name, shape in shapes.items()
+            }
+            (found,) = session.run(feeds).values()
+            (want,) = reference.run(None, feeds)
+            np.testing.assert_allclose(found, want, atol=3e-3 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["K_by_N", "N_by_K"])
+def test_products_of_two_values_on_tensor_cores(turned, tmp_path, rng):
+    """Rows, columns, K and the batch; small integers are exact in tf32."""
+    g = Graph()
+    x, y = g.input("x", ("b", "m", "k")), g.input("y", ("b", *("nk" if turned else "kn")))
+    y = g("Transpose", y, perm=[0, 2, 1]) if turned else y
+    fixed = g.input("fixed", (3, 8, 16))
+    proto = g.proto(
+        g("MatMul", x, y),
+        g("MatMul", g("Transpose", g.input("u", ("m", 3, 8)), perm=[1, 0, 2]), fixed),
+    )
+    turned_y = "[1..20]x[1..140]" if turned else "[1..140]x[1..20]"
+    specs = [
+        "x:[1..3]x[1..40]x[1..140]",
+        f"y:[1..3]x{turned_y}",
+        "fixed:3x8x16",
+        "u:[1..40]x3x8",
+    ]
+    session, schedules = on_tensor_cores(proto, specs, tmp_path)
+    assert schedules == ["cuda_tensor_batch_product"] * 2
+    with session:
+        for batch, rows, depth, columns in ((3, 40, 140, 20), (1, 1, 1, 1), (2, 9, 35, 8)):
+            shapes = ((batch, rows, depth), (batch, depth, columns), (3, 8, 16), (rows, 3, 8))
+            a, b, c, d = (rng.integers(-9, 9, shape).astype(np.float32) for shape in shapes)
+            given = np.ascontiguousarray(b.swapaxes(1, 2)) if turned else b
+            found = session.run({"x": a, "y": given, "fixed": c, "u": d}).values()
+            for one, want in zip(found, (a @ b, d.swapaxes(0, 1) @ c), strict=True):
+                np.testing.assert_array_equal(one, want)
+
+
+def test_integer_products_of_two_values_on_tensor_cores(tmp_path, rng):
+    """Zero points of both operands, which are taken off the sums of every size."""
+    g = QdqGraph()
+    a = g.stored("a", ("b", "m", "k"), 0.02, 91)
+    b = g.stored("b", ("b", "k", "n"), 0.03, 77)
+    proto = g.proto(g.quantize(g("MatMul", a, b), 0.4, 120))
+    specs = ["a:[1..3]x[1..40]x[1..140]", "b:[1..3]x[1..140]x[1..20]"]
+    session, schedules = on_tensor_cores(proto, specs, tmp_path)
+    assert schedules.count("cuda_tensor_batch_product") == 1
+    assert not {"cuda_quantize", "cuda_batch_matrix_multiply"} & set(schedules)
+    with session:
+        for batch, rows, depth, columns in ((3, 40, 140, 20), (1, 1, 1, 1), (2, 9, 35, 8)):
+            x = rng.integers(0, 256, (batch, rows, depth)).astype(np.uint8)
+            y = rng.integers(0, 256, (batch, depth, columns)).astype(np.uint8)
+            (found,) = session.run({"a": x, "b": y}).values()
+            sums = (x.astype(np.int64) - 91) @ (y.astype(np.int64) - 77)
+            alpha = np.float32(np.float32(0.02) * np.float32(0.03))
+            want = np.rint(sums.astype(np.float32) * alpha / np.float32(0.4)) + 120
+            np.testing.assert_array_equal(found, np.clip(want, 0, 255))
 
 
 def target_with_local_memory(folder, registers=64):

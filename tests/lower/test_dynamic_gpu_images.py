@@ -11,6 +11,7 @@ from helpers.dynamic_image_families import (
     LARGEST,
     SMALLEST,
     integer_proto,
+    mean_proto,
     pixel_proto,
     proto_of,
     shape_of,
@@ -43,7 +44,7 @@ def made(request, tmp_path_factory):
         pytest.skip(reason_without_device())
     protos = {name: proto_of(FAMILIES[name]) for name in FLOATS}
     protos |= {n.replace(" ", "_"): integer_proto(form) for n, form in INTEGERS.items()}
-    protos["pixels"] = pixel_proto()
+    protos |= {"pixels": pixel_proto(), "means": mean_proto()}
     plans = {
         name: dynamic_plan(proto, specs_of(proto), name, target=TARGETS[api][0])
         for name, proto in protos.items()
@@ -74,18 +75,16 @@ def test_floats(made, family, rng):
             )
 
 
-@pytest.mark.parametrize("name", [*INTEGERS, "pixels"])
+@pytest.mark.parametrize("name", [*INTEGERS, "pixels", "means"])
 def test_eight_bits(made, name, rng):
     """The numbers of the model read at that size, every one of them."""
     opened, protos, device = made
     name = name.replace(" ", "_")
     with opened(name) as session:
+        assert devices_of(session) == {device}
         if name == "pixels":
-            assert devices_of(session) == {device}
             schedules = {call.schedule for call in session.calls}
             assert ("cuda_tensor_product" in schedules) == (device == TARGETS["cuda"][1])
-        else:
-            assert devices_of(session) == {0, device}  # the mean is the processor's
         for sizes in SIZES[:5]:
             shape = shape_of(protos[name], sizes)
             x = stored_numbers(rng, shape)

@@ -6,6 +6,7 @@ from helpers.graphs import Graph
 from helpers.rewritten import check_results, rewritten
 from helpers.targets import A76, AVX2, AVX512
 
+from edgecomp.lower.claims import processor_claims
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.plan.operations import BatchMatrixMultiply, StridedCopy
 from edgecomp.schedules.cpu import batch_matrix_multiply
@@ -28,7 +29,9 @@ def attention(g, *, width=8, reread=""):
 
 
 def fused(model, target):
-    return rewritten(model, target, lambda program: fuse_product_copies(program, target))
+    return rewritten(
+        model, target, lambda program: fuse_product_copies(program, processor_claims(target))
+    )
 
 
 def products(program):

@@ -3,12 +3,16 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
+from helpers.cuda import run_cuda_calls
 from helpers.kernels import run_calls
 from helpers.qdq import QdqGraph, stored_numbers, weights
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
 
+from edgecomp.device.load import load_target
 from edgecomp.graph.run import random_feeds
 from edgecomp.lower.assemble import set_aliases
+from edgecomp.lower.claims import gpu_claims, processor_claims
+from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.program import LaidOut, laid_out_program, processor_program
 from edgecomp.lower.select import select
@@ -86,6 +90,29 @@ def test_bits_stay(target, mask):
     np.testing.assert_array_equal(found.reshape(reference.shape), reference)
 
 
+@pytest.mark.parametrize("zero_b", [128, 119])
+@pytest.mark.parametrize("mask", [(), (1, 1, 1, 19), (1, 2, 19, 1)], ids=str)
+def test_bits_stay_on_tensor_cores(mask, zero_b):
+    """Of a softmax that is stored as it is, with any zero point of keys and values."""
+    target = load_target("cuda-sm90")
+    model = attention(mask=mask, zero_b=zero_b)
+    program = laid_out_program(model, target).program
+    set_aliases(program)
+    claims = gpu_claims(target, ())
+    fused = fuse_value_products(program, claims)
+    fused = fuse_product_copies(fused, claims, way_bytes=None)
+    assert len(kinds(fused, IntegerBatchMultiply)) == 2
+    assert not kinds(fused, BatchMatrixMultiply, Dequantize, StridedCopy, Elementwise)
+    feeds = random_feeds(model, 3)
+    buffers = {value: feeds[value.name].reshape(-1) for value in program.inputs}
+    found, expected = (
+        run_cuda_calls([c for choice in select(p, target) for c in choice.calls], buffers)
+        for p in (fused, program)
+    )
+    (output,) = program.outputs
+    np.testing.assert_array_equal(found[output], expected[output])
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_relative_weights_and_their_division_join(target):
     """Three operations are left; orders of float sums may move a result to its neighbour."""
@@ -109,7 +136,7 @@ def test_a_result_that_others_read_stays_float():
     made = laid_out_program(attention(again=True), AVX2)
     set_aliases(made.program)
     before = list(made.program.operations)
-    fused = fuse_value_products(made.program, AVX2)
+    fused = fuse_value_products(made.program, processor_claims(AVX2))
     assert made.program.operations == before
     products = kinds(fused, IntegerBatchMultiply)
     assert [product.output.dtype for product in products] == ["float32", "float32"]
@@ -125,7 +152,7 @@ def test_chains_that_are_no_steps_stay(operator):
     result = g("Cast", y, to=ir.DataType.FLOAT16) if operator == "Cast" else g("Mul", y, y)
     made = laid_out_program(g.model(result), AVX2)
     set_aliases(made.program)
-    fused = fuse_value_products(made.program, AVX2)
+    fused = fuse_value_products(made.program, processor_claims(AVX2))
     (product,) = kinds(fused, IntegerBatchMultiply)
     assert product.kind.steps == ()
     assert len(kinds(fused, Elementwise)) == 1
@@ -140,7 +167,7 @@ def test_one_of_two_products_has_the_chain_that_joins_them():
     model = g.model(g("Div", first, second))
     made = laid_out_program(model, AVX2)
     set_aliases(made.program)
-    fused = fuse_value_products(made.program, AVX2)
+    fused = fuse_value_products(made.program, processor_claims(AVX2))
     assert [len(p.kind.steps) for p in kinds(fused, IntegerBatchMultiply)] == [0, 1]
     feeds = random_feeds(model, 3)
     (found,) = outputs_of(fused, AVX2, feeds)
@@ -184,7 +211,7 @@ def test_a_transposed_cube_is_read_as_the_product_does(rng):
     model = g.model(g("MatMul", a, g.stored("b", (8, 7), 0.03, 128)))
     made = laid_out_program(model, AVX2)
     set_aliases(made.program)
-    fused = fuse_value_products(made.program, AVX2)
+    fused = fuse_value_products(made.program, processor_claims(AVX2))
     (product,) = kinds(fused, IntegerBatchMultiply)
     assert product.inputs[0].view.strides == (512, 64, 8, 1)
 
@@ -195,7 +222,7 @@ def test_b_with_another_zero_point(target):
     model = attention(zero_b=100)
     made = laid_out_program(model, A53)
     set_aliases(made.program)
-    assert fuse_value_products(made.program, A53) is made.program
+    assert fuse_value_products(made.program, processor_claims(A53)) is made.program
     made = laid_out_program(model, target)
     set_aliases(made.program)
     fused = processor_program(LaidOut(made.program, [], []), target)

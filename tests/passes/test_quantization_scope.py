@@ -10,6 +10,8 @@ from edgecomp.graph.integer_operators import (
     ValueProduct,
 )
 from edgecomp.graph.qdq import recognize
+from edgecomp.passes.quantization_options import InsertQdqOptions, ValueProducts
+from edgecomp.passes.quantization_scope import decide_scope
 
 
 def convolution_graph(rng, **attributes):
@@ -63,7 +65,11 @@ def test_weights_that_cannot_be_stored(rng):
             {},
             "its sums of 515 products of two values are too many to be exact in float32",
         ),
-        (64, {"value_products": False}, "products of two values have no integer kernel"),
+        (
+            64,
+            {"value_products": ValueProducts.NONE},
+            "products of two values have no integer kernel",
+        ),
         (64, {"wide_activations": frozenset({"scores"})}, "products of two 16-bit values"),
     ],
 )
@@ -71,6 +77,30 @@ def test_products_of_two_values_that_stay_float(depth, options, reason):
     ranges = {"a": Range(-1.0, 3.0), "b": Range(-0.5, 2.54)}
     _, each = quantized(scores(depth), ranges=ranges, **options)
     assert reason in each.refusals["scores"]
+
+
+@pytest.mark.parametrize("depth", [8, 32])
+@pytest.mark.parametrize("keys", [40, 600])
+def test_both_products_of_an_attention_or_none(depth, keys, rng):
+    """Where a target has one kernel for both; by themselves each is what it can be."""
+    g = Graph()
+    x = g.input("x", (1, keys, depth))
+    q, k, v = (g("MatMul", x, normal(rng, depth, depth)) for _ in range(3))
+    scores = g("MatMul", q, g("Transpose", k, perm=[0, 2, 1]), name="scores")
+    masked = g("Add", g("Mul", scores, np.float32(0.3)), g.input("mask", (1, 1, keys)))
+    y = g("MatMul", g("Softmax", masked, axis=-1), v, name="y")
+    model = g.model(g("MatMul", y, normal(rng, depth, depth)))
+    able = {name for name, can in (("scores", depth >= 16), ("y", keys <= 514)) if can}
+    for products in ValueProducts:
+        options = InsertQdqOptions(value_products=products)
+        found = decide_scope(model.graph, options, lambda _: "")
+        integer = {b.node.name for b in found.blocks if b.is_value_product}
+        wanted = {
+            ValueProducts.NONE: set(),
+            ValueProducts.EACH: able,
+            ValueProducts.WHOLE: able if len(able) == 2 else set(),
+        }
+        assert integer == wanted[products]
 
 
 def test_the_longest_product_of_two_values_is_recognized():

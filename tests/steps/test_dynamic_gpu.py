@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
+from helpers.cuda import emulator
 from helpers.gpu_bundles import (
     TARGETS,
     built,
@@ -76,9 +77,13 @@ def test_dynamic_sizes(api, precision, tmp_path, rng):
     reference = onnxruntime.InferenceSession(proto.SerializeToString())
     with session_on_device(bundle) as session:
         schedules = {call.schedule for call in session.calls}
-        assert {f"{api}_attention", "copy"} < schedules
-        on_tensor_cores = (api, precision) == ("cuda", "fp16")
-        assert ("cuda_tensor_product" in schedules) == on_tensor_cores
+        own = {f"{api}_attention"}
+        if (api, precision) == ("cuda", "fp16"):
+            own = {"cuda_tensor_attention", "cuda_tensor_product"}
+        assert {*own, "copy"} < schedules
+        assert {name for name in schedules if "tensor" in name} == {
+            n for n in own if "tensor" in n
+        }
         for batch, length in ((3, 40), (1, 1), (2, 17), (3, 40), (1, 39), (3, 2)):
             feeds = {
                 "ids": rng.integers(0, 50, (batch, length)),
@@ -183,6 +188,49 @@ def test_the_whole_of_dynamic_sizes(speed, devices, tmp_path, rng):
     assert bundle.manifest.devices == devices
 
 
+@pytest.mark.parametrize("form", ["whole", "parts"])
+def test_graphs_of_sizes(form, tmp_path, rng):
+    """Recorded when sizes come again; they compute what the calls one by one do, bit by bit."""
+    if form == "whole":
+        proto, target = network(rng), TARGETS["cuda"][0]
+        more = {"input": ("ids:[1..3]x[1..40]",)}
+        parts = 1
+    else:
+        proto, more = split_network(rng), split()
+        target = str(target_of_speed(tmp_path, 9e3, 1.0, TARGETS["cuda"][0]))
+        parts = 2
+    bundle = built(proto, tmp_path, target, **more)
+    sizes = ((3, 40), (1, 7), (2, 17))
+
+    def feeds_of(batch, length):
+        if form == "parts":
+            return {"x": normal(rng, batch, length, 128)}
+        mask = rng.random((batch, length)) < 0.3
+        return {
+            "ids": rng.integers(0, 50, (batch, length)),
+            "mask": mask.astype(np.float32),
+        }
+
+    feeds = {each: feeds_of(*each) for each in sizes}
+    alone = {}
+    for each in sizes:
+        with session_on_device(bundle) as session:
+            (alone[each],) = session.run(feeds[each]).values()
+        assert emulator().ec_emulator_graphs() == 0
+    with session_on_device(bundle) as session:
+        for count, turn in enumerate([0, 0, 1, 0, 1, 1, 2, 0, 2, 1, 2, 0]):
+            each = sizes[turn]
+            given = emulator().ec_emulator_alone()
+            (found,) = session.run(feeds[each]).values()
+            np.testing.assert_array_equal(found, alone[each])
+            is_new = count in (0, 2, 6)
+            assert (emulator().ec_emulator_alone() > given) == is_new
+        assert emulator().ec_emulator_graphs() == parts * 9
+        assert emulator().ec_emulator_instances() == parts * 3
+        assert emulator().ec_emulator_updates() == 0
+    assert emulator().ec_emulator_live() == 0
+
+
 def image_network(rng):
     """Convolutions of all kinds, pools, a product, for any number of images."""
 
@@ -233,7 +281,7 @@ def test_dynamic_batches(api, precision, tmp_path, rng):
 @pytest.mark.parametrize("api", TARGETS)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_dynamic_heights(api, precision, tmp_path, rng):
-    """Convolutions, a resize and a mean over images of any size, down to fewer columns than a tile's."""
+    """Convolutions, a resize and a mean over images of any size, down to a pixel."""
     g = Graph()
     x = g.input("x", (1, 3, "height", "width"))
     a = g("Relu", g("Conv", x, normal(rng, 8, 3, 3, 3) * 0.3, pads=[1] * 4, strides=[2, 2]))
@@ -246,35 +294,35 @@ def test_dynamic_heights(api, precision, tmp_path, rng):
         proto,
         tmp_path,
         TARGETS[api][0],
-        input=("x:1x3x[2..32]x[2..48]",),
+        input=("x:1x3x[1..32]x[1..48]",),
         require_full_target=True,
         precision=precision,
     )
     reference = onnxruntime.InferenceSession(proto.SerializeToString())
     with session_on_device(bundle) as session:
         assert devices_of(session) == {TARGETS[api][1]}
-        for height, width in ((32, 48), (2, 2), (11, 16), (32, 3), (5, 47), (3, 9)):
+        for height, width in ((32, 48), (1, 1), (11, 16), (32, 1), (1, 47), (3, 9), (2, 2)):
             x = normal(rng, 1, 3, height, width)
             assert_floats(session, reference, {"x": x}, precision)
 
 
 def test_images_that_the_processor_has(tmp_path, rng):
-    """What has no kernel of any height: 8-bit means of them."""
+    """What has no kernel of any height: 8-bit means of more pixels than a table has room for."""
     g = Graph()
-    x = g.input("x", (1, 8, "height", 16))
+    x = g.input("x", (1, 8, "height", 160))
     y = g("Relu", g("Conv", x, normal(rng, 8, 8, 3, 3) * 0.2, pads=[1] * 4))
     proto = g.proto(g("Conv", g("GlobalAveragePool", y), normal(rng, 4, 8, 1, 1)))
-    samples = [{"x": normal(rng, 1, 8, 32, 16)} for _ in range(4)]
-    more = {"input": ("x:1x8x[8..32]x16",), "precision": "w8a8", "samples": samples}
+    samples = [{"x": normal(rng, 1, 8, 103, 160)} for _ in range(4)]
+    more = {"input": ("x:1x8x[8..103]x160",), "precision": "w8a8", "samples": samples}
     bundle = built(proto, tmp_path, "generic-opencl", **more)
     left = bundle.report["facts"]["on_the_processor"]
-    assert any(line.endswith("8-bit means of dynamic sizes") for line in left)
+    assert any(line.endswith("8-bit means of up to more than 16383 elements") for line in left)
     with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as cpu:
         assert devices_of(session) == {0, 1}
-        for height in (32, 8, 13):
-            x = normal(rng, 1, 8, height, 16)
+        for height in (103, 8, 13):
+            x = normal(rng, 1, 8, height, 160)
             (found,), (same,) = (s.run({"x": x}).values() for s in (session, cpu))
             np.testing.assert_array_equal(found, same)
-    with pytest.raises(EdgecompError, match="8-bit means of dynamic sizes") as info:
+    with pytest.raises(EdgecompError, match="8-bit means of up to more than") as info:
         built(proto, tmp_path / "full", "generic-opencl", require_full_target=True, **more)
     assert info.value.code is Code.FALLBACK_REFUSED

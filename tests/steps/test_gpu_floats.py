@@ -80,6 +80,44 @@ def products(rng):
     return g.proto(g("MatMul", g("Relu", hidden), weight.T.copy()))
 
 
+def attention(rng):
+    """Heads side by side, turned by transposes; and a product of two values that is none."""
+    g = Graph()
+
+    def weights(*shape):
+        return (rng.standard_normal(shape) * 0.2).astype(np.float32)
+
+    def heads(x):
+        cut = g("Reshape", x, np.array([1, 21, 3, 16]))
+        return g("Transpose", cut, perm=[0, 2, 1, 3])
+
+    x = g("Relu", g("MatMul", g.input("x", (1, 21, 24)), weights(24, 48)))
+    q, k, v = (heads(g("MatMul", x, weights(48, 48))) for _ in range(3))
+    scores = g("Mul", g("MatMul", q, g("Transpose", k, perm=[0, 1, 3, 2])), np.float32(0.25))
+    y = g("MatMul", g("Softmax", scores, axis=-1), v)
+    y = g("Transpose", y, perm=[0, 2, 1, 3])
+    joined = g("MatMul", g("Reshape", y, np.array([1, 21, 48])), weights(48, 48))
+    other = heads(g("MatMul", x, weights(48, 48)))
+    gram = g("MatMul", g("Transpose", other, perm=[0, 1, 3, 2]), heads(joined))
+    return g.proto(g("Relu", g("MatMul", gram, weights(16, 8))))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_attention_on_tensor_cores(rng, tmp_path, precision):
+    """No transpose is left but the one in front of rows whose elements would lie apart."""
+    require_nvcc()
+    bundle = built(attention(rng), tmp_path, "cuda-sm90", precision, cpu_plan=False)
+    schedules = bundle.report["coverage"]["schedules"]
+    assert schedules["cuda_tensor_attention"]["calls"] == 1
+    assert schedules["cuda_tensor_batch_product"]["calls"] == 1
+    assert schedules["cuda_move"]["calls"] == 1
+    assert "cuda_batch_matrix_multiply" not in schedules
+    emulate((bundle.directory / "src" / "network.cu").read_text())
+    vector, found = run(bundle, "device")
+    for name, want in vector.outputs.items():
+        assert 0 < np.abs(found[name] - want).max() <= 2 * vector.spread[name]
+
+
 def test_tensor_cores(rng, tmp_path):
     require_nvcc()
     settings = {"precision": "fp16", "allow_tf32": True, "cpu_plan": False}

@@ -11,11 +11,12 @@ from edgecomp import api
 from edgecomp.device.load import load_target
 from edgecomp.graph.integer_operators import ValueProduct
 from edgecomp.graph.qdq import recognize
+from edgecomp.native import Session
 from edgecomp.options import BuildOptions, QuantizeOptions
 from edgecomp.progress import silent
 from edgecomp.reference.interpreter import Reference
 from edgecomp.steps.prepare import prepare
-from edgecomp.steps.value_products import multiplies_values
+from edgecomp.steps.value_products import multiplied_values
 
 
 def attention(rng, rows=32):
@@ -67,16 +68,18 @@ def test_what_a_softmax_makes_is_not_clipped(method):
 @pytest.mark.parametrize(
     ("target", "options", "expected"),
     [
-        ("host", {}, True),
-        ("raspberry-pi-4", {}, True),
-        ("generic-opencl", {}, False),
-        ("generic-opencl", {"accelerator": "cpu"}, True),
-        ("jetson-orin", {"accelerator": "cpu,gpu"}, False),
+        ("host", {}, "each"),
+        ("raspberry-pi-4", {}, "each"),
+        ("generic-opencl", {}, "none"),
+        ("generic-opencl", {"accelerator": "cpu"}, "each"),
+        ("jetson-xavier", {"accelerator": "cpu,gpu"}, "none"),
+        ("jetson-orin", {"accelerator": "cpu,gpu"}, "whole"),
+        ("cuda-sm90", {}, "whole"),
     ],
 )
-def test_a_gpu_has_one_kernel_for_all_of_it(target, options, expected):
+def test_other_gpus_have_one_kernel_for_floats(target, options, expected):
     asked = BuildOptions(target=target, **options)
-    assert multiplies_values(asked, load_target(target)) is expected
+    assert multiplied_values(asked, load_target(target)).value == expected
 
 
 @pytest.mark.parametrize("interface", TARGETS)
@@ -91,14 +94,15 @@ def test_a_gpu_has_the_bits_of_a_quantized_product(interface, tmp_path, rng):
     }
     bundle = built(ir.to_proto(model), tmp_path, TARGETS[interface][0])
     with session_on_device(bundle) as session:
-        assert any("batch_matrix_multiply" in call.schedule for call in session.calls)
+        own = {"opencl": "opencl_batch_matrix_multiply", "cuda": "cuda_tensor_batch_product"}
+        assert own[interface] in {call.schedule for call in session.calls}
         (found,) = session.run(feeds).values()
     (expected,) = Reference(model)(feeds).values()
     np.testing.assert_array_equal(found, expected)
 
 
 def test_without_a_target_it_is():
-    assert multiplies_values(QuantizeOptions())
+    assert multiplied_values(QuantizeOptions()).value == "each"
 
 
 def dynamic_attention(rng, most):
@@ -131,3 +135,19 @@ def test_other_sizes_are_quantized_alike(most, count, rows, rng):
     )
     assert len(found) == count
     assert found == expected
+
+
+def test_attention_of_any_length_on_tensor_cores(tmp_path, rng):
+    """One kernel takes every number of rows and keys; a step of an exponential may differ."""
+    proto, options = dynamic_attention(rng, 64)
+    settings = {"precision": "w8a8", "input": options.input}
+    bundle = built(proto, tmp_path, "cuda-sm90", samples=samples(rng, 64), **settings)
+    with (
+        session_on_device(bundle) as session,
+        Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as processor,
+    ):
+        assert "cuda_tensor_attention" in {call.schedule for call in session.calls}
+        for rows in (64, 1, 5, 40):
+            feeds = {"x": normal(rng, 1, rows, 16)}
+            (found,), (want,) = (each.run(feeds).values() for each in (session, processor))
+            np.testing.assert_allclose(found, want, rtol=0, atol=0.01 * np.abs(want).max())

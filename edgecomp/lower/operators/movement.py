@@ -77,6 +77,18 @@ def transpose_last_two(reader: Reader, x: Value, node: ir.Node) -> Value:
     return output
 
 
+def transposed(reader: Reader, node: ir.Node, x: Value, order: Sequence[int]) -> Value:
+    """``x`` itself, a copy with its dimensions in an order, or another constant."""
+    if list(order) == sorted(order):
+        return x
+    if x.constant is not None:
+        return reader.new_constant(x.name, np.ascontiguousarray(x.constant.transpose(order)))
+    shape = [x.shape[d] for d in order]
+    output = reader.new_value(f"{x.name}.transposed", shape, x.dtype, x.quantization)
+    copy(reader, node, x, output, permutation=[order.index(d) for d in range(len(order))])
+    return output
+
+
 def read_reshape(reader: Reader, node: ir.Node) -> str:
     """Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout: the shapes are static by now."""
     source, result = _ends(reader, node)
@@ -167,6 +179,34 @@ def read_expand(reader: Reader, node: ir.Node) -> str:
     return ""
 
 
+def read_tile(reader: Reader, node: ir.Node) -> str:
+    """Tile: an Expand of the input with a dimension in front of each that repeats."""
+    source, result = _ends(reader, node)
+    repeats = constant_input(node, 1)
+    if repeats is None:
+        return "repeats are computed at run time"
+    view: list[int] = []
+    steps: list[int] = []
+    box: list[int] = []
+    for extent, times in zip(source.shape, (int(r) for r in repeats.reshape(-1)), strict=True):
+        if times != 1:
+            view.append(1)
+            steps.append(0)
+            box.append(times)
+        if times == 1 or extent != 1:
+            view.append(extent)
+            steps.append(1)
+            box.append(extent)
+    view_of = reshaped(reader, source, tuple(view), node)
+    if tuple(box) == result.shape:
+        copy(reader, node, view_of, result, in_step=steps)
+        return ""
+    tiled = reader.new_value(f"{result.name}.tiled", box, source.dtype, source.quantization)
+    copy(reader, node, view_of, tiled, in_step=steps)
+    reinterpret(reader, tiled, result.shape, node, result)
+    return ""
+
+
 def read_gather(reader: Reader, node: ir.Node) -> str:
     """Gather; a constant scalar or evenly spaced indices are a slice."""
     source, result = _ends(reader, node)
@@ -194,6 +234,34 @@ def read_gather_nd(reader: Reader, node: ir.Node) -> str:
     source, indices = reader.input(node, 0), reader.input(node, 1)
     kind = GatherParts(attribute_int(node, "batch_dims", 0))
     reader.emit(kind, [source, indices], [reader.value(node.outputs[0])], [node])
+    return ""
+
+
+def read_gather_elements(reader: Reader, node: ir.Node) -> str:
+    """GatherElements: parts of one element from each row along the axis, which goes last."""
+    source, result = _ends(reader, node)
+    indices = reader.input(node, 1)
+    rank = len(source.shape)
+    axis = normalize_axis(attribute_int(node, "axis", 0), rank)
+    box = tuple(
+        have if d == axis else want
+        for d, (have, want) in enumerate(zip(source.shape, indices.shape, strict=True))
+    )
+    if box != source.shape:  # the first of each dimension, as many as there are indices
+        part = reader.new_value(f"{result.name}.box", box, source.dtype, source.quantization)
+        copy(reader, node, source, part)
+        source = part
+    order = [*(d for d in range(rank) if d != axis), axis]
+    rows, places = (transposed(reader, node, value, order) for value in (source, indices))
+    places = reshaped(reader, places, (*places.shape, 1), node)
+    kind = GatherParts(rank - 1)
+    if axis == rank - 1:
+        reader.emit(kind, [rows, places], [result], [node])
+        return ""
+    shape = [result.shape[d] for d in order]
+    found = reader.new_value(f"{result.name}.rows", shape, result.dtype, result.quantization)
+    reader.emit(kind, [rows, places], [found], [node])
+    copy(reader, node, found, result, permutation=order)
     return ""
 
 
@@ -282,8 +350,10 @@ TABLE = {
     "Concat": read_concat,
     "Split": read_split,
     "Expand": read_expand,
+    "Tile": read_tile,
     "Gather": read_gather,
     "GatherND": read_gather_nd,
+    "GatherElements": read_gather_elements,
     "DepthToSpace": read_depth_to_space,
     "SpaceToDepth": read_space_to_depth,
 }

@@ -1,4 +1,4 @@
-"""Reductions, softmax and layer normalisation."""
+"""Reductions, softmax, normalisation of layers and of instances."""
 
 import math
 
@@ -6,6 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.lower.operators.cast import as_float32, emit_cast
+from edgecomp.lower.operators.chain import Chain
+from edgecomp.lower.operators.movement import reshaped
 from edgecomp.lower.reader import (
     Reader,
     attribute_float,
@@ -15,7 +17,8 @@ from edgecomp.lower.reader import (
     normalize_axis,
     optional_input,
 )
-from edgecomp.plan.operations import Fill, LayerNorm, Reduce, Softmax
+from edgecomp.plan.operations import Elementwise, Fill, LayerNorm, Reduce, Softmax
+from edgecomp.plan.values import Value
 
 REDUCTIONS = [
     "ReduceSum",
@@ -116,9 +119,46 @@ def read_layer_norm(reader: Reader, node: ir.Node) -> str:
     return ""
 
 
+def read_instance_norm(reader: Reader, node: ir.Node) -> str:
+    """``(x - mean) * (scale / sqrt(variance + epsilon)) + bias``, one pass after the other.
+
+    The mean is taken off before anything is squared: what is left is small where the deviation is.
+    """
+    x, output = reader.input(node, 0), reader.value(node.outputs[0])
+    if x.dtype != "float32":
+        return f"element type {x.dtype}"
+    rank = len(x.shape)
+    each = (x.shape[1], *(1,) * (rank - 2))
+    scale, bias = (reshaped(reader, reader.input(node, index), each, node) for index in (1, 2))
+    mean_of = Reduce(operator="ReduceMean", axes=tuple(range(2, rank)), keepdims=True)
+    few = (*x.shape[:2], *(1,) * (rank - 2))
+
+    def value(name: str, shape: tuple[int, ...]) -> Value:
+        return reader.new_value(f"{output.name}.{name}", shape, "float32")
+
+    mean, variance, factor = (value(name, few) for name in ("mean", "variance", "factor"))
+    squares = value("squares", x.shape)
+    reader.emit(mean_of, [x], [mean], [node])
+    square = Chain(2)
+    deviation = square.add("Sub", 0, 1)
+    square.add("Mul", deviation, deviation)
+    reader.emit(Elementwise(tuple(square.steps)), [x, mean], [squares], [node])
+    reader.emit(mean_of, [squares], [variance], [node])
+    divide = Chain(3)
+    divide.add("Div", 1, divide.add("Sqrt", divide.add("Add", 0, 2)))
+    epsilon = np.array(attribute_float(node, "epsilon", 1e-5), np.float32)
+    inputs = [variance, scale, reader.new_constant(f"{node.name}.epsilon", epsilon)]
+    reader.emit(Elementwise(tuple(divide.steps)), inputs, [factor], [node])
+    finish = Chain(4)
+    finish.add("Add", finish.add("Mul", finish.add("Sub", 0, 1), 2), 3)
+    reader.emit(Elementwise(tuple(finish.steps)), [x, mean, factor, bias], [output], [node])
+    return ""
+
+
 TABLE = {
     **dict.fromkeys(REDUCTIONS, read_reduce),
     "Softmax": read_softmax,
     "LogSoftmax": read_softmax,
     "LayerNormalization": read_layer_norm,
+    "InstanceNormalization": read_instance_norm,
 }

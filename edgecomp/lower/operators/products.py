@@ -123,9 +123,10 @@ def _emit_packed(reader: Reader, node: ir.Node) -> bool:
         reader.new_constant(f"{name}.zeros", weights.zeros),
         reader.new_constant(f"{name}.bias", bias),
     ]
-    sums = reader.new_value(f"{name}.sums", (*a.shape[:-1], len(scales)), "float32")
     kind = PackedMatrixMultiply(bits=weights.bits, block=weights.block)
-    reader.emit(kind, [a, *constants], [output, sums], [node])
+    words = kind.scratch_words(len(weights.numbers))
+    own = reader.new_value(f"{name}.scratch", (words,), "float32")
+    reader.emit(kind, [a, *constants], [output, own], [node])
     return True
 
 

@@ -8,7 +8,7 @@ of a row (byte_sums.py).
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import IntegerBatchMultiply, Operation
@@ -79,13 +79,32 @@ def _fitting(arithmetic: Arithmetic, columns: Dimension) -> Arithmetic:
 
 def match(operation: Operation, target: Target) -> str:
     """Claim products whose b is contiguous in one direction; any zero point of it with dot products."""
+    reason = refuse(operation, {target.activation_dtype})
+    kind = operation.kind
+    if reason or not isinstance(kind, IntegerBatchMultiply):
+        return reason
+    if _shift_of(operation) and not isinstance(
+        arithmetic_of(target, kind), DotProduct | LaneDot
+    ):
+        # Products of 16 bits are about as fast as those of float32, and sums of rows slower.
+        return "the zero point of b is not in the middle, and the core has no dot products"
+    return ""
+
+
+def refuse(operation: Operation, dtypes: Collection[str]) -> str:
+    """Why an operation is for no kernel of these products, "" where it may be.
+
+    Args:
+        operation: of any kind.
+        dtypes: of 8 bits, that kernels have.
+    """
     kind = operation.kind
     if not isinstance(kind, IntegerBatchMultiply):
         return "not a product of two quantized values"
-    if any(value.dtype != target.activation_dtype for value in operation.inputs[:2]):
+    if any(value.dtype not in dtypes for value in operation.inputs[:2]):
         return f"dtypes {[value.dtype for value in operation.inputs[:2]]}"
     output = operation.output
-    if output.dtype not in ("float32", target.activation_dtype):
+    if output.dtype != "float32" and output.dtype not in dtypes:
         return f"results of dtype {output.dtype}"
     if output.dtype != "float32" and output.quantization is None:
         return "results without a scale"
@@ -96,12 +115,8 @@ def match(operation: Operation, target: Target) -> str:
         return "no zero point of a"
     if b.quantization is None:
         return "no zero point of b"
-    shift = SYMMETRIC_ZERO[b.dtype] - b.quantization.zero_point
-    if shift and not isinstance(arithmetic_of(target, kind), DotProduct | LaneDot):
-        # Products of 16 bits are about as fast as those of float32, and sums of rows slower.
-        return "the zero point of b is not in the middle, and the core has no dot products"
-    reach = 128 + abs(shift)
-    if kind.a.shape[-1] * 255 * reach > _LARGEST_SUM:
+    reach = 128 + abs(_shift_of(operation))
+    if largest(kind.a.shape[-1]) * 255 * reach > _LARGEST_SUM:
         return f"a sum of {kind.a.shape[-1]} products could overflow int32"
     if kind.a.strides[-1] != 1 and kind.a.shape[-1] > 1:
         return "K of a is not contiguous"
@@ -110,6 +125,13 @@ def match(operation: Operation, target: Target) -> str:
     if kind.output.strides[-1] != 1:
         return "columns of the output are not contiguous"
     return _steps_of(operation, kind).refusal()
+
+
+def _shift_of(operation: Operation) -> int:
+    """How far the zero point of b is from the middle of its type."""
+    b = operation.inputs[1]
+    assert b.quantization is not None
+    return SYMMETRIC_ZERO[b.dtype] - b.quantization.zero_point
 
 
 def _steps_of(operation: Operation, kind: IntegerBatchMultiply) -> ProductSteps:
@@ -199,9 +221,7 @@ class IntegerProduct(BatchWalk[RegisterTile]):
             self.steps.views,
         )
         self.operation, self.alpha, self.target = operation, kind.alpha, target
-        b = operation.inputs[1]
-        assert b.quantization is not None
-        self._shift = SYMMETRIC_ZERO[b.dtype] - b.quantization.zero_point
+        self._shift = _shift_of(operation)
         widest = self.vector_split.large * self.arithmetic.lanes
         self._panel_elements: int = widest * in_groups(largest(self.depth)) * GROUP
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, load, ramp, splat
@@ -54,7 +55,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     biases = builder.pointer("bias", "float32", size)
     factors = [builder.pointer("factor", "float32", size) for _ in parameters[2:]]
     results = [
-        _Result(builder, output, target, name)
+        Result(builder, output, target, name)
         for output, name in zip(operation.outputs, ("y", "z"), strict=False)
     ]
     row = Row.of(builder, size, target.lanes(32))
@@ -101,12 +102,12 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     return [KernelCall(kernel, (source, *constants, *operation.outputs), rows)]
 
 
-class _Result:
+class Result:
     """An output: its buffer, and what becomes of a vector for it."""
 
     def __init__(
         self, builder: KernelBuilder, output: Value, target: Target, name: str
     ) -> None:
-        self.buffer = builder.pointer(name, output.dtype, output.elements)
+        self.buffer = builder.pointer(name, output.dtype, largest(output.elements))
         self.convert = quantize.narrowing(builder, output, target)
         self.narrow = output.dtype != "float32"

@@ -61,12 +61,17 @@ def name_of(operation: Operation) -> str:
     return "quantize" if isinstance(operation.kind, Quantize) else "dequantize"
 
 
-def narrowing(builder: KernelBuilder, output: Value, target: Target) -> Convert:
+def narrowing(
+    builder: KernelBuilder,
+    output: Value,
+    target: Target,
+    quotient: Callable[..., Expr] = divide,
+) -> Convert:
     """What a kernel makes of a vector of float results for an output of float32 or 8 bits."""
     if output.dtype == "float32":
         return _same
     real = Value("real", output.shape, "float32")
-    return conversion(builder, Operation(Quantize(), [real], [output]), target)
+    return conversion(builder, Operation(Quantize(), [real], [output]), target, quotient)
 
 
 def _same(value: Expr) -> Expr:

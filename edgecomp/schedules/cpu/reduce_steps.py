@@ -99,16 +99,37 @@ MAXIMUM = OPERATORS["ReduceMax"]
 
 
 def integer_steps(
-    kind: Reduce, parameters: Requantize, target: Target, output_dtype: str
+    kind: Reduce,
+    parameters: Requantize,
+    target: Target,
+    output_dtype: str,
+    multiplier_of: Callable[[KernelBuilder, Dimension], Expr] | None = None,
 ) -> Steps:
-    """``acc = sum(q - zero_x)`` in int32, then requantized."""
+    """``acc = sum(q - zero_x)`` in int32, then requantized.
+
+    Args:
+        kind: of the operation, a mean.
+        parameters: of its result.
+        target: the device.
+        output_dtype: of its result.
+        multiplier_of: the multiplier of a dynamic number of elements.
+    """
 
     def widen(_builder: KernelBuilder, x: Expr, lanes: int) -> Expr:
         return x.astype(vector_dtype("int32", lanes))
 
-    def finish(_builder: KernelBuilder, total: Expr, count: Dimension, lanes: int) -> Expr:
-        centred = total - constant(count * kind.zero_x, "int32", lanes)
-        multiplier = constant(float(parameters.multiplier.reshape(-1)[0]), "float32", lanes)
+    def finish(builder: KernelBuilder, total: Expr, count: Dimension, lanes: int) -> Expr:
+        if is_dynamic(count):
+            assert multiplier_of is not None
+            shift = builder.let("shift", builder.size(count) * kind.zero_x)
+            centred = total - splat(shift, lanes)
+            found = builder.let("multiplier", multiplier_of(builder, count), "float32")
+            multiplier = splat(found, lanes)
+        else:
+            centred = total - constant(count * kind.zero_x, "int32", lanes)
+            multiplier = constant(
+                float(parameters.multiplier.reshape(-1)[0]), "float32", lanes
+            )
         result = requantize(target, centred, multiplier, parameters, lanes)
         return result.astype(vector_dtype(output_dtype, lanes))
 

@@ -271,6 +271,89 @@ EC_INLINE vec<T, 8> pack(T a, T b, T c, T d, T e, T f, T g, T h) {
   return {{a, b, c, d, e, f, g, h}};
 }
 
+// Words of neighbours along K whose elements lie apart, each at a place of its own.
+EC_INLINE unsigned raw(signed char x) {
+  return static_cast<unsigned char>(x);
+}
+EC_INLINE unsigned raw(unsigned char x) {
+  return x;
+}
+EC_INLINE unsigned raw(unsigned short x) {
+  return x;
+}
+EC_INLINE unsigned raw(half x) {
+  return bits<unsigned short>(x);
+}
+EC_INLINE int joined(const float* a) {
+  return bits<int>(*a);
+}
+template <class T>
+EC_INLINE int joined(const T* a, const T* b) {
+  static_assert(sizeof(T) == 2, "two to a word");
+  return static_cast<int>(raw(*a) | raw(*b) << 16);
+}
+template <class T>
+EC_INLINE int joined(const T* a, const T* b, const T* c, const T* d) {
+  static_assert(sizeof(T) == 1, "four to a word");
+  return static_cast<int>(raw(*a) | raw(*b) << 8 | raw(*c) << 16 | raw(*d) << 24);
+}
+
+// The same of several neighbouring columns, whose rows are loaded as words.
+EC_INLINE int permute(int x, int y, unsigned selector) {
+#ifdef EC_ON_CPU
+  unsigned r = 0;
+  for (int i = 0; i < 4; ++i) {
+    unsigned place = selector >> (4 * i) & 7;
+    r |= (static_cast<unsigned>(place < 4 ? x : y) >> (place % 4 * 8) & 255) << (8 * i);
+  }
+  return static_cast<int>(r);
+#else
+  return static_cast<int>(__byte_perm(x, y, selector));
+#endif
+}
+EC_INLINE vec<int, 2> exchange_halves(int a, int b) {
+  return {{permute(a, b, 0x5410), permute(a, b, 0x7632)}};
+}
+EC_INLINE vec<int, 4> exchange_bytes(int a, int b, int c, int d) {
+  const vec<int, 2> low = exchange_halves(permute(a, b, 0x5140), permute(c, d, 0x5140));
+  const vec<int, 2> high = exchange_halves(permute(a, b, 0x7362), permute(c, d, 0x7362));
+  return {{low.v[0], low.v[1], high.v[0], high.v[1]}};
+}
+EC_INLINE vec<int, 2> columns2(const float* a) {
+  return words2(a);
+}
+EC_INLINE vec<int, 4> columns4(const float* a) {
+  return words4(a);
+}
+template <class T>
+EC_INLINE vec<int, 2> columns2(const T* a, const T* b) {
+  static_assert(sizeof(T) == 2, "two to a word");
+  return exchange_halves(word(a), word(b));
+}
+template <class T>
+EC_INLINE vec<int, 4> columns4(const T* a, const T* b) {
+  static_assert(sizeof(T) == 2, "two to a word");
+  const vec<int, 2> x = words2(a), y = words2(b);
+  const vec<int, 2> low = exchange_halves(x.v[0], y.v[0]);
+  const vec<int, 2> high = exchange_halves(x.v[1], y.v[1]);
+  return {{low.v[0], low.v[1], high.v[0], high.v[1]}};
+}
+template <class T>
+EC_INLINE int two_bytes(const T* p) {
+  return *reinterpret_cast<const unsigned short*>(p);
+}
+template <class T>
+EC_INLINE vec<int, 2> columns2(const T* a, const T* b, const T* c, const T* d) {
+  static_assert(sizeof(T) == 1, "four to a word");
+  return exchange_halves(permute(two_bytes(a), two_bytes(b), 0x5140),
+                         permute(two_bytes(c), two_bytes(d), 0x5140));
+}
+template <class T>
+EC_INLINE vec<int, 4> columns4(const T* a, const T* b, const T* c, const T* d) {
+  static_assert(sizeof(T) == 1, "four to a word");
+  return exchange_bytes(word(a), word(b), word(c), word(d));
+}
+
 // Sums of products of four 8-bit elements of x, signed or not, with four of each lane's weights.
 #ifdef EC_ON_CPU
 #define EC_DOT4(name, dtype)                                                         \
@@ -342,6 +425,8 @@ EC_INLINE int to_tf32(int word) {
 #if defined(EC_ON_CPU) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 EC_MMA(mma_s8, "m16n8k32.row.col.s32.s8.s8.s32", int, "r", as_it_is)
 EC_MMA(mma_u8, "m16n8k32.row.col.s32.u8.s8.s32", int, "r", as_it_is)
+EC_MMA(mma_s8_u8, "m16n8k32.row.col.s32.s8.u8.s32", int, "r", as_it_is)
+EC_MMA(mma_u8_u8, "m16n8k32.row.col.s32.u8.u8.s32", int, "r", as_it_is)
 EC_MMA(mma_f16, "m16n8k16.row.col.f32.f16.f16.f32", float, "f", as_it_is)
 EC_MMA(mma_bf16, "m16n8k16.row.col.f32.bf16.bf16.f32", float, "f", as_it_is)
 EC_MMA(mma_tf32, "m16n8k8.row.col.f32.tf32.tf32.f32", float, "f", to_tf32)
@@ -375,6 +460,51 @@ EC_INLINE vec<float, 8> mma_f16_quads(const vec<int, 2>& a, const vec<int, 2>& b
                : "r"(a.v[0]), "r"(a.v[1]), "r"(b.v[0]), "r"(b.v[1]));
 #endif
   return r;
+}
+
+// Two floats as elements of 16 bits of a word, to nearest even.
+EC_INLINE int word_f16(float a, float b) {
+#ifdef EC_ON_CPU
+  return static_cast<int>(raw(static_cast<half>(a)) | raw(static_cast<half>(b)) << 16);
+#else
+  return bits<int>(__floats2half2_rn(a, b));
+#endif
+}
+#ifdef EC_ON_CPU
+EC_INLINE int word_bf16(float a, float b) {
+  return ec_emulator::bfloat16_of(a) | ec_emulator::bfloat16_of(b) << 16;
+}
+#elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+EC_INLINE int word_bf16(float a, float b) {
+  int r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(b), "f"(a));
+  return r;
+}
+#endif
+// A float32 that is given as the second operand of mma_tf32, which the first one becomes there.
+EC_INLINE int rounded_tf32(int word) {
+#ifdef EC_ON_CPU
+  return static_cast<int>((static_cast<unsigned>(word) + 0x1000u) & ~0x1fffu);
+#else
+  return to_tf32(word);
+#endif
+}
+
+// Of four neighbouring threads.
+EC_INLINE float of_thread(float x, int distance) {
+#ifdef EC_ON_CPU
+  return ec_emulator::of_thread(x, distance);
+#else
+  return __shfl_xor_sync(0xffffffffu, x, distance);
+#endif
+}
+EC_INLINE float quad_max(float x) {
+  x = max(x, of_thread(x, 1));
+  return max(x, of_thread(x, 2));
+}
+EC_INLINE float quad_sum(float x) {
+  x = x + of_thread(x, 1);
+  return x + of_thread(x, 2);
 }
 
 }  // namespace ec

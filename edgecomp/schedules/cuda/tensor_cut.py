@@ -9,6 +9,7 @@ from edgecomp.device.target import Gpu
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Array
 from edgecomp.schedules.cpu.product import Product, RunDimension
+from edgecomp.schedules.cuda.tensor_depth import DepthOrder
 from edgecomp.schedules.cuda.tensor_tile import (
     COLUMNS,
     Instruction,
@@ -24,23 +25,19 @@ class TensorCut:
     """A product as warps compute it.
 
     Attributes:
-        instruction: that multiplies.
+        order: of K; its words are those of x that a thread loads at once.
         groups: of columns.
         columns: of a group.
         windows: places of the window, each with a run of neighbouring elements of K.
         run: their number.
-        words: of x that a thread loads at once.
-        parts: instructions of a step: a thread's words are two for each.
         tile: of a warp.
     """
 
-    instruction: Instruction
+    order: DepthOrder
     groups: int
     columns: int
     windows: int
     run: int
-    words: int
-    parts: int
     tile: WarpTile
 
     @classmethod
@@ -59,32 +56,30 @@ class TensorCut:
             instruction: that multiplies.
             gpu: the device.
         """
-        words = words_at_once(product, instruction.word)
-        parts, run = max(1, words // 2), depth[-1].size
+        order = DepthOrder(instruction, words_at_once(product, instruction.word))
+        run = depth[-1].size
         windows = math.prod(dimension.size for dimension in depth[:-1])
         tile = choose_warp_tile(
             instruction.fragments,
             largest(product.row_count),
             product.columns,
             product.groups,
-            windows * -(-run // (parts * instruction.depth)),
+            windows * -(-run // order.step_elements),
             gpu,
         )
         return cls(
-            instruction=instruction,
+            order=order,
             groups=product.groups,
             columns=product.columns,
             windows=windows,
             run=run,
-            words=words,
-            parts=parts,
             tile=tile,
         )
 
     @property
     def step_elements(self) -> int:
         """Of K, in a step."""
-        return self.parts * self.instruction.depth
+        return self.order.step_elements
 
     @property
     def run_steps(self) -> int:
@@ -119,7 +114,8 @@ class TensorCut:
     @property
     def fragment_words(self) -> int:
         """Words of weights of one fragment in a step: those of each column."""
-        return COLUMNS * self.instruction.fragments.sharing * 2 * self.parts
+        order = self.order
+        return COLUMNS * order.instruction.fragments.sharing * 2 * order.parts
 
     @property
     def step_words(self) -> int:
@@ -140,7 +136,8 @@ class TensorCut:
         Returns:
             int32 [groups, blocks, steps, fragments, columns, sharing, words], flat.
         """
-        word, sharing = self.instruction.word, self.instruction.fragments.sharing
+        instruction = self.order.instruction
+        word, sharing = instruction.word, instruction.fragments.sharing
         kept = _in_words(weight, word).reshape(self.groups, -1, self.windows, self.run)
         spare = (
             self.padded_columns - kept.shape[1],
@@ -149,10 +146,10 @@ class TensorCut:
         padded = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
         # Those that share a row have neighbouring words of a column, or the same word of both
         # halves of K.
-        inner = (sharing, 2 * self.parts) if self.words > 1 else (2, sharing)
+        inner = (sharing, 2 * self.order.parts) if self.order.words > 1 else (2, sharing)
         shape = (self.groups, self.blocks, self.tile.across, COLUMNS, self.steps, *inner, word)
         split = padded.reshape(shape)
-        if self.words == 1:
+        if self.order.words == 1:
             split = split.swapaxes(5, 6)
         ordered = split.transpose(0, 1, 4, 2, 3, 5, 6, 7)
         behind = (0, self.all_steps - self.steps)

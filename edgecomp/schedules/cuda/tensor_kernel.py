@@ -27,15 +27,17 @@ import math
 from collections.abc import Mapping, Sequence
 
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, constant, load, pointer_to
+from edgecomp.schedules.builder import Expr, constant, load
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import collapse_depth
 from edgecomp.schedules.cuda.tensor_cut import TensorCut
+from edgecomp.schedules.cuda.tensor_operand import words_at
 from edgecomp.schedules.cuda.tensor_tile import (
     COLUMNS,
     WARP,
     instruction_for,
 )
+from edgecomp.schedules.cuda.tensor_warp import add_up_slices, own_number
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.inputs import InputBuffer
@@ -74,35 +76,25 @@ class _TensorKernel(DenseKernel):
         """All statements."""
         builder, tile, fragments, cut = self.builder, self.tile, self.fragments, self.cut
         block = self.split_block(builder.group(0), cut.blocks)
-        self.place = builder.let("place", self._own(fragments.place))
-        own = builder.let("own", self._own(fragments.sum_column))
+        self.place = builder.let("place", own_number(builder, fragments.place))
+        own = builder.let("own", own_number(builder, fragments.sum_column))
         self.begin_columns(block * tile.columns + own)
         x_ats = self._find_rows()
         self._start_sums()
         # [groups][blocks][steps][fragments][columns][sharing][words]
         blocks = block + self.group * cut.blocks if cut.groups > 1 else block
         each = cut.all_steps * cut.step_words
-        weights = self._own(fragments.weights)
-        weight_at = builder.let("weight_at", blocks * each + weights * (2 * cut.parts))
+        weights = own_number(builder, fragments.weights)
+        weight_at = builder.let("weight_at", blocks * each + weights * (2 * cut.order.parts))
         if tile.slices > 1:
             self._accumulate_slice(x_ats, weight_at)
-            self._join_slices()
+            tiles = tile.down * tile.across
+            add_up_slices(builder, self.sums, self.sums_dtype, tiles, tile.slices)
             with builder.condition(builder.item(1) < 1):
                 self._finish()
             return
         self._accumulate(0, x_ats, weight_at)
         self._finish()
-
-    def _own(self, parts: Sequence[tuple[int, int, int]]) -> Expr:
-        """A number that depends on the thread, as ``Fragments`` has it."""
-        lane, total = self.builder.item(0), None
-        for shift, bits, factor in parts:
-            part = tirx.truncdiv(lane, 1 << shift) if shift else lane
-            if WARP >> shift > 1 << bits:
-                part = tirx.truncmod(part, 1 << bits)
-            part = part * factor if factor > 1 else part
-            total = part if total is None else total + part
-        return constant(0, "int32") if total is None else total
 
     def _find_rows(self) -> list[Expr]:
         """Places in x of this thread's rows; those of its sums are kept."""
@@ -111,12 +103,12 @@ class _TensorKernel(DenseKernel):
         if tile.slices == 1:
             warp = warp * tile.warps + builder.item(1)
         warp = warp * (tile.down * tile.height)
-        own = self.cut.words * self.instruction.word
+        own = self.cut.order.words * self.instruction.word
         shifts = {"x": self.place * own, "output": self.column, "residual": self.column}
         self.row_numbers: list[Expr] = []
         self.row_ats: list[tuple[Expr, Expr]] = []
         x_ats: list[Expr] = []
-        first = builder.let("first", warp + self._own(fragments.sum_row))
+        first = builder.let("first", warp + own_number(builder, fragments.sum_row))
         is_one = fragments.x_row == fragments.sum_row
         for down in range(tile.down):
             for row in fragments.sum_rows:
@@ -126,7 +118,7 @@ class _TensorKernel(DenseKernel):
                 self.row_ats.append((ats[-2], ats[-1]))
                 x_ats += ats[:-2]
         if not is_one:
-            first = builder.let("first", warp + self._own(fragments.x_row))
+            first = builder.let("first", warp + own_number(builder, fragments.x_row))
             for down in range(tile.down):
                 for row in fragments.x_rows:
                     number = first + (down * tile.height + row)
@@ -230,7 +222,7 @@ class _TensorKernel(DenseKernel):
 
     def _step(self, x_ats: list[Expr], weight_at: Expr, left: Expr | None = None) -> None:
         """``step_elements`` of K, of which ``left`` are there."""
-        builder, tile, parts = self.builder, self.tile, self.cut.parts
+        builder, tile, parts = self.builder, self.tile, self.cut.order.parts
         rows = [self._words_of(at, left) for at in x_ats]
         each = len(self.fragments.x_rows)
         fragments, dtype = [], f"int32x{2 * each}"
@@ -262,52 +254,15 @@ class _TensorKernel(DenseKernel):
 
     def _words_of(self, at: Expr, left: Expr | None) -> list[Expr]:
         """A thread's words of a row of x: two for each instruction; zero behind the end of K."""
-        builder, word = self.builder, self.instruction.word
-        if self.cut.words > 1:
-            count = 2 * self.cut.parts
-            name, dtype = f"words{count}", f"int32x{count}"
-            loaded = builder.let(
-                "x", tirx.call_pure_extern(dtype, name, pointer_to(self.x_buffer, at)), dtype
-            )
-            words = [tirx.Shuffle([loaded], [k]) for k in range(count)]
-            begins = [self.place * (count * word) + k * word for k in range(count)]
-        else:
-            half = self.instruction.depth // 2
-            words = [
-                tirx.call_pure_extern(
-                    "int32", "word", pointer_to(self.x_buffer, at + k * half)
-                )
-                for k in range(2)
-            ]
-            begins = [self.place * word + k * half for k in range(2)]
+        builder, order = self.builder, self.cut.order
+        words = words_at(builder, self.x_buffer, at, order)
         if left is None:
             return words
-        zero = constant(0, "int32")
+        begin, zero = self.place * order.own, constant(0, "int32")
         return [
-            builder.let("word", tirx.Select(begin < left, x, zero))
-            for begin, x in zip(begins, words, strict=True)
+            builder.let("word", tirx.Select(begin + offset < left, x, zero))
+            for offset, x in zip(order.offsets, words, strict=True)
         ]
-
-    def _join_slices(self) -> None:
-        """The first warp adds the sums of the others to its own."""
-        builder, tile = self.builder, self.tile
-        tiles = tile.down * tile.across
-        lane, own = builder.item(0), builder.item(1)
-        shared = builder.shared_array(
-            "shared", self.sums_dtype, (tile.slices - 1) * tiles * WARP
-        )
-        with builder.condition(own > 0):
-            for index in range(tiles):
-                at = (own - 1) * (tiles * WARP) + index * WARP + lane
-                builder.store(shared, at, load(self.sums, tirx.const(index, "int32")))
-        builder.barrier()
-        with builder.condition(own < 1):
-            for index in range(tiles):
-                place = tirx.const(index, "int32")
-                for other in range(tile.slices - 1):
-                    at = lane + (other * tiles + index) * WARP
-                    both = load(self.sums, place) + load(shared, at)
-                    builder.store(self.sums, place, both)
 
     def _finish(self) -> None:
         builder, tile = self.builder, self.tile

@@ -3,6 +3,8 @@
 Floats of 16 bits where values are stored so, and, where the build allows tf32, float32.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from edgecomp.device.target import Target
@@ -33,18 +35,34 @@ def match(operation: Operation, target: Target) -> str:
     if reason:
         return reason
     x, weight = operation.inputs[0].stored, operation.inputs[1].dtype
-    every = INSTRUCTIONS.get(x, ())
     wanted = {"int8"} if "int" in x else {x}
     if x == "float32":
         wanted |= HALVES  # tf32 holds them
-    if not every or weight not in wanted:
-        return f"a product of {x} and {weight}"
+    reason = refuse_type(x, weight, wanted, target)
+    if reason:
+        return reason
+    instruction = instruction_for(x, gpu_of(target))
+    assert instruction is not None
+    return _refuse_shape(product_of(operation), instruction) or _refuse_weight(operation)
+
+
+def refuse_type(x: str, other: str, wanted: Collection[str], target: Target) -> str:
+    """Why no instruction multiplies elements of these types, "" where one does.
+
+    Args:
+        x: in memory, of the first operand.
+        other: of the second one.
+        wanted: what that may be.
+        target: the device.
+    """
+    every = INSTRUCTIONS.get(x, ())
+    if not every or other not in wanted:
+        return f"a product of {x} and {other}"
     if x == "float32" and not target.tf32:
         return "float32, and tf32 is not allowed"
-    instruction = instruction_for(x, gpu_of(target))
-    if instruction is None:
+    if instruction_for(x, gpu_of(target)) is None:
         return f"the device has no {' or '.join(one.feature for one in every)}"
-    return _refuse_shape(product_of(operation), instruction) or _refuse_weight(operation)
+    return ""
 
 
 def _refuse_shape(product: Product, instruction: Instruction) -> str:

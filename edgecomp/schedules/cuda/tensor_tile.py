@@ -33,6 +33,7 @@ class Fragments:
         x_rows: all of them, from the first.
         place: which of the threads that share a row it is.
         weights: which words of the weights it has, among those of all columns.
+        column: the thread's column of eight, whose weights it has.
         sum_row: its first row of the sums.
         sum_rows: both of them, from the first.
         sum_column: the first column of its sums.
@@ -47,6 +48,7 @@ class Fragments:
     x_rows: tuple[int, ...]
     place: _Parts
     weights: _Parts
+    column: _Parts
     sum_row: _Parts
     sum_rows: tuple[int, int]
     sum_column: _Parts
@@ -67,6 +69,7 @@ SIXTEEN_ROWS = Fragments(
     x_rows=(0, 8),
     place=((0, 2, 1),),
     weights=((0, 5, 1),),
+    column=((2, 3, 1),),
     sum_row=((2, 3, 1),),
     sum_rows=(0, 8),
     sum_column=((0, 2, 2),),
@@ -82,6 +85,7 @@ QUAD_PAIRS = Fragments(
     x_rows=(0,),
     place=(),
     weights=((0, 2, 1), (4, 1, 4)),
+    column=((0, 2, 1), (4, 1, 4)),
     sum_row=((2, 2, 8), (0, 1, 1), (4, 1, 4)),
     sum_rows=(0, 2),
     sum_column=((1, 1, 2),),
@@ -162,7 +166,13 @@ class WarpTile:
 
 
 def choose_warp_tile(
-    fragments: Fragments, rows: int, columns: int, groups: int, steps: int, gpu: Gpu
+    fragments: Fragments,
+    rows: int,
+    columns: int,
+    groups: int,
+    steps: int,
+    gpu: Gpu,
+    least_across: int = 1,
 ) -> WarpTile:
     """The largest tile with which enough warps run, by as few to a tile as that takes.
 
@@ -173,8 +183,11 @@ def choose_warp_tile(
         groups: of columns.
         steps: of K, that warps may share.
         gpu: the device.
+        least_across: fragments of a warp side by side, at least.
     """
     for down, across in fragments.tiles:
+        if across < least_across:
+            break
         for slices in _SLICES:
             if slices > 1 and steps < slices * _LEAST_STEPS:
                 break

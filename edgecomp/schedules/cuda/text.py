@@ -38,7 +38,10 @@ _FUNCTIONS = FUNCTIONS | {"erf", "round"}
 _OWN_CALLS = frozenset(
     [
         *("dot4_s8", "dot4_u8", "word", "words2", "words4", "pack"),
-        *("mma_s8", "mma_u8", "mma_f16", "mma_f16_quads", "mma_bf16", "mma_tf32"),
+        *("joined", "columns2", "columns4", "word_f16", "word_bf16", "rounded_tf32"),
+        *("mma_s8", "mma_u8", "mma_s8_u8", "mma_u8_u8"),
+        *("mma_f16", "mma_f16_quads", "mma_bf16", "mma_tf32"),
+        *("quad_max", "quad_sum"),
     ]
 )
 

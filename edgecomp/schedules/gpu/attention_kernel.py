@@ -6,19 +6,18 @@ from collections.abc import Callable
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Attention, Operation
-from edgecomp.plan.sizes import Dimension, has_dynamic, largest
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.sizes import has_dynamic, largest
+from edgecomp.plan.values import View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat
 from edgecomp.schedules.cpu import math
-from edgecomp.schedules.cpu.elementwise import distinct_inputs, immediate
+from edgecomp.schedules.cpu.elementwise import distinct_inputs
 from edgecomp.schedules.cpu.nest import unravel
-from edgecomp.schedules.cpu.operand import Operand
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cpu.vectors import typed
 from edgecomp.schedules.gpu.builder import GridBuilder, Groups, parts_of
-from edgecomp.schedules.gpu.elementwise import emit_steps, operand_of
 from edgecomp.schedules.gpu.places import LANES, gpu_of, is_multiple
+from edgecomp.schedules.gpu.score_steps import ScoreSteps, start_of
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
 _MOST_ROWS = 8
@@ -105,7 +104,13 @@ class AttentionKernel:
             for number, value in enumerate(self.inputs)
         }
         self.q, self.k, self.v = (made[value] for value in operation.inputs[:3])
-        self.extras = {value: made[value] for value in operation.inputs[3:] if value in made}
+        self.steps = ScoreSteps(
+            self.builder,
+            kind.steps,
+            operation.inputs[3:],
+            {value: made[value] for value in operation.inputs[3:] if value in made},
+            (*self.batch, self.rows, self.keys),
+        )
         self.y = self.builder.pointer(
             "y", operation.output.stored, operation.output.view.elements
         )
@@ -146,10 +151,7 @@ class AttentionKernel:
 
     def _start(self, name: str, view: View) -> Expr:
         """Place of the batch's element at row 0, column 0."""
-        at: Expr = self.builder.size(view.offset)
-        for index, stride in zip(self.indices, view.strides[:-2], strict=True):
-            at = at + index * self.builder.size(stride)
-        return self.builder.let(name, at)
+        return start_of(self.builder, name, view, self.indices)
 
     def _score(self) -> None:
         """Scores of all keys: of several at once each work item."""
@@ -157,10 +159,7 @@ class AttentionKernel:
         q_at = self._start("q_start", kind.q)
         q_at = builder.let("q_at", q_at + self.begin * builder.size(kind.q.strides[-2]))
         k_at = self._start("k_start", kind.k)
-        extra_ats = {
-            value: self._start("extra", value.view.broadcast_to(self._scores_shape))
-            for value in self.extras
-        }
+        extra_ats = self.steps.starts(self.indices)
         at_once = tile.keys_at_once
         sums = builder.array("sums", "float32", tile.rows * at_once)
         rounds = builder.parts_of(self.keys, tile.items * at_once)
@@ -189,14 +188,13 @@ class AttentionKernel:
             for row in range(tile.rows):
                 for j, key in enumerate(keys):
                     total = load(sums, tirx.const(row * at_once + j, "int32"))
-                    score = self._stepped(
-                        total * constant(kind.alpha, "float32"), row, inside[j], extra_ats
+                    score = self.steps.emit(
+                        total * constant(kind.alpha, "float32"),
+                        extra_ats,
+                        self.begin + self.tile_rows[row],
+                        inside[j],
                     )
                     builder.store(self.scores, key + row * tile.stride, score)
-
-    @property
-    def _scores_shape(self) -> tuple[Dimension, ...]:
-        return (*self.batch, self.rows, self.keys)
 
     def _dots(self, sums: Buffer, q_ats: list[Expr], k_ats: list[Expr], count: int) -> None:
         """``count`` neighbours along K of each row and each key."""
@@ -210,23 +208,6 @@ class AttentionKernel:
                     q * key if count == 1 else tirx.call_pure_extern("float32", "dot", q, key)
                 )
                 builder.store(sums, index, load(sums, index) + both)
-
-    def _stepped(self, score: Expr, row: int, key: Expr, extra_ats: dict[Value, Expr]) -> Expr:
-        """A score behind the steps."""
-        builder = self.builder
-        if not self.kind.steps:
-            return score
-        chain = [Operand(builder.let("score", score, "float32"), "float32")]
-        for value in self.operation.inputs[3:]:
-            if value not in self.extras:
-                chain.append(immediate(value, 1))
-                continue
-            view = value.view.broadcast_to(self._scores_shape)
-            by_row, by_key = (builder.size(stride) for stride in view.strides[-2:])
-            at = extra_ats[value] + (self.begin + self.tile_rows[row]) * by_row + key * by_key
-            loaded = load_vector(self.extras[value], at, 1)
-            chain.append(operand_of(builder, value, loaded, 1))
-        return emit_steps(builder, self.kind.steps, chain, 1).value
 
     def _soften(self) -> None:
         """Exponentials in the place of scores, and a factor for each row."""

@@ -1,9 +1,11 @@
 """The end of kernels whose work items hold vectors of neighbouring channels or columns."""
 
+from edgecomp.plan.sizes import Dimension
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr
+from edgecomp.schedules.cpu.vectors import lanes_of
 from edgecomp.schedules.gpu.builder import GridBuilder
-from edgecomp.schedules.gpu.places import LANES
+from edgecomp.schedules.gpu.places import is_multiple
 from edgecomp.schedules.gpu.vectors import store_vector
 
 
@@ -13,7 +15,7 @@ def store_columns(
     at: Expr,
     value: Expr,
     column: Expr,
-    columns: int,
+    columns: Dimension,
 ) -> None:
     """Store a vector of neighbouring columns, and nothing behind the last one.
 
@@ -21,15 +23,17 @@ def store_columns(
         builder: of the kernel.
         buffer: of the results.
         at: place of the first column.
-        value: ``LANES`` results as they are stored.
-        column: number of the first column, a multiple of ``LANES``; it is one of them.
+        value: results as they are stored.
+        column: number of the first column, a multiple of their number; it is one of them.
         columns: of the whole.
     """
-    if columns % LANES == 0:
-        store_vector(builder, buffer, at, value, LANES)
+    lanes = lanes_of(value)
+    if is_multiple(columns, lanes):
+        store_vector(builder, buffer, at, value, lanes)
         return
     result = builder.let("result", value, str(value.ty.dtype))
-    for lane in range(LANES):
-        is_certain = columns % LANES > lane
-        with builder.condition(None if is_certain else column + lane < columns):
+    for lane in range(lanes):
+        is_certain = lane == 0 or (isinstance(columns, int) and columns % lanes > lane)
+        test = None if is_certain else column + lane < builder.size(columns)
+        with builder.condition(test):
             builder.store(buffer, at + lane, tirx.Shuffle([result], [lane]))

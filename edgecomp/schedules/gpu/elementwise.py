@@ -48,12 +48,9 @@ def match(operation: Operation, target: Target) -> str:
     reason = cpu.match(operation, target)
     if reason or not isinstance(kind, Elementwise):
         return reason
-    for step in kind.steps:
-        is_integer = step.operator == "Mod" and step.dtype in INTEGERS
-        if step.operator in LIBRARY_STEPS and not is_integer:
-            return f"operator {step.operator}"
-        if step.operator in _WIDE_OF_INTEGERS and step.dtype in INTEGERS:
-            return f"operator {step.operator} of {step.dtype}"
+    reason = refuse_steps(kind.steps)
+    if reason:
+        return reason
     # Floats of 16 bits are rounded where they are stored, so at the end alone.
     rounded = kind.steps[-1].operator == "Cast" and kind.steps[-1].dtype in HALVES
     inner = kind.steps[:-1] if rounded else kind.steps
@@ -61,6 +58,17 @@ def match(operation: Operation, target: Target) -> str:
     for dtype in (*dtypes, *(step.dtype for step in inner)):
         if dtype not in DTYPES:
             return f"a chain of {dtype}"
+    return ""
+
+
+def refuse_steps(steps: Sequence[Step]) -> str:
+    """Which of the CPU's steps kernels of a GPU cannot compute, "" for none."""
+    for step in steps:
+        is_integer = step.operator == "Mod" and step.dtype in INTEGERS
+        if step.operator in LIBRARY_STEPS and not is_integer:
+            return f"operator {step.operator}"
+        if step.operator in _WIDE_OF_INTEGERS and step.dtype in INTEGERS:
+            return f"operator {step.operator} of {step.dtype}"
     return ""
 
 

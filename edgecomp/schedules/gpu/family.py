@@ -17,7 +17,7 @@ from edgecomp.plan.operations import (
 )
 from edgecomp.schedules.cpu.convolution import product as convolution_product
 from edgecomp.schedules.cpu.dynamic.largest import Twin
-from edgecomp.schedules.cuda import tensor_product
+from edgecomp.schedules.cuda import tensor_attention, tensor_batch_product, tensor_product
 from edgecomp.schedules.gpu import (
     attention,
     batch_matrix_multiply,
@@ -49,7 +49,9 @@ from edgecomp.schedules.text.language import NoTextError
 #: Kinds whose integers are of 8 bits on a GPU.
 _OF_BYTES = (Convolution, MatrixMultiply, Pool, Reduce, Quantize, Dequantize)
 #: For one interface alone, in front of those for all.
-_OWN: dict[str, tuple[Schedule, ...]] = {"cuda": (tensor_product,)}
+_OWN: dict[str, tuple[Schedule, ...]] = {
+    "cuda": (tensor_product, tensor_attention, tensor_batch_product)
+}
 #: For every interface.
 _SHARED: tuple[Schedule, ...] = (
     depthwise,

@@ -62,7 +62,7 @@ def _is_product(operation: Operation) -> bool:
     )
 
 
-def _quotient(
+def quotient(
     builder: GridBuilder, target: Target, x: Expr, scale: float, _low: int, _high: int
 ) -> Expr:
     """``quotient.divide`` by a fused multiply-add, which rounds once on every device."""
@@ -93,7 +93,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         if isinstance(kind, QuantizedAdd | QuantizedMultiply):
             left, right = vectors
             return quantized_binary.result_of(builder, operation, left, right)
-        return quantize.conversion(builder, operation, flat_target(target), _quotient)(
+        return quantize.conversion(builder, operation, flat_target(target), quotient)(
             vectors[0]
         )
 

@@ -6,11 +6,15 @@ work items shares the elements of each output.
 
 import math
 
+import numpy as np
+
 from edgecomp.device.target import Target
+from edgecomp.graph.integer import average_multiplier
 from edgecomp.plan.operations import Operation, Reduce
-from edgecomp.plan.sizes import largest
+from edgecomp.plan.sizes import Dimension as Extent
+from edgecomp.plan.sizes import is_dynamic, largest
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, constant, load
+from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load
 from edgecomp.schedules.cpu import reduce as cpu
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.reduce import Dimension, shape_of
@@ -20,7 +24,7 @@ from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of, is_multiple
 from edgecomp.schedules.gpu.rows import SharedRow, row_items
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
-from edgecomp.schedules.schedule import KernelCall
+from edgecomp.schedules.schedule import Constant, KernelCall
 
 NAME = "reduce"
 
@@ -42,23 +46,52 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     shape = shape_of(operation)
     across = bool(shape.kept) and shape.kept[-1].x == 1
     builder = (_emit_across if across else _emit_shared)(operation, target)
-    return [builder.call(NAME, (x, output))]
+    tables = [_multipliers(operation)] if _has_table(operation) else []
+    return [builder.call(NAME, (x, *tables, output))]
 
 
 def _steps(operation: Operation, target: Target) -> Steps:
-    kind = operation.kind
+    kind, dtype = operation.kind, operation.output.dtype
     assert isinstance(kind, Reduce)
     if kind.requantize is None:
         return OPERATORS[kind.operator]
-    return integer_steps(kind, kind.requantize, flat_target(target), operation.output.dtype)
+    return integer_steps(kind, kind.requantize, flat_target(target), dtype, _multiplier)
+
+
+def _has_table(operation: Operation) -> bool:
+    """Whether it is a mean of 8-bit values of which there are more or less from run to run."""
+    kind = operation.kind
+    assert isinstance(kind, Reduce)
+    return kind.requantize is not None and is_dynamic(shape_of(operation).count)
+
+
+def _multipliers(operation: Operation) -> Constant:
+    """Those of 1, 2, 3 ... elements, in front of them a 0 that no run has.
+
+    They are rounded from float64, which a kernel here could not divide in.
+    """
+    scales = [
+        value.quantization.scale
+        for value in (operation.inputs[0], operation.output)
+        if value.quantization is not None
+    ]
+    counts = range(1, largest(shape_of(operation).count) + 1)
+    each = [average_multiplier(scales[0], count, scales[1]).reshape(-1) for count in counts]
+    return Constant("multipliers", np.concatenate([np.zeros(1, np.float32), *each]))
+
+
+def _multiplier(builder: KernelBuilder, count: Extent) -> Expr:
+    assert isinstance(builder, GridBuilder)
+    return load(builder.tables[0], builder.size(count))
 
 
 def _pointers(builder: GridBuilder, operation: Operation) -> tuple[Buffer, Buffer]:
     x, output = operation.inputs[0], operation.output
-    return (
-        builder.pointer("x", x.stored, x.view.elements),
-        builder.pointer("y", output.stored, output.view.elements),
-    )
+    source = builder.pointer("x", x.stored, x.view.elements)
+    if _has_table(operation):
+        elements = largest(shape_of(operation).count) + 1
+        builder.tables = [builder.pointer("t", "float32", elements)]
+    return source, builder.pointer("y", output.stored, output.view.elements)
 
 
 def _place(

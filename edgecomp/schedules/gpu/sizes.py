@@ -1,5 +1,6 @@
 """Which operations of dynamic sizes the kernels of a GPU compute."""
 
+import math
 from collections.abc import Sequence
 
 from edgecomp.plan.operations import (
@@ -7,6 +8,7 @@ from edgecomp.plan.operations import (
     Convolution,
     FillHalo,
     Gather,
+    IntegerAttention,
     LayerNorm,
     MatrixMultiply,
     Operation,
@@ -14,12 +16,22 @@ from edgecomp.plan.operations import (
     Reduce,
     Resize,
 )
-from edgecomp.plan.sizes import Dimension, Size, has_dynamic, is_dynamic, symbols_of
+from edgecomp.plan.sizes import (
+    Dimension,
+    Size,
+    has_dynamic,
+    is_dynamic,
+    largest,
+    symbols_of,
+)
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.windows import Window
 
 #: Of a launch, beside its tensors: ``EC_MAX_LAUNCH_CONSTANTS`` of the runtime.
 MOST_SIZES = 16
+#: Elements of a mean of 8-bit values whose number is dynamic: its kernel has a table with as many
+#: multipliers, 64 KB of them.
+MOST_COUNTED = 16383
 
 
 def refuse_sizes(operation: Operation) -> str:
@@ -34,7 +46,7 @@ def refuse_sizes(operation: Operation) -> str:
     if isinstance(kind, MatrixMultiply):
         rows = (operation.inputs[0], operation.output, *operation.inputs[3:])
         return "dynamic columns" if any(is_dynamic(v.shape[-1]) for v in rows) else ""
-    if isinstance(kind, Attention):
+    if isinstance(kind, Attention | IntegerAttention):
         depth_and_columns = (kind.q.shape[-1], kind.v.shape[-1])
         return "dynamic depth or columns" if has_dynamic(depth_and_columns) else ""
     if isinstance(kind, LayerNorm | Gather):
@@ -43,7 +55,10 @@ def refuse_sizes(operation: Operation) -> str:
             inner = inner[kind.axis % len(inner) :]
         return "dynamic rows" if has_dynamic(inner) else ""
     if isinstance(kind, Reduce) and kind.requantize is not None:
-        return "8-bit means of dynamic sizes" if _is_reduced(operation.inputs[0], kind) else ""
+        source = operation.inputs[0]
+        count = math.prod(source.shape[axis] for axis in kind.axes)
+        too_many = is_dynamic(count) and largest(count) > MOST_COUNTED
+        return f"8-bit means of up to more than {MOST_COUNTED} elements" if too_many else ""
     return ""
 
 
@@ -71,10 +86,6 @@ def is_image_sized(operation: Operation) -> bool:
         value.constant is None and len(value.shape) > 2 and has_dynamic(value.shape[2:])
         for value in values
     )
-
-
-def _is_reduced(source: Value, kind: Reduce) -> bool:
-    return has_dynamic(source.shape[axis] for axis in kind.axes)
 
 
 def _is_counted(extent: Dimension) -> bool:

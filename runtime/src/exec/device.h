@@ -9,7 +9,8 @@
  *   launch        start a call; may return before it is finished. Of a device with memory of
  *                 its own copies are calls, too (ec_launch)
  *   launch_run    start the calls [first, end), which follow each other and are all the
- *                 device's; NULL where they are started one by one
+ *                 device's, and of which the last alone may count; NULL where they are started
+ *                 one by one
  *   launch_strips start the calls [first, end), a group of strips; NULL where the back end
  *                 makes them one by one
  *   sync          wait until everything launched is finished: copies from the device are in
@@ -19,8 +20,8 @@
  *                 copied; NULL where there is no other arena
  *   close         undo open
  *
- * launch, launch_run, launch_strips, sync and profile allocate nothing. One that is not built
- * in has a name alone.
+ * launch, launch_run, launch_strips, sync and profile allocate nothing; what a driver takes
+ * for what it is asked to keep is bounded. One that is not built in has a name alone.
  */
 #ifndef EDGECOMP_SRC_EXEC_DEVICE_H
 #define EDGECOMP_SRC_EXEC_DEVICE_H

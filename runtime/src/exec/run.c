@@ -38,12 +38,17 @@ static uint32_t group_end(const ec_model *model, uint32_t first, uint32_t end) {
   return next;
 }
 
-/* End of the calls of one device that begin with a call, at most `end`. */
-static uint32_t run_end(const ec_model *model, uint32_t first, uint32_t end) {
+/* End of the calls of one device that begin with a call, at most `end`. Behind a call that
+ * counts the sizes are not known yet. */
+static uint32_t run_end(const run_state *state, uint32_t first, uint32_t end) {
+  const ec_model *model = state->run->model;
+  const ec_dynamic *dynamic = model->dynamic;
+  if (dynamic != NULL && state->next_count < dynamic->count_count &&
+      dynamic->counts[state->next_count].call < end) {
+    end = dynamic->counts[state->next_count].call + 1;
+  }
   uint32_t next = first + 1;
-  /* Where counts are read between calls, one by one. */
-  while (model->dynamic == NULL && next < end &&
-         model->calls[next].device == model->calls[first].device) {
+  while (next < end && model->calls[next].device == model->calls[first].device) {
     ++next;
   }
   return next;
@@ -62,7 +67,7 @@ static ec_status launch(run_state *state, uint32_t *call, uint32_t end) {
   }
   state->active = device;
   if (device->backend->launch_run != NULL) {
-    *call = run_end(state->run->model, first, end);
+    *call = run_end(state, first, end);
     return device->backend->launch_run(device->state, first, *call);
   }
   *call = first + 1;

@@ -13,6 +13,8 @@ from helpers.nvrtc import compile_for
 
 from edgecomp.device.load import load_target
 from edgecomp.lower.select import find_gpu_schedule
+from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda.text import cuda_source
 
 TARGET = load_target("jetson-xavier")
@@ -32,6 +34,19 @@ def of_bytes(case, rng):
     return make_integer(case, TARGET, rng)[0]
 
 
+def of_two_values(shapes, rng):
+    """A product of two float16 values; b is turned where its last dimension is a's."""
+    del rng
+    a, b = (
+        Value(name, (12, *shape), "float32", storage="float16")
+        for name, shape in zip("ab", shapes, strict=True)
+    )
+    is_turned = shapes[0][1] == shapes[1][1]
+    columns = shapes[1][0 if is_turned else 1]
+    output = Value("y", (12, shapes[0][0], columns), "float32", storage="float16")
+    return Operation(BatchMatrixMultiply(transpose_b=is_turned), [a, b], [output])
+
+
 #: The schedule that is chosen, a maker of operations, and what it makes.
 CASES = [
     (
@@ -40,6 +55,8 @@ CASES = [
         Conv(c=64, m=64, h=28, w=28, k=(3, 3), p=(1, 1, 1, 1)),
     ),
     ("cuda_tensor_product", of_float16, Conv(c=40, m=24, h=5, w=5)),
+    ("cuda_tensor_batch_product", of_two_values, ((128, 64), (128, 64))),
+    ("cuda_tensor_batch_product", of_two_values, ((127, 130), (130, 31))),
     ("cuda_dot_product", of_bytes, Conv(c=64, m=64, h=28, w=28, finish="requantize")),
     ("cuda_shared_product", of_float32, Conv(c=256, m=128, h=32, w=32)),
     ("cuda_depthwise", of_float32, Conv(c=32, m=32, g=32, k=(3, 3), p=(1, 1, 1, 1))),

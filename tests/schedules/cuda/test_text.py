@@ -6,9 +6,10 @@ import pytest
 
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import constant, load
-from edgecomp.schedules.cuda.text import cuda_source, kernel_text
+from edgecomp.schedules.cuda.text import _CudaWriter, cuda_source, kernel_text, prelude
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.text.expressions import FUNCTIONS
 from edgecomp.schedules.text.language import NoTextError
 
 
@@ -119,6 +120,11 @@ def test_shared_arrays_and_barriers():
     assert "ec::vec<float, 4> own_[2];" in text
     assert "__shared__ float shared_[4];" in text
     assert "__syncthreads();" in text
+
+
+def test_calls_are_the_preludes():
+    for name in _CudaWriter.calls - FUNCTIONS:
+        assert re.search(rf"\b{name}\b", prelude()), name
 
 
 def test_each_kernel_is_written_once():

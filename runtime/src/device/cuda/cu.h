@@ -20,6 +20,7 @@ typedef struct CUevent_st *cu_event;
 typedef struct CUmod_st *cu_module;
 typedef struct CUfunc_st *cu_function;
 typedef struct CUgraph_st *cu_graph;
+typedef struct CUgraphNode_st *cu_graph_node;
 typedef struct CUgraphExec_st *cu_graph_run;
 
 /* Results. */
@@ -54,6 +55,7 @@ typedef struct CUgraphExec_st *cu_graph_run;
 #define CU_NOT_SUPPORTED 801u
 #define CU_SYSTEM_DRIVER_MISMATCH 803u
 #define CU_COMPAT_NOT_SUPPORTED 804u
+#define CU_GRAPH_EXEC_UPDATE_FAILURE 910u
 
 /* Questions about a device and about a kernel. */
 #define CU_DEVICE_MAX_BLOCK_DIM_X 2u /* y and z follow */
@@ -112,6 +114,7 @@ typedef struct CUgraphExec_st *cu_graph_run;
   X(EventRecord, (cu_event, cu_stream))                                                     \
   X(EventElapsedTime, (float *, cu_event, cu_event))                                        \
   X(GraphInstantiateWithFlags, (cu_graph_run *, cu_graph, unsigned long long))              \
+  X(GraphExecUpdate, (cu_graph_run, cu_graph, cu_graph_node *, unsigned *))                 \
   X(GraphUpload, (cu_graph_run, cu_stream))                                                 \
   X(GraphLaunch, (cu_graph_run, cu_stream))                                                 \
   X(GraphExecDestroy, (cu_graph_run))                                                       \

@@ -1,43 +1,28 @@
 /* The CUDA back end: one stream of a context of its own. Calls that follow each other are one
- * graph, made when the session is opened: a run starts it as a whole and waits once. Where
- * sizes differ from run to run there are no graphs: each call is started with the run's sizes.
+ * graph: a run starts it as a whole and waits once.
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "core/checked.h"
 #include "device/backends.h"
 #include "device/cuda/cu.h"
 #include "device/cuda/cu_status.h"
+#include "device/cuda/cuda_calls.h"
 #include "device/cuda/cuda_choose.h"
 #include "device/cuda/cuda_driver.h"
+#include "device/cuda/cuda_graphs.h"
 #include "device/cuda/cuda_memory.h"
 #include "device/cuda/cuda_module.h"
+#include "device/cuda/cuda_state.h"
 #include "edgecomp/edgecomp.h"
 #include "edgecomp/model.h"
 #include "exec/device.h"
 #include "exec/sizes.h"
 
 #define NS_PER_MS 1e6f
-
-/* Followed in memory by an address and a place for each tensor, a module for each program, a
- * function and a graph for each call, NULL where there is none, and a byte for each call. */
-typedef struct cuda_state {
-  ec_device_context session;
-  ec_cu_driver driver;
-  ec_cu_device device;
-  cu_context context;
-  cu_stream stream;
-  cu_event begin; /* of a call that is measured */
-  cu_event end;
-  ec_cu_memory memory;
-  cu_module *modules;
-  cu_function *functions;
-  cu_graph_run *graphs; /* at the first of the calls that are one graph */
-  uint8_t *is_pending;  /* a copy whose contents are to be taken from the pinned memory */
-  uint64_t table[];
-} cuda_state;
 
 static ec_status cuda_probe(const ec_model *model, const ec_open_options *options) {
   ec_cu_driver driver;
@@ -47,14 +32,13 @@ static ec_status cuda_probe(const ec_model *model, const ec_open_options *option
 }
 
 static uint64_t cuda_state_bytes(const ec_model *model) {
-  return sizeof(cuda_state) +
-         (2 * (uint64_t)model->tensor_count + model->program_count +
-          2 * (uint64_t)model->call_count) *
-             sizeof(uint64_t) +
-         model->call_count;
+  uint64_t words =
+      2 * (uint64_t)model->tensor_count + model->program_count + model->call_count;
+  uint64_t bytes = sizeof(ec_cu_state) + words * sizeof(uint64_t) + model->call_count;
+  return ec_add(bytes, ec_cu_graphs_bytes(model), &bytes) ? bytes : UINT64_MAX;
 }
 
-static void place_tables(cuda_state *state, const ec_model *model) {
+static void place_tables(ec_cu_state *state, const ec_model *model) {
   /* The block is zeroed: all are 0 or NULL. An entry has room for a pointer of any type. */
   uint64_t *next = state->table;
   state->memory.addresses = (cu_address *)(uintptr_t)next;
@@ -65,33 +49,29 @@ static void place_tables(cuda_state *state, const ec_model *model) {
   next += model->program_count;
   state->functions = (cu_function *)(uintptr_t)next;
   next += model->call_count;
-  state->graphs = (cu_graph_run *)(uintptr_t)next;
-  next += model->call_count;
+  ec_cu_graphs_place(state, next);
+  next += ec_cu_graphs_bytes(model) / sizeof(uint64_t);
   state->is_pending = (uint8_t *)next;
 }
 
 /* The session's context is the thread's own between these two. */
-static ec_status enter(const cuda_state *state) {
+static ec_status enter(const ec_cu_state *state) {
   return ec_cu_status(&state->driver, state->driver.CtxPushCurrent_v2(state->context),
                       "work for", state->device.name);
 }
 
-static void leave(const cuda_state *state) {
+static void leave(const ec_cu_state *state) {
   cu_context before = NULL;
   (void)state->driver.CtxPopCurrent_v2(&before);
 }
 
-static void release(const cuda_state *state) {
+static void release(const ec_cu_state *state) {
   const ec_cu_driver *driver = &state->driver;
   const ec_model *model = state->session.model;
   if (state->stream != NULL) {
     (void)driver->StreamSynchronize(state->stream);
   }
-  for (uint32_t i = 0; i < model->call_count; ++i) {
-    if (state->graphs[i] != NULL) {
-      (void)driver->GraphExecDestroy(state->graphs[i]);
-    }
-  }
+  ec_cu_graphs_release(state);
   for (uint32_t i = 0; i < model->program_count; ++i) {
     if (state->modules[i] != NULL) {
       (void)driver->ModuleUnload(state->modules[i]);
@@ -110,7 +90,7 @@ static void release(const cuda_state *state) {
 }
 
 static void cuda_close(void *opaque) {
-  const cuda_state *state = opaque;
+  const ec_cu_state *state = opaque;
   if (state->context == NULL) {
     return;
   }
@@ -122,7 +102,7 @@ static void cuda_close(void *opaque) {
   (void)state->driver.CtxDestroy_v2(state->context);
 }
 
-static ec_status load_programs(cuda_state *state) {
+static ec_status load_programs(ec_cu_state *state) {
   const ec_model *model = state->session.model;
   ec_status status = EC_OK;
   for (uint32_t i = 0; status == EC_OK && i < model->program_count; ++i) {
@@ -135,7 +115,7 @@ static ec_status load_programs(cuda_state *state) {
 }
 
 /* In the context, which is current when it was made. */
-static ec_status fill_context(cuda_state *state) {
+static ec_status fill_context(ec_cu_state *state) {
   const ec_cu_driver *driver = &state->driver;
   cu_result result = driver->StreamCreate(&state->stream, CU_STREAM_NON_BLOCKING);
   if (result == CU_SUCCESS) {
@@ -152,7 +132,7 @@ static ec_status fill_context(cuda_state *state) {
 }
 
 static ec_status cuda_open(const ec_device_context *context, void *opaque) {
-  cuda_state *state = opaque;
+  ec_cu_state *state = opaque;
   state->session = *context;
   place_tables(state, context->model);
   ec_status status = ec_cu_driver_load(&state->driver);
@@ -174,103 +154,7 @@ static ec_status cuda_open(const ec_device_context *context, void *opaque) {
   return status;
 }
 
-static cu_result run_kernel(const cuda_state *state, uint32_t index) {
-  const ec_call *call = &state->session.model->calls[index];
-  const ec_launch *launch = call->launch;
-  const uint32_t *local = launch->local_sizes;
-  const ec_sizes *sizes = state->session.sizes;
-  const ec_dynamic_call *dynamic = ec_sizes_of_launch(sizes, index);
-  uint32_t groups[3];
-  if (!ec_sizes_groups(sizes, state->session.model, index, groups)) {
-    return CU_SUCCESS;
-  }
-  void *arguments[EC_MAX_KERNEL_POINTERS + EC_MAX_LAUNCH_CONSTANTS];
-  uint32_t count = 0;
-  for (uint32_t i = 0; i < call->pointer_count; ++i) {
-    arguments[count++] = &state->memory.addresses[call->tensors[i]];
-  }
-  for (uint32_t i = 0; i < launch->constant_count; ++i) {
-    /* CUDA takes pointers without const and only reads through them. */
-    arguments[count++] = (void *)(uintptr_t)&launch->constants[i];
-  }
-  for (uint32_t i = 0; dynamic != NULL && i < dynamic->size_count; ++i) {
-    arguments[count++] = &sizes->sizes[sizes->first_size[index] + i];
-  }
-  return state->driver.LaunchKernel(state->functions[index], groups[0], groups[1], groups[2],
-                                    local[0], local[1], local[2], 0, state->stream, arguments,
-                                    NULL);
-}
-
-/* Between the device's memory and the pinned one. */
-static cu_result run_copy(const cuda_state *state, uint32_t index) {
-  const ec_call *call = &state->session.model->calls[index];
-  uint32_t number = call->tensors[0];
-  size_t bytes = (size_t)ec_sizes_copied(state->session.sizes, state->session.model, index);
-  uint8_t *place = state->memory.staging + state->memory.staged[number];
-  cu_address address = state->memory.addresses[number];
-  if (bytes == 0) {
-    return CU_SUCCESS;
-  }
-  return call->launch->kind == EC_LAUNCH_TO_DEVICE
-             ? state->driver.MemcpyHtoDAsync_v2(address, place, bytes, state->stream)
-             : state->driver.MemcpyDtoHAsync_v2(place, address, bytes, state->stream);
-}
-
-/* Give a call to the stream. */
-static ec_status enqueue(const cuda_state *state, uint32_t index) {
-  const ec_model *model = state->session.model;
-  const ec_call *call = &model->calls[index];
-  if (call->launch->kind == EC_LAUNCH_KERNEL) {
-    return ec_cu_status(&state->driver, run_kernel(state, index), "run kernel",
-                        call->launch->kernel);
-  }
-  return ec_cu_status(&state->driver, run_copy(state, index), "copy tensor",
-                      model->tensors[call->tensors[0]].name);
-}
-
-static bool is_border(const ec_model *model, uint32_t call) {
-  for (uint32_t i = 0; i < model->region_count; ++i) {
-    if (model->regions[i].first_call == call || model->regions[i].end_call == call) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/* Whether a call always follows the one in front of it, both the device's. */
-static bool goes_on(const ec_model *model, uint32_t call) {
-  return call > 0 && call < model->call_count && model->calls[call].device == EC_DEVICE_CUDA &&
-         model->calls[call - 1].device == EC_DEVICE_CUDA && !is_border(model, call);
-}
-
-/* Calls [first, end) as a graph. */
-static ec_status make_graph(cuda_state *state, uint32_t first, uint32_t end) {
-  const ec_cu_driver *driver = &state->driver;
-  const char *name = state->session.model->name;
-  cu_graph graph = NULL;
-  cu_result result = driver->StreamBeginCapture_v2(state->stream, CU_CAPTURE_RELAXED);
-  if (result != CU_SUCCESS) {
-    return ec_cu_status(driver, result, "record the calls of model", name);
-  }
-  ec_status status = EC_OK;
-  for (uint32_t i = first; status == EC_OK && i < end; ++i) {
-    status = enqueue(state, i);
-  }
-  result = driver->StreamEndCapture(state->stream, &graph); /* also after a failure */
-  if (status == EC_OK && result == CU_SUCCESS) {
-    result = driver->GraphInstantiateWithFlags(&state->graphs[first], graph, 0);
-  }
-  if (status == EC_OK && result == CU_SUCCESS) {
-    result = driver->GraphUpload(state->graphs[first], state->stream);
-  }
-  if (graph != NULL) {
-    (void)driver->GraphDestroy(graph);
-  }
-  return status != EC_OK ? status
-                         : ec_cu_status(driver, result, "record the calls of model", name);
-}
-
-static ec_status prepare(cuda_state *state, uint32_t index) {
+static ec_status prepare(ec_cu_state *state, uint32_t index) {
   const ec_model *model = state->session.model;
   const ec_launch *launch = model->calls[index].launch;
   ec_status status = EC_OK;
@@ -278,18 +162,11 @@ static ec_status prepare(cuda_state *state, uint32_t index) {
     status = ec_cu_find(&state->driver, &state->device, state->modules[launch->program],
                         launch, &state->functions[index]);
   }
-  if (status != EC_OK || model->dynamic != NULL || goes_on(model, index + 1)) {
-    return status;
-  }
-  uint32_t first = index;
-  while (goes_on(model, first)) {
-    --first;
-  }
-  return make_graph(state, first, index + 1);
+  return status == EC_OK ? ec_cu_graphs_prepare(state, index) : status;
 }
 
 static ec_status cuda_prepare(void *opaque, uint32_t index) {
-  cuda_state *state = opaque;
+  ec_cu_state *state = opaque;
   ec_status status = enter(state);
   if (status == EC_OK) {
     status = prepare(state, index);
@@ -299,7 +176,7 @@ static ec_status cuda_prepare(void *opaque, uint32_t index) {
 }
 
 /* Inputs of calls [first, end) into the pinned memory; their results are to be taken later. */
-static void stage(cuda_state *state, uint32_t first, uint32_t end) {
+static void stage(ec_cu_state *state, uint32_t first, uint32_t end) {
   const ec_model *model = state->session.model;
   for (uint32_t i = first; i < end; ++i) {
     uint32_t number = model->calls[i].tensors[0];
@@ -316,7 +193,7 @@ static void stage(cuda_state *state, uint32_t first, uint32_t end) {
 }
 
 /* What finished copies brought; only forgotten where the device has failed. */
-static void unstage(cuda_state *state, bool is_good) {
+static void unstage(ec_cu_state *state, bool is_good) {
   const ec_model *model = state->session.model;
   for (uint32_t i = 0; i < model->call_count; ++i) {
     if (state->is_pending[i] != 0 && is_good) {
@@ -330,36 +207,28 @@ static void unstage(cuda_state *state, bool is_good) {
   }
 }
 
-static bool is_whole(const cuda_state *state, uint32_t first, uint32_t end) {
-  const ec_model *model = state->session.model;
-  if (state->graphs[first] == NULL || goes_on(model, end)) {
-    return false;
+/* Calls [first, end), as one graph where there is one. */
+static ec_status start(ec_cu_state *state, uint32_t first, uint32_t end) {
+  cu_graph_run graph = NULL;
+  ec_status status = ec_cu_graphs_find(state, first, end, &graph);
+  if (status == EC_OK && graph != NULL) {
+    return ec_cu_status(&state->driver, state->driver.GraphLaunch(graph, state->stream),
+                        "start the calls of model", state->session.model->name);
   }
-  for (uint32_t i = first + 1; i < end; ++i) {
-    if (!goes_on(model, i)) {
-      return false;
-    }
+  for (uint32_t i = first; status == EC_OK && i < end; ++i) {
+    status = ec_cu_enqueue(state, i);
   }
-  return true;
+  return status;
 }
 
 static ec_status cuda_launch_run(void *opaque, uint32_t first, uint32_t end) {
-  cuda_state *state = opaque;
+  ec_cu_state *state = opaque;
   ec_status status = enter(state);
-  if (status != EC_OK) {
-    return status;
+  if (status == EC_OK) {
+    stage(state, first, end);
+    status = start(state, first, end);
+    leave(state);
   }
-  stage(state, first, end);
-  if (is_whole(state, first, end)) {
-    status = ec_cu_status(&state->driver,
-                          state->driver.GraphLaunch(state->graphs[first], state->stream),
-                          "start the calls of model", state->session.model->name);
-  } else {
-    for (uint32_t i = first; status == EC_OK && i < end; ++i) {
-      status = enqueue(state, i);
-    }
-  }
-  leave(state);
   return status;
 }
 
@@ -368,7 +237,7 @@ static ec_status cuda_launch(void *state, uint32_t index) {
 }
 
 static ec_status cuda_sync(void *opaque) {
-  cuda_state *state = opaque;
+  ec_cu_state *state = opaque;
   ec_status status = enter(state);
   if (status != EC_OK) {
     unstage(state, false);
@@ -381,13 +250,13 @@ static ec_status cuda_sync(void *opaque) {
                       state->session.model->name);
 }
 
-static ec_status measure(const cuda_state *state, uint32_t index, uint64_t *out_ns) {
+static ec_status measure(const ec_cu_state *state, uint32_t index, uint64_t *out_ns) {
   const ec_cu_driver *driver = &state->driver;
   float spent_ms = 0;
   cu_result result = driver->EventRecord(state->begin, state->stream);
   ec_status status = ec_cu_status(driver, result, "measure", state->session.model->name);
   if (status == EC_OK) {
-    status = enqueue(state, index);
+    status = ec_cu_enqueue(state, index);
   }
   if (status == EC_OK) {
     result = driver->EventRecord(state->end, state->stream);
@@ -404,7 +273,7 @@ static ec_status measure(const cuda_state *state, uint32_t index, uint64_t *out_
 }
 
 static ec_status cuda_profile(void *opaque, uint32_t index, uint64_t *out_ns) {
-  cuda_state *state = opaque;
+  ec_cu_state *state = opaque;
   ec_status status = enter(state);
   if (status != EC_OK) {
     return status;
@@ -417,7 +286,7 @@ static ec_status cuda_profile(void *opaque, uint32_t index, uint64_t *out_ns) {
 }
 
 static ec_status cuda_fetch(void *opaque, uint32_t index) {
-  const cuda_state *state = opaque;
+  const ec_cu_state *state = opaque;
   const ec_tensor *tensor = &state->session.model->tensors[index];
   if (tensor->bytes == 0 || state->memory.addresses[index] == 0) {
     return EC_OK;

@@ -1,0 +1,105 @@
+"""How attention is cut for tensor cores: rows of a warp, and warps that share the keys."""
+
+import dataclasses
+import itertools
+import math
+
+from edgecomp.device.target import Gpu, Target
+from edgecomp.plan.operations import Attention, IntegerAttention, Operation
+from edgecomp.plan.sizes import largest
+from edgecomp.schedules.cuda.tensor_operand import MOST_LINES
+from edgecomp.schedules.cuda.tensor_tile import COLUMNS, WARP, Instruction, instruction_for
+from edgecomp.schedules.gpu.places import gpu_of
+
+#: Sums, words of q and scores of a thread: the rest of its registers are what is being loaded.
+_MOST_REGISTERS = 160
+#: Beyond, a second fragment of rows leaves too few threads room on a multiprocessor.
+_MOST_OF_TWO = 112
+_SLICES = (1, 2, 4, 8)
+_KEYS_AT_ONCE = (32, 16)
+_FLOAT_BYTES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionCut:
+    """What a block has.
+
+    Attributes:
+        down: fragments of rows.
+        slices: warps, which share the keys.
+        keys: of a warp at once.
+    """
+
+    down: int
+    slices: int
+    keys: int
+
+    @staticmethod
+    def of(
+        batch: int,
+        rows: int,
+        keys: int,
+        widths: tuple[int, int],
+        gpu: Gpu,
+        instruction: Instruction,
+    ) -> "AttentionCut | None":
+        """The largest with which enough warps run; None where registers hold none.
+
+        Args:
+            batch: of the attention, at most.
+            rows: of q.
+            keys: rows of k.
+            widths: columns of q and of v.
+            gpu: the device.
+            instruction: of both products.
+        """
+        found = None
+        height = instruction.fragments.rows
+        shares = [n for n in _KEYS_AT_ONCE if n % instruction.depth == 0]
+        for down, slices in itertools.product((2, 1), _SLICES):
+            # Half of a warp's keys at least are there, but for the smallest share.
+            at_once = [n for n in shares if keys > slices * n // 2]
+            if slices == 1:
+                at_once += shares[-1:]
+            if not at_once or (down > 1 and rows <= height):
+                continue
+            cut = AttentionCut(down, slices, at_once[0])
+            if not cut._fits(widths, gpu, instruction):
+                continue
+            found = cut
+            tiles = batch * -(-rows // (down * height))
+            if tiles * slices * WARP >= gpu.busy_items:
+                break
+        return found
+
+    def _fits(self, widths: tuple[int, int], gpu: Gpu, instruction: Instruction) -> bool:
+        """Whether registers hold what a thread has, and shared memory what warps join."""
+        depth, columns = widths
+        each = instruction.fragments.sums
+        of_q = -(-depth // instruction.depth) * each
+        of_y = -(-columns // (COLUMNS * MOST_LINES)) * MOST_LINES * each
+        of_keys = self.keys // COLUMNS * each
+        registers = self.down * (of_q + of_y + of_keys)
+        most = _MOST_OF_TWO if self.down > 1 else _MOST_REGISTERS
+        joined = (self.slices - 1) * self.down * (of_y + 2 * each)
+        floats = (joined + 2 * self.down * self.slices) * WARP
+        return registers <= most and floats * _FLOAT_BYTES <= gpu.local_memory_bytes
+
+
+def cut_of(operation: Operation, target: Target) -> AttentionCut | None:
+    """The cut of an attention on a device, None where registers do not hold it."""
+    kind = operation.kind
+    assert isinstance(kind, Attention | IntegerAttention)
+    instruction = instruction_for(operation.inputs[0].stored, gpu_of(target))
+    assert instruction is not None
+    *batch, rows, depth = kind.q.shape
+    keys, columns = kind.v.shape[-2:]
+    images = math.prod(batch)
+    return AttentionCut.of(
+        largest(images),
+        largest(rows),
+        largest(keys),
+        (depth, columns),
+        gpu_of(target),
+        instruction,
+    )
