@@ -26,7 +26,7 @@ from edgecomp.plan.finish import (
     Requantize,
 )
 from edgecomp.plan.sizes import Symbol
-from edgecomp.plan.values import Array, Value, View
+from edgecomp.plan.values import Array, Quantization, Value, View
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,13 +85,24 @@ class ScaledMatrixMultiply:
     """
 
 
+#: Rows of a product with packed weights that are few: reading the weights is what counts.
+FEW_ROWS = 4
+#: Bytes of x are kept in runs of so many elements.
+_BYTE_RUN = 16
+
+
+def block_scratch(size: int) -> int:
+    """32-bit words of a block of x as three planes of bytes, their sums and a factor."""
+    return 3 * (-(-size // _BYTE_RUN) * _BYTE_RUN // 4) + 4
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackedMatrixMultiply:
     """Product of float32 activations with a constant matrix of few bits per weight.
 
     inputs: a row-major [..., K]; then constants: numbers uint8 [K, N]; scales float32
         [blocks, N]; zeros uint8 [blocks, N]; bias float32 [N].
-    outputs: y row-major [..., N]; sums float32 [..., blocks], for the kernels' own use.
+    outputs: y row-major [..., N]; scratch float32 [``scratch_words``], for the kernels' own use.
 
     ``y = activation(a @ ((numbers - zeros) * scales) + bias)``; row k of the matrix belongs to
     block ``k // block``. Of 1 bit are signs: ``(2 * numbers - 1) * scales``, and zeros are 0.
@@ -104,6 +115,14 @@ class PackedMatrixMultiply:
     bits: int
     block: int
     activation: Activation | None = None
+
+    def scratch_words(self, depth: int) -> int:
+        """Room for the bytes of few rows of K elements, or the sums of their blocks.
+
+        It does not depend on the rows that there are: these may be dynamic.
+        """
+        blocks = -(-depth // self.block)
+        return FEW_ROWS * blocks * block_scratch(min(self.block, depth))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -287,6 +306,36 @@ class Attention:
     v: View
     y: View
     alpha: float
+    steps: tuple[Step, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerAttention:
+    """Attention of 8-bit values, made for GPUs of what stands in a program.
+
+        s = steps(alpha * float32(sum((q - zero_q) * (k - zero_k))))
+        e = exp(s - max(s)), of each row
+        y = beta * float32(sum((Quantize(e) - zero_e) * (v - zero_v))) / sum(e)
+
+    inputs: values of 8 bits with ``quantization`` that hold q, k and v; then what ``steps`` read
+        beside the scores, each broadcast to their shape [..., M, L]. output: a value that holds
+        the result, float32, or 8 bits with ``quantization``: what Quantize makes of it.
+
+    Attributes:
+        q, k, v, y: as of ``Attention``.
+        alpha: of the scores.
+        beta: of the result.
+        weights: of the exponentials, as uint8.
+        steps: as of ``Attention``.
+    """
+
+    q: View
+    k: View
+    v: View
+    y: View
+    alpha: float
+    beta: float
+    weights: Quantization
     steps: tuple[Step, ...] = ()
 
 
@@ -626,6 +675,7 @@ Kind = (
     | Softmax
     | Exponentials
     | Attention
+    | IntegerAttention
     | LayerNorm
     | Recurrence
     | Cumulative

@@ -3,13 +3,16 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.operations import FEW_ROWS, Operation, PackedMatrixMultiply
+from edgecomp.schedules.cpu.packed_bytes import PLANES, can_multiply_bytes
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 
 #: Instructions that make one vector of float32 weights: of packed bits, shift, mask, convert and
 #: scale; of bytes, widen and convert.
 _UNPACK_INSTRUCTIONS = 3.0
 _WIDEN_INSTRUCTIONS = 2.0
+#: To take four numbers of each column out of their words, and numbers that a lane multiplies at once.
+_TAKE_INSTRUCTIONS, _QUAD = 1.5, 4
 #: Rows for which a widened vector is used before the next tile of rows widens it again.
 _ROWS_OF_A_TILE = 8
 
@@ -30,6 +33,12 @@ def packed_product_cycles(operation: Operation, target: Target, *, streamed: flo
     rates = rates_of(target)
     vectors = depth * columns / target.lanes(32)
     instructions = vectors * (rows + math.ceil(rows / _ROWS_OF_A_TILE) * widen)
+    if (
+        isinstance(kind, PackedMatrixMultiply)
+        and rows <= FEW_ROWS
+        and can_multiply_bytes(target, bits, min(kind.block, depth))
+    ):
+        instructions = vectors / _QUAD * (PLANES * rows + _TAKE_INSTRUCTIONS)
     weight_bytes = depth * columns * bits // 8
     cycles = max(
         instructions / rates.instructions_per_cycle,

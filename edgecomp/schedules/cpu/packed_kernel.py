@@ -4,7 +4,7 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import PackedMatrixMultiply
+from edgecomp.plan.operations import FEW_ROWS, PackedMatrixMultiply, block_scratch
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
@@ -22,8 +22,6 @@ from edgecomp.schedules.cpu.epilogue import store_columns
 from edgecomp.schedules.cpu.packed_numbers import Unpacker
 from edgecomp.schedules.cpu.vectors import named
 
-#: Up to so many rows, sums of a block are scaled; beyond, the weights are.
-_FEW_ROWS = 4
 #: Vectors of columns side by side: few rows, many rows.
 _VECTORS_FEW, _VECTORS_MANY = 4, 2
 #: Rows of a tile with many rows, by vector registers of the target.
@@ -41,7 +39,9 @@ class PackedShape:
         zero: the zero point where all are the same, else None.
         takes_zero: whether the unpacked numbers have the zero point taken off already.
         tile_rows: rows of a tile.
-        few: whether sums of blocks are scaled, rather than weights.
+        few: whether sums of blocks are scaled, rather than weights, as for few rows.
+        as_bytes: whether numbers are multiplied as bytes (packed_bytes.py).
+        offset: what is taken off numbers that are stored as signed bytes.
     """
 
     rows: int
@@ -55,6 +55,8 @@ class PackedShape:
     takes_zero: bool
     tile_rows: int
     few: bool
+    as_bytes: bool = False
+    offset: int = 0
 
     @staticmethod
     def of(
@@ -66,15 +68,22 @@ class PackedShape:
         target: Target,
         *,
         dynamic: bool = False,
+        as_bytes: bool = False,
     ) -> "PackedShape":
-        """The shape for a target; ``rows`` are the most where they are dynamic."""
+        """The shape for a target; ``rows`` are the most where they are dynamic.
+
+        ``as_bytes`` says whether few rows are multiplied as bytes.
+        """
         lanes = target.lanes(32)
-        few = rows <= _FEW_ROWS and not dynamic
+        few = rows <= FEW_ROWS and not dynamic
         registers = 32 if lanes == 16 or target.core.isa == "aarch64" else 16
         zero = int(zeros.flat[0]) if (zeros == zeros.flat[0]).all() else None
         wanted = _VECTORS_FEW if few else _VECTORS_MANY
-        if few and rows > 1 and registers == 16:
+        as_bytes = as_bytes and few
+        if few and rows > 1 and (registers == 16 or as_bytes):
             wanted = 2
+        if as_bytes and registers == 16:
+            wanted = 2 if rows == 1 else 1
         return PackedShape(
             rows=rows,
             depth=depth,
@@ -88,12 +97,25 @@ class PackedShape:
             or (zero is not None and Unpacker.has_table(target, kind.bits)),
             tile_rows=rows if few else min(rows, _ROWS_MANY[registers]),
             few=few,
+            as_bytes=as_bytes,
+            offset=128 if as_bytes and kind.bits == 8 and target.core.isa == "aarch64" else 0,
         )
 
     @property
     def needs_sums(self) -> bool:
         """Whether zero points are taken off sums of x."""
-        return self.few and not self.takes_zero
+        return self.few and not self.takes_zero and not self.as_bytes
+
+    @property
+    def block_scratch(self) -> int:
+        """Words that a kernel in front leaves of a block of a row."""
+        return block_scratch(self.block) if self.as_bytes else 1
+
+    def bit_of(self, position: int) -> int:
+        """The lowest bit of a number of a word."""
+        if self.as_bytes:
+            return 8 * (position % 4) + position // 4 * self.bits
+        return position * self.bits
 
     @property
     def each(self) -> int:
@@ -163,15 +185,21 @@ class PackedKernel:
         """The kernel and its work items."""
         shape, builder = self.shape, self.builder
         self.pointers = self._declare()
-        taken = shape.zero if shape.takes_zero and shape.zero is not None else 0
-        self.unpacker = Unpacker(builder, self.target, shape.bits, taken, shape.lanes)
+        self._prepare()
         with builder.loop("item", builder.lo, builder.hi) as tile:
             if self.row_count is None:
                 self._static_rows(tile)
             else:
                 self._dynamic_rows(tile, self.row_count)
         name = f"packed_{shape.bits}bit_{shape.tile_rows}x{shape.width}"
+        name += "_bytes" if shape.as_bytes else ""
         return builder.finish(name), shape.tiles
+
+    def _prepare(self) -> None:
+        """What is needed by all tiles."""
+        shape = self.shape
+        taken = shape.zero if shape.takes_zero and shape.zero is not None else 0
+        self.unpacker = Unpacker(self.builder, self.target, shape.bits, taken, shape.lanes)
 
     def _static_rows(self, tile: Expr) -> None:
         shape, builder = self.shape, self.builder
@@ -206,8 +234,9 @@ class PackedKernel:
             zeros = builder.pointer("zeros", "uint8", shape.blocks * width)
         bias = builder.pointer("bias", "float32", width)
         sums = None
-        if shape.needs_sums:
-            sums = builder.pointer("sums", "float32", shape.rows * shape.blocks)
+        if shape.needs_sums or shape.as_bytes:
+            words_in_front = shape.rows * shape.blocks * shape.block_scratch
+            sums = builder.pointer("sums", "float32", words_in_front)
         output = builder.pointer("output", "float32", shape.rows * shape.columns)
         return _Pointers(x, words, scales, zeros, bias, sums, output)
 

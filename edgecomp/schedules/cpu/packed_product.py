@@ -7,7 +7,8 @@ columns; a 32-bit word holds the numbers of 4, 8, 10 or 16 neighbours in K of on
 block begins with a word of its own. Two forms:
 
 * few rows: per block ``total += scale * (sum(q x) - zero * sum(x))``, where q is the number as it
-  comes out of the word, and the sums of x come from a kernel before;
+  comes out of the word, and the sums of x come from a kernel before. Where cores add four products of
+  bytes at once, x is taken apart into bytes for it (``packed_bytes``);
 * more rows: ``w = scale * q - scale * zero`` once per number, then multiply-adds for every row.
 """
 
@@ -19,6 +20,7 @@ from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load
 from edgecomp.schedules.cpu import functions
+from edgecomp.schedules.cpu.packed_bytes import BytesKernel, can_multiply_bytes, emit_bytes
 from edgecomp.schedules.cpu.packed_kernel import PackedKernel, PackedShape
 from edgecomp.schedules.cpu.rows import Row
 from edgecomp.schedules.schedule import Constant, Dynamic, KernelCall
@@ -60,9 +62,18 @@ def emit_packed(
     assert bias.constant is not None
     rows = x.elements // depth
     shape = PackedShape.of(
-        kind, rows, depth, columns, zeros.constant, target, dynamic=row_count is not None
+        kind,
+        rows,
+        depth,
+        columns,
+        zeros.constant,
+        target,
+        dynamic=row_count is not None,
+        as_bytes=can_multiply_bytes(target, kind.bits, min(kind.block, depth)),
     )
     writer = PackedKernel(shape, target, kind.activation, row_count)
+    if shape.as_bytes:
+        writer = BytesKernel(shape, target, kind.activation)
     kernel, items = writer.emit()
     label = numbers.name
     arguments: list[Value | Constant] = [
@@ -74,7 +85,10 @@ def emit_packed(
         arguments.append(Constant(f"{label}.zeros", _tiled(zeros.constant, shape)))
     arguments.append(Constant(f"{label}.bias", _tiled(bias.constant[None], shape)))
     calls = []
-    if shape.needs_sums:
+    if shape.as_bytes:
+        calls.append(KernelCall(emit_bytes(shape, target), (x, sums), rows))
+        arguments.append(sums)
+    elif shape.needs_sums:
         calls.append(KernelCall(_block_sums(shape, target), (x, sums), rows))
         arguments.append(sums)
     product = KernelCall(
@@ -92,11 +106,14 @@ def pack(numbers: Array, shape: PackedShape) -> Array:
     width = shape.tiles * shape.width
     slots = np.zeros((shape.words * shape.each, width), np.uint8)
     block, place = np.divmod(np.arange(shape.depth), shape.block)
-    slots[block * shape.block_words * shape.each + place, : shape.columns] = numbers
+    # An offset turns the top bit over: numbers are signed then.
+    slots[block * shape.block_words * shape.each + place, : shape.columns] = (
+        numbers ^ shape.offset
+    )
     full = slots.reshape(shape.words, shape.each, width)
     words = np.zeros((shape.words, width), np.uint32)
     for position in range(shape.each):
-        words |= full[:, position].astype(np.uint32) << np.uint32(position * shape.bits)
+        words |= full[:, position].astype(np.uint32) << np.uint32(shape.bit_of(position))
     tiles = words.reshape(shape.words, shape.tiles, shape.width).transpose(1, 0, 2)
     return np.ascontiguousarray(tiles).reshape(-1).view(np.int32)
 
