@@ -2,10 +2,12 @@
 
 import pathlib
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 from edgecomp.data_file import read_data_file
 from edgecomp.errors import Code, EdgecompError, nearest_hint
+from edgecomp.options.option import facts_of, fields_of
 from edgecomp.records import RecordError, convert
 
 
@@ -28,6 +30,7 @@ def read_config(path: pathlib.Path, cls: type) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise _bad(path, "expected keys and values at the top")
     kinds = {"model": str, **typing.get_type_hints(cls)}
+    words = {field.name: facts_of(field).metavar.split("|") for field in fields_of(cls)}
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = str(key).replace("-", "_")
@@ -35,6 +38,7 @@ def read_config(path: pathlib.Path, cls: type) -> dict[str, Any]:
             raise _bad(path, f"unknown key '{key}'", nearest_hint(name, kinds))
         if name in values:
             raise _bad(path, f"'{name}' is given twice")
+        value = _as_word(kinds[name], words.get(name, ()), value)
         try:
             values[name] = convert(kinds[name], _as_sequence(kinds[name], value), str(key))
         except RecordError as error:
@@ -59,6 +63,16 @@ def _as_sequence(kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is tuple and isinstance(value, str | int | float):
         return [value]
     return value
+
+
+def _as_word(kind: Any, words: Sequence[str], value: Any) -> Any:
+    """A text that is a number or one of some words: YAML reads 0.5 as a number and off as false."""
+    if len(words) < 2 or str not in (kind, *typing.get_args(kind)):
+        return value
+    if value is False and "off" in words:
+        return "off"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number else value
 
 
 def _bad(path: pathlib.Path, cause: str, hint: str = "") -> EdgecompError:

@@ -23,6 +23,7 @@ from edgecomp.options.precisions import (
 )
 from edgecomp.options.quantize import (
     CALIBRATION_METHODS,
+    SEARCHED,
     WEIGHT_METHODS,
     WEIGHT_ROUNDINGS,
     QuantizeOptions,
@@ -46,6 +47,7 @@ __all__ = [
     "PRECISIONS",
     "QuantizeOptions",
     "RunOptions",
+    "SEARCHED",
     "SIXTEEN_BITS",
     "TalkOptions",
     "TuneOptions",

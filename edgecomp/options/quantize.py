@@ -32,6 +32,8 @@ CALIBRATION_METHODS = {
     "ema": ("moving-average",),
 }
 WEIGHT_ROUNDINGS = ("nearest", "adaround")
+#: Strengths of ``smooth_quant`` that are no numbers.
+SEARCHED, NEVER = "auto", "off"
 #: How recipes are written; TOML is only read.
 RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -132,12 +134,14 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         "move scales between consecutive layers until their channels reach equally far; the "
         "float model computes the same",
     )
-    smooth_quant: str = option(
-        "",
+    smooth_quant: str | None = option(
+        None,
         "move scales of outlier channels of activations into the weights that read them, with "
-        "this strength from 0 to 1, or auto for the best one of each layer; the float model "
-        "computes the same",
-        metavar="ALPHA|auto",
+        "this strength from 0 to 1, or auto for the best one of each layer, or off; the float "
+        "model computes the same; by default, at w8a8 without a recipe, the best one of each "
+        "layer behind a normalisation, where that brings the outputs nearer to float on samples "
+        "that are held back",
+        metavar="ALPHA|auto|off",
     )
     weight_rounding: str = option(
         "nearest",
@@ -201,16 +205,20 @@ class QuantizeOptions(ModelOptions, ImageOptions):
         return self.recipe is not None
 
     def _check_data_free(self) -> None:
-        for name in ("calibration_data", "equalize", "smooth_quant"):
-            if getattr(self, name):
-                raise usage("data_free", f"not together with --{name.replace('_', '-')}")
+        given = {
+            "calibration_data": self.calibration_data,
+            "equalize": self.equalize,
+            "smooth_quant": self.smoothing,
+        }
+        for name in (name for name, is_given in given.items() if is_given):
+            raise usage("data_free", f"not together with --{name.replace('_', '-')}")
 
     def _check_float(self) -> None:
         """A float model takes nothing that is for quantized ones; a recipe may quantize it."""
         given = {
             "bias_correction": self.bias_correction,
             "equalize": self.equalize,
-            "smooth_quant": bool(self.smooth_quant),
+            "smooth_quant": bool(self.smoothing),
             "weight_rounding": self.weight_rounding != "nearest",
             "data_free": self.data_free,
             "save_recipe": self.save_recipe is not None,
@@ -236,6 +244,11 @@ class QuantizeOptions(ModelOptions, ImageOptions):
     def needs_calibration(self) -> bool:
         """Whether there is nothing to do without calibration data."""
         return self.precision in _WITH_ACTIVATIONS or self.method == "gptq"
+
+    @property
+    def smoothing(self) -> str:
+        """The strength of ``smooth_quant`` that is asked for, "" for none."""
+        return "" if self.smooth_quant in (None, NEVER) else str(self.smooth_quant)
 
     def _check_weights(self) -> None:
         check_choice("weight_ranges", self.weight_ranges, WEIGHT_RANGES)
@@ -282,17 +295,17 @@ def check_recipe_file(name: str, path: pathlib.Path | None) -> None:
         )
 
 
-def _check_strength(given: str) -> None:
-    """Whether --smooth-quant is nothing, auto or a number from 0 to 1."""
-    if given in ("", "auto"):
+def _check_strength(given: str | None) -> None:
+    """Whether --smooth-quant is nothing, auto, off or a number from 0 to 1."""
+    if given in (None, SEARCHED, NEVER):
         return
     try:
-        strength = float(given)
+        strength = float(str(given))  # False is no strength of 0
     except ValueError:
         strength = -1.0
     if not 0.0 <= strength <= 1.0:
         raise usage(
             "smooth_quant",
-            f"expected a number from 0 to 1, or auto, found '{given}'",
+            f"expected a number from 0 to 1, auto or off, found '{given}'",
             hint="auto searches; 0.5 is usual",
         )

@@ -59,6 +59,11 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
         alpha: strength from 0 (weights become equal) to 1 (activations become equal), None to
             search.
         only: names of the products whose inputs are smoothed, None for all.
+
+    Attributes:
+        error_before: squared errors of the products over their squares, summed over all that were
+            searched, as they were.
+        error: the same with the strengths that were chosen.
     """
 
     numerics = Numerics.EXACT
@@ -70,6 +75,7 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
         only: Collection[str] | None = None,
     ) -> None:
         super().__init__()
+        self.error_before = self.error = 0.0
         self._only = only
         self._inputs = dict(inputs)
         self._alpha = alpha
@@ -101,14 +107,16 @@ class SmoothActivationsPass(ir.passes.InPlacePass):
     def _choose(self, region: Region) -> tuple[Ids, float]:
         if self._alpha is not None:
             return self._exponents(region, self._alpha), self._alpha
-        least, best, strength = self._error(region, np.zeros(region.size, np.int64)), None, 0.0
-        least *= 1.0 - _LEAST_GAIN
+        best, strength = np.zeros(region.size, np.int64), 0.0
+        before = found = self._error(region, best)
         for alpha in _STRENGTHS:
             exponents = self._exponents(region, alpha)
             error = self._error(region, exponents)
-            if error < least:
-                least, best, strength = error, exponents, alpha
-        return (np.zeros(region.size, np.int64) if best is None else best), strength
+            if error < min(found, before * (1.0 - _LEAST_GAIN)):
+                found, best, strength = error, exponents, alpha
+        self.error_before += before
+        self.error += found
+        return best, strength
 
     def _exponents(self, region: Region, alpha: float) -> Ids:
         read, weight = np.zeros(region.size + 1), np.zeros(region.size + 1)
@@ -148,6 +156,18 @@ def products_to_observe(graph: ir.Graph, only: Collection[str] | None = None) ->
     """The products whose inputs decide, where those named ``only`` are smoothed."""
     regions, _ = _regions(graph, only)
     return list(dict.fromkeys(place.node for region in regions for place in region.readers))
+
+
+def products_behind_normalisations(graph: ir.Graph) -> list[ir.Node]:
+    """Of those the ones that read channels which a normalisation makes, or a row behind one."""
+    regions, _ = _regions(graph, None)
+    behind = [
+        place.node
+        for region in regions
+        if is_operator(region.start, *NORMALISATIONS) or is_split(region.start)
+        for place in region.readers
+    ]
+    return list(dict.fromkeys(behind))
 
 
 def _regions(

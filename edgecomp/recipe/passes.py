@@ -12,6 +12,7 @@ from typing import Any
 from edgecomp.options import (
     CALIBRATION_METHODS,
     PRECISIONS,
+    SEARCHED,
     WEIGHT_METHODS,
     WEIGHT_ROUNDINGS,
 )
@@ -189,7 +190,7 @@ def _equalize(before: LayerSettings, given: SwitchArguments, _step: int) -> Laye
 
 
 def _smooth(before: LayerSettings, given: SmoothQuantArguments, _step: int) -> LayerSettings:
-    strength = "auto" if given.alpha is None else str(given.alpha)
+    strength = SEARCHED if given.alpha is None else str(given.alpha)
     return dataclasses.replace(before, smooth_quant="" if given.enabled is False else strength)
 
 

@@ -53,7 +53,8 @@ from edgecomp.steps.prepare import float_options, prepare
 from edgecomp.steps.ranges_by_metric import scores_of
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about
-from edgecomp.steps.value_products import multiplies_values
+from edgecomp.steps.try_smoothing import SmoothingTrial, worth_smoothing
+from edgecomp.steps.value_products import multiplied_values
 
 logger = logging.getLogger(__name__)
 
@@ -101,12 +102,12 @@ def search_budget(
     model = prepare(source, reading, progress, args=args, kwargs=kwargs, target=target).model
     _require_float(model)
     floats = options.precision == FLOAT
-    value_products = multiplies_values(asked, target)
+    value_products = multiplied_values(asked, target)
     choices = choose_for_layers(
         model.graph, asked, recipe, floats=floats, value_products=value_products
     )
     with errors_about(data, only=_ABOUT_SAMPLES):
-        read = _read(model, options, asked, choices, data, progress)
+        read = _read(model, options, asked, recipe, choices, data, progress)
     trials = Trials(
         model,
         asked,
@@ -117,7 +118,7 @@ def search_budget(
         floats=floats,
         value_products=value_products,
     )
-    trials.begin_as_a_build(progress)
+    trials.begin_as_a_build(read.smoothing, progress)
     pricing = Pricing.of(target, options)
     groups = _offered(trials, pricing, options)
     measures = Measures(
@@ -155,6 +156,7 @@ class _Read:
         reference: a few samples with float's outputs.
         metric: of a model that is described in words; None where none was given.
         float_metric: of the float model.
+        smoothing: what was moved in it though nobody asked.
     """
 
     samples: CalibrationSet
@@ -162,22 +164,25 @@ class _Read:
     reference: FloatOutputs
     metric: Callable[[ModelRun, str], Measured] | None
     float_metric: float | None
+    smoothing: SmoothingTrial
 
 
 def _read(
     model: ir.Model,
     options: BudgetOptions,
     asked: QuantizeOptions,
+    recipe: Recipe,
     choices: LayerChoices,
     data: Any,
     progress: Progress,
 ) -> _Read:
-    """Look at the samples; scales move in the model where that is asked for.
+    """Look at the samples; scales move in the model where that is asked for or pays.
 
     Args:
         model: float.
         options: as they were given.
         asked: with the precision of the recipe.
+        recipe: steps that there are.
         choices: what is done to the layers.
         data: of the calibration.
         progress: told about every step.
@@ -197,7 +202,8 @@ def _read(
         float_metric = found.value
         if options.ranges_by_metric:
             scores_of(found.scores, options.metric)
-    move_scales(model, samples, choices, asked, progress)
+    smoothing = worth_smoothing(model, samples, choices, asked, recipe, progress)
+    move_scales(model, samples, smoothing.layers(choices), asked, progress)
     histograms = collect_histograms(
         model,
         samples,
@@ -206,7 +212,7 @@ def _read(
     )
     few = dataclasses.replace(asked, num_samples=min(_SAMPLES, samples.used or _SAMPLES))
     reference = FloatOutputs(model, open_samples(model, few, data).feeds)
-    return _Read(samples, histograms, reference, metric, float_metric)
+    return _Read(samples, histograms, reference, metric, float_metric, smoothing)
 
 
 def _with_samples(

@@ -25,8 +25,8 @@ from edgecomp.steps.round_weights import round_weights
 
 logger = logging.getLogger(__name__)
 
-#: Rows of a product on which the strength of smoothing is chosen.
-_ROWS = 128
+#: Rows of a product on which the strength of smoothing is searched.
+SEARCH_ROWS = 128
 
 Feed = Mapping[str, Array]
 #: Constants by the node's name and the index of the input.
@@ -68,7 +68,7 @@ def move_scales(
     for alpha, names in layers.smoothed.items():
         progress("smooth activations")
         products = products_to_observe(model.graph, names)
-        rows = _ROWS if alpha is None else 0
+        rows = SEARCH_ROWS if alpha is None else 0
         inputs = observe_inputs(model, samples, products, rows=rows, seed=options.seed)
         smoothed.append(_run(model, SmoothActivationsPass(inputs, alpha, names), options))
     if smoothed:

@@ -22,7 +22,7 @@ from edgecomp.graph.constants import constant_array
 from edgecomp.graph.qdq import is_quantized
 from edgecomp.options import DebugOptions
 from edgecomp.passes.choose_precision import quantized_values
-from edgecomp.passes.quantization_options import InsertQdqOptions, check_options
+from edgecomp.passes.quantization_options import InsertQdqOptions, ValueProducts, check_options
 from edgecomp.passes.quantization_scope import decide_scope
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
@@ -35,7 +35,8 @@ from edgecomp.steps.debug_trials import Quantized, Trials
 from edgecomp.steps.prepare import float_options, prepare
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers, whole_recipe, with_recipe
 from edgecomp.steps.source import errors_about, name_of
-from edgecomp.steps.value_products import multiplies_values
+from edgecomp.steps.try_smoothing import worth_smoothing
+from edgecomp.steps.value_products import multiplied_values
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +86,12 @@ def debug(
     reading = float_options(options)
     model = prepare(source, reading, progress, args=args, target=target).model
     _require_float(model)
-    value_products = multiplies_values(options, target)
+    value_products = multiplied_values(options, target)
     chosen = _require_layers(model, options, recipe, value_products=value_products)
     with errors_about(data, only=(Code.CALIBRATION_EMPTY, Code.CALIBRATION_INVALID)):
         calibration = open_samples(model, options, data).feeds
-        move_scales(model, calibration, chosen, options, progress)
+        smoothing = worth_smoothing(model, calibration, chosen, options, recipe, progress)
+        move_scales(model, calibration, smoothing.layers(chosen), options, progress)
         histograms = collect_histograms(
             model,
             calibration,
@@ -109,7 +111,7 @@ def debug(
         floats=False,
         value_products=value_products,
     )
-    trials.begin_as_a_build(progress)
+    trials.begin_as_a_build(smoothing, progress)
     return _report(
         model, options, trials.recipe, trials, histograms, reference, progress, name_of(source)
     )
@@ -172,7 +174,7 @@ def _require_float(model: ir.Model) -> None:
 
 
 def _require_layers(
-    model: ir.Model, options: DebugOptions, recipe: Recipe, *, value_products: bool
+    model: ir.Model, options: DebugOptions, recipe: Recipe, *, value_products: ValueProducts
 ) -> LayerChoices:
     """What is done to the layers; refuses a model, or a recipe, that leaves nothing to compare."""
     possible = decide_scope(model.graph, InsertQdqOptions(), lambda _: "")

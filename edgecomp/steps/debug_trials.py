@@ -14,7 +14,7 @@ from edgecomp.calibrate.settle import Choice
 from edgecomp.debugging.outputs import FloatOutputs, OutputError, output_error
 from edgecomp.options import QuantizeOptions
 from edgecomp.passes.insert_qdq import InsertQdqPass
-from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions, ValueProducts
 from edgecomp.passes.quantization_scope import Scope, values_to_observe
 from edgecomp.plan.values import Array
 from edgecomp.progress import Progress, silent
@@ -27,6 +27,7 @@ from edgecomp.steps.quantize import chooses_ranges, insert_known
 from edgecomp.steps.recipe import LayerChoices, choose_for_layers
 from edgecomp.steps.round_weights import round_weights
 from edgecomp.steps.try_ranges import CANDIDATES, try_ranges
+from edgecomp.steps.try_smoothing import SmoothingTrial
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -64,7 +65,7 @@ class Trials:
         calibration: the samples, for biases that are corrected and weights whose rounding is learned.
         reference: what the outputs should be.
         floats: whether layers that no step names stay float.
-        value_products: whether products of two values are quantized.
+        value_products: which products of two values are quantized.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Trials:
         reference: FloatOutputs,
         *,
         floats: bool,
-        value_products: bool,
+        value_products: ValueProducts,
     ) -> None:
         self._model = model
         self._options = options
@@ -105,9 +106,15 @@ class Trials:
         """The steps that all trials have."""
         return self._recipe
 
-    def begin_as_a_build(self, progress: Progress) -> None:
-        """Let all trials have the ranges and biases that a build chooses without being asked."""
+    def begin_as_a_build(self, smoothing: SmoothingTrial, progress: Progress) -> None:
+        """Let all trials have the ranges and biases that a build chooses without being asked.
+
+        Args:
+            smoothing: what a build moves, as the model has it already.
+            progress: told about it.
+        """
         given = self._recipe
+        self._add(smoothing.recipe_steps())
         if chooses_ranges(self._options, given):
             self._choose_ranges(progress)
         first = self.quantized()

@@ -51,7 +51,8 @@ from edgecomp.steps.recipe import (
 )
 from edgecomp.steps.source import errors_about
 from edgecomp.steps.try_ranges import CANDIDATES, RangeTrial, try_ranges
-from edgecomp.steps.value_products import multiplies_values
+from edgecomp.steps.try_smoothing import worth_smoothing
+from edgecomp.steps.value_products import multiplied_values
 from edgecomp.steps.weight_rows import without_groups
 from edgecomp.steps.without import left_out
 
@@ -131,12 +132,14 @@ def insert_quantization(
         options,
         recipe,
         floats=floats,
-        value_products=multiplies_values(options, target),
+        value_products=multiplied_values(options, target),
     )
     _require_data(source, options, layers)
     check_options(model, layers.qdq)
     with errors_about(source, only=_ABOUT_SAMPLES):
         samples = open_samples(model, options, source)
+        smoothing = worth_smoothing(model, samples.feeds, layers, options, recipe, progress)
+        layers = smoothing.layers(layers)
         before = constants_of(model)
         moved = move_scales(model, samples.feeds, layers, options, progress)
         calibration, tried = _calibrated(model, options, samples, layers, recipe, progress)
@@ -156,6 +159,7 @@ def insert_quantization(
     _warn_without_groups(inserted.ungrouped)
     steps = [
         *float_step(_left_float(model, options, layers.qdq, qdq)),
+        *smoothing.recipe_steps(),
         *tried.recipe_steps(),
         *found.recipe_steps(model.graph),
     ]
@@ -163,6 +167,7 @@ def insert_quantization(
         "precision": options.precision,
         "calibration_method": options.calibration_method,
         **calibration.facts,
+        **smoothing.facts,
         **_told(tried),
         **found.facts,
         "corrected_biases": len(shifts),

@@ -11,12 +11,13 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.graph.match import clip_bounds, is_operator
 from edgecomp.options import (
     DYNAMIC_BITS,
+    SEARCHED,
     SIXTEEN_BITS,
     WEIGHT_BITS,
     WEIGHT_TYPES,
     QuantizeOptions,
 )
-from edgecomp.passes.quantization_options import InsertQdqOptions
+from edgecomp.passes.quantization_options import InsertQdqOptions, ValueProducts
 from edgecomp.passes.quantization_scope import Scope, decide_scope, value_depths
 from edgecomp.recipe.read import read_recipe, recipe_of
 from edgecomp.recipe.recipe import Recipe, Step
@@ -130,8 +131,8 @@ def whole_recipe(
         steps.append({"pass": "bias_correction"})
     if options.equalize:
         steps.append({"pass": "equalize"})
-    if options.smooth_quant:
-        alpha = strength_of(options.smooth_quant)
+    if options.smoothing:
+        alpha = strength_of(options.smoothing)
         steps.append(
             {"pass": "smooth_quant", "args": {} if alpha is None else {"alpha": alpha}}
         )
@@ -160,9 +161,14 @@ def bias_step(names: Sequence[str], *, by_weights: bool) -> dict[str, Any]:
     return step | ({"args": {"of": "weights"}} if by_weights else {})
 
 
-def strength_of(smooth_quant: str) -> float | None:
-    """The strength that the option names, None where it is searched."""
-    return None if smooth_quant == "auto" else float(smooth_quant)
+def smoothing_step(names: Sequence[str]) -> dict[str, Any]:
+    """The step that smooths what products read, each with the strength that suits it best."""
+    return {"pass": "smooth_quant", "targets": list(names)}
+
+
+def strength_of(smoothing: str) -> float | None:
+    """The strength that is asked for, None where it is searched."""
+    return None if smoothing == SEARCHED else float(smoothing)
 
 
 def choose_for_layers(
@@ -171,7 +177,7 @@ def choose_for_layers(
     recipe: Recipe,
     *,
     floats: bool = False,
-    value_products: bool = True,
+    value_products: ValueProducts = ValueProducts.EACH,
 ) -> LayerChoices:
     """Resolve flags and recipe against a model.
 
@@ -180,7 +186,7 @@ def choose_for_layers(
         options: the flags; they hold where the recipe says nothing.
         recipe: steps.
         floats: whether nodes that no step names stay float.
-        value_products: whether products of two values are quantized (steps/value_products.py).
+        value_products: which products of two values are quantized (steps/value_products.py).
 
     Raises:
         EdgecompError: RECIPE_INVALID, or USAGE where a flag names no node, or where GPTQ is asked for
@@ -193,7 +199,7 @@ def choose_for_layers(
         per_channel=options.per_channel,
         bias_correction=bool(options.bias_correction),
         equalize=options.equalize,
-        smooth_quant=options.smooth_quant,
+        smooth_quant=options.smoothing,
         weight_rounding=options.weight_rounding,
         group_size=options.group_size or 0,
         method=options.method or ("rtn" if options.data_free else "gptq"),

@@ -57,6 +57,22 @@ def test_all_forms_say_the_same(tmp_path, suffix):
     assert options.per_channel is False
 
 
+@pytest.mark.parametrize(
+    ("suffix", "text", "expected"),
+    [
+        ("yaml", "smooth_quant: off", "off"),
+        ("yaml", "smooth_quant: 'off'", "off"),
+        ("yaml", "smooth-quant: 0.5", "0.5"),
+        ("toml", "smooth_quant = 1", "1"),
+        ("json", '{"smooth_quant": "auto"}', "auto"),
+    ],
+)
+def test_words_and_numbers_are_as_a_flag_has_them(tmp_path, suffix, text, expected):
+    values = read_config(write(tmp_path, suffix, text), BuildOptions)
+    assert values == {"smooth_quant": expected}
+    assert BuildOptions(precision="w8a8", **values).smooth_quant == expected
+
+
 def test_flags_go_before_the_file(tmp_path, run, api):
     seen = {}
 
@@ -88,6 +104,8 @@ def test_flags_go_before_the_file(tmp_path, run, api):
         ("json", '{"seed": 1, "seed": 2}', "line 1: 'seed' is given twice", ""),
         ("yaml", "mean: [a]", "mean[0]: expected a number, found 'a'", ""),
         ("yaml", "force: 1", "force: expected true or false", ""),
+        ("yaml", "smooth_quant: on", "smooth_quant: expected text, found True", ""),
+        ("yaml", "target: off", "target: expected text, found False", ""),
         ("yaml", "- a\n- b", "expected keys and values", ""),
         ("yaml", "a: [", "cannot be read", ""),
         ("toml", "a = ", "cannot be read", ""),

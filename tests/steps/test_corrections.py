@@ -82,7 +82,7 @@ def test_smoothing_takes_error_away(rng, figure):
     model = g.model(y)
     feeds = [random_feeds(model, seed) for seed in range(16)]
     errors = []
-    for strength in ("", "auto"):
+    for strength in ("off", "auto"):
         options = QuantizeOptions(precision="w8a8", smooth_quant=strength, num_samples=16)
         quantized = model.clone()
         insert_quantization(quantized, options, said, feeds)
