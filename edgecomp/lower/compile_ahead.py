@@ -41,10 +41,14 @@ class AheadCompiler:
         if self._process is not None or not _is_worth_it():
             return
         context = multiprocessing.get_context("fork")
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, os.getpid()))
-        with signals_held():
-            self._process.start()
+        connection, other = context.Pipe()
+        process = context.Process(target=_serve, args=(other, os.getpid()))
+        with (
+            signals_held(),
+            contextlib.suppress(OSError),
+        ):  # compile_here says it, where it matters
+            process.start()
+            self._process, self._connection = process, connection
         other.close()
 
     def stop(self) -> None:

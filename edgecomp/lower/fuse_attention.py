@@ -17,7 +17,7 @@ from edgecomp.device.target import Target
 from edgecomp.lower.copied_views import Moved, made_by, read_through, turned, written_through
 from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.lower.steps_behind import steps_behind
-from edgecomp.lower.uses import Uses, exchanged
+from edgecomp.lower.uses import Fused, Uses, exchanged
 from edgecomp.plan.operations import (
     Attention,
     BatchMatrixMultiply,
@@ -61,15 +61,7 @@ def fuse_attention(
     return exchanged(program, made, gone)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """An attention, and the operations that it stands for, in order."""
-
-    operation: Operation
-    parts: tuple[Operation, ...]
-
-
-def _attention_of(softmax: Operation, uses: Uses) -> _Found | None:
+def _attention_of(softmax: Operation, uses: Uses) -> Fused | None:
     """The attention around a softmax."""
     kind, weights = softmax.kind, softmax.output
     assert isinstance(kind, Softmax)
@@ -113,7 +105,7 @@ def _attention_of(softmax: Operation, uses: Uses) -> _Found | None:
     nodes = tuple(node for part in parts for node in part.nodes)
     inputs = [q.value, k.value, v.value, *extras]
     operation = Operation(attention, inputs, [y.value], nodes, before.source)
-    return _Found(operation, parts)
+    return Fused(operation, parts)
 
 
 def _scores_of(between: Operation, uses: Uses) -> Operation | None:

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from edgecomp.lower.claims import Claims
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_exponentials import parts_of_exponentials
-from edgecomp.lower.uses import Uses, exchanged
+from edgecomp.lower.uses import Fused, Uses, exchanged
 from edgecomp.plan.operations import (
     IntegerAttention,
     IntegerBatchMultiply,
@@ -51,15 +51,7 @@ def fuse_integer_attention(
     return exchanged(program, made, gone)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """An attention, and the operations that it stands for, in order."""
-
-    operation: Operation
-    parts: tuple[Operation, ...]
-
-
-def _attention_of(second: Operation, uses: Uses) -> _Found | None:
+def _attention_of(second: Operation, uses: Uses) -> Fused | None:
     """The attention that ends with a product."""
     kind = second.kind
     if not isinstance(kind, IntegerBatchMultiply) or len(second.inputs) != 3:
@@ -100,7 +92,7 @@ def _attention_of(second: Operation, uses: Uses) -> _Found | None:
     nodes = tuple(dict.fromkeys(node for part in every for node in part.nodes))
     inputs = [*first.inputs[:2], v, *first.inputs[2:]]
     operation = Operation(attention, inputs, second.outputs, nodes, first.source)
-    return _Found(operation, every)
+    return Fused(operation, every)
 
 
 def _as_unsigned(dtype: str, meaning: Quantization) -> Quantization:

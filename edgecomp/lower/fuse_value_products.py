@@ -14,7 +14,7 @@ from edgecomp.lower.claims import Claims
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.steps_behind import steps_behind
-from edgecomp.lower.uses import Uses, drop_unread, exchanged
+from edgecomp.lower.uses import Fused, Uses, drop_unread, exchanged
 from edgecomp.plan.operations import (
     BatchMatrixMultiply,
     Dequantize,
@@ -57,17 +57,9 @@ def fuse_value_products(
     return fused
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """An integer product, and the operations that it stands for, in order."""
-
-    operation: Operation
-    parts: tuple[Operation, ...]
-
-
 def _integer_product(
     product: Operation, uses: Uses, taken: Collection[Operation], claims: Claims
-) -> _Found | None:
+) -> Fused | None:
     """The integer product that a product of whole steps is, without what is ``taken`` already."""
     kind = product.kind
     if not isinstance(kind, BatchMatrixMultiply) or kind.transpose_a:
@@ -84,15 +76,15 @@ def _integer_product(
         output=product.output.view,
     )
     operation = Operation(integer, [a, b], [product.output], product.nodes, product.source)
-    found = _Found(operation, (*dict.fromkeys(parts), product))
+    found = Fused(operation, (*dict.fromkeys(parts), product))
     for further in (_with_steps, _with_bytes):
         more = further(found.operation, uses)
         if more is None or more[1] in taken:  # of two that a chain joins, the first has it
             continue
         if claims(more[0]):
-            found = _Found(more[0], (*found.parts, more[1]))
+            found = Fused(more[0], (*found.parts, more[1]))
     nodes = tuple(dict.fromkeys(node for part in found.parts for node in part.nodes))
-    return _Found(dataclasses.replace(found.operation, nodes=nodes), found.parts)
+    return Fused(dataclasses.replace(found.operation, nodes=nodes), found.parts)
 
 
 def _with_steps(product: Operation, uses: Uses) -> tuple[Operation, Operation] | None:

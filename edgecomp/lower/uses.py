@@ -67,6 +67,14 @@ def replace(program: Program, gone: Iterable[Operation]) -> None:
     program.operations = [o for o in program.operations if o not in dead]
 
 
+@dataclasses.dataclass(frozen=True)
+class Fused:
+    """An operation, and those that it stands for, in order."""
+
+    operation: Operation
+    parts: tuple[Operation, ...]
+
+
 def exchanged(
     program: Program, made: Mapping[Operation, Operation], gone: Collection[Operation]
 ) -> Program:

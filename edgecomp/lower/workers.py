@@ -44,6 +44,9 @@ def forked(
         Iterator over index and result, in the order in which they finish; it raises what the
         function raised, and EdgecompError where a process is gone: OUT_OF_MEMORY when the system
         stopped it, else INTERNAL.
+
+    Raises:
+        OSError: on entering, where the system starts no process; nothing was called then.
     """
     global _function
     _function = function
@@ -57,7 +60,7 @@ def forked(
     children: set[multiprocessing.process.BaseProcess] = set()
     try:
         with signals_held():
-            futures = {pool.submit(_call, index): index for index in range(count)}
+            futures = _submitted(pool, count, others)
         children = set(multiprocessing.active_children()) - others
         yield (
             (futures[future], future.result())
@@ -97,6 +100,22 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, handler)
     for late in received:
         signal.raise_signal(late)
+
+
+def _submitted(
+    pool: concurrent.futures.ProcessPoolExecutor,
+    count: int,
+    others: set[multiprocessing.process.BaseProcess],
+) -> dict[concurrent.futures.Future[Any], int]:
+    """The calls and their indices; where not every process starts, none of the pool's is left."""
+    try:
+        return {pool.submit(_call, index): index for index in range(count)}
+    except OSError:
+        # The pool does not know of those that did start, and would wait for them at the end.
+        for child in set(multiprocessing.active_children()) - others:
+            child.kill()
+            child.join()
+        raise
 
 
 def _call(index: int) -> Any:

@@ -25,6 +25,7 @@ from edgecomp.plan.finish import (
     IntegerAdd,
     Requantize,
 )
+from edgecomp.plan.row_bytes import FEW_ROWS, block_words
 from edgecomp.plan.sizes import Symbol
 from edgecomp.plan.values import Array, Quantization, Value, View
 
@@ -85,17 +86,6 @@ class ScaledMatrixMultiply:
     """
 
 
-#: Rows of a product with packed weights that are few: reading the weights is what counts.
-FEW_ROWS = 4
-#: Bytes of x are kept in runs of so many elements.
-_BYTE_RUN = 16
-
-
-def block_scratch(size: int) -> int:
-    """32-bit words of a block of x as three planes of bytes, their sums and a factor."""
-    return 3 * (-(-size // _BYTE_RUN) * _BYTE_RUN // 4) + 4
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackedMatrixMultiply:
     """Product of float32 activations with a constant matrix of few bits per weight.
@@ -122,7 +112,7 @@ class PackedMatrixMultiply:
         It does not depend on the rows that there are: these may be dynamic.
         """
         blocks = -(-depth // self.block)
-        return FEW_ROWS * blocks * block_scratch(min(self.block, depth))
+        return FEW_ROWS * blocks * block_words(min(self.block, depth))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

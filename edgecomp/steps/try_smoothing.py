@@ -102,11 +102,12 @@ def worth_smoothing(
         model: float.
         samples: feeds; nothing is tried with too few.
         layers: what is quantized, without smoothing.
-        options: nothing is tried where they say whether to smooth.
+        options: nothing is tried where they say whether to smooth, or move scales otherwise.
         recipe: nor where it has steps.
         progress: told about it.
     """
-    if options.smooth_quant is not None or not decides_by_itself(options, recipe):
+    is_asked = options.smooth_quant is not None or bool(layers.equalized)
+    if is_asked or not decides_by_itself(options, recipe):
         return SmoothingTrial()
     split = hold_back(samples)
     if not split.held:

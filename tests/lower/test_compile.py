@@ -1,4 +1,6 @@
 import dataclasses
+import errno
+import os
 
 import pytest
 
@@ -34,6 +36,20 @@ def compiled(monkeypatch):
 
     monkeypatch.setattr(codegen, "compile_to_object", watched)
     return symbols
+
+
+def test_where_no_process_starts_this_one_compiles(
+    target, tmp_path, compiled, monkeypatch, caplog
+):
+    def no_fork():
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", no_fork)
+    kernels = [add_kernel(float(number)) for number in range(4)]
+    found = compile_kernels(kernels, target, cache=tmp_path, workers=2)
+    assert compiled == [kernel.symbol for kernel in kernels]
+    assert set(found) == set(compiled)
+    assert os.strerror(errno.EAGAIN) in caplog.text
 
 
 def test_kernels_that_are_known_are_not_made_again(target, tmp_path, compiled):

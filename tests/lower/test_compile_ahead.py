@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import errno
 import functools
 import multiprocessing
 import os
@@ -59,6 +60,15 @@ def test_objects_are_the_same(tmp_path):
     assert found == compile_kernels(kernels, AVX2, cache=tmp_path / "here", workers=1)
     assert len(list((tmp_path / "ahead" / "objects").iterdir())) == len(kernels)
     assert not multiprocessing.active_children()
+
+
+def test_where_no_process_starts_this_one_compiles(tmp_path, monkeypatch):
+    def no_fork():
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "fork", no_fork)
+    kernels = [kernel(terms) for terms in (1, 2, 3)]
+    assert len(compile_ahead_of(kernels, tmp_path)) == len(kernels)
 
 
 def test_a_kernel_of_this_process(tmp_path):

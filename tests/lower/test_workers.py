@@ -1,4 +1,6 @@
+import errno
 import gc
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -57,6 +59,24 @@ def test_garbage_of_the_parent_is_not_collected_by_a_worker():
         assert Session.freed == 1
     finally:
         gc.enable()
+
+
+def test_where_a_process_does_not_start_none_is_left(monkeypatch):
+    """The pool does not know of the first, whose end it would wait for when the program ends."""
+    fork, forks = os.fork, []
+
+    def second_fails():
+        forks.append(None)
+        if len(forks) == 2:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return fork()
+
+    monkeypatch.setattr(os, "fork", second_fails)
+    before = set(multiprocessing.active_children())
+    with pytest.raises(OSError, match="allocate memory"):
+        results_of(str)
+    assert len(forks) == 2
+    assert set(multiprocessing.active_children()) == before
 
 
 def test_a_killed_worker_is_no_hang():

@@ -88,7 +88,12 @@ def test_where_products_gain_little_outputs_are_not_looked_at(rng, feeds):
 
 @pytest.mark.parametrize(
     "given",
-    [{"smooth_quant": "off"}, {"smooth_quant": "0.5"}, {"precision": "w8a16-int"}],
+    [
+        {"smooth_quant": "off"},
+        {"smooth_quant": "0.5"},
+        {"equalize": True},
+        {"precision": "w8a16-int"},
+    ],
 )
 def test_what_is_said_is_not_tried(rng, feeds, given):
     options = dataclasses.replace(OPTIONS, **given)

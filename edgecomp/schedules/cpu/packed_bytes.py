@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
+from edgecomp.plan.row_bytes import PLANES, plane_words
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (
     Buffer,
@@ -34,8 +35,6 @@ from edgecomp.schedules.cpu.rows import fold_lanes
 from edgecomp.schedules.cpu.vectors import named, pinned, typed
 from edgecomp.schedules.tirx import reinterpret
 
-#: Signed bytes of an element of x.
-PLANES = 3
 #: Exponents of float32 whose powers, there and back, are normal numbers.
 _LEAST_EXPONENT, _MOST_EXPONENT = 22, 254
 #: Magnitude of an integer: below 2^22, as rounding needs it, and as three signed bytes hold it.
@@ -47,11 +46,6 @@ _RUN_QUADS = 4
 _MOST_ELEMENTS = 1 << 15
 _MANTISSA_BITS = 23
 _AVX_BITS = 256
-
-
-def plane_words(shape: PackedShape) -> int:
-    """Words of a block's plane, four bytes each."""
-    return (shape.block_scratch - PLANES - 1) // PLANES
 
 
 def can_multiply_bytes(target: Target, bits: int, block: int) -> bool:
@@ -127,7 +121,7 @@ class _Block:
         if tail is not None:
             value = load(tail, 0, lanes) * splat(power, lanes)
             self._split(value, constant(self.vectors * (lanes // 4), "int32"), sums)
-        behind = self.to + PLANES * plane_words(shape)
+        behind = self.to + PLANES * plane_words(shape.block)
         for plane, each in enumerate(sums):
             total = fold_lanes(builder, load(each, 0, lanes), lambda a, b: a + b)
             builder.store(self.out, behind + plane, reinterpret("float32", total))
@@ -161,7 +155,7 @@ class _Block:
             words = reinterpret(
                 typed("float32", lanes // 4), tirx.Cast(typed("int8", lanes), low)
             )
-            at = self.to + plane * plane_words(shape) + quad
+            at = self.to + plane * plane_words(shape.block) + quad
             builder.store(self.out, ramp(at, lanes // 4) if lanes > 4 else at, words)
 
 
@@ -211,7 +205,7 @@ class BytesKernel(PackedKernel):
             behind = constant(whole * self._run, "int32")
             self._run_of_words(sums, first_word, x_at, behind, rest)
         for index, total in enumerate(totals):
-            behind = x_at[index] + PLANES * plane_words(shape)
+            behind = x_at[index] + PLANES * plane_words(shape.block)
             factor = splat(load(scratch, behind + PLANES), lanes)
             for vector in range(shape.vectors):
                 scale = load(self.pointers.scales, at + vector * lanes, lanes) * factor
@@ -239,7 +233,7 @@ class BytesKernel(PackedKernel):
         quads = shape.each // 4
         x = [
             [
-                self._x(at + plane * plane_words(shape) + first * quads)
+                self._x(at + plane * plane_words(shape.block) + first * quads)
                 for plane in range(PLANES)
             ]
             for at in x_at

@@ -3,8 +3,9 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import FEW_ROWS, Operation, PackedMatrixMultiply
-from edgecomp.schedules.cpu.packed_bytes import PLANES, can_multiply_bytes
+from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.row_bytes import FEW_ROWS, PLANES
+from edgecomp.schedules.cpu.packed_bytes import can_multiply_bytes
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 
 #: Instructions that make one vector of float32 weights: of packed bits, shift, mask, convert and

@@ -4,7 +4,8 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import FEW_ROWS, PackedMatrixMultiply, block_scratch
+from edgecomp.plan.operations import PackedMatrixMultiply
+from edgecomp.plan.row_bytes import FEW_ROWS, block_words
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array
 from edgecomp.schedules.builder import (
@@ -109,7 +110,7 @@ class PackedShape:
     @property
     def block_scratch(self) -> int:
         """Words that a kernel in front leaves of a block of a row."""
-        return block_scratch(self.block) if self.as_bytes else 1
+        return block_words(self.block) if self.as_bytes else 1
 
     def bit_of(self, position: int) -> int:
         """The lowest bit of a number of a word."""

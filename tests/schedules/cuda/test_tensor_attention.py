@@ -6,11 +6,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers.cuda import run_cuda_calls
+from helpers.heads import heads_of, split
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
 from edgecomp.plan.operations import Attention, Operation, Step
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda import tensor_attention
 from edgecomp.schedules.cuda.tensor_attention_cut import AttentionCut, cut_of
 from edgecomp.schedules.cuda.tensor_tile import INSTRUCTIONS
@@ -23,18 +24,6 @@ TOLERANCE = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2**-10}
 
 def busy_with(count, target=TARGET):
     return dataclasses.replace(target, gpu=dataclasses.replace(target.gpu, busy_items=count))
-
-
-def heads_of(value, heads):
-    """[batch, rows, heads * n] as [batch, heads, rows, n], where it lies."""
-    batch, rows, width = value.shape
-    each = width // heads
-    strides = (rows * width, each, width, 1)
-    return View((batch, heads, rows, each), strides, 0, batch * rows * width)
-
-
-def split(array, heads):
-    return array.reshape(*array.shape[:2], heads, -1).swapaxes(1, 2).astype(np.float64)
 
 
 def rounded(x, dtype):

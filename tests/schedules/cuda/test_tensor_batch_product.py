@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers.cuda import run_cuda_calls
+from helpers.heads import heads_of, split
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
@@ -115,18 +116,6 @@ def test_what_the_cases_are(rng):
     assert {cut.vector for cut in found} == {0, 1, 2, 4}
     assert {cut.tile.slices for cut in found} >= {1, 2, 8}
     assert {(cut.tile.down, cut.tile.across) for cut in found} >= {(1, 1), (1, 2), (2, 4)}
-
-
-def heads_of(value, heads):
-    """[batch, rows, heads * n] as [batch, heads, rows, n], where it lies."""
-    batch, rows, width = value.shape
-    each = width // heads
-    strides = (rows * width, each, width, 1)
-    return View((batch, heads, rows, each), strides, 0, batch * rows * width)
-
-
-def split(array, heads):
-    return array.reshape(*array.shape[:2], heads, -1).swapaxes(1, 2)
 
 
 @pytest.mark.parametrize(

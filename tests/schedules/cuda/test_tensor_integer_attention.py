@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.cuda import run_cuda_calls
+from helpers.heads import heads_of, split
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
 from edgecomp.plan.operations import IntegerAttention, Operation, Step
-from edgecomp.plan.values import Quantization, Value, View
+from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.cuda import tensor_attention
 from edgecomp.schedules.cuda.tensor_attention_cut import cut_of
 
@@ -19,18 +20,6 @@ FEW = dataclasses.replace(TARGET, gpu=dataclasses.replace(TARGET.gpu, busy_items
 #: Of exponentials. Powers of two are never half-way between steps of the second.
 USUAL = Quantization(float(np.float32(1 / 255)), 0)
 POWERS = Quantization(float(np.float32(1 / 255.5)), 0)
-
-
-def heads_of(value, heads):
-    """[batch, rows, heads * n] as [batch, heads, rows, n], where it lies."""
-    batch, rows, width = value.shape
-    each = width // heads
-    strides = (rows * width, each, width, 1)
-    return View((batch, heads, rows, each), strides, 0, batch * rows * width)
-
-
-def split(array, heads):
-    return array.reshape(*array.shape[:2], heads, -1).swapaxes(1, 2).astype(np.int64)
 
 
 @dataclasses.dataclass
@@ -84,7 +73,7 @@ def run(operation, target, arrays):
 def expected(case, arrays, changed=lambda scores: scores):
     """What the ONNX operators say, exponentials in float64."""
     centred = [
-        split(array, case.heads) - zero
+        split(array, case.heads, np.int64) - zero
         for array, zero in zip(arrays, case.zeros, strict=False)
     ]
     q, k, v = centred

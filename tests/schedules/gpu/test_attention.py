@@ -5,23 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.gpu import TARGETS, compute
+from helpers.heads import heads_of, split
 
 from edgecomp.plan.operations import Attention, Operation, Step
-from edgecomp.plan.values import Value, View
+from edgecomp.plan.values import Value
 from edgecomp.schedules.gpu import attention
 from edgecomp.schedules.gpu.attention_kernel import choose_tile
-
-
-def heads_of(value, heads):
-    """[batch, rows, heads * n] as [batch, heads, rows, n], where it lies."""
-    batch, rows, width = value.shape
-    each = width // heads
-    strides = (rows * width, each, width, 1)
-    return View((batch, heads, rows, each), strides, 0, batch * rows * width)
-
-
-def split(array, heads):
-    return array.reshape(*array.shape[:2], heads, -1).swapaxes(1, 2).astype(np.float64)
 
 
 def attention_of(batch, heads, rows, keys, depth, columns, *, steps=(), extras=()):
