@@ -128,15 +128,14 @@ def test_parts_of_dynamic_sizes(api, precision, tmp_path, rng):
     bundle = built(
         proto,
         tmp_path,
-        str(target_of_speed(tmp_path, 9e3, 1.0, target)),
+        str(target_of_speed(tmp_path, 9e3, 0.1, target)),
         samples=samples if precision == "w8a8" else None,
         precision=precision,
         **split(width),
     )
     facts = bundle.report["facts"]
-    rows = facts["placement"]
-    places = {row["operator"]: row["device"] for row in rows}
-    assert (places["MatrixMultiply"], places["Cumulative"]) == ("gpu", "cpu")
+    places = {(row["operator"], row["device"]) for row in facts["placement"]}
+    assert {("MatrixMultiply", "gpu"), ("Cumulative", "cpu")} <= places
     cost = facts["placement_cost"]
     assert cost["at the sizes"] == "batch=3, length=64"
     others = cost["all on the processor"], cost["on the GPU what it can compute"]
@@ -162,7 +161,7 @@ def test_parts_of_dynamic_sizes(api, precision, tmp_path, rng):
 
 def test_parts_where_there_is_no_driver(tmp_path, rng):
     proto = split_network(rng)
-    bundle = built(proto, tmp_path, str(target_of_speed(tmp_path, 9e3, 1.0)), **split())
+    bundle = built(proto, tmp_path, str(target_of_speed(tmp_path, 9e3, 0.1)), **split())
     assert bundle.manifest.devices == ("opencl",)
     with session_of(bundle, plan="auto", device="No Such Device") as session:
         assert session.plan == "cpu"
@@ -173,7 +172,7 @@ def test_parts_where_there_is_no_driver(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    ("speed", "devices"), [((9e3, 1.0), ("opencl",)), ((1.0, 1e6), ())], ids=["fast", "slow"]
+    ("speed", "devices"), [((9e3, 0.1), ("opencl",)), ((1.0, 1e6), ())], ids=["fast", "slow"]
 )
 def test_the_whole_of_dynamic_sizes(speed, devices, tmp_path, rng):
     """What the GPU is not given is no reason to refuse a build; what it has no kernel for is one."""
@@ -197,7 +196,7 @@ def test_graphs_of_sizes(form, tmp_path, rng):
         parts = 1
     else:
         proto, more = split_network(rng), split()
-        target = str(target_of_speed(tmp_path, 9e3, 1.0, TARGETS["cuda"][0]))
+        target = str(target_of_speed(tmp_path, 9e3, 0.1, TARGETS["cuda"][0]))
         parts = 2
     bundle = built(proto, tmp_path, target, **more)
     sizes = ((3, 40), (1, 7), (2, 17))

@@ -56,7 +56,7 @@ def test_placement_by_cost(tmp_path, rng):
     a = g("Relu", g("Conv", x, weight, pads=[1] * 4))
     b = g("CumSum", g("GlobalAveragePool", a), np.array(1))
     proto = g.proto(g("Sigmoid", b))
-    bundle = built(proto, tmp_path, target_of_speed(tmp_path, 9e3, 1.0), accelerator="cpu,gpu")
+    bundle = built(proto, tmp_path, target_of_speed(tmp_path, 9e3, 0.1), accelerator="cpu,gpu")
     facts = bundle.report["facts"]
     devices = {row["operator"]: row["device"] for row in facts["placement"]}
     assert devices["Convolution"] == "gpu"
