@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from edgecomp.lower.fuse_moves import fuse_moves
+from edgecomp.lower.fuse_squares import fuse_squares
 from edgecomp.lower.fuse_tables import fuse_tables
 from edgecomp.lower.lift_sequences import lift_sequences
 from edgecomp.lower.uses import Uses, replace
@@ -62,6 +63,7 @@ def fuse(program: Program) -> None:
     ):
         while rule(program):
             pass
+    fuse_squares(program)
     while fuse_elementwise(program):
         pass
     fuse_moves(program)

@@ -9,6 +9,7 @@ from edgecomp.device.target import Target
 from edgecomp.lower.claims import processor_claims
 from edgecomp.lower.flatten import Region, flatten
 from edgecomp.lower.fuse import fuse
+from edgecomp.lower.fuse_deviations import fuse_deviations
 from edgecomp.lower.fuse_exponentials import fuse_exponentials
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.lower.fuse_quantize import fuse_quantize
@@ -67,8 +68,8 @@ def processor_program(made: LaidOut, target: Target) -> Program:
     """
     if made.regions:
         return made.program
-    program = fuse_exponentials(made.program, target)
     claims = processor_claims(target)
+    program = fuse_deviations(fuse_exponentials(made.program, target), claims)
     program = fuse_product_copies(fuse_value_products(program, claims), claims)
     return fuse_quantize(program, target)
 

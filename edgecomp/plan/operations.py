@@ -244,9 +244,11 @@ class Pool:
 class Reduce:
     """Reduction over axes; a global pool is a Reduce over (2, 3) with keepdims.
 
-    inputs: x. output: shape with the axes 1 (keepdims) or gone.
+    inputs: x; then, where it is ``centred``, what is taken off the elements of each result first,
+        float32 of the output's shape. output: shape with the axes 1 (keepdims) or gone.
     float: operator is ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceL1,
-        ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp.
+        ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp, or ReduceMeanSquare, the mean
+        of squares.
     integer (``requantize`` given): ``acc = sum(q - zero_x)``.
     """
 
@@ -255,6 +257,7 @@ class Reduce:
     keepdims: bool = True
     zero_x: int = 0
     requantize: Requantize | None = None
+    centred: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

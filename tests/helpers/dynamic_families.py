@@ -72,6 +72,15 @@ def layer_norm(g):
     return g("LayerNormalization", x, weights(19), weights(19), axis=-1)
 
 
+def root_mean_square(g):
+    """Normalisation of rows of dynamic length, and by another one of each of the length."""
+    x = x_of(g, "b", "s", 12)
+    mean = g("ReduceMean", g("Mul", x, x), np.array([-1]), keepdims=1)
+    x = g("Mul", x, g("Reciprocal", g("Sqrt", g("Add", mean, np.float32(1e-5)))))
+    mean = g("ReduceMean", g("Pow", x, np.float32(2)), np.array([1]), keepdims=1)
+    return g("Mul", g("Div", x, g("Sqrt", mean)), weights(12))
+
+
 def layer_norm_of_all(g):
     """Of rows of dynamic length, with a scale for each place."""
     x = g("Flatten", x_of(g, "b", "s", 12))
@@ -328,7 +337,7 @@ FAMILIES = {
         class_token,
         causal, causal_attention, channel_attention, heads, transpose, flatten, concatenate,
         prepend, padded, shifted, last_of, without_first, every_second, expand, integers, top_k, gather_nd, gather_elements, sorted_rows, sorted_batch, tile, tile_by_size, instance_norm, group_norm, group_norm_21,
-        layer_norm_of_all,
+        layer_norm_of_all, root_mean_square,
         einsum_scores, einsum_values, einsum_weights, einsum_three, einsum_outer,
         gather_middle, scaled_by_size,
         convolution, images,

@@ -15,7 +15,7 @@ from edgecomp.device.target import Target
 from edgecomp.plan import sizes
 from edgecomp.plan.operations import Operation, Reduce
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, KernelBuilder, splat
+from edgecomp.schedules.builder import Expr, KernelBuilder, load, splat
 from edgecomp.schedules.cpu import windows
 from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.epilogue import vector_dtype
@@ -63,9 +63,11 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
     kind = operation.kind
     if not isinstance(kind, Reduce):
         return "not a reduction"
-    (x,), output = operation.inputs, operation.output
+    x, output = operation.inputs[0], operation.output
     if min(x.shape, default=1) == 0:
         return "no elements"
+    if kind.centred:
+        return _centred_refusal(operation)
     if kind.requantize is None:
         if x.dtype != "float32" or output.dtype != "float32":
             return f"{x.dtype} to {output.dtype}"
@@ -82,6 +84,24 @@ def match(operation: Operation, target: Target) -> str:  # noqa: ARG001
     return ""
 
 
+def _centred_refusal(operation: Operation) -> str:
+    """Claim squares of what is left beside a value that lies as the result does."""
+    kind, output = operation.kind, operation.output
+    assert isinstance(kind, Reduce)
+    x, centre = operation.inputs
+    if {x.dtype, centre.dtype, output.dtype} != {"float32"}:
+        return f"{x.dtype} beside {centre.dtype} to {output.dtype}"
+    if not OPERATORS[kind.operator].squares or kind.requantize is not None:
+        return f"{kind.operator} of what is left"
+    if centre.constant is not None or centre.shape != output.shape:
+        return "a centre that is no value of the result's shape"
+    if centre.view.strides != output.view.strides:
+        return "a centre in another order than the result"
+    kept = shape_of(operation).kept
+    is_across = bool(kept) and kept[-1].x == 1
+    return "results that do not lie side by side" if is_across and kept[-1].out != 1 else ""
+
+
 def emit(operation: Operation, target: Target) -> list[KernelCall]:
     """One kernel; work items are outputs, or vectors of them."""
     kind, x = operation.kind, operation.inputs[0]
@@ -96,7 +116,7 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     return [
         KernelCall(
             kernel=emitter.builder.finish(f"{NAME}_{kind.operator.lower()}_{x.dtype}"),
-            arguments=(x, operation.output),
+            arguments=(*operation.inputs, operation.output),
             work_items=items,
         )
     ]
@@ -141,9 +161,14 @@ class _Emitter:
     ) -> None:
         self.shape, self.steps, self.target = shape, steps, target
         self.x, self.output = operation.inputs[0], operation.output
+        self.centre = operation.inputs[1] if len(operation.inputs) > 1 else None
         self.lanes = target.lanes(32)
         self.builder = KernelBuilder(target.core.isa)
         self.x_buffer = self.builder.pointer("x", self.x.dtype, self.x.view.elements)
+        if self.centre is not None:
+            self.centre_buffer = self.builder.pointer(
+                "centre", self.centre.dtype, self.centre.view.elements
+            )
         self.out_buffer = self.builder.pointer(
             "out", self.output.dtype, self.output.view.elements
         )
@@ -169,7 +194,8 @@ class _Emitter:
             with self.builder.loop("row", begin, end) as row:
                 x_at, out_at = self._offsets(row, outer)
                 cut = run.segments[0].vectors
-                results = self._results(self.builder.let("x_at", x_at + first), cut)
+                centres = self._centres(out_at + first, cut)
+                results = self._results(self.builder.let("x_at", x_at + first), cut, centres)
                 for vector, result in zip(cut, results, strict=True):
                     at = out_at + (first + vector.offset) * inner.out
                     self._store(at, result, vector, inner.out)
@@ -184,7 +210,8 @@ class _Emitter:
         with self.builder.loop("row", self.builder.lo, self.builder.hi) as row:
             x_at, out_at = self._offsets(row, self.shape.kept)
             cut = (Lanes(0, lanes, lanes),)
-            (result,) = self._results(self.builder.let("x_at", x_at), cut, along=True)
+            centres = self._centres(out_at, (Lanes(0, 1, 1),))
+            (result,) = self._results(self.builder.let("x_at", x_at), cut, centres, along=True)
             self._store(out_at, result, Lanes(0, 1, 1), 1)
         return math.prod(d.size for d in self.shape.kept)
 
@@ -200,13 +227,32 @@ class _Emitter:
             x_at, out_at = x_at + row * dimensions[0].x, out_at + row * dimensions[0].out
         return x_at, out_at
 
+    def _centres(self, out_at: Expr, vectors: tuple[Lanes, ...]) -> list[Expr]:
+        """What is taken off the elements of the outputs from ``out_at`` on; none for nothing."""
+        if self.centre is None:
+            return []
+        moved = self.centre.view.offset - self.output.view.offset
+        return [
+            self.builder.let(
+                "centre",
+                load(self.centre_buffer, out_at + moved + vector.offset, vector.lanes),
+                vector_dtype("float32", vector.lanes),
+            )
+            for vector in vectors
+        ]
+
     def _results(
-        self, x_at: Expr, vectors: tuple[Lanes, ...], *, along: bool = False
+        self,
+        x_at: Expr,
+        vectors: tuple[Lanes, ...],
+        centres: list[Expr],
+        *,
+        along: bool = False,
     ) -> list[Expr]:
         """Outputs made from the elements from ``x_at`` on: one per lane, or one in all."""
         builder, steps = self.builder, self.steps
         lanes = [1 if along else vector.lanes for vector in vectors]
-        shifts: list[Expr] = []
+        shifts = list(centres)
         if steps.shifted:
             for value, width in zip(
                 self._pass(x_at, vectors, MAXIMUM, [], along=along), lanes, strict=True
@@ -218,7 +264,7 @@ class _Emitter:
         for index, (total, width) in enumerate(zip(totals, lanes, strict=True)):
             named = builder.let("total", total, vector_dtype(steps.accumulator, width))
             result = steps.finish(builder, named, self.shape.count, width)
-            results.append(result + shifts[index] if shifts else result)
+            results.append(result + shifts[index] if steps.shifted else result)
         return results
 
     def _pass(

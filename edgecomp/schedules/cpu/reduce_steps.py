@@ -35,6 +35,11 @@ class Steps:
     accumulator: str = "float32"
     shifted: bool = False
 
+    @property
+    def squares(self) -> bool:
+        """Whether it adds up squares."""
+        return self.element is _square
+
 
 def _same(_builder: KernelBuilder, x: Expr, _lanes: int) -> Expr:
     return x
@@ -80,6 +85,7 @@ def _logarithm(builder: KernelBuilder, x: Expr, _count: Dimension, lanes: int) -
     return vector_math.log(builder, named)
 
 
+#: Of ``Reduce``: those of ONNX, and ReduceMeanSquare, which is the mean of squares.
 OPERATORS = {
     "ReduceSum": Steps(identity=0.0, element=_same, combine=_add, finish=_total),
     "ReduceMean": Steps(identity=0.0, element=_same, combine=_add, finish=_mean),
@@ -89,6 +95,7 @@ OPERATORS = {
     "ReduceL1": Steps(identity=0.0, element=_magnitude, combine=_add, finish=_total),
     "ReduceL2": Steps(identity=0.0, element=_square, combine=_add, finish=_root),
     "ReduceSumSquare": Steps(identity=0.0, element=_square, combine=_add, finish=_total),
+    "ReduceMeanSquare": Steps(identity=0.0, element=_square, combine=_add, finish=_mean),
     "ReduceLogSum": Steps(identity=0.0, element=_same, combine=_add, finish=_logarithm),
     "ReduceLogSumExp": Steps(
         identity=0.0, element=_exponential, combine=_add, finish=_logarithm, shifted=True

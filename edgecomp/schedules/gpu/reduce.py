@@ -35,6 +35,8 @@ def match(operation: Operation, target: Target) -> str:
     reason = cpu.match(operation, target)
     if reason or not isinstance(kind, Reduce):
         return reason
+    if kind.centred:
+        return "squares of what is left"
     return "ReduceLogSumExp" if _steps(operation, target).shifted else ""
 
 

@@ -1,5 +1,7 @@
 """Reductions against numpy in float64, and the integer mean against int64."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.dense import requantize
@@ -22,6 +24,7 @@ OPERATORS = {
     "ReduceL1": lambda x, axes: np.abs(x).sum(axes, keepdims=True),
     "ReduceL2": lambda x, axes: np.sqrt((x * x).sum(axes, keepdims=True)),
     "ReduceSumSquare": lambda x, axes: (x * x).sum(axes, keepdims=True),
+    "ReduceMeanSquare": lambda x, axes: (x * x).mean(axes, keepdims=True),
     "ReduceLogSum": lambda x, axes: np.log(x.sum(axes, keepdims=True)),
     "ReduceLogSumExp": lambda x, axes: np.log(np.exp(x).sum(axes, keepdims=True)),
 }
@@ -108,6 +111,50 @@ def test_shapes(case, target, rng):
 )
 def test_emulated(operator, case, target, rng):
     check_float(operator, *SHAPES[case], target, rng, slices=2)
+
+
+#: Whose results lie side by side where the elements of an image do.
+_BESIDE = [case for case in SHAPES if case[2] != (3,) or case[3]]
+
+
+@pytest.mark.parametrize("case", _BESIDE, ids=str)
+@pytest.mark.parametrize("target", [AVX2, AVX512, A53, ARMV7], ids=lambda t: t.name)
+def test_squares_of_what_is_left(case, target, rng):
+    """The centre lies as the result does; far from 0, what is left is small."""
+    shape, order, axes, keepdims = case
+    kind = Reduce(operator="ReduceMeanSquare", axes=axes, keepdims=keepdims, centred=True)
+    operation = make(kind, shape, order, "float32", "float32")
+    x, output = operation.inputs[0], operation.output
+    centre = Value("centre", output.shape, "float32", output.order, output.halo)
+    operation.inputs.append(centre)
+    assert reduce.match(operation, target) == ""
+    about = rng.uniform(1000, 2000, output.shape).astype(np.float32)
+    positive = tuple(a % len(shape) for a in axes)
+    spread = about if keepdims else np.expand_dims(about, sorted(positive))
+    array = (spread + rng.standard_normal(shape)).astype(np.float32)
+    given = {x: fill(x, array, np.nan), centre: fill(centre, about, np.nan)}
+    found = run_calls(reduce.emit(operation, target), target, given, 2)
+    left = (array - spread).astype(np.float64)
+    expected = (left**2).mean(positive, keepdims=keepdims) if axes else left**2
+    np.testing.assert_allclose(read(output, found[output]), expected, rtol=2e-6, atol=1e-9)
+
+
+def test_results_that_lie_apart():
+    shape, order, axes, keepdims = next(case for case in SHAPES if case not in _BESIDE)
+    kind = Reduce(operator="ReduceSumSquare", axes=axes, keepdims=keepdims, centred=True)
+    operation = make(kind, shape, order, "float32", "float32")
+    operation.inputs.append(Value("centre", operation.output.shape, "float32"))
+    assert "side by side" in reduce.match(operation, AVX2)
+
+
+def test_a_centre_elsewhere_than_the_result():
+    kind = Reduce(operator="ReduceMeanSquare", axes=(2, 3), centred=True)
+    operation = make(kind, (2, 3, 5, 6), Order.NHWC, "float32", "float32")
+    shape = operation.output.shape
+    operation.inputs.append(Value("centre", shape, "float32", Order.NHWC, Halo(2, 2, 2, 2)))
+    assert "another order" in reduce.match(operation, AVX2)
+    sums = dataclasses.replace(kind, operator="ReduceMean")
+    assert "ReduceMean" in reduce.match(dataclasses.replace(operation, kind=sums), AVX2)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])

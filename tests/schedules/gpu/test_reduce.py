@@ -15,6 +15,7 @@ FUNCTIONS = {
     "ReduceMax": lambda x, axes: x.max(axis=axes, keepdims=True),
     "ReduceMin": lambda x, axes: x.min(axis=axes, keepdims=True),
     "ReduceL2": lambda x, axes: np.sqrt((x * x).sum(axis=axes, keepdims=True)),
+    "ReduceMeanSquare": lambda x, axes: (x * x).mean(axis=axes, keepdims=True),
     "ReduceLogSum": lambda x, axes: np.log(x.sum(axis=axes, keepdims=True)),
 }
 

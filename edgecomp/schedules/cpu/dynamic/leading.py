@@ -103,7 +103,7 @@ def _kind_refusal(kind: Any, operation: Operation) -> str:
         return "" if fits else "a constant differs along the first dimension"
     if isinstance(kind, Reduce):
         axes = {axis % len(operation.inputs[0].shape) for axis in kind.axes}
-        return "a reduction over the batch" if 0 in axes else ""
+        return "a reduction over the batch" if 0 in axes or kind.centred else ""
     if isinstance(kind, Softmax):
         return "a softmax over the batch" if kind.axis % rank == 0 else ""
     if isinstance(kind, StridedCopy):

@@ -37,6 +37,8 @@ def match(operation: Operation, target: Target) -> str:
         return "not a reduction"
     if kind.operator == "ReduceLogSumExp":
         return "ReduceLogSumExp"
+    if kind.centred:
+        return "squares of what is left"
     return reduce.match(Twin(operation).operation, target)
 
 
@@ -167,7 +169,7 @@ class _Emitter:
     def _finish(self, total: Expr, lanes: int) -> Expr:
         if self.kind.requantize is not None:
             return self._requantized(total, lanes)
-        if self.operator == "ReduceMean":
+        if self.operator in ("ReduceMean", "ReduceMeanSquare"):
             count = tirx.Cast("float32", self._as_expression(self.count))
             return total / splat(count, lanes)
         return self.steps.finish(self.builder, total, 0, lanes)
