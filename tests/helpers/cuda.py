@@ -13,13 +13,13 @@ import pytest
 
 from edgecomp.errors import EdgecompError
 from edgecomp.lower.nvcc import find_nvcc
-from edgecomp.plan.values import SLACK_BYTES, Value
+from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda.text import kernel_text, prelude
 from edgecomp.schedules.schedule import Constant
 from helpers.folders import folder_of_the_process
+from helpers.launches import BEHIND, bytes_behind, empty, groups_of, numbers_of
 
 HEADER = pathlib.Path(__file__).resolve().parents[1] / "cuda_emulator" / "cuda_on_cpu.h"
-_PATTERN = 0xA5
 _SYMBOL = re.compile(r"^extern \"C\" __global__ void \S+ (\w+)\(", re.MULTILINE)
 
 
@@ -76,33 +76,36 @@ def compiled(source, optimization="-O0"):
     return path
 
 
-def run_cuda_calls(calls, buffers):
+def run_cuda_calls(calls, buffers, sizes=None):
     """Run calls in order; see ``helpers.kernels.run_calls``.
 
-    Behind each buffer lie bytes that kernels may read but not write.
+    Behind each buffer lie bytes that kernels may read but not write: those of larger sizes, too.
     """
     symbols = {call.kernel.symbol: call.kernel for call in calls}
     text = "\n".join([prelude(), *(kernel_text(kernel) for kernel in symbols.values())])
-    return run_in_library(host_source(text), calls, buffers)
+    return run_in_library(host_source(text), calls, buffers, sizes)
 
 
-def run_in_library(source, calls, buffers):
+def run_in_library(source, calls, buffers, sizes=None):
     """Run calls in order by kernels of C++ that includes an emulator's header."""
+    sizes = sizes or {}
     symbols = {call.kernel.symbol for call in calls}
     library = ctypes.CDLL(str(compiled(source)))
     table = ctypes.cast(library.ec_emulated_kernels, ctypes.POINTER(Kernel))
     found = {table[i].name.decode(): table[i] for i in range(len(symbols))}
-    arrays, before = {}, {}
+    arrays, before, ends = {}, {}, {}
     for argument in (argument for call in calls for argument in call.arguments):
         if argument in arrays:
             continue
-        arrays[argument] = _place(_contents(argument, buffers))
-        before[argument] = arrays[argument].copy()
+        contents = _contents(argument, buffers, sizes)
+        arrays[argument] = _place(contents, bytes_behind(argument, contents))
+        before[argument], ends[argument] = arrays[argument].copy(), contents.nbytes
     for call in calls:
-        _run(library, found[call.kernel.symbol], call, [arrays[a] for a in call.arguments])
+        pointers = [ctypes.c_void_p(arrays[a].ctypes.data) for a in call.arguments]
+        _run(library, found[call.kernel.symbol], call, pointers, sizes)
     results = {}
     for argument, raw in arrays.items():
-        end = raw.nbytes - SLACK_BYTES
+        end = ends[argument]
         assert (raw[end:] == before[argument][end:]).all(), "wrote past the end"
         if isinstance(argument, Value):
             results[argument] = raw[:end].view(argument.stored)
@@ -111,32 +114,33 @@ def run_in_library(source, calls, buffers):
     return results
 
 
-def _contents(argument, buffers):
+def _contents(argument, buffers, sizes):
     if isinstance(argument, Constant):
         return np.ascontiguousarray(argument.array).reshape(-1)
     if argument in buffers:
         return np.ascontiguousarray(buffers[argument])
     if argument.constant is not None:
         return np.ascontiguousarray(argument.constant).reshape(-1)
-    return np.full(argument.bytes, _PATTERN, np.uint8)
+    return empty(argument, sizes)
 
 
-def _place(array):
+def _place(array, behind):
     """The array's bytes and what lies behind them, aligned as a tensor is."""
-    raw = np.full(array.nbytes + SLACK_BYTES + 64, _PATTERN, np.uint8)
+    raw = np.full(array.nbytes + behind + 64, BEHIND, np.uint8)
     start = -raw.ctypes.data % 64
-    raw = raw[start : start + array.nbytes + SLACK_BYTES]
+    raw = raw[start : start + array.nbytes + behind]
     raw[: array.nbytes] = array.view(np.uint8)
     return raw
 
 
-def _run(library, kernel, call, arrays):
-    assert kernel.parameters == len(arrays)
-    block = (ctypes.c_uint * 3)(*call.launch.local_sizes)
-    sizes = zip(call.launch.global_sizes, call.launch.local_sizes, strict=True)
-    grid = (ctypes.c_uint * 3)(*(items // group for items, group in sizes))
+def _run(library, kernel, call, pointers, sizes):
+    values = [*pointers, *map(ctypes.c_int32, numbers_of(call, sizes))]
+    assert kernel.parameters == len(values)
+    groups = groups_of(call, sizes)
+    if groups is None:
+        return
+    block, grid = ((ctypes.c_uint * 3)(*each) for each in (call.launch.local_sizes, groups))
     assert max(grid[1], grid[2]) <= 65535, "more blocks than devices start along y and z"
-    values = [ctypes.c_void_p(array.ctypes.data) for array in arrays]
     given = (ctypes.c_void_p * len(values))(
         *(ctypes.cast(ctypes.byref(value), ctypes.c_void_p) for value in values)
     )

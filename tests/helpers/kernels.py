@@ -61,14 +61,12 @@ def run_calls(calls, target, buffers, slices=1, sizes=None):
         dict[Value, flat array] after the calls.
     """
     if any(call.launch for call in calls):
-        runners = {
-            "cuda": run_cuda_calls,
-            "metal": run_metal_calls,
-            "webgpu": run_webgpu_calls,
-        }
-        if target.gpu.api in runners:
-            return runners[target.gpu.api](calls, buffers)
-        return run_gpu_calls(calls, target, buffers)
+        apps = {"metal": run_metal_calls, "webgpu": run_webgpu_calls}
+        if target.gpu.api in apps:
+            return apps[target.gpu.api](calls, buffers)
+        if target.gpu.api == "cuda":
+            return run_cuda_calls(calls, buffers, sizes)
+        return run_gpu_calls(calls, target, buffers, sizes)
     reason = reason_not_runnable(target)
     if reason:
         pytest.skip(reason)

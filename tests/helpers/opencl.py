@@ -6,11 +6,11 @@ import functools
 import numpy as np
 import pytest
 
-from edgecomp.plan.values import SLACK_BYTES, Value
+from edgecomp.plan.values import Value
 from edgecomp.schedules.schedule import Constant
+from helpers.launches import BEHIND, bytes_behind, empty, groups_of, numbers_of
 
 _READ_WRITE, _COPY_HOST_PTR, _ALL, _BUILD_LOG = 1, 32, 0xFFFFFFFF, 0x1183
-_PATTERN = 0xA5
 _IMAGE2D, _RGBA = 0x10F1, 0x10B5
 #: Channels of images, by the type of elements.
 _CHANNELS = {"int8": 0x10D7, "int32": 0x10D9, "uint8": 0x10DA, "uint16": 0x10DB, "float16": 0x10DD,
@@ -102,18 +102,19 @@ class _Device:
                                                       0, None, None))  # fmt: skip
         return image
 
-    def run(self, program, symbol, buffers, launch):
-        """Start a kernel."""
+    def run(self, program, symbol, arguments, groups, local_sizes):
+        """Start a kernel: buffers, then numbers."""
         error = ctypes.c_int32()
         kernel = ctypes.c_void_p(
             self.cl.clCreateKernel(program, symbol.encode(), ctypes.byref(error))
         )
         self.check(error.value)
-        for index, buffer in enumerate(buffers):
-            self.check(self.cl.clSetKernelArg(kernel, index, ctypes.c_size_t(8),
-                                              ctypes.byref(buffer)))  # fmt: skip
-        sizes = (ctypes.c_size_t * 3)(*launch.global_sizes)
-        group = (ctypes.c_size_t * 3)(*launch.local_sizes)
+        for index, argument in enumerate(arguments):
+            self.check(self.cl.clSetKernelArg(kernel, index,
+                                              ctypes.c_size_t(ctypes.sizeof(argument)),
+                                              ctypes.byref(argument)))  # fmt: skip
+        items = [count * items for count, items in zip(groups, local_sizes, strict=True)]
+        sizes, group = (ctypes.c_size_t * 3)(*items), (ctypes.c_size_t * 3)(*local_sizes)
         self.check(self.cl.clEnqueueNDRangeKernel(self.queue, kernel, 3, None, sizes, group, 0,
                                                   None, None))  # fmt: skip
         self.check(self.cl.clFinish(self.queue))
@@ -145,11 +146,12 @@ def _device():
     return _Device()
 
 
-def run_gpu_calls(calls, target, buffers):
+def run_gpu_calls(calls, target, buffers, sizes=None):
     """Run calls in order; see ``helpers.kernels.run_calls``.
 
-    Behind each buffer lie bytes that kernels may read but not write.
+    Behind each buffer lie bytes that kernels may read but not write: those of larger sizes, too.
     """
+    sizes = sizes or {}
     if reason_without_device():
         pytest.skip(reason_without_device())
     from edgecomp.lower.device_source import opencl_source
@@ -167,18 +169,25 @@ def run_gpu_calls(calls, target, buffers):
         elif argument.constant is not None:
             array = np.ascontiguousarray(argument.constant).reshape(-1)
         else:
-            array = np.full(argument.bytes, _PATTERN, np.uint8).view(argument.stored)
-        behind = max(SLACK_BYTES, _image_bytes(calls, argument, array.dtype) - array.nbytes)
-        raw = np.full(array.nbytes + behind, _PATTERN, np.uint8)
+            array = empty(argument, sizes)
+        behind = max(
+            bytes_behind(argument, array),
+            _image_bytes(calls, argument, array.dtype) - array.nbytes,
+        )
+        raw = np.full(array.nbytes + behind, BEHIND, np.uint8)
         raw[: array.nbytes] = array.view(np.uint8)
         arrays[argument] = raw, array.dtype, behind
         made[argument] = device.buffer(raw)
     for call in calls:
+        groups = groups_of(call, sizes)
+        if groups is None:
+            continue
         given = [made[argument] for argument in call.arguments]
         for image in call.launch.images:
             read = arrays[call.arguments[image.argument]][1]
             given[image.argument] = device.image(image, given[image.argument], read)
-        device.run(program, call.kernel.symbol, given, call.launch)
+        given += map(ctypes.c_int32, numbers_of(call, sizes))
+        device.run(program, call.kernel.symbol, given, groups, call.launch.local_sizes)
         for image in call.launch.images:
             device.cl.clReleaseMemObject(given[image.argument])
     results = {}

@@ -11,7 +11,7 @@ def _constant(name, array):
 
 
 def product_of(rows, depth, columns, bits, block, *, same_zero, activation=None):
-    """An operation with random weights."""
+    """An operation with random weights; the rows may be dynamic."""
     rng = np.random.default_rng(0)
     blocks = -(-depth // block)
     zeros = rng.integers(0, 2**bits, (blocks, columns)).astype(np.uint8)

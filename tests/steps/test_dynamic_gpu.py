@@ -92,6 +92,32 @@ def test_dynamic_sizes(api, precision, tmp_path, rng):
             assert_floats(session, reference, feeds, precision)
 
 
+@pytest.mark.parametrize("api", TARGETS)
+@pytest.mark.parametrize("precision", ["w4a16", "w3a16", "binary"])
+def test_weights_of_few_bits(api, precision, tmp_path, rng):
+    """All on the device, for few rows and for many; the CPU plan has the same weights."""
+    bundle = built(
+        network(rng),
+        tmp_path,
+        TARGETS[api][0],
+        input=("ids:[1..3]x[1..40]",),
+        require_full_target=True,
+        precision=precision,
+    )
+    packed = f"{api}_packed_matrix_multiply"
+    with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as cpu:
+        count = sum(call.schedule == packed for call in session.calls)
+        assert count == 2 * 5
+        for batch, length in ((3, 40), (1, 1), (2, 2), (1, 5), (3, 13), (1, 3), (3, 40)):
+            feeds = {
+                "ids": rng.integers(0, 50, (batch, length)),
+                "mask": (rng.random((batch, length)) < 0.3).astype(np.float32),
+            }
+            (found,), (want,) = (s.run(feeds).values() for s in (session, cpu))
+            limit = 1e-5 * max(1, np.abs(want).max())
+            np.testing.assert_allclose(found, want, rtol=0, atol=limit)
+
+
 def split_network(rng, width=128):
     """Products with a running sum between them, which no GPU here has a kernel for."""
 

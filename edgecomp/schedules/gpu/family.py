@@ -73,9 +73,8 @@ _SHARED: tuple[Schedule, ...] = (
     gather,
     moves,
 )
-#: Those whose kernels and constants are made for one number of rows, by which tiles and shares of K
-#: are chosen. The others ask their builder for sizes.
-_OF_FIXED_SIZES: tuple[Schedule, ...] = (winograd, packed_product)
+#: Those whose kernels and constants are made for one size. The others ask their builder for sizes.
+_OF_FIXED_SIZES: tuple[Schedule, ...] = (winograd,)
 #: Those that take images of dynamic height and width where all pixels are the rows of a product.
 _OF_ONE_RUN: tuple[Schedule, ...] = (tensor_product, shared_product)
 #: Those whose kernels neither load nor store floats of 16 bits where a value is stored so.

@@ -12,13 +12,14 @@ off exactly. The power is chosen by the number's place in its word, so that most
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
+from edgecomp.plan.sizes import is_dynamic
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, reinterpret, splat
 from edgecomp.schedules.cpu import functions
-from edgecomp.schedules.gpu.builder import GridBuilder
+from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
-from edgecomp.schedules.gpu.packed_tile import PackedTile
+from edgecomp.schedules.gpu.packed_tile import PackedTile, RowSpan
 from edgecomp.schedules.gpu.places import LANES, gpu_of
 from edgecomp.schedules.gpu.vectors import load_vector
 from edgecomp.schedules.gpu.weights import declare_image
@@ -34,6 +35,7 @@ class PackedKernel:
 
     Args:
         tile: how the product is cut.
+        span: the rows.
         zero: the zero point where all are the same, else None.
         activation: behind the product.
         target: the device.
@@ -43,18 +45,20 @@ class PackedKernel:
     def __init__(
         self,
         tile: PackedTile,
+        span: RowSpan,
         zero: int | None,
         activation: Activation | None,
         target: Target,
         stored: tuple[str, str] = ("float32", "float32"),
     ) -> None:
-        self.tile, self.zero, self.activation = tile, zero, activation
+        self.tile, self.span = tile, span
+        self.zero, self.activation = zero, activation
         self.gpu = gpu_of(target)
-        across = -(-tile.column_blocks // tile.across)
-        down = -(-tile.row_tiles // tile.down)
+        across = -(-tile.column_blocks // tile.across) * span.runs
+        down = parts_of(span.count, tile.tile_rows * tile.down)
         self.builder = GridBuilder((across, 1, down), (tile.across, tile.shares, tile.down))
         pointer, width = self.builder.pointer, tile.padded_columns
-        self.x = pointer("x", stored[0], tile.rows * tile.depth)
+        self.x = pointer("x", stored[0], span.count * tile.depth)
         self.image = declare_image(self.builder, "int32", tile.word_shape, self.gpu)
         self.words: Buffer = None
         if self.image is None:
@@ -64,7 +68,7 @@ class PackedKernel:
         if zero is None:
             self.zeros = pointer("zeros", "float32", tile.blocks * width)
         self.bias = pointer("bias", "float32", width)
-        self.y = pointer("y", stored[1], tile.rows * tile.columns)
+        self.y = pointer("y", stored[1], span.count * tile.columns)
 
     def packed(self, numbers: Array) -> Array:
         """uint8 [K, N] as the kernel reads it."""
@@ -85,10 +89,7 @@ class PackedKernel:
         self.word_step, self.first = tile.padded_columns, self.column
         if self.image is not None:
             self.word_step, self.first = 1, tirx.const(0, "int32")
-        row = line * tile.tile_rows
-        if tile.row_tiles > 1:
-            row = tirx.Min(row, tirx.const(tile.rows - tile.tile_rows, "int32"))
-        self.row = builder.let("row", row)
+        self.row = builder.let("row", self._first_row(line))
         self.totals = self._cleared("totals")
         self._units()
         if tile.shares > 1:
@@ -97,6 +98,17 @@ class PackedKernel:
         test = block < tile.column_blocks
         with builder.condition(test if own is None else tirx.And(test, own)):
             self._store()
+
+    def _first_row(self, line: Expr) -> Expr:
+        """Of a tile: the last one begins earlier instead of being shorter."""
+        tile, count = self.tile, self.span.count
+        row = line * tile.tile_rows
+        if is_dynamic(count):
+            is_one_each = tile.tile_rows == tile.down == 1
+            last = self.builder.size(count) - tile.tile_rows
+            return row if is_one_each else tirx.Min(row, last)
+        last = tirx.const(count - tile.tile_rows, "int32")
+        return row if count == tile.tile_rows else tirx.Min(row, last)
 
     def _cleared(self, name: str) -> Buffer:
         """An array of sums, a vector for each row and each four columns."""

@@ -11,9 +11,18 @@ import numpy as np
 
 from edgecomp.device.target import Gpu
 from edgecomp.plan.operations import PackedMatrixMultiply
+from edgecomp.plan.sizes import (
+    Dimension,
+    capped,
+    is_dynamic,
+    largest,
+    quotient,
+    reached,
+    smallest,
+)
 from edgecomp.plan.values import Array
 from edgecomp.schedules.gpu.places import LANES
-from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
+from edgecomp.schedules.gpu.product_tiles import MOST_ROWS, choose_tile, group_shape
 from edgecomp.schedules.gpu.weights import WeightShape
 
 #: Elements of K in a unit: enough for its scale to cost little, few enough to share them out.
@@ -26,12 +35,45 @@ _FEW_ROWS = 2
 _FEWEST_ACROSS = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class RowSpan:
+    """Numbers of rows that one kernel is for.
+
+    Attributes:
+        count: rows of a run; dynamic ones are one tile's at least.
+        tiled_for: rows that the kernel's tile suits.
+        runs: 1, or what is 0 where a run has rows for another kernel, and else 1.
+    """
+
+    count: Dimension
+    tiled_for: int
+    runs: Dimension = 1
+
+
+def spans_of(rows: Dimension) -> list[RowSpan]:
+    """The kernels of a product whose rows may be dynamic; a run starts one of them.
+
+    A tile of many rows is slow at few: its work items repeat one another's, and are too few. Up to
+    as many as a tile has, each row has work items of its own, which share K.
+    """
+    if not is_dynamic(rows):
+        return [RowSpan(rows, rows)]
+    if largest(rows) <= MOST_ROWS:
+        return [RowSpan(rows, 1)]
+    many = RowSpan(rows, reached(rows))
+    if smallest(rows) > MOST_ROWS:
+        return [many]
+    is_many = capped(quotient(rows, MOST_ROWS + 1), 1)
+    few = RowSpan(capped(rows, MOST_ROWS), 1, 1 - is_many)
+    return [few, dataclasses.replace(many, runs=is_many)]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PackedTile:
     """Extents of a product and what one work item and one group have of it.
 
     Attributes:
-        rows, depth, columns: of the product.
+        depth, columns: of the product.
         bits: of a number.
         block: elements of K that share a scale.
         unit: elements of K of a unit, all of one block.
@@ -39,9 +81,9 @@ class PackedTile:
         vectors: of ``LANES`` columns of a work item.
         across, shares, down: work items of a group: side by side, for parts of K, and for tiles
             of rows.
+        padded_columns: in memory, at least those of all tiles side by side.
     """
 
-    rows: int
     depth: int
     columns: int
     bits: int
@@ -52,12 +94,13 @@ class PackedTile:
     across: int
     shares: int
     down: int
+    padded_columns: int
 
     @staticmethod
     def of(
         kind: PackedMatrixMultiply, rows: int, depth: int, columns: int, gpu: Gpu
     ) -> "PackedTile":
-        """The tile for a device."""
+        """The tile for a device, and for so many rows."""
         block = min(kind.block, depth)
         unit = _unit_of(block, depth, 32 // kind.bits)
         if rows <= _FEW_ROWS:
@@ -85,7 +128,6 @@ class PackedTile:
         ):
             down *= 2
         return PackedTile(
-            rows=rows,
             depth=depth,
             columns=columns,
             bits=kind.bits,
@@ -96,6 +138,7 @@ class PackedTile:
             across=across,
             shares=shares,
             down=down,
+            padded_columns=blocks * vectors * LANES,
         )
 
     @property
@@ -132,16 +175,6 @@ class PackedTile:
     def column_blocks(self) -> int:
         """Tiles side by side."""
         return -(-self.columns // (self.vectors * LANES))
-
-    @property
-    def row_tiles(self) -> int:
-        """Tiles one below the other."""
-        return -(-self.rows // self.tile_rows)
-
-    @property
-    def padded_columns(self) -> int:
-        """Columns in memory."""
-        return self.column_blocks * self.vectors * LANES
 
     @property
     def word_shape(self) -> WeightShape:

@@ -8,7 +8,8 @@ from edgecomp.schedules.gpu.places import LANES
 
 #: Registers for addresses and loop counters.
 _SPARE_REGISTERS = 8
-_MOST_ROWS = 8
+#: Rows of a work item.
+MOST_ROWS = 8
 _MOST_VECTORS = 2
 _MOST_ITEMS_ACROSS = 16
 
@@ -50,7 +51,7 @@ def choose_tile(
     """
     tiles = [
         ProductTile(rows, vectors)
-        for rows in range(1, min(_MOST_ROWS, inner_rows) + 1)
+        for rows in range(1, min(MOST_ROWS, inner_rows) + 1)
         for vectors in range(1, _MOST_VECTORS + 1)
     ]
     room = gpu.registers - _SPARE_REGISTERS

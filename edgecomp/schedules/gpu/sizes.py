@@ -12,6 +12,7 @@ from edgecomp.plan.operations import (
     LayerNorm,
     MatrixMultiply,
     Operation,
+    PackedMatrixMultiply,
     Pool,
     Reduce,
     Resize,
@@ -43,6 +44,9 @@ def refuse_sizes(operation: Operation) -> str:
     if isinstance(kind, Convolution | Pool | Resize | FillHalo):
         images = [value for value in values if len(value.shape) > 1 and value.constant is None]
         return _refuse_images(operation, images)
+    if isinstance(kind, PackedMatrixMultiply):
+        ends = (operation.inputs[0].shape[-1], operation.outputs[0].shape[-1])
+        return "dynamic columns" if has_dynamic(ends) else ""
     if isinstance(kind, MatrixMultiply):
         rows = (operation.inputs[0], operation.output, *operation.inputs[3:])
         return "dynamic columns" if any(is_dynamic(v.shape[-1]) for v in rows) else ""

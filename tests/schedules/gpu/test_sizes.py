@@ -97,7 +97,7 @@ def average(dilation):
         (operation(Softmax(-1), (COUNTED, 3)), "sizes that the data decides"),
         (product(N, 8), ""),
         (product(COUNTED, 8), "sizes that the data decides"),
-        (packed(N, 8), "packed_matrix_multiply: kernels of fixed sizes"),
+        (packed(N, 8), ""),
         (operation(Softmax(-1), (3, N)), ""),
         (attention(N, N, 8, 8), ""),
         (attention(6, 6, N, 8), "dynamic depth or columns"),
