@@ -25,7 +25,7 @@ from edgecomp.steps.prepare import prepare
 #: Those with operations that are left to the processor.
 PARTLY = (
     "top_k", "gather_nd", "gather_middle", "gather_elements", "sorted_rows",
-    "sorted_batch", "group_norm_21", "layer_norm_of_all", "scaled_by_size",
+    "sorted_batch", "scaled_by_size",
 )  # fmt: skip
 TARGETS = {"opencl": "generic-opencl", "cuda": "cuda-sm90"}
 DEVICES = {"opencl": 1, "cuda": 2}

@@ -1,4 +1,8 @@
-"""Layer normalisation: a group of work items for each row."""
+"""Layer normalisation: a group of work items for each row.
+
+Scales and biases of rows whose length differs from run to run are those of the longest: a shorter
+row is the beginning of it.
+"""
 
 import math
 
@@ -6,6 +10,7 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.plan.sizes import is_dynamic, largest, largest_shape
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, splat
 from edgecomp.schedules.cpu import layer_norm as cpu
@@ -38,19 +43,20 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
     axis = kind.axis % len(source.shape)
     inner = source.shape[axis:]
     size, rows = math.prod(inner), math.prod(source.shape[:axis])
+    longest = largest_shape(inner)
     constants = [
-        Constant(value.name, np.broadcast_to(value.constant, inner).reshape(-1).copy())
+        Constant(value.name, np.broadcast_to(value.constant, longest).reshape(-1).copy())
         for value in parameters
         if value.constant is not None
     ]
     lanes = row_lanes(size, 1)
-    items = row_items(size // lanes, gpu_of(target))
+    items = row_items(largest(size) // lanes, gpu_of(target))
     builder = GridBuilder((rows, 1, 1), (items, 1, 1))
     x = builder.pointer("x", source.stored, source.elements)
     scale = builder.pointer("scale", "float32", size)
     bias = builder.pointer("bias", "float32", size)
     y = builder.pointer("y", output.stored, output.elements)
-    base = builder.let("base", builder.group(0) * size)
+    base = builder.let("base", builder.group(0) * builder.size(size))
     row, dtype = SharedRow(builder, size, items, lanes=lanes), typed("float32", lanes)
 
     def plus(a: Expr, b: Expr) -> Expr:
@@ -66,13 +72,13 @@ def emit(operation: Operation, target: Target) -> list[KernelCall]:
         moved = deviation(at)
         return moved * moved
 
-    share = constant(1.0 / size, "float32")
-    mean = builder.let(
-        "mean",
-        row.fold(0.0, plus, element) * share,
-        "float32",
-    )
-    variance = row.fold(0.0, plus, square) * share + constant(kind.epsilon, "float32")
+    def average(total: Expr) -> Expr:
+        if is_dynamic(size):
+            return total / tirx.Cast("float32", builder.size(size))
+        return total * constant(1.0 / size, "float32")
+
+    mean = builder.let("mean", average(row.fold(0.0, plus, element)), "float32")
+    variance = average(row.fold(0.0, plus, square)) + constant(kind.epsilon, "float32")
     factor = builder.let("factor", constant(1.0, "float32") / tirx.sqrt(variance), "float32")
     with row.each() as at:
         scaled = deviation(at) * splat(factor, lanes) * load_vector(scale, at, lanes)

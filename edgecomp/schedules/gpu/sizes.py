@@ -53,11 +53,12 @@ def refuse_sizes(operation: Operation) -> str:
     if isinstance(kind, Attention | IntegerAttention):
         depth_and_columns = (kind.q.shape[-1], kind.v.shape[-1])
         return "dynamic depth or columns" if has_dynamic(depth_and_columns) else ""
-    if isinstance(kind, LayerNorm | Gather):
-        inner = operation.inputs[0].shape
-        if isinstance(kind, LayerNorm):
-            inner = inner[kind.axis % len(inner) :]
-        return "dynamic rows" if has_dynamic(inner) else ""
+    if isinstance(kind, LayerNorm):
+        shape = operation.inputs[0].shape
+        behind = shape[kind.axis % len(shape) + 1 :]
+        return "rows with a dynamic dimension behind others" if has_dynamic(behind) else ""
+    if isinstance(kind, Gather):
+        return "dynamic rows" if has_dynamic(operation.inputs[0].shape) else ""
     if isinstance(kind, Reduce) and kind.requantize is not None:
         source = operation.inputs[0]
         count = math.prod(source.shape[axis] for axis in kind.axes)

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
-from helpers.gpu import TARGETS, compute
+from helpers.gpu import TARGETS, compute, current_target
+from helpers.kernels import run_calls
 
 from edgecomp.plan.operations import LayerNorm, Operation, Softmax
+from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.cpu import layer_norm as cpu
 from edgecomp.schedules.cpu import softmax as cpu_softmax
 from edgecomp.schedules.cpu.dynamic import softmax as dynamic_softmax
 from edgecomp.schedules.gpu import layer_norm, softmax
+from edgecomp.schedules.gpu.family import sized_schedules
 
 
 @pytest.mark.parametrize("logarithm", [False, True])
@@ -54,6 +57,38 @@ def test_layer_norm(shape, axis, rng):
     moved = wide - wide.mean(axis=axes, keepdims=True)
     spread = np.sqrt((moved * moved).mean(axis=axes, keepdims=True) + 1e-5)
     np.testing.assert_allclose(found, moved / spread * scale + bias, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("behind", "most"), [((), 70), ((), 700), ((12,), 21), ((3,), 9)], ids=str
+)
+def test_layer_norm_of_dynamic_rows(behind, most, rng):
+    """Scales of a shorter row are the first of those of the longest."""
+    target = current_target()
+    if not sized_schedules(target.gpu.api):
+        pytest.skip("apps start kernels of fixed sizes")
+    rows, length = Symbol("rows", 1, 5), Symbol("length", 1, most)
+    inner = (Size.of(length), *behind)
+    operation = norm_of((4, most, *behind), 1, rng)
+    x, y = operation.inputs[0], operation.outputs[0]
+    x.shape = y.shape = (Size.of(rows), *inner)
+    (calls,) = (s.emit(operation, target) for s in claiming(operation, target))
+    scale, bias = (value.constant for value in operation.inputs[1:])
+    for count, size in ((5, most), (1, 1), (3, 2), (2, most - 1), (4, most // 2)):
+        given = (rng.standard_normal((count, size, *behind)) * 3 + 5).astype(np.float32)
+        sizes = {rows: count, length: size}
+        found = run_calls(calls, target, {x: given.reshape(-1)}, sizes=sizes)[y]
+        axes, wide = tuple(range(1, given.ndim)), given.astype(np.float64)
+        moved = wide - wide.mean(axis=axes, keepdims=True)
+        spread = np.sqrt((moved * moved).mean(axis=axes, keepdims=True) + 1e-5)
+        want = moved / spread * scale[:size] + bias[:size]
+        np.testing.assert_allclose(found.reshape(want.shape), want, rtol=1e-5, atol=1e-5)
+
+
+def claiming(operation, target):
+    """Schedules of dynamic sizes that claim an operation, their calls made."""
+    schedules = sized_schedules(target.gpu.api)
+    return [schedule for schedule in schedules if not schedule.match(operation, target)]
 
 
 @pytest.mark.parametrize("keeps_floats", [True, False])

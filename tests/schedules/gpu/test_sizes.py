@@ -103,7 +103,11 @@ def average(dilation):
         (attention(6, 6, N, 8), "dynamic depth or columns"),
         (attention(6, 6, 8, N), "dynamic depth or columns"),
         (operation(LayerNorm(-1, 1e-5), (N, 8), constant(8), constant(8)), ""),
-        (operation(LayerNorm(-2, 1e-5), (N, 8), constant(8), constant(8)), "dynamic rows"),
+        (operation(LayerNorm(-2, 1e-5), (3, N, 8), constant(8), constant(8)), ""),
+        (
+            operation(LayerNorm(-2, 1e-5), (3, 8, N), constant(40), constant(40)),
+            "rows with a dynamic dimension behind others",
+        ),
     ],
 )
 def test_claims(api, found, reason):
