@@ -9,6 +9,7 @@ from edgecomp.device.target import GpuSpeed
 from edgecomp.lower.cost import multiply_adds
 from edgecomp.plan.operations import (
     Gather,
+    GatherParts,
     LayerNorm,
     Operation,
     PackedMatrixMultiply,
@@ -73,7 +74,7 @@ def _operations(operation: Operation) -> int:
 
 def _bytes_read(value: Value, operation: Operation) -> int:
     """All of an input, but of what is indexed no more than becomes a result."""
-    if isinstance(operation.kind, Gather) and value is operation.inputs[0]:
+    if isinstance(operation.kind, Gather | GatherParts) and value is operation.inputs[0]:
         return min(_bytes(value), _bytes(operation.outputs[0]))
     if isinstance(operation.kind, PackedMatrixMultiply) and value is operation.inputs[1]:
         return -(-value.elements * operation.kind.bits // 8)  # one to a byte until packed

@@ -23,10 +23,7 @@ from edgecomp.resources import resource_folder
 from edgecomp.steps.prepare import prepare
 
 #: Those with operations that are left to the processor.
-PARTLY = (
-    "top_k", "gather_nd", "gather_middle", "gather_elements", "sorted_rows",
-    "sorted_batch", "scaled_by_size",
-)  # fmt: skip
+PARTLY = ("top_k", "sorted_rows", "sorted_batch", "scaled_by_size")
 TARGETS = {"opencl": "generic-opencl", "cuda": "cuda-sm90"}
 DEVICES = {"opencl": 1, "cuda": 2}
 

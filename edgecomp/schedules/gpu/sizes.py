@@ -7,7 +7,6 @@ from edgecomp.plan.operations import (
     Attention,
     Convolution,
     FillHalo,
-    Gather,
     IntegerAttention,
     LayerNorm,
     MatrixMultiply,
@@ -57,8 +56,6 @@ def refuse_sizes(operation: Operation) -> str:
         shape = operation.inputs[0].shape
         behind = shape[kind.axis % len(shape) + 1 :]
         return "rows with a dynamic dimension behind others" if has_dynamic(behind) else ""
-    if isinstance(kind, Gather):
-        return "dynamic rows" if has_dynamic(operation.inputs[0].shape) else ""
     if isinstance(kind, Reduce) and kind.requantize is not None:
         source = operation.inputs[0]
         count = math.prod(source.shape[axis] for axis in kind.axes)

@@ -13,7 +13,6 @@ from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.plan.operations import (
     Attention,
     Convolution,
-    Gather,
     LayerNorm,
     MatrixMultiply,
     Operation,
@@ -157,14 +156,6 @@ def test_kernels_that_were_counted_are_taken(monkeypatch):
         (narrow,) = schedule.emit(found, target)
     assert made[2:] == ["float32", "float16"]
     assert narrow.kernel.symbol != call.kernel.symbol
-
-
-def test_gather_from_a_dynamic_table():
-    table, indices = Value("x", (N, 4), "float32"), Value("i", (3,), "int64")
-    found = Operation(Gather(0), [table, indices], [Value("y", (3, 4), "float32")])
-    schedule, refusals = find_gpu_schedule(found, load_target("generic-opencl"))
-    assert schedule is None
-    assert "opencl_gather: dynamic rows" in refusals
 
 
 def test_apps_start_kernels_of_fixed_sizes():
