@@ -30,6 +30,8 @@ from edgecomp.plan.operations import (
     Convolution,
     Fallback,
     FillHalo,
+    Gather,
+    GatherParts,
     Operation,
     Pool,
     Program,
@@ -122,6 +124,9 @@ def generalize(seen: Sequence[Seen]) -> None:
     _require_fixed_regions(base.made)
     for value, operation in lists.items():
         _insert_before_use(base.made, value, operation)
+    for operation in [*operations]:
+        if isinstance(operation.kind, Gather | GatherParts):
+            _join_parts(base.made, operation)
 
 
 def _extents_of(values: Iterable[Value]) -> set[Dimension]:
@@ -351,14 +356,29 @@ def _origin(operation: Operation) -> tuple[tuple[str, ...], str]:
     return operation.nodes, operation.source
 
 
+def _join_parts(made: LaidOut, operation: Operation) -> None:
+    """Copy what an operation reads of a constant without gaps: its kernels know none."""
+    for position, value in enumerate(operation.inputs):
+        shape = value.shape
+        gaps = (is_dynamic(n) and math.prod(shape[:d]) != 1 for d, n in enumerate(shape))
+        if value.constant is None or not any(gaps):
+            continue
+        part = Value(f"{value.name}.part", shape, value.dtype, quantization=value.quantization)
+        zeros, ones = (0,) * len(shape), (1,) * len(shape)
+        kind = StridedCopy(shape, tuple(range(len(shape))), zeros, ones, zeros, ones)
+        operation.inputs[position] = part
+        copied = Operation(kind, [value], [part], *_origin(operation))
+        _insert_before_use(made, part, copied)
+
+
 def _insert_before_use(made: LaidOut, value: Value, written: Operation) -> None:
-    """Write a list of sizes before it is read first, and before a branch or loop around that."""
+    """Write a value before it is read first, and before a branch or loop around that."""
     program = made.program
     at = next(i for i, each in enumerate(program.operations) if value in each.inputs)
     at = min([at, *(r.first for r in made.regions if r.first <= at < r.end)])
     kind = written.kind
-    assert isinstance(kind, SizeList)
-    names = {s.name for n in kind.numbers if is_dynamic(n) for s in symbols_of(n)}
+    numbers = kind.numbers if isinstance(kind, SizeList) else value.shape
+    names = {s.name for n in numbers if is_dynamic(n) for s in symbols_of(n)}
     if any(counted_symbol(each) in names for each in program.operations[at:]):
         raise _refusal(written, "it needs a size before it is counted")
     program.operations.insert(at, written)

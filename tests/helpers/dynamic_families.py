@@ -309,6 +309,20 @@ def gather_middle(g):
     return g("Gather", x, np.array([[0, -1, 0]]), axis=1)
 
 
+def gather_from_part(g):
+    """From a part of a table, and at a part of the indices, neither of which lies in one piece."""
+    x, ids = x_of(g, "b", "s", 4), x_of(g, "b", 3, name="ids", dtype=np.int64)
+    size = g("Shape", x, start=1, end=2)
+
+    def cut(table):
+        return g("Slice", table, np.array([0]), size, np.array([1]))
+
+    found = g("Gather", cut(weights(40, LENGTH)), ids)
+    places = cut(RNG.integers(-4, 4, (2, LENGTH)))
+    most = g("ReduceMax", g("Gather", x, places, axis=2), np.array([1, 2]), keepdims=0)
+    return g("Add", found, g("Unsqueeze", most, np.array([1])))
+
+
 def scaled_by_size(g):
     x = x_of(g, "s", 3)
     return g("Mul", x, g("Cast", g("Size", x), to=1))
@@ -339,7 +353,7 @@ FAMILIES = {
         prepend, padded, shifted, last_of, without_first, every_second, expand, integers, top_k, gather_nd, gather_elements, sorted_rows, sorted_batch, tile, tile_by_size, instance_norm, group_norm, group_norm_21,
         layer_norm_of_all, root_mean_square,
         einsum_scores, einsum_values, einsum_weights, einsum_three, einsum_outer,
-        gather_middle, scaled_by_size,
+        gather_middle, gather_from_part, scaled_by_size,
         convolution, images,
     )
 }  # fmt: skip
