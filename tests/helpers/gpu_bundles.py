@@ -49,6 +49,32 @@ def target_of_speed(folder, gigaflops, microseconds, name="generic-opencl"):
     return path
 
 
+#: Of a target that reads weights and activations as images.
+TEXTURES = """
+[gpu.textures]
+width = 16384
+height = 16384
+row_texels = 64
+base_texels = 64
+
+"""
+
+
+def target_with_textures(folder):
+    """The file of generic-opencl, for a device that reads images."""
+    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
+    text = text.replace('aliases = ["opencl"]\n', "").replace("generic-opencl", "with-texels")
+    path = folder / "with-texels.toml"
+    path.write_text(text.replace("[sources]", f"{TEXTURES}[sources]"))
+    return str(path)
+
+
+def images_of(plan):
+    """Of each call of a plan that reads images, the numbers of those arguments."""
+    launches = [call.launch for call in plan.calls if call.launch]
+    return [[image.argument for image in each.images] for each in launches if each.images]
+
+
 def reference(proto, x):
     """What onnxruntime computes."""
     session = onnxruntime.InferenceSession(proto.SerializeToString())

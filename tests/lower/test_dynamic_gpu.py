@@ -10,6 +10,7 @@ import pytest
 from helpers.cuda import emulate, require_nvcc
 from helpers.dynamic import dynamic_lowered, dynamic_plan, link
 from helpers.dynamic_families import BATCH, FAMILIES, LENGTH, feeds_of, specs_of
+from helpers.gpu_bundles import TEXTURES, images_of
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 from helpers.qdq import QdqGraph
@@ -250,8 +251,8 @@ def test_integer_products_of_two_values_on_tensor_cores(tmp_path, rng):
             np.testing.assert_array_equal(found, np.clip(want, 0, 255))
 
 
-def target_with_local_memory(folder, registers=64):
-    """The file of generic-opencl, for a device whose local memory is fast."""
+def target_with_local_memory(folder, registers=64, texels=False):
+    """The file of generic-opencl, for a device whose local memory is fast; it may read images."""
     if reason_without_device():
         pytest.skip(reason_without_device())
     text = (resource_folder("targets") / "generic-opencl.toml").read_text()
@@ -260,6 +261,7 @@ def target_with_local_memory(folder, registers=64):
         ("generic-opencl", "other"),
         ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
         ("registers = 64", f"registers = {registers}"),
+        ("[sources]", f"{TEXTURES if texels else ''}[sources]"),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -268,9 +270,10 @@ def target_with_local_memory(folder, registers=64):
     return str(path)
 
 
-def test_tiles_in_local_memory(tmp_path, rng):
+@pytest.mark.parametrize("texels", [False, True], ids=["buffers", "images"])
+def test_tiles_in_local_memory(texels, tmp_path, rng):
     """Fewer rows than a tile has, and rows that no tile divides."""
-    target = target_with_local_memory(tmp_path)
+    target = target_with_local_memory(tmp_path, texels=texels)
     graph = Graph()
     x = graph.input("x", ("b", "s", 32))
     weight = rng.standard_normal((32, 64)).astype(np.float32)
@@ -279,6 +282,7 @@ def test_tiles_in_local_memory(tmp_path, rng):
     assert [c.schedule for c in plan.calls if c.schedule != "copy"] == [
         "opencl_shared_product"
     ]
+    assert images_of(plan) == ([[0, 1]] if texels else [])
     with link([plan], tmp_path)("model", plan="device") as session:
         for shape in ((BATCH, LENGTH), (1, 1), (3, 29), (2, 8)):
             given = rng.standard_normal((*shape, 32)).astype(np.float32)

@@ -4,20 +4,23 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers.cuda import emulate, require_nvcc
-from helpers.dynamic import dynamic_plan, link
+from helpers.dynamic import dynamic_lowered, dynamic_plan, link
 from helpers.dynamic_image_families import (
     FAMILIES,
     INTEGERS,
     LARGEST,
     SMALLEST,
+    conv,
+    image,
     integer_proto,
     mean_proto,
     pixel_proto,
     proto_of,
     shape_of,
     specs_of,
+    weights,
 )
-from helpers.gpu_bundles import TARGETS, devices_of
+from helpers.gpu_bundles import TARGETS, devices_of, images_of, target_with_textures
 from helpers.opencl import reason_without_device
 from helpers.qdq import stored_numbers
 
@@ -73,6 +76,48 @@ def test_floats(made, family, rng):
             np.testing.assert_allclose(
                 found, expected, rtol=3e-5, atol=3e-5, err_msg=str(sizes)
             )
+
+
+#: With convolutions of channels in fours: dense, grouped and depthwise, with halos and without.
+OF_TEXELS = ("residual", "margins", "pillars", "pyramid", "corner", "mixed")
+
+
+def mixed(g):
+    """All kinds of kernels that read activations in vectors; rows of pixels through a product."""
+    x = conv(g, image(g, 4, "b"), 4, 24, 3, 2)
+    y = g("Relu", conv(g, x, 24, 24, 5, groups=24))
+    y = g("Add", conv(g, y, 24, 24, 3, groups=3), x)
+    y = g("Relu", conv(g, y, 24, 40))
+    y = g("Transpose", y, perm=[0, 2, 3, 1])
+    return g("MatMul", g("Relu", g("MatMul", y, weights(40, 36))), weights(36, 7))
+
+
+@pytest.mark.parametrize("floats", ["float32", "float16"])
+def test_texels(floats, tmp_path, rng):
+    """Activations are read as images of the largest sizes, of which a run has the first texels."""
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    target = target_with_textures(tmp_path)
+    protos = {name: proto_of({**FAMILIES, "mixed": mixed}[name]) for name in OF_TEXELS}
+    plans = [
+        dynamic_lowered(proto, specs_of(proto), name, target, floats=floats).plan
+        for name, proto in protos.items()
+    ]
+    open_model = link(plans, tmp_path)
+    for plan in plans:
+        read = images_of(plan)
+        assert [0, 1] in read, plan.name
+        assert plan.name != "mixed" or read == [[0, 1]] * 6
+        proto = protos[plan.name]
+        reference = onnxruntime.InferenceSession(proto.SerializeToString())
+        with open_model(plan.name, plan="device") as session:
+            assert devices_of(session) == {TARGETS["opencl"][1]}
+            for sizes in SIZES[:5]:
+                x = rng.standard_normal(shape_of(proto, sizes)).astype(np.float32)
+                (want,) = reference.run(None, {"x": x})
+                (found,) = session.run({"x": x}).values()
+                limit = {"float32": 3e-5, "float16": 5e-3}[floats] * max(1, np.abs(want).max())
+                np.testing.assert_allclose(found, want, rtol=0, atol=limit, err_msg=str(sizes))
 
 
 @pytest.mark.parametrize("name", [*INTEGERS, "pixels", "means"])

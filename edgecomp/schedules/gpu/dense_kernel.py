@@ -174,8 +174,7 @@ class DenseKernel:
 
     def distance(self, elements: Dimension, tensor: str = "x") -> Expr:
         """A number of elements between places of a tensor: x, output or residual."""
-        known = self.builder.size(elements)
-        return self.x.in_places(known) if tensor == "x" else known
+        return self.builder.size(self.x.in_places(elements) if tensor == "x" else elements)
 
     def finished(self, name: str, packed: Array) -> DeviceProduct:
         """The kernel with its constants, once all statements are there.

@@ -180,8 +180,8 @@ class _DepthwiseKernel:
         tensor: InputBuffer | InputImage = _BUFFER,
     ) -> Expr:
         view, places, size = value.view, tensor.in_places, self.builder.size
-        strides = [places(size(each)) for each in (*view.strides[2:], view.strides[0])]
-        offset = places(size(view.offset))
+        strides = [size(places(each)) for each in (*view.strides[2:], view.strides[0])]
+        offset = size(places(view.offset))
         at = row * strides[0] + column * strides[1] + offset + places(channel)
         return at if self.output.shape[0] == 1 else at + image * strides[2]
 
@@ -200,7 +200,7 @@ class _DepthwiseKernel:
         with builder.loop("k", 0, window.size[0]) as k:
             line_at = builder.let(
                 "line_at",
-                x_at + k * places(builder.size(view.strides[2] * window.dilations[0])),
+                x_at + k * builder.size(places(view.strides[2] * window.dilations[0])),
             )
             weights = self._weights(k, channel)
             for position, users in window.users(self.columns).items():

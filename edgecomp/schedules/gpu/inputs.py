@@ -2,7 +2,8 @@
 
 Images of channels (``NHWC``) in fours are what an image2d_t with texels of four elements has in
 memory, row after row. How long its rows are is free, then: a power of two that devices take for
-images over buffers, so that a texel's row and column are bits of its number.
+images over buffers, so that a texel's row and column are bits of its number. Of dynamic sizes the
+image is the one of the largest: a run's texels are its first ones.
 """
 
 from collections.abc import Iterable
@@ -10,11 +11,12 @@ from typing import overload
 
 from edgecomp.device.target import Gpu
 from edgecomp.plan.plan import TEXEL_ELEMENTS
-from edgecomp.plan.sizes import Dimension, has_dynamic
+from edgecomp.plan.sizes import Dimension, Size, exact_quotient, largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.images import Image
+from edgecomp.schedules.gpu.places import is_multiple
 from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector
 
 #: Others stay in buffers: a texel of 8-bit integers would be a word.
@@ -30,8 +32,10 @@ class InputBuffer:
     @overload
     def in_places(self, elements: int) -> int: ...
     @overload
+    def in_places(self, elements: Size) -> Size: ...
+    @overload
     def in_places(self, elements: Expr) -> Expr: ...
-    def in_places(self, elements: Expr | int) -> Expr | int:
+    def in_places(self, elements: Expr | Size | int) -> Expr | Size | int:
         """A distance between places."""
         return elements
 
@@ -59,13 +63,15 @@ class InputImage:
     @overload
     def in_places(self, elements: int) -> int: ...
     @overload
+    def in_places(self, elements: Size) -> Size: ...
+    @overload
     def in_places(self, elements: Expr) -> Expr: ...
-    def in_places(self, elements: Expr | int) -> Expr | int:
+    def in_places(self, elements: Expr | Size | int) -> Expr | Size | int:
         """A distance between places: of elements, a multiple of a texel's."""
-        if not isinstance(elements, int):
+        if not isinstance(elements, int | Size):
             return tirx.truncdiv(elements, TEXEL_ELEMENTS)
-        places, rest = divmod(elements, TEXEL_ELEMENTS)
-        assert rest == 0, f"{elements} elements are no whole texels"
+        places = exact_quotient(elements, TEXEL_ELEMENTS)
+        assert places is not None, f"{elements} elements are no whole texels"
         return places
 
     def load(self, place: Expr, lanes: int) -> Expr:
@@ -83,7 +89,11 @@ class InputImage:
 
 
 def declare_input(
-    builder: GridBuilder, dtype: str, elements: int, distances: Iterable[Dimension], gpu: Gpu
+    builder: GridBuilder,
+    dtype: str,
+    elements: Dimension,
+    distances: Iterable[Dimension],
+    gpu: Gpu,
 ) -> InputBuffer | InputImage:
     """A kernel's first parameter.
 
@@ -97,22 +107,21 @@ def declare_input(
     width = image_width(dtype, elements, distances, gpu)
     if width is None:
         return InputBuffer(builder.pointer("x", dtype, elements))
-    height = -(-elements // (width * TEXEL_ELEMENTS))
+    height = -(-largest(elements) // (width * TEXEL_ELEMENTS))
     return InputImage(builder, builder.image("x", dtype, width, height), width)
 
 
 def image_width(
-    dtype: str, elements: int, distances: Iterable[Dimension], gpu: Gpu
+    dtype: str, elements: Dimension, distances: Iterable[Dimension], gpu: Gpu
 ) -> int | None:
     """Texels of a row: as few as the device takes; None where a buffer it is."""
     textures = gpu.textures
     if textures is None or textures.row_texels is None or dtype not in _DTYPES:
         return None
-    known = elements, *distances
-    if has_dynamic(known) or any(distance % TEXEL_ELEMENTS for distance in known):
+    if not all(is_multiple(each, TEXEL_ELEMENTS) for each in (elements, *distances)):
         return None
-    width = textures.row_texels
-    while not textures.hold(width, -(-elements // (width * TEXEL_ELEMENTS))):
+    width, most = textures.row_texels, largest(elements)
+    while not textures.hold(width, -(-most // (width * TEXEL_ELEMENTS))):
         width *= 2
         if width > textures.width:
             return None

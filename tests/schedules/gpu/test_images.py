@@ -13,6 +13,7 @@ from edgecomp.device.load import list_targets, load_target
 from edgecomp.device.target import GpuTextures
 from edgecomp.lower.device_source import opencl_source
 from edgecomp.plan.plan import ImageArgument
+from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.gpu import (
     convolution,
@@ -22,6 +23,7 @@ from edgecomp.schedules.gpu import (
     shared_product,
     winograd,
 )
+from edgecomp.schedules.gpu.inputs import image_width
 from edgecomp.schedules.schedule import Constant
 
 FLOAT_TOLERANCE = 2e-5  # of the largest magnitude: docs/numerics.md
@@ -245,6 +247,19 @@ def test_activations_of_winograd():
     check_activations(calls)
     found = read(operation.output, run_calls(calls, ACTIVE, buffers)[operation.output])
     assert np.abs(found - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_rows_of_images_of_dynamic_sizes():
+    """Those of the largest size; every distance is whole texels, whatever the size."""
+    size, texels = Size.of(Symbol("n", 1, 100)), with_textures(PLAIN, row_texels=64, height=9)
+    gpu = texels.gpu
+    assert image_width("float32", 8 * size, [4 * size, 4], gpu) == 64
+    assert (
+        image_width("float32", 40 * size, [40], gpu) == 128
+    )  # 1000 texels are 8 rows of these
+    assert image_width("float32", 8 * size, [6 * size], gpu) is None
+    assert image_width("float32", 8 * size + 2, [8], gpu) is None
+    assert image_width("int8", 8 * size, [8], gpu) is None
 
 
 @pytest.mark.parametrize(
