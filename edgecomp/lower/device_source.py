@@ -22,7 +22,9 @@ _HEAD = "#pragma OPENCL FP_CONTRACT OFF\n"
 _HALF_HEAD = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n"
 _HALF_CHECK = re.compile(r"#ifdef cl_khr_fp16\n.*?#endif\n", re.DOTALL)
 #: In front of kernels that multiply words of four 8-bit elements: each lane's sum of products, by
-#: the device's instruction where its compiler has one, and exact in any case.
+#: the device's instruction where its compiler has one, and exact in any case. Qualcomm's multiplies signed
+#: by unsigned elements and saturates: x is x + 128 there, and schedules see to it that no sum goes that far.
+#: Its compilers for OpenCL C 3.0 announce it and do not have it.
 _DOT_HEAD = """\
 #if defined(cl_khr_integer_dot_product) && \\
     defined(__opencl_c_integer_dot_product_input_4x8bit_packed)
@@ -32,17 +34,25 @@ _DOT_HEAD = """\
 #elif defined(cl_arm_integer_dot_product_accumulate_int8)
 #pragma OPENCL EXTENSION cl_arm_integer_dot_product_accumulate_int8 : enable
 #define EC_DOT_S8(x, w, sum) arm_dot_acc(as_char4(x), as_char4(w), sum)
+#elif defined(cl_qcom_dot_product8) && __OPENCL_C_VERSION__ < 300
+#pragma OPENCL EXTENSION cl_qcom_dot_product8 : enable
+#define EC_DOT_S8(x, w, sum) qcom_dot8_acc((uint)(w), (uint)(x) ^ 0x80808080u, sum)
+#define EC_DOT_U8(x, w, sum) qcom_dot8_acc((uint)(w), (uint)(x), sum)
+#define EC_START(bias, below) (below)
 #endif
-int4 ec_products(int4 x, int4 w) { return x * w; }
-int ec_added(int4 x) { return x.x + x.y + x.z + x.w; }
+int ec_dot(int4 x, int4 w, int sum) {
+  return mad24(x.x, w.x, mad24(x.y, w.y, mad24(x.z, w.z, mad24(x.w, w.w, sum))));
+}
 #ifndef EC_DOT_S8
-#define EC_DOT_S8(x, w, sum) \\
-  ((sum) + ec_added(ec_products(convert_int4(as_char4(x)), convert_int4(as_char4(w)))))
+#define EC_DOT_S8(x, w, sum) ec_dot(convert_int4(as_char4(x)), convert_int4(as_char4(w)), sum)
 #endif
 #ifndef EC_DOT_U8
-#define EC_DOT_U8(x, w, sum) \\
-  ((sum) + ec_added(ec_products(convert_int4(as_uchar4(x)), convert_int4(as_char4(w)))))
+#define EC_DOT_U8(x, w, sum) ec_dot(convert_int4(as_uchar4(x)), convert_int4(as_char4(w)), sum)
 #endif
+#ifndef EC_START
+#define EC_START(bias, below) (bias)
+#endif
+int4 dot4_start(int4 bias, int4 below) { return EC_START(bias, below); }
 int4 dot4_s8(int x, int4 w, int4 sum) {
   return (int4)(EC_DOT_S8(x, w.x, sum.x), EC_DOT_S8(x, w.y, sum.y), EC_DOT_S8(x, w.z, sum.z),
                 EC_DOT_S8(x, w.w, sum.w));

@@ -146,8 +146,8 @@ def _device():
     return _Device()
 
 
-def run_gpu_calls(calls, target, buffers, sizes=None):
-    """Run calls in order; see ``helpers.kernels.run_calls``.
+def run_gpu_calls(calls, target, buffers, sizes=None, head=""):
+    """Run calls in order; see ``helpers.kernels.run_calls``. ``head`` is in front of their text.
 
     Behind each buffer lie bytes that kernels may read but not write: those of larger sizes, too.
     """
@@ -157,7 +157,7 @@ def run_gpu_calls(calls, target, buffers, sizes=None):
     from edgecomp.lower.device_source import opencl_source
 
     device = _device()
-    program = device.build(opencl_source([call.kernel for call in calls], target.gpu))
+    program = device.build(head + opencl_source([call.kernel for call in calls], target.gpu))
     arrays, made = {}, {}
     for argument in (argument for call in calls for argument in call.arguments):
         if argument in made:

@@ -381,6 +381,11 @@ EC_INLINE vec<int, N> dot4_s8(int x, const vec<int, N>& w, const vec<int, N>& su
   EC_EACH(i) r.v[i] = dot4_s8(x, w.v[i], sum.v[i]);
   return r;
 }
+// For devices that take x + 128; this one takes x as it is.
+template <int N>
+EC_INLINE vec<int, N> dot4_start(const vec<int, N>& bias, const vec<int, N>&) {
+  return bias;
+}
 template <int N>
 EC_INLINE vec<int, N> dot4_u8(int x, const vec<int, N>& w, const vec<int, N>& sum) {
   vec<int, N> r;

@@ -37,7 +37,7 @@ _FUNCTIONS = FUNCTIONS | {"erf", "round"}
 #: The prelude's, beside those that every language has.
 _OWN_CALLS = frozenset(
     [
-        *("dot4_s8", "dot4_u8", "word", "words2", "words4", "pack"),
+        *("dot4_s8", "dot4_start", "dot4_u8", "word", "words2", "words4", "pack"),
         *("joined", "columns2", "columns4", "word_f16", "word_bf16", "rounded_tf32"),
         *("mma_s8", "mma_u8", "mma_s8_u8", "mma_u8_u8"),
         *("mma_f16", "mma_f16_quads", "mma_bf16", "mma_tf32"),

@@ -51,7 +51,7 @@ class DeviceProduct:
 
     Attributes:
         weights: in the kernel's own order.
-        bias: [groups, padded columns], flat.
+        bias: [bias_sets, groups, padded columns], flat.
         multiplier: float32, as the bias; None where sums are not scaled.
         dynamic: what differs from run to run.
     """
@@ -76,6 +76,8 @@ class DenseKernel:
     builder: GridBuilder
     padded_columns: int
     x: InputBuffer | InputImage
+    #: Constants of each padded column in ``bias``, one set behind the other.
+    bias_sets = 1
 
     def __init__(self, task: ProductTask, depth: tuple[RunDimension, ...]) -> None:
         self.task, self.product, self.epilogue = task, task.product, task.epilogue
@@ -107,7 +109,7 @@ class DenseKernel:
         """
         product, epilogue, pointer = self.product, self.epilogue, self.builder.pointer
         constants = product.groups * self.padded_columns
-        self.bias = pointer("bias", sum_dtype, constants)
+        self.bias = pointer("bias", sum_dtype, self.bias_sets * constants)
         if epilogue.multiplier is not None:
             self.multiplier = pointer("multiplier", "float32", constants)
         if epilogue.residual_dtype:
@@ -176,19 +178,20 @@ class DenseKernel:
         """A number of elements between places of a tensor: x, output or residual."""
         return self.builder.size(self.x.in_places(elements) if tensor == "x" else elements)
 
-    def finished(self, name: str, packed: Array) -> DeviceProduct:
+    def finished(self, name: str, packed: Array, *more_bias: Array) -> DeviceProduct:
         """The kernel with its constants, once all statements are there.
 
         Args:
             name: of the kernel.
             packed: weights as it reads them.
+            more_bias: what ``bias`` has behind the task's: ``bias_sets - 1`` arrays.
         """
         multiplier = self.epilogue.multiplier
         return DeviceProduct(
             self.builder.finish(name),
             self.builder.launch,
             packed,
-            self._spread(self.task.bias),
+            np.concatenate([self._spread(bias) for bias in (self.task.bias, *more_bias)]),
             None if multiplier is None else self._spread(multiplier.astype(np.float32)),
             self.builder.dynamic,
         )

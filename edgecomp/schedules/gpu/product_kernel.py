@@ -122,13 +122,13 @@ class ProductKernel(DenseKernel):
             terms = f"{self.term_dtype}x{LANES}"
             self.terms = builder.array("terms", terms, tile.rows * tile.vectors)
         for vector in range(tile.vectors):
-            bias = builder.let(
-                "start",
-                load_vector(self.bias, self.constant_at + vector * LANES, LANES),
-                dtype,
-            )
+            bias = builder.let("start", self._start(vector), dtype)
             for row in range(tile.rows):
                 builder.store(self.sums, self._sum_index(row, vector), bias)
+
+    def _start(self, vector: int) -> Expr:
+        """What sums of some columns begin with."""
+        return load_vector(self.bias, self.constant_at + vector * LANES, LANES)
 
     def _sum_index(self, row: int, vector: int) -> Expr:
         return tirx.const(row * self.tile.vectors + vector, "int32")
