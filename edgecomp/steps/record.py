@@ -27,7 +27,7 @@ from edgecomp.plan.values import Array
 from edgecomp.progress import Progress
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.reference.rounding import rounding_spread
-from edgecomp.schedules.gpu.product_kernel import HALF_RUN
+from edgecomp.schedules.gpu.halves import HALF_RUN
 from edgecomp.schedules.tuned import table_for
 from edgecomp.steps.dynamic import golden_sizes, symbols_of, variants_of
 from edgecomp.steps.half_values import HalfValues, half_values

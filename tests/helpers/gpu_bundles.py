@@ -75,6 +75,23 @@ def images_of(plan):
     return [[image.argument for image in each.images] for each in launches if each.images]
 
 
+def target_with_local_memory(folder, registers=64, *, texels=False):
+    """The file of generic-opencl, for a device whose local memory is fast; it may read images."""
+    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
+    for old, new in (
+        ('aliases = ["opencl"]\n', ""),
+        ("generic-opencl", "other"),
+        ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
+        ("registers = 64", f"registers = {registers}"),
+        ("[sources]", f"{TEXTURES if texels else ''}[sources]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "other.toml"
+    path.write_text(text)
+    return str(path)
+
+
 def reference(proto, x):
     """What onnxruntime computes."""
     session = onnxruntime.InferenceSession(proto.SerializeToString())

@@ -24,7 +24,7 @@ class _Image(ctypes.Structure):
 
 
 def run_opencl_on_cpu(calls, target, buffers):
-    """Run calls of kernels without barriers in order; see ``helpers.kernels.run_calls``."""
+    """Run calls in order; see ``helpers.kernels.run_calls``."""
     from edgecomp.lower.device_source import opencl_source
 
     library = _compiled(opencl_source([call.kernel for call in calls], target.gpu))

@@ -10,7 +10,7 @@ import pytest
 from helpers.cuda import emulate, require_nvcc
 from helpers.dynamic import dynamic_lowered, dynamic_plan, link
 from helpers.dynamic_families import BATCH, FAMILIES, LENGTH, feeds_of, specs_of
-from helpers.gpu_bundles import TEXTURES, images_of
+from helpers.gpu_bundles import images_of, target_with_local_memory
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 from helpers.qdq import QdqGraph
@@ -20,7 +20,6 @@ from edgecomp.device.load import load_target
 from edgecomp.lower.lower import lower
 from edgecomp.options import BuildOptions
 from edgecomp.progress import silent
-from edgecomp.resources import resource_folder
 from edgecomp.steps.prepare import prepare
 
 #: Those with operations that are left to the processor.
@@ -251,28 +250,11 @@ def test_integer_products_of_two_values_on_tensor_cores(tmp_path, rng):
             np.testing.assert_array_equal(found, np.clip(want, 0, 255))
 
 
-def target_with_local_memory(folder, registers=64, texels=False):
-    """The file of generic-opencl, for a device whose local memory is fast; it may read images."""
-    if reason_without_device():
-        pytest.skip(reason_without_device())
-    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
-    for old, new in (
-        ('aliases = ["opencl"]\n', ""),
-        ("generic-opencl", "other"),
-        ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
-        ("registers = 64", f"registers = {registers}"),
-        ("[sources]", f"{TEXTURES if texels else ''}[sources]"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "other.toml"
-    path.write_text(text)
-    return str(path)
-
-
 @pytest.mark.parametrize("texels", [False, True], ids=["buffers", "images"])
 def test_tiles_in_local_memory(texels, tmp_path, rng):
     """Fewer rows than a tile has, and rows that no tile divides."""
+    if reason_without_device():
+        pytest.skip(reason_without_device())
     target = target_with_local_memory(tmp_path, texels=texels)
     graph = Graph()
     x = graph.input("x", ("b", "s", 32))
@@ -292,6 +274,8 @@ def test_tiles_in_local_memory(texels, tmp_path, rng):
 
 def test_tiles_are_no_larger_than_the_memory(tmp_path, rng):
     """7 x 7 pixels, of which the bound term by term is 73, in tiles of at most 64 rows."""
+    if reason_without_device():
+        pytest.skip(reason_without_device())
     target = target_with_local_memory(tmp_path, registers=128)
 
     def conv(x, inputs, outputs, kernel):

@@ -1,8 +1,8 @@
 /* OpenCL C on a CPU: the functions that kernels call, for clang's OpenCL mode with cl_khr_fp16.
  *
  * What a device of this machine (PoCL) has not, arithmetic in half, is computed by the processor's
- * float16 or by float and a conversion, both of which round each operation once. Kernels with
- * barriers are not for this: work items run one after the other.
+ * float16 or by float and a conversion, both of which round each operation once. A group's work items run
+ * in turns, from barrier to barrier.
  */
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 
@@ -13,6 +13,10 @@ size_t ec_place(uint what, uint axis);
 EC_OVERLOAD size_t get_group_id(uint axis) { return ec_place(0, axis); }
 EC_OVERLOAD size_t get_local_id(uint axis) { return ec_place(1, axis); }
 
+#define CLK_LOCAL_MEM_FENCE 1
+void ec_barrier(void);
+EC_OVERLOAD void barrier(uint fence) { ec_barrier(); }
+
 #define EC_CONVERT(from, to) \
   EC_OVERLOAD to convert_##to(from x) { return (to)(x); } \
   EC_OVERLOAD to##4 convert_##to##4(from##4 x) { return __builtin_convertvector(x, to##4); }
@@ -21,15 +25,18 @@ EC_CONVERT(float, float)
 EC_CONVERT(uint, int)
 EC_CONVERT(ulong, int)
 
+#define EC_MEMORY(type, space)                                      \
+  EC_OVERLOAD type##4 vload4(size_t at, const space type *p) {      \
+    p += 4 * at;                                                    \
+    return (type##4)(p[0], p[1], p[2], p[3]);                       \
+  }                                                                 \
+  EC_OVERLOAD void vstore4(type##4 x, size_t at, space type *p) {   \
+    p += 4 * at;                                                    \
+    p[0] = x.s0, p[1] = x.s1, p[2] = x.s2, p[3] = x.s3;             \
+  }
 #define EC_VECTORS(type)                                                               \
-  EC_OVERLOAD type##4 vload4(size_t at, const __global type *p) {                      \
-    p += 4 * at;                                                                       \
-    return (type##4)(p[0], p[1], p[2], p[3]);                                          \
-  }                                                                                    \
-  EC_OVERLOAD void vstore4(type##4 x, size_t at, __global type *p) {                   \
-    p += 4 * at;                                                                       \
-    p[0] = x.s0, p[1] = x.s1, p[2] = x.s2, p[3] = x.s3;                                \
-  }                                                                                    \
+  EC_MEMORY(type, __global)                                                            \
+  EC_MEMORY(type, __local)                                                             \
   EC_OVERLOAD type min(type a, type b) { return a < b ? a : b; }                      \
   EC_OVERLOAD type max(type a, type b) { return a > b ? a : b; }                      \
   EC_OVERLOAD type##4 min(type##4 a, type##4 b) {                                     \

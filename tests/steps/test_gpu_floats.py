@@ -5,6 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from helpers.cuda import emulate, require_nvcc
+from helpers.gpu_bundles import target_with_local_memory
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 
@@ -66,6 +67,33 @@ def test_opencl(rng, tmp_path):
         pytest.skip(reason_without_device())
     bundle = built(network(rng), tmp_path, "generic-opencl", "fp16", cpu_plan=False)
     assert bundle.report["facts"]["gpu_floats"]["values"] >= 4
+    vector, found = run(bundle, "device")
+    for name, want in vector.outputs.items():
+        assert 0 < np.abs(found[name] - want).max() <= vector.spread[name]
+        assert vector.spread[name] < 0.2 * np.abs(want).max()
+
+
+def larger_network(rng):
+    """Convolutions with enough channels for tiles in local memory; the pixels are no whole tile."""
+    g = Graph()
+
+    def conv(x, inputs, size):
+        weight = rng.standard_normal((48, inputs, size, size)) / np.sqrt(inputs * size**2)
+        return g("Conv", x, weight.astype(np.float32), pads=[size // 2] * 4)
+
+    x = g("Relu", conv(g.input("x", SHAPE), 3, 3))
+    y = g("Relu", conv(x, 48, 1))
+    return g.proto(g("GlobalAveragePool", g("Add", conv(y, 48, 1), x)))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_opencl_tiles_in_local_memory(rng, tmp_path, precision):
+    if reason_without_device():
+        pytest.skip(reason_without_device())
+    target = target_with_local_memory(tmp_path)
+    bundle = built(larger_network(rng), tmp_path, target, precision, cpu_plan=False)
+    assert bundle.report["coverage"]["schedules"]["opencl_shared_product"]["calls"] == 2
+    assert bundle.report["facts"]["gpu_floats"]["values"] >= 3
     vector, found = run(bundle, "device")
     for name, want in vector.outputs.items():
         assert 0 < np.abs(found[name] - want).max() <= vector.spread[name]

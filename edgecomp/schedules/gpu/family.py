@@ -78,7 +78,7 @@ _OF_FIXED_SIZES: tuple[Schedule, ...] = (winograd,)
 #: Those that take images of dynamic height and width where all pixels are the rows of a product.
 _OF_ONE_RUN: tuple[Schedule, ...] = (tensor_product, shared_product)
 #: Those whose kernels neither load nor store floats of 16 bits where a value is stored so.
-_OF_FLOATS: tuple[Schedule, ...] = (winograd, shared_product)
+_OF_FLOATS: tuple[Schedule, ...] = (winograd,)
 
 
 @dataclasses.dataclass

@@ -6,14 +6,29 @@ arithmetic in half (cl_khr_fp16) is not needed. bfloat16 by shifts of its bits.
 
 import numpy as np
 
+from edgecomp.device.target import Gpu
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, pointer_to, ramp
 from edgecomp.schedules.cpu.small_types import narrow_bfloat16, widen_bfloat16
 from edgecomp.schedules.cpu.vectors import lanes_of, typed
 
+#: Products that are summed up in float16 where a device multiplies it faster: the error of such a
+#: sum is of the order of what rounding its terms to float16 makes.
+HALF_RUN = 16
 #: Types of buffers whose elements are float32 in registers.
 HALVES = frozenset({"float16", "bfloat16"})
+
+
+def multiplies_in_half(gpu: Gpu, x_dtype: str, weight_dtype: str) -> bool:
+    """Whether a few products at a time are summed up in float16.
+
+    Args:
+        gpu: the device.
+        x_dtype: of the activations in memory.
+        weight_dtype: of the weights.
+    """
+    return "fp16" in gpu.features and x_dtype == weight_dtype == "float16"
 
 
 def as_halves(buffer: Buffer) -> Buffer:

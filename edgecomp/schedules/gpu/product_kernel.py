@@ -23,14 +23,11 @@ from edgecomp.schedules.cpu.product import Product, RunDimension, collapse_depth
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
+from edgecomp.schedules.gpu.halves import HALF_RUN, multiplies_in_half
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
 from edgecomp.schedules.gpu.product_tiles import choose_tile, group_shape
 from edgecomp.schedules.gpu.vectors import load_vector, widened
 from edgecomp.schedules.gpu.weights import Texel, declare_weights
-
-#: Products that are summed up in float16 where a device multiplies it faster: the error of such a
-#: sum is of the order of what rounding its terms to float16 makes.
-HALF_RUN = 16
 
 
 class ProductKernel(DenseKernel):
@@ -67,7 +64,7 @@ class ProductKernel(DenseKernel):
         self.is_float = "float" in task.x_dtype
         self.sum_dtype = "float32" if self.is_float else "int32"
         #: Whether a few products at a time are summed up in float16.
-        self.is_half = "fp16" in gpu.features and task.x_dtype == weight_dtype == "float16"
+        self.is_half = multiplies_in_half(gpu, task.x_dtype, weight_dtype)
         self.term_dtype = "float16" if self.is_half else self.sum_dtype
         self.builder = GridBuilder(groups, items)
         self.declare_input()

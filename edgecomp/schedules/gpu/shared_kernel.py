@@ -5,7 +5,9 @@
         for each element of K: rows times columns of one work item, from there
 
 What one work item loads from memory all others of its group use: each element of x is read once
-for the columns of a group, not once for those of a work item. The last tile of rows begins earlier
+for the columns of a group, not once for those of a work item. Floats of 16 bits become float32 on the way
+to local memory, or stay half where the device multiplies in half: what a tile's elements of K give, which are
+no more than ``HALF_RUN``, is then added to sums of float32. The last tile of rows begins earlier
 instead of being shorter; fewer dynamic rows than a tile has are followed by room for those that
 there may be.
 """
@@ -17,28 +19,30 @@ import numpy as np
 from edgecomp.device.target import Gpu
 from edgecomp.plan.sizes import is_dynamic, reached
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Expr, load, splat
+from edgecomp.schedules.builder import Expr, constant, load, splat
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import Product, collapse_depth
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
+from edgecomp.schedules.gpu.halves import multiplies_in_half
 from edgecomp.schedules.gpu.places import LANES, flat_target, gpu_of
-from edgecomp.schedules.gpu.vectors import load_vector, store_vector
+from edgecomp.schedules.gpu.vectors import load_as_stored, load_vector, store_vector
 from edgecomp.schedules.gpu.weights import declare_weights
 
 _FLOATS = f"float32x{LANES}"
 _FLOAT_BYTES = 4
+_HALF_BYTES = 2
 #: Vectors of columns of a work item, and its rows: the most first.
 _VECTORS, _ROWS = 2, (8, 4)
 #: Work items of a group one below the other.
 _DOWN = 8
-#: Elements of K in local memory: the most first.
+#: Elements of K in local memory, at most ``HALF_RUN``: the most first.
 _DEPTHS = (16, 8)
 #: Registers for addresses and loop counters.
 _SPARE_REGISTERS = 8
-#: Floats behind each row of x in local memory, so that work items store to different banks.
-_PADDING = 4
+#: Bytes behind each row of x in local memory, so that work items store to different banks.
+_PADDING_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +53,13 @@ class SharedTile:
         item_rows: of one work item, which has ``_VECTORS`` vectors of columns.
         across: work items side by side; there are ``_DOWN`` one below the other.
         depth: elements of K at once.
+        is_half: whether they are float16 in local memory, and are multiplied so.
     """
 
     item_rows: int
     across: int
     depth: int
+    is_half: bool = False
 
     @property
     def items(self) -> int:
@@ -71,32 +77,54 @@ class SharedTile:
         return self.across * _VECTORS * LANES
 
     @property
+    def xs_stride(self) -> int:
+        """Elements of local memory from one element of K to the next, of x."""
+        return self.rows + _PADDING_BYTES // self._element_bytes
+
+    @property
     def local_bytes(self) -> int:
         """Of both tiles."""
-        return _FLOAT_BYTES * self.depth * (self.rows + _PADDING + self.columns)
+        return self._element_bytes * self.depth * (self.xs_stride + self.columns)
+
+    @property
+    def registers(self) -> int:
+        """Of 32 bits that a step needs: sums, weights, an element of x of each row."""
+        sums, others = LANES * _VECTORS * self.item_rows, LANES * _VECTORS + self.item_rows
+        return sums + (sums + others) // 2 if self.is_half else sums + others
+
+    @property
+    def _element_bytes(self) -> int:
+        return _HALF_BYTES if self.is_half else _FLOAT_BYTES
 
 
-def choose_shared_tile(product: Product, gpu: Gpu) -> SharedTile | None:
-    """The tile for a product; None where local memory is no gain or too few groups would run."""
+def choose_shared_tile(
+    product: Product, gpu: Gpu, *, is_half: bool = False
+) -> SharedTile | None:
+    """The tile for a product; None where local memory is no gain or too few groups would run.
+
+    Args:
+        product: what is multiplied.
+        gpu: the device.
+        is_half: whether that is done in float16.
+    """
     if not gpu.fast_local_memory:
         return None
-    tile = tile_for(product, gpu)
+    tile = tile_for(product, gpu, is_half=is_half)
     if tile is None or product.columns * 2 <= tile.columns:
         return None
     groups = -(-reached(product.row_count) // tile.rows) * -(-product.columns // tile.columns)
     return tile if groups * product.groups * tile.items >= gpu.busy_items else None
 
 
-def tile_for(product: Product, gpu: Gpu) -> SharedTile | None:
+def tile_for(product: Product, gpu: Gpu, *, is_half: bool = False) -> SharedTile | None:
     """The largest tile that a device has room for; None for a product that is smaller."""
     across, run = gpu.group_items // _DOWN, collapse_depth(product.depth)[-1].size
     for rows in _ROWS:
-        registers = LANES * _VECTORS * (rows + 1) + rows
         for depth in _DEPTHS:
-            tile = SharedTile(rows, across, depth)
+            tile = SharedTile(rows, across, depth, is_half)
             loads = tile.rows * depth // LANES, tile.columns * depth // LANES
             if (
-                registers <= gpu.registers - _SPARE_REGISTERS
+                tile.registers <= gpu.registers - _SPARE_REGISTERS
                 and tile.local_bytes <= gpu.local_memory_bytes
                 and run % depth == 0
                 and tile.items % tile.rows == 0
@@ -121,11 +149,14 @@ class _SharedKernel(DenseKernel):
         )
         self.declare_input()
         gpu = gpu_of(task.target)
-        self.weights = declare_weights(self.builder, "float32", self.weight_shape, gpu)
+        weight_dtype = task.weight.dtype.name
+        self.weights = declare_weights(self.builder, weight_dtype, self.weight_shape, gpu)
         self.declare_operands("float32")
-        self.xs_stride = tile.rows + _PADDING
-        self.xs = self.builder.shared_array("xs", "float32", tile.depth * self.xs_stride)
-        self.ws = self.builder.shared_array("ws", "float32", tile.depth * tile.columns)
+        #: Of what is multiplied, in local memory too.
+        self.dtype = "float16" if tile.is_half else "float32"
+        self.vector = f"{self.dtype}x{LANES}"
+        self.xs = self.builder.shared_array("xs", self.dtype, tile.depth * tile.xs_stride)
+        self.ws = self.builder.shared_array("ws", self.dtype, tile.depth * tile.columns)
 
     def emit(self) -> None:
         """All statements."""
@@ -171,7 +202,9 @@ class _SharedKernel(DenseKernel):
 
     def _start_sums(self) -> None:
         builder, tile = self.builder, self.tile
-        self.sums = builder.array("sums", _FLOATS, tile.item_rows * _VECTORS)
+        self.sums = self.terms = builder.array("sums", _FLOATS, tile.item_rows * _VECTORS)
+        if tile.is_half:
+            self.terms = builder.array("terms", self.vector, tile.item_rows * _VECTORS)
         for vector in range(_VECTORS):
             at = self.constant_at + vector * LANES
             bias = builder.let("start", load_vector(self.bias, at, LANES), _FLOATS)
@@ -199,7 +232,10 @@ class _SharedKernel(DenseKernel):
             step = self.weights.advance(self.tile.depth)
             self._bring(x_at + k * self.x.in_places(self.tile.depth), weight_at + k * step)
             builder.barrier()
-            self._multiply()
+            if self.tile.is_half:
+                self._multiply_in_half()
+            else:
+                self._multiply()
             builder.barrier()
 
     def _bring(self, x_at: Expr, weight_at: Expr) -> None:
@@ -208,36 +244,55 @@ class _SharedKernel(DenseKernel):
         apart = tile.items // tile.rows * LANES
         for shift in range(0, tile.depth, apart):
             place = x_at + self.x.in_places(shift)
-            vector = builder.let("x", self.x.load(place, LANES), _FLOATS)
+            read = self.x.load_as_stored if tile.is_half else self.x.load
+            vector = builder.let("x", read(place, LANES), self.vector)
             for lane in range(LANES):
-                at = (self.load_depth + (shift + lane)) * self.xs_stride + self.load_row
+                at = (self.load_depth + (shift + lane)) * tile.xs_stride + self.load_row
                 builder.store(self.xs, at, tirx.Shuffle([vector], [lane]))
         apart = tile.items // (tile.columns // LANES)
         for shift in range(0, tile.depth, apart):
             place = self.weights.place(weight_at, shift)
-            vector = builder.let("w", self.weights.load_at(place), _FLOATS)
+            columns = self.weights.load_at(place, as_stored=tile.is_half)
+            vector = builder.let("w", columns, self.vector)
             at = (self.load_k + shift) * tile.columns + self.load_column
             store_vector(builder, self.ws, at, vector, LANES)
+
+    def _multiply_in_half(self) -> None:
+        """Sums of float16 begin at zero, and are added to those of float32."""
+        builder = self.builder
+        places = [
+            tirx.const(index, "int32") for index in range(self.tile.item_rows * _VECTORS)
+        ]
+        for place in places:
+            builder.store(self.terms, place, constant(0, self.dtype, LANES))
+        self._multiply()
+        for place in places:
+            few = tirx.Cast(_FLOATS, load(self.terms, place))
+            builder.store(self.sums, place, load(self.sums, place) + few)
 
     def _multiply(self) -> None:
         builder, tile = self.builder, self.tile
         with builder.loop("d", 0, tile.depth) as d:
-            x_at = builder.let("xs_at", d * self.xs_stride + self.below_at)
+            x_at = builder.let("xs_at", d * tile.xs_stride + self.below_at)
             w_at = builder.let("ws_at", d * tile.columns + self.beside_at)
             xs = [
-                builder.let("a", load_vector(self.xs, x_at + row, LANES), _FLOATS)
+                builder.let("a", load_as_stored(self.xs, x_at + row, LANES), self.vector)
                 for row in range(0, tile.item_rows, LANES)
             ]
             for vector in range(_VECTORS):
                 at = w_at + vector * LANES
-                weight = builder.let("b", load_vector(self.ws, at, LANES), _FLOATS)
+                weight = builder.let("b", load_as_stored(self.ws, at, LANES), self.vector)
                 for row in range(tile.item_rows):
                     element = tirx.Shuffle([xs[row // LANES]], [row % LANES])
                     index = self._index(row, vector)
                     total = tirx.call_pure_extern(
-                        _FLOATS, "mad", splat(element, LANES), weight, load(self.sums, index)
+                        self.vector,
+                        "mad",
+                        splat(element, LANES),
+                        weight,
+                        load(self.terms, index),
                     )
-                    builder.store(self.sums, index, total)
+                    builder.store(self.terms, index, total)
 
     def _finish(self) -> None:
         builder, columns = self.builder, self.product.columns
@@ -270,9 +325,10 @@ class _SharedKernel(DenseKernel):
 
 
 def emit_shared_product(task: ProductTask) -> DeviceProduct:
-    """The kernel of a float32 product."""
-    assert task.x_dtype == "float32"
-    tile = tile_for(task.product, gpu_of(task.target))
+    """The kernel of a product of floats."""
+    gpu = gpu_of(task.target)
+    is_half = multiplies_in_half(gpu, task.x_dtype, task.weight.dtype.name)
+    tile = tile_for(task.product, gpu, is_half=is_half)
     assert tile is not None
     made = _SharedKernel(task, tile)
     made.emit()

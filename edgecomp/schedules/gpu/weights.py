@@ -99,9 +99,9 @@ class WeightBuffer:
         at = place + (element * self._shape.padded_columns + vector * LANES)
         return (load_as_stored if as_stored else load_vector)(self._buffer, at, LANES)
 
-    def load_at(self, place: Expr) -> Expr:
+    def load_at(self, place: Expr, *, as_stored: bool = False) -> Expr:
         """``LANES`` columns of the element of K at a place."""
-        return load_vector(self._buffer, place, LANES)
+        return self.load(place, 0, 0, as_stored=as_stored)
 
     def pack(self, weight: Array) -> Array:
         """[groups * columns, K] as the kernel reads it."""
@@ -163,9 +163,9 @@ class WeightImage:
         read = self._image.load_as_stored if as_stored else self._image.load
         return read(at, texel.row)
 
-    def load_at(self, place: Expr | Texel) -> Expr:
+    def load_at(self, place: Expr | Texel, *, as_stored: bool = False) -> Expr:
         """``LANES`` columns of the element of K at a place."""
-        return self.load(place, 0, 0)
+        return self.load(place, 0, 0, as_stored=as_stored)
 
     def pack(self, weight: Array) -> Array:
         """[groups * columns, K] as the kernel reads it: [rows, elements]."""
