@@ -12,7 +12,6 @@ from edgecomp.lower.place_copies import root_of
 from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.plan.operations import Operation, Program, Reinterpret
 from edgecomp.plan.values import Value
-from edgecomp.schedules.gpu.family import stores_halves
 
 
 def narrow_values(
@@ -54,7 +53,7 @@ def narrow_values(
 
 def _is_able(operation: Operation, target: Target, without: Collection[str]) -> bool:
     schedule, _ = find_gpu_schedule(operation, target, without)
-    return schedule is not None and stores_halves(schedule.NAME)
+    return schedule is not None
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 from edgecomp.schedules.cpu.family import SCHEDULES
-from edgecomp.schedules.gpu.family import gpu_schedules, halves_first, sized_schedules
+from edgecomp.schedules.gpu.family import gpu_schedules, sized_schedules
 from edgecomp.schedules.params import ParamsError
 from edgecomp.schedules.schedule import KernelCall, Schedule
 
@@ -190,12 +190,7 @@ def find_gpu_schedule(
     """
     assert target.gpu is not None
     family = sized_schedules if is_dynamic_operation(operation) else gpu_schedules
-    schedules: Sequence[Schedule] = family(target.gpu.api)
-    if target.floats != "float32":
-        schedules = halves_first(schedules)
-    chosen, refusals = find_schedule(operation, target, without, schedules)
-    names = [schedule.NAME for schedule in gpu_schedules(target.gpu.api)]
-    return chosen, sorted(refusals, key=lambda reason: names.index(reason.partition(":")[0]))
+    return find_schedule(operation, target, without, family(target.gpu.api))
 
 
 def find_schedule(

@@ -1,7 +1,7 @@
 /* Work items of a kernel one after the other, group by group; see opencl_on_cpu.cl.
  *
- * Each has a stack of its own. One that waits for its group goes back to ec_run, which goes on with the next
- * one until all of them wait or are done.
+ * Each has a stack of its own. One that waits for its group goes back to run_group, which goes on
+ * with the next one until all of them wait or are done.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from helpers.cuda import emulate, require_nvcc
-from helpers.gpu_bundles import target_with_local_memory
+from helpers.gpu_bundles import target_of_speed, target_with_local_memory
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 
@@ -73,8 +73,8 @@ def test_opencl(rng, tmp_path):
         assert vector.spread[name] < 0.2 * np.abs(want).max()
 
 
-def larger_network(rng):
-    """Convolutions with enough channels for tiles in local memory; the pixels are no whole tile."""
+def larger_network(rng, size):
+    """Convolutions with enough channels for kernels of large tiles; the pixels are no whole tile."""
     g = Graph()
 
     def conv(x, inputs, size):
@@ -82,17 +82,21 @@ def larger_network(rng):
         return g("Conv", x, weight.astype(np.float32), pads=[size // 2] * 4)
 
     x = g("Relu", conv(g.input("x", SHAPE), 3, 3))
-    y = g("Relu", conv(x, 48, 1))
-    return g.proto(g("GlobalAveragePool", g("Add", conv(y, 48, 1), x)))
+    y = g("Relu", conv(x, 48, size))
+    return g.proto(g("GlobalAveragePool", g("Add", conv(y, 48, size), x)))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_opencl_tiles_in_local_memory(rng, tmp_path, precision):
+@pytest.mark.parametrize(("schedule", "size"), [("shared_product", 1), ("winograd", 3)])
+def test_opencl_of_larger_tiles(rng, tmp_path, schedule, size, precision):
     if reason_without_device():
         pytest.skip(reason_without_device())
-    target = target_with_local_memory(tmp_path)
-    bundle = built(larger_network(rng), tmp_path, target, precision, cpu_plan=False)
-    assert bundle.report["coverage"]["schedules"]["opencl_shared_product"]["calls"] == 2
+    if schedule == "winograd":
+        target = str(target_of_speed(tmp_path, 1.0, 0.1))  # products are what takes time
+    else:
+        target = target_with_local_memory(tmp_path)
+    bundle = built(larger_network(rng, size), tmp_path, target, precision, cpu_plan=False)
+    assert bundle.report["coverage"]["schedules"][f"opencl_{schedule}"]["calls"] >= 2
     assert bundle.report["facts"]["gpu_floats"]["values"] >= 3
     vector, found = run(bundle, "device")
     for name, want in vector.outputs.items():

@@ -54,13 +54,18 @@ def match(operation: Operation, target: Target) -> str:
 
 def refusal(operation: Operation, target: Target) -> str:
     """Return "" for convolutions that the kernel computes, else why not."""
-    kind = operation.kind
     reason = convolution.match(operation, target)
     if reason:
         return reason
-    assert isinstance(kind, Convolution)
     if operation.inputs[1].dtype not in ("float32", "int8"):
         return "its transformed weights would be float32, larger than the model's"
+    return refuse_form(operation)
+
+
+def refuse_form(operation: Operation) -> str:
+    """Why the method is not for a convolution, "" where it is."""
+    kind = operation.kind
+    assert isinstance(kind, Convolution)
     if kind.finish is not None:
         return "integer"
     window = operation.inputs[1].shape[2:]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
@@ -77,8 +76,6 @@ _SHARED: tuple[Schedule, ...] = (
 _OF_FIXED_SIZES: tuple[Schedule, ...] = (winograd,)
 #: Those that take images of dynamic height and width where all pixels are the rows of a product.
 _OF_ONE_RUN: tuple[Schedule, ...] = (tensor_product, shared_product)
-#: Those whose kernels neither load nor store floats of 16 bits where a value is stored so.
-_OF_FLOATS: tuple[Schedule, ...] = (winograd,)
 
 
 @dataclasses.dataclass
@@ -186,16 +183,6 @@ def sized_schedules(api: str) -> tuple[Schedule, ...]:
 
 def _schedules_of(api: str) -> tuple[Schedule, ...]:
     return (*_OWN.get(api, ()), *_SHARED)
-
-
-def halves_first(schedules: Sequence[Schedule]) -> list[Schedule]:
-    """Those first whose kernels store floats of 16 bits."""
-    return sorted(schedules, key=lambda schedule: not stores_halves(schedule.NAME))
-
-
-def stores_halves(name: str) -> bool:
-    """Whether the schedule of a name (in reports) loads and stores floats of 16 bits."""
-    return not any(name in gpu_names(schedule.NAME) for schedule in _OF_FLOATS)
 
 
 def gpu_names(name: str) -> tuple[str, ...]:

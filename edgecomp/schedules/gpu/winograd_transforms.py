@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.plan import Launch
-from edgecomp.plan.values import View
+from edgecomp.plan.values import Value, View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, Kernel
 from edgecomp.schedules.cpu.epilogue import Epilogue
@@ -24,22 +24,23 @@ from edgecomp.schedules.gpu.vectors import load_vector, store_vector
 
 
 def emit_tiles(
-    x: View, pads: Sequence[int], matrices: Winograd, tiles: ImageTiles, target: Target
+    image: Value, pads: Sequence[int], matrices: Winograd, tiles: ImageTiles, target: Target
 ) -> tuple[Kernel, Launch]:
-    """``B^T d B`` of all tiles and channels: [n * n][tiles][channels].
+    """``B^T d B`` of all tiles and channels: float32 [n * n][tiles][channels].
 
     Args:
-        x: the image, channels last, with its padding in the halo.
+        image: channels last, with its padding in the halo.
         pads: top and left padding.
         matrices: of the tiles.
         tiles: of the output.
         target: the device.
     """
+    x = image.view
     channels, size, forms = x.shape[1], matrices.inputs, Forms.of(matrices.input_matrix)
     lanes = _lanes(channels, size, gpu_of(target))
     vectors = channels // lanes
     builder = GridBuilder.line(tiles.count * vectors, gpu_of(target).group_items)
-    source = builder.pointer("x", "float32", x.elements)
+    source = builder.pointer("x", image.stored, x.elements)
     to = builder.pointer("y", "float32", size**2 * tiles.count * channels)
     with builder.each(tiles.count * vectors) as at:
         number, channel = _divided(builder, at, vectors, lanes)
@@ -75,7 +76,7 @@ def emit_outputs(
         residual: of the same shape, or None.
         matrices: of the tiles.
         tiles: of the output.
-        epilogue: from sums to results, the bias apart.
+        epilogue: from sums to results in memory, the bias apart.
         target: the device.
     """
     columns, size, forms = output.shape[1], matrices.inputs, Forms.of(matrices.output_matrix)
@@ -86,8 +87,8 @@ def emit_outputs(
     bias = builder.pointer("bias", "float32", columns)
     added = None
     if residual is not None:
-        added = builder.pointer("z", "float32", residual.elements)
-    to = builder.pointer("y", "float32", output.elements)
+        added = builder.pointer("z", epilogue.residual_dtype, residual.elements)
+    to = builder.pointer("y", epilogue.output_dtype, output.elements)
     with builder.each(tiles.count * vectors) as at:
         number, channel = _divided(builder, at, vectors, lanes)
         tile = place_of(builder, tiles, number)

@@ -19,7 +19,7 @@ from edgecomp.plan.operations import (
     Reduce,
 )
 from edgecomp.plan.values import Order, Quantization, Value
-from edgecomp.schedules.gpu.family import gpu_schedules, halves_first, stores_halves
+from edgecomp.schedules.gpu.family import gpu_schedules
 
 IMAGE = (1, 8, 6, 6)
 REQUANTIZE = Requantize(np.array([0.01], np.float32), 0, 0, 127)
@@ -98,10 +98,6 @@ def test_an_operation_that_no_schedule_is_for(api):
 
 
 @pytest.mark.parametrize("api", TARGETS)
-def test_those_that_store_halves_come_first(api):
+def test_tensor_cores_are_for_cuda(api):
     names = [schedule.NAME for schedule in gpu_schedules(api)]
-    halves = [schedule.NAME for schedule in halves_first(gpu_schedules(api))]
-    assert sorted(halves) == sorted(names)
-    assert halves[-1:] == [f"{api}_winograd"]
-    assert [name for name in halves if stores_halves(name)] == halves[:-1]
     assert ("cuda_tensor_product" in names) is (api == "cuda")

@@ -262,6 +262,22 @@ def test_rows_of_images_of_dynamic_sizes():
     assert image_width("int8", 8 * size, [8], gpu) is None
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("emit", [shared_product.emit, lambda *of: winograd.emit_with(*of, 2)])
+def test_16_bits_of_larger_tiles(emit, dtype):
+    """Images of weights, and of float16: the results are those of buffers, bit by bit."""
+    case = Conv(c=16, m=37, h=9, w=11, k=(3, 3), p=(1, 1, 1, 1), residual=True)
+    operation, buffers, _ = make_float(case, np.random.default_rng(1), dtype)
+    store_as(dtype, operation, buffers)
+    found = []
+    for target in (PLAIN, ACTIVE):
+        calls = emit(operation, target)
+        if target is ACTIVE:
+            check_images(calls)
+        found.append(run_calls(calls, target, buffers)[operation.output].view(np.uint16))
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     "case",
     [

@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 import pytest
-from helpers.dense import RELU, Conv, halo_untouched, make_float
+from helpers.dense import RELU, Conv, halo_untouched, make_float, store_as
 from helpers.gpu import TARGETS, current_target
 from helpers.kernels import read, run_calls
 
@@ -41,8 +42,74 @@ def test_product(case, outputs):
     assert halo_untouched(operation.output, flat)
 
 
-def operation_of(**fields):
-    return make_float(conv(**fields), np.random.default_rng(1))[0]
+def computed(operation, buffers, outputs):
+    """Results, and whether the halo is as it was."""
+    target = current_target()
+    calls = winograd.emit_with(operation, target, outputs)
+    flat = run_calls(calls, target, buffers)[operation.output]
+    return read(operation.output, flat), halo_untouched(operation.output, flat)
+
+
+@pytest.mark.parametrize(
+    ("case", "outputs", "dtype", "weights"),
+    [
+        (SHAPES[0], 2, "float16", "float16"),
+        (SHAPES[1], 2, "bfloat16", "bfloat16"),
+        (SHAPES[2], 4, "float16", "float32"),
+    ],
+    ids=str,
+)
+def test_floats_of_16_bits(case, outputs, dtype, weights):
+    """What they give is the float32 result of these images and weights, rounded once."""
+    half = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    operation, buffers, _ = make_float(case, np.random.default_rng(1), weights)
+    buffers = {value: a.astype(half).astype(np.float32) for value, a in buffers.items()}
+    want, _ = computed(operation, buffers, outputs)
+    store_as(dtype, operation, buffers)
+    found, is_kept = computed(operation, buffers, outputs)
+    assert found.dtype == half
+    assert is_kept
+    np.testing.assert_array_equal(
+        found.astype(np.float32), want.astype(half).astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_transformed_weights_in_16_bits(dtype):
+    """What they change is of the order of what rounding the results to the type would change."""
+    case = conv(c=64, m=32, h=8, w=8)
+    operation, buffers, expected = make_float(case, np.random.default_rng(1), dtype)
+    found, _ = computed(operation, buffers, 2)
+    rounded = expected.astype(np.dtype(getattr(ml_dtypes, dtype, dtype))).astype(np.float64)
+    ratio = np.sqrt(((found - expected) ** 2).mean() / ((rounded - expected) ** 2).mean())
+    assert 0.5 < ratio < 2
+
+
+def operation_of(weights="float32", **fields):
+    return make_float(conv(**fields), np.random.default_rng(1), weights)[0]
+
+
+def test_where_it_is_chosen_for_16_bits():
+    """By tiles whose transformed weights have 16 bits, and not where half is multiplied faster."""
+    target = TARGETS["opencl"]
+    much = operation_of("float16", c=256, m=256, h=28, w=28)
+    assert choose_outputs(much, target.gpu) == 2
+    assert find_gpu_schedule(much, target)[0].NAME == "opencl_winograd"
+    assert choose_outputs(operation_of(c=256, m=256, h=28, w=28), target.gpu) == 4
+    store_as("float16", much, {})
+    assert find_gpu_schedule(much, target)[0].NAME == "opencl_winograd"
+    in_half = dataclasses.replace(target.gpu, features=frozenset({"fp16"}))
+    assert choose_outputs(much, in_half) is None
+    assert "modelled" in winograd.match(much, dataclasses.replace(target, gpu=in_half))
+
+
+@pytest.mark.parametrize(("dtype", "reason"), [("float16", "no numbers"), ("bfloat16", "")])
+def test_weights_whose_transformed_ones_have_no_number(dtype, reason):
+    operation = operation_of(dtype, c=256, m=256, h=28, w=28)
+    assert winograd.match(operation, TARGETS["opencl"]) == ""
+    operation.inputs[1].constant[3, 5] = 30000
+    assert reason in winograd.match(operation, TARGETS["opencl"])
+    assert bool(winograd.match(operation, TARGETS["opencl"])) == bool(reason)
 
 
 def test_where_it_is_chosen():
