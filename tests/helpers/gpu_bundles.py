@@ -60,36 +60,36 @@ base_texels = 64
 """
 
 
-def target_with_textures(folder):
-    """The file of generic-opencl, for a device that reads images."""
-    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
-    text = text.replace('aliases = ["opencl"]\n', "").replace("generic-opencl", "with-texels")
-    path = folder / "with-texels.toml"
-    path.write_text(text.replace("[sources]", f"{TEXTURES}[sources]"))
-    return str(path)
-
-
 def images_of(plan):
     """Of each call of a plan that reads images, the numbers of those arguments."""
     launches = [call.launch for call in plan.calls if call.launch]
     return [[image.argument for image in each.images] for each in launches if each.images]
 
 
-def target_with_local_memory(folder, registers=64, *, texels=False):
-    """The file of generic-opencl, for a device whose local memory is fast; it may read images."""
+def target_with(folder, *changes):
+    """The file of generic-opencl with other facts: what is there, and what stands in its place."""
     text = (resource_folder("targets") / "generic-opencl.toml").read_text()
-    for old, new in (
-        ('aliases = ["opencl"]\n', ""),
-        ("generic-opencl", "other"),
-        ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
-        ("registers = 64", f"registers = {registers}"),
-        ("[sources]", f"{TEXTURES if texels else ''}[sources]"),
-    ):
+    for old, new in (('aliases = ["opencl"]\n', ""), ("generic-opencl", "other"), *changes):
         assert old in text
         text = text.replace(old, new)
     path = folder / "other.toml"
     path.write_text(text)
     return str(path)
+
+
+def target_with_textures(folder):
+    """The file of generic-opencl, for a device that reads images."""
+    return target_with(folder, ("[sources]", f"{TEXTURES}[sources]"))
+
+
+def target_with_local_memory(folder, registers=64, *, texels=False):
+    """The file of generic-opencl, for a device whose local memory is fast; it may read images."""
+    return target_with(
+        folder,
+        ("[gpu]\n", "[gpu]\nfast_local_memory = true\nbusy_items = 64\n"),
+        ("registers = 64", f"registers = {registers}"),
+        ("[sources]", f"{TEXTURES if texels else ''}[sources]"),
+    )
 
 
 def reference(proto, x):

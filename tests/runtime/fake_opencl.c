@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -396,7 +397,7 @@ static cl_int BuildProgram(cl_program program, cl_uint count, const cl_device_id
                            const char *options, cl_notify notify, void *data) {
   (void)count;
   (void)ids;
-  (void)options;
+  (void)snprintf(fake.options, sizeof fake.options, "%s", options);
   (void)notify;
   (void)data;
   if (program->is_binary ? fake.refuses_binary : fake.refuses_source) {

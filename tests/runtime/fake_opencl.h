@@ -38,6 +38,7 @@ typedef struct fake_opencl {
   uint32_t live;  /* objects that are not given back */
   uint32_t source_builds;
   uint32_t binary_builds;
+  char options[64]; /* of the last build */
   uint32_t finishes;
   uint32_t unfinished;     /* commands since the last finish */
   uint32_t parts;          /* of buffers that were made */

@@ -259,6 +259,36 @@ static void open_and_close(const opencl_model *of, const ec_open_options *option
   CHECK_EQUAL(0, fake.live);
 }
 
+/* Options that a program is compiled with. */
+static const char *options_of(const char *text, const char *own, const char *version,
+                              const char *extensions) {
+  opencl_model of;
+  opencl_model_make(&of);
+  of.program.text = text;
+  of.program.text_bytes = strlen(text);
+  of.program.options = own;
+  fake_reset();
+  fake.version = version;
+  fake.extensions = extensions;
+  ec_session_close(opencl_open(&of));
+  return fake.options;
+}
+
+/* OpenCL C 3.0 only where it is what a dot product takes. */
+static void test_language(void) {
+  const char dots[] = "#ifdef cl_khr_integer_dot_product\n#endif\n";
+  const char khr[] = "cl_khr_fp16 cl_khr_integer_dot_product";
+  const char both[] = "cl_qcom_dot_product8 cl_khr_integer_dot_product";
+  const char v2[] = "OpenCL 2.1 fake";
+  const char v3[] = "OpenCL 3.0 fake";
+  CHECK(strcmp("-cl-std=CL3.0", options_of(dots, "", v3, khr)) == 0);
+  CHECK(strcmp("", options_of("\n", "", v3, khr)) == 0);
+  CHECK(strcmp("", options_of(dots, "", v2, khr)) == 0);
+  CHECK(strcmp("", options_of(dots, "", v3, "cl_khr_integer_dot_product_other")) == 0);
+  CHECK(strcmp("", options_of(dots, "", v3, both)) == 0);
+  CHECK(strcmp("-cl-other", options_of(dots, "-cl-other", v3, khr)) == 0);
+}
+
 /* Change one byte of the only file in a folder; its name is the key of the program. */
 static void spoil(const char *path) {
   FILE *file = fopen(path, "r+b");
@@ -327,6 +357,7 @@ int main(void) {
   test_refusals();
   test_names();
   test_choice();
+  test_language();
   test_shared(false);
   test_shared(true);
   test_memory_that_is_used_again();

@@ -8,7 +8,13 @@ import subprocess
 import numpy as np
 import pytest
 from helpers import gpu_bundles
-from helpers.gpu_bundles import devices_of, reference, session_on_device, target_of_speed
+from helpers.gpu_bundles import (
+    devices_of,
+    reference,
+    session_on_device,
+    target_of_speed,
+    target_with,
+)
 from helpers.gpu_network import SHAPE, network
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
@@ -46,6 +52,23 @@ def test_float(whole, rng):
     proto, bundle = whole
     check_float(proto, bundle, rng, {1})
     assert bundle.report["facts"]["on_the_processor"] == []
+
+
+def test_dot_products(tmp_path, rng):
+    """By the device's extension where its compiler has one; the processor's bits in any case."""
+    target = target_with(tmp_path, ("features = []", 'features = ["int8_dot"]'))
+    samples = [{"x": rng.standard_normal(SHAPE).astype(np.float32)} for _ in range(4)]
+    proto = network(rng, softmax=False)
+    bundle = built(proto, tmp_path, target, precision="w8a8", samples=samples)
+    assert bundle.report["coverage"]["schedules"]["opencl_dot_product"]["calls"] >= 2
+    with (
+        session_on_device(bundle) as session,
+        Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as processor,
+    ):
+        for sample in samples:
+            (found,) = session.run(sample).values()
+            (expected,) = processor.run(sample).values()
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_placement_by_cost(tmp_path, rng):

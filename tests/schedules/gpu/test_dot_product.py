@@ -75,12 +75,12 @@ def test_extensions(extension, dtype):
     operation, buffers, expected = make_integer(CASES[0], target, np.random.default_rng(3))
     calls = dot_product.emit(operation, target)
     head = f"#define {extension} 1\n{_SUMS}{EXTENSIONS[extension]}"
-    found = run_gpu_calls(calls, target, buffers, head)[operation.output]
+    found = run_gpu_calls(calls, target, buffers, head=head)[operation.output]
     assert (read(operation.output, found) == expected).all()
     if (extension, dtype) == ("cl_arm_integer_dot_product_accumulate_int8", "uint8"):
         return  # it has no function for unsigned times signed
     wrong = head.replace("int4 all = x * w", "int4 all = x * w + 1")
-    found = run_gpu_calls(calls, target, buffers, wrong)[operation.output]
+    found = run_gpu_calls(calls, target, buffers, head=wrong)[operation.output]
     assert (read(operation.output, found) != expected).any()
 
 
@@ -94,7 +94,7 @@ def test_not_of_compilers_that_only_announce_it():
 #define cl_qcom_dot_product8 1
 """
     calls = dot_product.emit(operation, target)
-    found = run_gpu_calls(calls, target, buffers, head)[operation.output]
+    found = run_gpu_calls(calls, target, buffers, head=head)[operation.output]
     assert (read(operation.output, found) == expected).all()
 
 

@@ -18,6 +18,7 @@
 #define MOST_DEVICES 16
 #define EXTENSIONS_BYTES 4096
 #define VERSION_WITH_IMAGES_OF_BUFFERS 200
+#define VERSION_WITH_C3 300
 
 /* Text of a device, cut to the room there is; "" where it has none. */
 static void read_text(const ec_cl_driver *driver, cl_device_id device, cl_uint what, char *out,
@@ -141,6 +142,17 @@ static void describe_images(const ec_cl_driver *driver, ec_cl_device *out) {
   out->image_base_texels = base != 0 ? (uint32_t)base : 1;
 }
 
+static void describe_dots(const ec_cl_driver *driver, ec_cl_device *out) {
+  char text[EXTENSIONS_BYTES];
+  const char *word = NULL;
+  read_text(driver, out->id, CL_DEVICE_VERSION, text, sizeof text);
+  bool is_able = version_of(text) >= VERSION_WITH_C3;
+  read_text(driver, out->id, CL_DEVICE_EXTENSIONS, text, sizeof text);
+  out->has_dots_in_c3 = is_able &&
+                        find_missing("cl_khr_integer_dot_product", text, &word) == 0 &&
+                        find_missing("cl_qcom_dot_product8", text, &word) != 0;
+}
+
 static void describe(const ec_cl_driver *driver, cl_platform_id platform, cl_device_id id,
                      ec_cl_device *out) {
   *out = (ec_cl_device){.id = id, .platform = platform};
@@ -151,6 +163,7 @@ static void describe(const ec_cl_driver *driver, cl_platform_id platform, cl_dev
   out->alignment_bytes = bits >= 8 ? (size_t)(bits / 8) : 1;
   out->shares_memory =
       read_number(driver, id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(cl_bool)) != 0;
+  describe_dots(driver, out);
   describe_images(driver, out);
 }
 

@@ -21,6 +21,8 @@ typedef struct ec_cl_device {
   uint64_t largest_bytes;        /* of one buffer */
   size_t alignment_bytes;        /* of parts of a buffer */
   bool shares_memory;            /* with the CPU */
+  bool has_dots_in_c3; /* cl_khr_integer_dot_product, which OpenCL C 3.0 has functions of, and
+                          not Qualcomm's extension, whose compilers have it in 1.2 */
   bool has_images;
   size_t most_image_width; /* texels */
   size_t most_image_height;
