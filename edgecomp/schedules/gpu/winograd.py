@@ -5,13 +5,14 @@
     outputs:   A^T s A of every tile and its output channels, bias, residual, activation
 
 The tiles and what follows of them go through the device's memory: that pays where multiplying
-costs more than it saves (``winograd_price.py``). They are float32, as all arithmetic: the image, the residual
-and the results have the types that they are stored in, each rounded once. Transformed weights keep the type of
-the model's: in 16 bits they change a result by 1.1 to 1.6 times what rounding it to the type does with tiles of
-2x2, by 2.3 to 4.9 times with 4x4, which are for weights of float32 alone. Products in half would change it by 4
-to 6 and 8 to 17 times, where the direct sums of ``product_kernel.py`` change it by 2.3 to 3.4: there are none.
-Matrices and weights are those of the processor's
+costs more than it saves (``winograd_price.py``). Matrices and weights are those of the processor's
 kernel (``schedules/cpu/winograd_matrices.py``).
+
+The tiles are float32, as all arithmetic: the image, the residual and the results have the types that they are
+stored in. Transformed weights keep the type of the model's: in 16 bits they change a result by 1.1 to 1.6 times
+what rounding it to the type does with tiles of 2x2, by 2.3 to 4.9 times with 4x4, which are for weights of
+float32 alone. Products in half would change it by 4 to 6 and 8 to 17 times, where the direct sums of
+``product_kernel.py`` change it by 2.3 to 3.4: there are none.
 """
 
 import numpy as np
