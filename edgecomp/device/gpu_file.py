@@ -20,6 +20,7 @@ FEATURES = (
     "fp16",
     "int8_dot",
     "int8_mma",
+    "int8_wmma",
     "fp16_mma",
     "fp16_quad_mma",
     "bf16_mma",

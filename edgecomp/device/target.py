@@ -173,7 +173,7 @@ class Gpu:
         images: CUDA: what kernels are compiled to, ``sm_87`` for code of devices with compute
             capability 8.7, ``compute_87`` for PTX that drivers of later ones compile.
         features: what kernels may use: ``fp16 int8_dot``, and ``int8_mma``: the tensor
-            cores of compute capability 8.0 and later; ``fp16_mma bf16_mma tf32_mma``: theirs
+            cores of compute capability 8.0 and later; ``int8_wmma``: those of 7.2; ``fp16_mma bf16_mma tf32_mma``: theirs
             for floats (float16 from 7.5 on); ``fp16_quad_mma``: those of 7.0 and 7.2.
         group_items: work items of a group that suit it.
         most_group_items: that a group may have.

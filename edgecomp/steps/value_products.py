@@ -5,8 +5,8 @@ from edgecomp.options import QuantizeOptions
 from edgecomp.passes.quantization_options import ValueProducts
 from edgecomp.steps.places import uses_gpu
 
-#: Of a GPU that has one kernel for all of attention in integers.
-_FEATURE = "int8_mma"
+#: Of GPUs that have one kernel for all of attention in integers, any of these.
+_FEATURES = frozenset({"int8_mma", "int8_wmma"})
 
 
 def multiplied_values(options: QuantizeOptions, target: Target | None = None) -> ValueProducts:
@@ -22,5 +22,5 @@ def multiplied_values(options: QuantizeOptions, target: Target | None = None) ->
     if not uses_gpu(target, options):
         return ValueProducts.EACH
     gpu = target.gpu if target is not None else None
-    has_kernel = gpu is not None and _FEATURE in gpu.features
+    has_kernel = gpu is not None and not _FEATURES.isdisjoint(gpu.features)
     return ValueProducts.WHOLE if has_kernel else ValueProducts.NONE

@@ -168,12 +168,15 @@ static inline void mma_tf32(float *sums, const int *a, const int *b) {
 }
 
 /* __shfl_xor_sync of all threads of a warp. */
-static float given[most_threads];
-static inline float of_thread(float x, int distance) {
+static int given[most_threads];
+template <class T>
+static inline T of_thread(T x, int distance) {
+  static_assert(sizeof x == sizeof given[0], "a word");
   unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
-  given[thread] = x;
+  memcpy(&given[thread], &x, sizeof x);
   barrier();
-  float other = given[thread ^ static_cast<unsigned>(distance)];
+  T other;
+  memcpy(&other, &given[thread ^ static_cast<unsigned>(distance)], sizeof other);
   barrier();
   return other;
 }
@@ -207,6 +210,67 @@ static inline void mma_f16_quads(float *sums, const int *a, const int *b) {
     sums[i] = static_cast<float>(sum);
   }
   barrier();
+}
+
+/* PTX's wmma.m16n16k16 of 8 bits: 16 rows by 16 elements of K, which lie in rows of 16 (the second
+ * operand in columns of 16), times the same by 16 columns. Which elements a thread has is not documented:
+ * here it is an order that nobody would guess, another one for each fragment. */
+static const unsigned wmma_side = 16, wmma_elements = wmma_side * wmma_side;
+static unsigned char wmma_a[most_threads / 32][wmma_elements];
+static unsigned char wmma_b[most_threads / 32][wmma_elements];
+
+static inline unsigned wmma_element(unsigned factor, unsigned number) {
+  unsigned lane = threadIdx.x % 32;
+  return ((lane * 8 + number) * factor + 11) % wmma_elements;
+}
+static inline void wmma_check(const void *matrix) {
+  if (reinterpret_cast<uintptr_t>(matrix) % 32 != 0) {
+    fprintf(stderr, "%s: a matrix of wmma does not begin at 32 bytes\n", running->name);
+    abort();
+  }
+}
+static inline void wmma_load(int *fragment, const int *matrix, unsigned factor) {
+  wmma_check(matrix);
+  unsigned char bytes[8];
+  for (unsigned i = 0; i < 8; ++i) {
+    bytes[i] = reinterpret_cast<const unsigned char *>(matrix)[wmma_element(factor, i)];
+  }
+  memcpy(fragment, bytes, sizeof bytes);
+}
+static inline void wmma_load_a(int *fragment, const int *matrix) {
+  wmma_load(fragment, matrix, 37);
+}
+static inline void wmma_load_b(int *fragment, const int *matrix) {
+  wmma_load(fragment, matrix, 101);
+}
+static inline void wmma_multiply(int *sums, const int *a, const int *b, bool is_unsigned) {
+  unsigned thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
+  unsigned char *x = wmma_a[thread / 32], *w = wmma_b[thread / 32];
+  for (unsigned i = 0; i < 8; ++i) {
+    x[wmma_element(37, i)] = static_cast<unsigned char>(byte_of(a[i / 4], i % 4, true));
+    w[wmma_element(101, i)] = static_cast<unsigned char>(byte_of(b[i / 4], i % 4, true));
+  }
+  barrier();
+  for (unsigned i = 0; i < 8; ++i) {
+    unsigned element = wmma_element(59, i);
+    long long sum = sums[i];
+    for (unsigned k = 0; k < wmma_side; ++k) {
+      sum += byte_of(x[element / wmma_side * wmma_side + k], 0, is_unsigned) *
+             byte_of(w[element % wmma_side * wmma_side + k], 0, is_unsigned);
+    }
+    sums[i] = static_cast<int>(sum);
+  }
+  barrier();
+}
+static inline void wmma_s8(int *sums, const int *a, const int *b) {
+  wmma_multiply(sums, a, b, false);
+}
+static inline void wmma_u8(int *sums, const int *a, const int *b) {
+  wmma_multiply(sums, a, b, true);
+}
+static inline void wmma_store(int *matrix, const int *sums) {
+  wmma_check(matrix);
+  for (unsigned i = 0; i < 8; ++i) matrix[wmma_element(59, i)] = sums[i];
 }
 
 static void enter() {

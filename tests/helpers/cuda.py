@@ -21,6 +21,8 @@ from helpers.launches import BEHIND, bytes_behind, empty, groups_of, numbers_of
 
 HEADER = pathlib.Path(__file__).resolve().parents[1] / "cuda_emulator" / "cuda_on_cpu.h"
 _SYMBOL = re.compile(r"^extern \"C\" __global__ void \S+ (\w+)\(", re.MULTILINE)
+#: Where threads wait for each other.
+_MEETING = re.compile(r"__syncthreads|ec::w?mma_")
 
 
 class Kernel(ctypes.Structure):
@@ -46,7 +48,7 @@ def host_source(text):
     listed = []
     for part in re.split(r"(?=^extern \"C\" __global__)", text, flags=re.MULTILINE)[1:]:
         (symbol,) = _SYMBOL.findall(part)
-        listed.append((symbol, int("__syncthreads" in part or "ec::mma_" in part)))
+        listed.append((symbol, int(bool(_MEETING.search(part)))))
     parts += [f"EC_EMULATED_CALL({symbol})" for symbol, _ in listed]
     entries = [f"EC_EMULATED({symbol}, {barriers})" for symbol, barriers in listed]
     parts.append('extern "C" const ec_emulator::kernel ec_emulated_kernels[] = {')

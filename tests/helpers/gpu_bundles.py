@@ -1,5 +1,6 @@
 """A small network, built for a target with a GPU and run on what stands for its device here."""
 
+import json
 import re
 
 import onnxruntime
@@ -66,15 +67,20 @@ def images_of(plan):
     return [[image.argument for image in each.images] for each in launches if each.images]
 
 
-def target_with(folder, *changes):
-    """The file of generic-opencl with other facts: what is there, and what stands in its place."""
-    text = (resource_folder("targets") / "generic-opencl.toml").read_text()
-    for old, new in (('aliases = ["opencl"]\n', ""), ("generic-opencl", "other"), *changes):
+def target_file(folder, name, *changes):
+    """The file of a target beside this machine's processor, with other text in places."""
+    text = (resource_folder("targets") / f"{name}.toml").read_text()
+    for old, new in (("aliases", "# aliases"), (name, "other"), *changes):
         assert old in text
         text = text.replace(old, new)
     path = folder / "other.toml"
     path.write_text(text)
     return str(path)
+
+
+def target_with(folder, *changes):
+    """The file of generic-opencl with other facts: what is there, and what stands in its place."""
+    return target_file(folder, "generic-opencl", *changes)
 
 
 def target_with_textures(folder):
@@ -90,6 +96,13 @@ def target_with_local_memory(folder, registers=64, *, texels=False):
         ("registers = 64", f"registers = {registers}"),
         ("[sources]", f"{TEXTURES if texels else ''}[sources]"),
     )
+
+
+def with_older_tensor_cores(folder):
+    """The file of cuda-sm90, with the instructions of jetson-xavier, which later devices have too."""
+    every = "bf16_mma", "fp16_mma", "int8_dot", "int8_mma", "tf32_mma"
+    older = sorted(load_target("jetson-xavier").gpu.features)
+    return target_file(folder, "cuda-sm90", (json.dumps(every)[1:-1], json.dumps(older)[1:-1]))
 
 
 def reference(proto, x):

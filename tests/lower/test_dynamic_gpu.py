@@ -10,7 +10,11 @@ import pytest
 from helpers.cuda import emulate, require_nvcc
 from helpers.dynamic import dynamic_lowered, dynamic_plan, link
 from helpers.dynamic_families import BATCH, FAMILIES, LENGTH, feeds_of, specs_of
-from helpers.gpu_bundles import images_of, target_with_local_memory
+from helpers.gpu_bundles import (
+    images_of,
+    target_with_local_memory,
+    with_older_tensor_cores,
+)
 from helpers.graphs import Graph
 from helpers.opencl import reason_without_device
 from helpers.qdq import QdqGraph
@@ -157,19 +161,22 @@ def schedules_of(plan):
     return [call.schedule for call in plan.calls if call.schedule != "copy"]
 
 
-def on_tensor_cores(proto, specs, folder):
+def on_tensor_cores(proto, specs, folder, target="cuda-sm90", **more):
     """A session of a plan on CUDA, where tf32 is allowed, and the schedules of its calls."""
     require_nvcc()
-    plan = dynamic_lowered(proto, specs, target="cuda-sm90", tf32=True).plan
+    plan = dynamic_lowered(proto, specs, target=target, tf32=True, **more).plan
     open_model = link([plan], folder)
     emulate(plan.programs[0].text)
     return open_model("model", plan="device"), schedules_of(plan)
 
 
-def test_attention_on_tensor_cores(tmp_path, rng):
+@pytest.mark.parametrize("is_older", [False, True], ids=["cuda-sm90", "jetson-xavier"])
+def test_attention_on_tensor_cores(is_older, tmp_path, rng):
     """Heads side by side and a mask; keys of any number, and of another one than rows."""
     g = Graph()
     x, z = g.input("x", ("b", "s", 24)), g.input("z", ("b", "t", 48))
+    if is_older:  # whose floats have 16 bits: those that a kernel stores
+        x, z = g("Tanh", x), g("Tanh", z)
     mask = g.input("mask", ("b", 1, 1, "t"))
 
     def heads(value, start):
@@ -185,8 +192,12 @@ def test_attention_on_tensor_cores(tmp_path, rng):
     proto = g.proto(g("Reshape", y, np.array([0, 0, 24])))
     specs = ["x:[1..3]x[1..50]x24", "z:[1..3]x[1..90]x48", "mask:[1..3]x1x1x[1..90]"]
     reference = onnxruntime.InferenceSession(proto.SerializeToString())
-    session, schedules = on_tensor_cores(proto, specs, tmp_path)
-    assert schedules == ["cuda_tensor_attention"]
+    target = with_older_tensor_cores(tmp_path) if is_older else "cuda-sm90"
+    more = {"floats": "float16"} if is_older else {}
+    session, schedules = on_tensor_cores(proto, specs, tmp_path, target, **more)
+    assert [name for name in schedules if name != "cuda_elementwise"] == [
+        "cuda_tensor_attention"
+    ]
     with session:
         for batch, rows, keys in ((3, 50, 90), (1, 1, 1), (2, 17, 33), (3, 8, 16)):
             shapes = {"x": (rows, 24), "z": (keys, 48), "mask": (1, 1, keys)}
@@ -229,14 +240,16 @@ def test_products_of_two_values_on_tensor_cores(turned, tmp_path, rng):
                 np.testing.assert_array_equal(one, want)
 
 
-def test_integer_products_of_two_values_on_tensor_cores(tmp_path, rng):
+@pytest.mark.parametrize("is_older", [False, True], ids=["cuda-sm90", "jetson-xavier"])
+def test_integer_products_of_two_values_on_tensor_cores(is_older, tmp_path, rng):
     """Zero points of both operands, which are taken off the sums of every size."""
     g = QdqGraph()
     a = g.stored("a", ("b", "m", "k"), 0.02, 91)
     b = g.stored("b", ("b", "k", "n"), 0.03, 77)
     proto = g.proto(g.quantize(g("MatMul", a, b), 0.4, 120))
     specs = ["a:[1..3]x[1..40]x[1..140]", "b:[1..3]x[1..140]x[1..20]"]
-    session, schedules = on_tensor_cores(proto, specs, tmp_path)
+    target = with_older_tensor_cores(tmp_path) if is_older else "cuda-sm90"
+    session, schedules = on_tensor_cores(proto, specs, tmp_path, target)
     assert schedules.count("cuda_tensor_batch_product") == 1
     assert not {"cuda_quantize", "cuda_batch_matrix_multiply"} & set(schedules)
     with session:
@@ -248,6 +261,26 @@ def test_integer_products_of_two_values_on_tensor_cores(tmp_path, rng):
             alpha = np.float32(np.float32(0.02) * np.float32(0.03))
             want = np.rint(sums.astype(np.float32) * alpha / np.float32(0.4)) + 120
             np.testing.assert_array_equal(found, np.clip(want, 0, 255))
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["cuda-sm90", "jetson-xavier"])
+def test_integer_products_of_any_number_of_rows(is_older, tmp_path, rng):
+    g = QdqGraph()
+    x = g.stored("x", ("b", "s", 48), 0.02, 91)
+    stored = rng.integers(-127, 128, (48, 20)).astype(np.int8)
+    weight = g("DequantizeLinear", stored, np.float32(0.03), np.int8(0))
+    proto = g.proto(g.quantize(g("MatMul", x, weight), 0.4, 120))
+    target = with_older_tensor_cores(tmp_path) if is_older else "cuda-sm90"
+    session, schedules = on_tensor_cores(proto, ["x:[1..3]x[1..70]x48"], tmp_path, target)
+    assert schedules[-1] == "cuda_tensor_product"
+    with session:
+        for batch, rows in ((3, 70), (1, 1), (2, 17)):
+            given = rng.integers(0, 256, (batch, rows, 48)).astype(np.uint8)
+            (found,) = session.run({"x": given}).values()
+            sums = (given.astype(np.int64) - 91) @ stored.astype(np.int64)
+            scale = np.float32(0.02) * np.float32(0.03) / np.float32(0.4)
+            want = np.clip(np.rint(sums.astype(np.float32) * scale) + 120, 0, 255)
+            np.testing.assert_array_equal(found, want)
 
 
 @pytest.mark.parametrize("texels", [False, True], ids=["buffers", "images"])

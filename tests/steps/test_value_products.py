@@ -3,7 +3,12 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from helpers.gpu_bundles import TARGETS, built, session_on_device
+from helpers.gpu_bundles import (
+    TARGETS,
+    built,
+    session_on_device,
+    with_older_tensor_cores,
+)
 from helpers.graphs import Graph, normal
 from helpers.qdq import QdqGraph, stored_numbers
 
@@ -72,7 +77,7 @@ def test_what_a_softmax_makes_is_not_clipped(method):
         ("raspberry-pi-4", {}, "each"),
         ("generic-opencl", {}, "none"),
         ("generic-opencl", {"accelerator": "cpu"}, "each"),
-        ("jetson-xavier", {"accelerator": "cpu,gpu"}, "none"),
+        ("jetson-xavier", {"accelerator": "cpu,gpu"}, "whole"),
         ("jetson-orin", {"accelerator": "cpu,gpu"}, "whole"),
         ("cuda-sm90", {}, "whole"),
     ],
@@ -137,11 +142,13 @@ def test_other_sizes_are_quantized_alike(most, count, rows, rng):
     assert found == expected
 
 
-def test_attention_of_any_length_on_tensor_cores(tmp_path, rng):
+@pytest.mark.parametrize("is_older", [False, True], ids=["cuda-sm90", "jetson-xavier"])
+def test_attention_of_any_length_on_tensor_cores(is_older, tmp_path, rng):
     """One kernel takes every number of rows and keys; a step of an exponential may differ."""
     proto, options = dynamic_attention(rng, 64)
     settings = {"precision": "w8a8", "input": options.input}
-    bundle = built(proto, tmp_path, "cuda-sm90", samples=samples(rng, 64), **settings)
+    target = with_older_tensor_cores(tmp_path) if is_older else "cuda-sm90"
+    bundle = built(proto, tmp_path, target, samples=samples(rng, 64), **settings)
     with (
         session_on_device(bundle) as session,
         Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as processor,

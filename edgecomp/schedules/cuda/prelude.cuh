@@ -467,6 +467,119 @@ EC_INLINE vec<float, 8> mma_f16_quads(const vec<int, 2>& a, const vec<int, 2>& b
   return r;
 }
 
+// Tensor cores of compute capability 7.2 for 8 bits: 16 rows by 16 elements of K times the same by 16
+// columns. Which elements a thread has of wmma's fragments the manual leaves open, so they come from
+// memory, and go there: shared memory that a warp has for itself, but for weights, which lie so.
+// Fragments of one type are alike, and zeros are zeros anywhere: sums need not move before their end.
+EC_INLINE void meet() {
+#ifdef EC_ON_CPU
+  ec_emulator::barrier();
+#else
+  __syncwarp();
+#endif
+}
+#ifdef EC_ON_CPU
+#define EC_WMMA_LOAD(name, matrix, order, space, type)      \
+  inline vec<int, 2> name(const int* p) {                   \
+    vec<int, 2> r;                                          \
+    ec_emulator::wmma_load_##matrix(r.v, p);                \
+    return r;                                               \
+  }
+#define EC_WMMA(name, types)                                \
+  inline vec<int, 8> name(const vec<int, 2>& a, const vec<int, 2>& b, \
+                          const vec<int, 8>& c) {           \
+    vec<int, 8> r = c;                                      \
+    ec_emulator::name(r.v, a.v, b.v);                       \
+    return r;                                               \
+  }
+EC_INLINE void wmma_store(int* p, const vec<int, 8>& sums) {
+  ec_emulator::wmma_store(p, sums.v);
+}
+#else
+#define EC_WMMA_LOAD(name, matrix, order, space, type)                                \
+  EC_INLINE vec<int, 2> name(const int* p) {                                          \
+    vec<int, 2> r;                                                                    \
+    asm volatile("wmma.load." #matrix ".sync.aligned." order ".m16n16k16." #space "." \
+                 type " {%0,%1}, [%2], 16;"                                           \
+                 : "=r"(r.v[0]), "=r"(r.v[1])                                         \
+                 : "l"(__cvta_generic_to_##space(p))                                  \
+                 : "memory");                                                         \
+    return r;                                                                         \
+  }
+#define EC_WMMA(name, types)                                                          \
+  EC_INLINE vec<int, 8> name(const vec<int, 2>& a, const vec<int, 2>& b,              \
+                             const vec<int, 8>& c) {                                  \
+    vec<int, 8> r = c;                                                                \
+    asm volatile("wmma.mma.sync.aligned.row.col.m16n16k16.s32." types ".s32 "         \
+                 "{%0,%1,%2,%3,%4,%5,%6,%7}, {%8,%9}, {%10,%11}, "               \
+                 "{%0,%1,%2,%3,%4,%5,%6,%7};"                                         \
+                 : "+r"(r.v[0]), "+r"(r.v[1]), "+r"(r.v[2]), "+r"(r.v[3]),            \
+                   "+r"(r.v[4]), "+r"(r.v[5]), "+r"(r.v[6]), "+r"(r.v[7])             \
+                 : "r"(a.v[0]), "r"(a.v[1]), "r"(b.v[0]), "r"(b.v[1]));               \
+    return r;                                                                         \
+  }
+EC_INLINE void wmma_store(int* p, const vec<int, 8>& sums) {
+  asm volatile("wmma.store.d.sync.aligned.row.m16n16k16.shared.s32 "
+               "[%0], {%1,%2,%3,%4,%5,%6,%7,%8}, 16;"
+               :
+               : "l"(__cvta_generic_to_shared(p)), "r"(sums.v[0]), "r"(sums.v[1]),
+                 "r"(sums.v[2]), "r"(sums.v[3]), "r"(sums.v[4]), "r"(sums.v[5]),
+                 "r"(sums.v[6]), "r"(sums.v[7])
+               : "memory");
+}
+#endif
+EC_WMMA(wmma_s8, "s8.s8")
+EC_WMMA(wmma_u8, "u8.u8")
+EC_WMMA_LOAD(wmma_weights_s8, b, "col", global, "s8")
+EC_WMMA_LOAD(wmma_weights_u8, b, "col", global, "u8")
+EC_WMMA_LOAD(wmma_load_rows_s8, a, "row", shared, "s8")
+EC_WMMA_LOAD(wmma_load_rows_u8, a, "row", shared, "u8")
+EC_WMMA_LOAD(wmma_load_columns_s8, b, "col", shared, "s8")
+EC_WMMA_LOAD(wmma_load_columns_u8, b, "col", shared, "u8")
+// Words of fragments from all threads of a warp: two of each, side by side in a row of 16 bytes.
+EC_INLINE void wmma_place(int* own, int above, int below) {
+  const vec<int, 2> both = {{above, below}};
+  store_aligned(own + 2 * threadIdx.x, both);
+}
+// Words of a thread's rows of sums: as of x, K in the order in which a thread has one word of each half.
+EC_INLINE void wmma_place_sums(int* own, int above, int below) {
+  const int at = threadIdx.x / 4 * 4 + threadIdx.x % 2 * 2 + threadIdx.x / 2 % 2;
+  own[at] = above;
+  own[at + 32] = below;
+}
+#define EC_WMMA_STAGED(name, place, load)                            \
+  template <int M>                                                   \
+  EC_INLINE vec<int, M> name(int* own, const vec<int, M>& words) {   \
+    vec<int, M> r;                                                   \
+    meet();                                                          \
+    _Pragma("unroll") for (int i = 0; i < M; i += 2) {               \
+      place(own + 32 * i, words.v[i], words.v[i + 1]);               \
+    }                                                                \
+    meet();                                                          \
+    _Pragma("unroll") for (int i = 0; i < M; i += 2) {               \
+      const vec<int, 2> both = load(own + 32 * i);                   \
+      r.v[i] = both.v[0];                                            \
+      r.v[i + 1] = both.v[1];                                        \
+    }                                                                \
+    return r;                                                        \
+  }
+EC_WMMA_STAGED(wmma_rows_s8, wmma_place, wmma_load_rows_s8)
+EC_WMMA_STAGED(wmma_rows_u8, wmma_place, wmma_load_rows_u8)
+EC_WMMA_STAGED(wmma_columns_s8, wmma_place, wmma_load_columns_s8)
+EC_WMMA_STAGED(wmma_columns_u8, wmma_place, wmma_load_columns_u8)
+EC_WMMA_STAGED(wmma_exchange_s8, wmma_place_sums, wmma_load_rows_s8)
+EC_WMMA_STAGED(wmma_exchange_u8, wmma_place_sums, wmma_load_rows_u8)
+// A thread's sums: four columns of two rows that are eight apart, in pairs of both rows.
+EC_INLINE vec<int, 8> wmma_sums(int* own, const vec<int, 8>& sums) {
+  meet();
+  wmma_store(own, sums);
+  meet();
+  const vec<int, 4> above = load_aligned<4>(own + 4 * threadIdx.x);
+  const vec<int, 4> below = load_aligned<4>(own + 128 + 4 * threadIdx.x);
+  return {{above.v[0], above.v[1], below.v[0], below.v[1], above.v[2], above.v[3], below.v[2],
+           below.v[3]}};
+}
+
 // Two floats as elements of 16 bits of a word, to nearest even.
 EC_INLINE int word_f16(float a, float b) {
 #ifdef EC_ON_CPU
@@ -496,7 +609,8 @@ EC_INLINE int rounded_tf32(int word) {
 }
 
 // Of four neighbouring threads.
-EC_INLINE float of_thread(float x, int distance) {
+template <class T>
+EC_INLINE T of_thread(T x, int distance) {
 #ifdef EC_ON_CPU
   return ec_emulator::of_thread(x, distance);
 #else
@@ -510,6 +624,19 @@ EC_INLINE float quad_max(float x) {
 EC_INLINE float quad_sum(float x) {
   x = x + of_thread(x, 1);
   return x + of_thread(x, 2);
+}
+// Of two threads, as mma_f16_quads has rows of sums.
+EC_INLINE float twin_max(float x) {
+  return max(x, of_thread(x, 2));
+}
+EC_INLINE float twin_sum(float x) {
+  return x + of_thread(x, 2);
+}
+// Each of both gets all of one row: it gives its word of the other one.
+EC_INLINE vec<int, 2> quads_of_sums(int above, int below) {
+  const bool is_second = threadIdx.x / 2 % 2 != 0;
+  const int other = of_thread(is_second ? above : below, 2);
+  return {{is_second ? other : above, is_second ? below : other}};
 }
 
 }  // namespace ec

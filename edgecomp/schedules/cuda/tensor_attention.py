@@ -14,9 +14,7 @@ from edgecomp.schedules.cuda.tensor_integer_attention_kernel import (
     TensorIntegerAttentionKernel,
 )
 from edgecomp.schedules.cuda.tensor_product import refuse_type
-from edgecomp.schedules.cuda.tensor_tile import SIXTEEN_ROWS, instruction_for
 from edgecomp.schedules.gpu.elementwise import refuse_steps
-from edgecomp.schedules.gpu.places import gpu_of
 from edgecomp.schedules.schedule import KernelCall
 
 NAME = "tensor_attention"
@@ -39,10 +37,6 @@ def match(operation: Operation, target: Target) -> str:
         reason = _refuse_integers(operation, kind)
     if reason:
         return reason
-    instruction = instruction_for(operation.inputs[0].stored, gpu_of(target))
-    assert instruction is not None
-    if instruction.fragments is not SIXTEEN_ROWS:
-        return "scores lie in other threads than the second product reads them in"
     rows, depth = kind.q.shape[-2:]
     is_float = isinstance(kind, Attention)  # which another kernel takes as well
     if is_float and (largest(rows) < _LEAST_ROWS or depth < _LEAST_DEPTH):

@@ -8,7 +8,8 @@ from edgecomp.device.target import Gpu, Target
 from edgecomp.plan.operations import Attention, IntegerAttention, Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cuda.tensor_operand import MOST_LINES
-from edgecomp.schedules.cuda.tensor_tile import COLUMNS, WARP, Instruction, instruction_for
+from edgecomp.schedules.cuda.tensor_tile import WARP, Instruction, instruction_for
+from edgecomp.schedules.cuda.tensor_warp import STAGED_WORDS
 from edgecomp.schedules.gpu.places import gpu_of
 
 #: Sums, words of q and scores of a thread: the rest of its registers are what is being loaded.
@@ -63,8 +64,10 @@ class AttentionCut:
                 at_once += shares[-1:]
             if not at_once or (down > 1 and rows <= height):
                 continue
-            cut = AttentionCut(down, slices, at_once[0])
-            if not cut._fits(widths, gpu, instruction):
+            # Wide heads have fewer keys at once; two fragments of rows pay with many alone.
+            cuts = [AttentionCut(down, slices, n) for n in at_once[: 1 if down > 1 else None]]
+            cut = next((cut for cut in cuts if cut._fits(widths, gpu, instruction)), None)
+            if cut is None:
                 continue
             found = cut
             tiles = batch * -(-rows // (down * height))
@@ -75,14 +78,15 @@ class AttentionCut:
     def _fits(self, widths: tuple[int, int], gpu: Gpu, instruction: Instruction) -> bool:
         """Whether registers hold what a thread has, and shared memory what warps join."""
         depth, columns = widths
-        each = instruction.fragments.sums
-        of_q = -(-depth // instruction.depth) * each
-        of_y = -(-columns // (COLUMNS * MOST_LINES)) * MOST_LINES * each
-        of_keys = self.keys // COLUMNS * each
+        each, width = instruction.fragments.sums, instruction.fragments.columns
+        of_q = -(-depth // instruction.depth) * instruction.fragments.x_words
+        of_y = -(-columns // (width * MOST_LINES)) * MOST_LINES * each
+        of_keys = self.keys // width * each
         registers = self.down * (of_q + of_y + of_keys)
         most = _MOST_OF_TWO if self.down > 1 else _MOST_REGISTERS
         joined = (self.slices - 1) * self.down * (of_y + 2 * each)
         floats = (joined + 2 * self.down * self.slices) * WARP
+        floats += self.slices * STAGED_WORDS if instruction.staging is not None else 0
         return registers <= most and floats * _FLOAT_BYTES <= gpu.local_memory_bytes
 
 

@@ -63,7 +63,7 @@ class TensorAttentionKernel(AttentionWarps):
         builder, place = self.builder, tirx.const(part, "int32")
         scores = self.scores_of(part, share)
         before = builder.let("before", load(self.peaks, place), "float32")
-        most = tirx.call_pure_extern("float32", "quad_max", self.peak_of(scores))
+        most = self.among("max", self.peak_of(scores))
         peak = builder.let("peak", tirx.max(before, most), "float32")
         builder.store(self.peaks, place, peak)
         safe = self.finite(peak)
@@ -79,24 +79,23 @@ class TensorAttentionKernel(AttentionWarps):
 
     def _weights(self, rows: Sequence[_Softened], number: int) -> Expr:
         """Exponentials of both rows as the second product's first operand, for some keys."""
-        words: list[Expr] = []
-        each = self.instruction.word
-        for half in range(2):
-            for row in rows:
-                at = (2 * number + half) * each
-                own = row.weights[at : at + each]
+        each, count = self.instruction.word, self.key_order.words
+        words: list[list[Expr]] = []
+        for row in rows:
+            words.append([])
+            for place in range(number * count, (number + 1) * count):
+                own = row.weights[place * each : (place + 1) * each]
                 if self.word_of is None:
-                    words.append(reinterpret("int32", own[0]))
+                    words[-1].append(reinterpret("int32", own[0]))
                 else:
-                    words.append(tirx.call_pure_extern("int32", self.word_of, *own))
-        return packed(self.builder, "weights", words, "int32")
+                    words[-1].append(tirx.call_pure_extern("int32", self.word_of, *own))
+        return self.operand_of(words)
 
     def _bring_to_peak(self, factors: Sequence[Expr]) -> None:
         """Results so far, less than before by as much as the largest score of each row grew."""
         builder, across = self.builder, self.results.across
         for m in range(self.cut.down):
-            both = [factor for factor in factors[2 * m : 2 * m + 2] for _ in range(2)]
-            factor = packed(builder, "factors", both, "float32")
+            factor = self.of_rows("factors", factors[2 * m : 2 * m + 2])
             for n in range(across):
                 place = tirx.const(m * across + n, "int32")
                 builder.store(self.sums, place, load(self.sums, place) * factor)
@@ -105,9 +104,7 @@ class TensorAttentionKernel(AttentionWarps):
         """Sums of exponentials of whole rows; those of all warps in the first one."""
         builder, cut = self.builder, self.cut
         totals = [
-            tirx.call_pure_extern(
-                "float32", "quad_sum", load(self.totals, tirx.const(part, "int32"))
-            )
+            self.among("sum", load(self.totals, tirx.const(part, "int32")))
             for part in self.row_parts
         ]
         totals = [builder.let("total", total, "float32") for total in totals]
@@ -120,9 +117,8 @@ class TensorAttentionKernel(AttentionWarps):
                 totals[part] = totals[part] * factors[-1]
             self._bring_to_peak(factors)
         for m in range(cut.down):
-            both = [total for total in totals[2 * m : 2 * m + 2] for _ in range(2)]
             place = tirx.const(self.tiles + m, "int32")
-            builder.store(self.sums, place, packed(builder, "both", both, "float32"))
+            builder.store(self.sums, place, self.of_rows("both", totals[2 * m : 2 * m + 2]))
         if cut.slices > 1:
             tiles = self.tiles + cut.down
             add_up_slices(builder, self.sums, self.sums_dtype, tiles, cut.slices)

@@ -2,8 +2,9 @@
 
 Each warp has some rows of q, whose words stay in its registers, and of the keys every n-th few.
 Scores stay in registers too: the threads that have the sums of a row are those that have its words as
-a first operand. Which key a column of scores stands for is free, and chosen so that the scores of a
-thread are neighbours along K of the second product (``KeyOrder``).
+a first operand, or give them to each other (``Fragments.exchange``, ``Staging``). Which key a column
+of scores stands for is free, and chosen so that the scores of a thread are neighbours along K of the
+second product (``KeyOrder``).
 """
 
 import abc
@@ -21,11 +22,18 @@ from edgecomp.schedules.cpu.elementwise import distinct_inputs
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cuda.tensor_attention_cut import cut_of
-from edgecomp.schedules.cuda.tensor_bytes import ONES, Bytes, of_bytes
+from edgecomp.schedules.cuda.tensor_bytes import ONES, Bytes, as_multiplied, of_bytes
 from edgecomp.schedules.cuda.tensor_depth import DepthOrder
 from edgecomp.schedules.cuda.tensor_operand import Layout, Operand, Room
-from edgecomp.schedules.cuda.tensor_tile import COLUMNS, WARP, Instruction, instruction_for
-from edgecomp.schedules.cuda.tensor_warp import Results, Run, own_number, packed
+from edgecomp.schedules.cuda.tensor_tile import WARP, Instruction, instruction_for
+from edgecomp.schedules.cuda.tensor_warp import (
+    Results,
+    Run,
+    Stage,
+    own_number,
+    packed,
+    words_of_fragments,
+)
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.places import gpu_of, is_multiple
 from edgecomp.schedules.gpu.score_steps import ScoreSteps, start_of
@@ -39,8 +47,8 @@ INFINITY = float("inf")
 class KeyOrder:
     """Which keys the columns of scores stand for.
 
-    A thread has two neighbouring columns of each eight. Of 8 bits four keys are a word, whose
-    scores are in two fragments: columns of both take turns in pairs. Of 32 bits two neighbouring
+    A thread has two neighbouring columns of each eight, or four. Of 8 bits four keys are a word; where
+    their scores are in two fragments, columns of both take turns in pairs. Of 32 bits two neighbouring
     keys are a word in each half of K.
 
     Attributes:
@@ -52,21 +60,31 @@ class KeyOrder:
     @property
     def turns(self) -> int:
         """Fragments whose columns take turns."""
-        return max(1, self.instruction.word // 2)
+        return max(1, self.instruction.word // self.instruction.fragments.row_sums)
 
     @property
     def depth(self) -> DepthOrder:
         """Of the second product."""
         return DepthOrder(self.instruction, max(1, 2 // self.instruction.word))
 
-    def own(self, place: Expr) -> Expr:
-        """The first key of a thread."""
-        return place * (2 * self.turns)
+    @property
+    def words(self) -> int:
+        """That a thread's scores of a row are for an instruction of the second product."""
+        fragments = self.instruction.fragments
+        return (
+            self.instruction.depth
+            * fragments.row_sums
+            // (self.instruction.word * fragments.columns)
+        )
+
+    def own(self, column: Expr) -> Expr:
+        """The first key of a thread, by its first column of sums."""
+        return column * self.turns
 
     def of_tile(self, tile: int) -> int:
         """The first key of a fragment."""
         whole, turn = divmod(tile, self.turns)
-        return whole * COLUMNS * self.turns + 2 * turn
+        return whole * self.instruction.fragments.columns * self.turns + 2 * turn
 
     def of_column(self, column: Expr) -> Expr:
         """The key of a column, from the fragment's first."""
@@ -110,8 +128,11 @@ class AttentionWarps(abc.ABC):
                 Bytes.of(value.dtype, value.quantization) for value in operation.inputs[:3]
             )
             weights = Bytes.of("uint8", kind.weights)
-            self.score_instruction = of_bytes(instruction, *self.bytes_of[:2])
-            self.instruction = of_bytes(instruction, weights, self.bytes_of[2])
+            q, k = as_multiplied(instruction, *self.bytes_of[:2])
+            weights, v = as_multiplied(instruction, weights, self.bytes_of[2])
+            self.bytes_of = (q, k, v)
+            self.score_instruction = of_bytes(instruction, q, k)
+            self.instruction = of_bytes(instruction, weights, v)
         *self.batch, self.rows, self.depth = kind.q.shape
         self.keys, columns = kind.v.shape[-2:]
         groups = (
@@ -137,12 +158,15 @@ class AttentionWarps(abc.ABC):
             (*self.batch, self.rows, self.keys),
         )
         self._declare_operands([made[value] for value in operation.inputs[:3]], columns)
-        across = -(-columns // (COLUMNS * self.v.vector)) * self.v.vector
+        across = -(-columns // (self.fragments.columns * self.v.vector)) * self.v.vector
         self.results = Results(self.fragments, across, self.v.vector, columns)
         self.sums_dtype = f"{instruction.sums}x{self.fragments.sums}"
         self.scores = builder.array("scores", self.sums_dtype, cut.down * self.key_tiles)
         self.peaks = builder.array("peaks", "float32", 2 * cut.down)
         self.totals = builder.array("totals", "float32", 2 * cut.down)
+        self.score_stage, self.stage = Stage.of(
+            builder, cut.slices, self.score_instruction.staging, self.instruction.staging
+        )
 
     def _declare_operands(self, buffers: Sequence[Buffer], columns: int) -> None:
         kind, builder, batch = self.kind, self.builder, tuple(self.batch)
@@ -178,7 +202,7 @@ class AttentionWarps(abc.ABC):
             buffer=buffers[2],
             layout=v,
             order=of_keys,
-            vector=v.vector(),
+            vector=v.vector(instruction),
             own=builder.let("own", self.place * of_keys.own),
             flip=flips[2],
             is_rounded=is_tf32,
@@ -188,7 +212,7 @@ class AttentionWarps(abc.ABC):
     @property
     def key_tiles(self) -> int:
         """Fragments of scores side by side."""
-        return self.cut.keys // COLUMNS
+        return self.cut.keys // self.fragments.columns
 
     @property
     def row_parts(self) -> range:
@@ -211,17 +235,27 @@ class AttentionWarps(abc.ABC):
             for down in range(cut.down)
             for row in fragments.sum_rows
         ]
+        q_rows = self.row_numbers
+        if fragments.x_row != fragments.sum_row:
+            first = builder.let("first", warp + own_number(builder, fragments.x_row))
+            q_rows = [
+                first + (down * fragments.rows + row)
+                for down in range(cut.down)
+                for row in fragments.x_rows
+            ]
         last = builder.size(self.rows) - 1
         last = tirx.const(last, "int32") if isinstance(last, int) else last
         self.inside = [builder.let("inside", tirx.Min(n, last)) for n in self.row_numbers]
         zeros = [constant(0, self.instruction.sums)] * fragments.sums
         self.zeros = packed(builder, "zeros", zeros, self.instruction.sums)
-        self._load_q(starts["q"])
+        self._load_q(starts["q"], q_rows)
+        own_column = builder.let("own", own_number(builder, fragments.sum_column))
+        self.own_key = builder.let("own", self.key_order.own(own_column))
         beside = builder.let("beside", own_number(builder, fragments.column))
         key_beside = builder.let("key_beside", self.key_order.of_column(beside))
         self.k_start, self.key_beside = starts["k"], key_beside
         columns = [
-            (beside + group * COLUMNS) * self.v.vector
+            (beside + group * self.fragments.columns) * self.v.vector
             for group in range(self.results.across // self.v.vector)
         ]
         self.v_starts = self.v.starts(starts["v"], columns)
@@ -245,24 +279,25 @@ class AttentionWarps(abc.ABC):
         kind = self.kind
         return {"q": kind.q, "k": kind.k, "v": kind.v, "y": kind.y}
 
-    def _load_q(self, start: Expr) -> None:
+    def _load_q(self, start: Expr, numbers: Sequence[Expr]) -> None:
         """Fragments of all of this warp's rows of q, which stay in registers."""
-        builder = self.builder
-        starts = self.q.starts(start, self.row_numbers)
-        each = len(self.fragments.x_rows)
+        builder, fragments, each = self.builder, self.fragments, self.order.parts
+        starts = self.q.starts(start, numbers)
         self.q_parts: list[list[Expr]] = [[] for _ in range(self.cut.down)]
         for step in range(self.depth_steps):
             rows = self.q.load(starts, *self._depth_step(step))
+            words = words_of_fragments(rows, len(fragments.x_rows), each)
+            if self.score_stage is not None:
+                found = self.score_stage.rows(words)
+            else:
+                found = [packed(builder, "q", own, "int32") for own in words]
             for m, parts in enumerate(self.q_parts):
-                own = rows[m * each : (m + 1) * each]
-                for part in range(self.order.parts):
-                    words = [row[2 * part + half] for half in range(2) for row in own]
-                    parts.append(packed(builder, "q", words, "int32"))
+                parts += found[m * each : (m + 1) * each]
         if not self.bytes_of:
             return
         one = constant(ONES, "int32")
         self.ones = (
-            packed(builder, "ones", [one] * (2 * each), "int32"),
+            packed(builder, "ones", [one] * fragments.x_words, "int32"),
             packed(builder, "ones", [one] * 2, "int32"),
         )
         self.starts_of_scores = [self._start_of_scores(parts) for parts in self.q_parts]
@@ -314,25 +349,60 @@ class AttentionWarps(abc.ABC):
         starts = self.k.starts(self.k_start, keys)
         zero_q = self.bytes_of[0].zero if self.bytes_of else 0
         of_keys: list[Expr] = [self.zeros] * tiles
+        instruction, parts = self.score_instruction, self.order.parts
         for step in range(self.depth_steps):
-            for tile, words in enumerate(self.k.load(starts, *self._depth_step(step))):
-                for part in range(self.order.parts):
-                    b = packed(builder, "b", words[2 * part : 2 * part + 2], "int32")
-                    number = step * self.order.parts + part
-                    for m, q in enumerate(self.q_parts):
-                        self._multiply(
-                            self.scores, m * tiles + tile, self.score_instruction, q[number], b
-                        )
-                    if zero_q:
-                        of_keys[tile] = self._product(
-                            self.score_instruction, self.ones[0], b, of_keys[tile]
-                        )
+            lines = self.k.load(starts, *self._depth_step(step))
+            for index, b in enumerate(self._columns(self.score_stage, lines, parts)):
+                tile, number = index // parts, step * parts + index % parts
+                for m, q in enumerate(self.q_parts):
+                    self._multiply(self.scores, m * tiles + tile, instruction, q[number], b)
+                if zero_q:
+                    of_keys[tile] = self._product(instruction, self.ones[0], b, of_keys[tile])
         if zero_q:
             each = constant(zero_q, "int32", self.fragments.sums)
             for index in range(self.cut.down * tiles):
                 place = tirx.const(index, "int32")
                 less = of_keys[index % tiles] * each
                 builder.store(self.scores, place, load(self.scores, place) - less)
+        self.take_sums(self.score_stage, self.scores, self.cut.down * tiles)
+
+    def _columns(
+        self, stage: Stage | None, lines: Sequence[Sequence[Expr]], parts: int
+    ) -> list[Expr]:
+        """Fragments of the second operand, those of each line one after the other."""
+        words = words_of_fragments(lines, 1, parts)
+        if stage is not None:
+            return stage.columns(words)
+        return [packed(self.builder, "b", own, "int32") for own in words]
+
+    def take_sums(self, stage: Stage | None, sums: Buffer, count: int) -> None:
+        """Sums whose order only the instruction knew become those of each thread."""
+        if stage is None:
+            return
+        for index in range(count):
+            place = tirx.const(index, "int32")
+            total = stage.sums(load(sums, place), self.sums_dtype)
+            self.builder.store(sums, place, total)
+
+    def operand_of(self, rows: Sequence[Sequence[Expr]]) -> Expr:
+        """The first operand of the second product.
+
+        Args:
+            rows: words of both rows of a thread's sums, as many as an instruction takes.
+        """
+        words = [row[number] for number in range(self.key_order.words) for row in rows]
+        if self.stage is not None:
+            return self.stage.exchanged(words)
+        if not self.fragments.exchange:
+            return packed(self.builder, "weights", words, "int32")
+        dtype = f"int32x{len(words)}"
+        made = tirx.call_pure_extern(dtype, self.fragments.exchange, *words)
+        return self.builder.let("weights", made, dtype)
+
+    def of_rows(self, name: str, values: Sequence[Expr]) -> Expr:
+        """Numbers of both rows of a thread, each for all its sums of a fragment in that row."""
+        pairs = [value for value in values for _ in range(2)]
+        return packed(self.builder, name, pairs * len(self.fragments.sum_columns), "float32")
 
     def _multiply(
         self, sums: Buffer, index: int, instruction: Instruction, a: Expr, b: Expr
@@ -354,11 +424,11 @@ class AttentionWarps(abc.ABC):
         Those of keys that are not there are minus infinity.
         """
         builder, keys = self.builder, self.builder.size(self.keys)
-        first = builder.let("first", share.begin + self.key_order.own(self.place))
+        first = builder.let("first", share.begin + self.own_key)
         last = tirx.const(keys - 1, "int32") if isinstance(keys, int) else keys - 1
         scores: list[Expr] = []
-        for tile, side, total in self._totals_of(part):
-            key = first + (self.key_order.of_tile(tile) + side)
+        for behind, total in self._totals_of(part):
+            key = first + behind
             inside = key
             if share.there is not None:
                 key = builder.let("key", key)
@@ -375,13 +445,20 @@ class AttentionWarps(abc.ABC):
             scores.append(builder.let("score", value, "float32"))
         return scores
 
-    def _totals_of(self, part: int) -> Iterator[tuple[int, int, Expr]]:
-        """Fragment, column of two and sum of each score of a thread's row."""
+    def _totals_of(self, part: int) -> Iterator[tuple[int, Expr]]:
+        """Each score of a thread's row: how far behind the thread's first key, and the sum."""
         down, below = divmod(part, 2)
         for tile in range(self.key_tiles):
             index = tirx.const(down * self.key_tiles + tile, "int32")
-            for side in range(2):
-                yield tile, side, tirx.Shuffle([load(self.scores, index)], [2 * below + side])
+            for pair, column in enumerate(self.fragments.sum_columns):
+                for side in range(2):
+                    number = 4 * pair + 2 * below + side
+                    total = tirx.Shuffle([load(self.scores, index)], [number])
+                    yield self.key_order.of_tile(tile) + column + side, total
+
+    def among(self, operation: str, value: Expr) -> Expr:
+        """``max`` or ``sum`` of a number over the threads that share a row."""
+        return tirx.call_pure_extern("float32", f"{self.fragments.among}_{operation}", value)
 
     def peak_of(self, scores: Sequence[Expr]) -> Expr:
         """The largest of a thread's scores."""
@@ -414,10 +491,10 @@ class AttentionWarps(abc.ABC):
                 left = builder.let("left", share.there - number * depth)
                 room = Room(left=left, there=left)
             at = builder.let("at", share.begin + number * depth)
-            columns = self.v.load(self.v_starts, at, room)
+            lines = self.v.load(self.v_starts, at, room)
+            columns = self._columns(self.stage, lines, self.key_order.depth.parts)
             weights = [weights_of(m, number) for m in range(self.cut.down)]
-            for n, words in enumerate(columns):
-                b = packed(builder, "b", words, "int32")
+            for n, b in enumerate(columns):
                 for m in range(self.cut.down):
                     index = m * self.results.across + n
                     self._multiply(sums, index, self.instruction, weights[m], b)

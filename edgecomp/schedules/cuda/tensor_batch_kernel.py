@@ -29,11 +29,10 @@ from edgecomp.schedules.cpu.operand import Operand as StepOperand
 from edgecomp.schedules.cpu.product_steps import ProductSteps
 from edgecomp.schedules.cpu.quantize import narrowing
 from edgecomp.schedules.cpu.vectors import typed
-from edgecomp.schedules.cuda.tensor_bytes import ONES, Bytes, of_bytes
+from edgecomp.schedules.cuda.tensor_bytes import ONES, Bytes, as_multiplied, of_bytes
 from edgecomp.schedules.cuda.tensor_depth import DepthOrder
 from edgecomp.schedules.cuda.tensor_operand import Layout, Operand, Room
 from edgecomp.schedules.cuda.tensor_tile import (
-    COLUMNS,
     WARP,
     Instruction,
     WarpTile,
@@ -43,9 +42,11 @@ from edgecomp.schedules.cuda.tensor_tile import (
 from edgecomp.schedules.cuda.tensor_warp import (
     Results,
     Run,
+    Stage,
     add_up_slices,
     own_number,
     packed,
+    words_of_fragments,
 )
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.elementwise import emit_steps
@@ -84,7 +85,7 @@ class BatchCut:
         """The cut of a product on a device."""
         words = [found for layout in (a, b) if (found := layout.words(instruction))]
         order = DepthOrder(instruction, min(words, default=_WORDS_APART))
-        vector = 0 if b.words(instruction) else b.vector()
+        vector = 0 if b.words(instruction) else b.vector(instruction)
         tile = choose_warp_tile(
             instruction.fragments,
             largest(a.lines),
@@ -158,7 +159,9 @@ class TensorBatchKernel:
         instruction = instruction_for(left.stored, gpu_of(target))
         assert instruction is not None, left.stored
         if task.bytes_of is not None:
-            instruction = of_bytes(instruction, *task.bytes_of)
+            both = as_multiplied(instruction, *task.bytes_of)
+            self.task = task = dataclasses.replace(task, bytes_of=both)
+            instruction = of_bytes(instruction, *both)
         self.instruction, self.fragments = instruction, instruction.fragments
         *self.batch, self.rows, self.columns = task.output.shape
         self.depth = depth_of(operation)
@@ -213,6 +216,7 @@ class TensorBatchKernel:
         self.all_sums = self.of_rows + (tile.down if zeros[1] else 0)
         self.zero_a, self.zero_b = zeros
         self.sums = builder.array("sums", self.sums_dtype, self.all_sums)
+        (self.stage,) = Stage.of(builder, tile.warps * tile.slices, instruction.staging)
 
     @property
     def arguments(self) -> tuple[Value, ...]:
@@ -253,11 +257,11 @@ class TensorBatchKernel:
             )
         if tile.slices == 1:
             self._accumulate(a_starts, b_starts)
-            self._take_off_zeros()
+            self._take_sums()
             self._finish()
             return
         self._accumulate_slice(a_starts, b_starts)
-        self._take_off_zeros()
+        self._take_sums()
         tiles = tile.down * tile.across
         add_up_slices(builder, self.sums, self.sums_dtype, tiles, tile.slices)
         with builder.condition(builder.item(1) < 1):
@@ -287,7 +291,7 @@ class TensorBatchKernel:
         vector = self.results.vector
         beside = builder.let("beside", own_number(builder, fragments.column) * vector)
         columns = [
-            block + beside + group * (COLUMNS * vector)
+            block + beside + group * (fragments.columns * vector)
             for group in range(tile.across // vector)
         ]
         return (
@@ -350,31 +354,22 @@ class TensorBatchKernel:
         """Some elements of K."""
         builder, tile, parts = self.builder, self.tile, self.cut.order.parts
         rows = self.a.load(a_starts, begin, room)
-        each = len(self.fragments.x_rows)
-        a = [
-            [
-                packed(
-                    builder,
-                    "a",
-                    [row[2 * part + half] for half in range(2) for row in own],
-                    "int32",
-                )
-                for part in range(parts)
-            ]
-            for own in (rows[m * each : (m + 1) * each] for m in range(tile.down))
-        ]
-        columns = self.b.load(b_starts, begin, room)
-        for n, words in enumerate(columns):
-            for part in range(parts):
-                b = packed(builder, "b", words[2 * part : 2 * part + 2], "int32")
-                for m in range(tile.down):
-                    self._multiply(m * tile.across + n, a[m][part], b)
-                if self.zero_a:
-                    self._multiply(self.of_columns + n, self.ones[0], b)
-        if self.zero_b:
+        of_rows = words_of_fragments(rows, len(self.fragments.x_rows), parts)
+        of_columns = words_of_fragments(self.b.load(b_starts, begin, room), 1, parts)
+        if self.stage is not None:
+            a, columns = self.stage.rows(of_rows), self.stage.columns(of_columns)
+        else:
+            a = [packed(builder, "a", words, "int32") for words in of_rows]
+            columns = [packed(builder, "b", words, "int32") for words in of_columns]
+        for number, b in enumerate(columns):
+            n, part = divmod(number, parts)
             for m in range(tile.down):
-                for part in range(parts):
-                    self._multiply(self.of_rows + m, a[m][part], self.ones[1])
+                self._multiply(m * tile.across + n, a[m * parts + part], b)
+            if self.zero_a:
+                self._multiply(self.of_columns + n, self.ones[0], b)
+        if self.zero_b:
+            for number, words in enumerate(a):
+                self._multiply(self.of_rows + number // parts, words, self.ones[1])
 
     def _multiply(self, index: int, a: Expr, b: Expr) -> None:
         place = tirx.const(index, "int32")
@@ -383,8 +378,8 @@ class TensorBatchKernel:
         )
         self.builder.store(self.sums, place, total)
 
-    def _take_off_zeros(self) -> None:
-        """What the zero points add to this warp's sums, but for their own product."""
+    def _take_sums(self) -> None:
+        """This warp's sums, without what zero points add to them but for their own product."""
         builder, tile, lanes = self.builder, self.tile, self.fragments.sums
         for m in range(tile.down):
             for n in range(tile.across):
@@ -397,6 +392,9 @@ class TensorBatchKernel:
                         more = load(self.sums, tirx.const(index, "int32"))
                         more = more * constant(-zero, "int32", lanes)
                         builder.store(self.sums, place, load(self.sums, place) + more)
+                if self.stage is not None:
+                    total = self.stage.sums(load(self.sums, place), self.sums_dtype)
+                    builder.store(self.sums, place, total)
 
     def _finish(self) -> None:
         """Rows of results that are there."""

@@ -11,7 +11,6 @@ from edgecomp.plan.values import Array
 from edgecomp.schedules.cpu.product import Product, RunDimension
 from edgecomp.schedules.cuda.tensor_depth import DepthOrder
 from edgecomp.schedules.cuda.tensor_tile import (
-    COLUMNS,
     Instruction,
     WarpTile,
     choose_warp_tile,
@@ -114,8 +113,8 @@ class TensorCut:
     @property
     def fragment_words(self) -> int:
         """Words of weights of one fragment in a step: those of each column."""
-        order = self.order
-        return COLUMNS * order.instruction.fragments.sharing * 2 * order.parts
+        fragments = self.order.instruction.fragments
+        return fragments.columns * fragments.sharing * 2 * self.order.parts
 
     @property
     def step_words(self) -> int:
@@ -134,10 +133,13 @@ class TensorCut:
             weight: [output channels, K].
 
         Returns:
-            int32 [groups, blocks, steps, fragments, columns, sharing, words], flat.
+            int32 [groups, blocks, steps, fragments, columns, sharing, words], flat; where an
+            instruction loads its weights itself, those of each one are a part of their own:
+            [.., fragments, parts, columns, sharing, 2].
         """
-        instruction = self.order.instruction
-        word, sharing = instruction.word, instruction.fragments.sharing
+        instruction, parts = self.order.instruction, self.order.parts
+        fragments = instruction.fragments
+        word, sharing = instruction.word, fragments.sharing
         kept = _in_words(weight, word).reshape(self.groups, -1, self.windows, self.run)
         spare = (
             self.padded_columns - kept.shape[1],
@@ -146,12 +148,16 @@ class TensorCut:
         padded = np.pad(kept, ((0, 0), (0, spare[0]), (0, 0), (0, spare[1])))
         # Those that share a row have neighbouring words of a column, or the same word of both
         # halves of K.
-        inner = (sharing, 2 * self.order.parts) if self.order.words > 1 else (2, sharing)
-        shape = (self.groups, self.blocks, self.tile.across, COLUMNS, self.steps, *inner, word)
+        inner = (sharing, 2 * parts) if self.order.words > 1 else (2, sharing)
+        columns = (self.tile.across, fragments.columns)
+        shape = (self.groups, self.blocks, *columns, self.steps, *inner, word)
         split = padded.reshape(shape)
         if self.order.words == 1:
             split = split.swapaxes(5, 6)
         ordered = split.transpose(0, 1, 4, 2, 3, 5, 6, 7)
+        if instruction.staging is not None:
+            split = ordered.reshape(*ordered.shape[:-2], parts, 2, word)
+            ordered = split.transpose(0, 1, 2, 3, 6, 4, 5, 7, 8)
         behind = (0, self.all_steps - self.steps)
         every = np.pad(ordered, ((0, 0), (0, 0), behind, *[(0, 0)] * (ordered.ndim - 3)))
         return np.ascontiguousarray(every).reshape(-1).view(np.int32)

@@ -53,7 +53,7 @@ class TensorIntegerAttentionKernel(AttentionWarps):
         self.each_share("round", self._find_peaks)
         for part in self.row_parts:
             place = tirx.const(part, "int32")
-            peak = tirx.call_pure_extern("float32", "quad_max", load(self.peaks, place))
+            peak = self.among("max", load(self.peaks, place))
             builder.store(self.peaks, place, peak)
         peaks = [load(self.peaks, tirx.const(part, "int32")) for part in self.row_parts]
         if cut.slices > 1:
@@ -98,16 +98,16 @@ class TensorIntegerAttentionKernel(AttentionWarps):
 
     def _weights(self, rows: Sequence[list[Expr]], number: int) -> Expr:
         """Both rows as the second product's first operand, for some keys."""
-        words: list[Expr] = []
-        each = self.instruction.word
-        for half in range(2):
-            for row in rows:
-                first = (2 * number + half) * each
+        each, count = self.instruction.word, self.key_order.words
+        words: list[list[Expr]] = []
+        for row in rows:
+            words.append([])
+            for first in range(number * count * each, (number + 1) * count * each, each):
                 word = row[first]
                 for place in range(1, each):
                     word = word | (row[first + place] << (place * _BYTE_BITS))
-                words.append(word)
-        return packed(self.builder, "weights", words, "int32")
+                words[-1].append(word)
+        return self.operand_of(words)
 
     def _join(self) -> None:
         """Sums of whole rows; those of all warps in the first one."""
@@ -117,12 +117,11 @@ class TensorIntegerAttentionKernel(AttentionWarps):
         for m in range(cut.down):
             both = []
             for part in (2 * m, 2 * m + 1):
-                own = load(self.totals, tirx.const(part, "int32"))
-                total = tirx.call_pure_extern("float32", "quad_sum", own)
-                both += [builder.let("total", total, "float32")] * 2
-            place = tirx.const(m, "int32")
-            builder.store(totals, place, packed(builder, "both", both, "float32"))
+                total = self.among("sum", load(self.totals, tirx.const(part, "int32")))
+                both.append(builder.let("total", total, "float32"))
+            builder.store(totals, tirx.const(m, "int32"), self.of_rows("both", both))
         self.row_totals = totals
+        self.take_sums(self.stage, self.sums, self.all_tiles)
         if cut.slices > 1:
             add_up_slices(builder, self.sums, self.sums_dtype, self.all_tiles, cut.slices)
             add_up_slices(builder, totals, dtype, cut.down, cut.slices)

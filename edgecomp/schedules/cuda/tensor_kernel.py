@@ -10,6 +10,9 @@ Fragments (PTX ISA 8.5, "Matrix Fragments") are those of ``Fragments`` in ``tens
   nothing but how many elements a word of 32 bits holds: thread t of a warp has the rows t / 4 and
   t / 4 + 8 of a tile of sums, and its columns 2 (t % 4) and the next; of x it has one word of each
   half of K in both rows, of the weights one word of each half in the column t / 4.
+* wmma.m16n16k16 of 8-bit integers (compute capability 7.2) has fragments of no documented order: words
+  of x go through shared memory of the warp, from which the instruction loads its fragment, and sums at
+  their end; weights it loads where they lie. ``Staging`` says what the kernel asks of it.
 * mma.m8n8k4 of float16 (compute capability 7.0 and 7.2) makes four products at once, each by
   eight threads. Here they are of different rows and of the same columns: each thread has all of K
   of a row of x, and of a column of the weights, but sums of other rows than its own of x.
@@ -23,21 +26,27 @@ Where the tiles are too few to keep the device busy, several warps share one: ea
 step of K, and the sums of all are added through shared memory, always in the same order.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load
 from edgecomp.schedules.cpu.nest import unravel
 from edgecomp.schedules.cpu.product import collapse_depth
+from edgecomp.schedules.cuda.tensor_bytes import UPPER_BITS
 from edgecomp.schedules.cuda.tensor_cut import TensorCut
 from edgecomp.schedules.cuda.tensor_operand import words_at
-from edgecomp.schedules.cuda.tensor_tile import (
-    COLUMNS,
-    WARP,
-    instruction_for,
+from edgecomp.schedules.cuda.tensor_tile import WARP, instruction_for
+from edgecomp.schedules.cuda.tensor_warp import (
+    Stage,
+    add_up_slices,
+    own_number,
+    packed,
+    words_of_fragments,
 )
-from edgecomp.schedules.cuda.tensor_warp import add_up_slices, own_number
 from edgecomp.schedules.gpu.builder import GridBuilder, parts_of
 from edgecomp.schedules.gpu.dense_kernel import DenseKernel, DeviceProduct, ProductTask
 from edgecomp.schedules.gpu.inputs import InputBuffer
@@ -71,6 +80,8 @@ class _TensorKernel(DenseKernel):
         self.sums = self.builder.array(
             "sums", self.sums_dtype, self.tile.down * self.tile.across
         )
+        warps = self.tile.warps * self.tile.slices
+        (self.stage,) = Stage.of(self.builder, warps, instruction.staging)
 
     def emit(self) -> None:
         """All statements."""
@@ -88,12 +99,14 @@ class _TensorKernel(DenseKernel):
         weight_at = builder.let("weight_at", blocks * each + weights * (2 * cut.order.parts))
         if tile.slices > 1:
             self._accumulate_slice(x_ats, weight_at)
+            self._take_sums()
             tiles = tile.down * tile.across
             add_up_slices(builder, self.sums, self.sums_dtype, tiles, tile.slices)
             with builder.condition(builder.item(1) < 1):
                 self._finish()
             return
         self._accumulate(0, x_ats, weight_at)
+        self._take_sums()
         self._finish()
 
     def _find_rows(self) -> list[Expr]:
@@ -136,13 +149,14 @@ class _TensorKernel(DenseKernel):
         indices = unravel(builder, inside, [d.size for d in self.rows])
         return self.places_of(indices, shifts, tensors)
 
-    def _start_sums(self) -> None:
+    def _starts_of_sums(self) -> list[Expr]:
         """All rows of a tile begin with the columns' bias, in the first of several slices."""
         builder, tile, dtype = self.builder, self.tile, self.instruction.sums
+        found: list[Expr] = []
         for n in range(tile.across):
             starts: list[Expr] = []
             for column in self.fragments.sum_columns:
-                at = self.constant_at + (n * COLUMNS + column)
+                at = self.constant_at + (n * self.fragments.columns + column)
                 pair = builder.let("start", load_vector(self.bias, at, 2), f"{dtype}x2")
                 both = [tirx.Shuffle([pair], [k]) for k in range(2)]
                 if tile.slices > 1:
@@ -155,10 +169,30 @@ class _TensorKernel(DenseKernel):
                         for x in both
                     ]
                 starts += both * 2
-            start = tirx.call_pure_extern(self.sums_dtype, "pack", *starts)
-            start = builder.let("starts", start, self.sums_dtype)
-            for m in range(tile.down):
-                builder.store(self.sums, self._index(m, n), start)
+            found.append(packed(builder, "starts", starts, dtype))
+        return found
+
+    def _start_sums(self) -> None:
+        """Where only the instruction knows the order of sums, they begin with zeros."""
+        if self.stage is None:
+            starts = self._starts_of_sums()
+        else:
+            zero = constant(0, self.instruction.sums, self.fragments.sums)
+            starts = [zero] * self.tile.across
+        for m in range(self.tile.down):
+            for n, start in enumerate(starts):
+                self.builder.store(self.sums, self._index(m, n), start)
+
+    def _take_sums(self) -> None:
+        """Sums whose order only the instruction knew, and what others have begun with."""
+        if self.stage is None:
+            return
+        starts = self._starts_of_sums()
+        for m in range(self.tile.down):
+            for n, start in enumerate(starts):
+                place = self._index(m, n)
+                total = self.stage.sums(load(self.sums, place), self.sums_dtype)
+                self.builder.store(self.sums, place, total + start)
 
     def _index(self, m: int, n: int) -> Expr:
         return tirx.const(m * self.tile.across + n, "int32")
@@ -224,23 +258,14 @@ class _TensorKernel(DenseKernel):
         """``step_elements`` of K, of which ``left`` are there."""
         builder, tile, parts = self.builder, self.tile, self.cut.order.parts
         rows = [self._words_of(at, left) for at in x_ats]
-        each = len(self.fragments.x_rows)
-        fragments, dtype = [], f"int32x{2 * each}"
-        for m in range(tile.down):
-            own = rows[m * each : (m + 1) * each]
-            for part in range(parts):
-                words = [row[2 * part + half] for half in range(2) for row in own]
-                packed = tirx.call_pure_extern(dtype, "pack", *words)
-                fragments.append(builder.let("a", packed, dtype))
+        words = words_of_fragments(rows, len(self.fragments.x_rows), parts)
+        if self.stage is not None:
+            fragments = self.stage.rows(words)
+        else:
+            fragments = [packed(builder, "a", own, "int32") for own in words]
         for n in range(tile.across):
-            at = weight_at + n * self.cut.fragment_words
-            loaded = builder.let(
-                "w", load_vector(self.weights, at, 2 * parts), f"int32x{2 * parts}"
-            )
-            for part in range(parts):
-                pair = [tirx.Shuffle([loaded], [2 * part + k]) for k in range(2)]
-                weight = tirx.call_pure_extern("int32x2", "pack", *pair)
-                weight = builder.let("b", weight, "int32x2")
+            weights = self._weights(weight_at + n * self.cut.fragment_words)
+            for part, weight in enumerate(weights):
                 for m in range(tile.down):
                     total = load(self.sums, self._index(m, n))
                     total = tirx.call_pure_extern(
@@ -252,10 +277,29 @@ class _TensorKernel(DenseKernel):
                     )
                     builder.store(self.sums, self._index(m, n), total)
 
+    def _weights(self, at: Expr) -> list[Expr]:
+        """Words of a fragment's weights for each instruction of a step."""
+        builder, parts = self.builder, self.cut.order.parts
+        if self.stage is not None:
+            each = self.cut.fragment_words // parts
+            return [
+                self.stage.weights(self.weights, at + part * each) for part in range(parts)
+            ]
+        dtype = f"int32x{2 * parts}"
+        loaded = builder.let("w", load_vector(self.weights, at, 2 * parts), dtype)
+        lanes = [tirx.Shuffle([loaded], [k]) for k in range(2 * parts)]
+        return [
+            packed(builder, "b", lanes[2 * part : 2 * part + 2], "int32")
+            for part in range(parts)
+        ]
+
     def _words_of(self, at: Expr, left: Expr | None) -> list[Expr]:
         """A thread's words of a row of x: two for each instruction; zero behind the end of K."""
         builder, order = self.builder, self.cut.order
         words = words_at(builder, self.x_buffer, at, order)
+        if self.instruction.x_shift:
+            flip = constant(UPPER_BITS, "int32")
+            words = [builder.let("word", word ^ flip) for word in words]
         if left is None:
             return words
         begin, zero = self.place * order.own, constant(0, "int32")
@@ -268,7 +312,7 @@ class _TensorKernel(DenseKernel):
         builder, tile = self.builder, self.tile
         for n in range(tile.across):
             for place, first in enumerate(self.fragments.sum_columns):
-                column, multiplier = n * COLUMNS + first, None
+                column, multiplier = n * self.fragments.columns + first, None
                 if self.multiplier is not None:
                     value = load_vector(self.multiplier, self.constant_at + column, 2)
                     multiplier = builder.let("m", value, "float32x2")
@@ -316,6 +360,11 @@ class _TensorKernel(DenseKernel):
 
 def emit_tensor_product(task: ProductTask) -> DeviceProduct:
     """The kernel of a product."""
+    instruction = instruction_for(task.x_dtype, gpu_of(task.target))
+    assert instruction is not None, task.x_dtype
+    if instruction.x_shift:
+        bias = task.bias + instruction.x_shift * task.weight.sum(axis=1, dtype=np.int32)
+        task = dataclasses.replace(task, bias=bias.astype(np.int32))
     made = _TensorKernel(task)
     made.emit()
     return made.finished(f"tensor_{task.name}", made.cut.pack(task.weight))

@@ -22,7 +22,7 @@ from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, pointer_to
 from edgecomp.schedules.cpu.batch_operands import Matrix
 from edgecomp.schedules.cuda.tensor_depth import DepthOrder
-from edgecomp.schedules.cuda.tensor_tile import COLUMNS, Instruction
+from edgecomp.schedules.cuda.tensor_tile import Instruction
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.places import is_multiple
 
@@ -74,12 +74,13 @@ class Layout:
                 return words
         return 0
 
-    def vector(self) -> int:
+    def vector(self, instruction: Instruction) -> int:
         """Neighbouring lines that a thread can load of an element of K at once, else 1."""
         if self.line != 1:
             return 1
         for lines in _VECTORS:
-            fits = not isinstance(self.lines, int) or self.lines > COLUMNS * (lines // 2)
+            half = instruction.fragments.columns * (lines // 2)
+            fits = not isinstance(self.lines, int) or self.lines > half
             if fits and all(is_multiple(step, lines) for step in (*self.apart, self.depth)):
                 return lines
         return 1

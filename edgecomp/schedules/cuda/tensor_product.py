@@ -12,7 +12,6 @@ from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cpu.product import Product, collapse_depth
 from edgecomp.schedules.cuda.tensor_kernel import emit_tensor_product
 from edgecomp.schedules.cuda.tensor_tile import (
-    COLUMNS,
     INSTRUCTIONS,
     Instruction,
     instruction_for,
@@ -25,8 +24,9 @@ from edgecomp.schedules.schedule import KernelCall
 
 NAME = "tensor_product"
 
-#: Fewer elements of K in a run leave most of an instruction unused.
+#: Fewer elements of K in a run, or columns, leave most of an instruction unused.
 _LEAST_RUN = 8
+_LEAST_COLUMNS = 8
 
 
 def match(operation: Operation, target: Target) -> str:
@@ -72,7 +72,7 @@ def _refuse_shape(product: Product, instruction: Instruction) -> str:
         return "rows that do not begin at words"
     if instruction.sums == "float32" and run % instruction.word:
         return "rows that do not end with a word"
-    if run < _LEAST_RUN or product.columns < COLUMNS:
+    if run < _LEAST_RUN or product.columns < _LEAST_COLUMNS:
         return f"only {run} elements of K and {product.columns} columns"
     return ""
 

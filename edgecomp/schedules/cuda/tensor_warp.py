@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from edgecomp.plan.sizes import Dimension
 from edgecomp.schedules import tirx
-from edgecomp.schedules.builder import Buffer, Expr, constant, load
-from edgecomp.schedules.cuda.tensor_tile import COLUMNS, WARP, Fragments
+from edgecomp.schedules.builder import Buffer, Expr, constant, load, pointer_to
+from edgecomp.schedules.cuda.tensor_tile import WARP, Fragments, Staging
 from edgecomp.schedules.gpu.builder import GridBuilder
 from edgecomp.schedules.gpu.columns import store_columns
 from edgecomp.schedules.gpu.places import is_multiple
@@ -28,6 +28,85 @@ def packed(builder: GridBuilder, name: str, values: Sequence[Expr], element: str
     """A vector of scalars, 2, 4 or 8 of them."""
     dtype = f"{element}x{len(values)}"
     return builder.let(name, tirx.call_pure_extern(dtype, "pack", *values), dtype)
+
+
+#: Words of 32 bits that a warp has to bring numbers to and from an instruction: of sums of 16 rows and 16
+#: columns, or of four fragments of an operand; how many of those go through at once, the most first.
+STAGED_WORDS, _STAGED = 256, (4, 2, 1)
+#: Words of a fragment of an operand that a thread has.
+_EACH = 2
+
+
+class Stage:
+    """Shared memory of a warp, through which numbers come to instructions, as ``Staging`` says."""
+
+    def __init__(self, builder: GridBuilder, staging: Staging, own: Expr) -> None:
+        self.builder, self.staging, self._own = builder, staging, own
+
+    @staticmethod
+    def of(
+        builder: GridBuilder, warps: int, *stagings: Staging | None
+    ) -> "list[Stage | None]":
+        """One for each of several instructions in the same memory; None for those without a staging."""
+        if not any(stagings):
+            return [None] * len(stagings)
+        buffer = builder.shared_array("staged", "int32", warps * STAGED_WORDS)
+        own = pointer_to(buffer, builder.item(1) * STAGED_WORDS)
+        return [Stage(builder, each, own) if each else None for each in stagings]
+
+    def rows(self, fragments: Sequence[Sequence[Expr]]) -> list[Expr]:
+        """Fragments of the first operand, from a thread's words of each."""
+        return self._staged(self.staging.rows, fragments)
+
+    def columns(self, fragments: Sequence[Sequence[Expr]]) -> list[Expr]:
+        """Fragments of the second operand."""
+        return self._staged(self.staging.columns, fragments)
+
+    def _staged(self, function: str, fragments: Sequence[Sequence[Expr]]) -> list[Expr]:
+        builder, found = self.builder, list[Expr]()
+        while len(found) < len(fragments):
+            left = fragments[len(found) :]
+            some = left[: next(count for count in _STAGED if count <= len(left))]
+            words = packed(builder, "words", [word for own in some for word in own], "int32")
+            dtype = f"int32x{_EACH * len(some)}"
+            made = tirx.call_pure_extern(dtype, function, self._own, words)
+            made = builder.let("staged", made, dtype)
+            for first in range(0, _EACH * len(some), _EACH):
+                lanes = [tirx.Shuffle([made], [first + k]) for k in range(_EACH)]
+                found.append(packed(builder, "fragment", lanes, "int32"))
+        return found
+
+    def exchanged(self, words: Sequence[Expr]) -> Expr:
+        """A fragment of the first operand, from words of a thread's rows of sums."""
+        return self._staged(self.staging.exchange, [words])[0]
+
+    def weights(self, buffer: Buffer, at: Expr) -> Expr:
+        """A fragment of weights, which lie in memory as the instruction reads them."""
+        place = pointer_to(buffer, at)
+        made = tirx.call_pure_extern(f"int32x{_EACH}", self.staging.weights, place)
+        return self.builder.let("b", made, f"int32x{_EACH}")
+
+    def sums(self, fragment: Expr, dtype: str) -> Expr:
+        """Sums as ``Fragments`` has them."""
+        made = tirx.call_pure_extern(dtype, self.staging.sums, self._own, fragment)
+        return self.builder.let("own_sums", made, dtype)
+
+
+def words_of_fragments(
+    lines: Sequence[Sequence[Expr]], each: int, parts: int
+) -> list[list[Expr]]:
+    """A thread's words of each instruction's fragments, one fragment's after the other's.
+
+    Args:
+        lines: words of each line, two for each part.
+        each: lines that a thread has in a fragment.
+        parts: instructions of a step.
+    """
+    return [
+        [line[2 * part + half] for half in range(2) for line in lines[first : first + each]]
+        for first in range(0, len(lines), each)
+        for part in range(parts)
+    ]
 
 
 def add_up_slices(
@@ -106,7 +185,7 @@ class Results:
                     for side in range(2)
                     for turn in range(self.vector)
                 )
-                yield Run((group * COLUMNS + first) * self.vector, places)
+                yield Run((group * self.fragments.columns + first) * self.vector, places)
 
     def is_whole(self) -> bool:
         """Whether a run has all of its columns wherever it has one."""

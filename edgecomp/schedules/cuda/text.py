@@ -34,6 +34,7 @@ _TYPES = {
     "uint64": "unsigned long long",
 }
 _FUNCTIONS = FUNCTIONS | {"erf", "round"}
+_STAGED = ("rows_", "columns_", "weights_", "exchange_")
 #: The prelude's, beside those that every language has.
 _OWN_CALLS = frozenset(
     [
@@ -41,7 +42,8 @@ _OWN_CALLS = frozenset(
         *("joined", "columns2", "columns4", "word_f16", "word_bf16", "rounded_tf32"),
         *("mma_s8", "mma_u8", "mma_s8_u8", "mma_u8_u8"),
         *("mma_f16", "mma_f16_quads", "mma_bf16", "mma_tf32"),
-        *("quad_max", "quad_sum"),
+        *(f"wmma_{part}{kind}" for kind in ("s8", "u8") for part in ("", *_STAGED)),
+        *("wmma_sums", "quad_max", "quad_sum", "twin_max", "twin_sum", "quads_of_sums"),
     ]
 )
 
@@ -73,7 +75,8 @@ class _CudaWriter(CWriter):
 
     types: ClassVar = _TYPES
     suffixes: ClassVar = {"uint32": "u", "int64": "ll", "uint64": "ull"}
-    shared_word = "__shared__"
+    #: What wmma loads begins at 32 bytes.
+    shared_word = "alignas(32) __shared__"
     functions: ClassVar = _FUNCTIONS
     calls: ClassVar = _FUNCTIONS | CALLS | _OWN_CALLS
     reorders_sums = False

@@ -1,6 +1,7 @@
 """Attention on tensor cores, against float64 of the same rounded numbers."""
 
 import dataclasses
+import re
 
 import ml_dtypes
 import numpy as np
@@ -15,8 +16,11 @@ from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda import tensor_attention
 from edgecomp.schedules.cuda.tensor_attention_cut import AttentionCut, cut_of
 from edgecomp.schedules.cuda.tensor_tile import INSTRUCTIONS
+from edgecomp.schedules.cuda.text import kernel_text
 
 TARGET = dataclasses.replace(load_target("cuda-sm90"), tf32=True)
+#: Whose rows of sums and of x are other threads'.
+VOLTA = load_target("jetson-xavier")
 ORIN = dataclasses.replace(load_target("jetson-orin"), tf32=True)
 #: Weights are rounded to the type of the values: half of a last bit of each.
 TOLERANCE = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2**-10}
@@ -89,8 +93,16 @@ def test_attention(case, dtype, rng):
         check(attention_of(*case, dtype), target, dtype, case[1], rng)
 
 
+@pytest.mark.parametrize("case", [*CASES, (1, 1, 70, 45, 8, 8)], ids=str)
+def test_attention_of_quads(case, rng):
+    for target in (VOLTA, busy_with(1, VOLTA)):
+        check(attention_of(*case, "float16"), target, "float16", case[1], rng)
+
+
 @pytest.mark.parametrize(
-    "target", [TARGET, busy_with(1), ORIN], ids=["most", "fewest", "orin"]
+    "target",
+    [TARGET, busy_with(1), ORIN, VOLTA, busy_with(1, VOLTA)],
+    ids=["most", "fewest", "orin", "volta", "fewest_volta"],
 )
 def test_steps_and_masks(target, rng):
     """Whole shares of keys are masked, and the whole of a row, which is then no number."""
@@ -115,7 +127,7 @@ def test_large_scores(rng):
     half = Value("half", (), "float32", constant=np.array(0.5, np.float32))
     operation = attention_of(1, 1, 16, 200, 8, 8, "float16", steps=steps, extras=(half, keys))
     ups = np.linspace(-5000, 5000, 200, dtype=np.float32).reshape(keys.shape)
-    for target in (TARGET, busy_with(1)):
+    for target in (TARGET, busy_with(1), VOLTA, busy_with(1, VOLTA)):
         check(operation, target, "float16", 1, rng, ups)
 
 
@@ -123,7 +135,8 @@ def test_large_scores(rng):
     ("shape", "dtype", "target", "reason"),
     [
         ((1, 1, 16, 16, 16, 16), "float32", load_target("cuda-sm90"), "tf32 is not allowed"),
-        ((1, 1, 16, 16, 16, 16), "float16", load_target("jetson-xavier"), "other threads"),
+        ((1, 1, 16, 16, 16, 16), "bfloat16", VOLTA, "no bf16_mma"),
+        ((1, 1, 16, 16, 128, 128), "float16", VOLTA, "more than registers hold"),
         ((1, 1, 4, 16, 16, 16), "float16", TARGET, "only 4 rows"),
         ((1, 1, 16, 16, 4, 16), "float16", TARGET, "4 elements of K"),
         ((1, 1, 16, 16, 512, 512), "float16", TARGET, "more than registers hold"),
@@ -137,6 +150,24 @@ def test_values_of_two_types_are_refused():
     operation = attention_of(1, 1, 16, 16, 16, 16, "float16")
     operation.inputs[2].storage = ""
     assert "a product of float16 and float32" in tensor_attention.match(operation, TARGET)
+
+
+@pytest.mark.parametrize("widths", [(8, 8), (16, 16), (32, 32), (64, 64), (8, 96)], ids=str)
+@pytest.mark.parametrize("target", [TARGET, VOLTA], ids=lambda target: target.name)
+def test_shared_memory_holds_what_warps_join(widths, target):
+    """All arrays of a kernel whose few tiles share many keys."""
+    operation = attention_of(1, 1, 40, 5000, *widths, "float16")
+    assert cut_of(operation, target).slices > 1
+    (call,) = tensor_attention.emit(operation, target)
+    arrays = re.findall(
+        r"__shared__ (\w+|ec::vec<\w+, \d+>) \w+\[(\d+)\]", kernel_text(call.kernel)
+    )
+    lanes = [
+        int(re.findall(r", (\d+)>", kind)[0]) if "vec" in kind else 1 for kind, _ in arrays
+    ]
+    assert len(arrays) == 2
+    words = sum(each * int(count) for each, (_, count) in zip(lanes, arrays, strict=True))
+    assert words * 4 <= target.gpu.local_memory_bytes
 
 
 def test_cuts():

@@ -214,14 +214,15 @@ BYTES = [
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["K_by_N", "N_by_K"])
+@pytest.mark.parametrize("target", [TARGET, VOLTA], ids=lambda target: target.name)
 @pytest.mark.parametrize("shapes", BYTES, ids=str)
-def test_bytes(shapes, turned, rng):
+def test_bytes(shapes, target, turned, rng):
     for dtypes, zeros in (ZEROS[0], ZEROS[1], ZEROS[4], ZEROS[9]):
-        found, want = of_bytes(shapes, dtypes, zeros, rng, turned=turned)
+        found, want = of_bytes(shapes, dtypes, zeros, rng, turned=turned, target=target)
         np.testing.assert_array_equal(found, want.astype(np.float32))
 
 
-@pytest.mark.parametrize("target", [TARGET, ORIN], ids=lambda target: target.name)
+@pytest.mark.parametrize("target", [TARGET, ORIN, VOLTA], ids=lambda target: target.name)
 @pytest.mark.parametrize(("dtypes", "zeros"), ZEROS, ids=str)
 def test_zero_points(dtypes, zeros, target, rng):
     found, want = of_bytes((((2,), 18, 75), 21), dtypes, zeros, rng, target=target)
@@ -231,7 +232,8 @@ def test_zero_points(dtypes, zeros, target, rng):
     np.testing.assert_array_equal(found, want)
 
 
-def test_steps_and_bytes_behind_a_product(rng):
+@pytest.mark.parametrize("target", [TARGET, VOLTA], ids=lambda target: target.name)
+def test_steps_and_bytes_behind_a_product(target, rng):
     """A scale and a mask, then QuantizeLinear: a step to float32, then rounding half to even."""
     half = Value("half", (), "float32", constant=np.array(0.5, np.float32))
     mask = Value("mask", (2, 1, 1, 21), "float32")
@@ -249,6 +251,7 @@ def test_steps_and_bytes_behind_a_product(rng):
         ("uint8", "uint8"),
         (7, 128),
         rng,
+        target=target,
         kind={"alpha": 1e-5, "steps": steps},
         output=output,
         more=more,

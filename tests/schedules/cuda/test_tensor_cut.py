@@ -33,6 +33,8 @@ def cut_of(dtype, gpu, *, rows=64, windows=1, run=64, columns=24, groups=1):
         ("float16", "cuda-sm90", {"rows": 9, "run": 2000, "groups": 2}),
         ("float16", "jetson-xavier", {"run": 36, "columns": 9, "groups": 3}),
         ("int8", "cuda-sm90", {"run": 100}),
+        ("int8", "jetson-xavier", {"run": 100, "windows": 2, "columns": 19}),
+        ("int8", "jetson-xavier", {"rows": 9, "run": 2008, "groups": 2}),
         ("float32", "cuda-sm90", {"windows": 2, "run": 9}),
     ],
 )
@@ -46,6 +48,23 @@ def test_every_weight_once_and_zeros(dtype, name, more):
     stored = packed.view(dtype)
     np.testing.assert_array_equal(np.sort(stored[stored != 0]), np.sort(numbers))
     assert stored.size >= cut.groups * cut.padded_columns * cut.steps * cut.step_elements
+
+
+@pytest.mark.parametrize("run", [64, 40, 36])
+def test_weights_lie_as_an_instruction_reads_them(run):
+    """Of wmma: 16 columns of 16 elements of K, those of x in the same order."""
+    cut = cut_of("int8", GPUS["jetson-xavier"], rows=16, run=run, columns=16)
+    rng = np.random.default_rng(2)
+    weight = rng.integers(-128, 128, (16, run)).astype(np.int8)
+    stored = cut.pack(weight).view(np.int8)
+    order = cut.order
+    tiles = stored.reshape(-1, order.parts, 16, 16)[: cut.steps]
+    for step, part, position in np.ndindex(cut.steps, order.parts, 16):
+        place, word, element = position // 8, position % 8 // 4, position % 4
+        k = step * order.step_elements + place * order.own + element
+        k += order.offsets[2 * part + word]
+        want = weight[:, k] if k < run else np.zeros(16)
+        np.testing.assert_array_equal(tiles[step, part, :, position], want)
 
 
 def test_steps_of_warps_that_share_a_tile():

@@ -17,9 +17,11 @@ from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.cuda.tensor_tile import (
     QUAD_PAIRS,
     SIXTEEN_ROWS,
+    SQUARES,
     choose_warp_tile,
     words_at_once,
 )
+from edgecomp.schedules.cuda.tensor_warp import STAGED_WORDS
 
 TARGET = dataclasses.replace(load_target("cuda-sm90"), tf32=True)
 #: Whose instruction has other fragments.
@@ -165,10 +167,13 @@ def test_few_tiles_share_k():
     assert choose_warp_tile(SIXTEEN_ROWS, 49, 512, 1, 3, TARGET.gpu).slices == 1
 
 
-@pytest.mark.parametrize("fragments", [SIXTEEN_ROWS, QUAD_PAIRS], ids=["sixteen", "quads"])
+@pytest.mark.parametrize(
+    "fragments", [SIXTEEN_ROWS, QUAD_PAIRS, SQUARES], ids=["sixteen", "quads", "squares"]
+)
 def test_what_warps_share_fits(fragments):
-    """Sums of all warps but the first lie in shared memory."""
+    """Sums of all warps but the first lie in shared memory, beside what each brings numbers through."""
     for rows in (1, 40, 700, 10**6):
         tile = choose_warp_tile(fragments, rows, 512, 1, 640, VOLTA.gpu)
         numbers = (tile.slices - 1) * tile.down * tile.across * fragments.sums * 32
+        numbers += STAGED_WORDS * tile.warps * tile.slices
         assert numbers * 4 <= VOLTA.gpu.local_memory_bytes

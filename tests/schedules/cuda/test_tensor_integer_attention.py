@@ -16,10 +16,20 @@ from edgecomp.schedules.cuda.tensor_attention_cut import cut_of
 
 TARGET = load_target("cuda-sm90")
 ORIN = load_target("jetson-orin")
-FEW = dataclasses.replace(TARGET, gpu=dataclasses.replace(TARGET.gpu, busy_items=1))
+#: Whose fragments have no documented order.
+VOLTA = load_target("jetson-xavier")
+FEW, FEW_VOLTA = (
+    dataclasses.replace(target, gpu=dataclasses.replace(target.gpu, busy_items=1))
+    for target in (TARGET, VOLTA)
+)
 #: Of exponentials. Powers of two are never half-way between steps of the second.
 USUAL = Quantization(float(np.float32(1 / 255)), 0)
 POWERS = Quantization(float(np.float32(1 / 255.5)), 0)
+
+
+def without_features(target):
+    """The same device without any instruction of its own."""
+    return dataclasses.replace(target, gpu=dataclasses.replace(target.gpu, features=()))
 
 
 @dataclasses.dataclass
@@ -125,7 +135,7 @@ CASES = [
 def test_powers_of_two(case, rng):
     """Whose steps are certain: all that is integer is bit by bit."""
     arrays = near_zero(case, rng)
-    for target in (TARGET, FEW, ORIN):
+    for target in (TARGET, FEW, ORIN, VOLTA, FEW_VOLTA):
         found, want = run(case.operation(), target, arrays), expected(case, arrays)
         if case.output[0] == "float32":
             np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-6)
@@ -164,21 +174,22 @@ def test_steps_and_masks(output, rng):
         return scores * factor.constant + masks
 
     want = expected(case, arrays, changed)
-    for target in (TARGET, FEW):
+    for target in (TARGET, FEW, VOLTA, FEW_VOLTA):
         found = run(operation, target, [*arrays, masks])
         np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-6)
 
 
 def test_warps_share_keys():
-    cuts = {cut_of(case.operation(), TARGET).slices for case in CASES}
-    assert cuts >= {1, 2, 8}
-    assert {cut_of(case.operation(), FEW).down for case in CASES} == {1, 2}
+    for target, few, slices in ((TARGET, FEW, {1, 2, 8}), (VOLTA, FEW_VOLTA, {2, 4})):
+        cuts = {cut_of(case.operation(), target).slices for case in CASES}
+        assert cuts >= slices
+        assert {cut_of(case.operation(), few).down for case in CASES} == {1, 2}
 
 
 @pytest.mark.parametrize(
     ("case", "target", "reason"),
     [
-        (Case(), load_target("jetson-xavier"), "no int8_mma"),
+        (Case(), without_features(VOLTA), "no int8_mma or int8_wmma"),
         (Case(weights=Quantization(1 / 255, 3)), TARGET, "exponentials with a zero point"),
         (Case(output=("uint8", None)), TARGET, "results without a scale"),
         (Case(keys=40000), TARGET, "could overflow"),

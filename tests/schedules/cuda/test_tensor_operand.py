@@ -47,7 +47,7 @@ def test_words(dtype, found, words):
     ],
 )
 def test_vectors(found, vector):
-    assert found.vector() == vector
+    assert found.vector(INSTRUCTIONS["float16"][0]) == vector
 
 
 @pytest.mark.parametrize("words", [1, 2, 4])

@@ -1,5 +1,7 @@
 """Products on tensor cores: exact integers, at tails of rows, columns and K."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.cuda import run_cuda_calls
@@ -14,6 +16,16 @@ from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.cuda.tensor_tile import SIXTEEN_ROWS, choose_warp_tile
 
 TARGET = load_target("cuda-sm90")
+#: Whose instruction has fragments of no documented order.
+VOLTA = load_target("jetson-xavier")
+#: The same with unsigned activations, as a target on an x86 machine has them.
+UNSIGNED = dataclasses.replace(VOLTA, name="unsigned", activation_dtype="uint8")
+EVERY = [TARGET, load_target("jetson-orin"), VOLTA, UNSIGNED]
+
+
+def without_features(target):
+    """The same device without any instruction of its own."""
+    return dataclasses.replace(target, gpu=dataclasses.replace(target.gpu, features=()))
 
 
 def operation_of(rows, depth, columns, dtype, rng):
@@ -29,9 +41,11 @@ def operation_of(rows, depth, columns, dtype, rng):
     return operation, weight, bias
 
 
-@pytest.mark.parametrize("target", [TARGET, load_target("jetson-orin")], ids=lambda t: t.name)
+#: One row; whole tiles; tails of all three; K that warps share, and its tail; several warps.
+@pytest.mark.parametrize("target", EVERY, ids=lambda t: t.name)
 @pytest.mark.parametrize(
-    ("rows", "depth", "columns"), [(1, 32, 8), (16, 64, 32), (70, 36, 41), (33, 100, 9)]
+    ("rows", "depth", "columns"),
+    [(1, 32, 8), (16, 64, 32), (70, 36, 41), (33, 100, 9), (7, 900, 24), (150, 64, 40)],
 )
 def test_sums(rows, depth, columns, target, rng):
     dtype = target.activation_dtype
@@ -57,11 +71,12 @@ CONVOLUTIONS = [
 ]
 
 
+@pytest.mark.parametrize("target", [TARGET, VOLTA, UNSIGNED], ids=lambda t: t.name)
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
-def test_convolutions(case):
-    operation, buffers, expected = make_integer(case, TARGET, np.random.default_rng(3))
-    assert tensor_product.match(operation, TARGET) == ""
-    found, flat = run(tensor_product, operation, buffers, TARGET)
+def test_convolutions(case, target):
+    operation, buffers, expected = make_integer(case, target, np.random.default_rng(3))
+    assert tensor_product.match(operation, target) == ""
+    found, flat = run(tensor_product, operation, buffers, target)
     if case.finish == "scale":
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
     else:
@@ -75,7 +90,8 @@ def test_convolutions(case):
         (30, 8, "uint8", TARGET, "rows that do not begin at words"),
         (4, 8, "uint8", TARGET, "only 4 elements of K"),
         (32, 7, "uint8", TARGET, "7 columns"),
-        (32, 8, "int8", load_target("jetson-xavier"), "no int8_mma"),
+        (32, 7, "int8", VOLTA, "7 columns"),
+        (32, 8, "int8", without_features(VOLTA), "no int8_mma or int8_wmma"),
     ],
 )
 def test_refusals(depth, columns, dtype, target, reason, rng):
