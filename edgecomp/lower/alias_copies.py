@@ -5,7 +5,8 @@ and the NHWC [N, C, H, W] are the same bytes where there is no halo.
 """
 
 from edgecomp.lower.uses import Uses
-from edgecomp.plan.operations import Program, Reinterpret, StridedCopy
+from edgecomp.plan.movement import Reinterpret, StridedCopy
+from edgecomp.plan.operations import Program
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.strided_copy import space_of
 

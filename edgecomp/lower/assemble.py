@@ -16,7 +16,8 @@ from edgecomp.lower.plan_weights import ALIGNMENT_BYTES, PlanWeights
 from edgecomp.lower.select import Selected
 from edgecomp.lower.strips import group_bounds
 from edgecomp.lower.symbols import SymbolTable
-from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret, counted_symbol
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
 from edgecomp.plan.plan import (
     APP_DEVICE,
     DEVICES,

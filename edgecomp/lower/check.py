@@ -30,15 +30,8 @@ from edgecomp.lower.select import (
     why_refused,
 )
 from edgecomp.lower.shaders import is_for_app
-from edgecomp.plan.operations import (
-    Fallback,
-    FillHalo,
-    Operation,
-    Program,
-    Reinterpret,
-    StridedCopy,
-    counted_symbol,
-)
+from edgecomp.plan.movement import FillHalo, Reinterpret, StridedCopy
+from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
 from edgecomp.plan.sizes import Symbol
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation
 

@@ -13,7 +13,8 @@ import math
 from collections.abc import Sequence
 
 from edgecomp.lower.uses import Uses, drop_unread, replace
-from edgecomp.plan.operations import Operation, Program, StridedCopy
+from edgecomp.plan.movement import StridedCopy
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import refinement
 
 

@@ -8,7 +8,8 @@ import dataclasses
 import itertools
 
 from edgecomp.lower.uses import Uses
-from edgecomp.plan.operations import Operation, StridedCopy
+from edgecomp.plan.movement import StridedCopy
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value, View, refinement
 
 

@@ -2,18 +2,17 @@
 
 import math
 
-from edgecomp.plan.operations import (
-    Attention,
+from edgecomp.plan.attention import Attention, IntegerAttention
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import (
     BatchMatrixMultiply,
     Convolution,
-    IntegerAttention,
     IntegerBatchMultiply,
     MatrixMultiply,
-    Operation,
     PackedMatrixMultiply,
-    Recurrence,
     ScaledMatrixMultiply,
 )
+from edgecomp.plan.recurrence import Recurrence
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.schedules.cpu.batch_operands import views_of
 

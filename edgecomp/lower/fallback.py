@@ -13,7 +13,8 @@ from edgecomp.device.target import Target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.operators.single_node import single_node_model
 from edgecomp.lower.relax_refusals import refusal
-from edgecomp.plan.operations import Fallback, Operation, StridedCopy
+from edgecomp.plan.movement import StridedCopy
+from edgecomp.plan.operations import Fallback, Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import strided_copy
 from edgecomp.schedules.schedule import Constant, KernelCall

@@ -12,7 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from edgecomp.plan.operations import Branch, Loop, Operation, Program, Reinterpret, StridedCopy
+from edgecomp.plan.movement import Reinterpret, StridedCopy
+from edgecomp.plan.operations import Branch, Loop, Operation, Program
 from edgecomp.plan.plan import RegionKind
 from edgecomp.plan.values import Order, Value
 

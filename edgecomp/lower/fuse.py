@@ -13,18 +13,10 @@ from edgecomp.lower.fuse_squares import fuse_squares
 from edgecomp.lower.fuse_tables import fuse_tables
 from edgecomp.lower.lift_sequences import lift_sequences
 from edgecomp.lower.uses import Uses, replace
+from edgecomp.plan.elementwise import Elementwise, QuantizedAdd, Step
 from edgecomp.plan.finish import Activation, Finish, RuntimeScale, Scale
-from edgecomp.plan.operations import (
-    Convolution,
-    Elementwise,
-    MatrixMultiply,
-    Operation,
-    PackedMatrixMultiply,
-    Program,
-    QuantizedAdd,
-    Step,
-    bodies_of,
-)
+from edgecomp.plan.operations import Operation, Program, bodies_of
+from edgecomp.plan.products import Convolution, MatrixMultiply, PackedMatrixMultiply
 from edgecomp.plan.values import Value
 
 #: Elementwise operators that a convolution or product can end with, and their parameters.

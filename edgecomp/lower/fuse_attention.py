@@ -18,15 +18,10 @@ from edgecomp.lower.copied_views import Moved, made_by, read_through, turned, wr
 from edgecomp.lower.select import find_gpu_schedule
 from edgecomp.lower.steps_behind import steps_behind
 from edgecomp.lower.uses import Fused, Uses, exchanged
-from edgecomp.plan.operations import (
-    Attention,
-    BatchMatrixMultiply,
-    Elementwise,
-    Operation,
-    Program,
-    Softmax,
-    Step,
-)
+from edgecomp.plan.attention import Attention, Softmax
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.values import Value
 
 

@@ -13,7 +13,9 @@ import dataclasses
 from edgecomp.lower.claims import Claims
 from edgecomp.lower.fuse_squares import OF_SQUARES
 from edgecomp.lower.uses import Uses, exchanged
-from edgecomp.plan.operations import Elementwise, Operation, Program, Reduce
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.reductions import Reduce
 
 
 def fuse_deviations(program: Program, claims: Claims) -> Program:

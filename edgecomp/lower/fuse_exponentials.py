@@ -15,7 +15,10 @@ from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.copied_views import made_by
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.uses import Uses, exchanged
-from edgecomp.plan.operations import Elementwise, Exponentials, Operation, Program, Reduce
+from edgecomp.plan.attention import Exponentials
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.reductions import Reduce
 from edgecomp.plan.values import Order, Value
 
 #: Of the chain: its inputs are the scores and the greatest of each row.

@@ -16,12 +16,9 @@ from edgecomp.lower.claims import Claims
 from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_exponentials import parts_of_exponentials
 from edgecomp.lower.uses import Fused, Uses, exchanged
-from edgecomp.plan.operations import (
-    IntegerAttention,
-    IntegerBatchMultiply,
-    Operation,
-    Program,
-)
+from edgecomp.plan.attention import IntegerAttention
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.products import IntegerBatchMultiply
 from edgecomp.plan.values import Quantization
 
 #: Behind the second product: its inputs are the product and the sums of rows.

@@ -12,7 +12,8 @@ import dataclasses
 
 from edgecomp.lower.compose_copies import compose_copies
 from edgecomp.lower.uses import Uses, drop_unread, replace
-from edgecomp.plan.operations import Operation, Program, Reinterpret, StridedCopy
+from edgecomp.plan.movement import Reinterpret, StridedCopy
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import refinement
 
 

@@ -18,12 +18,8 @@ import numpy as np
 from edgecomp.lower.claims import Claims
 from edgecomp.lower.copied_views import Moved, read_through, turned, written_through
 from edgecomp.lower.uses import Uses, exchanged
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    IntegerBatchMultiply,
-    Operation,
-    Program,
-)
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
 from edgecomp.plan.sizes import is_dynamic
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.tiles import WAY_BYTES

@@ -24,14 +24,11 @@ import numpy as np
 from edgecomp.device.target import Target
 from edgecomp.lower.claims import is_claimed
 from edgecomp.lower.uses import Uses, exchanged
-from edgecomp.plan.operations import (
-    Elementwise,
-    LayerNorm,
-    Operation,
-    Program,
-    Quantize,
-    Softmax,
-)
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.quantization import Quantize
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.cpu import softmax
 from edgecomp.schedules.cpu.quantize import EIGHT_BITS

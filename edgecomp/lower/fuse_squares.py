@@ -12,7 +12,9 @@ import dataclasses
 import numpy as np
 
 from edgecomp.lower.uses import Uses, exchanged
-from edgecomp.plan.operations import Elementwise, Operation, Program, Reduce
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.reductions import Reduce
 
 #: Reductions that square what they read, by those that do not.
 OF_SQUARES = {"ReduceMean": "ReduceMeanSquare", "ReduceSum": "ReduceSumSquare"}

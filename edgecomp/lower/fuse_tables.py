@@ -13,14 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecomp.lower.uses import Uses, drop_unread
+from edgecomp.plan.elementwise import LookupTable, QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.finish import Requantize
-from edgecomp.plan.operations import (
-    LookupTable,
-    Operation,
-    Program,
-    QuantizedAdd,
-    QuantizedMultiply,
-)
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import Array, Value
 
 _Stored = npt.NDArray[np.int64]

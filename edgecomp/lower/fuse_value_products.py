@@ -15,15 +15,11 @@ from edgecomp.lower.copied_views import made_by, turned
 from edgecomp.lower.fuse_quantize import is_narrow
 from edgecomp.lower.steps_behind import steps_behind
 from edgecomp.lower.uses import Fused, Uses, drop_unread, exchanged
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    Dequantize,
-    Elementwise,
-    IntegerBatchMultiply,
-    Operation,
-    Program,
-    Reinterpret,
-)
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
+from edgecomp.plan.quantization import Dequantize
 from edgecomp.plan.values import Value
 
 

@@ -26,20 +26,10 @@ from edgecomp.lower.flatten import Region
 from edgecomp.lower.program import LaidOut
 from edgecomp.lower.window_sizes import window_extents
 from edgecomp.plan.counting import Sizes as SizeList
-from edgecomp.plan.operations import (
-    Convolution,
-    Fallback,
-    FillHalo,
-    Gather,
-    GatherParts,
-    Operation,
-    Pool,
-    Program,
-    Reduce,
-    Resize,
-    StridedCopy,
-    counted_symbol,
-)
+from edgecomp.plan.movement import FillHalo, Gather, GatherParts, Resize, StridedCopy
+from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
+from edgecomp.plan.products import Convolution
+from edgecomp.plan.reductions import Pool, Reduce
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest, symbols_of
 from edgecomp.plan.values import Array, Value
 

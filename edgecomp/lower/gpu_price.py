@@ -7,16 +7,11 @@ those of ``gpu.speed`` in the target's file: what a good kernel reaches, not the
 
 from edgecomp.device.target import GpuSpeed
 from edgecomp.lower.cost import multiply_adds
-from edgecomp.plan.operations import (
-    Gather,
-    GatherParts,
-    LayerNorm,
-    Operation,
-    PackedMatrixMultiply,
-    Pool,
-    Reduce,
-    Softmax,
-)
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.movement import Gather, GatherParts
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import PackedMatrixMultiply
+from edgecomp.plan.reductions import LayerNorm, Pool, Reduce
 from edgecomp.plan.values import Value, largest_bytes
 from edgecomp.schedules.gpu.places import LANES
 

@@ -21,40 +21,27 @@ from edgecomp.plan.counting import (
     SliceBetween,
     Unique,
 )
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    Branch,
-    Convolution,
-    Cumulative,
-    Dequantize,
-    DynamicQuantize,
-    Elementwise,
-    Fallback,
+from edgecomp.plan.elementwise import Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.movement import (
     FillHalo,
     Gather,
     GatherParts,
-    LayerNorm,
-    LookupTable,
-    Loop,
-    MatrixMultiply,
-    Operation,
-    PackedMatrixMultiply,
-    PackSigns,
-    Pool,
-    Program,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Recurrence,
-    Reduce,
     Reinterpret,
     Resize,
-    ScaledMatrixMultiply,
     StorePart,
     StridedCopy,
-    TopK,
-    bodies_of,
 )
+from edgecomp.plan.operations import Branch, Fallback, Loop, Operation, Program, bodies_of
+from edgecomp.plan.products import (
+    BatchMatrixMultiply,
+    Convolution,
+    MatrixMultiply,
+    PackedMatrixMultiply,
+    ScaledMatrixMultiply,
+)
+from edgecomp.plan.quantization import Dequantize, DynamicQuantize, PackSigns, Quantize
+from edgecomp.plan.recurrence import Recurrence
+from edgecomp.plan.reductions import Cumulative, LayerNorm, Pool, Reduce, TopK
 from edgecomp.plan.values import Halo, Order, Value
 
 IMAGE_KINDS = (Convolution, Pool, Resize)

@@ -10,17 +10,10 @@ the convolutions.
 import dataclasses
 
 from edgecomp.lower.uses import drop_unread
-from edgecomp.plan.operations import (
-    Dequantize,
-    Elementwise,
-    LookupTable,
-    Operation,
-    Program,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Reinterpret,
-)
+from edgecomp.plan.elementwise import Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.values import Value
 
 _POINTWISE = (

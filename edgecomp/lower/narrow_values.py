@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 from edgecomp.device.target import Target
 from edgecomp.lower.place_copies import root_of
 from edgecomp.lower.select import find_gpu_schedule
-from edgecomp.plan.operations import Operation, Program, Reinterpret
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import Value
 
 

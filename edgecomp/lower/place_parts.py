@@ -10,21 +10,12 @@ memory for each part. A part shares the halo of the whole.
 import numpy as np
 
 from edgecomp.lower.uses import Uses, replace
-from edgecomp.plan.operations import (
-    Convolution,
-    Elementwise,
-    LookupTable,
-    Operation,
-    Pool,
-    Program,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Reduce,
-    Reinterpret,
-    Resize,
-    StridedCopy,
-)
+from edgecomp.plan.elementwise import Elementwise, LookupTable, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.movement import Reinterpret, Resize, StridedCopy
+from edgecomp.plan.operations import Operation, Program
+from edgecomp.plan.products import Convolution
+from edgecomp.plan.quantization import Quantize
+from edgecomp.plan.reductions import Pool, Reduce
 from edgecomp.plan.values import Order, Value
 
 #: Kinds that walk an image pixel by pixel: the distance of pixels does not matter to them.

@@ -7,16 +7,10 @@ import onnx_ir as ir
 from edgecomp.device.target import Target
 from edgecomp.lower.program import laid_out_program, processor_program
 from edgecomp.lower.select import gpu_schedule_names
-from edgecomp.plan.operations import (
-    Convolution,
-    Dequantize,
-    MatrixMultiply,
-    Operation,
-    PackedMatrixMultiply,
-    Program,
-    Quantize,
-)
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.prices import ConversionPrice, Price
+from edgecomp.plan.products import Convolution, MatrixMultiply, PackedMatrixMultiply
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.cost import (
     Table,

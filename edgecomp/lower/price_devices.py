@@ -9,7 +9,8 @@ from edgecomp.lower.narrow_values import narrow_values, stored_as
 from edgecomp.lower.place_by_cost import Prices
 from edgecomp.lower.price import price_program
 from edgecomp.lower.select import find_gpu_schedule, why_refused
-from edgecomp.plan.operations import Operation, Program, Reinterpret
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cost_table import CostTable
 from edgecomp.schedules.cpu.dynamic.family import is_dynamic_operation

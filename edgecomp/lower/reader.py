@@ -15,7 +15,8 @@ from edgecomp.graph.integer_operators import QuantizedTensor
 from edgecomp.graph.narrow_weights import narrow_weights, widened
 from edgecomp.graph.shapes import static_shape
 from edgecomp.graph.source import source_of
-from edgecomp.plan.operations import Kind, LookupTable, Operation, Program
+from edgecomp.plan.elementwise import LookupTable
+from edgecomp.plan.operations import Kind, Operation, Program
 from edgecomp.plan.values import Array, Quantization, Value
 
 ReadNodes = Callable[["Reader", ir.Graph], None]

@@ -12,7 +12,8 @@ from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower.fallback import emit_fallback
 from edgecomp.lower.plan_weights import PlanWeights
 from edgecomp.lower.take_constants import ConstantTaker, Taken
-from edgecomp.plan.operations import Fallback, Operation, Program, Reinterpret
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Fallback, Operation, Program
 from edgecomp.schedules.candidates import Candidate, emit_candidate
 from edgecomp.schedules.cost_table import CostTable, Measured
 from edgecomp.schedules.cpu.dynamic.family import find_dynamic_schedule, is_dynamic_operation

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from edgecomp.plan.operations import Elementwise, Operation, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
 
 

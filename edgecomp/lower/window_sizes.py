@@ -7,7 +7,9 @@ convolution or a pool do.
 import itertools
 from collections.abc import Iterator, Sequence
 
-from edgecomp.plan.operations import Convolution, Operation, Pool
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
+from edgecomp.plan.reductions import Pool
 from edgecomp.plan.sizes import Dimension, is_dynamic, quotient
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Fallback, Operation, Reinterpret
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Fallback, Operation
 from edgecomp.schedules.cpu import (
     element_costs,
     packed_costs,

@@ -9,12 +9,12 @@ Halos are part of it: they decide which dimensions of an image run into each oth
 """
 
 from edgecomp.plan.finish import Accumulate, Activation, Requantize, Scale
-from edgecomp.plan.operations import (
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import (
     BatchMatrixMultiply,
     Convolution,
     IntegerBatchMultiply,
     MatrixMultiply,
-    Operation,
 )
 from edgecomp.plan.values import Order, Value, View
 from edgecomp.schedules.cpu.int4_code import holds

@@ -6,7 +6,8 @@ import ml_dtypes
 import numpy as np
 
 from edgecomp.plan.finish import Activation, IntegerAdd, Requantize, Scale
-from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply
 from edgecomp.plan.values import Halo, Order, Value
 from helpers.kernels import fill, read, run_calls
 

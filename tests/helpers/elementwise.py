@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from edgecomp.plan.operations import Elementwise, Operation
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import elementwise
 from helpers.kernels import fill, read, run_calls

@@ -19,7 +19,7 @@ from edgecomp.lower.assemble import set_aliases
 from edgecomp.lower.program import laid_out_program, processor_program
 from edgecomp.lower.select import select
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import FillHalo, StridedCopy
+from edgecomp.plan.movement import FillHalo, StridedCopy
 from edgecomp.schedules.schedule import Constant
 from helpers.layers import BLOCKS, block_model
 from helpers.targets import AVX512, PAIRS

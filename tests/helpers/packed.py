@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.values import Value
 
 

@@ -5,7 +5,8 @@ import onnx_ir as ir
 
 from edgecomp.frontend.load import load_model
 from edgecomp.lower.read import read_program
-from edgecomp.plan.operations import Elementwise, StridedCopy
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.movement import StridedCopy
 from helpers.targets import AVX512
 
 

@@ -14,7 +14,9 @@ from edgecomp.graph.run import run_model
 from edgecomp.lower.lower import lower
 from edgecomp.lower.operators.binary import pack_weights
 from edgecomp.plan.finish import Scale
-from edgecomp.plan.operations import MatrixMultiply, Operation, PackSigns
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
+from edgecomp.plan.quantization import PackSigns
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import matrix_multiply, pack_signs
 

@@ -9,7 +9,7 @@ from helpers.targets import AVX512
 from edgecomp.graph.run import random_feeds, run_model
 from edgecomp.lower.fuse_moves import fuse_moves
 from edgecomp.lower.read import read_program
-from edgecomp.plan.operations import Reinterpret, StridedCopy
+from edgecomp.plan.movement import Reinterpret, StridedCopy
 
 
 def run(program, feeds):

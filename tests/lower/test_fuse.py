@@ -3,8 +3,9 @@ import pytest
 from helpers.programs import describe, program_of
 
 from edgecomp.lower.fuse import fuse
+from edgecomp.plan.elementwise import Elementwise
 from edgecomp.plan.finish import Scale
-from edgecomp.plan.operations import Convolution, Elementwise, MatrixMultiply
+from edgecomp.plan.products import Convolution, MatrixMultiply
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 RNG = np.random.default_rng(0)

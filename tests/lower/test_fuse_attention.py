@@ -5,7 +5,7 @@ from helpers.graphs import Graph
 from helpers.rewritten import check_results, rewritten
 
 from edgecomp.lower.fuse_attention import fuse_attention
-from edgecomp.plan.operations import Attention, Softmax
+from edgecomp.plan.attention import Attention, Softmax
 
 TARGET = TARGETS["opencl"]
 HEADS, DEPTH = 3, 8

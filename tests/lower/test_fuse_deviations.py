@@ -8,7 +8,8 @@ from helpers.targets import AVX2
 
 from edgecomp.lower.claims import processor_claims
 from edgecomp.lower.fuse_deviations import fuse_deviations
-from edgecomp.plan.operations import Elementwise, Reduce
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.reductions import Reduce
 
 
 def variance(

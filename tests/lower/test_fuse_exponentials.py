@@ -7,7 +7,10 @@ from helpers.rewritten import rewritten
 from helpers.targets import AVX2
 
 from edgecomp.lower.fuse_exponentials import fuse_exponentials
-from edgecomp.plan.operations import Elementwise, Exponentials, Quantize, Reduce
+from edgecomp.plan.attention import Exponentials
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.quantization import Quantize
+from edgecomp.plan.reductions import Reduce
 
 SCALE, ZERO = np.array(1 / 255, np.float32), np.array(0, np.uint8)
 

@@ -14,7 +14,8 @@ from edgecomp.lower.fuse_product_copies import fuse_product_copies
 from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.program import laid_out_program
 from edgecomp.lower.select import select
-from edgecomp.plan.operations import IntegerAttention, IntegerBatchMultiply
+from edgecomp.plan.attention import IntegerAttention
+from edgecomp.plan.products import IntegerBatchMultiply
 from edgecomp.reference.interpreter import Reference
 
 TARGET, ORIN = load_target("cuda-sm90"), load_target("jetson-orin")

@@ -8,7 +8,8 @@ from helpers.targets import A76, AVX2, AVX512
 
 from edgecomp.lower.claims import processor_claims
 from edgecomp.lower.fuse_product_copies import fuse_product_copies
-from edgecomp.plan.operations import BatchMatrixMultiply, StridedCopy
+from edgecomp.plan.movement import StridedCopy
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.schedules.cpu import batch_matrix_multiply
 
 

@@ -5,7 +5,9 @@ from helpers.rewritten import rewritten
 from helpers.targets import AVX2
 
 from edgecomp.lower.fuse_quantize import fuse_quantize
-from edgecomp.plan.operations import LayerNorm, Quantize, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.quantization import Quantize
+from edgecomp.plan.reductions import LayerNorm
 
 SCALE, ZERO = np.array(0.02, np.float32), np.array(128, np.uint8)
 

@@ -2,7 +2,8 @@ import pytest
 from helpers.programs import program_of
 
 from edgecomp.lower.fuse import fuse
-from edgecomp.plan.operations import Elementwise, Reduce
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.reductions import Reduce
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 

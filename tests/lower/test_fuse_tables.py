@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 
 from edgecomp.lower.fuse_tables import fuse_tables
+from edgecomp.plan.elementwise import LookupTable, QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.finish import IntegerAdd, Requantize
-from edgecomp.plan.operations import (
-    LookupTable,
-    Operation,
-    Program,
-    QuantizedAdd,
-    QuantizedMultiply,
-)
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import Value
 
 SHAPE = (1, 3, 4, 5)

@@ -17,17 +17,12 @@ from edgecomp.lower.fuse_value_products import fuse_value_products
 from edgecomp.lower.program import LaidOut, laid_out_program, processor_program
 from edgecomp.lower.select import select
 from edgecomp.passes.relative_softmax import relate_weights
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    Dequantize,
-    Elementwise,
-    Exponentials,
-    IntegerBatchMultiply,
-    Quantize,
-    Reduce,
-    Reinterpret,
-    StridedCopy,
-)
+from edgecomp.plan.attention import Exponentials
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.movement import Reinterpret, StridedCopy
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
+from edgecomp.plan.quantization import Dequantize, Quantize
+from edgecomp.plan.reductions import Reduce
 from edgecomp.reference.interpreter import Reference
 
 TARGETS = (AVX2, AVX512, A53, A76, ARMV7)

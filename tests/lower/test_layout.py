@@ -3,7 +3,7 @@ from helpers.programs import describe, program_of
 
 from edgecomp.lower.fuse import fuse
 from edgecomp.lower.layout import assign_layout
-from edgecomp.plan.operations import FillHalo, Reinterpret, StridedCopy
+from edgecomp.plan.movement import FillHalo, Reinterpret, StridedCopy
 from edgecomp.plan.values import Order
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'

@@ -2,7 +2,9 @@ import numpy as np
 from helpers.programs import program_of
 
 from edgecomp.lower.fuse import fuse
-from edgecomp.plan.operations import Convolution, Elementwise, Reinterpret
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.products import Convolution
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 RNG = np.random.default_rng(0)

@@ -10,7 +10,8 @@ from edgecomp.device.load import load_target
 from edgecomp.errors import Code, EdgecompError
 from edgecomp.lower import nvcc
 from edgecomp.lower.nvcc import compile_images, find_nvcc, nvcc_identity
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda.text import cuda_source
 from edgecomp.schedules.gpu import matrix_multiply

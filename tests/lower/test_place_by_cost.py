@@ -12,8 +12,10 @@ from edgecomp.lower.gpu_price import copy_seconds, gpu_seconds
 from edgecomp.lower.place_by_cost import Prices, place_by_cost
 from edgecomp.lower.place_copies import place_copies
 from edgecomp.lower.select import Selected
-from edgecomp.plan.operations import Elementwise, MatrixMultiply, Operation, Program, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.plan import Launch, LaunchKind
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import Kernel
 from edgecomp.schedules.schedule import KernelCall

@@ -2,7 +2,9 @@
 
 from edgecomp.lower.place_copies import place_copies
 from edgecomp.lower.select import Selected
-from edgecomp.plan.operations import Elementwise, Fill, Operation, Program, Reinterpret, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.movement import Fill, Reinterpret
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.plan import Launch, LaunchKind
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import Kernel

@@ -1,7 +1,9 @@
 """What nobody reads goes."""
 
 from edgecomp.lower.uses import drop_unread
-from edgecomp.plan.operations import LookupTable, Operation, Program, Reinterpret
+from edgecomp.plan.elementwise import LookupTable
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Operation, Program
 from edgecomp.plan.values import Value
 
 

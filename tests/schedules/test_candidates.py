@@ -17,7 +17,9 @@ from helpers.targets import A53, A76, ALL, AVX2, AVX512, HOSTS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.values import Halo, Value
 from edgecomp.schedules.candidates import Candidate, candidates, emit_candidate
 from edgecomp.schedules.cpu.family import SCHEDULES

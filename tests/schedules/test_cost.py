@@ -4,18 +4,12 @@ import numpy as np
 import pytest
 from helpers.targets import A53, A76, ALL, ARMV7, AVX2, AVX512
 
+from edgecomp.plan.elementwise import Elementwise, Step
 from edgecomp.plan.finish import Requantize
-from edgecomp.plan.operations import (
-    Convolution,
-    Dequantize,
-    Elementwise,
-    Fallback,
-    Operation,
-    PackedMatrixMultiply,
-    Quantize,
-    Reinterpret,
-    Step,
-)
+from edgecomp.plan.movement import Reinterpret
+from edgecomp.plan.operations import Fallback, Operation
+from edgecomp.plan.products import Convolution, PackedMatrixMultiply
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules import cost
 from edgecomp.schedules.cost import operation_cost as seconds

@@ -6,7 +6,8 @@ from helpers.gpu import TARGETS
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import layer_norm as of_processor
 from edgecomp.schedules.gpu import layer_norm as of_gpu

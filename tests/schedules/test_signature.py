@@ -6,7 +6,8 @@ import numpy as np
 from helpers.dense import RELU6, Conv, make_float, make_integer
 from helpers.targets import A53, AVX2
 
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.values import Halo, Value, View
 from edgecomp.schedules.signature import signature
 

@@ -25,7 +25,7 @@ from edgecomp.passes.choose_precision import quantized_values
 from edgecomp.passes.insert_qdq import InsertQdqPass
 from edgecomp.passes.quantization_options import InsertQdqOptions
 from edgecomp.passes.quantization_scope import decide_scope
-from edgecomp.plan.operations import Convolution
+from edgecomp.plan.products import Convolution
 from edgecomp.reference.interpreter import run_reference
 from edgecomp.steps.choose_precision import choose_layers
 

@@ -11,7 +11,7 @@ from edgecomp.lower.operators.cast import as_float32
 from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.movement import copy, reinterpret, reshaped
 from edgecomp.lower.reader import Reader, attribute_int, normalize_axis, optional_input
-from edgecomp.plan.operations import Elementwise, Step
+from edgecomp.plan.elementwise import Elementwise, Step
 from edgecomp.plan.values import Array, Value
 
 #: Least and greatest of the integers that QuantizeLinear gives.

@@ -7,15 +7,10 @@ from edgecomp.graph.binary_products import BinaryProduct
 from edgecomp.graph.windows import window_of
 from edgecomp.lower.operators.windows import image_pads, pair, window_refusal
 from edgecomp.lower.reader import Reader
+from edgecomp.plan.elementwise import Elementwise, Step
 from edgecomp.plan.finish import Scale
-from edgecomp.plan.operations import (
-    SIGN_BITS,
-    Convolution,
-    Elementwise,
-    MatrixMultiply,
-    PackSigns,
-    Step,
-)
+from edgecomp.plan.products import Convolution, MatrixMultiply
+from edgecomp.plan.quantization import SIGN_BITS, PackSigns
 from edgecomp.plan.values import Array, Value
 
 

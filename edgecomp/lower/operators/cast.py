@@ -7,7 +7,7 @@ from edgecomp.graph.int4_casts import is_int4_weight
 from edgecomp.graph.narrow_weights import is_narrow_weight
 from edgecomp.lower.operators.movement import copy, reinterpret
 from edgecomp.lower.reader import Reader, attribute_int, attribute_string
-from edgecomp.plan.operations import Elementwise, LookupTable, Step
+from edgecomp.plan.elementwise import Elementwise, LookupTable, Step
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.small_types import SMALL
 

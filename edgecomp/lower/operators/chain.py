@@ -1,6 +1,6 @@
 """Steps of an elementwise chain, written one after the other."""
 
-from edgecomp.plan.operations import Step
+from edgecomp.plan.elementwise import Step
 
 
 class Chain:

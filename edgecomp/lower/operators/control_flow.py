@@ -17,17 +17,9 @@ from edgecomp.graph.loop_form import (
 )
 from edgecomp.graph.uses import is_used
 from edgecomp.lower.reader import Reader, static_type
-from edgecomp.plan.operations import (
-    Branch,
-    Elementwise,
-    Fill,
-    Gather,
-    Loop,
-    Program,
-    Reinterpret,
-    Step,
-    StorePart,
-)
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.movement import Fill, Gather, Reinterpret, StorePart
+from edgecomp.plan.operations import Branch, Loop, Program
 from edgecomp.plan.values import Value
 
 #: Rounds of a loop that needs no memory for each.

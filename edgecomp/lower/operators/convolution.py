@@ -12,7 +12,7 @@ from edgecomp.lower.reader import (
     optional_input,
     weights_input,
 )
-from edgecomp.plan.operations import Convolution
+from edgecomp.plan.products import Convolution
 
 
 def read_convolution(reader: Reader, node: ir.Node) -> str:

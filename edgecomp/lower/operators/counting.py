@@ -21,7 +21,7 @@ from edgecomp.plan.counting import (
     SliceBetween,
     Unique,
 )
-from edgecomp.plan.operations import TopK
+from edgecomp.plan.reductions import TopK
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.top_k import DTYPES as TOP_K_DTYPES
 

@@ -4,7 +4,7 @@ import onnx_ir as ir
 
 from edgecomp.lower.operators.movement import reinterpret
 from edgecomp.lower.reader import Reader, attribute_int, constant_input, normalize_axis
-from edgecomp.plan.operations import Cumulative
+from edgecomp.plan.reductions import Cumulative
 
 
 def read_cumulative(reader: Reader, node: ir.Node) -> str:

@@ -16,15 +16,11 @@ from edgecomp.graph.windows import window_of
 from edgecomp.lower.operators.movement import copy, reshaped
 from edgecomp.lower.operators.windows import emit_on_image, pair, window_refusal
 from edgecomp.lower.reader import Reader, attribute_int, constant_input, optional_input
+from edgecomp.plan.elementwise import Elementwise, Step
 from edgecomp.plan.finish import Accumulate, RuntimeScale, Scale
-from edgecomp.plan.operations import (
-    Convolution,
-    DynamicQuantize,
-    Elementwise,
-    Fill,
-    MatrixMultiply,
-    Step,
-)
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.products import Convolution, MatrixMultiply
+from edgecomp.plan.quantization import DynamicQuantize
 from edgecomp.plan.values import Array, Value
 
 #: Integers below it are exact in float32.

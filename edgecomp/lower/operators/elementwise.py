@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecomp.lower.reader import Reader, constant_input, optional_input
-from edgecomp.plan.operations import Elementwise, Step
+from edgecomp.plan.elementwise import Elementwise, Step
 
 #: Operator type -> attributes the step carries, with ONNX's defaults.
 ATTRIBUTES: dict[str, dict[str, float | int | str]] = {

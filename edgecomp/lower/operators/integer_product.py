@@ -6,7 +6,7 @@ from edgecomp.graph.integer_operators import IntegerProduct
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader
 from edgecomp.plan.finish import Finish
-from edgecomp.plan.operations import Convolution, MatrixMultiply
+from edgecomp.plan.products import Convolution, MatrixMultiply
 from edgecomp.plan.values import Array, Value
 
 

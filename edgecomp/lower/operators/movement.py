@@ -15,7 +15,7 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
-from edgecomp.plan.operations import Gather, GatherParts, Reinterpret, StridedCopy
+from edgecomp.plan.movement import Gather, GatherParts, Reinterpret, StridedCopy
 from edgecomp.plan.values import Array, Value
 
 

@@ -17,7 +17,10 @@ from edgecomp.lower.reader import (
     normalize_axis,
     optional_input,
 )
-from edgecomp.plan.operations import Elementwise, Fill, LayerNorm, Reduce, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.reductions import LayerNorm, Reduce
 from edgecomp.plan.values import Value
 
 REDUCTIONS = [

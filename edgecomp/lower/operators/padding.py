@@ -16,7 +16,7 @@ from edgecomp.lower.reader import (
     normalize_axis,
     optional_input,
 )
-from edgecomp.plan.operations import Fill
+from edgecomp.plan.movement import Fill
 from edgecomp.plan.values import Value
 
 #: First result index, length, first source index, step of 1, 0 or -1.

@@ -5,7 +5,7 @@ import onnx_ir as ir
 from edgecomp.graph.windows import window_of
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair, window_refusal
 from edgecomp.lower.reader import Reader, attribute_int, attribute_ints
-from edgecomp.plan.operations import Pool, Reduce
+from edgecomp.plan.reductions import Pool, Reduce
 
 
 def read_pool(reader: Reader, node: ir.Node) -> str:

@@ -13,7 +13,7 @@ from edgecomp.lower.reader import (
     optional_input,
     weights_input,
 )
-from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply, PackedMatrixMultiply
+from edgecomp.plan.products import BatchMatrixMultiply, MatrixMultiply, PackedMatrixMultiply
 
 _EMPTY = "an operand has no elements"
 

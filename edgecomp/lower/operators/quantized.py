@@ -36,19 +36,12 @@ from edgecomp.lower.operators.sixteen_bits import (
 from edgecomp.lower.operators.wide_product import emit_wide_product
 from edgecomp.lower.operators.windows import emit_on_image, image_pads, pair
 from edgecomp.lower.reader import Reader, optional_input
+from edgecomp.plan.elementwise import LookupTable, QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.finish import IntegerAdd, Requantize, Scale
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    Dequantize,
-    LookupTable,
-    Pool,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Reduce,
-    Reinterpret,
-    StridedCopy,
-)
+from edgecomp.plan.movement import Reinterpret, StridedCopy
+from edgecomp.plan.products import BatchMatrixMultiply
+from edgecomp.plan.quantization import Dequantize, Quantize
+from edgecomp.plan.reductions import Pool, Reduce
 from edgecomp.plan.values import Quantization, Value
 
 

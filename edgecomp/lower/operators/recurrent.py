@@ -15,17 +15,11 @@ from edgecomp.lower.reader import (
     optional_input,
     static_type,
 )
+from edgecomp.plan.elementwise import Elementwise, Step
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    Elementwise,
-    Fill,
-    MatrixMultiply,
-    Recurrence,
-    ScaledMatrixMultiply,
-    Step,
-    StridedCopy,
-)
+from edgecomp.plan.movement import Fill, StridedCopy
+from edgecomp.plan.products import BatchMatrixMultiply, MatrixMultiply, ScaledMatrixMultiply
+from edgecomp.plan.recurrence import Recurrence
 from edgecomp.plan.values import Array, Value
 
 #: Operator -> its activations f, g, h where the node names none.

@@ -17,7 +17,7 @@ from edgecomp.lower.reader import (
     attribute_string,
     constant_input,
 )
-from edgecomp.plan.operations import Resize
+from edgecomp.plan.movement import Resize
 from edgecomp.plan.values import Value
 
 Positions = npt.NDArray[Any]

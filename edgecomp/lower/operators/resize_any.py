@@ -12,7 +12,9 @@ import onnx_ir as ir
 from edgecomp.lower.operators.interpolation import Filter, Positions, interpolation_matrix
 from edgecomp.lower.operators.movement import copy
 from edgecomp.lower.reader import Reader
-from edgecomp.plan.operations import Elementwise, Gather, MatrixMultiply, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.movement import Gather
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Value
 
 #: A matrix of more elements would cost more than its image.

@@ -16,8 +16,8 @@ from edgecomp.graph.weight_parts import FLOAT32_LIMIT, weight_parts
 from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.integer_product import ProductReading
 from edgecomp.lower.reader import Reader
+from edgecomp.plan.elementwise import Elementwise
 from edgecomp.plan.finish import Accumulate, Requantize, Scale
-from edgecomp.plan.operations import Elementwise
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu.reach import greatest_x
 

@@ -11,8 +11,8 @@ import numpy as np
 from edgecomp.graph.integer_operators import IntegerProduct
 from edgecomp.lower.operators.chain import Chain
 from edgecomp.lower.operators.integer_product import ProductReading
+from edgecomp.plan.elementwise import Elementwise
 from edgecomp.plan.finish import Accumulate, Requantize, Scale
-from edgecomp.plan.operations import Elementwise
 from edgecomp.plan.values import Array, Value
 
 #: Integers below it are exact in float32.

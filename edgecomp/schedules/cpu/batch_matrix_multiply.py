@@ -10,7 +10,8 @@ import dataclasses
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules.builder import (

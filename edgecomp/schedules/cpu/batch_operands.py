@@ -5,7 +5,8 @@ Sizes and strides may be dynamic.
 
 import dataclasses
 
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import View
 from edgecomp.schedules import tirx

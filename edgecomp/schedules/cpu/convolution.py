@@ -1,7 +1,8 @@
 """Dense and grouped 2-D convolution of NHWC images as an implicit matrix product."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Array, Halo, Order, Value
 from edgecomp.schedules.cpu.dense import dense_candidates, emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension

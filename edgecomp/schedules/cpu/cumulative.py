@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Cumulative, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Cumulative
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Order
 from edgecomp.schedules.builder import KernelBuilder, constant, load, ramp

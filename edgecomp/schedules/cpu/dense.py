@@ -7,7 +7,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import RuntimeScale, Scale
-from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply
 from edgecomp.plan.sizes import Dimension, Size, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.cpu.arithmetic import Arithmetic

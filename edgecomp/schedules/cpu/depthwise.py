@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr

@@ -10,7 +10,8 @@ which wait in registers while its image passes.
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_f32_kernel import FloatKernel
 from edgecomp.schedules.cpu.depthwise_loop import loop_for

@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Array, largest_bytes
 from edgecomp.schedules import tirx

@@ -8,7 +8,8 @@ import math
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Requantize, Scale
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
 from edgecomp.schedules.cpu.depthwise_dot_loop import loop_for

@@ -6,7 +6,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Requantize, Scale
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.plan.values import Array, Value, largest_bytes
 from edgecomp.schedules.builder import (

@@ -4,7 +4,8 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import depthwise, lane_rows, lane_window
 from edgecomp.schedules.cpu.lane_rows import LaneRows

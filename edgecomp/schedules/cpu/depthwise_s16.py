@@ -9,7 +9,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Accumulate, Requantize, Scale
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Expr, constant, intrinsic, load, reinterpret
 from edgecomp.schedules.cpu import depthwise, depthwise_f32

@@ -6,7 +6,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Requantize, Scale
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Array
 from edgecomp.schedules.cpu import depthwise
 from edgecomp.schedules.cpu.reach import Reach, greatest_x, reach_of

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import DynamicQuantize, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import DynamicQuantize
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (

@@ -9,17 +9,11 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    SIGN_BITS,
-    Dequantize,
-    Elementwise,
-    FillHalo,
-    Operation,
-    Resize,
-    Step,
-    StridedCopy,
-    TopK,
-)
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.movement import FillHalo, Resize, StridedCopy
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import SIGN_BITS, Dequantize
+from edgecomp.plan.reductions import TopK
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.rates import bound, rates_of, table_instructions, traffic_cycles
 

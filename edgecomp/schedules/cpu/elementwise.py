@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Elementwise, Operation
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx

@@ -4,7 +4,8 @@ A softmax whose division somebody else makes (softmax_rows.py): a work item is a
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Exponentials, Operation
+from edgecomp.plan.attention import Exponentials
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import quantize

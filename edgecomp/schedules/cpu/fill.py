@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Fill, FillHalo, Operation
+from edgecomp.plan.movement import Fill, FillHalo
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
 from edgecomp.schedules.cpu.iteration import power_of_two_below, space_of_views

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Gather, Operation
+from edgecomp.plan.movement import Gather
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Order
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import KernelBuilder, load, ramp

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Gather, GatherParts, Operation
+from edgecomp.plan.movement import Gather, GatherParts
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Order
 from edgecomp.schedules import tirx

@@ -11,7 +11,8 @@ Groups as wide as a vector, and others, are matrix products (convolution.py).
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Order
 from edgecomp.schedules.cpu import depthwise, windows
 from edgecomp.schedules.cpu.depthwise_f32 import emit_named

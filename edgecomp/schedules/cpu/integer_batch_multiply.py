@@ -11,7 +11,8 @@ import math
 from collections.abc import Collection, Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import IntegerBatchMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import IntegerBatchMultiply
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx

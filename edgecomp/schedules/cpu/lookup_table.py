@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import LookupTable, Operation
+from edgecomp.plan.elementwise import LookupTable
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu.iteration import space_of_views
 from edgecomp.schedules.cpu.move import bits_dtype, emit_move

@@ -1,7 +1,8 @@
 """Product of a row-major value with a constant matrix."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules.cpu.dense import dense_candidates, emit_dense, refuse_dense
 from edgecomp.schedules.cpu.product import Product, RowDimension, RunDimension

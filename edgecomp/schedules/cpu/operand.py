@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgecomp.plan.operations import Step
+from edgecomp.plan.elementwise import Step
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant
 from edgecomp.schedules.cpu import math

@@ -3,7 +3,8 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import SIGN_BITS, Operation, PackSigns
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import SIGN_BITS, PackSigns
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, intrinsic, load

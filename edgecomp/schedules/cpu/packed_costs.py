@@ -3,7 +3,8 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.row_bytes import FEW_ROWS, PLANES
 from edgecomp.schedules.cpu.packed_bytes import can_multiply_bytes
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles

@@ -4,7 +4,7 @@ import dataclasses
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import PackedMatrixMultiply
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.row_bytes import FEW_ROWS, block_words
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array

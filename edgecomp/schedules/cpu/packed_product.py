@@ -15,7 +15,8 @@ block begins with a word of its own. Two forms:
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules.builder import Buffer, Expr, Kernel, KernelBuilder, load

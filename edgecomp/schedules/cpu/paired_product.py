@@ -6,7 +6,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply
 from edgecomp.plan.sizes import Size, largest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.builder import Kernel

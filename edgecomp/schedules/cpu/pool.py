@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Pool
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Pool
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Array, Order, Value
 from edgecomp.schedules import tirx

@@ -3,12 +3,12 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import (
     BatchMatrixMultiply,
     Convolution,
     IntegerBatchMultiply,
     MatrixMultiply,
-    Operation,
 )
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import convolution, integer_batch_multiply, paired_product

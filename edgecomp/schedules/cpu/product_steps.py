@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Step
+from edgecomp.plan.elementwise import Step
 from edgecomp.plan.values import Value, View
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu.batch_operands import Matrix

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.schedules.cpu.bands import band_rows
 from edgecomp.schedules.schedule import Progress
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Dequantize, Operation, Quantize
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant

@@ -8,8 +8,9 @@ on x86.
 import numpy as np
 
 from edgecomp.device.target import Target
+from edgecomp.plan.elementwise import QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.finish import IntegerAdd, Requantize
-from edgecomp.plan.operations import Operation, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, ramp
 from edgecomp.schedules.cpu.iteration import Space, space_of_views
 from edgecomp.schedules.cpu.move import load_strided

@@ -8,7 +8,8 @@ what comes in and goes out.
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Recurrence
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.recurrence import Recurrence
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx

@@ -1,7 +1,8 @@
 """Modelled cycles of recurrent nets."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Recurrence
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.recurrence import Recurrence
 from edgecomp.schedules.cpu.rates import rates_of, traffic_cycles
 
 #: Vector instructions of a cell's equations per vector of one gate: a sigmoid and what joins it.

@@ -6,7 +6,7 @@ Source: ONNX operators LSTM, GRU and RNN, whose letters f, g, h the activations 
 import dataclasses
 from collections.abc import Callable
 
-from edgecomp.plan.operations import Recurrence
+from edgecomp.plan.recurrence import Recurrence
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu.bounds import clamp
 from edgecomp.schedules.cpu.functions import apply

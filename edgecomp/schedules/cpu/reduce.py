@@ -13,7 +13,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.plan import sizes
-from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Reduce
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, load, splat
 from edgecomp.schedules.cpu import windows

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from edgecomp.device.target import Target
 from edgecomp.plan.finish import Requantize
-from edgecomp.plan.operations import Reduce
+from edgecomp.plan.reductions import Reduce
 from edgecomp.plan.sizes import Dimension, is_dynamic
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, KernelBuilder, constant, splat

@@ -11,7 +11,8 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Resize
+from edgecomp.plan.movement import Resize
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Array, Order
 from edgecomp.schedules import tirx

@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, ScaledMatrixMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import ScaledMatrixMultiply
 from edgecomp.plan.values import Array
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import (

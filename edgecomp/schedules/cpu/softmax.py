@@ -5,7 +5,8 @@ bits. Along any other, vectors of independent columns walk the axis together.
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp
 from edgecomp.schedules.cpu import math, quantize

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgecomp.plan.elementwise import Step
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import Step
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant
 from edgecomp.schedules.cpu import functions, small_types

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, StridedCopy
+from edgecomp.plan.movement import StridedCopy
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Value, View
 from edgecomp.schedules.builder import Expr, KernelBuilder

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, TopK
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import TopK
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Order
 from edgecomp.schedules import tirx

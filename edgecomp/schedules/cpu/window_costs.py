@@ -3,7 +3,9 @@
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation, Pool
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
+from edgecomp.plan.reductions import Pool
 from edgecomp.schedules.cpu import depthwise, depthwise_f32, depthwise_int8, grouped_f32
 from edgecomp.schedules.cpu.depthwise_dot import plan_rows, products_of
 from edgecomp.schedules.cpu.product_costs import ACTIVATION_INSTRUCTIONS

@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu import convolution
 from edgecomp.schedules.cpu.arithmetic import Arithmetic

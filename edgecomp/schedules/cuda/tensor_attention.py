@@ -4,7 +4,8 @@ tf32 where values are float32 and the build allows it.
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Attention, IntegerAttention, Operation
+from edgecomp.plan.attention import Attention, IntegerAttention
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.product_steps import ProductSteps

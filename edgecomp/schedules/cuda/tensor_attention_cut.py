@@ -5,7 +5,8 @@ import itertools
 import math
 
 from edgecomp.device.target import Gpu, Target
-from edgecomp.plan.operations import Attention, IntegerAttention, Operation
+from edgecomp.plan.attention import Attention, IntegerAttention
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cuda.tensor_operand import MOST_LINES
 from edgecomp.schedules.cuda.tensor_tile import WARP, Instruction, instruction_for

@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Attention, IntegerAttention, Operation
+from edgecomp.plan.attention import Attention, IntegerAttention
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import View
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load

@@ -13,11 +13,8 @@ import dataclasses
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    IntegerBatchMultiply,
-    Operation,
-)
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
 from edgecomp.plan.sizes import Dimension, largest
 from edgecomp.plan.values import Value, View
 from edgecomp.schedules import tirx

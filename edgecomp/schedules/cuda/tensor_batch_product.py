@@ -4,7 +4,8 @@ Floats of 16 bits where both values are stored so, and, where the build allows t
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import BatchMatrixMultiply, IntegerBatchMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.cpu import batch_matrix_multiply, integer_batch_multiply
 from edgecomp.schedules.cuda.tensor_batch_kernel import (

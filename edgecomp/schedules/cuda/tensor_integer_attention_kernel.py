@@ -14,7 +14,8 @@ exponentials alone.
 from collections.abc import Callable, Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import IntegerAttention, Operation
+from edgecomp.plan.attention import IntegerAttention
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load, splat

@@ -9,7 +9,8 @@ that nothing is transposed.
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Attention, Operation
+from edgecomp.plan.attention import Attention
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.gpu.attention_kernel import AttentionKernel, choose_tile
 from edgecomp.schedules.gpu.places import gpu_of

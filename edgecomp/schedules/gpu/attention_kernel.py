@@ -5,7 +5,8 @@ import math as python_math
 from collections.abc import Callable
 
 from edgecomp.device.target import Gpu, Target
-from edgecomp.plan.operations import Attention, Operation
+from edgecomp.plan.attention import Attention
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import has_dynamic, largest
 from edgecomp.plan.values import View
 from edgecomp.schedules import tirx

@@ -7,7 +7,8 @@ vectors; where K does (a transposed b, as in attention) it forms dot products.
 import math
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.sizes import Dimension, has_dynamic, is_dynamic, largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, constant, load, splat

@@ -1,7 +1,8 @@
 """Dense and grouped 2-D convolution of NHWC images."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.schedules.cpu import convolution as cpu
 from edgecomp.schedules.gpu.dense import emit_dense, refuse_product
 from edgecomp.schedules.schedule import KernelCall

@@ -6,7 +6,8 @@ Each column of the input is loaded once for all columns of the output that it be
 import numpy as np
 
 from edgecomp.device.target import Gpu, Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.sizes import is_dynamic, largest, quotient, reached, smallest
 from edgecomp.plan.values import Array, Value, largest_elements
 from edgecomp.schedules import tirx

@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.schedules.cpu.product import collapse_depth
 from edgecomp.schedules.gpu.dot_kernel import WORD, emit_dot_product
 from edgecomp.schedules.gpu.places import gpu_of

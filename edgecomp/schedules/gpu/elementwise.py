@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Elementwise, Operation, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant

@@ -5,15 +5,10 @@ import functools
 
 from edgecomp.device.gpu_file import APIS
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    Convolution,
-    Dequantize,
-    MatrixMultiply,
-    Operation,
-    Pool,
-    Quantize,
-    Reduce,
-)
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply
+from edgecomp.plan.quantization import Dequantize, Quantize
+from edgecomp.plan.reductions import Pool, Reduce
 from edgecomp.schedules.cpu.convolution import product as convolution_product
 from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cuda import tensor_attention, tensor_batch_product, tensor_product

@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.sizes import is_dynamic, largest, largest_shape
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, splat

@@ -1,7 +1,8 @@
 """Product of a row-major value with a constant matrix."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.schedules.cpu import matrix_multiply as cpu
 from edgecomp.schedules.gpu.dense import emit_dense, refuse_product
 from edgecomp.schedules.schedule import KernelCall

@@ -3,7 +3,9 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Fill, FillHalo, LookupTable, Operation, StridedCopy
+from edgecomp.plan.elementwise import LookupTable
+from edgecomp.plan.movement import Fill, FillHalo, StridedCopy
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, load

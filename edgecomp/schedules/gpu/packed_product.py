@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.sizes import largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import packed_product as cpu

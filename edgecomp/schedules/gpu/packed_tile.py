@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 from edgecomp.device.target import Gpu
-from edgecomp.plan.operations import PackedMatrixMultiply
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.sizes import (
     Dimension,
     capped,

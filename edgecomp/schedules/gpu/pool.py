@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Pool
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Pool
 from edgecomp.plan.sizes import has_dynamic
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx

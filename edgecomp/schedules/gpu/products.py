@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply
 from edgecomp.schedules.cpu import convolution as cpu_convolution
 from edgecomp.schedules.cpu import matrix_multiply as cpu_matrix_multiply
 from edgecomp.schedules.cpu.product import Product

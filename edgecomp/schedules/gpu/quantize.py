@@ -3,13 +3,9 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    Dequantize,
-    Operation,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-)
+from edgecomp.plan.elementwise import QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant
 from edgecomp.schedules.cpu import quantize, quantized_binary

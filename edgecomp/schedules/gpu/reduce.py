@@ -10,7 +10,8 @@ import numpy as np
 
 from edgecomp.device.target import Target
 from edgecomp.graph.integer import average_multiplier
-from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Reduce
 from edgecomp.plan.sizes import Dimension as Extent
 from edgecomp.plan.sizes import is_dynamic, largest
 from edgecomp.schedules import tirx

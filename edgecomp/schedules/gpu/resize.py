@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Resize
+from edgecomp.plan.movement import Resize
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import has_dynamic
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, load, splat

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from edgecomp.plan.operations import Step
+from edgecomp.plan.elementwise import Step
 from edgecomp.plan.sizes import Dimension
 from edgecomp.plan.values import Value, View
 from edgecomp.schedules.builder import Buffer, Expr

@@ -3,19 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from edgecomp.plan.operations import (
-    Attention,
-    Convolution,
-    FillHalo,
-    IntegerAttention,
-    LayerNorm,
-    MatrixMultiply,
-    Operation,
-    PackedMatrixMultiply,
-    Pool,
-    Reduce,
-    Resize,
-)
+from edgecomp.plan.attention import Attention, IntegerAttention
+from edgecomp.plan.movement import FillHalo, Resize
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply, PackedMatrixMultiply
+from edgecomp.plan.reductions import LayerNorm, Pool, Reduce
 from edgecomp.plan.sizes import (
     Dimension,
     Size,

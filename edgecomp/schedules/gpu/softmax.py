@@ -1,7 +1,8 @@
 """Softmax and its logarithm: a group of work items for each row."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Expr, constant, splat

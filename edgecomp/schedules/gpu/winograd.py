@@ -18,7 +18,8 @@ float32 alone. Products in half would change it by 4 to 6 and 8 to 17 times, whe
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.values import Array, Value
 from edgecomp.schedules.cpu import convolution as implicit
 from edgecomp.schedules.cpu import winograd as cpu

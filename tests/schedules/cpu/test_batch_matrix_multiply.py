@@ -5,7 +5,8 @@ from helpers.targets import A53, AVX2, AVX512, EMULATED, HOSTS, reason_not_runna
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.cpu import batch_matrix_multiply
 

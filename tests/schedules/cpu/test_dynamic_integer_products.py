@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgecomp.lower.copied_views import turned
-from edgecomp.plan.operations import IntegerBatchMultiply, Operation, Step
+from edgecomp.plan.elementwise import Step
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import IntegerBatchMultiply
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.cpu.dynamic import integer_products

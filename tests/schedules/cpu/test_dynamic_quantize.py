@@ -6,7 +6,9 @@ from helpers.kernels import fill, read, run_calls
 from helpers.targets import ALL
 
 from edgecomp.plan.finish import Accumulate, RuntimeScale
-from edgecomp.plan.operations import DynamicQuantize, MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
+from edgecomp.plan.quantization import DynamicQuantize
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import dynamic_quantize, matrix_multiply
 

@@ -9,7 +9,8 @@ from helpers.targets import A53, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.cpu.dynamic import softmax

@@ -6,7 +6,7 @@ import pytest
 from helpers.elementwise import assert_close, compute, onnx_result, samples
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Step
+from edgecomp.plan.elementwise import Step
 from edgecomp.schedules.cpu import steps
 
 FLOATS = ("float32",)

@@ -8,7 +8,9 @@ from helpers.elementwise import assert_close, compute, onnx_result, samples
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, AVX2, AVX512
 
-from edgecomp.plan.operations import Elementwise, Fill, Operation, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import elementwise
 

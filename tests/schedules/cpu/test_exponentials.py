@@ -7,7 +7,9 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Exponentials, Fill, Operation
+from edgecomp.plan.attention import Exponentials
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.cpu import exponentials
 

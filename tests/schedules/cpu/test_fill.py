@@ -7,7 +7,9 @@ import pytest
 from helpers.kernels import fill, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, FillHalo, Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.movement import Fill, FillHalo
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import fill as fill_schedule
 

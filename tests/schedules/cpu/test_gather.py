@@ -7,7 +7,8 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, Gather, Operation
+from edgecomp.plan.movement import Fill, Gather
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.cpu import gather
 

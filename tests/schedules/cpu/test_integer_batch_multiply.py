@@ -21,7 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.lower.copied_views import turned
-from edgecomp.plan.operations import IntegerBatchMultiply, Operation, Step
+from edgecomp.plan.elementwise import Step
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import IntegerBatchMultiply
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.candidates import candidates, emit_candidate
 from edgecomp.schedules.cpu import integer_batch_multiply

@@ -7,7 +7,10 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, LayerNorm, Operation, Quantize
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Quantize
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.cpu import layer_norm, quantize
 

@@ -5,7 +5,9 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512, VBMI
 
-from edgecomp.plan.operations import Fill, LookupTable, Operation
+from edgecomp.plan.elementwise import LookupTable
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import lookup_table
 

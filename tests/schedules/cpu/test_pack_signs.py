@@ -6,7 +6,8 @@ from helpers.kernels import fill, read, run_calls
 from helpers.targets import A76, ARMV7, AVX2, AVX512
 
 from edgecomp.device.load import load_target
-from edgecomp.plan.operations import SIGN_BITS, Operation, PackSigns
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import SIGN_BITS, PackSigns
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import pack_signs
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.lower.select import find_schedule
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Halo, Value
 from edgecomp.schedules.cpu import convolution, paired_product

@@ -7,7 +7,9 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Dequantize, Fill, Operation, Quantize
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules.cpu import quantize
 from edgecomp.schedules.cpu.quotient import is_exact

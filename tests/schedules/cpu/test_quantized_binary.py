@@ -7,8 +7,10 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, A76, ARMV7, AVX2, AVX512
 
+from edgecomp.plan.elementwise import QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.finish import IntegerAdd, Requantize
-from edgecomp.plan.operations import Fill, Operation, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import quantized_binary
 

@@ -8,7 +8,9 @@ from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import Fill, Operation, Recurrence
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.recurrence import Recurrence
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import recurrence
 

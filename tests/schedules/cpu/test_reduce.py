@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp.plan.finish import Requantize
-from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Reduce
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import reduce
 

@@ -9,7 +9,8 @@ from helpers.targets import A53, ARMV7, AVX2, AVX512, HOSTS, reason_not_runnable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Operation, Resize
+from edgecomp.plan.movement import Resize
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import resize
 

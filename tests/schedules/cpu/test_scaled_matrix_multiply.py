@@ -5,7 +5,9 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, Operation, ScaledMatrixMultiply
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import ScaledMatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import scaled_matrix_multiply
 

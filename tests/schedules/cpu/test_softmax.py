@@ -8,7 +8,9 @@ import scipy.special
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules.cpu import softmax
 

@@ -9,7 +9,8 @@ import pytest
 from helpers.kernels import fill, run_calls
 from helpers.targets import A53, ARMV7, AVX2, AVX512
 
-from edgecomp.plan.operations import Fill, Operation, StridedCopy
+from edgecomp.plan.movement import Fill, StridedCopy
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.cpu import strided_copy
 

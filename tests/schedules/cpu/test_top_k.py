@@ -5,7 +5,9 @@ import pytest
 from helpers.kernels import fill, read, run_calls
 from helpers.targets import A53, ARMV7, AVX2
 
-from edgecomp.plan.operations import Fill, Operation, TopK
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import TopK
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import top_k
 

@@ -16,7 +16,8 @@ from helpers.dense_cases import SAME3, SHAPES
 from helpers.kernels import run_calls
 from helpers.targets import A53, A76, ALL, ARMV7, HOSTS
 
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import convolution, depthwise_f32, matrix_multiply, winograd
 

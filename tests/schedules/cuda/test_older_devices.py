@@ -14,13 +14,9 @@ from helpers.nvrtc import compile_for
 
 from edgecomp.device.load import load_target
 from edgecomp.lower.select import find_gpu_schedule
-from edgecomp.plan.operations import (
-    Attention,
-    BatchMatrixMultiply,
-    IntegerAttention,
-    IntegerBatchMultiply,
-    Operation,
-)
+from edgecomp.plan.attention import Attention, IntegerAttention
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.cuda.text import cuda_source
 

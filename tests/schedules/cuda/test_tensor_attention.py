@@ -11,7 +11,9 @@ from helpers.heads import heads_of, split
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
-from edgecomp.plan.operations import Attention, Operation, Step
+from edgecomp.plan.attention import Attention
+from edgecomp.plan.elementwise import Step
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda import tensor_attention
 from edgecomp.schedules.cuda.tensor_attention_cut import AttentionCut, cut_of

@@ -10,12 +10,9 @@ from helpers.heads import heads_of, split
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    IntegerBatchMultiply,
-    Operation,
-    Step,
-)
+from edgecomp.plan.elementwise import Step
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply, IntegerBatchMultiply
 from edgecomp.plan.values import Quantization, Value, View
 from edgecomp.schedules.cuda import tensor_batch_product
 from edgecomp.schedules.cuda.tensor_batch_kernel import TensorBatchKernel

@@ -10,7 +10,8 @@ from helpers.dense import RELU, Conv, halo_untouched, make_float, run, store_as
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu import matrix_multiply
 from edgecomp.schedules.cuda import tensor_product

@@ -9,7 +9,9 @@ from helpers.heads import heads_of, split
 from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
-from edgecomp.plan.operations import IntegerAttention, Operation, Step
+from edgecomp.plan.attention import IntegerAttention
+from edgecomp.plan.elementwise import Step
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.cuda import tensor_attention
 from edgecomp.schedules.cuda.tensor_attention_cut import cut_of

@@ -10,7 +10,8 @@ from helpers.kernels import fill, read
 
 from edgecomp.device.load import load_target
 from edgecomp.plan.finish import Accumulate
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cuda import tensor_product
 from edgecomp.schedules.cuda.tensor_tile import SIXTEEN_ROWS, choose_warp_tile

@@ -7,7 +7,9 @@ import pytest
 from helpers.gpu import TARGETS, compute
 from helpers.heads import heads_of, split
 
-from edgecomp.plan.operations import Attention, Operation, Step
+from edgecomp.plan.attention import Attention
+from edgecomp.plan.elementwise import Step
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Value
 from edgecomp.schedules.gpu import attention
 from edgecomp.schedules.gpu.attention_kernel import choose_tile

@@ -7,7 +7,8 @@ import pytest
 from helpers.gpu import compute, current_target
 from helpers.kernels import fill, read, run_calls
 
-from edgecomp.plan.operations import Elementwise, Operation, Step
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.gpu import elementwise
 

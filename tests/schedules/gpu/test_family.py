@@ -8,16 +8,10 @@ from helpers.gpu import TARGETS
 
 from edgecomp.lower.select import find_gpu_schedule, why_refused
 from edgecomp.plan.finish import Requantize, Scale
-from edgecomp.plan.operations import (
-    Convolution,
-    Cumulative,
-    Dequantize,
-    MatrixMultiply,
-    Operation,
-    Pool,
-    Quantize,
-    Reduce,
-)
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply
+from edgecomp.plan.quantization import Dequantize, Quantize
+from edgecomp.plan.reductions import Cumulative, Pool, Reduce
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.gpu.family import gpu_schedules
 

@@ -7,7 +7,8 @@ import pytest
 from helpers.gpu import compute, current_target
 from helpers.kernels import run_calls
 
-from edgecomp.plan.operations import Gather, GatherParts, Operation
+from edgecomp.plan.movement import Gather, GatherParts
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Size, Symbol, evaluate
 from edgecomp.plan.values import Value
 from edgecomp.schedules.gpu import gather

@@ -7,22 +7,13 @@ from helpers import gpu
 from helpers.dense import Conv, make_float
 from helpers.kernels import read
 
-from edgecomp.plan.operations import (
-    BatchMatrixMultiply,
-    Elementwise,
-    Fill,
-    Gather,
-    LayerNorm,
-    MatrixMultiply,
-    Operation,
-    Pool,
-    Quantize,
-    Reduce,
-    Resize,
-    Softmax,
-    Step,
-    StridedCopy,
-)
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.elementwise import Elementwise, Step
+from edgecomp.plan.movement import Fill, Gather, Resize, StridedCopy
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply, MatrixMultiply
+from edgecomp.plan.quantization import Quantize
+from edgecomp.plan.reductions import LayerNorm, Pool, Reduce
 from edgecomp.plan.values import Halo, Order, Quantization, Value
 from edgecomp.schedules.gpu import (
     batch_matrix_multiply,

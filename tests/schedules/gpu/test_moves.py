@@ -5,7 +5,9 @@ import pytest
 from helpers.gpu import compute, current_target
 from helpers.kernels import fill, run_calls
 
-from edgecomp.plan.operations import Fill, FillHalo, LookupTable, Operation, StridedCopy
+from edgecomp.plan.elementwise import LookupTable
+from edgecomp.plan.movement import Fill, FillHalo, StridedCopy
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.gpu import moves
 

@@ -5,7 +5,8 @@ import pytest
 from helpers.gpu import compute
 
 from edgecomp.plan.finish import Requantize
-from edgecomp.plan.operations import Operation, Pool
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Pool
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.gpu import pool
 

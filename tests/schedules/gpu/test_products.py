@@ -5,7 +5,8 @@ import pytest
 from helpers.gpu import TARGETS, compute
 
 from edgecomp.plan.finish import Activation
-from edgecomp.plan.operations import BatchMatrixMultiply, MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply, MatrixMultiply
 from edgecomp.plan.values import Value
 from edgecomp.schedules.gpu import batch_matrix_multiply, matrix_multiply
 

@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 from helpers.gpu import compute
 
+from edgecomp.plan.elementwise import QuantizedAdd, QuantizedMultiply
 from edgecomp.plan.finish import IntegerAdd, Requantize
-from edgecomp.plan.operations import (
-    Dequantize,
-    Operation,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-)
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.gpu import quantize
 

@@ -5,7 +5,8 @@ import pytest
 from helpers.gpu import compute, current_target
 
 from edgecomp.plan.finish import Requantize
-from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Reduce
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.gpu import reduce
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.gpu import compute
 
-from edgecomp.plan.operations import Operation, Resize
+from edgecomp.plan.movement import Resize
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.schedules.gpu import resize
 

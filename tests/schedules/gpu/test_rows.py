@@ -5,7 +5,9 @@ import pytest
 from helpers.gpu import TARGETS, compute, current_target
 from helpers.kernels import run_calls
 
-from edgecomp.plan.operations import LayerNorm, Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Order, Quantization, Value
 from edgecomp.schedules.cpu import layer_norm as cpu

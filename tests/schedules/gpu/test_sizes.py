@@ -10,16 +10,10 @@ import pytest
 from edgecomp.device.load import load_target
 from edgecomp.lower.narrow_values import stored_as
 from edgecomp.lower.select import find_gpu_schedule
-from edgecomp.plan.operations import (
-    Attention,
-    Convolution,
-    LayerNorm,
-    MatrixMultiply,
-    Operation,
-    PackedMatrixMultiply,
-    Pool,
-    Softmax,
-)
+from edgecomp.plan.attention import Attention, Softmax
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution, MatrixMultiply, PackedMatrixMultiply
+from edgecomp.plan.reductions import LayerNorm, Pool
 from edgecomp.plan.sizes import Size, Symbol
 from edgecomp.plan.values import Halo, Order, Value
 from edgecomp.resources import resource_folder

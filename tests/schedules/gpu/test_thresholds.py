@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp.plan.operations import Operation, Quantize
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Quantize
 from edgecomp.plan.values import Quantization, Value
 from edgecomp.schedules.gpu.thresholds import thresholds_of
 

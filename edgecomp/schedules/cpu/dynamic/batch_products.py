@@ -3,7 +3,8 @@
 import dataclasses
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import BatchMatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import BatchMatrixMultiply
 from edgecomp.schedules.cpu import batch_matrix_multiply
 from edgecomp.schedules.cpu.batch_matrix_multiply import FloatProduct, Weights
 from edgecomp.schedules.cpu.dynamic.batch_walk import DynamicBatchWalk

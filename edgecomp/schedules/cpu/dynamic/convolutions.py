@@ -5,7 +5,8 @@ it depends on the size; else a tile stays within a row of pixels.
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
 from edgecomp.plan.sizes import Size, greatest, has_dynamic, is_dynamic
 from edgecomp.plan.values import Halo, Order
 from edgecomp.schedules.cpu import convolution

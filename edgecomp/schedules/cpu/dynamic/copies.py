@@ -1,7 +1,8 @@
 """Copies of boxes of dynamic sizes: transposes, slices, concatenation."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, StridedCopy
+from edgecomp.plan.movement import StridedCopy
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.builder import Expr, KernelBuilder, ramp
 from edgecomp.schedules.cpu import strided_copy

@@ -3,14 +3,9 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    Dequantize,
-    LookupTable,
-    Operation,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-)
+from edgecomp.plan.elementwise import LookupTable, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.quantization import Dequantize, Quantize
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.builder import Expr, KernelBuilder, ramp
 from edgecomp.schedules.cpu import lookup_table, quantize, quantized_binary

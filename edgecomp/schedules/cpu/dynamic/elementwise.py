@@ -1,7 +1,8 @@
 """Chains of elementwise operators over values of dynamic shapes."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Elementwise, Operation
+from edgecomp.plan.elementwise import Elementwise
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules.cpu import elementwise
 from edgecomp.schedules.cpu.dynamic.largest import Twin
 from edgecomp.schedules.cpu.dynamic.nest import dynamic_call, emit_nest

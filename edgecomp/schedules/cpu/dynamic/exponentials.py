@@ -4,7 +4,8 @@ The static schedule's rows, of any length.
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Exponentials, Operation
+from edgecomp.plan.attention import Exponentials
+from edgecomp.plan.operations import Operation
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import exponentials
 from edgecomp.schedules.cpu.dynamic.largest import Twin

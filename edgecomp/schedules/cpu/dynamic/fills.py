@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Fill, Operation
+from edgecomp.plan.movement import Fill
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import largest
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import fill

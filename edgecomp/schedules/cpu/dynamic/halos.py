@@ -3,7 +3,8 @@
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import FillHalo, Operation
+from edgecomp.plan.movement import FillHalo
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder
 from edgecomp.schedules.cpu import fill

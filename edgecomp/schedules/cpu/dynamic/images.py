@@ -7,7 +7,10 @@ code around loops and strides that a run gives.
 from collections.abc import Sequence
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Convolution, Operation, Pool, Resize
+from edgecomp.plan.movement import Resize
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
+from edgecomp.plan.reductions import Pool
 from edgecomp.plan.sizes import Dimension, exact_quotient, has_dynamic, is_dynamic, largest
 from edgecomp.plan.values import Order, Value
 from edgecomp.schedules.builder import Kernel, KernelBuilder

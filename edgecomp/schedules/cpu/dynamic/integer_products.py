@@ -1,7 +1,8 @@
 """Product of two 8-bit values of which any dimension may be dynamic: the static kernel's numbers."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import IntegerBatchMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import IntegerBatchMultiply
 from edgecomp.schedules.cpu import integer_batch_multiply
 from edgecomp.schedules.cpu.arithmetic import RegisterTile
 from edgecomp.schedules.cpu.dynamic.batch_walk import DynamicBatchWalk

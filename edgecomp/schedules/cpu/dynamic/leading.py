@@ -9,22 +9,13 @@ from typing import Any
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import (
-    Convolution,
-    Dequantize,
-    Fill,
-    FillHalo,
-    LookupTable,
-    Operation,
-    Pool,
-    Quantize,
-    QuantizedAdd,
-    QuantizedMultiply,
-    Reduce,
-    Resize,
-    Softmax,
-    StridedCopy,
-)
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.elementwise import LookupTable, QuantizedAdd, QuantizedMultiply
+from edgecomp.plan.movement import Fill, FillHalo, Resize, StridedCopy
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import Convolution
+from edgecomp.plan.quantization import Dequantize, Quantize
+from edgecomp.plan.reductions import Pool, Reduce
 from edgecomp.plan.sizes import Dimension, Size, has_dynamic, largest
 from edgecomp.plan.values import Value
 from edgecomp.schedules.cpu.dynamic.largest import Twin

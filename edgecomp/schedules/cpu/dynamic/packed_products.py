@@ -1,7 +1,8 @@
 """Product with a matrix of few bits per weight whose rows differ from run to run."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, PackedMatrixMultiply
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import PackedMatrixMultiply
 from edgecomp.plan.sizes import is_dynamic
 from edgecomp.schedules.cpu import packed_product
 from edgecomp.schedules.cpu.dynamic.largest import Twin

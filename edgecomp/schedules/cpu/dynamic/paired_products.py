@@ -1,7 +1,8 @@
 """Product with a constant matrix, in pairs, whose rows differ from run to run."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import MatrixMultiply, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.products import MatrixMultiply
 from edgecomp.plan.sizes import Dimension, is_dynamic, smallest
 from edgecomp.schedules.cpu import paired_product
 from edgecomp.schedules.cpu.dynamic.largest import Twin

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Reduce
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import Reduce
 from edgecomp.plan.sizes import Dimension, is_dynamic, largest
 from edgecomp.schedules import tirx
 from edgecomp.schedules.builder import Buffer, Expr, KernelBuilder, constant, load, ramp, splat

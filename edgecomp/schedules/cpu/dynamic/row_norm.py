@@ -7,7 +7,8 @@ there does not count, and is not stored.
 import numpy as np
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import LayerNorm, Operation
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.sizes import has_dynamic, largest, largest_shape
 from edgecomp.plan.values import Value
 from edgecomp.schedules import tirx

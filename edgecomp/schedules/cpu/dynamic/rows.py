@@ -1,7 +1,9 @@
 """Kernels that compute one row per work item: the same at any number of rows."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Gather, LayerNorm, Operation
+from edgecomp.plan.movement import Gather
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.reductions import LayerNorm
 from edgecomp.plan.sizes import has_dynamic
 from edgecomp.schedules.cpu import gather, layer_norm
 from edgecomp.schedules.cpu.dynamic.largest import Twin, items_of

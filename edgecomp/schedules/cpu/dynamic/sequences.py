@@ -1,7 +1,9 @@
 """Recurrent nets and cumulative totals along sequences whose length is known when the model runs."""
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Cumulative, Operation, Recurrence
+from edgecomp.plan.operations import Operation
+from edgecomp.plan.recurrence import Recurrence
+from edgecomp.plan.reductions import Cumulative
 from edgecomp.plan.sizes import has_dynamic, is_dynamic
 from edgecomp.schedules.cpu import cumulative, recurrence
 from edgecomp.schedules.cpu.dynamic.largest import Twin

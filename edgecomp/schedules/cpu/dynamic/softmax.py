@@ -6,7 +6,8 @@ stored.
 """
 
 from edgecomp.device.target import Target
-from edgecomp.plan.operations import Operation, Softmax
+from edgecomp.plan.attention import Softmax
+from edgecomp.plan.operations import Operation
 from edgecomp.plan.sizes import is_dynamic, largest
 from edgecomp.schedules.builder import KernelBuilder
 from edgecomp.schedules.cpu import quantize, softmax
