@@ -41,15 +41,13 @@ class AheadCompiler:
         if self._process is not None or not _is_worth_it():
             return
         context = multiprocessing.get_context("fork")
-        connection, other = context.Pipe()
-        process = context.Process(target=_serve, args=(other, os.getpid()))
-        with (
-            signals_held(),
-            contextlib.suppress(OSError),
-        ):  # compile_here says it, where it matters
-            process.start()
+        # Where it does not start compile_here tries again, and says it.
+        with contextlib.suppress(OSError):
+            connection, other = context.Pipe()
+            process = context.Process(target=_serve, args=(other, os.getpid()))
+            with signals_held(), other:
+                process.start()
             self._process, self._connection = process, connection
-        other.close()
 
     def stop(self) -> None:
         """End the process, whatever it does."""

@@ -35,7 +35,7 @@ def fuse_deviations(program: Program, claims: Claims) -> Program:
         kind = reduction.kind if reduction is not None else None
         if reduction is None or not isinstance(kind, Reduce):
             continue
-        if kind.operator not in OF_SQUARES.values():
+        if kind.operator not in OF_SQUARES.values() or not _is_one_each(difference, kind):
             continue
         operation = dataclasses.replace(
             reduction,
@@ -57,3 +57,15 @@ def _is_difference(operation: Operation) -> bool:
         return False
     steps = [(step.operator, step.operands) for step in kind.steps]
     return steps == [("Sub", (0, 1))] and operation.inputs[0].shape == operation.output.shape
+
+
+def _is_one_each(difference: Operation, kind: Reduce) -> bool:
+    """Whether what is taken off is one number for all elements of each result.
+
+    Without kept dimensions a value of the results' shape may be spread along others than the
+    reduced ones: its dimensions are the last ones then.
+    """
+    x, centre = (value.shape for value in difference.inputs)
+    axes = {axis % len(x) for axis in kind.axes}
+    kept = tuple(1 if d in axes else extent for d, extent in enumerate(x))
+    return (*(1,) * (len(x) - len(centre)), *centre) == kept

@@ -26,7 +26,14 @@ from edgecomp.lower.flatten import Region
 from edgecomp.lower.program import LaidOut
 from edgecomp.lower.window_sizes import window_extents
 from edgecomp.plan.counting import Sizes as SizeList
-from edgecomp.plan.movement import FillHalo, Gather, GatherParts, Resize, StridedCopy
+from edgecomp.plan.movement import (
+    FillHalo,
+    Gather,
+    GatherParts,
+    Reinterpret,
+    Resize,
+    StridedCopy,
+)
 from edgecomp.plan.operations import Fallback, Operation, Program, counted_symbol
 from edgecomp.plan.products import Convolution
 from edgecomp.plan.reductions import Pool, Reduce
@@ -115,7 +122,7 @@ def generalize(seen: Sequence[Seen]) -> None:
     for value, operation in lists.items():
         _insert_before_use(base.made, value, operation)
     for operation in [*operations]:
-        if isinstance(operation.kind, Gather | GatherParts):
+        if isinstance(operation.kind, Gather | GatherParts | Reinterpret):
             _join_parts(base.made, operation)
 
 
@@ -347,7 +354,7 @@ def _origin(operation: Operation) -> tuple[tuple[str, ...], str]:
 
 
 def _join_parts(made: LaidOut, operation: Operation) -> None:
-    """Copy what an operation reads of a constant without gaps: its kernels know none."""
+    """Copy what an operation reads of a constant without gaps: its kernels, and views, know none."""
     for position, value in enumerate(operation.inputs):
         shape = value.shape
         gaps = (is_dynamic(n) and math.prod(shape[:d]) != 1 for d, n in enumerate(shape))
@@ -357,6 +364,8 @@ def _join_parts(made: LaidOut, operation: Operation) -> None:
         zeros, ones = (0,) * len(shape), (1,) * len(shape)
         kind = StridedCopy(shape, tuple(range(len(shape))), zeros, ones, zeros, ones)
         operation.inputs[position] = part
+        for view in operation.outputs:
+            view.alias_of = part if view.alias_of is value else view.alias_of
         copied = Operation(kind, [value], [part], *_origin(operation))
         _insert_before_use(made, part, copied)
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import concurrent.futures.process
 import contextlib
 import ctypes
+import errno
 import gc
 import multiprocessing
 import multiprocessing.process
@@ -20,6 +21,9 @@ Result = TypeVar("Result")
 
 #: prctl(2): the signal a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
+
+#: Threads of a pool: one that hears of results, one that hands calls out.
+_POOL_THREADS = 2
 
 #: Signals that end the program by an exception.
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -49,9 +53,11 @@ def forked(
         OSError: on entering, where the system starts no process; nothing was called then.
     """
     global _function
+    workers = min(workers, count)
+    _require_room(workers + _POOL_THREADS)
     _function = function
     pool = concurrent.futures.ProcessPoolExecutor(
-        min(workers, count),
+        workers,
         multiprocessing.get_context("fork"),
         initializer=begin_child,
         initargs=(os.getpid(),),
@@ -100,6 +106,26 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, handler)
     for late in received:
         signal.raise_signal(late)
+
+
+def _require_room(count: int) -> None:
+    """OSError where the system has no room for so many threads, which it counts as processes.
+
+    A pool whose processes were started and whose threads were not waits for ever.
+    """
+    end = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=end.wait)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
 
 
 def _submitted(

@@ -81,6 +81,12 @@ def root_mean_square(g):
     return g("Mul", g("Div", x, g("Sqrt", mean)), weights(12))
 
 
+def part_of_table(g):
+    """A result that is a part of a constant, of which no two rows lie side by side."""
+    length = g("Shape", x_of(g, "b", "s", 12), start=1, end=2)
+    return g("Slice", weights(3, LENGTH, 5), np.array([0]), length, np.array([1]))
+
+
 def layer_norm_of_all(g):
     """Of rows of dynamic length, with a scale for each place."""
     x = g("Flatten", x_of(g, "b", "s", 12))
@@ -351,7 +357,7 @@ FAMILIES = {
         class_token,
         causal, causal_attention, channel_attention, heads, transpose, flatten, concatenate,
         prepend, padded, shifted, last_of, without_first, every_second, expand, integers, top_k, gather_nd, gather_elements, sorted_rows, sorted_batch, tile, tile_by_size, instance_norm, group_norm, group_norm_21,
-        layer_norm_of_all, root_mean_square,
+        layer_norm_of_all, root_mean_square, part_of_table,
         einsum_scores, einsum_values, einsum_weights, einsum_three, einsum_outer,
         gather_middle, gather_from_part, scaled_by_size,
         convolution, images,

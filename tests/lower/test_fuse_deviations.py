@@ -57,6 +57,29 @@ def test_others_stay(model):
     assert after is before
 
 
+def test_what_is_spread_along_other_dimensions_stays():
+    """By the shape alone it could be one number for each result."""
+    g = Graph()
+    x, m = g.input("x", (5, 5)), g.input("m", (5,))
+    d = g("Sub", x, m)
+    model = g.model(g("ReduceMean", g("Mul", d, d), np.array([1]), keepdims=0))
+    before, after = fused(model)
+    assert after is before
+    check_results(model, after, AVX2)
+
+
+def test_no_kept_dimensions():
+    """Of leading dimensions a value is one number for each result."""
+    g = Graph()
+    x, m = g.input("x", (4, 5)), g.input("m", (5,))
+    d = g("Sub", x, m)
+    model = g.model(g("ReduceMean", g("Mul", d, d), np.array([0]), keepdims=0))
+    _, after = fused(model)
+    (operation,) = after.operations
+    assert operation.kind.centred
+    check_results(model, after, AVX2)
+
+
 def test_instances():
     g = Graph()
     x = g.input("x", (2, 5, 6, 7))

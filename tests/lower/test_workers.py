@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -77,6 +78,24 @@ def test_where_a_process_does_not_start_none_is_left(monkeypatch):
         results_of(str)
     assert len(forks) == 2
     assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize("room", [0, 1, 3])
+def test_where_threads_do_not_start_no_process_does(room, monkeypatch):
+    """A pool of which only some parts were started would wait for ever."""
+    start, starts = threading.Thread.start, []
+
+    def limited(thread):
+        starts.append(thread)
+        if len(starts) > room:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    before = set(multiprocessing.active_children()), threading.active_count()
+    with pytest.raises(OSError, match="unavailable"):
+        results_of(str)
+    assert (set(multiprocessing.active_children()), threading.active_count()) == before
 
 
 def test_a_killed_worker_is_no_hang():
