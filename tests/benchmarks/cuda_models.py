@@ -3,6 +3,7 @@
     python tests/benchmarks/cuda_models.py
     python tests/benchmarks/cuda_models.py --models mobilenetv2 --batches 1 --precisions fp32,w8a8
     python tests/benchmarks/cuda_models.py --profile
+    python tests/benchmarks/cuda_models.py --sanitizer --batches 1
 
 For each model, batch and precision: the bundle is built for the target, its outputs are compared
 with onnxruntime's on the processor (and for w8a8 with the processor's own build, bit by bit), and
@@ -10,7 +11,8 @@ then all runtimes that are installed run in turns: torch eager and torch.compile
 with CUDA graphs) in float32 and float16, and onnxruntime's CUDA provider. A time is a whole
 inference with inputs and outputs in the processor's memory; the median of all turns is printed.
 With --profile each kernel's time, and its share of what the device reaches: products of large
-float16 matrices for multiply-adds, copies for bytes.
+float16 matrices for multiply-adds, copies for bytes. With --sanitizer each bundle's program runs once
+under every tool of NVIDIA's compute-sanitizer, which has to be on the path.
 
 Without a device it ends with status 8 and says so.
 """
@@ -48,6 +50,9 @@ _TURN_SECONDS = 0.5
 #: Largest difference to onnxruntime, of the largest output.
 _TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "w8a8": 0.3}
 _NO_DEVICE = 8
+#: Tools of compute-sanitizer: accesses, hazards in shared memory, meetings of threads.
+_SANITIZERS = ("memcheck", "racecheck", "synccheck")
+_FOUND_SOMETHING = 9
 
 
 @dataclasses.dataclass
@@ -118,6 +123,21 @@ def check(case, precision, bundle, folder):
     if left:
         said.append(f"{len(left)} operations on the processor")
     return "; ".join(said)
+
+
+def sanitized(bundle):
+    """What each tool of compute-sanitizer says of one run, by its name."""
+    run = [bundle.runner_path, "--weights", bundle.weights_path, "--random-inputs",
+           "--num-runs", "1"]  # fmt: skip
+    found = {}
+    for tool in _SANITIZERS:
+        under = ["compute-sanitizer", "--tool", tool, "--error-exitcode", _FOUND_SOMETHING]
+        done = subprocess.run(
+            list(map(str, under + run)), capture_output=True, text=True, check=False
+        )
+        said = (done.stdout + done.stderr).strip().splitlines() or [""]
+        found[tool] = "clean" if done.returncode == 0 else f"NOT CLEAN: {said[-1]}"
+    return found
 
 
 class Runner:
@@ -250,6 +270,8 @@ def measure(case, flags, folder, rates):
             print(f"  edgecomp {precision}: {error.cause}")
             continue
         print(f"  edgecomp {precision}: {said}")
+        if flags.sanitizer:
+            print("".join(f"    {name}: {word}\n" for name, word in sanitized(bundle).items()))
         bundles[precision] = bundle
         runners.append(Runner(bundle))
         runs[f"edgecomp {precision}"] = runners[-1]
@@ -275,6 +297,9 @@ def main():
     parser.add_argument("--target", default="cuda-sm90")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("cuda-benchmark"))
     parser.add_argument("--profile", action="store_true", help="also each kernel")
+    parser.add_argument(
+        "--sanitizer", action="store_true", help="also under compute-sanitizer"
+    )
     flags = parser.parse_args()
     if not torch.cuda.is_available():
         print("no CUDA device, or a torch that has no CUDA: nothing can be measured",
