@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -136,3 +137,12 @@ def session_on_device(bundle, **more):
 def devices_of(session):
     """Numbers of the devices that compute."""
     return {call.device for call in session.calls if call.schedule != "copy"}
+
+
+def assert_bits_of_the_processor(bundle, samples):
+    """The device's results are those of the bundle's CPU plan."""
+    with session_on_device(bundle) as session, session_of(bundle, plan="cpu") as processor:
+        for sample in samples:
+            (found,) = session.run(sample).values()
+            (expected,) = processor.run(sample).values()
+            np.testing.assert_array_equal(found, expected)

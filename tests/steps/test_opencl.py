@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import gpu_bundles
 from helpers.gpu_bundles import (
+    assert_bits_of_the_processor,
     devices_of,
     reference,
     session_on_device,
@@ -61,14 +62,7 @@ def test_dot_products(tmp_path, rng):
     proto = network(rng, softmax=False)
     bundle = built(proto, tmp_path, target, precision="w8a8", samples=samples)
     assert bundle.report["coverage"]["schedules"]["opencl_dot_product"]["calls"] >= 2
-    with (
-        session_on_device(bundle) as session,
-        Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as processor,
-    ):
-        for sample in samples:
-            (found,) = session.run(sample).values()
-            (expected,) = processor.run(sample).values()
-            np.testing.assert_array_equal(found, expected)
+    assert_bits_of_the_processor(bundle, samples)
 
 
 def test_placement_by_cost(tmp_path, rng):

@@ -4,7 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from helpers.gpu_bundles import built, devices_of, reference, session_on_device
+from helpers.gpu_bundles import (
+    assert_bits_of_the_processor,
+    built,
+    devices_of,
+    reference,
+    session_on_device,
+)
 from helpers.gpu_network import SHAPE, network
 from helpers.graphs import Graph
 
@@ -86,14 +92,7 @@ def test_integers_are_those_of_the_processor(tmp_path, target, rng):
     proto = network(rng, softmax=False)
     bundle = built(proto, tmp_path, target, samples=samples, precision="w8a8")
     assert images_of(bundle) == [(1,)] * 4
-    with (
-        session_on_device(bundle) as session,
-        Session(bundle.library_path, weights=bundle.weights_path, plan="cpu") as processor,
-    ):
-        for sample in samples:
-            (found,) = session.run(sample).values()
-            (expected,) = processor.run(sample).values()
-            np.testing.assert_array_equal(found, expected)
+    assert_bits_of_the_processor(bundle, samples)
 
 
 def test_packed_weights(tmp_path, target, rng):

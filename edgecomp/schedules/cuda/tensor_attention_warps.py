@@ -25,6 +25,7 @@ from edgecomp.schedules.cpu.small_types import memory_dtype
 from edgecomp.schedules.cuda.tensor_attention_cut import cut_of
 from edgecomp.schedules.cuda.tensor_bytes import ONES, Bytes, as_multiplied, of_bytes
 from edgecomp.schedules.cuda.tensor_depth import DepthOrder
+from edgecomp.schedules.cuda.tensor_key_order import KeyOrder
 from edgecomp.schedules.cuda.tensor_operand import Layout, Operand, Room
 from edgecomp.schedules.cuda.tensor_tile import WARP, Instruction, instruction_for
 from edgecomp.schedules.cuda.tensor_warp import (
@@ -32,6 +33,7 @@ from edgecomp.schedules.cuda.tensor_warp import (
     Run,
     Stage,
     own_number,
+    own_rows,
     packed,
     words_of_fragments,
 )
@@ -42,57 +44,6 @@ from edgecomp.schedules.gpu.score_steps import ScoreSteps, start_of
 #: Words that a thread has of a row where neither q nor k says how many.
 _WORDS_APART = 2
 INFINITY = float("inf")
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyOrder:
-    """Which keys the columns of scores stand for.
-
-    A thread has two neighbouring columns of each eight, or four. Of 8 bits four keys are a word; where
-    their scores are in two fragments, columns of both take turns in pairs. Of 32 bits two neighbouring
-    keys are a word in each half of K.
-
-    Attributes:
-        instruction: of the second product.
-    """
-
-    instruction: Instruction
-
-    @property
-    def turns(self) -> int:
-        """Fragments whose columns take turns."""
-        return max(1, self.instruction.word // self.instruction.fragments.row_sums)
-
-    @property
-    def depth(self) -> DepthOrder:
-        """Of the second product."""
-        return DepthOrder(self.instruction, max(1, 2 // self.instruction.word))
-
-    @property
-    def words(self) -> int:
-        """That a thread's scores of a row are for an instruction of the second product."""
-        fragments = self.instruction.fragments
-        return (
-            self.instruction.depth
-            * fragments.row_sums
-            // (self.instruction.word * fragments.columns)
-        )
-
-    def own(self, column: Expr) -> Expr:
-        """The first key of a thread, by its first column of sums."""
-        return column * self.turns
-
-    def of_tile(self, tile: int) -> int:
-        """The first key of a fragment."""
-        whole, turn = divmod(tile, self.turns)
-        return whole * self.instruction.fragments.columns * self.turns + 2 * turn
-
-    def of_column(self, column: Expr) -> Expr:
-        """The key of a column, from the fragment's first."""
-        if self.turns == 1:
-            return column
-        pair = tirx.truncdiv(column, 2)
-        return pair * (2 * self.turns) + tirx.truncmod(column, 2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -230,20 +181,7 @@ class AttentionWarps(abc.ABC):
         }
         self.extra_ats = self.steps.starts(indices)
         warp = builder.group(0) * (cut.down * fragments.rows)
-        first = builder.let("first", warp + own_number(builder, fragments.sum_row))
-        self.row_numbers = [
-            builder.let("row", first + (down * fragments.rows + row))
-            for down in range(cut.down)
-            for row in fragments.sum_rows
-        ]
-        q_rows = self.row_numbers
-        if fragments.x_row != fragments.sum_row:
-            first = builder.let("first", warp + own_number(builder, fragments.x_row))
-            q_rows = [
-                first + (down * fragments.rows + row)
-                for down in range(cut.down)
-                for row in fragments.x_rows
-            ]
+        self.row_numbers, q_rows = own_rows(builder, fragments, warp, cut.down)
         last = builder.size(self.rows) - 1
         last = tirx.const(last, "int32") if isinstance(last, int) else last
         self.inside = [builder.let("inside", tirx.Min(n, last)) for n in self.row_numbers]

@@ -42,6 +42,7 @@ from edgecomp.schedules.cuda.tensor_warp import (
     Stage,
     add_up_slices,
     own_number,
+    own_rows,
     packed,
     words_of_fragments,
 )
@@ -271,20 +272,7 @@ class TensorBatchKernel:
         if tile.slices == 1:
             warp = warp * tile.warps + builder.item(1)
         warp = builder.let("warp", warp * (tile.down * tile.height))
-        first = builder.let("first", warp + own_number(builder, fragments.sum_row))
-        self.row_numbers = [
-            builder.let("row", first + (down * tile.height + row))
-            for down in range(tile.down)
-            for row in fragments.sum_rows
-        ]
-        numbers = self.row_numbers
-        if fragments.x_row != fragments.sum_row:
-            first = builder.let("first", warp + own_number(builder, fragments.x_row))
-            numbers = [
-                first + (down * tile.height + row)
-                for down in range(tile.down)
-                for row in fragments.x_rows
-            ]
+        self.row_numbers, numbers = own_rows(builder, fragments, warp, tile.down)
         vector = self.results.vector
         beside = builder.let("beside", own_number(builder, fragments.column) * vector)
         columns = [

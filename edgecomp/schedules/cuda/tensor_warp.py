@@ -24,6 +24,34 @@ def own_number(builder: GridBuilder, parts: Sequence[tuple[int, int, int]]) -> E
     return constant(0, "int32") if total is None else total
 
 
+def own_rows(
+    builder: GridBuilder, fragments: Fragments, begin: Expr, down: int
+) -> tuple[list[Expr], list[Expr]]:
+    """Numbers of the rows that a thread has sums of, and of those whose words it loads.
+
+    Args:
+        builder: of the kernel.
+        fragments: of the instruction.
+        begin: the warp's first row.
+        down: fragments below each other.
+    """
+    first = builder.let("first", begin + own_number(builder, fragments.sum_row))
+    of_sums = [
+        builder.let("row", first + (number * fragments.rows + row))
+        for number in range(down)
+        for row in fragments.sum_rows
+    ]
+    if fragments.x_row == fragments.sum_row:
+        return of_sums, of_sums
+    first = builder.let("first", begin + own_number(builder, fragments.x_row))
+    of_words = [
+        first + (number * fragments.rows + row)
+        for number in range(down)
+        for row in fragments.x_rows
+    ]
+    return of_sums, of_words
+
+
 def packed(builder: GridBuilder, name: str, values: Sequence[Expr], element: str) -> Expr:
     """A vector of scalars, 2, 4 or 8 of them."""
     dtype = f"{element}x{len(values)}"
